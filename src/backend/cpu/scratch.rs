@@ -1,0 +1,103 @@
+//! Memory for activations, used again from call to call: after the first call of a size nothing is allocated.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// One cache line, so that buffers are aligned for the widest vectors.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+const ZERO: Line = Line([0.0; 16]);
+
+/// Buffers that wait for their next use. Clones share them.
+#[derive(Clone, Default)]
+pub struct Scratch(Arc<Mutex<Vec<Vec<Line>>>>);
+
+/// Idle buffers kept; more would be memory that a burst of callers needed once.
+const KEPT: usize = 64;
+
+impl Scratch {
+    /// A buffer of `len` floats whose contents are whatever its last user left.
+    pub fn take(&self, len: usize) -> Buffer {
+        let lines = len.div_ceil(16);
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The smallest that is large enough, else the largest, to grow.
+        let fits = (0..idle.len()).filter(|&i| idle[i].len() >= lines).min_by_key(|&i| idle[i].len());
+        let chosen = fits.or_else(|| (0..idle.len()).max_by_key(|&i| idle[i].len()));
+        let mut memory = chosen.map(|i| idle.swap_remove(i)).unwrap_or_default();
+        drop(idle);
+        if memory.len() < lines {
+            // Freed before the larger one is made, so that both are never held at once; nothing in it is wanted.
+            memory = Vec::new();
+            memory.resize(lines, ZERO);
+        }
+        Buffer { memory, len, home: self.clone() }
+    }
+
+    /// Bytes held by idle buffers.
+    #[cfg(test)]
+    fn idle_bytes(&self) -> usize {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.iter().map(|memory| memory.len() * size_of::<Line>()).sum()
+    }
+}
+
+/// A borrowed buffer; dropping it gives it back.
+pub struct Buffer {
+    memory: Vec<Line>,
+    len: usize,
+    home: Scratch,
+}
+
+impl Buffer {
+    pub fn floats(&self) -> &[f32] {
+        // SAFETY: a Line is 16 floats without padding, and `len` floats fit the lines that `take` made sure of.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.len) }
+    }
+
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as in `floats`; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), self.len) }
+    }
+
+    /// The same memory as bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: as in `floats`; every byte of a float is an initialised byte.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.len * size_of::<f32>()) }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `floats_mut`; every byte of a float is an initialised byte, and any bytes make floats.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), self.len * size_of::<f32>()) }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        let mut idle = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < KEPT && !memory.is_empty() {
+            idle.push(memory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_returned_buffer_is_used_again() {
+        let scratch = Scratch::default();
+        let first = scratch.take(100).floats().as_ptr();
+        let second = scratch.take(90);
+        assert_eq!(second.floats().as_ptr(), first);
+        assert_eq!(second.floats().len(), 90);
+        assert_eq!(first as usize % 64, 0);
+        let third = scratch.take(100);
+        assert_ne!(third.floats().as_ptr(), first);
+        drop((second, third));
+        assert_eq!(scratch.idle_bytes(), 2 * 7 * 64);
+        assert_eq!(scratch.take(1000).floats().len(), 1000);
+    }
+}

@@ -1,0 +1,146 @@
+//! Packing: the sequences of a batch lie end to end, so that nothing is computed for padding; and passes: a large batch runs a part
+//! at a time, so that activations stay in the cache and memory does not grow with the batch.
+
+use std::ops::Range;
+
+use crate::encoding::Encoding;
+use crate::transformer::spec::Spec;
+
+/// Tokens that one pass through the model aims at. Activations of this many tokens fit the second-level cache of the
+/// machines at hand for MiniLM's shape; larger passes only cost memory. Results do not depend on it.
+const PASS_TOKENS: usize = 1024;
+
+/// Queries of one head that are one piece of attention's work.
+pub const QUERY_CHUNK: usize = 128;
+
+/// Bytes of activations that one pass may hold at once on the CPU: the residual stream, queries, keys and values (or the
+/// feed-forward's inner layer), attention's result, their 8-bit copy, and a head's scratch for each sequence.
+pub fn pass_bytes(spec: &Spec) -> u64 {
+    let tokens = PASS_TOKENS.max(spec.max_tokens) as u64;
+    let wide = (3 * spec.hidden).max(spec.intermediate) as u64;
+    let floats = 2 * spec.hidden as u64 + wide + wide.div_ceil(4) + 4 * spec.head_dim() as u64;
+    tokens.saturating_mul(floats).saturating_mul(size_of::<f32>() as u64)
+}
+
+/// How sequences lie in a packed activation.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    starts: Vec<usize>,
+    chunks: Vec<(u32, u32)>,
+}
+
+impl Layout {
+    /// `starts` as in [`Encoding::starts`], beginning with 0.
+    pub fn new(starts: Vec<usize>) -> Self {
+        let chunks = starts.windows(2).enumerate().flat_map(|(sequence, bounds)| {
+            let tokens = bounds[1] - bounds[0];
+            (0..tokens).step_by(QUERY_CHUNK).map(move |query| (sequence as u32, query as u32))
+        });
+        let chunks = chunks.collect();
+        Self { starts, chunks }
+    }
+
+    pub fn sequences(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.starts[self.starts.len() - 1]
+    }
+
+    pub fn starts(&self) -> &[usize] {
+        &self.starts
+    }
+
+    /// Where a sequence lies.
+    pub fn range(&self, sequence: usize) -> Range<usize> {
+        self.starts[sequence]..self.starts[sequence + 1]
+    }
+
+    /// Attention's work, cut into (sequence, first query) pieces of [`QUERY_CHUNK`] queries.
+    pub fn chunks(&self) -> &[(u32, u32)] {
+        &self.chunks
+    }
+}
+
+/// One pass's input: a run of whole sequences of a batch.
+pub struct Pass<'a> {
+    pub layout: Layout,
+    pub ids: &'a [u32],
+    pub type_ids: &'a [u32],
+    /// The position of each token in its sequence, from 0.
+    pub positions: Vec<u32>,
+}
+
+/// Cuts a batch into passes of whole sequences. Sequences without tokens take no part in a pass but keep their place.
+pub fn passes(encoding: &Encoding) -> impl Iterator<Item = Pass<'_>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let starts = encoding.starts();
+        let first = next;
+        if first == encoding.len() {
+            return None;
+        }
+        next += 1;
+        while next < encoding.len() && starts[next + 1] - starts[first] <= PASS_TOKENS {
+            next += 1;
+        }
+        let tokens = starts[first]..starts[next];
+        let mut positions = Vec::with_capacity(tokens.len());
+        for bounds in starts[first..=next].windows(2) {
+            positions.extend(0..(bounds[1] - bounds[0]) as u32);
+        }
+        Some(Pass {
+            layout: Layout::new(starts[first..=next].iter().map(|&start| start - tokens.start).collect()),
+            ids: &encoding.ids()[tokens.clone()],
+            type_ids: &encoding.type_ids()[tokens],
+            positions,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoding(lengths: &[usize]) -> Encoding {
+        let mut starts = vec![0];
+        for length in lengths {
+            starts.push(starts[starts.len() - 1] + length);
+        }
+        let tokens = starts[lengths.len()];
+        Encoding {
+            ids: (0..tokens as u32).collect(),
+            type_ids: vec![0; tokens],
+            truncated: vec![0; lengths.len()],
+            starts,
+            ..Encoding::default()
+        }
+    }
+
+    #[test]
+    fn passes_hold_every_sequence_once_and_in_order() {
+        for lengths in [vec![], vec![0], vec![3], vec![0, 0, 5, 0], vec![700, 700, 10, 2000, 1], vec![1024, 1, 1023]] {
+            let batch = encoding(&lengths);
+            let (mut found, mut ids) = (Vec::new(), Vec::new());
+            for pass in passes(&batch) {
+                assert!(pass.layout.tokens() <= PASS_TOKENS || pass.layout.sequences() == 1);
+                assert_eq!(pass.layout.tokens(), pass.ids.len());
+                for sequence in 0..pass.layout.sequences() {
+                    let range = pass.layout.range(sequence);
+                    found.push(range.len());
+                    assert!(pass.positions[range].iter().copied().eq(0..found[found.len() - 1] as u32));
+                }
+                ids.extend_from_slice(pass.ids);
+            }
+            assert_eq!(found, lengths);
+            assert_eq!(ids, batch.ids());
+        }
+    }
+
+    #[test]
+    fn chunks_cover_every_query_once() {
+        let layout = Layout::new(vec![0, 5, 5, 5 + 300, 305 + 128]);
+        assert_eq!(layout.chunks(), [(0, 0), (2, 0), (2, 128), (2, 256), (3, 0)]);
+    }
+}

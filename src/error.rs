@@ -1,0 +1,94 @@
+//! One error type for the whole library. Each error carries a status, which is what a C caller switches on, and a message that
+//! names the file, field or argument at fault and says what to do.
+
+use std::fmt;
+use std::path::Path;
+
+/// What kind of failure this is. The numbers are part of the C ABI: they are only ever appended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Status {
+    Ok = 0,
+    /// An argument is NULL, out of range, not UTF-8, or contradicts another.
+    InvalidArgument = 1,
+    /// A file or directory does not exist.
+    NotFound = 2,
+    /// A file exists but could not be read.
+    Io = 3,
+    /// A file's contents are not what its format demands.
+    InvalidFile = 4,
+    /// The request is well formed, but this build, machine or model cannot serve it.
+    Unsupported = 5,
+    /// The memory limit would be passed, or the system has no memory left.
+    OutOfMemory = 6,
+    /// The caller cancelled the call.
+    Cancelled = 7,
+    /// A defect of Kinglet's own, reported instead of crashing the host.
+    Panic = 8,
+    /// A defect of Kinglet's own, found by one of its checks.
+    Internal = 9,
+}
+
+#[derive(Clone, Debug)]
+pub struct Error {
+    status: Status,
+    message: String,
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn new(status: Status, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    pub fn invalid_argument(message: impl Into<String>) -> Self {
+        Self::new(Status::InvalidArgument, message)
+    }
+
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(Status::Unsupported, message)
+    }
+
+    pub fn out_of_memory(message: impl Into<String>) -> Self {
+        Self::new(Status::OutOfMemory, message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Status::Internal, message)
+    }
+
+    pub fn cancelled() -> Self {
+        Self::new(Status::Cancelled, "the call was cancelled")
+    }
+
+    /// A file whose contents break its format's rules.
+    pub fn invalid_file(path: &Path, what: impl fmt::Display) -> Self {
+        Self::new(Status::InvalidFile, format!("{}: {what}", path.display()))
+    }
+
+    /// A failed read, told apart into "not there" and "not readable".
+    pub fn io(path: &Path, error: &std::io::Error) -> Self {
+        let status = match error.kind() {
+            std::io::ErrorKind::NotFound => Status::NotFound,
+            _ => Status::Io,
+        };
+        Self::new(status, format!("{}: {error}", path.display()))
+    }
+
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,92 @@
+//! The one place where panics stop and errors become values.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use crate::error::{Error, Result, Status};
+
+use super::error::{kinglet_error, kinglet_status};
+use super::handle;
+
+thread_local! {
+    /// How many boundaries this thread is inside of.
+    static INSIDE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `work`; a failure is stored in `*error`, where the caller gave one, and its status returned.
+pub(super) fn boundary(error: *mut *mut kinglet_error, work: impl FnOnce() -> Result<()>) -> kinglet_status {
+    let failure = match guarded(work) {
+        Ok(Ok(())) => return Status::Ok as kinglet_status,
+        Ok(Err(failure)) => failure,
+        Err(payload) => Error::new(
+            Status::Panic,
+            format!("a defect in Kinglet: {}; please report it with what led to it", describe(&*payload)),
+        ),
+    };
+    let status = failure.status() as kinglet_status;
+    if !error.is_null() {
+        // SAFETY: C passes NULL or a place for one pointer.
+        unsafe { error.write(handle::give::<kinglet_error>(failure.into())) };
+    }
+    status
+}
+
+/// For functions that return nothing or a plain value: a panic gives the default.
+pub(super) fn quietly<T: Default>(work: impl FnOnce() -> T) -> T {
+    guarded(work).unwrap_or_default()
+}
+
+fn guarded<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    silence_panics();
+    INSIDE.with(|inside| inside.set(inside.get() + 1));
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    INSIDE.with(|inside| inside.set(inside.get() - 1));
+    outcome
+}
+
+/// The library never prints, but Rust's panic hook does. Panics inside a boundary, or on a worker that serves one, end up in an
+/// error instead; all others go to the hook that was there.
+fn silence_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let worker = std::thread::current().name().is_some_and(|name| name.starts_with(crate::threads::WORKER));
+            if !worker && INSIDE.try_with(Cell::get).unwrap_or(0) == 0 {
+                previous(info);
+            }
+        }));
+    });
+}
+
+fn describe(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::{kinglet_error_free, kinglet_error_message, kinglet_error_status};
+    use std::ffi::CStr;
+
+    #[test]
+    fn a_panic_becomes_an_error_with_its_message() {
+        let mut error = std::ptr::null_mut();
+        let status = boundary(&mut error, || panic!("number {}", 7));
+        assert_eq!(status, Status::Panic as kinglet_status);
+        // SAFETY: the error was just made.
+        let (status, message) = unsafe { (kinglet_error_status(error), CStr::from_ptr(kinglet_error_message(error))) };
+        assert_eq!(status, Status::Panic as kinglet_status);
+        assert!(message.to_str().unwrap().contains("number 7"));
+        // SAFETY: and is freed once.
+        unsafe { kinglet_error_free(error) };
+    }
+
+    #[test]
+    fn a_caller_may_pass_no_error() {
+        assert_eq!(boundary(std::ptr::null_mut(), || Err(Error::cancelled())), Status::Cancelled as kinglet_status);
+    }
+}

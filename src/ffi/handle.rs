@@ -1,0 +1,98 @@
+//! Ownership of what C holds. A handle type says once whether it is owned alone or shared, and what lies behind it; freeing the wrong
+//! kind is then a type error here, not a crash there.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// An opaque type of the C ABI.
+pub(super) trait Handle {
+    /// What the pointer points at.
+    type Target;
+    type Ownership: Ownership<Self::Target>;
+    /// The name of the argument in messages.
+    const NAME: &'static str;
+}
+
+pub(super) trait Ownership<T> {
+    fn give(value: T) -> *const T;
+    /// # Safety
+    /// `pointer` came from `give` (or was retained), and this reference to it is given up.
+    unsafe fn release(pointer: *const T);
+}
+
+/// One owner.
+pub(super) struct Alone;
+
+/// Any number of owners, counted.
+pub(super) struct Counted;
+
+impl<T> Ownership<T> for Alone {
+    fn give(value: T) -> *const T {
+        Box::into_raw(Box::new(value))
+    }
+
+    unsafe fn release(pointer: *const T) {
+        // SAFETY: `give` made it with `Box::into_raw`.
+        drop(unsafe { Box::from_raw(pointer.cast_mut()) });
+    }
+}
+
+impl<T> Ownership<T> for Counted {
+    fn give(value: T) -> *const T {
+        Arc::into_raw(Arc::new(value))
+    }
+
+    unsafe fn release(pointer: *const T) {
+        // SAFETY: `give` made it with `Arc::into_raw`.
+        drop(unsafe { Arc::from_raw(pointer) });
+    }
+}
+
+/// Hands a value over to C.
+pub(super) fn give<H: Handle>(value: H::Target) -> *mut H {
+    H::Ownership::give(value).cast_mut().cast()
+}
+
+/// # Safety
+/// `pointer` is NULL or a live handle of its type, and stays so while the result is used.
+pub(super) unsafe fn borrow<'a, H: Handle>(pointer: *const H) -> Result<&'a H::Target> {
+    // SAFETY: the caller's promise; `as_ref` answers NULL with None.
+    unsafe { pointer.cast::<H::Target>().as_ref() }.ok_or_else(|| null(H::NAME))
+}
+
+/// # Safety
+/// `pointer` is NULL or a live handle of its type, which is not used again.
+pub(super) unsafe fn free<H: Handle>(pointer: *mut H) {
+    if !pointer.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { H::Ownership::release(pointer.cast_const().cast()) };
+    }
+}
+
+/// Makes one more owner of a counted handle.
+///
+/// # Safety
+/// `pointer` is a live handle.
+pub(super) unsafe fn retain<H: Handle<Ownership = Counted>>(pointer: *const H) {
+    // SAFETY: `give` made it with `Arc::into_raw`, and it is alive.
+    unsafe { Arc::increment_strong_count(pointer.cast::<H::Target>()) };
+}
+
+/// A place where C wants a result; NULL is refused before any work is done.
+pub(super) struct Place<T>(*mut T);
+
+impl<T> Place<T> {
+    pub(super) fn new(pointer: *mut T, name: &str) -> Result<Self> {
+        if pointer.is_null() { Err(null(name)) } else { Ok(Self(pointer)) }
+    }
+
+    pub(super) fn write(self, value: T) {
+        // SAFETY: not NULL, and C passes a place for one `T`.
+        unsafe { self.0.write(value) };
+    }
+}
+
+pub(super) fn null(name: &str) -> Error {
+    Error::invalid_argument(format!("{name}: is NULL"))
+}

@@ -1,0 +1,100 @@
+//! Readers of the files that make up a model. All of them treat the file as hostile: a size is checked before it is
+//! allocated, an offset before it is read, nothing is executed, and every error starts with the file's name.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+pub mod json;
+#[cfg(test)]
+mod mutation;
+pub mod safetensors;
+pub mod tensor;
+
+/// Opens `path` for reading and returns it with its length in bytes.
+///
+/// Only a regular file (or a link to one) is opened: a directory would fail later with a message that helps nobody, and
+/// opening a named pipe would hang the host program until somebody wrote to it.
+pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
+    let kind = fs::metadata(path).map_err(|e| Error::io(path, &e))?;
+    if kind.is_dir() {
+        return Err(Error::invalid_file(path, "this is a directory, and a file is needed"));
+    }
+    if !kind.is_file() {
+        return Err(Error::invalid_file(path, "this is a pipe, socket or device, and a regular file is needed"));
+    }
+    let file = File::open(path).map_err(|e| Error::io(path, &e))?;
+    let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
+    if length == 0 {
+        return Err(Error::invalid_file(path, "the file is empty"));
+    }
+    Ok((file, length))
+}
+
+/// Text out of a file, made fit for an error message: in backquotes, control characters escaped, at most 100 characters,
+/// because the file decides what it says and how long it is.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut escaped = String::from("`");
+    escaped.extend(text.chars().take(100).flat_map(char::escape_debug));
+    if text.chars().nth(100).is_some() {
+        escaped.push('…');
+    }
+    escaped.push('`');
+    escaped
+}
+
+/// A parser's message, cut to 300 characters: parsers quote the text that they refuse, whatever its length.
+pub(crate) fn shortened(message: impl std::fmt::Display) -> String {
+    let message = message.to_string();
+    match message.char_indices().nth(300) {
+        // The end holds the line and column.
+        Some((cut, _)) => {
+            let tail = message.char_indices().rev().nth(50).map_or(cut, |(i, _)| i.max(cut));
+            format!("{}…{}", &message[..cut], &message[tail..])
+        }
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+
+    #[test]
+    fn only_regular_files_with_contents_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = open_regular(dir.path()).unwrap_err();
+        assert!(error.message().contains("this is a directory"), "{error}");
+        let error = open_regular(&dir.path().join("absent")).unwrap_err();
+        assert_eq!(error.status(), Status::NotFound);
+        assert!(error.message().contains("absent"), "{error}");
+        let empty = dir.path().join("empty");
+        fs::write(&empty, "").unwrap();
+        assert!(open_regular(&empty).unwrap_err().message().contains("is empty"));
+        fs::write(&empty, "abc").unwrap();
+        assert_eq!(open_regular(&empty).unwrap().1, 3);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_is_refused_without_blocking() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let name = std::ffi::CString::new(pipe.as_os_str().as_bytes()).unwrap();
+        // SAFETY: `name` is a NUL-terminated string that outlives the call.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        assert!(open_regular(&pipe).unwrap_err().message().contains("a pipe, socket or device"));
+    }
+
+    #[test]
+    fn text_from_files_is_escaped_and_cut() {
+        assert_eq!(quoted("a\n\u{1b}[31m"), "`a\\n\\u{1b}[31m`");
+        assert_eq!(quoted(&"é".repeat(5000)).chars().count(), 103);
+        assert_eq!(shortened("short"), "short");
+        let long = shortened(format!("{} at line 1 column 7", "é".repeat(9000)));
+        assert!(long.ends_with("at line 1 column 7") && long.chars().count() < 400, "{long}");
+    }
+}

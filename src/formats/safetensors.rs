@@ -1,0 +1,293 @@
+//! Weights in the safetensors format: one `model.safetensors`, or several shards and a `model.safetensors.index.json`.
+//!
+//! The header of a file is read with an ordinary read and checked completely before a tensor is handed out. The tensors
+//! are mapped into memory and never touched before they are asked for, so that opening a file of any size costs next to
+//! no memory.
+//!
+//! **The files must not be changed or truncated while a [`Weights`] lives.** The mapping is the file: if another program
+//! cuts it short, reading the part that went away raises SIGBUS, which no library can turn into an error without taking
+//! over the host's signal handlers. Replacing a file by renaming another over it is safe. Kinglet drops the mapping once
+//! the weights were packed, so the hazard ends with the load.
+//!
+//! The `safetensors` crate defines the element types and validates that tensors fill the file without holes or overlaps
+//! and that shapes match byte ranges, without overflow. It does not notice a name that appears twice, adds the end of the
+//! last tensor to the header's length unchecked (a panic in debug builds), sets no limit to the number of tensors or
+//! dimensions and quotes text of any length in its errors; these are checked here.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ::safetensors::tensor::{Metadata, TensorInfo};
+use memmap2::{Mmap, MmapOptions};
+use serde_json::Value;
+
+use self::header::Header;
+use super::{json, open_regular, quoted, shortened};
+use crate::error::{Error, Result, Status};
+
+pub use super::tensor::{DType, TensorView};
+
+mod header;
+#[cfg(test)]
+mod tests;
+
+const FILE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// The longest header that the format allows, in bytes.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// The most tensors in one model. The largest published mixtures of experts have some 90,000; what Kinglet runs has hundreds.
+const MAX_TENSORS: usize = 100_000;
+
+/// The most shards of one model. Each is one mapping, of which a process has about 65,000 by default on Linux.
+const MAX_SHARDS: usize = 1_000;
+
+/// The bytes before the header, which hold its length.
+const PREFIX: u64 = 8;
+
+/// The tensors of one model, in mapped files.
+pub struct Weights {
+    shards: Vec<Shard>,
+    tensors: BTreeMap<String, Entry>,
+    /// The file that says which tensors there are: the only shard, or the index.
+    catalogue: PathBuf,
+}
+
+struct Shard {
+    path: PathBuf,
+    map: Mmap,
+}
+
+struct Entry {
+    /// Which of `Weights::shards`.
+    shard: usize,
+    dtype: DType,
+    shape: Vec<usize>,
+    /// Where in the shard's mapping; within its bounds.
+    offset: usize,
+    length: usize,
+}
+
+impl Weights {
+    /// Opens the weights in `directory`: `model.safetensors`, or else the shards that `model.safetensors.index.json` names.
+    ///
+    /// Fails with NotFound where neither exists, with InvalidFile for a file that breaks the format's rules, and with Io.
+    /// See the module's documentation for what must not happen to the files while the result lives.
+    pub fn open(directory: &Path) -> Result<Self> {
+        if !fs::metadata(directory).map_err(|e| Error::io(directory, &e))?.is_dir() {
+            return Err(Error::invalid_file(directory, "this is not a directory; name the directory of the model"));
+        }
+        // A link that leads nowhere is opened too, so that the error names it.
+        let exists = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok();
+        if exists(FILE) {
+            return Self::open_file(&directory.join(FILE));
+        }
+        if exists(INDEX) {
+            return Self::open_index(&directory.join(INDEX));
+        }
+        let mut message = format!("{}: found neither {FILE} nor {INDEX}", directory.display());
+        if let Some(pickle) = PICKLES.into_iter().find(|name| exists(name)) {
+            message += &format!(
+                "; {pickle} is not read, because it is a Python pickle and reading one executes the code in it: convert \
+                 the model to safetensors"
+            );
+        }
+        Err(Error::new(Status::NotFound, message))
+    }
+
+    /// Opens one file in the safetensors format, whatever its name. Fails as [`Self::open`] does.
+    pub fn open_file(path: &Path) -> Result<Self> {
+        let (shard, tensors) = open_shard(path, 0)?;
+        Ok(Self { shards: vec![shard], tensors: tensors.into_iter().collect(), catalogue: path.to_owned() })
+    }
+
+    /// Opens the shards that an index names. The index is the catalogue: what it does not list is not part of the model.
+    fn open_index(index: &Path) -> Result<Self> {
+        let value = json::read(index, json::CONFIG_LIMIT)?;
+        let Some(map) = value.get("weight_map").and_then(Value::as_object) else {
+            return Err(Error::invalid_file(index, "there is no object `weight_map`"));
+        };
+        if map.len() > MAX_TENSORS {
+            return Err(Error::invalid_file(index, format!("it lists more than {MAX_TENSORS} tensors")));
+        }
+        let mut names_by_file = BTreeMap::<&str, Vec<&str>>::new();
+        for (tensor, file) in map {
+            let Some(file) = file.as_str().filter(|file| is_plain_name(file)) else {
+                let (tensor, file) = (quoted(tensor), quoted(&file.to_string()));
+                let what = format!("tensor {tensor} is said to be in {file}, which is not the plain name of a file");
+                return Err(Error::invalid_file(index, what));
+            };
+            names_by_file.entry(file).or_default().push(tensor);
+        }
+        if names_by_file.len() > MAX_SHARDS {
+            return Err(Error::invalid_file(index, format!("it names more than {MAX_SHARDS} files")));
+        }
+        let mut weights = Self { shards: Vec::new(), tensors: BTreeMap::new(), catalogue: index.to_owned() };
+        for (file, names) in names_by_file {
+            let path = index.with_file_name(file);
+            let (shard, mut tensors) = open_shard(&path, weights.shards.len()).map_err(|error| {
+                Error::new(error.status(), format!("{} (named by {})", error.message(), index.display()))
+            })?;
+            weights.shards.push(shard);
+            for name in names {
+                let Some(entry) = tensors.remove(name) else {
+                    let what = format!("tensor {} is not in {}, where the index puts it", quoted(name), path.display());
+                    return Err(Error::invalid_file(index, what));
+                };
+                weights.tensors.insert(name.to_owned(), entry);
+            }
+        }
+        Ok(weights)
+    }
+
+    /// The tensor of this name, of any type and shape; None where there is none.
+    pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
+        let (name, entry) = self.tensors.get_key_value(name)?;
+        let Shard { path, map } = &self.shards[entry.shard];
+        let (offset, length) = (entry.offset, entry.length);
+        let bytes = &map[offset..offset + length];
+        Some(TensorView { name, dtype: entry.dtype, shape: &entry.shape, bytes, file: path, map, offset, length })
+    }
+
+    /// The tensor of this name, which must have this shape and be F32, F16 or BF16.
+    ///
+    /// Fails with InvalidFile otherwise; the message names the file, the tensor, and what was expected and found. For a
+    /// missing tensor it lists the names most like it, which shows a wrong prefix at once.
+    pub fn require(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
+        let Some(tensor) = self.get(name) else {
+            let similar = self.similar(name);
+            let hint = match similar.as_slice() {
+                [] => String::new(),
+                names => format!("; the names most like it are {}", names.join(", ")),
+            };
+            return Err(Error::invalid_file(&self.catalogue, format!("there is no tensor {}{hint}", quoted(name))));
+        };
+        if tensor.shape != shape {
+            let (name, found) = (quoted(name), tensor.shape);
+            let what = format!("tensor {name} has shape {found:?}, and {shape:?} is needed");
+            return Err(Error::invalid_file(tensor.file, what));
+        }
+        tensor.readable()?;
+        Ok(tensor)
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The weight files, without the index.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.path.as_path())
+    }
+
+    /// The size of the weight files on disk, headers included.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.map.len() as u64).sum()
+    }
+
+    /// The size of all tensors, as they are stored: no more than [`Self::bytes`].
+    pub fn total_bytes(&self) -> u64 {
+        self.tensors.values().map(|entry| entry.length as u64).sum()
+    }
+
+    /// Up to three names that share the most bytes with `name` at both ends, quoted, best first.
+    fn similar(&self, name: &str) -> Vec<String> {
+        let score = |other: &str| {
+            let ahead = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+            let behind = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
+            (ahead + behind).min(name.len().min(other.len()))
+        };
+        let mut scored: Vec<_> = self.names().map(|other| (score(other), other)).collect();
+        // A name that shares less than half is no help.
+        scored.retain(|(score, _)| 2 * score >= name.len());
+        // The shorter of two that share as much is closer.
+        scored.sort_by_key(|(score, other)| (std::cmp::Reverse(*score), other.len()));
+        scored.into_iter().take(3).map(|(_, other)| quoted(other)).collect()
+    }
+}
+
+/// Whether joining `name` to a directory gives a file in that very directory, on every system.
+fn is_plain_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', ':', '\0'])
+}
+
+/// Checks and maps one file. The entries say that they belong to the shard numbered `number`.
+fn open_shard(path: &Path, number: usize) -> Result<(Shard, HashMap<String, Entry>)> {
+    let (mut file, length) = open_regular(path)?;
+    let (data, metadata) = read_header(path, &mut file, length)?;
+    let length = usize::try_from(length).map_err(|_| {
+        Error::unsupported(format!("{}: the file does not fit this machine's addresses", path.display()))
+    })?;
+    // SAFETY: The mapping is read-only. That nobody changes the file meanwhile is the contract that the module's
+    // documentation states; no program can enforce it.
+    let map = unsafe { MmapOptions::new().len(length).map(&file) }.map_err(|e| Error::io(path, &e))?;
+    // Each tensor is read from its front to its end, so readahead pays on a cold disk. It fills the page cache and not
+    // this process. A refused hint changes nothing.
+    #[cfg(unix)]
+    let _hint = map.advise(memmap2::Advice::Sequential);
+    let mut tensors = HashMap::new();
+    for (name, info) in metadata.tensors() {
+        // `read_header` has checked that the last tensor ends where the file does, and `Metadata` that none ends later.
+        let (begin, end) = info.data_offsets;
+        let (offset, length) = (data + begin, end - begin);
+        let entry = Entry { shard: number, dtype: info.dtype.into(), shape: info.shape.clone(), offset, length };
+        tensors.insert(name, entry);
+    }
+    Ok((Shard { path: path.to_owned(), map }, tensors))
+}
+
+/// Reads and checks the header of a file of `length` bytes. Returns where the tensors begin and what they are.
+///
+/// The header is read and not mapped: a parser must not see its text change, and its pages would stay resident.
+fn read_header(path: &Path, file: &mut File, length: u64) -> Result<(usize, Metadata)> {
+    let invalid = |what: String| Error::invalid_file(path, what);
+    if length < PREFIX + 2 {
+        return Err(invalid(format!("the file has {length} bytes, which is too few for a safetensors file")));
+    }
+    let mut prefix = [0; PREFIX as usize];
+    file.read_exact(&mut prefix).map_err(|e| Error::io(path, &e))?;
+    if &prefix == b"version " {
+        return Err(invalid("this looks like a Git LFS pointer and not the file itself: run `git lfs pull`".into()));
+    }
+    if prefix.starts_with(b"PK\x03\x04") || prefix.starts_with(b"\x80\x02") {
+        let what =
+            "this looks like a PyTorch pickle, which is not read because that executes code: convert it to safetensors";
+        return Err(invalid(what.into()));
+    }
+    let header = u64::from_le_bytes(prefix);
+    if header > MAX_HEADER {
+        return Err(invalid(format!(
+            "not a safetensors file: its first bytes announce a header of {header} bytes, and {MAX_HEADER} is the limit"
+        )));
+    }
+    if header > length - PREFIX {
+        return Err(invalid(format!(
+            "the file is truncated: it has {length} bytes, and its header alone has {header}"
+        )));
+    }
+    let mut text = Vec::new();
+    text.try_reserve_exact(header as usize)
+        .map_err(|_| Error::out_of_memory(format!("{}: no memory for its header", path.display())))?;
+    file.take(header).read_to_end(&mut text).map_err(|e| Error::io(path, &e))?;
+    let broken = |what: &dyn std::fmt::Display| invalid(format!("the header is invalid: {}", shortened(what)));
+    let Header(mut tensors) = serde_json::from_slice(&text).map_err(|e| broken(&e))?;
+    // `Metadata` demands this order. Empty tensors may share an offset with the one after them, which ends later.
+    tensors.sort_by_key(|(_, info): &(String, TensorInfo)| info.data_offsets);
+    let metadata = Metadata::new(None, tensors).map_err(|e| broken(&e))?;
+    let (data, described) = (PREFIX + header, metadata.data_len() as u64);
+    let present = length - data;
+    if described > present {
+        return Err(invalid(format!(
+            "the file is truncated: its header describes {described} bytes of tensors, and {present} are there"
+        )));
+    }
+    if described < present {
+        return Err(invalid(format!("{} bytes follow the last tensor that the header describes", present - described)));
+    }
+    Ok((data as usize, metadata))
+}

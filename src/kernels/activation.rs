@@ -1,0 +1,125 @@
+//! Functions of one number, sixteen at a time.
+
+use super::Activation;
+use super::vector::Vector;
+
+/// `coefficients[0] · x^(n-1) + ... + coefficients[n-1]` by Horner's rule.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+unsafe fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sum = V::splat(coefficients[0]);
+        for &c in &coefficients[1..] {
+            sum = sum.mul_add(x, V::splat(c));
+        }
+        sum
+    }
+}
+
+/// eˣ to about 1 ulp, for x clamped to -87..=88 (so 1e-38 stands for everything smaller).
+///
+/// Cody and Waite's reduction to |r| ≤ ln 2 / 2 in two parts, then the polynomial of Cephes' `expf`.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn exp<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise; n is an integer in -126..=127.
+    unsafe {
+        let x = V::splat(-87.0).max(V::splat(88.0).min(x));
+        let n = x.mul(V::splat(std::f32::consts::LOG2_E)).round();
+        let r = n.mul_add(V::splat(-0.693_359_4), x);
+        let r = n.mul_add(V::splat(2.121_944_4e-4), r);
+        let p = polynomial(r, [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1]);
+        p.mul_add(r.mul(r), r).add(V::splat(1.0)).times_power_of_two(n)
+    }
+}
+
+/// The error function, to a few 1e-7: the rational approximation of Eigen's and XLA's `erf` for f32, clamped where it
+/// reaches 1.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn erf<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x = V::splat(-4.0).max(V::splat(4.0).min(x));
+        let s = x.mul(x);
+        let p = polynomial(
+            s,
+            [
+                -2.726_142_3e-10,
+                2.770_681_4e-8,
+                -2.101_024e-6,
+                -5.692_506_4e-5,
+                -7.349_906_3e-4,
+                -2.954_6e-3,
+                -1.609_603_3e-2,
+            ],
+        );
+        let q = polynomial(s, [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329_2e-3, -1.426_473_9e-2]);
+        let y = x.mul(p).div(q);
+        V::splat(-1.0).max(V::splat(1.0).min(y))
+    }
+}
+
+/// The hyperbolic tangent, to a few 1e-7: the rational approximation of Eigen's `tanh` for f32.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn tanh<V: Vector>(x: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x = V::splat(-9.0).max(V::splat(9.0).min(x));
+        let s = x.mul(x);
+        let p = polynomial(
+            s,
+            [
+                -2.760_768_5e-16,
+                2.000_188e-13,
+                -8.604_672e-11,
+                5.122_297_1e-8,
+                1.485_722_4e-5,
+                6.372_619_3e-4,
+                4.893_524_6e-3,
+            ],
+        );
+        let q = polynomial(s, [1.198_258_4e-6, 1.185_347_1e-4, 2.268_434_6e-3, 4.893_525e-3]);
+        let y = x.mul(p).div(q);
+        V::splat(-1.0).max(V::splat(1.0).min(y))
+    }
+}
+
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match activation {
+            Activation::None => x,
+            Activation::Relu => V::splat(0.0).max(x),
+            // Below -6 both forms of GELU are 0 to 1e-8; there the last bit of `erf` would be multiplied by a large
+            // number.
+            Activation::Gelu => {
+                let x = V::splat(-6.0).max(x);
+                let half = x.mul(V::splat(0.5));
+                half.mul_add(erf(x.mul(V::splat(std::f32::consts::FRAC_1_SQRT_2))), half)
+            }
+            Activation::GeluTanh => {
+                let x = V::splat(-6.0).max(x);
+                let half = x.mul(V::splat(0.5));
+                // sqrt(2/π) · (x + 0.044715·x³)
+                let inner = x.mul(x).mul_add(V::splat(0.797_884_6 * 0.044_715), V::splat(0.797_884_6)).mul(x);
+                half.mul_add(tanh(inner), half)
+            }
+            Activation::Silu => x.div(exp(V::splat(0.0).sub(x)).add(V::splat(1.0))),
+            Activation::Tanh => tanh(x),
+        }
+    }
+}

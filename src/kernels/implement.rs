@@ -1,0 +1,116 @@
+//! The bridge from an instruction set's vector to the `Kernel` trait.
+
+/// Implements `Kernel` for a type whose existence proves that the machine has the instructions: every method steps into
+/// a function compiled with them and instantiates the algorithm there.
+macro_rules! implement_kernel {
+    ($kernel:ty, $vector:ty, $name:literal, $isa:literal $(, $features:literal)?) => {
+        impl Kernel for $kernel {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn isa(&self) -> &'static str {
+                $isa
+            }
+
+            fn quantize_row(&self, x: &[f32], out: &mut [u8]) -> RowScale {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &[f32], out: &mut [u8]) -> RowScale {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { quantize::quantize_row::<$vector>(x, out) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, out) }
+            }
+
+            unsafe fn linear_i8(
+                &self, a: Rows<u8>, scales: &[RowScale], w: &PackedI8, blocks: Range<usize>, out: Out, e: &Epilogue,
+            ) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(
+                    a: Rows<u8>, scales: &[RowScale], w: &PackedI8, blocks: Range<usize>, out: Out, e: &Epilogue,
+                ) {
+                    // SAFETY: this function's features are the vector's; the rest is the caller's promise.
+                    unsafe { linear::linear_i8::<$vector>(a, scales, w, blocks, out, e) }
+                }
+                // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
+                unsafe { run(a, scales, w, blocks, out, e) }
+            }
+
+            unsafe fn linear_f32(&self, a: Rows<f32>, w: &PackedF32, blocks: Range<usize>, out: Out, e: &Epilogue) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(a: Rows<f32>, w: &PackedF32, blocks: Range<usize>, out: Out, e: &Epilogue) {
+                    // SAFETY: this function's features are the vector's; the rest is the caller's promise.
+                    unsafe { linear::linear_f32::<$vector>(a, w, blocks, out, e) }
+                }
+                // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
+                unsafe { run(a, w, blocks, out, e) }
+            }
+
+            unsafe fn linear_f16(&self, a: Rows<f32>, w: &PackedF16, blocks: Range<usize>, out: Out, e: &Epilogue) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(a: Rows<f32>, w: &PackedF16, blocks: Range<usize>, out: Out, e: &Epilogue) {
+                    // SAFETY: this function's features are the vector's; the rest is the caller's promise.
+                    unsafe { linear::linear_f16::<$vector>(a, w, blocks, out, e) }
+                }
+                // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
+                unsafe { run(a, w, blocks, out, e) }
+            }
+
+            fn layer_norm(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { norm::layer_norm::<$vector>(x, weight, bias, eps) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, weight, bias, eps) }
+            }
+
+            fn add_f32(&self, x: &mut [f32], y: &[f32]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &mut [f32], y: &[f32]) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { embedding::add_f32::<$vector>(x, y) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, y) }
+            }
+
+            fn add_f16(&self, x: &mut [f32], y: &[half::f16]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &mut [f32], y: &[half::f16]) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { embedding::add_f16::<$vector>(x, y) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, y) }
+            }
+
+            fn add_i8(&self, x: &mut [f32], y: &[i8], scale: f32) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &mut [f32], y: &[i8], scale: f32) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { embedding::add_i8::<$vector>(x, y, scale) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, y, scale) }
+            }
+
+            fn attention_scratch(&self, tokens: usize, head_dim: usize) -> usize {
+                attention::scratch(tokens, head_dim)
+            }
+
+            unsafe fn attend(&self, a: &Attention, scratch: &mut [f32]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(a: &Attention, scratch: &mut [f32]) {
+                    // SAFETY: this function's features are the vector's; the rest is the caller's promise.
+                    unsafe { attention::attend::<$vector>(a, scratch) }
+                }
+                // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
+                unsafe { run(a, scratch) }
+            }
+        }
+    };
+}
+pub(super) use implement_kernel;

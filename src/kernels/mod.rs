@@ -1,0 +1,148 @@
+//! CPU kernels: arithmetic on slices and raw tiles, one file an instruction set, chosen once at load.
+//!
+//! A kernel knows no model. Everything here works on a part of a product that the caller chose (some rows, some blocks of output
+//! channels), so that threads are the caller's business; and every number is computed in an order that depends neither on how many
+//! rows are computed together nor on how the work was split, which is what makes results independent of batch size and thread count.
+
+mod activation;
+mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod embedding;
+mod implement;
+mod linear;
+mod norm;
+mod pack;
+mod portable;
+mod quantize;
+mod select;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+use std::ops::Range;
+
+pub use pack::{PackedF16, PackedF32, PackedFloat, PackedI8};
+pub use select::{available, select};
+
+/// Output channels in one block of a packed weight.
+pub const BLOCK: usize = 16;
+
+/// How one row of activations was quantised: `real = scale * (stored - zero)`.
+///
+/// `stored` is the byte as the kernel that quantised it reads it (unsigned for VNNI, signed for AVX2): `zero` is in the same terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RowScale {
+    pub scale: f32,
+    pub zero: i32,
+}
+
+/// What a linear layer's epilogue applies to each sum, after dequantising and bias, before the residual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    None,
+    Relu,
+    /// `x·Φ(x)` with the error function (`gelu` in Hugging Face configurations).
+    Gelu,
+    /// The tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
+    GeluTanh,
+    Silu,
+    Tanh,
+}
+
+/// Row-major rows in memory: row `i` starts at `data + i * stride` (in elements).
+#[derive(Clone, Copy)]
+pub struct Rows<T> {
+    pub data: *const T,
+    pub stride: usize,
+    pub rows: usize,
+}
+
+/// Where a tile of output goes: element (row i, channel j) of the whole product is at `data + i * stride + j`.
+#[derive(Clone, Copy)]
+pub struct Out {
+    pub data: *mut f32,
+    pub stride: usize,
+}
+
+/// What is done to the sums while they are in registers: `activation(sum·scales + bias) + residual`.
+#[derive(Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// One value an output channel of the whole weight.
+    pub bias: Option<&'a [f32]>,
+    pub activation: Activation,
+    /// Same shape and addressing as the output; may be the output itself.
+    pub residual: Option<(*const f32, usize)>,
+}
+
+/// Some queries of one head of one sequence, attending to all keys of that sequence.
+///
+/// `q`, `k` and `v` point at this head's columns of the sequence's first token; a token's values are `stride` elements apart.
+#[derive(Clone, Copy)]
+pub struct Attention {
+    pub q: *const f32,
+    pub k: *const f32,
+    pub v: *const f32,
+    pub out: *mut f32,
+    pub stride: usize,
+    pub out_stride: usize,
+    pub tokens: usize,
+    /// Which queries (token numbers within the sequence) to compute.
+    pub queries: (usize, usize),
+    pub head_dim: usize,
+    pub scale: f32,
+    /// Points at the relative bias of distance 0 of this head: `*bias.offset(key - query)` is added to the scaled score.
+    pub bias: Option<*const f32>,
+}
+
+/// One instruction set's implementation.
+pub trait Kernel: Send + Sync {
+    /// For instance `x86_64-avx512-vnni`.
+    fn name(&self) -> &'static str;
+
+    /// What `KINGLET_ISA` calls it: `portable`, `avx2` or `avx512`.
+    fn isa(&self) -> &'static str;
+
+    /// Quantises one row to 8 bits, asymmetrically (zero is always representable). `out.len()` is `x.len()` rounded up to 4.
+    fn quantize_row(&self, x: &[f32], out: &mut [u8]) -> RowScale;
+
+    /// # Safety
+    /// `a` holds rows of `w.padded_inputs()` bytes with their `scales`; `out` (and the residual) may be accessed at
+    /// every row of `a` and every channel of `blocks`, and nobody else touches those elements meanwhile.
+    unsafe fn linear_i8(
+        &self,
+        a: Rows<u8>,
+        scales: &[RowScale],
+        w: &PackedI8,
+        blocks: Range<usize>,
+        out: Out,
+        e: &Epilogue,
+    );
+
+    /// # Safety
+    /// As `linear_i8`; rows of `a` hold `w.inputs()` values.
+    unsafe fn linear_f32(&self, a: Rows<f32>, w: &PackedF32, blocks: Range<usize>, out: Out, e: &Epilogue);
+
+    /// # Safety
+    /// As `linear_f32`.
+    unsafe fn linear_f16(&self, a: Rows<f32>, w: &PackedF16, blocks: Range<usize>, out: Out, e: &Epilogue);
+
+    /// `x ← (x - mean) / sqrt(var + eps) · weight + bias`, in place, on one row.
+    fn layer_norm(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32);
+
+    /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
+    fn add_f32(&self, x: &mut [f32], y: &[f32]);
+    fn add_f16(&self, x: &mut [f32], y: &[half::f16]);
+    fn add_i8(&self, x: &mut [f32], y: &[i8], scale: f32);
+
+    /// Floats of scratch that `attend` needs.
+    fn attention_scratch(&self, tokens: usize, head_dim: usize) -> usize;
+
+    /// Fused scaled dot-product attention with an online softmax; no score matrix is written to memory.
+    ///
+    /// # Safety
+    /// The pointers of `a` are valid for the ranges its fields describe, and nobody else touches the output meanwhile.
+    unsafe fn attend(&self, a: &Attention, scratch: &mut [f32]);
+}

@@ -1,0 +1,204 @@
+//! Weights as the kernels read them: one layout for every instruction set.
+//!
+//! Output channels come in blocks of 16, one for each 32-bit lane of the widest vector. Within a block an 8-bit weight
+//! lies in groups of four inputs, which is at once the operand of `vpdpbusd`, of `vpmaddubsw` and of NEON's dot
+//! product; a float lies input by input. A block is contiguous, so that a kernel streams through memory whatever the
+//! shape of its tile.
+//!
+//! Sources are asked for one output channel at a time: a whole matrix is never held widened to f32.
+
+use std::marker::PhantomData;
+use std::mem::size_of;
+
+use super::BLOCK;
+
+/// Inputs in one group of an 8-bit weight.
+const GROUP: usize = 4;
+
+/// One cache line. The packed values are kept in these for their alignment.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+const LINE: usize = size_of::<Line>();
+
+/// A zeroed buffer aligned to 64 bytes.
+fn lines(bytes: usize) -> Vec<Line> {
+    vec![Line([0; LINE]); bytes.div_ceil(LINE)]
+}
+
+/// An 8-bit weight: byte (output `n`, input `k`) is at `[n / 16][k / 4][n % 16][k % 4]`, padding is zero.
+///
+/// Quantisation is symmetric for each output channel: `weight = scale · byte`, bytes in -127..=127 (never -128, whose
+/// negation does not exist in 8 bits).
+pub struct PackedI8 {
+    outputs: usize,
+    inputs: usize,
+    data: Vec<Line>,
+    scales: Vec<f32>,
+    sums: Vec<i32>,
+}
+
+impl PackedI8 {
+    /// The most inputs for which no 32-bit sum of products can overflow (255 · 127 · inputs < 2³¹). Beyond it sums
+    /// wrap.
+    pub const MAX_INPUTS: usize = 66_000;
+
+    /// Quantises and packs. `channel(i, row)` fills `row` (all inputs, zero when it is handed over) with the weights of
+    /// output channel `i`; channels are asked for in order.
+    pub fn new(outputs: usize, inputs: usize, mut channel: impl FnMut(usize, &mut [f32])) -> Self {
+        let padded = inputs.next_multiple_of(GROUP);
+        let blocks = outputs.div_ceil(BLOCK);
+        let mut data = lines(blocks * padded * BLOCK);
+        let mut scales = vec![0.0; blocks * BLOCK];
+        let mut sums = vec![0; blocks * BLOCK];
+        let mut row = vec![0.0f32; inputs];
+        for n in 0..outputs {
+            row.fill(0.0);
+            channel(n, &mut row);
+            let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+            // A range so small that its reciprocal overflows holds nothing that a sum of f32 would notice.
+            let inverse = if largest > f32::MIN_POSITIVE * 256.0 { 127.0 / largest } else { 0.0 };
+            scales[n] = if inverse > 0.0 { largest / 127.0 } else { 0.0 };
+            let mut sum = 0i32;
+            // A group of four inputs of sixteen channels is exactly one line.
+            let block = &mut data[(n / BLOCK) * (padded / GROUP)..][..padded / GROUP];
+            for (k, &w) in row.iter().enumerate() {
+                // A NaN becomes 0 here; infinities were caught by the scale, which is then infinite too.
+                let byte = (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+                sum = sum.wrapping_add(i32::from(byte));
+                block[k / GROUP].0[(n % BLOCK) * GROUP + k % GROUP] = byte as u8;
+            }
+            sums[n] = sum;
+        }
+        Self { outputs, inputs, data, scales, sums }
+    }
+
+    /// Bytes that `new` allocates and keeps for this shape; saturates instead of overflowing.
+    pub fn size(outputs: usize, inputs: usize) -> usize {
+        let channels = outputs.div_ceil(BLOCK).saturating_mul(BLOCK);
+        let per_channel = inputs.saturating_add(GROUP - 1) / GROUP * GROUP;
+        channels.saturating_mul(per_channel.saturating_add(size_of::<f32>() + size_of::<i32>()))
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Inputs rounded up to a group: the length of a quantised row of activations.
+    pub fn padded_inputs(&self) -> usize {
+        self.inputs.next_multiple_of(GROUP)
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.outputs.div_ceil(BLOCK)
+    }
+
+    /// Memory held.
+    pub fn bytes(&self) -> usize {
+        self.data.len() * LINE + self.scales.len() * size_of::<f32>() + self.sums.len() * size_of::<i32>()
+    }
+
+    /// The dequantising factor of each output channel, padded to whole blocks.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// The sum of the bytes of each output channel, padded to whole blocks: what an activation's zero point multiplies.
+    pub fn sums(&self) -> &[i32] {
+        &self.sums
+    }
+
+    /// One quantised weight.
+    pub fn byte(&self, output: usize, input: usize) -> i8 {
+        assert!(output < self.outputs && input < self.inputs);
+        let line = &self.data[(output / BLOCK) * (self.padded_inputs() / GROUP) + input / GROUP];
+        line.0[(output % BLOCK) * GROUP + input % GROUP] as i8
+    }
+
+    /// The first byte of the first block; blocks are `16 · padded_inputs` apart. Aligned to 64.
+    pub(super) fn data(&self) -> *const i8 {
+        self.data.as_ptr().cast()
+    }
+}
+
+mod sealed {
+    /// Plain numbers for which all bits zero is 0.
+    pub trait Element: Copy {}
+    impl Element for f32 {}
+    impl Element for half::f16 {}
+}
+
+/// A weight that is used as it is: value (output `n`, input `k`) is at `[n / 16][k][n % 16]`, padding is zero.
+pub struct PackedFloat<T> {
+    outputs: usize,
+    inputs: usize,
+    data: Vec<Line>,
+    element: PhantomData<T>,
+}
+
+pub type PackedF32 = PackedFloat<f32>;
+pub type PackedF16 = PackedFloat<half::f16>;
+
+impl<T: sealed::Element + Default> PackedFloat<T> {
+    /// Packs. `channel(i, row)` fills `row` (all inputs, zero when it is handed over) with the weights of output
+    /// channel `i`; channels are asked for in order.
+    pub fn new(outputs: usize, inputs: usize, mut channel: impl FnMut(usize, &mut [T])) -> Self {
+        let blocks = outputs.div_ceil(BLOCK);
+        let count = blocks * inputs * BLOCK;
+        let mut data = lines(count * size_of::<T>());
+        let mut row = vec![T::default(); inputs];
+        // SAFETY: the buffer holds at least `count` elements, is aligned for them, and any initialised bytes are a
+        // float.
+        let values = unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast::<T>(), count) };
+        for n in 0..outputs {
+            row.fill(T::default());
+            channel(n, &mut row);
+            let block = &mut values[(n / BLOCK) * inputs * BLOCK..][..inputs * BLOCK];
+            for (lanes, &w) in block.chunks_exact_mut(BLOCK).zip(&row) {
+                lanes[n % BLOCK] = w;
+            }
+        }
+        Self { outputs, inputs, data, element: PhantomData }
+    }
+
+    /// Bytes that `new` allocates and keeps for this shape; saturates instead of overflowing.
+    pub fn size(outputs: usize, inputs: usize) -> usize {
+        let channels = outputs.div_ceil(BLOCK).saturating_mul(BLOCK);
+        channels.saturating_mul(inputs).saturating_mul(size_of::<T>()).saturating_add(LINE - 1) / LINE * LINE
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.outputs.div_ceil(BLOCK)
+    }
+
+    /// Memory held.
+    pub fn bytes(&self) -> usize {
+        self.data.len() * LINE
+    }
+
+    /// One weight.
+    pub fn value(&self, output: usize, input: usize) -> T {
+        assert!(output < self.outputs && input < self.inputs);
+        let index = ((output / BLOCK) * self.inputs + input) * BLOCK + output % BLOCK;
+        // SAFETY: the assertion keeps the index within the buffer.
+        unsafe { *self.data().add(index) }
+    }
+
+    /// The first value of the first block; blocks are `16 · inputs` apart. Aligned to 64.
+    pub(super) fn data(&self) -> *const T {
+        self.data.as_ptr().cast()
+    }
+}

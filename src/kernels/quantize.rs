@@ -1,0 +1,52 @@
+//! Rows of activations to 8 bits.
+
+use super::vector::Vector;
+use super::{BLOCK, RowScale};
+
+/// Asymmetric quantisation with a scale and zero point for the row; the range always includes 0, so that 0 is exact.
+///
+/// A row that holds a NaN or an infinity gives some bytes and some scale; nothing is promised but that nothing breaks.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn quantize_row<V: Vector>(x: &[f32], out: &mut [u8]) -> RowScale {
+    assert!(out.len() >= x.len(), "no room for the quantised row");
+    let whole = x.len() / BLOCK * BLOCK;
+    let rest = x.len() - whole;
+    // SAFETY: the machine has the instructions; accesses stay within `x` and, by the assertion, `out`.
+    unsafe {
+        let p = x.as_ptr();
+        let (mut low, mut high) = (V::splat(0.0), V::splat(0.0));
+        for i in (0..whole).step_by(BLOCK) {
+            let y = V::load(p.add(i));
+            (low, high) = (low.min(y), high.max(y));
+        }
+        // Absent lanes read as 0, which is in the range anyway.
+        let y = V::load_first(p.add(whole), rest);
+        (low, high) = (low.min(y), high.max(y));
+        let (low, high) = (-V::splat(0.0).sub(low).largest(), high.largest());
+
+        // Divided before subtracting: the difference may overflow.
+        let scale = high / 255.0 - low / 255.0;
+        if scale < f32::MIN_POSITIVE {
+            // Only zeros, or numbers so small that they might as well be.
+            out.fill(0u8.wrapping_sub(V::BYTE_OFFSET as u8));
+            return RowScale { scale: 0.0, zero: -V::BYTE_OFFSET };
+        }
+        let inverse = 1.0 / scale;
+        // `as` saturates and takes NaN to 0.
+        let zero = ((-low * inverse).round_ties_even() as i32).clamp(0, 255) - V::BYTE_OFFSET;
+
+        let factor = V::splat(inverse);
+        for i in (0..whole).step_by(BLOCK) {
+            V::load(p.add(i)).mul(factor).store_bytes(zero, out.as_mut_ptr().add(i));
+        }
+        let mut last = [0u8; BLOCK];
+        y.mul(factor).store_bytes(zero, last.as_mut_ptr());
+        out[whole..x.len()].copy_from_slice(&last[..rest]);
+        // The padding meets weights that are 0; a fixed value only keeps the bytes reproducible.
+        out[x.len()..].fill(0);
+        RowScale { scale, zero }
+    }
+}

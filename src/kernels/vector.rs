@@ -1,0 +1,148 @@
+//! Sixteen lanes of f32, the one thing that an instruction set has to provide.
+//!
+//! The algorithms (`linear`, `attention`, `norm`, ...) are written once over this trait and instantiated inside a
+//! function that enables the instruction set. That only works if everything in between is `#[inline(always)]`: a
+//! function that is not inlined is compiled without the instruction set, correct but an order of magnitude slower. For
+//! the same reason there are no closures in those files' loops.
+//!
+//! Lanes are sixteen on every machine, even where a register holds eight or four, so that sums over lanes have one
+//! shape and the packed weights one layout.
+
+/// Sixteen f32 lanes.
+///
+/// # Safety
+/// Every method requires that the machine has the implementing type's instruction set, that pointers are valid for the
+/// lanes that are read or written (no alignment is needed), and that counts of lanes are at most 16.
+pub(super) trait Vector: Copy {
+    /// Sixteen i32 sums.
+    type Sums: Copy;
+    /// Four activations, in every lane.
+    type Bytes: Copy;
+    /// Four weights in each of sixteen lanes.
+    type Weights: Copy;
+
+    /// The most rows in a tile of floats and in one of integers: what fits the registers.
+    const FLOAT_ROWS: usize;
+    const BYTE_ROWS: usize;
+    /// What is subtracted from a quantised activation (0..=255) before it is stored as a byte.
+    const BYTE_OFFSET: i32;
+
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(p: *const f32) -> Self;
+    /// Reads only the first `n` lanes; the others are 0.
+    unsafe fn load_first(p: *const f32, n: usize) -> Self;
+    unsafe fn load_f16(p: *const half::f16) -> Self;
+    unsafe fn load_i8(p: *const i8) -> Self;
+    unsafe fn store(self, p: *mut f32);
+    /// Writes only the first `n` lanes.
+    unsafe fn store_first(self, p: *mut f32, n: usize);
+    /// The first `n` lanes of `self`, the others from `rest`.
+    unsafe fn first_or(self, n: usize, rest: Self) -> Self;
+
+    unsafe fn add(self, y: Self) -> Self;
+    unsafe fn sub(self, y: Self) -> Self;
+    unsafe fn mul(self, y: Self) -> Self;
+    unsafe fn div(self, y: Self) -> Self;
+    /// `self · y + z`, rounded once where the machine can.
+    unsafe fn mul_add(self, y: Self, z: Self) -> Self;
+    /// The larger; `y` where one of them is NaN, so that `bound.max(x)` lets a NaN in `x` through.
+    unsafe fn max(self, y: Self) -> Self;
+    /// The smaller; `y` where one of them is NaN.
+    unsafe fn min(self, y: Self) -> Self;
+    /// To the nearest integer, ties to even, for magnitudes below 2²².
+    unsafe fn round(self) -> Self;
+    /// `self · 2ⁿ` for integers `n` in -126..=127.
+    unsafe fn times_power_of_two(self, n: Self) -> Self;
+    /// The sum of the lanes, always in the same order.
+    unsafe fn sum(self) -> f32;
+    /// The largest lane.
+    unsafe fn largest(self) -> f32;
+    /// Rounds to integers, adds `zero`, and stores sixteen bytes, saturating to the range of a stored activation.
+    unsafe fn store_bytes(self, zero: i32, p: *mut u8);
+
+    unsafe fn no_sums() -> Self::Sums;
+    /// Four activations.
+    unsafe fn load_bytes(p: *const u8) -> Self::Bytes;
+    /// 64 bytes of a packed weight.
+    unsafe fn load_weights(p: *const i8) -> Self::Weights;
+    /// Adds four products to every lane, exactly.
+    unsafe fn dot(sums: Self::Sums, a: Self::Bytes, w: Self::Weights) -> Self::Sums;
+    /// `sums - zero · columns` as floats.
+    unsafe fn centre(sums: Self::Sums, zero: i32, columns: *const i32) -> Self;
+
+    /// Writes 16 columns of 16 rows (`stride` floats apart) to `out`, column by column.
+    #[inline(always)]
+    unsafe fn transpose(p: *const f32, stride: usize, out: *mut f32) {
+        for row in 0..16 {
+            for column in 0..16 {
+                // SAFETY: the caller's promise covers all 16 rows and columns.
+                unsafe { *out.add(column * 16 + row) = *p.add(row * stride + column) };
+            }
+        }
+    }
+
+    /// Rows in the next tile, when `remaining` are left and `most` are allowed.
+    fn tile_rows(remaining: usize, most: usize) -> usize;
+    /// Blocks in the next tile of that many rows, when `remaining` are left.
+    fn tile_blocks(rows: usize, remaining: usize) -> usize;
+    /// Runs a tile of a shape that the two above gave.
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place);
+}
+
+/// Which tile of a product, and where its sums go: row `i`, block `j` of the tile at `out + i * stride + j * 16`.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub row: usize,
+    pub block: usize,
+    pub out: *mut f32,
+    pub stride: usize,
+}
+
+/// A product of which tiles of `R` rows and `B` blocks of channels can be computed in registers.
+pub(super) trait Tile<V: Vector> {
+    /// # Safety
+    /// The machine has `V`'s instructions; the tile lies within the product and the output is valid for it.
+    unsafe fn run<const R: usize, const B: usize>(&self, at: Place);
+}
+
+/// The tile shapes of an instruction set, most rows first and, for each, most blocks first: the methods of `Vector`
+/// that pick and run one. Both lists must end in 1. For use in `impl Vector for Lanes`, with the features of its
+/// kernel.
+///
+/// Tiles are a function of their own: inlined beside the epilogue, they lose half of the registers to its constants,
+/// which the compiler keeps there across the loop.
+macro_rules! tile_shapes {
+    ($($features:literal)?; $($rows:literal: $($blocks:literal),+;)+) => {
+        #[inline(always)]
+        fn tile_rows(remaining: usize, most: usize) -> usize {
+            $(if $rows <= remaining && $rows <= most { return $rows; })+
+            1
+        }
+
+        #[inline(always)]
+        fn tile_blocks(rows: usize, remaining: usize) -> usize {
+            $($(if rows == $rows && $blocks <= remaining { return $blocks; })+)+
+            1
+        }
+
+        #[inline(always)]
+        unsafe fn tile<T: super::vector::Tile<Self>>(
+            tile: &T, rows: usize, blocks: usize, at: super::vector::Place
+        ) {
+            $(#[target_feature(enable = $features)])?
+            #[inline(never)]
+            unsafe fn run<T: super::vector::Tile<Lanes>>(
+                tile: &T, rows: usize, blocks: usize, at: super::vector::Place
+            ) {
+                match (rows, blocks) {
+                    // SAFETY: the caller's promise is the same.
+                    $($(($rows, $blocks) => unsafe { tile.run::<$rows, $blocks>(at) },)+)+
+                    _ => unreachable!("not a tile shape"),
+                }
+            }
+            // SAFETY: the caller's promise is the same; this function's features are the vector's.
+            unsafe { run(tile, rows, blocks, at) }
+        }
+    };
+}
+pub(super) use tile_shapes;

@@ -1,0 +1,48 @@
+//! Log lines go to the callback that the model was loaded with; the library itself never prints.
+
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum LogLevel {
+    Error = 1,
+    Warning = 2,
+    Info = 3,
+    Debug = 4,
+}
+
+type Sink = dyn Fn(LogLevel, &str) + Send + Sync;
+
+/// Where log lines go, and which. The default drops them.
+#[derive(Clone, Default)]
+pub struct Log(Option<(LogLevel, Arc<Sink>)>);
+
+impl Log {
+    /// `sink` gets every line of `level` and graver; it may be called from any thread that calls the library.
+    pub fn new(level: LogLevel, sink: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Self {
+        Self(Some((level, Arc::new(sink))))
+    }
+
+    /// `line` is composed only if somebody listens.
+    pub fn write(&self, level: LogLevel, line: impl FnOnce() -> String) {
+        if let Some((most, sink)) = &self.0
+            && level <= *most
+        {
+            sink(level, &line());
+        }
+    }
+
+    pub fn info(&self, line: impl FnOnce() -> String) {
+        self.write(LogLevel::Info, line);
+    }
+
+    pub fn warning(&self, line: impl FnOnce() -> String) {
+        self.write(LogLevel::Warning, line);
+    }
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Log({:?})", self.0.as_ref().map(|(level, _)| level))
+    }
+}

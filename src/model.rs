@@ -1,0 +1,223 @@
+//! What a user holds: a loaded model. Clones share it, and every method may be called from any thread at any time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::backend::{Device, Precision};
+use crate::batching;
+use crate::call::{Call, Cancellation};
+use crate::counters::{Counters, Snapshot, Stage};
+use crate::encoding::Encoding;
+use crate::error::{Error, Result};
+use crate::loading::{self, LoadOptions};
+use crate::tasks::classification::ClassifierSettings;
+use crate::tasks::embedding::EmbeddingSettings;
+use crate::threads::Pool;
+use crate::tokenizer::{EncodeOptions, Tokenizer};
+use crate::transformer::encoder::Encode;
+use crate::transformer::spec::Spec;
+
+/// A loaded model.
+#[derive(Clone)]
+pub struct Model(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub directory: PathBuf,
+    pub device: Device,
+    pub precision: Precision,
+    pub spec: Spec,
+    pub encoder: Box<dyn Encode>,
+    pub tokenizer: Tokenizer,
+    /// The most tokens of a text, special ones counted.
+    pub max_length: usize,
+    pub embedding: EmbeddingSettings,
+    pub classifier: ClassifierSettings,
+    pub pool: Arc<Pool>,
+    pub counters: Counters,
+    pub weight_bytes: u64,
+}
+
+impl Model {
+    /// Loads an unconverted Hugging Face directory: `config.json`, `tokenizer.json` and `model.safetensors` (or shards with
+    /// their index), and what lies beside them of sentence-transformers' files.
+    ///
+    /// # Errors
+    /// A file that is missing, broken or hostile, by name; a family, device or precision that is not supported; a model larger
+    /// than the memory limit (nothing has been allocated for it then); cancellation by the progress callback.
+    pub fn load(directory: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
+        loading::load(directory.as_ref(), options)
+    }
+
+    /// Tokenises a batch of texts, or of pairs, without running the model. Texts longer than the model takes are cut, as the
+    /// tokenizer's files say, unless `options` sets another limit.
+    pub fn tokenize(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        options: &EncodeOptions,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<Encoding> {
+        self.call(cancellation, |call| self.encode(texts, pairs, options, call), Encoding::shape)
+    }
+
+    /// Token ids back to text.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        self.0.tokenizer.decode(ids, skip_special_tokens)
+    }
+
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
+    }
+
+    /// The counters of this model since it was loaded or they were reset.
+    pub fn counters(&self) -> Snapshot {
+        self.0.counters.read()
+    }
+
+    pub fn reset_counters(&self) {
+        self.0.counters.reset();
+    }
+
+    /// The number of values in a hidden state.
+    pub fn hidden_size(&self) -> usize {
+        self.0.spec.hidden
+    }
+
+    /// The most tokens of a text, special ones counted; longer texts are cut.
+    pub fn max_length(&self) -> usize {
+        self.0.max_length
+    }
+
+    /// The `model_type` of `config.json`.
+    pub fn family(&self) -> &'static str {
+        self.0.spec.family
+    }
+
+    /// Ids run from 0 to this number less 1.
+    pub fn vocabulary_size(&self) -> usize {
+        self.0.spec.vocabulary
+    }
+
+    /// Bytes of the weights in memory.
+    pub fn weight_bytes(&self) -> u64 {
+        self.0.weight_bytes
+    }
+
+    pub fn device(&self) -> Device {
+        self.0.device
+    }
+
+    /// The precision that runs; never `Auto`.
+    pub fn precision(&self) -> Precision {
+        self.0.precision
+    }
+
+    /// Threads that one call may use, the caller's counted.
+    pub fn threads(&self) -> usize {
+        self.0.pool.threads()
+    }
+
+    /// Names of the classification head's outputs; empty for a model without a head.
+    pub fn labels(&self) -> &[String] {
+        &self.0.classifier.labels
+    }
+
+    /// What was loaded and how it runs, as one JSON object.
+    pub fn info(&self) -> Value {
+        let Inner { spec, embedding, classifier, .. } = &*self.0;
+        let head = spec.head.as_ref().map(|head| format!("{:?}", head.kind).to_lowercase());
+        let pooling = match &embedding.pooling {
+            Ok(pooling) => json!(pooling.name()),
+            Err(error) => json!(error.message()),
+        };
+        json!({
+            "path": self.0.directory.display().to_string(),
+            "family": spec.family,
+            "device": self.0.device.name(),
+            "precision": self.0.precision.name(),
+            "kernels": self.0.encoder.describe(),
+            "threads": self.0.pool.threads(),
+            "weight_bytes": self.0.weight_bytes,
+            "max_length": self.0.max_length,
+            "spec": {
+                "vocabulary": spec.vocabulary,
+                "hidden": spec.hidden,
+                "layers": spec.layers,
+                "heads": spec.heads,
+                "head_dim": spec.head_dim(),
+                "intermediate": spec.intermediate,
+                "activation": format!("{:?}", spec.activation),
+                "norm": format!("{:?} {:?} eps {:e}", spec.norm.place, spec.norm.kind, spec.norm.eps),
+                "position": format!("{:?}", spec.position),
+                "token_types": spec.token_types,
+                "max_tokens": spec.max_tokens,
+            },
+            "embedding": { "pooling": pooling, "normalize": embedding.normalize },
+            "head": head,
+            "labels": classifier.labels,
+        })
+    }
+
+    pub(crate) fn encode(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        options: &EncodeOptions,
+        call: Call<'_>,
+    ) -> Result<Encoding> {
+        let max_length = options.max_length.unwrap_or(self.0.max_length);
+        let options = EncodeOptions { max_length: Some(max_length), ..options.clone() };
+        self.0.tokenizer.encode(texts, pairs, &options, &self.0.pool, call)
+    }
+
+    /// Runs a whole call: hands out its context, and counts it if it succeeds. `shape` tells its items and tokens.
+    pub(crate) fn call<T>(
+        &self,
+        cancellation: Option<&Cancellation>,
+        work: impl FnOnce(Call<'_>) -> Result<T>,
+        shape: impl FnOnce(&T) -> (usize, usize),
+    ) -> Result<T> {
+        let start = Instant::now();
+        let call = Call { counters: &self.0.counters, cancellation };
+        let result = work(call)?;
+        let (items, tokens) = shape(&result);
+        self.0.counters.call(items, tokens, start.elapsed());
+        Ok(result)
+    }
+
+    /// Runs an encoding through the model a pass at a time and strings the passes' rows together.
+    pub(crate) fn passes(
+        &self,
+        encoding: &Encoding,
+        call: Call<'_>,
+        run: impl Fn(&batching::Pass) -> Result<Vec<f32>>,
+    ) -> Result<Vec<f32>> {
+        let mut rows = Vec::new();
+        let mut passes = batching::passes(encoding);
+        loop {
+            let start = Instant::now();
+            let Some(pass) = passes.next() else {
+                return Ok(rows);
+            };
+            call.counters.add(Stage::Pack, pass.layout.sequences(), pass.layout.tokens(), start.elapsed());
+            let part = run(&pass)?;
+            if rows.is_empty() { rows = part } else { rows.extend(part) }
+        }
+    }
+
+    /// Refuses a task that the model has no head for.
+    pub(crate) fn require_head(&self, kind: crate::transformer::spec::HeadKind, task: &str) -> Result<()> {
+        match &self.0.spec.head {
+            Some(head) if head.kind == kind => Ok(()),
+            _ => {
+                let directory = self.0.directory.display();
+                Err(Error::unsupported(format!(
+                    "{directory}: the model has no head for {task} (config.json's \"architectures\" says what it has)"
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Classification of texts and pairs, and scoring of pairs by a cross-encoder.
+
+use crate::call::Cancellation;
+use crate::encoding::Encoding;
+use crate::error::{Error, Result};
+use crate::families;
+use crate::formats::json::Config;
+use crate::model::Model;
+use crate::tokenizer::EncodeOptions;
+use crate::transformer::spec::{HeadKind, Spec};
+
+/// How logits become scores. The numbers are part of the C ABI: they are only ever appended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ScoreFunction {
+    /// The logits as they are.
+    None = 1,
+    /// Each label on its own, between 0 and 1.
+    Sigmoid = 2,
+    /// Labels exclude each other; the scores add up to 1.
+    Softmax = 3,
+}
+
+impl ScoreFunction {
+    pub fn from_u32(value: u32) -> Option<Self> {
+        [Self::None, Self::Sigmoid, Self::Softmax].into_iter().find(|&f| f as u32 == value)
+    }
+
+    /// Applies it to rows of `labels` values.
+    fn apply(self, scores: &mut [f32], labels: usize) {
+        match self {
+            Self::None => {}
+            Self::Sigmoid => scores.iter_mut().for_each(|s| *s = 1.0 / (1.0 + (-*s).exp())),
+            Self::Softmax => scores.chunks_exact_mut(labels).for_each(|row| {
+                let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                row.iter_mut().for_each(|s| *s = (*s - most).exp());
+                let sum: f32 = row.iter().sum();
+                row.iter_mut().for_each(|s| *s /= sum);
+            }),
+        }
+    }
+}
+
+/// What `config.json` says of a classification head.
+#[derive(Clone, Debug, Default)]
+pub struct ClassifierSettings {
+    pub labels: Vec<String>,
+    /// For classification: `problem_type`, or Hugging Face's rule where that is missing.
+    function: Option<ScoreFunction>,
+    /// For scoring pairs, where the file names an activation of its own.
+    pair_function: Option<Result<ScoreFunction>>,
+}
+
+impl ClassifierSettings {
+    pub(crate) fn read(config: &Config, spec: &Spec) -> Result<Self> {
+        let Some(head) = &spec.head else {
+            return Ok(Self::default());
+        };
+        let mut labels: Vec<String> = (0..families::labels(config)?).map(|i| format!("LABEL_{i}")).collect();
+        if let Some(names) = config.get("id2label").and_then(|v| v.as_object()) {
+            for (id, name) in names {
+                let slot = id.parse().ok().and_then(|id: usize| labels.get_mut(id));
+                let slot = slot
+                    .ok_or_else(|| config.invalid("id2label", format!("numbers a label {id:?}; expected 0, 1, …")))?;
+                *slot = name.as_str().map_or_else(|| name.to_string(), str::to_string);
+            }
+        }
+        let function = match config.get("problem_type").and_then(|v| v.as_str()) {
+            Some("single_label_classification") => ScoreFunction::Softmax,
+            Some("multi_label_classification") => ScoreFunction::Sigmoid,
+            Some("regression") => ScoreFunction::None,
+            Some(other) => return Err(config.invalid("problem_type", format!("is {other:?}, which is not known"))),
+            None if head.kind == HeadKind::Sequence && head.labels == 1 => ScoreFunction::Sigmoid,
+            None => ScoreFunction::Softmax,
+        };
+        // sentence-transformers' CrossEncoder writes a Python class; the second name is that of its versions before 4.
+        let named = config.get("sentence_transformers").and_then(|v| v["activation_fn"].as_str());
+        let named = named.or_else(|| config.get("sbert_ce_default_activation_function").and_then(|v| v.as_str()));
+        let pair_function = named.map(|name| match name.rsplit('.').next() {
+            Some("Identity") => Ok(ScoreFunction::None),
+            Some("Sigmoid") => Ok(ScoreFunction::Sigmoid),
+            _ => {
+                let path = config.path().display();
+                Err(Error::unsupported(format!("{path}: activation {name:?} is not supported; name a score function")))
+            }
+        });
+        Ok(Self { labels, function: Some(function), pair_function })
+    }
+}
+
+/// What is wanted of one call to [`Model::classify`] or [`Model::score`].
+#[derive(Clone, Debug, Default)]
+pub struct ClassifyOptions {
+    /// `None` stands for what the model's files say.
+    pub function: Option<ScoreFunction>,
+    /// The most tokens of a text or pair, special ones counted; longer ones are cut.
+    pub max_length: Option<usize>,
+    pub cancellation: Option<Cancellation>,
+}
+
+/// Scores of a batch.
+#[derive(Clone, Debug)]
+pub struct Classifications {
+    /// `[texts, labels]`.
+    pub scores: Vec<f32>,
+    pub labels: usize,
+    /// The label with the highest score, a text.
+    pub best: Vec<u32>,
+    /// Tokens of each text or pair.
+    pub tokens: Vec<usize>,
+    /// Which texts were cut: 1 or 0 each.
+    pub truncated: Vec<u8>,
+}
+
+impl Model {
+    /// Classifies texts, or pairs if `pairs` holds their second texts.
+    ///
+    /// # Errors
+    /// A model without a sequence classification head; `pairs` of another length; cancellation.
+    pub fn classify(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        options: &ClassifyOptions,
+    ) -> Result<Classifications> {
+        self.require_head(HeadKind::Sequence, "classification")?;
+        let function = options.function.or(self.0.classifier.function).unwrap_or(ScoreFunction::Softmax);
+        self.run_classifier(texts, pairs, function, options)
+    }
+
+    /// Scores pairs with a cross-encoder, a model with one output: how well each document answers its query.
+    ///
+    /// # Errors
+    /// As [`Model::classify`]; a model with more than one label.
+    pub fn score(&self, queries: &[&str], documents: &[&str], options: &ClassifyOptions) -> Result<Classifications> {
+        self.require_head(HeadKind::Sequence, "scoring pairs")?;
+        let labels = self.0.classifier.labels.len();
+        if labels != 1 {
+            let directory = self.0.directory.display();
+            return Err(Error::unsupported(format!(
+                "{directory}: scoring pairs needs a model with one output, and this one has {labels} labels; classify the \
+                 pairs instead"
+            )));
+        }
+        let of_file = || self.0.classifier.pair_function.clone().unwrap_or(Ok(ScoreFunction::Sigmoid));
+        let function = options.function.map_or_else(of_file, Ok)?;
+        self.run_classifier(queries, Some(documents), function, options)
+    }
+
+    fn run_classifier(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        function: ScoreFunction,
+        options: &ClassifyOptions,
+    ) -> Result<Classifications> {
+        let labels = self.0.classifier.labels.len();
+        let work = |call: crate::call::Call<'_>| {
+            let encoding = self.encode(texts, pairs, &self.encode_options(options, false), call)?;
+            if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
+                return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
+            }
+            let mut scores = self.passes(&encoding, call, |pass| self.0.encoder.logits(pass, call))?;
+            function.apply(&mut scores, labels);
+            let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
+            let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
+            Ok(Classifications { scores, labels, best, tokens, truncated: encoding.truncated })
+        };
+        self.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.tokens.iter().sum()))
+    }
+
+    pub(crate) fn encode_options(&self, options: &ClassifyOptions, offsets: bool) -> EncodeOptions {
+        EncodeOptions {
+            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens)),
+            offsets,
+            ..Default::default()
+        }
+    }
+
+    /// The token logits of an encoded batch, as probabilities.
+    pub(crate) fn token_scores(
+        &self,
+        encoding: &Encoding,
+        function: Option<ScoreFunction>,
+        call: crate::call::Call<'_>,
+    ) -> Result<Vec<f32>> {
+        let mut scores = self.passes(encoding, call, |pass| self.0.encoder.logits(pass, call))?;
+        function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, self.0.classifier.labels.len());
+        Ok(scores)
+    }
+}
+
+/// The place of the highest score; the first of equals.
+pub(crate) fn best(row: &[f32]) -> usize {
+    (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn score_functions() {
+        let mut row = vec![0.0, 1000.0, 0.0, 0.0];
+        ScoreFunction::Softmax.apply(&mut row, 2);
+        assert_eq!(row, [0.0, 1.0, 0.5, 0.5]);
+        let mut row = vec![0.0, 100.0, -100.0];
+        ScoreFunction::Sigmoid.apply(&mut row, 3);
+        assert!(row[0] == 0.5 && row[1] == 1.0 && row[2] < 1e-30);
+        assert_eq!(best(&[1.0, 3.0, 3.0]), 1);
+    }
+}

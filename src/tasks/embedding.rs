@@ -1,0 +1,167 @@
+//! Text embeddings as sentence-transformers computes them: encoder, pooling, normalisation.
+
+use std::path::Path;
+
+use crate::call::Cancellation;
+use crate::error::{Error, Result};
+use crate::formats::json::{self, CONFIG_LIMIT, Config};
+use crate::model::Model;
+use crate::tokenizer::EncodeOptions;
+
+use super::pooling::{self, Pooling};
+
+/// What a directory's sentence-transformers files say. Without such files: the mean, not normalised.
+#[derive(Clone, Debug)]
+pub struct EmbeddingSettings {
+    /// An error is kept, not raised: a caller who names a pooling of their own does not need this one.
+    pub pooling: Result<Pooling>,
+    pub normalize: bool,
+    pub lowercase: bool,
+    pub max_seq_length: Option<usize>,
+}
+
+impl EmbeddingSettings {
+    /// Reads `modules.json`, the pooling module's `config.json`, and `sentence_bert_config.json`, as far as they exist.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let sentence = Config::open_if_exists(&directory.join("sentence_bert_config.json"))?;
+        let (max_seq_length, lowercase) = match &sentence {
+            Some(c) => (c.usize_opt("max_seq_length")?.filter(|&n| n > 0), c.bool_or("do_lower_case", false)?),
+            None => (None, false),
+        };
+        let path = directory.join("modules.json");
+        let modules = json::read_if_exists(&path, CONFIG_LIMIT)?;
+        let mut settings = Self { pooling: Ok(Pooling::Mean), normalize: false, lowercase, max_seq_length };
+        let Some(modules) = modules else {
+            if let Some(config) = Config::open_if_exists(&directory.join("1_Pooling").join("config.json"))? {
+                settings.pooling = read_pooling(&config);
+            }
+            return Ok(settings);
+        };
+        let modules = modules.as_array().ok_or_else(|| Error::invalid_file(&path, "not a list of modules"))?;
+        for module in modules {
+            let kind = module["type"].as_str().unwrap_or_default();
+            match kind.rsplit('.').next().unwrap_or_default() {
+                "Transformer" => {}
+                "Normalize" => settings.normalize = true,
+                "Pooling" => {
+                    let folder = module["path"].as_str().unwrap_or("1_Pooling");
+                    // The name comes from the file: it may not lead out of the directory.
+                    if folder.is_empty() || folder.contains(['/', '\\']) || folder.starts_with("..") {
+                        return Err(Error::invalid_file(
+                            &path,
+                            format!("module path {folder:?} is not a plain folder name"),
+                        ));
+                    }
+                    settings.pooling = read_pooling(&Config::open(&directory.join(folder).join("config.json"))?);
+                }
+                other => {
+                    let path = path.display();
+                    settings.pooling = Err(Error::unsupported(format!(
+                        "{path}: module {other:?} is not supported, only Transformer, Pooling and Normalize; to embed \
+                         without it, name a pooling"
+                    )));
+                    break;
+                }
+            }
+        }
+        Ok(settings)
+    }
+}
+
+/// `pooling_mode_…` flags (sentence-transformers up to 5) or one `pooling_mode` string.
+fn read_pooling(config: &Config) -> Result<Pooling> {
+    let named = [
+        ("mean", "pooling_mode_mean_tokens", Some(Pooling::Mean)),
+        ("cls", "pooling_mode_cls_token", Some(Pooling::Cls)),
+        ("lasttoken", "pooling_mode_lasttoken", Some(Pooling::Last)),
+        ("max", "pooling_mode_max_tokens", None),
+        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", None),
+        ("weightedmean", "pooling_mode_weightedmean_tokens", None),
+    ];
+    let mut chosen = Vec::new();
+    let mode = config.get("pooling_mode").and_then(|v| v.as_str());
+    for (name, flag, pooling) in named {
+        if mode == Some(name) || config.bool_or(flag, false)? {
+            chosen.push((name, pooling));
+        }
+    }
+    match chosen.as_slice() {
+        [(_, Some(pooling))] => Ok(*pooling),
+        _ => {
+            let names: Vec<_> = chosen.iter().map(|(name, _)| *name).collect();
+            let (path, names) = (config.path().display(), names.join(" + "));
+            Err(Error::unsupported(format!(
+                "{path}: pooling {names:?} is not supported, only mean, cls or lasttoken alone; name one to embed with"
+            )))
+        }
+    }
+}
+
+/// What is wanted of one call to [`Model::embed`]. `None` stands for what the model's files say.
+#[derive(Clone, Debug, Default)]
+pub struct EmbedOptions {
+    pub pooling: Option<Pooling>,
+    pub normalize: Option<bool>,
+    /// The most tokens of a text, special ones counted; longer texts are cut.
+    pub max_length: Option<usize>,
+    pub cancellation: Option<Cancellation>,
+}
+
+/// The embeddings of a batch.
+#[derive(Clone, Debug)]
+pub struct Embeddings {
+    /// Rows of `dimension` values: one a text, or with `Pooling::None` one a token, all texts end to end.
+    pub values: Vec<f32>,
+    pub dimension: usize,
+    /// Text `i`'s rows are `starts[i]..starts[i + 1]`.
+    pub starts: Vec<usize>,
+    /// Tokens of each text, special ones counted.
+    pub tokens: Vec<usize>,
+    /// Which texts were cut: 1 or 0 each.
+    pub truncated: Vec<u8>,
+}
+
+impl Embeddings {
+    /// The first row of text `i`: its embedding, if it was pooled.
+    pub fn row(&self, i: usize) -> &[f32] {
+        &self.values[self.starts[i] * self.dimension..][..self.dimension]
+    }
+}
+
+impl Model {
+    /// Embeds texts. The result's bits for a text depend on neither the other texts nor the number of threads (device `cpu`).
+    ///
+    /// # Errors
+    /// A pooling that the model's files ask for and Kinglet does not have; cancellation.
+    pub fn embed(&self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings> {
+        let settings = &self.0.embedding;
+        let pooling = options.pooling.map_or_else(|| settings.pooling.clone(), Ok)?;
+        let normalize = options.normalize.unwrap_or(settings.normalize);
+        let encode = EncodeOptions {
+            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens)),
+            ..Default::default()
+        };
+        let lower: Option<Vec<String>> = settings.lowercase.then(|| texts.iter().map(|t| t.to_lowercase()).collect());
+        let lower: Option<Vec<&str>> = lower.as_ref().map(|l| l.iter().map(String::as_str).collect());
+        let work = |call: crate::call::Call<'_>| {
+            let encoding = self.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
+            let mut values = self.passes(&encoding, call, |pass| self.0.encoder.pooled(pass, pooling, call))?;
+            if normalize {
+                let start = std::time::Instant::now();
+                pooling::normalize(&mut values, self.0.spec.hidden);
+                call.counters.add(crate::counters::Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
+            }
+            Ok(Embeddings {
+                values,
+                dimension: self.0.spec.hidden,
+                starts: match pooling {
+                    Pooling::None => encoding.starts().to_vec(),
+                    _ => (0..=encoding.len()).collect(),
+                },
+                tokens: encoding.starts().windows(2).map(|w| w[1] - w[0]).collect(),
+                truncated: encoding.truncated,
+            })
+        };
+        self.call(options.cancellation.as_ref(), work, |e| (e.truncated.len(), e.tokens.iter().sum()))
+    }
+}
