@@ -102,7 +102,7 @@ impl Encoding {
                 "length: {length} is shorter than the longest sequence, {longest} tokens"
             )));
         }
-        let needed = self.len().checked_mul(length).unwrap_or(usize::MAX);
+        let needed = self.len().saturating_mul(length);
         if ids.len() < needed || mask.len() < needed {
             let capacity = ids.len().min(mask.len());
             let rows = self.len();

@@ -26,6 +26,7 @@ pub mod kernels;
 mod loading;
 mod log;
 mod model;
+mod panics;
 mod tasks;
 #[doc(hidden)]
 pub mod threads;

@@ -16,6 +16,7 @@ use crate::counters::Stage;
 use crate::encoding::{Encoding, NO_SEQUENCE, Span};
 use crate::error::{Error, Result, Status};
 use crate::formats::json::Config;
+use crate::panics;
 use crate::threads::Pool;
 
 /// The largest `tokenizer.json` that is read; the largest published ones hold some 40 MB.
@@ -66,7 +67,7 @@ impl Tokenizer {
         }
         let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, &e))?;
         // The crate asserts in places where a file breaks its expectations; such a file is a bad file, not a crash.
-        let parsed = std::panic::catch_unwind(|| HfTokenizer::from_bytes(&bytes));
+        let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
         let mut tokenizer = match parsed {
             Ok(Ok(tokenizer)) => tokenizer,
             Ok(Err(error)) => return Err(Error::invalid_file(&path, format!("not a tokenizer: {error}"))),

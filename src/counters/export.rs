@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Map, json};
 
-use super::{Snapshot, Stage};
+use super::{Snapshot, Stage, StageTotals};
 
 /// The numbers are part of the C ABI: they are only ever appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,8 @@ impl Snapshot {
 
     fn prometheus(&self) -> String {
         let mut text = String::new();
-        let families: [(&str, &str, fn(&super::StageTotals) -> f64); 4] = [
+        type Figure = fn(&StageTotals) -> f64;
+        let families: [(&str, &str, Figure); 4] = [
             ("kinglet_stage_calls_total", "Times that the stage was entered.", |t| t.calls as f64),
             ("kinglet_stage_items_total", "Texts that went through the stage.", |t| t.items as f64),
             ("kinglet_stage_tokens_total", "Tokens that went through the stage.", |t| t.tokens as f64),

@@ -9,8 +9,10 @@ use crate::error::{Error, Result};
 use crate::formats::json::Config;
 use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Spec};
 
+type Reader = fn(&Config) -> Result<Spec>;
+
 /// The families, by `model_type`.
-const FAMILIES: [(&str, fn(&Config) -> Result<Spec>); 5] = [
+const FAMILIES: [(&str, Reader); 5] = [
     ("bert", bert::spec),
     ("distilbert", distilbert::spec),
     ("roberta", roberta::spec),

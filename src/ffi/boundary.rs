@@ -1,19 +1,12 @@
 //! The one place where panics stop and errors become values.
 
 use std::any::Any;
-use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
 use crate::error::{Error, Result, Status};
+use crate::panics::guarded;
 
 use super::error::{kinglet_error, kinglet_status};
 use super::handle;
-
-thread_local! {
-    /// How many boundaries this thread is inside of.
-    static INSIDE: Cell<u32> = const { Cell::new(0) };
-}
 
 /// Runs `work`; a failure is stored in `*error`, where the caller gave one, and its status returned.
 pub(super) fn boundary(error: *mut *mut kinglet_error, work: impl FnOnce() -> Result<()>) -> kinglet_status {
@@ -36,29 +29,6 @@ pub(super) fn boundary(error: *mut *mut kinglet_error, work: impl FnOnce() -> Re
 /// For functions that return nothing or a plain value: a panic gives the default.
 pub(super) fn quietly<T: Default>(work: impl FnOnce() -> T) -> T {
     guarded(work).unwrap_or_default()
-}
-
-fn guarded<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
-    silence_panics();
-    INSIDE.with(|inside| inside.set(inside.get() + 1));
-    let outcome = catch_unwind(AssertUnwindSafe(work));
-    INSIDE.with(|inside| inside.set(inside.get() - 1));
-    outcome
-}
-
-/// The library never prints, but Rust's panic hook does. Panics inside a boundary, or on a worker that serves one, end up in an
-/// error instead; all others go to the hook that was there.
-fn silence_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let worker = std::thread::current().name().is_some_and(|name| name.starts_with(crate::threads::WORKER));
-            if !worker && INSIDE.try_with(Cell::get).unwrap_or(0) == 0 {
-                previous(info);
-            }
-        }));
-    });
 }
 
 fn describe(payload: &(dyn Any + Send)) -> &str {

@@ -1,0 +1,150 @@
+//! Many calls on one shared model: nothing grows, nothing waits forever, cancellation works.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use kinglet::{Cancellation, Device, EmbedOptions, LoadOptions, Model, Precision, Stage, Status};
+use support::{alone, bits, fixtures, load, minilm, refs, resident, texts};
+
+/// Growth of the resident set that is noise: allocators keep some pages, the kernel counts in batches.
+const NOISE: usize = 4 << 20;
+
+#[test]
+fn four_threads_ten_thousand_calls() {
+    let _alone = alone();
+    let model = load(&fixtures().join("bert"), Device::Cpu, Precision::Int8, 2);
+    let texts = texts(40);
+    let texts = refs(&texts);
+    let expected: Vec<_> =
+        texts.iter().map(|text| bits(&model.embed(&[text], &EmbedOptions::default()).unwrap().values)).collect();
+    let rounds = |calls: usize| {
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (model, texts, expected) = (&model, &texts, &expected);
+                scope.spawn(move || {
+                    for i in 0..calls / 4 {
+                        let which = (i * 7 + thread * 11) % texts.len();
+                        let result = model.embed(&[texts[which]], &EmbedOptions::default()).unwrap();
+                        assert!(bits(&result.values) == expected[which], "call {i} of thread {thread}");
+                    }
+                });
+            }
+        });
+    };
+    model.reset_counters();
+    rounds(2_000);
+    let before = resident("VmRSS");
+    rounds(10_000);
+    assert_eq!(model.counters().stage(Stage::Call).calls, 12_000);
+    assert_eq!(model.counters().latency().count, 12_000);
+    match (before, resident("VmRSS")) {
+        (Some(before), Some(after)) => {
+            println!("resident: {before} bytes after 2,000 calls, {after} after 12,000");
+            assert!(after < before + NOISE, "{before} bytes became {after}");
+        }
+        _ => eprintln!("skipped: this system has no /proc/self/status to read the resident set from"),
+    }
+}
+
+#[test]
+fn loading_and_freeing_leaves_nothing() {
+    let _alone = alone();
+    let path = fixtures().join("mpnet");
+    for device in [Device::Cpu, Device::CandleCpu] {
+        if device == Device::CandleCpu && !cfg!(feature = "candle") {
+            eprintln!("skipped: candle-cpu, because this build has no candle");
+            continue;
+        }
+        let cycle = |count: usize| {
+            for _ in 0..count {
+                let model = load(&path, device, Precision::F32, 2);
+                model.embed(&["a small bird"], &EmbedOptions::default()).unwrap();
+            }
+        };
+        cycle(20);
+        let before = resident("VmRSS");
+        cycle(100);
+        if let (Some(before), Some(after)) = (before, resident("VmRSS")) {
+            assert!(after < before + NOISE, "{}: {before} bytes became {after}", device.name());
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_call_ends_early() {
+    let _alone = alone();
+    let path = minilm().unwrap_or_else(|| fixtures().join("bert"));
+    let model = load(&path, Device::Cpu, Precision::F32, 2);
+    let long = "the quick brown bird sings of rivers ".repeat(30);
+    let texts = vec![long.as_str(); 4_000];
+    let cancellation = Cancellation::new();
+    let options = EmbedOptions { cancellation: Some(cancellation.clone()), ..EmbedOptions::default() };
+    let (ended, status) = std::thread::scope(|scope| {
+        let call = scope.spawn(|| (model.embed(&texts, &options).map(|_| ()), Instant::now()));
+        std::thread::sleep(Duration::from_millis(20));
+        let asked = Instant::now();
+        cancellation.cancel();
+        let (outcome, at) = call.join().unwrap();
+        (at.saturating_duration_since(asked), outcome.map_err(|e| e.status()))
+    });
+    println!("ended {ended:?} after it was cancelled");
+    assert_eq!(status, Err(Status::Cancelled));
+    assert_eq!(model.counters().stage(Stage::Call).calls, 0, "a cancelled call is not counted");
+    // A switch that was set before the call stops it at once, and the model is as good as before.
+    assert_eq!(model.embed(&["x"], &options).unwrap_err().status(), Status::Cancelled);
+    assert!(model.embed(&["x"], &EmbedOptions::default()).is_ok());
+}
+
+#[test]
+fn a_load_reports_progress_and_can_be_cancelled() {
+    let _alone = alone();
+    let path = fixtures().join("bert");
+    let mut seen = Vec::new();
+    let mut report = |share: f32| {
+        seen.push(share);
+        true
+    };
+    Model::load(&path, LoadOptions { progress: Some(&mut report), ..LoadOptions::default() }).unwrap();
+    assert!(seen.len() >= 4 && seen.is_sorted() && seen[0] == 0.0 && seen[seen.len() - 1] == 1.0, "{seen:?}");
+
+    let mut calls = 0;
+    let mut stop = |_: f32| {
+        calls += 1;
+        calls < 2
+    };
+    let outcome = Model::load(&path, LoadOptions { progress: Some(&mut stop), ..LoadOptions::default() });
+    assert_eq!(outcome.err().unwrap().status(), Status::Cancelled);
+    assert_eq!(calls, 2);
+
+    let cancellation = Cancellation::new();
+    cancellation.cancel();
+    let options = LoadOptions { cancellation: Some(cancellation), ..LoadOptions::default() };
+    assert_eq!(Model::load(&path, options).err().unwrap().status(), Status::Cancelled);
+}
+
+#[test]
+fn a_batch_is_tokenised_by_all_threads() {
+    let _alone = alone();
+    // Each text takes long enough that a thread which was asleep gets its share.
+    let Some(path) = minilm() else { return };
+    let model = load(&path, Device::Cpu, Precision::Int8, 2);
+    let long = "unbelievably longwinded antidisestablishmentarianism ".repeat(400);
+    let texts = vec![long.as_str(); 32];
+    // User time in clock ticks; shown, not judged.
+    let ticks = || -> Option<u64> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        stat.rsplit_once(')')?.1.split_whitespace().nth(11)?.parse().ok()
+    };
+    let (start, before) = (Instant::now(), ticks());
+    for _ in 0..4 {
+        model.tokenize(&texts, None, &Default::default(), None).unwrap();
+    }
+    if let (Some(before), Some(after)) = (before, ticks()) {
+        let wall = start.elapsed().as_secs_f64();
+        println!("tokenising: {:.2} s of CPU in {wall:.2} s", (after - before) as f64 / 100.0);
+    }
+    let stage = model.counters().stage(Stage::Tokenize);
+    assert_eq!((stage.calls, stage.items), (4, 128));
+    assert!(stage.tokens_per_second() > 0.0);
+}

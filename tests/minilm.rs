@@ -1,0 +1,75 @@
+//! The real all-MiniLM-L6-v2 against transformers' embeddings of 220 texts, in each precision.
+
+mod support;
+
+use kinglet::{Device, EmbedOptions, EncodeOptions, Precision};
+use support::{cosine, fixtures, load, minilm, refs};
+
+struct Reference {
+    texts: Vec<String>,
+    ids: Vec<u32>,
+    lengths: Vec<usize>,
+    embeddings: Vec<f32>,
+}
+
+fn reference() -> Reference {
+    let folder = fixtures().join("minilm");
+    let lines = std::fs::read_to_string(folder.join("texts.jsonl")).unwrap();
+    let text =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_string();
+    let bytes = std::fs::read(folder.join("reference.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let words = |name: &str| -> Vec<[u8; 4]> { tensors.tensor(name).unwrap().data().as_chunks::<4>().0.to_vec() };
+    Reference {
+        texts: lines.lines().map(text).collect(),
+        ids: words("ids").into_iter().map(u32::from_le_bytes).collect(),
+        lengths: words("lengths").into_iter().map(|w| u32::from_le_bytes(w) as usize).collect(),
+        embeddings: words("embeddings").into_iter().map(f32::from_le_bytes).collect(),
+    }
+}
+
+#[test]
+fn tokens_are_identical() {
+    let Some(path) = minilm() else { return };
+    let reference = reference();
+    let model = load(&path, Device::Cpu, Precision::Int8, 2);
+    assert_eq!(model.max_length(), 256, "sentence_bert_config.json, whatever tokenizer.json says");
+    let encoding = model.tokenize(&refs(&reference.texts), None, &EncodeOptions::default(), None).unwrap();
+    let lengths: Vec<_> = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
+    assert_eq!(lengths, reference.lengths);
+    assert_eq!(encoding.ids(), reference.ids);
+    let cut: usize = encoding.truncated().iter().map(|&t| usize::from(t)).sum();
+    assert!(cut > 0 && encoding.truncated().iter().zip(&lengths).all(|(&t, &n)| t == 0 || n == 256));
+}
+
+#[test]
+fn embeddings_agree_with_transformers() {
+    let Some(path) = minilm() else { return };
+    let reference = reference();
+    let texts = refs(&reference.texts);
+    // Worst and mean cosine that each precision must reach.
+    let bars = [
+        (Device::Cpu, Precision::F32, 0.99999, 0.99999),
+        (Device::Cpu, Precision::F16, 0.9999, 0.9999),
+        (Device::Cpu, Precision::Int8, 0.98, 0.995),
+        (Device::CandleCpu, Precision::F32, 0.99999, 0.99999),
+    ];
+    println!("{:12} {:10} {:>12} {:>12} {:>12}   worst text", "device", "precision", "worst", "mean", "bar");
+    for (device, precision, worst_bar, mean_bar) in bars {
+        if device == Device::CandleCpu && !cfg!(feature = "candle") {
+            println!("skipped: candle-cpu, because this build has no candle");
+            continue;
+        }
+        let model = load(&path, device, precision, 2);
+        let result = model.embed(&texts, &EmbedOptions::default()).unwrap();
+        assert_eq!(result.values.len(), texts.len() * 384);
+        let cosines: Vec<f64> =
+            (0..texts.len()).map(|i| cosine(result.row(i), &reference.embeddings[i * 384..][..384])).collect();
+        let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+        let worst = (0..texts.len()).min_by(|&a, &b| cosines[a].total_cmp(&cosines[b])).unwrap();
+        let shown: String = texts[worst].chars().take(40).collect();
+        let (device, name, low) = (device.name(), precision.name(), cosines[worst]);
+        println!("{device:12} {name:10} {low:12.7} {mean:12.7} {worst_bar:12}   {shown:?}");
+        assert!(cosines[worst] >= worst_bar && mean >= mean_bar, "{device} {name}: worst {low}, mean {mean}");
+    }
+}

@@ -1,0 +1,111 @@
+//! What several test files share: fixtures, the real MiniLM, references.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kinglet::{Device, LoadOptions, Model, Precision};
+use serde_json::Value;
+
+/// `KINGLET_FIXTURES`, else `tests/fixtures`.
+pub fn fixtures() -> PathBuf {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::env::var_os("KINGLET_FIXTURES").map_or(default, PathBuf::from)
+}
+
+/// Every fixture that holds a model, by name.
+pub fn models() -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<_> = folders.filter(|path| path.join("config.json").exists()).collect();
+    found.sort();
+    found
+}
+
+/// The real all-MiniLM-L6-v2: `KINGLET_MINILM`, else `build/models/minilm`, where `make test` puts it. None, said loudly, if it is
+/// not there.
+pub fn minilm() -> Option<PathBuf> {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/models/minilm");
+    let path = std::env::var_os("KINGLET_MINILM").map_or(default, PathBuf::from);
+    if path.join("model.safetensors").exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: all-MiniLM-L6-v2 is not in {}; `make test` fetches it", path.display());
+    None
+}
+
+/// Held by tests that measure the whole process's memory, so that those of one file run one at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn load(path: &Path, device: Device, precision: Precision, threads: usize) -> Model {
+    let options = LoadOptions { device, precision: Some(precision), threads, ..LoadOptions::default() };
+    Model::load(path, options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// The cases of a fixture's `reference.json`.
+pub fn cases(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path.join("reference.json")).unwrap();
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    match value["cases"].take() {
+        Value::Array(cases) => cases,
+        other => panic!("cases: {other}"),
+    }
+}
+
+/// Numbers in any nesting, in order.
+pub fn floats(value: &Value) -> Vec<f32> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(floats).collect(),
+        number => vec![number.as_f64().unwrap() as f32],
+    }
+}
+
+pub fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
+}
+
+/// The largest distance between two vectors' elements.
+pub fn distance(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |most, d| if d.is_nan() { f32::NAN } else { most.max(d) })
+}
+
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt())
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// Resident memory of this process in bytes, now (`VmRSS`) or at most (`VmHWM`). None where Linux's /proc is not.
+pub fn resident(field: &str) -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with(field))?;
+    line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib * 1024)
+}
+
+/// Texts of many lengths and scripts.
+pub fn texts(count: usize) -> Vec<String> {
+    let words =
+        ["bird", "the", "sings", "Café", "中文", "quick", "!", "river", "über", "🐦", "small", "answer", "42", "of"];
+    let mut state = 7u64;
+    let mut next = move |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    (0..count)
+        .map(|_| {
+            let length = next(30);
+            let text: Vec<_> = (0..length).map(|_| words[next(words.len())]).collect();
+            text.join(" ")
+        })
+        .collect()
+}
+
+pub fn refs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
