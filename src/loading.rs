@@ -108,7 +108,7 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     progress(1.0)?;
 
     let wanted = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length());
-    let max_length = wanted.min(spec.max_tokens);
+    let max_length = wanted.min(spec.max_tokens());
     let counters = Counters::default();
     counters.add(Stage::Load, weights.files().count(), 0, start.elapsed());
     options.log.info(|| {

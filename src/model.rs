@@ -153,7 +153,7 @@ impl Model {
                 "norm": format!("{:?} {:?} eps {:e}", spec.norm.place, spec.norm.kind, spec.norm.eps),
                 "position": format!("{:?}", spec.position),
                 "token_types": spec.token_types,
-                "max_tokens": spec.max_tokens,
+                "max_tokens": spec.max_tokens(),
             },
             "embedding": { "pooling": pooling, "normalize": embedding.normalize },
             "head": head,

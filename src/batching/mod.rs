@@ -16,7 +16,7 @@ pub const QUERY_CHUNK: usize = 128;
 /// Bytes of activations that one pass may hold at once on the CPU: the residual stream, queries, keys and values (or the
 /// feed-forward's inner layer), attention's result, their 8-bit copy, and a head's scratch for each sequence.
 pub fn pass_bytes(spec: &Spec) -> u64 {
-    let tokens = PASS_TOKENS.max(spec.max_tokens) as u64;
+    let tokens = PASS_TOKENS.max(spec.max_tokens()) as u64;
     let wide = (3 * spec.hidden).max(spec.intermediate) as u64;
     let floats = 2 * spec.hidden as u64 + wide + wide.div_ceil(4) + 4 * spec.head_dim() as u64;
     tokens.saturating_mul(floats).saturating_mul(size_of::<f32>() as u64)

@@ -36,9 +36,8 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         intermediate: config.usize("intermediate_size")?,
         activation: activation(config, "hidden_act", "gelu")?,
         norm: Norm { kind: NormKind::LayerNorm, place: NormPlace::Post, eps: config.f32_or("layer_norm_eps", 1e-12)? },
-        position: Position::Learned { rows, first: 0 },
+        position: Position::Learned { rows },
         token_types: config.usize_or("type_vocab_size", 2)?,
-        max_tokens: rows,
         names: NAMES,
         head: head(config, dense, "classifier")?,
     })

@@ -35,9 +35,8 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         intermediate: config.usize_or("hidden_dim", 3072)?,
         activation: activation(config, "activation", "gelu")?,
         norm: Norm { kind: NormKind::LayerNorm, place: NormPlace::Post, eps: 1e-12 },
-        position: Position::Learned { rows, first: 0 },
+        position: Position::Learned { rows },
         token_types: 0,
-        max_tokens: rows,
         names: NAMES,
         head: head(config, dense, "classifier")?,
     })

@@ -51,7 +51,7 @@ fn check(config: &Config, spec: &Spec) -> Result<()> {
         ("the number of layers", spec.layers),
         ("the number of heads", heads),
         ("the intermediate size", spec.intermediate),
-        ("the number of positions", spec.max_tokens),
+        ("the number of positions (less those before the first token)", spec.max_tokens()),
     ] {
         if value == 0 {
             return bad(format!("{name} is 0"));

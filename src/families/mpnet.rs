@@ -1,7 +1,7 @@
 //! MPNet (Song et al. 2020): BERT's shape with T5's relative attention bias beside learned positions, and no token types.
 
 use super::{activation, head};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::formats::json::Config;
 use crate::transformer::spec::{Activation, Dense, Names, Norm, NormKind, NormPlace, Position, Spec};
 
@@ -24,11 +24,6 @@ const NAMES: Names = Names {
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let rows = config.usize_or("max_position_embeddings", 512)?;
-    // The padding id is 1 in MPNet's code, whatever the configuration says.
-    let first = 2;
-    let Some(max_tokens) = rows.checked_sub(first) else {
-        return Err(Error::invalid_file(config.path(), format!("max_position_embeddings {rows} is less than {first}")));
-    };
     let buckets = config.usize_or("relative_attention_num_buckets", 32)?;
     if buckets < 4 {
         return Err(
@@ -47,13 +42,13 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         norm: Norm { kind: NormKind::LayerNorm, place: NormPlace::Post, eps: config.f32_or("layer_norm_eps", 1e-12)? },
         position: Position::LearnedAndRelative {
             rows,
-            first,
+            // Fixed in MPNet's code, whatever the configuration says.
+            padding: 1,
             buckets,
             // Fixed in MPNet's code.
             max_distance: 128,
         },
         token_types: 0,
-        max_tokens,
         names: NAMES,
         head: head(config, dense, "classifier.out_proj")?,
     })

@@ -1,20 +1,14 @@
 //! RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2020): BERT's shape; positions are counted from the padding id plus 1.
 
 use super::{activation, bert, head};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::formats::json::Config;
 use crate::transformer::spec::{Activation, Dense, Names, Norm, NormKind, NormPlace, Position, Spec};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     bert::absolute_positions(config)?;
     let rows = config.usize("max_position_embeddings")?;
-    let first = config.usize_or("pad_token_id", 1)?.saturating_add(1);
-    let Some(max_tokens) = rows.checked_sub(first) else {
-        return Err(Error::invalid_file(
-            config.path(),
-            format!("max_position_embeddings {rows} is not above pad_token_id"),
-        ));
-    };
+    let padding = config.usize_or("pad_token_id", 1)?;
     let dense = Dense { name: "classifier.dense", activation: Activation::Tanh, prefixed: false };
     Ok(Spec {
         family: if config.str("model_type")? == "roberta" { "roberta" } else { "xlm-roberta" },
@@ -25,9 +19,8 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         intermediate: config.usize("intermediate_size")?,
         activation: activation(config, "hidden_act", "gelu")?,
         norm: Norm { kind: NormKind::LayerNorm, place: NormPlace::Post, eps: config.f32_or("layer_norm_eps", 1e-12)? },
-        position: Position::Learned { rows, first },
+        position: Position::LearnedAfterPadding { rows, padding },
         token_types: config.usize_or("type_vocab_size", 2)?,
-        max_tokens,
         names: Names { prefix: "roberta.", ..bert::NAMES },
         head: head(config, dense, "classifier.out_proj")?,
     })

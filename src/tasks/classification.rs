@@ -171,7 +171,7 @@ impl Model {
 
     pub(crate) fn encode_options(&self, options: &ClassifyOptions, offsets: bool) -> EncodeOptions {
         EncodeOptions {
-            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens)),
+            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens())),
             offsets,
             ..Default::default()
         }

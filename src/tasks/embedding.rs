@@ -138,7 +138,7 @@ impl Model {
         let pooling = options.pooling.map_or_else(|| settings.pooling.clone(), Ok)?;
         let normalize = options.normalize.unwrap_or(settings.normalize);
         let encode = EncodeOptions {
-            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens)),
+            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens())),
             ..Default::default()
         };
         let lower: Option<Vec<String>> = settings.lowercase.then(|| texts.iter().map(|t| t.to_lowercase()).collect());

@@ -63,7 +63,7 @@ impl<B: Backend> Encoder<B> {
         let relative_bias = match (&view.relative_bias, spec.position) {
             (Some(table), Position::LearnedAndRelative { buckets, max_distance, .. }) => {
                 let table = table.to_vec_f32()?;
-                let rows = relative::by_distance(&table, buckets, max_distance, spec.heads, spec.max_tokens);
+                let rows = relative::by_distance(&table, buckets, max_distance, spec.heads, spec.max_tokens());
                 Some(backend.relative_bias_load(rows)?)
             }
             _ => None,
@@ -104,8 +104,7 @@ impl<B: Backend> Encoder<B> {
 
         call.check()?;
         let mut x = time.time(Stage::Embed, items, tokens, || {
-            let first = spec.position.learned().1 as u32;
-            let positions: Vec<u32> = pass.positions.iter().map(|p| p + first).collect();
+            let positions = positions(pass, spec.position.padding());
             let mut sources = vec![(&self.word, pass.ids), (&self.position, positions.as_slice())];
             if let Some(types) = &self.token_type {
                 sources.push((types, pass.type_ids));
@@ -142,8 +141,8 @@ impl<B: Backend> Encoder<B> {
             within("type_ids", pass.type_ids, spec.token_types)?;
         }
         match pass.positions.iter().max() {
-            Some(&last) if last as usize >= spec.max_tokens => {
-                let (tokens, most) = (last as usize + 1, spec.max_tokens);
+            Some(&last) if last as usize >= spec.max_tokens() => {
+                let (tokens, most) = (last as usize + 1, spec.max_tokens());
                 Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
             }
             _ => Ok(()),
@@ -183,5 +182,40 @@ impl<B: Backend> Encode for Encoder<B> {
 
     fn describe(&self) -> String {
         self.backend.describe()
+    }
+}
+
+/// The rows of the position table that a pass's tokens take.
+fn positions(pass: &Pass, padding: Option<usize>) -> Vec<u32> {
+    let Some(padding) = padding.map(|id| id as u32) else {
+        return pass.positions.clone();
+    };
+    let mut skipped = 0;
+    let tokens = pass.positions.iter().zip(pass.ids);
+    tokens
+        .map(|(&position, &id)| {
+            skipped = if position == 0 { 0 } else { skipped };
+            if id == padding {
+                skipped += 1;
+                return padding;
+            }
+            padding + 1 + position - skipped
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batching::Layout;
+
+    #[test]
+    fn padding_tokens_within_a_text_are_not_counted() {
+        // transformers' create_position_ids_from_input_ids, sequence by sequence.
+        let ids = [0, 5, 1, 6, 2, 0, 1, 1, 2];
+        let layout = Layout::new(vec![0, 5, 9]);
+        let pass = Pass { layout, ids: &ids, type_ids: &[0; 9], positions: vec![0, 1, 2, 3, 4, 0, 1, 2, 3] };
+        assert_eq!(positions(&pass, Some(1)), [2, 3, 1, 4, 5, 2, 1, 1, 3]);
+        assert_eq!(positions(&pass, None), pass.positions);
     }
 }

@@ -18,8 +18,6 @@ pub struct Spec {
     pub position: Position,
     /// Kinds of token types; 0 if the model has none.
     pub token_types: usize,
-    /// The longest sequence that the model can take.
-    pub max_tokens: usize,
     pub names: Names,
     pub head: Option<Head>,
 }
@@ -27,6 +25,11 @@ pub struct Spec {
 impl Spec {
     pub fn head_dim(&self) -> usize {
         self.hidden / self.heads
+    }
+
+    /// The longest sequence that the model can take; `families::spec` refuses a Spec that takes none.
+    pub fn max_tokens(&self) -> usize {
+        self.position.max_tokens().unwrap_or(0)
     }
 }
 
@@ -53,19 +56,37 @@ pub enum NormPlace {
 /// How a model knows the order of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// A learned vector a position; the first token has position `first` (RoBERTa counts from its padding id plus 1).
-    Learned { rows: usize, first: usize },
-    /// Learned positions, and beside them a learned bias a head on the attention scores, by the bucket of the distance
+    /// A learned vector a position; the first token has position 0.
+    Learned { rows: usize },
+    /// RoBERTa's: the first token has the position after `padding`; a padding token within a text takes position `padding` and is
+    /// not counted.
+    LearnedAfterPadding { rows: usize, padding: usize },
+    /// RoBERTa's positions, and beside them a learned bias a head on the attention scores, by the bucket of the distance
     /// (T5's scheme, Raffel et al. 2020, section 2.1; MPNet has both).
-    LearnedAndRelative { rows: usize, first: usize, buckets: usize, max_distance: usize },
+    LearnedAndRelative { rows: usize, padding: usize, buckets: usize, max_distance: usize },
 }
 
 impl Position {
-    /// The table's rows, and the position of a sequence's first token.
-    pub fn learned(self) -> (usize, usize) {
+    /// Rows of the learned table.
+    pub fn rows(self) -> usize {
         match self {
-            Self::Learned { rows, first } | Self::LearnedAndRelative { rows, first, .. } => (rows, first),
+            Self::Learned { rows } | Self::LearnedAfterPadding { rows, .. } | Self::LearnedAndRelative { rows, .. } => {
+                rows
+            }
         }
+    }
+
+    /// The token id that positions are counted after, if they are.
+    pub fn padding(self) -> Option<usize> {
+        match self {
+            Self::Learned { .. } => None,
+            Self::LearnedAfterPadding { padding, .. } | Self::LearnedAndRelative { padding, .. } => Some(padding),
+        }
+    }
+
+    /// The most tokens that the table has positions for; None if it has none at all.
+    pub fn max_tokens(self) -> Option<usize> {
+        self.rows().checked_sub(self.padding().map_or(0, |padding| padding.saturating_add(1))).filter(|&n| n > 0)
     }
 }
 

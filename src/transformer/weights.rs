@@ -113,7 +113,7 @@ impl<'a> EncoderView<'a> {
         };
         Ok(Self {
             word: table(names.word, spec.vocabulary)?,
-            position: table(names.position, spec.position.learned().0)?,
+            position: table(names.position, spec.position.rows())?,
             token_type: match names.token_type {
                 Some(name) if spec.token_types > 0 => Some(table(name, spec.token_types)?),
                 _ => None,
@@ -140,7 +140,8 @@ impl<'a> EncoderView<'a> {
         let tables =
             tables.into_iter().flatten().map(|t| backend.table_bytes(t.shape[0], t.shape[1]) as u64).sum::<u64>();
         let norms = (1 + 2 * self.layers.len()) * 2 * spec.hidden * size_of::<f32>();
-        let distances = self.relative_bias.as_ref().map_or(0, |_| 2 * spec.max_tokens * spec.heads * size_of::<f32>());
+        let distances =
+            self.relative_bias.as_ref().map_or(0, |_| 2 * spec.max_tokens() * spec.heads * size_of::<f32>());
         linears + tables + norms as u64 + distances as u64
     }
 }
