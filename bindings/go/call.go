@@ -1,0 +1,121 @@
+package kinglet
+
+// #include <kinglet.h>
+import "C"
+
+import (
+	"context"
+	"runtime/cgo"
+	"sync"
+)
+
+// core is the C model with the number of calls inside it. It is apart from Model so that the cleanup of a forgotten Model can
+// hold it, and so that a call keeps it alive without keeping the Model.
+type core struct {
+	model     *C.kinglet_model
+	logger    *logger    // nil without a log
+	logHandle cgo.Handle // what C knows the logger by
+
+	mu     sync.Mutex
+	calls  int
+	closed bool
+}
+
+// enter admits a call; each is ended by leave.
+func (c *core) enter() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	c.calls++
+	return nil
+}
+
+// leave ends a call. The last one out of a closed model frees it.
+func (c *core) leave() {
+	c.mu.Lock()
+	c.calls--
+	last := c.closed && c.calls == 0
+	c.mu.Unlock()
+	if last {
+		c.free()
+	}
+	if c.logger != nil {
+		c.logger.rethrow()
+	}
+}
+
+// close refuses all calls from now on and frees the model, if need be when the last call has left.
+func (c *core) close() {
+	c.mu.Lock()
+	last := !c.closed && c.calls == 0
+	c.closed = true
+	c.mu.Unlock()
+	if last {
+		c.free()
+	}
+}
+
+func (c *core) free() {
+	collect()
+	C.kinglet_model_free(c.model)
+	c.model = nil
+	if c.logger != nil {
+		c.logHandle.Delete()
+	}
+}
+
+// enter admits a call on a model.
+func (m *Model) enter() (*core, error) {
+	if m == nil || m.core == nil {
+		return nil, ErrClosed
+	}
+	return m.core, m.core.enter()
+}
+
+// run makes one C call that the context can cancel.
+func run(ctx context.Context, call func(*C.kinglet_cancellation, **C.kinglet_error) C.kinglet_status) error {
+	if err := cancelled(ctx); err != nil {
+		return err
+	}
+	cancellation, release, err := watch(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	collect()
+	var failure *C.kinglet_error
+	status := call(cancellation, &failure)
+	collect()
+	err = result(status, &failure)
+	if status == C.KINGLET_STATUS_CANCELLED {
+		if why := cancelled(ctx); why != nil {
+			return why
+		}
+	}
+	return err
+}
+
+// watch makes a switch that the context sets; nil for a context that never ends. The switch is freed by release, which first
+// waits for a cancel that has begun.
+func watch(ctx context.Context) (cancellation *C.kinglet_cancellation, release func(), err error) {
+	if ctx.Done() == nil {
+		return nil, func() {}, nil
+	}
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_cancellation_new(&cancellation, &failure), &failure); err != nil {
+		return nil, nil, err
+	}
+	cancelled := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cancelled)
+		C.kinglet_cancellation_cancel(cancellation, nil)
+	})
+	return cancellation, func() {
+		if !stop() {
+			<-cancelled
+		}
+		C.kinglet_cancellation_free(cancellation)
+	}, nil
+}

@@ -1,0 +1,239 @@
+package kinglet
+
+// #include <kinglet.h>
+import "C"
+
+import (
+	"context"
+	"unsafe"
+)
+
+// ClassifyOptions say what is wanted of [Model.Classify], [Model.ClassifyPairs] and [Model.Score]. The zero value, like a nil
+// pointer, stands for the defaults.
+type ClassifyOptions struct {
+	// Function makes scores of the head's outputs; the default is what the model's files say.
+	Function Function
+	// MaxLength is the most tokens of a text or pair, special ones counted; longer ones are cut. 0: what the model takes.
+	MaxLength int
+}
+
+// Classifications are the scores of a batch of texts or pairs.
+type Classifications struct {
+	// Labels are the names of the scores in a row.
+	Labels []string
+	// Scores has a row of len(Labels) values a text or pair.
+	Scores []float32
+	// Best has the number of the label with the highest score, a value a text or pair.
+	Best []int
+	// TokenCounts has each text's or pair's tokens, special ones counted.
+	TokenCounts []int
+	// Truncated says which texts or pairs were cut.
+	Truncated []bool
+}
+
+// Len is the number of texts or pairs.
+func (c *Classifications) Len() int { return len(c.Best) }
+
+// Row gives text or pair i's scores, a value a label. The slice is a part of Scores.
+func (c *Classifications) Row(i int) []float32 {
+	width := len(c.Labels)
+	return c.Scores[i*width : (i+1)*width : (i+1)*width]
+}
+
+// Label is the name of text or pair i's best label.
+func (c *Classifications) Label(i int) string { return c.Labels[c.Best[i]] }
+
+// Classify classifies texts. [ErrUnsupported] if the model has no head for it.
+func (m *Model) Classify(ctx context.Context, texts []string, options *ClassifyOptions) (*Classifications, error) {
+	return m.classify(ctx, texts, nil, options, false)
+}
+
+// ClassifyPairs classifies pairs: texts[i] with pairs[i]. [ErrUnsupported] if the model has no head for it.
+func (m *Model) ClassifyPairs(ctx context.Context, texts, pairs []string, options *ClassifyOptions) (*Classifications, error) {
+	if err := sameLength(len(texts), len(pairs), "pairs", "texts"); err != nil {
+		return nil, err
+	}
+	return m.classify(ctx, texts, pairs, options, false)
+}
+
+// Score scores pairs of a query and a document, queries[i] with documents[i], with a cross-encoder: a model with one output. The
+// result has one score a pair. [ErrUnsupported] if the model is no cross-encoder.
+func (m *Model) Score(ctx context.Context, queries, documents []string, options *ClassifyOptions) (*Classifications, error) {
+	if err := sameLength(len(queries), len(documents), "documents", "queries"); err != nil {
+		return nil, err
+	}
+	return m.classify(ctx, queries, documents, options, true)
+}
+
+// cOptions are the options of all classification in C.
+func cOptions(function Function, maxLength int) (o C.kinglet_classify_options, err error) {
+	o.struct_size = C.size_t(unsafe.Sizeof(o))
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_classify_options_init(&o, &failure), &failure); err != nil {
+		return o, err
+	}
+	o.function = C.kinglet_function(function)
+	o.max_length, err = size(maxLength, "MaxLength")
+	return o, err
+}
+
+// classify takes texts, or pairs if pairs has as many.
+func (m *Model) classify(ctx context.Context, texts, pairs []string, options *ClassifyOptions, score bool) (*Classifications, error) {
+	core, err := m.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer core.leave()
+	if options == nil {
+		options = &ClassifyOptions{}
+	}
+	o, err := cOptions(options.Function, options.MaxLength)
+	if err != nil {
+		return nil, err
+	}
+	batch, err := lend(texts, pairs)
+	if err != nil {
+		return nil, err
+	}
+	defer batch.free()
+	first, second, count := batch.strs, batch.second(texts, pairs), C.size_t(len(texts))
+	var classifications *C.kinglet_classifications
+	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
+		o.cancellation = cancellation
+		if score {
+			return C.kinglet_model_score(core.model, first, second, count, &o, &classifications, failure)
+		}
+		return C.kinglet_model_classify(core.model, first, second, count, &o, &classifications, failure)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer C.kinglet_classifications_free(classifications)
+	var view C.kinglet_classifications_view
+	view.struct_size = C.size_t(unsafe.Sizeof(view))
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_classifications_read(classifications, &view, &failure), &failure); err != nil {
+		return nil, err
+	}
+	best := make([]int, int(view.count))
+	for i, label := range unsafe.Slice(view.best, int(view.count)) {
+		best[i] = int(label)
+	}
+	return &Classifications{
+		Labels:      m.Properties().Labels,
+		Scores:      copied[float32](view.scores, view.count*view.label_count),
+		Best:        best,
+		TokenCounts: copied[int](view.token_counts, view.count),
+		Truncated:   flags(view.truncated, view.count),
+	}, nil
+}
+
+// ClassifyTokensOptions say what is wanted of [Model.ClassifyTokens]. The zero value, like a nil pointer, stands for the defaults.
+type ClassifyTokensOptions struct {
+	// Function makes scores of the head's outputs; the default is what the model's files say.
+	Function Function
+	// Aggregation makes entities of tokens; the default is [AggregationSimple].
+	Aggregation Aggregation
+	// MaxLength is the most tokens of a text, special ones counted; longer ones are cut. 0: what the model takes.
+	MaxLength int
+}
+
+// Entity is a labelled piece of a text.
+type Entity struct {
+	// Text is the number of the text in the batch.
+	Text int
+	// Span is where it lies in that text: texts[e.Text][e.Start:e.End].
+	Span
+	// Name is the label, or with [AggregationSimple] its kind without "B-" and "I-".
+	Name string
+	// Label is the number of its first token's label.
+	Label int
+	// Score is the mean of its tokens' scores.
+	Score float32
+}
+
+// TokenClassifications are the labelled tokens of a batch of texts.
+type TokenClassifications struct {
+	// Entities in the order of the texts; tokens labelled "O" make none.
+	Entities []Entity
+	// Labels are the names of the scores in a row.
+	Labels []string
+	// Scores has a row of len(Labels) values a token, special tokens included, all texts end to end.
+	Scores []float32
+	// Starts has a number a text and one more: text i's tokens are Starts[i] to Starts[i+1] (excluded).
+	Starts []int
+	// Truncated says which texts were cut.
+	Truncated []bool
+}
+
+// Len is the number of texts.
+func (t *TokenClassifications) Len() int { return len(t.Truncated) }
+
+// Rows gives the scores of text i's tokens end to end, len(Labels) values each. The slice is a part of Scores.
+func (t *TokenClassifications) Rows(i int) []float32 {
+	return rows(t.Scores, len(t.Labels), t.Starts, i)
+}
+
+// ClassifyTokens labels the tokens of texts: named entities and the like. [ErrUnsupported] if the model has no head for it.
+func (m *Model) ClassifyTokens(ctx context.Context, texts []string, options *ClassifyTokensOptions) (*TokenClassifications, error) {
+	core, err := m.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer core.leave()
+	if options == nil {
+		options = &ClassifyTokensOptions{}
+	}
+	o, err := cOptions(options.Function, options.MaxLength)
+	if err != nil {
+		return nil, err
+	}
+	o.aggregation = options.Aggregation.c()
+	batch, err := lend(texts)
+	if err != nil {
+		return nil, err
+	}
+	defer batch.free()
+	var classifications *C.kinglet_token_classifications
+	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
+		o.cancellation = cancellation
+		return C.kinglet_model_classify_tokens(core.model, batch.strs, C.size_t(len(texts)), &o, &classifications, failure)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer C.kinglet_token_classifications_free(classifications)
+	var view C.kinglet_token_classifications_view
+	view.struct_size = C.size_t(unsafe.Sizeof(view))
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_token_classifications_read(classifications, &view, &failure), &failure); err != nil {
+		return nil, err
+	}
+	return &TokenClassifications{
+		Entities:  entities(view.entities, view.entity_count),
+		Labels:    m.Properties().Labels,
+		Scores:    copied[float32](view.scores, view.token_count*view.label_count),
+		Starts:    copied[int](view.starts, view.count+1),
+		Truncated: flags(view.truncated, view.count),
+	}, nil
+}
+
+// entities copies entities; equal names share their memory.
+func entities(data *C.kinglet_entity, count C.size_t) []Entity {
+	entities, names := make([]Entity, int(count)), map[string]string{}
+	for i, e := range unsafe.Slice(data, int(count)) {
+		name, known := names[string(bytesOf(e.name))]
+		if !known {
+			name = string(bytesOf(e.name))
+			names[name] = name
+		}
+		entities[i] = Entity{
+			Text:  int(e.text),
+			Span:  Span{int(e.start), int(e.end)},
+			Name:  name,
+			Label: int(e.label),
+			Score: float32(e.score),
+		}
+	}
+	return entities
+}

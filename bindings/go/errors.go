@@ -1,0 +1,90 @@
+package kinglet
+
+// #include <kinglet.h>
+import "C"
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrClosed is the error of calls on a closed [Model].
+var ErrClosed = errors.New("kinglet: the model is closed")
+
+// Status is the kind of an error, to be told by errors.Is: errors.Is(err, kinglet.ErrNotFound). Later versions may add some.
+type Status uint32
+
+const (
+	// ErrInvalidArgument : an argument is out of range, empty, not UTF-8, or contradicts another.
+	ErrInvalidArgument Status = C.KINGLET_STATUS_INVALID_ARGUMENT
+	// ErrNotFound : a file or directory does not exist.
+	ErrNotFound Status = C.KINGLET_STATUS_NOT_FOUND
+	// ErrIO : a file exists but could not be read.
+	ErrIO Status = C.KINGLET_STATUS_IO
+	// ErrInvalidFile : a file's contents are not what its format demands.
+	ErrInvalidFile Status = C.KINGLET_STATUS_INVALID_FILE
+	// ErrUnsupported : the request is well formed, but this build, machine or model cannot serve it.
+	ErrUnsupported Status = C.KINGLET_STATUS_UNSUPPORTED
+	// ErrOutOfMemory : the memory limit would be passed, or the system has no memory left.
+	ErrOutOfMemory Status = C.KINGLET_STATUS_OUT_OF_MEMORY
+	// ErrCancelled : the context or the progress function ended the call.
+	ErrCancelled Status = C.KINGLET_STATUS_CANCELLED
+	// ErrPanic : a defect of Kinglet's own, reported instead of crashing the program.
+	ErrPanic Status = C.KINGLET_STATUS_PANIC
+	// ErrInternal : a defect of Kinglet's own, found by one of its checks.
+	ErrInternal Status = C.KINGLET_STATUS_INTERNAL
+)
+
+// Error describes the kind in a few words.
+func (s Status) Error() string {
+	return "kinglet: " + name("status ", uint32(s), "", "invalid argument", "not found", "cannot be read", "invalid file",
+		"unsupported", "out of memory", "cancelled", "a panic inside Kinglet", "an internal error")
+}
+
+// Error is why a call failed. errors.Is finds its Status and, where a context ended the call, the context's error and cause.
+type Error struct {
+	Status Status
+	// Message says what went wrong and what to do about it.
+	Message string
+	causes  []error
+}
+
+// Error gives the message.
+func (e *Error) Error() string { return "kinglet: " + e.Message }
+
+// Unwrap gives the status and what led to it.
+func (e *Error) Unwrap() []error { return append([]error{e.Status}, e.causes...) }
+
+// invalid is an error that the binding finds before C could.
+func invalid(format string, values ...any) error {
+	return &Error{Status: ErrInvalidArgument, Message: fmt.Sprintf(format, values...)}
+}
+
+// cancelled is the error of a call that a context ended, or nil if the context goes on.
+func cancelled(ctx context.Context) error {
+	err := ctx.Err()
+	if err == nil {
+		return nil
+	}
+	causes := []error{err}
+	if cause := context.Cause(ctx); cause != err {
+		causes = append(causes, cause)
+	}
+	return &Error{Status: ErrCancelled, Message: "the call was cancelled: " + context.Cause(ctx).Error(), causes: causes}
+}
+
+// result takes over the error of a C call that returned `status`. It takes its place, for the place is filled by the call that
+// makes the other argument.
+func result(status C.kinglet_status, place **C.kinglet_error) error {
+	if status == C.KINGLET_STATUS_OK {
+		return nil
+	}
+	err := &Error{Status: Status(status), Message: Status(status).Error()}
+	if failure := *place; failure != nil {
+		*place = nil
+		err.Message = C.GoString(C.kinglet_error_message(failure))
+		C.kinglet_error_free(failure)
+	}
+	return err
+}

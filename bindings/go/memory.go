@@ -1,0 +1,123 @@
+package kinglet
+
+// #include <stdlib.h>
+// #include <kinglet.h>
+//
+// // C.malloc ends the process when there is no memory; this one returns NULL.
+// static inline void *kinglet_go_allocate(size_t size) { return malloc(size); }
+import "C"
+
+import (
+	"math"
+	"unsafe"
+)
+
+// Texts go to C in one block of C memory: the kinglet_strs first, then the bytes of all texts. That obeys the cgo rules with
+// nothing to pin, takes strings that lie outside Go's heap (mapped files), and costs one allocation a call.
+
+// texts are batches of strings in C memory.
+type texts struct {
+	block unsafe.Pointer
+	strs  *C.kinglet_str
+}
+
+// lend copies batches to C memory, one after the other; free gives it back. Nothing but empty batches needs no memory.
+func lend(batches ...[]string) (texts, error) {
+	count, bytes := 0, 0
+	for _, batch := range batches {
+		count += len(batch)
+		for _, text := range batch {
+			if bytes += len(text); bytes < 0 {
+				return texts{}, noMemory
+			}
+		}
+	}
+	if count == 0 {
+		return texts{}, nil
+	}
+	array := count * int(unsafe.Sizeof(C.kinglet_str{}))
+	if bytes > math.MaxInt-array {
+		return texts{}, noMemory
+	}
+	block := C.kinglet_go_allocate(C.size_t(array + bytes))
+	if block == nil {
+		return texts{}, noMemory
+	}
+	strs := unsafe.Slice((*C.kinglet_str)(block), count)
+	space := unsafe.Slice((*byte)(unsafe.Add(block, array)), bytes)
+	i, at := 0, 0
+	for _, batch := range batches {
+		for _, text := range batch {
+			strs[i] = C.kinglet_str{data: nil, size: C.size_t(len(text))}
+			if len(text) > 0 {
+				strs[i].data = (*C.uint8_t)(&space[at])
+			}
+			at += copy(space[at:], text)
+			i++
+		}
+	}
+	return texts{block, &strs[0]}, nil
+}
+
+var noMemory = &Error{Status: ErrOutOfMemory, Message: "the texts do not fit into memory; pass fewer at a time"}
+
+// second gives the array of the second batch, which pairs the first; NULL if that has nothing.
+func (t texts) second(first, second []string) *C.kinglet_str {
+	if len(second) == 0 {
+		return nil
+	}
+	return (*C.kinglet_str)(unsafe.Add(unsafe.Pointer(t.strs), uintptr(len(first))*unsafe.Sizeof(*t.strs)))
+}
+
+func (t texts) free() { C.free(t.block) }
+
+// Results come back by one copy an array. Go's int has size_t's size on every platform, so that sizes need no conversion one by
+// one.
+const (
+	_ = -(unsafe.Sizeof(C.size_t(0)) ^ unsafe.Sizeof(int(0)))
+	_ = -(unsafe.Sizeof(C.kinglet_span{}) ^ unsafe.Sizeof(Span{}))
+)
+
+// copied copies `count` values of C memory, where they have the same representation.
+func copied[To, From any](data *From, count C.size_t) []To {
+	if data == nil {
+		return nil
+	}
+	values := make([]To, int(count))
+	copy(values, unsafe.Slice((*To)(unsafe.Pointer(data)), int(count)))
+	return values
+}
+
+// flags copies `count` values that are 0 or 1.
+func flags(data *C.uint8_t, count C.size_t) []bool {
+	values := make([]bool, int(count))
+	for i, value := range unsafe.Slice(data, int(count)) {
+		values[i] = value != 0
+	}
+	return values
+}
+
+// bytesOf lends the bytes of a C string, for as long as it lives.
+func bytesOf(text C.kinglet_str) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(text.data)), int(text.size))
+}
+
+// taken copies and frees a text that the library made.
+func taken(text *C.kinglet_text) (string, error) {
+	defer C.kinglet_text_free(text)
+	var view C.kinglet_text_view
+	view.struct_size = C.size_t(unsafe.Sizeof(view))
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_text_read(text, &view, &failure), &failure); err != nil {
+		return "", err
+	}
+	return string(bytesOf(view.text)), nil
+}
+
+// size is a length that the caller gives, where 0 has a meaning and less than that has none.
+func size(value int, name string) (C.size_t, error) {
+	if value < 0 {
+		return 0, invalid("%s: %d is negative; 0 stands for the default", name, value)
+	}
+	return C.size_t(value), nil
+}
