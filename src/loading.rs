@@ -111,6 +111,15 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     let max_length = wanted.min(spec.max_tokens());
     let counters = Counters::default();
     counters.add(Stage::Load, weights.files().count(), 0, start.elapsed());
+    if pool.threads() < threads {
+        options.log.warning(|| format!("the system gave {} of {threads} threads", pool.threads()));
+    }
+    if !embedding.found && spec.head.is_none() {
+        let directory = directory.display();
+        options
+            .log
+            .info(|| format!("{directory}: no sentence-transformers files; embeddings are the mean, not normalised"));
+    }
     options.log.info(|| {
         format!(
             "{}: {} in {}, {} on {} thread(s), loaded in {:.0} ms",

@@ -50,7 +50,8 @@ pub enum Device {
     /// Kinglet's own engine.
     #[default]
     Cpu = 0,
-    /// The same transformer over candle-core on the CPU, in f32: the reference that the engine is judged by.
+    /// The same transformer over candle-core on the CPU, in f32: the reference that the engine is judged by. Its arithmetic uses as
+    /// many threads as candle likes.
     CandleCpu = 1,
     Cuda = 2,
     Metal = 3,

@@ -21,7 +21,8 @@ pub type kinglet_device = u32;
 
 /// Kinglet's own engine on the CPU.
 pub const KINGLET_DEVICE_CPU: u32 = 0;
-/// The same model over the candle library on the CPU, in f32: the reference that the engine is judged by. Slow.
+/// The same model over the candle library on the CPU, in f32: the reference that the engine is judged by. Slow, and its
+/// arithmetic uses as many threads as candle likes.
 pub const KINGLET_DEVICE_CANDLE_CPU: u32 = 1;
 /// NVIDIA GPUs. KINGLET_STATUS_UNSUPPORTED in this version.
 pub const KINGLET_DEVICE_CUDA: u32 = 2;

@@ -18,6 +18,8 @@ pub struct EmbeddingSettings {
     pub normalize: bool,
     pub lowercase: bool,
     pub max_seq_length: Option<usize>,
+    /// Whether there are such files.
+    pub found: bool,
 }
 
 impl EmbeddingSettings {
@@ -30,10 +32,13 @@ impl EmbeddingSettings {
         };
         let path = directory.join("modules.json");
         let modules = json::read_if_exists(&path, CONFIG_LIMIT)?;
-        let mut settings = Self { pooling: Ok(Pooling::Mean), normalize: false, lowercase, max_seq_length };
+        let mut settings =
+            Self { pooling: Ok(Pooling::Mean), normalize: false, lowercase, max_seq_length, found: true };
         let Some(modules) = modules else {
             if let Some(config) = Config::open_if_exists(&directory.join("1_Pooling").join("config.json"))? {
                 settings.pooling = read_pooling(&config);
+            } else {
+                settings.found = false;
             }
             return Ok(settings);
         };
