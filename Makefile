@@ -1,4 +1,53 @@
-# The two commands are `make demo` and `make test`.
+# The two commands are `make demo` and `make test`; each installs what it lacks.
+
+PREFIX ?= /usr/local
+export PREFIX DESTDIR
+
+help:
+	@echo 'make demo      build everything, then rank sentences by meaning with a C++ program'
+	@echo 'make test      every check: Rust, C, C++, Go'
+	@echo 'make build     the library (shared and static) and the command line, in target/release'
+	@echo 'make install   put them into PREFIX (default /usr/local), under DESTDIR if it is set'
+	@echo 'make header    make include/kinglet.h anew from src/ffi'
+	@echo 'make bench     the benchmarks'
+	@echo 'make clean     remove what was built; the model that was fetched stays'
+
+build:
+	@scripts/setup build
+	cargo build --release
+
+install: build
+	@scripts/install
+
+prefix: build
+	@PREFIX=build/prefix DESTDIR= scripts/install
+
+demo:
+	@scripts/setup demo
+	@$(MAKE) --no-print-directory prefix
+	@scripts/fetch-minilm
+	@scripts/demo
+
+test:
+	@scripts/setup test
+	@scripts/fetch-minilm
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	cargo test
+	@$(MAKE) --no-print-directory prefix
+	@scripts/test-consumers
+	@scripts/test-go
+
 header:
 	KINGLET_UPDATE_HEADER=1 cargo test --test header
-.PHONY: header
+
+bench:
+	@scripts/setup build
+	cargo bench
+
+clean:
+	cargo clean
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/go-test.json
+
+.PHONY: help build install prefix demo test header bench clean
+.DEFAULT_GOAL := help

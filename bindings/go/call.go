@@ -107,14 +107,14 @@ func watch(ctx context.Context) (cancellation *C.kinglet_cancellation, release f
 	if err := result(C.kinglet_cancellation_new(&cancellation, &failure), &failure); err != nil {
 		return nil, nil, err
 	}
-	cancelled := make(chan struct{})
+	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		defer close(cancelled)
+		defer close(ended)
 		C.kinglet_cancellation_cancel(cancellation, nil)
 	})
 	return cancellation, func() {
 		if !stop() {
-			<-cancelled
+			<-ended
 		}
 		C.kinglet_cancellation_free(cancellation)
 	}, nil

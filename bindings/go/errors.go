@@ -38,7 +38,7 @@ const (
 
 // Error describes the kind in a few words.
 func (s Status) Error() string {
-	return "kinglet: " + name("status ", uint32(s), "", "invalid argument", "not found", "cannot be read", "invalid file",
+	return "kinglet: " + name("status", uint32(s), "", "invalid argument", "not found", "cannot be read", "invalid file",
 		"unsupported", "out of memory", "cancelled", "a panic inside Kinglet", "an internal error")
 }
 

@@ -94,7 +94,12 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	if options.LogLevel != 0 {
 		o.log_level = C.kinglet_log_level(options.LogLevel)
 	}
-	core := &core{}
+	core, loaded := &core{}, false
+	defer func() {
+		if !loaded {
+			core.close()
+		}
+	}()
 	if options.Log != nil {
 		core.logger = &logger{write: options.Log}
 		core.logHandle = cgo.NewHandle(core.logger)
@@ -108,7 +113,6 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	}
 	place, err := lend([]string{path})
 	if err != nil {
-		core.free()
 		return nil, err
 	}
 	defer place.free()
@@ -116,15 +120,6 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 		o.cancellation = cancellation
 		return C.kinglet_go_load(*place.strs, &o, C.uintptr_t(progress), C.uintptr_t(core.logHandle), &core.model, failure)
 	})
-	model := &Model{core: core}
-	if err == nil {
-		model.properties, err = core.properties()
-	}
-	if err != nil {
-		core.close()
-	} else {
-		model.cleanup = runtime.AddCleanup(model, closeForgotten, core)
-	}
 	reporter.rethrow()
 	if core.logger != nil {
 		core.logger.rethrow()
@@ -132,6 +127,12 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	model := &Model{core: core}
+	if model.properties, err = core.properties(); err != nil {
+		return nil, err
+	}
+	model.cleanup = runtime.AddCleanup(model, closeForgotten, core)
+	loaded = true
 	return model, nil
 }
 

@@ -1,0 +1,377 @@
+// A loaded model and everything that it can do.
+
+#ifndef KINGLET_MODEL_HPP
+#define KINGLET_MODEL_HPP
+
+#include "options.hpp"
+#include "result.hpp"
+#include "results.hpp"
+#include "span.hpp"
+
+#include <kinglet.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#if KINGLET_EXCEPTIONS
+#include <exception>
+#endif
+
+namespace kinglet {
+inline namespace KINGLET_FORM {
+namespace detail {
+
+// C calls these two; nothing may be thrown through it.
+
+struct Progress {
+    const std::function<bool(float)> &report;
+#if KINGLET_EXCEPTIONS
+    std::exception_ptr thrown{};
+#endif
+
+    static std::uint32_t call(void *user_data, float share) noexcept {
+        auto &self = *static_cast<Progress *>(user_data);
+#if KINGLET_EXCEPTIONS
+        try {
+            return self.report(share) ? 1 : 0;
+        } catch (...) {
+            self.thrown = std::current_exception();
+            return 0;
+        }
+#else
+        return self.report(share) ? 1 : 0;
+#endif
+    }
+};
+
+struct Log {
+    std::function<void(LogLevel, std::string_view)> write;
+
+    static void call(void *user_data, kinglet_log_level level, kinglet_str line) noexcept {
+        const auto &self = *static_cast<const Log *>(user_data);
+#if KINGLET_EXCEPTIONS
+        try {
+            self.write(static_cast<LogLevel>(level), to_cpp(line));
+        } catch (...) {
+            // A log that fails must not fail the work that it tells of.
+        }
+#else
+        self.write(static_cast<LogLevel>(level), to_cpp(line));
+#endif
+    }
+};
+
+// Makes a C call that gives out a handle, and wraps it.
+template <class Mine, class Handle, class Call>
+Result<Mine> make(Call call) noexcept {
+    Handle *handle = nullptr;
+    const Result<void> made = run([&](kinglet_error **error) { return call(&handle, error); });
+    if (!made) return made.error();
+    return Mine::template adopt<Mine>(handle);
+}
+
+inline Result<std::string> to_string(const Result<Text> &text) noexcept {
+    if (!text) return text.error();
+    return std::string(text->view());
+}
+
+inline Result<void> same_size(const Texts &first, const Texts &second) noexcept {
+    if (first.size() == second.size()) return {};
+    return Error(Status::InvalidArgument, "there are " + std::to_string(first.size()) + " first texts but " +
+                                              std::to_string(second.size()) + " second ones; give one for each");
+}
+
+} // namespace detail
+
+// A loaded model. Every const member may be called from any number of threads at once; the calls share the model's own threads. A
+// batch in one call is served better than the same texts in many calls. Results may outlive the model.
+class Model {
+public:
+    // Loads a model from a directory as Hugging Face publishes it. `path` is UTF-8.
+    static Result<Model> try_load(std::string_view path, const ModelOptions &options = {}) noexcept {
+        detail::Progress progress{options.progress};
+        return load_with(path, options, progress);
+    }
+
+    // One more owner of the same model, for instance for another thread to keep. The last one frees it.
+    Result<Model> try_share() const noexcept {
+        kinglet_model *retained = nullptr;
+        const Result<void> done =
+            detail::run([&](kinglet_error **error) { return kinglet_model_retain(get(), &retained, error); });
+        if (!done) return done.error();
+        return from(retained, log_);
+    }
+
+    Result<Encoding> try_tokenize(const Texts &texts, const TokenizeOptions &options = {}) const noexcept {
+        const auto c = detail::to_c(options);
+        return detail::make<Encoding, kinglet_encoding>([&](kinglet_encoding **encoding, kinglet_error **error) {
+            return kinglet_model_tokenize(get(), texts.data(), nullptr, texts.size(), &c, encoding, error);
+        });
+    }
+
+    // Tokenises each text together with the pair of the same index.
+    Result<Encoding> try_tokenize_pairs(const Texts &texts, const Texts &pairs,
+                                        const TokenizeOptions &options = {}) const noexcept {
+        if (auto same = detail::same_size(texts, pairs); !same) return same.error();
+        const auto c = detail::to_c(options);
+        return detail::make<Encoding, kinglet_encoding>([&](kinglet_encoding **encoding, kinglet_error **error) {
+            return kinglet_model_tokenize(get(), texts.data(), pairs.data(), texts.size(), &c, encoding, error);
+        });
+    }
+
+    // Turns token ids back into text.
+    Result<std::string> try_decode(Span<const std::uint32_t> ids, bool skip_special_tokens = true) const noexcept {
+        return detail::to_string(
+            detail::make<detail::Text, kinglet_text>([&](kinglet_text **text, kinglet_error **error) {
+                return kinglet_model_decode(get(), ids.data(), ids.size(), skip_special_tokens, text, error);
+            }));
+    }
+
+    // Embeds texts. On Device::Cpu a text's values are the same bits whatever the other texts and however many the threads.
+    Result<Embeddings> try_embed(const Texts &texts, const EmbedOptions &options = {}) const noexcept {
+        const auto c = detail::to_c(options);
+        return detail::make<Embeddings, kinglet_embeddings>([&](kinglet_embeddings **embeddings, kinglet_error **error) {
+            return kinglet_model_embed(get(), texts.data(), texts.size(), &c, embeddings, error);
+        });
+    }
+
+    // Classifies texts. Status::Unsupported if the model has no head for it; so with the next three.
+    Result<Classifications> try_classify(const Texts &texts, const ClassifyOptions &options = {}) const noexcept {
+        const auto c = detail::to_c(options);
+        return classifications([&](kinglet_classifications **made, kinglet_error **error) {
+            return kinglet_model_classify(get(), texts.data(), nullptr, texts.size(), &c, made, error);
+        });
+    }
+
+    // Classifies each text together with the pair of the same index.
+    Result<Classifications> try_classify_pairs(const Texts &texts, const Texts &pairs,
+                                               const ClassifyOptions &options = {}) const noexcept {
+        if (auto same = detail::same_size(texts, pairs); !same) return same.error();
+        const auto c = detail::to_c(options);
+        return classifications([&](kinglet_classifications **made, kinglet_error **error) {
+            return kinglet_model_classify(get(), texts.data(), pairs.data(), texts.size(), &c, made, error);
+        });
+    }
+
+    // Scores each query with the document of the same index by a cross-encoder: one score a pair.
+    Result<Classifications> try_score(const Texts &queries, const Texts &documents,
+                                      const ClassifyOptions &options = {}) const noexcept {
+        if (auto same = detail::same_size(queries, documents); !same) return same.error();
+        const auto c = detail::to_c(options);
+        return classifications([&](kinglet_classifications **made, kinglet_error **error) {
+            return kinglet_model_score(get(), queries.data(), documents.data(), queries.size(), &c, made, error);
+        });
+    }
+
+    // Labels the tokens of texts.
+    Result<TokenClassifications> try_classify_tokens(const Texts &texts,
+                                                     const ClassifyOptions &options = {}) const noexcept {
+        const auto c = detail::to_c(options);
+        return detail::make<TokenClassifications, kinglet_token_classifications>(
+            [&](kinglet_token_classifications **made, kinglet_error **error) {
+                return kinglet_model_classify_tokens(get(), texts.data(), texts.size(), &c, made, error);
+            });
+    }
+
+    // Runs token ids as they are: the ids of all sequences end to end, and how many each sequence has. `type_ids` may be empty.
+    Result<HiddenStates> try_hidden_states(Span<const std::uint32_t> ids, Span<const std::size_t> lengths,
+                                           Span<const std::uint32_t> type_ids = {},
+                                           const Cancellation *cancellation = nullptr) const noexcept {
+        if (!type_ids.empty() && type_ids.size() != ids.size()) {
+            return Error(Status::InvalidArgument, "there are " + std::to_string(ids.size()) + " ids but " +
+                                                      std::to_string(type_ids.size()) + " type ids; give one for each, or none");
+        }
+        return detail::make<HiddenStates, kinglet_hidden_states>(
+            [&](kinglet_hidden_states **states, kinglet_error **error) {
+                return kinglet_model_hidden_states(get(), ids.data(), type_ids.empty() ? nullptr : type_ids.data(), ids.size(),
+                                                   lengths.data(), lengths.size(), detail::to_c(cancellation), states, error);
+            });
+    }
+
+    Result<HiddenStates> try_hidden_states(const Encoding &encoding,
+                                           const Cancellation *cancellation = nullptr) const noexcept {
+        return try_hidden_states(encoding.ids(), encoding.lengths(), encoding.type_ids(), cancellation);
+    }
+
+    // The model's counters; those of calls that run meanwhile may show in some figures and not in others.
+    Result<Counters> try_counters() const noexcept {
+        kinglet_counters c{};
+        c.struct_size = sizeof c;
+        const Result<void> done =
+            detail::run([&](kinglet_error **error) { return kinglet_counters_read(get(), &c, error); });
+        if (!done) return done.error();
+        return Counters(c);
+    }
+
+    Result<void> try_reset_counters() const noexcept {
+        return detail::run([&](kinglet_error **error) { return kinglet_counters_reset(get(), error); });
+    }
+
+    Result<std::string> try_export_counters(Format format) const noexcept {
+        return detail::to_string(
+            detail::make<detail::Text, kinglet_text>([&](kinglet_text **text, kinglet_error **error) {
+                return kinglet_counters_export(get(), static_cast<kinglet_format>(format), text, error);
+            }));
+    }
+
+    // The model described as a JSON object.
+    Result<std::string> try_info() const noexcept {
+        return detail::to_string(
+            detail::make<detail::Text, kinglet_text>([&](kinglet_text **text, kinglet_error **error) {
+                return kinglet_model_info(get(), text, error);
+            }));
+    }
+
+#if KINGLET_EXCEPTIONS
+    // The same calls, throwing Error.
+
+    static Model load(std::string_view path, const ModelOptions &options = {}) {
+        detail::Progress progress{options.progress};
+        auto loaded = load_with(path, options, progress);
+        if (progress.thrown) std::rethrow_exception(progress.thrown);
+        return std::move(loaded).value();
+    }
+    Model share() const { return try_share().value(); }
+    Encoding tokenize(const Texts &texts, const TokenizeOptions &options = {}) const {
+        return try_tokenize(texts, options).value();
+    }
+    Encoding tokenize_pairs(const Texts &texts, const Texts &pairs, const TokenizeOptions &options = {}) const {
+        return try_tokenize_pairs(texts, pairs, options).value();
+    }
+    std::string decode(Span<const std::uint32_t> ids, bool skip_special_tokens = true) const {
+        return try_decode(ids, skip_special_tokens).value();
+    }
+    Embeddings embed(const Texts &texts, const EmbedOptions &options = {}) const {
+        return try_embed(texts, options).value();
+    }
+    Classifications classify(const Texts &texts, const ClassifyOptions &options = {}) const {
+        return try_classify(texts, options).value();
+    }
+    Classifications classify_pairs(const Texts &texts, const Texts &pairs, const ClassifyOptions &options = {}) const {
+        return try_classify_pairs(texts, pairs, options).value();
+    }
+    Classifications score(const Texts &queries, const Texts &documents, const ClassifyOptions &options = {}) const {
+        return try_score(queries, documents, options).value();
+    }
+    TokenClassifications classify_tokens(const Texts &texts, const ClassifyOptions &options = {}) const {
+        return try_classify_tokens(texts, options).value();
+    }
+    HiddenStates hidden_states(Span<const std::uint32_t> ids, Span<const std::size_t> lengths,
+                               Span<const std::uint32_t> type_ids = {}, const Cancellation *cancellation = nullptr) const {
+        return try_hidden_states(ids, lengths, type_ids, cancellation).value();
+    }
+    HiddenStates hidden_states(const Encoding &encoding, const Cancellation *cancellation = nullptr) const {
+        return try_hidden_states(encoding, cancellation).value();
+    }
+    Counters counters() const { return try_counters().value(); }
+    void reset_counters() const { try_reset_counters().value(); }
+    std::string export_counters(Format format) const { return try_export_counters(format).value(); }
+    std::string info() const { return try_info().value(); }
+#endif
+
+    // What was loaded. Views are valid until the last owner of the model is gone.
+
+    std::string_view path() const noexcept { return detail::to_cpp(view_.path); }
+    // The `model_type` of config.json.
+    std::string_view family() const noexcept { return detail::to_cpp(view_.family); }
+    Device device() const noexcept { return static_cast<Device>(view_.device); }
+    // The precision that runs, never Precision::Auto.
+    Precision precision() const noexcept { return static_cast<Precision>(view_.precision); }
+    std::size_t threads() const noexcept { return view_.threads; }
+    // Values in a hidden state, and in an embedding.
+    std::size_t hidden_size() const noexcept { return view_.hidden_size; }
+    // The most tokens of a text, special ones counted.
+    std::size_t max_length() const noexcept { return view_.max_length; }
+    std::size_t vocabulary_size() const noexcept { return view_.vocabulary_size; }
+    std::uint64_t weight_bytes() const noexcept { return view_.weight_bytes; }
+    // The classification head's labels; empty if there is no such head.
+    std::size_t label_count() const noexcept { return view_.label_count; }
+    std::string_view label(std::size_t i) const noexcept { return detail::to_cpp(view_.labels[i]); }
+    std::vector<std::string_view> labels() const {
+        std::vector<std::string_view> all;
+        all.reserve(label_count());
+        for (std::size_t i = 0; i < label_count(); ++i) all.push_back(label(i));
+        return all;
+    }
+
+    Model(Model &&other) noexcept
+        : log_(std::move(other.log_)), handle_(std::move(other.handle_)), view_(std::exchange(other.view_, kinglet_model_view{})) {}
+    Model &operator=(Model &&other) noexcept {
+        Model taken(std::move(other));
+        std::swap(log_, taken.log_);
+        std::swap(handle_, taken.handle_);
+        std::swap(view_, taken.view_);
+        return *this;
+    }
+
+    // The C handle, still owned by this object.
+    const kinglet_model *get() const noexcept { return handle_.get(); }
+
+private:
+    struct Free {
+        void operator()(kinglet_model *model) const noexcept { kinglet_model_free(model); }
+    };
+
+    Model(kinglet_model *handle, std::shared_ptr<detail::Log> log) noexcept : log_(std::move(log)), handle_(handle) {}
+
+    static Result<Model> from(kinglet_model *handle, std::shared_ptr<detail::Log> log) noexcept {
+        Model model(handle, std::move(log));
+        model.view_.struct_size = sizeof model.view_;
+        const Result<void> read =
+            detail::run([&](kinglet_error **error) { return kinglet_model_read(handle, &model.view_, error); });
+        if (!read) return read.error();
+        return model;
+    }
+
+    static Result<Model> load_with(std::string_view path, const ModelOptions &options, detail::Progress &progress) noexcept {
+        if (const std::uint32_t found = kinglet_abi_version(); found != KINGLET_ABI_VERSION) {
+            return Error(Status::Unsupported, "this program was compiled for Kinglet's C ABI " + std::to_string(KINGLET_ABI_VERSION) +
+                                                  ", but the Kinglet library that was loaded, version " + std::string(version()) +
+                                                  ", has ABI " + std::to_string(found) +
+                                                  "; compile the program with that library's headers, or load the library it was made for");
+        }
+        kinglet_model_options c{};
+        (void)kinglet_model_options_init(&c, nullptr);
+        c.device = static_cast<kinglet_device>(options.device);
+        c.precision = static_cast<kinglet_precision>(options.precision);
+        c.threads = options.threads;
+        c.memory_limit = options.memory_limit;
+        c.log_level = static_cast<kinglet_log_level>(options.log_level);
+        c.cancellation = detail::to_c(options.cancellation);
+        if (options.progress) {
+            c.progress = &detail::Progress::call;
+            c.progress_user_data = &progress;
+        }
+        std::shared_ptr<detail::Log> log;
+        if (options.log) {
+            log = std::make_shared<detail::Log>(detail::Log{options.log});
+            c.log = &detail::Log::call;
+            c.log_user_data = log.get();
+        }
+        kinglet_model *handle = nullptr;
+        const Result<void> loaded = detail::run(
+            [&](kinglet_error **error) { return kinglet_model_load(detail::to_c(path), &c, &handle, error); });
+        if (!loaded) return loaded.error();
+        return from(handle, std::move(log));
+    }
+
+    template <class Call>
+    static Result<Classifications> classifications(Call call) noexcept {
+        return detail::make<Classifications, kinglet_classifications>(call);
+    }
+
+    // The log outlives the handle, whose freeing may still write to it: members go in the reverse of this order.
+    std::shared_ptr<detail::Log> log_;
+    std::unique_ptr<kinglet_model, Free> handle_;
+    kinglet_model_view view_{};
+};
+
+} // namespace KINGLET_FORM
+} // namespace kinglet
+
+#endif

@@ -1,0 +1,318 @@
+package kinglet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// many texts of many lengths.
+func many(count int) []string {
+	texts := make([]string, count)
+	for i := range texts {
+		texts[i] = strings.Repeat("The small bird sings near the river. ", i%5) + fmt.Sprint("bird ", i)
+	}
+	return texts
+}
+
+// A text's embedding is the same bits alone, in a batch, and whatever other goroutines do meanwhile.
+func TestSameBits(t *testing.T) {
+	texts := many(64)
+	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionInt8} {
+		t.Run(precision.String(), func(t *testing.T) {
+			t.Parallel()
+			batch, err := load(t, "bert", &Options{Precision: precision, Threads: 1}).Embed(t.Context(), texts, nil)
+			check(t, err)
+			model := load(t, "bert", &Options{Precision: precision, Threads: 3})
+			var group sync.WaitGroup
+			for i, text := range texts {
+				group.Add(1)
+				go func() {
+					defer group.Done()
+					alone, err := model.Embed(t.Context(), []string{text}, nil)
+					if err != nil {
+						t.Error(err)
+					} else if !sameBits(alone.Vector(0), batch.Vector(i)) {
+						t.Errorf("text %d: alone %v, in the batch %v", i, alone.Vector(0), batch.Vector(i))
+					}
+				}()
+			}
+			group.Wait()
+		})
+	}
+}
+
+// Fifty goroutines embed while ten close: each call either succeeds or says that the model is closed.
+func TestCloseBesideCalls(t *testing.T) {
+	for range 5 {
+		model := load(t, "bert", &Options{Log: func(LogLevel, string) {}})
+		core := model.core
+		texts := many(8)
+		want, err := model.Embed(t.Context(), texts, nil)
+		check(t, err)
+		var group sync.WaitGroup
+		started := make(chan struct{}, 50)
+		for range 50 {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				for first := true; ; first = false {
+					got, err := model.Embed(t.Context(), texts, nil)
+					if first {
+						started <- struct{}{}
+					}
+					if errors.Is(err, ErrClosed) {
+						return
+					}
+					if err != nil || !sameBits(got.Values, want.Values) {
+						t.Errorf("%v", err)
+						return
+					}
+				}
+			}()
+		}
+		for range 25 {
+			<-started
+		}
+		for range 10 {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				if err := model.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		group.Wait()
+		if core.model != nil || core.calls != 0 {
+			t.Fatalf("the model was not freed; %d calls", core.calls)
+		}
+	}
+}
+
+func TestCancelBefore(t *testing.T) {
+	model := load(t, "bert-classifier", nil)
+	cause := errors.New("the user left")
+	cancelled, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	late, stop := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer stop()
+	one := []string{"bird"}
+	for name, call := range map[string]func(context.Context) error{
+		"load":           func(c context.Context) error { _, err := Load(c, fixture("bert"), nil); return err },
+		"embed":          func(c context.Context) error { _, err := model.Embed(c, one, nil); return err },
+		"tokenize":       func(c context.Context) error { _, err := model.Tokenize(c, one, nil); return err },
+		"tokenize pairs": func(c context.Context) error { _, err := model.TokenizePairs(c, one, one, nil); return err },
+		"decode":         func(c context.Context) error { _, err := model.Decode(c, []uint32{5}, true); return err },
+		"classify":       func(c context.Context) error { _, err := model.Classify(c, one, nil); return err },
+		"classify pairs": func(c context.Context) error { _, err := model.ClassifyPairs(c, one, one, nil); return err },
+		"score":          func(c context.Context) error { _, err := model.Score(c, one, one, nil); return err },
+		"tokens":         func(c context.Context) error { _, err := model.ClassifyTokens(c, one, nil); return err },
+		"hidden":         func(c context.Context) error { _, err := model.HiddenStates(c, []uint32{5}, nil, []int{1}); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := call(cancelled); !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
+				t.Error(err)
+			}
+			if err := call(late); !errors.Is(err, ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A running call ends before its work does when it is told to stop.
+func TestCancelDuring(t *testing.T) {
+	model := load(t, "bert", &Options{Precision: PrecisionF32, Threads: 1})
+	texts := many(1000)
+	whole := time.Duration(0)
+	for whole < 400*time.Millisecond {
+		texts = append(texts, texts...)
+		start := time.Now()
+		_, err := model.Embed(t.Context(), texts, nil)
+		check(t, err)
+		whole = time.Since(start)
+	}
+	for name, test := range map[string]struct {
+		want error
+		with func() (context.Context, context.CancelFunc)
+	}{
+		"cancel": {context.Canceled, func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(whole/4, cancel)
+			return ctx, cancel
+		}},
+		"deadline": {context.DeadlineExceeded, func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(t.Context(), whole/4)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := test.with()
+			defer cancel()
+			start := time.Now()
+			_, err := model.Embed(ctx, texts, nil)
+			if !errors.Is(err, ErrCancelled) || !errors.Is(err, test.want) {
+				t.Fatalf("%v after %v of %v", err, time.Since(start), whole)
+			}
+			t.Logf("told after %v, ended after %v; the whole takes %v", whole/4, time.Since(start), whole)
+		})
+	}
+	_, err := model.Embed(t.Context(), texts[:10], nil)
+	check(t, err)
+}
+
+// Contexts that end at every moment of a call, its last one included, free the switch neither early nor twice.
+func TestCancelAnyTime(t *testing.T) {
+	model := load(t, "bert", nil)
+	texts := many(4)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	done, stopped := 0, 0
+	for worker := range 8 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for i := range 200 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i*(worker+1))*time.Microsecond)
+				_, err := model.Embed(ctx, texts, nil)
+				cancel()
+				mu.Lock()
+				if err == nil {
+					done++
+				} else if errors.Is(err, context.DeadlineExceeded) {
+					stopped++
+				} else {
+					t.Error(err)
+				}
+				mu.Unlock()
+			}
+		}()
+	}
+	group.Wait()
+	t.Logf("%d calls done, %d stopped", done, stopped)
+}
+
+// Four goroutines share a model for ten thousand calls, and the process does not grow.
+func TestNoLeak(t *testing.T) {
+	if _, err := resident(); err != nil {
+		t.Skipf("skipped: this system does not tell how much memory a process has: %v", err)
+	}
+	model := load(t, "bert", &Options{Threads: 1})
+	texts := many(8)
+	calls := func(count int) (bytes int) {
+		var group sync.WaitGroup
+		for range 4 {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				for range count / 4 {
+					if _, err := model.Embed(ctx, texts, nil); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		group.Wait()
+		debug.FreeOSMemory()
+		bytes, err := resident()
+		check(t, err)
+		return bytes
+	}
+	first := calls(3000)
+	last := calls(10000)
+	t.Logf("%d KiB after 3000 calls, %d KiB after 13000", first>>10, last>>10)
+	if last > first+8<<20 {
+		t.Error("the process grows")
+	}
+}
+
+// resident is the physical memory that the process has.
+func resident() (bytes int, err error) {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err == nil {
+		_, err = fmt.Sscan(string(text), new(int), &bytes)
+	}
+	return bytes * os.Getpagesize(), err
+}
+
+// The collector runs all the time while goroutines make every kind of call on models that come and go.
+func TestCollector(t *testing.T) {
+	stop := make(chan struct{})
+	var collector, group sync.WaitGroup
+	collector.Add(1)
+	go func() {
+		defer collector.Done()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				runtime.GC()
+			}
+		}
+	}()
+	for range 4 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for i := range 10 {
+				if err := everything(t.Context(), i); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+	}
+	group.Wait()
+	close(stop)
+	collector.Wait()
+}
+
+// everything loads models, calls them with texts that are made for each call, and forgets to close some.
+func everything(ctx context.Context, i int) error {
+	bert, err := Load(ctx, fixture("bert"), &Options{Progress: func(float32) bool { return true }, Log: func(LogLevel, string) {}})
+	if err != nil {
+		return err
+	}
+	tokens, err := Load(ctx, fixture("bert-token-classifier"), nil)
+	if err != nil {
+		return err
+	}
+	if i%2 == 0 {
+		defer bert.Close()
+		defer tokens.Close()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range 5 {
+		embeddings, err := bert.Embed(ctx, many(10), nil)
+		if err != nil || embeddings.Len() != 10 {
+			return err
+		}
+		encoding, err := bert.TokenizePairs(ctx, many(10), many(10), &TokenizeOptions{Offsets: true})
+		if err != nil {
+			return err
+		}
+		if _, err := bert.HiddenStates(ctx, encoding.IDs, encoding.TypeIDs, encoding.Lengths()); err != nil {
+			return err
+		}
+		if _, err := bert.Decode(ctx, encoding.IDs, true); err != nil {
+			return err
+		}
+		if _, err := tokens.ClassifyTokens(ctx, many(10), nil); err != nil {
+			return err
+		}
+		if _, err := bert.ExportCounters(FormatPrometheus); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,255 @@
+package kinglet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestVersion(t *testing.T) {
+	if ABIVersion() != 1 || strings.Count(Version(), ".") != 2 {
+		t.Fatalf("version %q, ABI %d", Version(), ABIVersion())
+	}
+}
+
+func TestProperties(t *testing.T) {
+	model := load(t, "bert-classifier", &Options{Precision: PrecisionInt8, Threads: 2})
+	p := model.Properties()
+	if p.Path != fixture("bert-classifier") || p.Family != "bert" || p.Device != DeviceCPU || p.Precision != PrecisionInt8 ||
+		p.Threads != 2 || p.HiddenSize != 36 || p.MaxLength < 10 || p.VocabularySize < 300 || p.WeightBytes == 0 ||
+		strings.Join(p.Labels, " ") != "NEGATIVE POSITIVE" {
+		t.Fatalf("%+v", p)
+	}
+	p.Labels[0] = "changed"
+	if model.Properties().Labels[0] != "NEGATIVE" {
+		t.Fatal("properties share their labels")
+	}
+	info, err := model.Info()
+	check(t, err)
+	var object map[string]any
+	check(t, json.Unmarshal([]byte(info), &object))
+	if object["family"] != "bert" {
+		t.Fatal(info)
+	}
+}
+
+func TestLoadErrors(t *testing.T) {
+	broken := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(broken, "config.json"), []byte("{"), 0o666))
+	for _, test := range []struct {
+		name, path string
+		options    Options
+		want       Status
+	}{
+		{"no path", "", Options{}, ErrInvalidArgument},
+		{"path with NUL", "a\x00b", Options{}, 0},
+		{"path not UTF-8", "\xff", Options{}, ErrInvalidArgument},
+		{"missing directory", fixture("no-such-model"), Options{}, ErrNotFound},
+		{"broken file", broken, Options{}, ErrInvalidFile},
+		{"unknown device", fixture("bert"), Options{Device: 77}, ErrInvalidArgument},
+		{"no GPU", fixture("bert"), Options{Device: DeviceCUDA}, ErrUnsupported},
+		{"unknown precision", fixture("bert"), Options{Precision: 77}, ErrInvalidArgument},
+		{"unknown level", fixture("bert"), Options{LogLevel: 77}, ErrInvalidArgument},
+		{"negative threads", fixture("bert"), Options{Threads: -1}, ErrInvalidArgument},
+		{"too many threads", fixture("bert"), Options{Threads: math.MaxInt32}, ErrInvalidArgument},
+		{"limit", fixture("bert"), Options{MemoryLimit: 1000}, ErrOutOfMemory},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			model, err := Load(t.Context(), test.path, &test.options)
+			var e *Error
+			if model != nil || !errors.As(err, &e) || test.want != 0 && !errors.Is(err, test.want) || len(e.Message) < 10 {
+				t.Fatalf("%v, %v (%v)", model, err, e)
+			}
+			if e.Status == ErrPanic || errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) {
+				t.Fatalf("%v is %v", err, e.Status)
+			}
+		})
+	}
+}
+
+func TestCallErrors(t *testing.T) {
+	bert, classifier := load(t, "bert", nil), load(t, "bert-classifier", nil)
+	ctx, one := t.Context(), []string{"bird"}
+	for name, call := range map[string]struct {
+		want Status
+		do   func() error
+	}{
+		"no texts":          {ErrInvalidArgument, func() error { _, err := bert.Embed(ctx, nil, nil); return err }},
+		"empty texts":       {ErrInvalidArgument, func() error { _, err := bert.Tokenize(ctx, []string{}, nil); return err }},
+		"no pairs":          {ErrInvalidArgument, func() error { _, err := bert.TokenizePairs(ctx, nil, nil, nil); return err }},
+		"no score":          {ErrInvalidArgument, func() error { _, err := classifier.Score(ctx, nil, []string{}, nil); return err }},
+		"no classes":        {ErrInvalidArgument, func() error { _, err := classifier.Classify(ctx, nil, nil); return err }},
+		"uneven pairs":      {ErrInvalidArgument, func() error { _, err := classifier.ClassifyPairs(ctx, one, nil, nil); return err }},
+		"not UTF-8":         {ErrInvalidArgument, func() error { _, err := bert.Embed(ctx, []string{"ok", "a\xff"}, nil); return err }},
+		"negative length":   {ErrInvalidArgument, func() error { _, err := bert.Embed(ctx, one, &EmbedOptions{MaxLength: -1}); return err }},
+		"unknown pooling":   {ErrInvalidArgument, func() error { _, err := bert.Embed(ctx, one, &EmbedOptions{Pooling: 9}); return err }},
+		"unknown normalize": {ErrInvalidArgument, func() error { _, err := bert.Embed(ctx, one, &EmbedOptions{Normalize: 9}); return err }},
+		"unknown function": {ErrInvalidArgument, func() error {
+			_, err := classifier.Classify(ctx, one, &ClassifyOptions{Function: 9})
+			return err
+		}},
+		"unknown aggregation": {ErrInvalidArgument, func() error {
+			_, err := load(t, "bert-token-classifier", nil).ClassifyTokens(ctx, one, &ClassifyTokensOptions{Aggregation: 9})
+			return err
+		}},
+		"unknown format":  {ErrInvalidArgument, func() error { _, err := bert.ExportCounters(9); return err }},
+		"no head":         {ErrUnsupported, func() error { _, err := bert.Classify(ctx, one, nil); return err }},
+		"no token head":   {ErrUnsupported, func() error { _, err := bert.ClassifyTokens(ctx, one, nil); return err }},
+		"two labels":      {ErrUnsupported, func() error { _, err := classifier.Score(ctx, one, one, nil); return err }},
+		"no ids":          {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, nil, nil, []int{1}); return err }},
+		"no lengths":      {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{2}, nil, nil); return err }},
+		"wrong lengths":   {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{2}, nil, []int{2}); return err }},
+		"negative tokens": {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{2}, nil, []int{2, -1}); return err }},
+		"unknown id":      {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{1 << 31}, nil, []int{1}); return err }},
+		"uneven types":    {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{2}, []uint32{}, []int{1}); return err }},
+		"no ids to text":  {ErrInvalidArgument, func() error { _, err := bert.Decode(ctx, nil, true); return err }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var e *Error
+			if err := call.do(); !errors.Is(err, call.want) || !errors.As(err, &e) || len(e.Message) < 10 {
+				t.Fatalf("%v", err)
+			}
+		})
+	}
+}
+
+// Every method of a closed model says that it is closed, as does the zero model.
+func TestClosed(t *testing.T) {
+	closed := load(t, "bert", nil)
+	check(t, closed.Close())
+	check(t, closed.Close())
+	ctx, one := t.Context(), []string{"bird"}
+	for name, m := range map[string]*Model{"closed": closed, "zero": {}} {
+		calls := []func() error{
+			func() error { _, err := m.Embed(ctx, one, nil); return err },
+			func() error { _, err := m.Tokenize(ctx, one, nil); return err },
+			func() error { _, err := m.TokenizePairs(ctx, one, one, nil); return err },
+			func() error { _, err := m.Decode(ctx, []uint32{1}, false); return err },
+			func() error { _, err := m.Classify(ctx, one, nil); return err },
+			func() error { _, err := m.ClassifyPairs(ctx, one, one, nil); return err },
+			func() error { _, err := m.Score(ctx, one, one, nil); return err },
+			func() error { _, err := m.ClassifyTokens(ctx, one, nil); return err },
+			func() error { _, err := m.HiddenStates(ctx, []uint32{1}, nil, []int{1}); return err },
+			func() error { _, err := m.Info(); return err },
+			func() error { _, err := m.Counters(); return err },
+			m.ResetCounters,
+			func() error { _, err := m.ExportCounters(FormatJSON); return err },
+		}
+		for i, call := range calls {
+			if err := call(); !errors.Is(err, ErrClosed) {
+				t.Errorf("%s, call %d: %v", name, i, err)
+			}
+		}
+		check(t, m.Close())
+	}
+	if closed.Properties().Family != "bert" {
+		t.Error("the properties of a closed model are gone")
+	}
+}
+
+// A model that nobody holds is freed without Close.
+func TestForgotten(t *testing.T) {
+	model, err := Load(t.Context(), fixture("bert"), &Options{Log: func(LogLevel, string) {}})
+	check(t, err)
+	core := model.core
+	model = nil
+	for range 200 {
+		runtime.GC()
+		core.mu.Lock()
+		closed := core.closed
+		core.mu.Unlock()
+		if closed {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("it is still there")
+}
+
+func TestProgress(t *testing.T) {
+	var shares []float32
+	load(t, "bert", &Options{Progress: func(share float32) bool { shares = append(shares, share); return true }})
+	for i, share := range shares {
+		if share < 0 || share > 1 || i > 0 && share < shares[i-1] {
+			t.Fatalf("shares %v", shares)
+		}
+	}
+	if len(shares) < 2 {
+		t.Fatalf("shares %v", shares)
+	}
+
+	calls := 0
+	_, err := Load(t.Context(), fixture("bert"), &Options{Progress: func(float32) bool { calls++; return false }})
+	if !errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) || calls != 1 {
+		t.Fatalf("%v after %d calls", err, calls)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = Load(ctx, fixture("bert"), &Options{Progress: func(float32) bool {
+		cancel()
+		time.Sleep(20 * time.Millisecond) // Until the switch is set.
+		return true
+	}})
+	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+func TestLog(t *testing.T) {
+	var mu sync.Mutex
+	lines := map[LogLevel][]string{}
+	log := func(level LogLevel, line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		lines[level] = append(lines[level], line)
+	}
+	load(t, "bert", &Options{Log: log})
+	if len(lines[LogInfo]) == 0 || !strings.Contains(lines[LogInfo][0], "bert") {
+		t.Fatalf("lines %v", lines)
+	}
+	clear(lines)
+	load(t, "bert", &Options{Log: log, LogLevel: LogError})
+	if len(lines) > 0 {
+		t.Fatalf("lines %v", lines)
+	}
+}
+
+// A callback's panic comes out of Load, with its value, and nothing is left behind.
+func TestCallbackPanics(t *testing.T) {
+	for name, options := range map[string]*Options{
+		"progress": {Progress: func(float32) bool { panic("number 7") }},
+		"log":      {Log: func(LogLevel, string) { panic("number 7") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if value := recover(); value != "number 7" {
+					t.Fatalf("recovered %v", value)
+				}
+			}()
+			model, err := Load(t.Context(), fixture("bert"), options)
+			t.Fatalf("it returned %v, %v", model, err)
+		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	for got, want := range map[string]string{
+		DeviceCandleCPU.String(): "candle-cpu", Device(9).String(): "Device(9)", PrecisionInt8.String(): "int8",
+		PoolingLast.String(): "last", NormalizeYes.String(): "yes", FunctionSoftmax.String(): "softmax",
+		AggregationNone.String(): "none", AggregationSimple.String(): "simple", FormatPrometheus.String(): "prometheus",
+		LogDebug.String(): "debug", LogLevel(0).String(): "LogLevel(0)", ErrNotFound.Error(): "kinglet: not found",
+		Status(99).Error(): "kinglet: status(99)",
+	} {
+		if got != want {
+			t.Errorf("%q, and %q is expected", got, want)
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package kinglet
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+var mixed = []string{
+	"", " ", "\x00", "a\x00b", "John went from Berlin to Paris.", "Café 中文 für Ærø 🐦👍🏽 naïve", strings.Repeat("river ", 600),
+}
+
+// Texts may be empty, hold NUL, or be long; batches have the shapes that they say.
+func TestEmbedShapes(t *testing.T) {
+	model := load(t, "bert", nil)
+	e, err := model.Embed(t.Context(), mixed, nil)
+	check(t, err)
+	if e.Len() != len(mixed) || e.Dimension != 32 || len(e.Values) != 32*len(mixed) || len(e.Starts) != len(mixed)+1 {
+		t.Fatalf("%d texts of %d values, %d in all, starts %v", e.Len(), e.Dimension, len(e.Values), e.Starts)
+	}
+	last := len(mixed) - 1
+	if !e.Truncated[last] || e.Truncated[0] || e.TokenCounts[0] != 2 || e.TokenCounts[last] != 24 {
+		t.Fatalf("truncated %v, tokens %v", e.Truncated, e.TokenCounts)
+	}
+	for i := range mixed {
+		if v := e.Vector(i); len(v) != 32 || cap(v) != 32 || math.Abs(cosine(v, v)-1) > 1e-9 || math.Abs(length(v)-1) > 1e-5 {
+			t.Fatalf("text %d: %v", i, v)
+		}
+	}
+
+	raw, err := model.Embed(t.Context(), mixed, &EmbedOptions{Pooling: PoolingNone, Normalize: NormalizeNo, MaxLength: 10})
+	check(t, err)
+	encoding, err := model.Tokenize(t.Context(), mixed, &TokenizeOptions{MaxLength: 10})
+	check(t, err)
+	if !slices.Equal(raw.Starts, encoding.Starts) || raw.TokenCounts[last] != 10 {
+		t.Fatalf("starts %v and %v", raw.Starts, encoding.Starts)
+	}
+	states, err := model.HiddenStates(t.Context(), encoding.IDs, nil, encoding.Lengths())
+	check(t, err)
+	if !sameBits(raw.Values, states.Values) || states.Len() != len(mixed) || states.Width != 32 {
+		t.Fatal("vectors of tokens are not the hidden states")
+	}
+	for _, test := range []struct {
+		pooling Pooling
+		token   func(i int) int
+	}{{PoolingCLS, func(i int) int { return raw.Starts[i] }}, {PoolingLast, func(i int) int { return raw.Starts[i+1] - 1 }}} {
+		pooled, err := model.Embed(t.Context(), mixed, &EmbedOptions{Pooling: test.pooling, Normalize: NormalizeNo, MaxLength: 10})
+		check(t, err)
+		for i := range mixed {
+			if at := test.token(i) * 32; !sameBits(pooled.Vector(i), raw.Values[at:at+32]) {
+				t.Fatalf("%v of text %d", test.pooling, i)
+			}
+		}
+	}
+}
+
+func length(v []float32) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += float64(x) * float64(x)
+	}
+	return math.Sqrt(sum)
+}
+
+func TestTokenize(t *testing.T) {
+	model := load(t, "bert", nil)
+	ctx := t.Context()
+	plain, err := model.Tokenize(ctx, mixed, &TokenizeOptions{NoSpecialTokens: true, MaxLength: NoLimit})
+	check(t, err)
+	if plain.Offsets != nil || slices.Contains(plain.SpecialTokensMask, 1) || plain.Longest < 600 || plain.Truncated[len(mixed)-1] ||
+		len(plain.Sequence(0)) != 0 {
+		t.Fatalf("longest %d, truncated %v", plain.Longest, plain.Truncated)
+	}
+	pairs, err := model.TokenizePairs(ctx, mixed, slices.Repeat([]string{"the fox"}, len(mixed)), nil)
+	check(t, err)
+	if !slices.Contains(pairs.Sequences, 1) || !slices.Contains(pairs.TypeIDs, 1) || pairs.Len() != len(mixed) {
+		t.Fatalf("sequences %v", pairs.Sequences)
+	}
+
+	ids, mask, err := pairs.Pad(0, pairs.PadID)
+	check(t, err)
+	for i := range mixed {
+		row, tokens := ids[i*pairs.Longest:][:pairs.Longest], pairs.Sequence(i)
+		for j, id := range row {
+			want, one := pairs.PadID, uint32(0)
+			if j < len(tokens) {
+				want, one = tokens[j], 1
+			}
+			if id != want || mask[i*pairs.Longest+j] != one {
+				t.Fatalf("row %d: %v", i, row)
+			}
+		}
+	}
+	if _, _, err := pairs.Pad(pairs.Longest-1, 0); !errors.Is(err, ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+	if _, _, err := pairs.Pad(math.MaxInt/2, 0); !errors.Is(err, ErrInvalidArgument) {
+		t.Fatal(err)
+	}
+
+	one, err := model.Tokenize(ctx, []string{"the small bird"}, nil)
+	check(t, err)
+	text, err := model.Decode(ctx, one.IDs, true)
+	check(t, err)
+	if text != "the small bird" {
+		t.Fatalf("decoded %q", text)
+	}
+	text, err = model.Decode(ctx, one.IDs, false)
+	check(t, err)
+	if !strings.Contains(text, "[CLS]") {
+		t.Fatalf("decoded %q", text)
+	}
+}
+
+func TestClassify(t *testing.T) {
+	model := load(t, "bert-classifier", nil)
+	soft, err := model.Classify(t.Context(), mixed, nil)
+	check(t, err)
+	raw, err := model.Classify(t.Context(), mixed, &ClassifyOptions{Function: FunctionNone})
+	check(t, err)
+	for i := range mixed {
+		row, logits := soft.Row(i), raw.Row(i)
+		if len(row) != 2 || math.Abs(float64(row[0]+row[1])-1) > 1e-5 || soft.Best[i] != raw.Best[i] {
+			t.Fatalf("text %d: %v of %v", i, row, logits)
+		}
+		if want := []string{"NEGATIVE", "POSITIVE"}[soft.Best[i]]; soft.Label(i) != want || row[soft.Best[i]] < 0.5 {
+			t.Fatalf("text %d: %s of %v", i, soft.Label(i), row)
+		}
+	}
+	if !soft.Truncated[len(mixed)-1] || soft.TokenCounts[0] != 2 || soft.Len() != len(mixed) {
+		t.Fatalf("%v %v", soft.Truncated, soft.TokenCounts)
+	}
+
+	several, err := load(t, "distilbert-classifier", nil).Classify(t.Context(), mixed[:5], nil)
+	check(t, err)
+	if strings.Join(several.Labels, " ") != "news sport weather" || len(several.Scores) != 15 {
+		t.Fatalf("%v %v", several.Labels, several.Scores)
+	}
+}
+
+func TestScore(t *testing.T) {
+	model := load(t, "roberta-cross-encoder", nil)
+	queries := slices.Repeat([]string{"Where does the water go?"}, 3)
+	documents := []string{"The river runs dry in the summer.", "", "中文 🐦"}
+	scores, err := model.Score(t.Context(), queries, documents, nil)
+	check(t, err)
+	raw, err := model.ClassifyPairs(t.Context(), queries, documents, &ClassifyOptions{Function: FunctionNone})
+	check(t, err)
+	for i := range documents {
+		if want := 1 / (1 + math.Exp(-float64(raw.Row(i)[0]))); math.Abs(float64(scores.Row(i)[0])-want) > 1e-5 {
+			t.Fatalf("pair %d: %v, and %v is expected", i, scores.Row(i), want)
+		}
+	}
+}
+
+// Entities lie in their texts, in order, under names of the model.
+func TestClassifyTokens(t *testing.T) {
+	model := load(t, "bert-token-classifier", nil)
+	for aggregation, names := range map[Aggregation][]string{
+		AggregationSimple: {"PER", "LOC"}, AggregationNone: {"B-PER", "I-PER", "B-LOC", "I-LOC"},
+	} {
+		result, err := model.ClassifyTokens(t.Context(), mixed, &ClassifyTokensOptions{Aggregation: aggregation})
+		check(t, err)
+		if len(result.Entities) == 0 || result.Len() != len(mixed) || len(result.Rows(0)) != 2*5 {
+			t.Fatalf("%+v", result)
+		}
+		text, end := 0, 0
+		for _, e := range result.Entities {
+			if e.Text != text {
+				text, end = e.Text, 0
+			}
+			piece := mixed[e.Text][e.Start:e.End]
+			if e.Start < end || !utf8.ValidString(piece) || piece == "" || !slices.Contains(names, e.Name) ||
+				!strings.HasSuffix(result.Labels[e.Label], e.Name) || !(e.Score > 0 && e.Score <= 1) {
+				t.Errorf("%v: %+v is %q", aggregation, e, piece)
+			}
+			end = e.End
+		}
+	}
+}
+
+func TestCounters(t *testing.T) {
+	model := load(t, "bert", nil)
+	first, err := model.Counters()
+	check(t, err)
+	if first.Load.Calls != 1 || first.Load.Time <= 0 || first.Call.Calls != 0 {
+		t.Fatalf("%+v", first)
+	}
+	for range 10 {
+		_, err := model.Embed(t.Context(), many(6), nil)
+		check(t, err)
+	}
+	c, err := model.Counters()
+	check(t, err)
+	l := c.Latency
+	if c.Call.Calls != 10 || c.Call.Items != 60 || c.Tokenize.Items != 60 || c.Call.Tokens < 120 || c.Linear.Time <= 0 || l.Count != 10 ||
+		l.Min <= 0 || l.Min > l.P50 || l.P50 > l.P90 || l.P90 > l.P95 || l.P95 > l.P99 || l.P99 > l.Max || l.Mean < l.Min || l.Mean > l.Max {
+		t.Fatalf("%+v", c)
+	}
+
+	text, err := model.ExportCounters(FormatJSON)
+	check(t, err)
+	var object struct {
+		Stages map[string]struct{ Calls uint64 }
+	}
+	check(t, json.Unmarshal([]byte(text), &object))
+	if object.Stages["call"].Calls != 10 {
+		t.Fatal(text)
+	}
+	text, err = model.ExportCounters(FormatCSV)
+	check(t, err)
+	rows, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	check(t, err)
+	if len(rows) < 9 || !slices.ContainsFunc(rows, func(row []string) bool { return row[0] == "call" && row[1] == "10" }) {
+		t.Fatal(text)
+	}
+	text, err = model.ExportCounters(FormatPrometheus)
+	check(t, err)
+	if !strings.Contains(text, "# TYPE kinglet_") {
+		t.Fatal(text)
+	}
+
+	check(t, model.ResetCounters())
+	c, err = model.Counters()
+	check(t, err)
+	if c != (Counters{}) {
+		t.Fatalf("%+v", c)
+	}
+}

@@ -1,0 +1,180 @@
+//! `kinglet bench`: measured by the same contract as the peers, so that the figures stand side by side.
+
+use std::time::Instant;
+
+use kinglet::{Device, Model, Stage};
+use serde_json::json;
+
+use crate::args::{Bench, Task};
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// Ids are drawn from this range, as far as the vocabulary has it: tokens below it are often special.
+const IDS: std::ops::Range<usize> = 200..30_000;
+const SEED: u64 = 1;
+
+pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
+    let (ids, lengths) = draw(args, model.vocabulary_size());
+    let once = || match args.task {
+        Task::Embed => model.hidden_states(&ids, &lengths, None, None),
+    };
+    let load_ms = model.counters().stage(Stage::Load).nanoseconds as f64 / 1e6;
+    once()?;
+    model.reset_counters();
+    let mut progress = Progress::new("runs", Some(args.repeat as u64), false);
+    let mut times = Vec::with_capacity(args.repeat);
+    for _ in 0..args.repeat {
+        let start = Instant::now();
+        once()?;
+        times.push(start.elapsed().as_secs_f64());
+        progress.add(1);
+    }
+    drop(progress);
+
+    let p50 = median(&mut times);
+    let tokens_per_s = ids.len() as f64 / p50;
+    let rss = peak_rss_mb();
+    let isa = isa(model)?;
+    let mut out = Output::new();
+    if !args.json {
+        table(&mut out, model, p50, tokens_per_s, load_ms, rss)?;
+        return out.flush();
+    }
+    let round = |value: f64, scale: f64| (value * scale).round() / scale;
+    out.json(&json!({
+        "engine": "kinglet",
+        "precision": model.precision().name(),
+        "threads": model.threads(),
+        "isa": isa,
+        "p50_ms": round(p50 * 1e3, 1e3),
+        "tokens_per_s": round(tokens_per_s, 10.0),
+        "load_ms": round(load_ms, 10.0),
+        "peak_rss_mb": rss.map(|rss| round(rss, 10.0)),
+    }))?;
+    out.flush()
+}
+
+/// The figures for people, with what the model's counters say of the measured runs.
+fn table(out: &mut Output, model: &Model, p50: f64, tokens_per_s: f64, load_ms: f64, rss: Option<f64>) -> Outcome<()> {
+    let counters = model.counters();
+    let latency = counters.latency();
+    let ms = |ns: f64| ns / 1e6;
+    out.line(format_args!("tokens/s            {tokens_per_s:>12.1}"))?;
+    out.line(format_args!("median           ms {:>12.3}", p50 * 1e3))?;
+    for (name, ns) in [
+        ("mean", latency.mean),
+        ("std. deviation", latency.standard_deviation),
+        ("p90", latency.p90 as f64),
+        ("p95", latency.p95 as f64),
+        ("p99", latency.p99 as f64),
+    ] {
+        out.line(format_args!("{name:<16} ms {:>12.3}", ms(ns)))?;
+    }
+    out.line(format_args!("load             ms {load_ms:>12.1}"))?;
+    if let Some(rss) = rss {
+        out.line(format_args!("peak memory      MB {rss:>12.1}"))?;
+    }
+    out.line(format_args!(
+        "\n{:<10} {:>8} {:>10} {:>12} {:>12} {:>7}",
+        "stage", "calls", "items", "tokens", "ms", "share"
+    ))?;
+    let whole = counters.stage(Stage::Call).nanoseconds.max(1) as f64;
+    for stage in Stage::ALL {
+        let t = counters.stage(stage);
+        if t.calls == 0 {
+            continue;
+        }
+        let (name, ns) = (stage.name(), t.nanoseconds as f64);
+        let (time, share) = (ms(ns), 100.0 * ns / whole);
+        out.line(format_args!(
+            "{name:<10} {:>8} {:>10} {:>12} {time:>12.3} {share:>6.1}%",
+            t.calls, t.items, t.tokens
+        ))?;
+    }
+    Ok(())
+}
+
+/// Random ids, and the lengths of the sequences that they make up: lengths first, then ids, as the peers draw them.
+fn draw(args: &Bench, vocabulary: usize) -> (Vec<u32>, Vec<usize>) {
+    let mut random = SplitMix64(SEED);
+    let (low, high) = args.input_tokens;
+    let lengths: Vec<usize> = (0..args.batch).map(|_| random.between(low, high + 1)).collect();
+    let end = IDS.end.min(vocabulary);
+    let start = if end > IDS.start { IDS.start } else { 0 };
+    let ids = (0..lengths.iter().sum()).map(|_| random.between(start, end) as u32).collect();
+    (ids, lengths)
+}
+
+/// Steele, Lea & Flood 2014.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Evenly from `low..high`, which is not empty (by the high half of a product: Lemire 2019, without the rejection).
+    fn between(&mut self, low: usize, high: usize) -> usize {
+        low + ((u128::from(self.next()) * (high - low) as u128) >> 64) as usize
+    }
+}
+
+/// The middle value, or the mean of the two middle ones. `times` is not empty.
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    let middle = times.len() / 2;
+    if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 }
+}
+
+/// The instruction set that the work ran on.
+fn isa(model: &Model) -> Outcome<&'static str> {
+    match model.device() {
+        Device::Cpu => kinglet::kernels::select().map(|kernel| kernel.isa()).map_err(Failure::new),
+        other => Ok(other.name()),
+    }
+}
+
+/// The most memory that the process has held, in units of 1024² bytes as the peers count it.
+#[cfg(target_os = "linux")]
+fn peak_rss_mb() -> Option<f64> {
+    // Not getrusage: its ru_maxrss outlives exec, so that it may tell the parent's peak.
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
+}
+
+#[cfg(target_os = "macos")]
+fn peak_rss_mb() -> Option<f64> {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: the pointer is valid for a write of the struct.
+    let status = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
+    // SAFETY: zero says that the struct was written.
+    (status == 0).then(|| unsafe { usage.assume_init() }.ru_maxrss as f64 / (1024.0 * 1024.0))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn peak_rss_mb() -> Option<f64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn draws_stay_in_range_and_reach_both_ends() {
+        let mut random = SplitMix64(SEED);
+        let drawn: Vec<usize> = (0..1000).map(|_| random.between(3, 7)).collect();
+        assert!((3..7).all(|n| drawn.contains(&n)) && drawn.iter().all(|n| (3..7).contains(n)));
+    }
+}

@@ -1,0 +1,50 @@
+//! `kinglet inspect`.
+
+use kinglet::Model;
+use serde_json::Value;
+
+use crate::args::Inspect;
+use crate::failure::Outcome;
+use crate::output::{OneLine, Output};
+
+/// Labels that are listed by name; some models have thousands.
+const LABELS: usize = 20;
+
+pub fn run(model: &Model, args: &Inspect) -> Outcome<()> {
+    let info = model.info();
+    let mut out = Output::new();
+    if args.json {
+        out.json(&info)?;
+        return out.flush();
+    }
+    for name in ["path", "family", "device", "precision", "kernels", "threads"] {
+        row(&mut out, name, &plain(&info[name]))?;
+    }
+    let bytes = model.weight_bytes();
+    row(&mut out, "weights", &format!("{:.1} MB ({bytes} bytes)", bytes as f64 / 1e6))?;
+    row(&mut out, "longest text", &format!("{} tokens", model.max_length()))?;
+    row(&mut out, "pooling", &plain(&info["embedding"]["pooling"]))?;
+    row(&mut out, "normalised", if info["embedding"]["normalize"] == true { "yes" } else { "no" })?;
+    row(&mut out, "head", &info["head"].as_str().map_or_else(|| "none".into(), |h| format!("{h} classification")))?;
+    if !model.labels().is_empty() {
+        let mut labels = model.labels().iter().take(LABELS).cloned().collect::<Vec<_>>().join(", ");
+        if let Some(more) = model.labels().len().checked_sub(LABELS).filter(|&more| more > 0) {
+            labels.push_str(&format!(" and {more} more"));
+        }
+        row(&mut out, "labels", &labels)?;
+    }
+    out.line("\nspec")?;
+    for (name, value) in info["spec"].as_object().into_iter().flatten() {
+        row(&mut out, &format!("  {}", name.replace('_', " ")), &plain(value))?;
+    }
+    out.flush()
+}
+
+fn row(out: &mut Output, name: &str, value: &str) -> Outcome<()> {
+    out.line(format_args!("{name:<16}{}", OneLine(value)))
+}
+
+/// A JSON value without quotes.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_string)
+}

@@ -1,0 +1,453 @@
+//! The command line, run as a user runs it: the built program, tiny models, and transformers' numbers beside its own.
+
+#![cfg(feature = "cli")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+const TOLERANCE: f64 = 1e-4;
+/// Those that this build has; the last one differs from the default if any does.
+const DEVICES: &[&str] = if cfg!(feature = "candle") { &["cpu", "candle-cpu"] } else { &["cpu"] };
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// The cases of a fixture's `reference.json`.
+fn cases(name: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(fixture(name).join("reference.json")).unwrap();
+    let reference: Value = serde_json::from_str(&text).unwrap();
+    reference["cases"].as_array().unwrap().clone()
+}
+
+fn command(verb: &str, model: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kinglet"));
+    command.arg(verb).arg("--model").arg(fixture(model));
+    command
+}
+
+/// Runs to the end with `input` on standard input.
+fn feed(mut command: Command, input: impl AsRef<[u8]>) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.as_ref().to_vec());
+    // From a thread of its own, so that neither side waits for the other; a program that ends early breaks this pipe.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// Standard output of a run that must succeed.
+fn run(verb: &str, model: &str, arguments: &[&str], input: &str) -> String {
+    let mut command = command(verb, model);
+    command.args(arguments);
+    let output = feed(command, input);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{verb} {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The JSON objects of a run that must succeed, one a line.
+fn run_json(verb: &str, model: &str, arguments: &[&str], input: &str) -> Vec<Value> {
+    let arguments = [arguments, &["--json"]].concat();
+    run(verb, model, &arguments, input).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Standard error of a run that must fail with status 1 and one message of Kinglet's.
+fn fails(verb: &str, model: &str, arguments: &[&str], input: &str) -> String {
+    let mut command = command(verb, model);
+    command.args(arguments);
+    let output = feed(command, input);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{verb} {arguments:?}: {errors}");
+    assert!(errors.starts_with("kinglet: "), "{errors}");
+    errors
+}
+
+fn floats(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(floats).collect(),
+        number => vec![number.as_f64().unwrap_or_else(|| panic!("{number} is not a number"))],
+    }
+}
+
+#[track_caller]
+fn assert_close(got: &Value, wanted: &Value) {
+    let (got, wanted) = (floats(got), floats(wanted));
+    assert_eq!(got.len(), wanted.len());
+    for (got, wanted) in got.iter().zip(&wanted) {
+        assert!((got - wanted).abs() <= TOLERANCE, "{got} instead of {wanted}");
+    }
+}
+
+fn text(case: &Value) -> &str {
+    case["text"].as_str().unwrap()
+}
+
+/// The cases that fit on a line.
+fn lines_of(cases: &[Value]) -> Vec<&Value> {
+    cases.iter().filter(|c| c["pair"].is_null() && !text(c).contains(['\n', '\t'])).collect()
+}
+
+fn joined<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    texts.into_iter().map(|text| format!("{text}\n")).collect()
+}
+
+#[test]
+fn embeddings_from_arguments_lines_and_jsonl_are_the_reference_s() {
+    let all = cases("bert");
+    let cases = lines_of(&all);
+    let texts: Vec<&str> = cases.iter().map(|c| text(c)).collect();
+    let json =
+        joined(texts.iter().map(|t| json!({"id": 1, "body": t}).to_string()).collect::<Vec<_>>().iter().map(|s| &**s));
+
+    let precise = ["--precision", "f32", "--threads", "2"];
+    let from_arguments = run_json("embed", "bert", &[&precise[..], &texts].concat(), "");
+    let from_lines =
+        run_json("embed", "bert", &[&precise[..], &["--batch-size", "2"]].concat(), &joined(texts.clone()));
+    let from_jsonl = run_json("embed", "bert", &[&precise[..], &["--jsonl", "body"]].concat(), &json);
+    assert_eq!(from_arguments, from_lines);
+    assert_eq!(from_arguments, from_jsonl);
+    assert_eq!(from_arguments.len(), cases.len());
+    for (line, case) in from_arguments.iter().zip(cases) {
+        assert_eq!(line["text"], case["text"]);
+        assert_eq!(line["truncated"], case["truncated"]);
+        assert_close(&line["embedding"], &case["embedding"]);
+    }
+}
+
+#[test]
+fn embeddings_for_people_have_six_digits_a_text_a_line() {
+    let case = &cases("bert")[0];
+    let shown = run("embed", "bert", &[text(case), "the river"], "");
+    assert_eq!(shown.lines().count(), 2);
+    let row: Vec<f64> = shown.lines().next().unwrap().split(' ').map(|v| v.parse().unwrap()).collect();
+    assert_close(&json!(row), &case["embedding"]);
+}
+
+#[test]
+fn pooling_and_normalisation_can_be_overruled() {
+    let case = &cases("bert")[0];
+    let hidden = case["hidden"].as_array().unwrap();
+    let line = |options: &[&str]| run_json("embed", "bert", &[options, &[text(case)]].concat(), "").remove(0);
+    let plain = ["--normalize", "no", "--pooling"];
+    assert_close(&line(&[&plain[..], &["cls"]].concat())["embedding"], &hidden[0]);
+    assert_close(&line(&[&plain[..], &["last"]].concat())["embedding"], &hidden[hidden.len() - 1]);
+    let by_token = line(&[&plain[..], &["none"]].concat());
+    assert_eq!(by_token["embedding"].as_array().unwrap().len(), hidden.len());
+    assert_close(&by_token["embedding"], &case["hidden"]);
+    let normalised = floats(&line(&["--pooling", "cls", "--normalize", "yes"])["embedding"]);
+    assert!((normalised.iter().map(|v| v * v).sum::<f64>() - 1.0).abs() < 1e-5);
+    // One line a token, an empty one after each text.
+    let shown = run("embed", "bert", &["--pooling", "none", text(case)], "");
+    assert_eq!(shown.lines().count(), hidden.len() + 1);
+}
+
+#[test]
+fn truncation_is_told() {
+    let case = cases("bert").into_iter().find(|c| c["truncated"] == true).unwrap();
+    let mut command = command("embed", "bert");
+    command.args(["--json", text(&case), "bird"]);
+    let output = feed(command, "");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "kinglet: 1 text was too long and was cut\n");
+    let lines = run_json("tokenize", "bert", &["--max-length", "3", "the small bird", ""], "");
+    assert_eq!((&lines[0]["truncated"], lines[0]["ids"].as_array().unwrap().len()), (&json!(true), 3));
+    assert_eq!(lines[1].get("truncated"), None);
+}
+
+fn softmax(logits: &Value) -> Vec<f64> {
+    let exps: Vec<f64> = floats(logits).into_iter().map(f64::exp).collect();
+    let sum: f64 = exps.iter().sum();
+    exps.iter().map(|e| e / sum).collect()
+}
+
+#[test]
+fn classification_of_texts_and_pairs() {
+    let all = cases("bert-classifier");
+    let (pairs, singles): (Vec<&Value>, Vec<&Value>) = all.iter().partition(|c| c["pair"].is_string());
+    let arguments: Vec<&str> = singles.iter().map(|c| text(c)).collect();
+    let got = run_json("classify", "bert-classifier", &[&["--precision", "f32"][..], &arguments].concat(), "");
+    let jsonl = pairs.iter().map(|c| format!("{}\n", json!({"a": c["text"], "b": c["pair"]}))).collect::<String>();
+    let got_pairs = run_json("classify", "bert-classifier", &["--jsonl", "a", "--pair-field", "b"], &jsonl);
+    assert_eq!((got.len(), got_pairs.len()), (singles.len(), pairs.len()));
+    for (line, case) in got.iter().chain(&got_pairs).zip(singles.iter().chain(&pairs)) {
+        assert_eq!(line["text"], case["text"]);
+        assert_eq!(line["pair"], case["pair"]);
+        let wanted = softmax(&case["logits"]);
+        assert_close(&json!([line["scores"]["NEGATIVE"], line["scores"]["POSITIVE"]]), &json!(wanted));
+        let best = usize::from(wanted[1] > wanted[0]);
+        assert_eq!(line["label"], ["NEGATIVE", "POSITIVE"][best]);
+        assert_close(&line["score"], &json!(wanted[best]));
+    }
+
+    // The same pairs, as arguments and as lines.
+    let arguments: Vec<&str> = pairs.iter().flat_map(|c| [text(c), c["pair"].as_str().unwrap()]).collect();
+    let tabbed: String = arguments.chunks(2).map(|pair| format!("{}\t{}\n", pair[0], pair[1])).collect();
+    assert_eq!(run_json("classify", "bert-classifier", &[&["--pairs"][..], &arguments].concat(), ""), got_pairs);
+    assert_eq!(run_json("classify", "bert-classifier", &["--pairs"], &tabbed), got_pairs);
+
+    let raw = run_json("classify", "bert-classifier", &["--function", "none", text(singles[0])], "");
+    assert_close(&json!([raw[0]["scores"]["NEGATIVE"], raw[0]["scores"]["POSITIVE"]]), &singles[0]["logits"]);
+    let shown = run("classify", "bert-classifier", &["a\tbird\n"], "");
+    let columns: Vec<&str> = shown.trim_end().split('\t').collect();
+    assert!(columns.len() == 3 && columns[2] == "a\\tbird\\n" && columns[1].parse::<f64>().is_ok(), "{shown}");
+}
+
+#[test]
+fn a_cross_encoder_scores_pairs() {
+    let all = cases("roberta-cross-encoder");
+    let pairs: Vec<&Value> = all.iter().filter(|c| c["pair"].is_string()).collect();
+    let arguments: Vec<&str> = pairs.iter().flat_map(|c| [text(c), c["pair"].as_str().unwrap()]).collect();
+    let got = run_json("classify", "roberta-cross-encoder", &[&["--score"][..], &arguments].concat(), "");
+    assert_eq!(got.len(), pairs.len());
+    for (line, case) in got.iter().zip(&pairs) {
+        let logit = floats(&case["logits"])[0];
+        assert_close(&line["score"], &json!(1.0 / (1.0 + (-logit).exp())));
+        assert_eq!(line.get("label"), None);
+    }
+    let shown = run("classify", "roberta-cross-encoder", &[&["--score"][..], &arguments[..2]].concat(), "");
+    assert!(shown.trim_end().ends_with(&format!("\t{}\t{}", arguments[0], arguments[1])), "{shown}");
+}
+
+#[test]
+fn a_head_for_tokens_is_used_unasked() {
+    let names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"];
+    let case = cases("bert-token-classifier").remove(5);
+    let rows: Vec<Vec<f64>> = case["logits"].as_array().unwrap().iter().map(softmax).collect();
+    let offsets = case["offsets"].as_array().unwrap();
+    // The text is ASCII: its bytes are its characters. The first and last tokens are special.
+    assert!(text(&case).is_ascii());
+    let inner = 1..rows.len() - 1;
+    let wanted: Vec<(String, f64, Value)> = inner
+        .map(|i| {
+            let best = (0..names.len()).max_by(|&a, &b| rows[i][a].total_cmp(&rows[i][b])).unwrap();
+            (names[best].to_string(), rows[i][best], offsets[i].clone())
+        })
+        .filter(|(name, ..)| name != "O")
+        .collect();
+    assert!(!wanted.is_empty());
+    for options in [&["--aggregation", "none"][..], &["--aggregation", "none", "--tokens"]] {
+        let line = run_json("classify", "bert-token-classifier", &[options, &[text(&case)]].concat(), "").remove(0);
+        let got = line["entities"].as_array().unwrap();
+        assert_eq!(got.len(), wanted.len());
+        for (got, (name, score, offsets)) in got.iter().zip(&wanted) {
+            assert_eq!((got["entity"].as_str(), json!([got["start"], got["end"]])), (Some(&**name), offsets.clone()));
+            assert_close(&got["score"], &json!(score));
+            let range = got["start"].as_u64().unwrap() as usize..got["end"].as_u64().unwrap() as usize;
+            assert_eq!(got["text"], text(&case)[range]);
+        }
+    }
+    let joined = run_json("classify", "bert-token-classifier", &[text(&case)], "").remove(0);
+    assert!(joined["entities"].as_array().unwrap().len() <= wanted.len());
+    assert_eq!(
+        run("classify", "bert-token-classifier", &["a", "b"], "").lines().filter(|l| !l.starts_with('\t')).count(),
+        2
+    );
+}
+
+#[test]
+fn tokens_there_and_back() {
+    for model in ["bert-classifier", "roberta-cross-encoder"] {
+        for case in cases(model) {
+            let pair = case["pair"].as_str();
+            let arguments: Vec<&str> = match pair {
+                Some(pair) => vec!["--pairs", text(&case), pair],
+                None => vec![text(&case)],
+            };
+            let line = run_json("tokenize", model, &arguments, "").remove(0);
+            for key in ["text", "pair", "ids", "type_ids"] {
+                assert_eq!(line[key], case[key], "{model}: {case}");
+            }
+        }
+    }
+    let case = &cases("bert")[2];
+    let line = run_json("tokenize", "bert", &["--offsets", text(case)], "").remove(0);
+    assert_eq!((&line["ids"], &line["offsets"]), (&case["ids"], &case["offsets"]));
+    let ids: Vec<String> = case["ids"].as_array().unwrap().iter().map(Value::to_string).collect();
+    assert_eq!(run("tokenize", "bert", &[text(case)], ""), ids.join(" ") + "\n");
+    let shown = run("tokenize", "bert", &["--offsets", "--no-special-tokens", "bird"], "");
+    assert!(shown.starts_with(&format!("{}:0-", cases("bert")[0]["ids"][1])), "{shown}");
+
+    let decode = ["--decode", "--no-special-tokens"];
+    let from_argument = run("tokenize", "bert", &[&decode[..], &[&ids.join(",")]].concat(), "");
+    assert!(from_argument.starts_with("the small bird sings"), "{from_argument}");
+    assert_eq!(run("tokenize", "bert", &decode, &(ids.join(" ") + "\n")), from_argument);
+    let from_json = run_json("tokenize", "bert", &[&decode[..], &["--jsonl", "ids"]].concat(), &format!("{line}\n"));
+    assert_eq!(from_json[0]["text"], from_argument.trim_end());
+    assert!(run("tokenize", "bert", &["--decode", &ids.join(",")], "").starts_with("[CLS]"));
+}
+
+#[test]
+fn inspection_names_family_spec_and_kernels() {
+    let info = run_json("inspect", "bert-classifier", &["--precision", "int8"], "").remove(0);
+    assert_eq!((&info["family"], &info["precision"]), (&json!("bert"), &json!("int8")));
+    assert_eq!(info["spec"]["hidden"], 36);
+    assert_eq!(info["labels"], json!(["NEGATIVE", "POSITIVE"]));
+    let table = run("inspect", "bert", &["--device", DEVICES[DEVICES.len() - 1]], "");
+    for part in [
+        "family          bert\n",
+        DEVICES[DEVICES.len() - 1],
+        "pooling         mean\n",
+        "normalised      yes\n",
+        "  hidden        32\n",
+    ] {
+        assert!(table.contains(part), "no {part:?} in {table}");
+    }
+}
+
+#[test]
+fn hidden_states_are_the_reference_s() {
+    for model in ["bert", "bert-classifier", "roberta-cross-encoder", "bert-token-classifier"] {
+        let cases = cases(model);
+        let list = |value: &Value| value.as_array().unwrap().iter().map(Value::to_string).collect::<Vec<_>>().join(",");
+        for &device in DEVICES {
+            let mut arguments = vec!["--precision".to_string(), "f32".into(), "--device".into(), device.into()];
+            for case in &cases {
+                arguments.extend(["--ids".into(), list(&case["ids"]), "--type-ids".into(), list(&case["type_ids"])]);
+            }
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let lines = run_json("hidden", model, &arguments, "");
+            assert_eq!(lines.len(), cases.len());
+            for (line, case) in lines.iter().zip(&cases) {
+                assert_eq!(line["ids"], case["ids"]);
+                assert_close(&line["hidden"], &case["hidden"]);
+            }
+        }
+    }
+    let case = &cases("bert")[1];
+    let (a, b) = (&case["ids"][0], &case["ids"][1]);
+    let shown = run("hidden", "bert", &["--ids", &format!("{a},{b}"), "--ids", &a.to_string()], "");
+    let rows: Vec<&str> = shown.lines().collect();
+    assert!(rows.len() == 4 && rows[2].is_empty(), "{shown}");
+    let row: Vec<f64> = rows[0].split(' ').map(|v| v.parse().unwrap()).collect();
+    assert_close(&json!(row), &case["hidden"][0]);
+}
+
+#[test]
+fn bench_keeps_its_contract() {
+    let arguments = "--task embed --batch 3 --input-tokens 4-9 --output-tokens 0 --beams 1 --precision int8 \
+                     --threads 2 --repeat 3 --json";
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let shown = run("bench", "bert", &arguments, "");
+    let figures: Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
+    for key in ["p50_ms", "tokens_per_s", "load_ms", "peak_rss_mb"] {
+        assert!(figures[key].as_f64().is_some_and(|v| v > 0.0), "{key} in {figures}");
+    }
+    assert_eq!(
+        (&figures["engine"], &figures["precision"], &figures["threads"]),
+        (&json!("kinglet"), &json!("int8"), &json!(2))
+    );
+    assert!(figures["isa"].is_string());
+    let table = run("bench", "bert", &["--batch", "2", "--input-tokens", "5", "--repeat", "4"], "");
+    for part in ["tokens/s", "median", "mean", "std. deviation", "p90", "p95", "p99", "attention", "linear"] {
+        assert!(table.contains(part), "no {part:?} in {table}");
+    }
+    assert!(fails("bench", "bert", &["--task", "generate"], "").contains("generation is not in this version"));
+    assert!(fails("bench", "bert", &["--input-tokens", "9-4"], "").contains("the lesser first"));
+}
+
+#[test]
+fn counters_go_to_standard_error() {
+    for (format, part) in [("json", "\"tokenize\":{\"calls\":2,"), ("csv", "\ntokenize,2,"), ("prometheus", "# TYPE ")]
+    {
+        let mut command = command("embed", "bert");
+        command.args(["--counters", format, "--batch-size", "1", "a", "bird"]);
+        let output = feed(command, "");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && errors.contains(part), "{errors}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+    }
+}
+
+/// Verb, model, arguments, standard input, and what the message must hold.
+type Wrong<'a> = (&'a str, &'a str, &'a [&'a str], &'a str, &'a [&'a str]);
+
+#[test]
+fn errors_name_what_is_wrong() {
+    let wrong: [Wrong; 21] = [
+        ("embed", "nowhere", &["a"], "", &["nowhere"]),
+        (
+            "embed",
+            "bert",
+            &["--jsonl", "body"],
+            "{\"body\":\"a\"}\n{\"text\":\"b\"}\n",
+            &["line 2", "\"body\"", "has: text"],
+        ),
+        ("embed", "bert", &["--jsonl", "body"], "{\"body\":\"a\"}\n\n{\"body\":\n", &["line 3", "not JSON"]),
+        ("embed", "bert", &["--jsonl", "body"], "[1]\n", &["line 1", "not a JSON object"]),
+        ("embed", "bert", &["--jsonl", "body"], "{\"body\":7}\n", &["line 1", "\"body\"", "not a string"]),
+        ("embed", "bert", &["--jsonl", "body", "a"], "", &["--jsonl", "TEXT"]),
+        ("embed", "bert", &["--precision", "f64", "a"], "", &["f64", "--precision", "int8"]),
+        ("embed", "bert", &["--device", "cuda", "a"], "", &["cuda", "cpu"]),
+        ("embed", "bert", &["--batch-size", "0", "a"], "", &["--batch-size", "from 1"]),
+        ("embed", "bert", &["--memory-limit", "1K", "a"], "", &["memory limit", "1024"]),
+        ("embed", "bert", &["--memory-limit", "1.5G", "a"], "", &["--memory-limit", "K, M or G"]),
+        ("embed", "bert", &["--max-length", "2", "a"], "", &["max_length", "2"]),
+        ("classify", "bert", &["a"], "", &["no head for classification"]),
+        ("classify", "bert-classifier", &["--tokens", "a"], "", &["no head for token classification"]),
+        ("classify", "bert-classifier", &["--aggregation", "none", "a"], "", &["--aggregation"]),
+        ("classify", "bert-classifier", &["--score", "a", "b"], "", &["one output", "classify"]),
+        ("classify", "bert-classifier", &["--pairs", "a"], "", &["pairs", "two arguments"]),
+        ("classify", "bert-classifier", &["--pairs"], "a\tb\nc\n", &["line 2", "tab"]),
+        ("tokenize", "bert", &["--decode", "2,x"], "", &["\"x\"", "token id"]),
+        ("hidden", "bert", &["--ids", "2,5000"], "", &["5000"]),
+        ("hidden", "bert", &["--ids", "2,3", "--type-ids", "0"], "", &["--type-ids"]),
+    ];
+    for (verb, model, arguments, input, parts) in wrong {
+        let errors = fails(verb, model, arguments, input);
+        for part in parts {
+            assert!(errors.contains(part), "{verb} {arguments:?}: no {part:?} in {errors}");
+        }
+    }
+    let mut command = command("embed", "bert");
+    command.arg("--json");
+    let output = feed(command, b"bird\n\xff\xfe\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "kinglet: standard input, line 2: not UTF-8\n");
+    // What came before the mistake has been worked on.
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("{\"text\":\"bird\""));
+}
+
+#[test]
+fn usage_errors_are_errors_and_help_is_not() {
+    let status = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_kinglet")).args(arguments).output().unwrap();
+    for arguments in [&[][..], &["embed"], &["sing"], &["embed", "--sing"]] {
+        let output = status(arguments);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments:?}");
+        assert!(output.stderr.starts_with(b"kinglet: "), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["embed", "--help"]] {
+        let output = status(arguments);
+        assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{arguments:?}");
+        assert!(!output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let mut command = command("embed", "bert");
+    command.args(["--batch-size", "8"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || while stdin.write_all(b"bird\nthe river\n").is_ok() {});
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with('-') || line.starts_with(char::is_numeric), "{line}");
+    // The reader is dropped here; the input never ends, so only the broken pipe can end the program.
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert_eq!((child.wait().unwrap().code(), &*errors), (Some(0), ""));
+    writer.join().unwrap();
+}
+
+#[test]
+fn no_input_is_no_output() {
+    assert_eq!(run("embed", "bert", &[], ""), "");
+    assert_eq!(run("classify", "bert-classifier", &["--json"], ""), "");
+    // An empty line is an empty text.
+    assert_eq!(run("tokenize", "bert", &[], "\n\nbird").lines().count(), 3);
+}

@@ -1,0 +1,533 @@
+/* The C ABI as a C99 program uses it: every function, its results against what transformers computes (tests/fixtures), its failures.
+ * Usage: consumer FIXTURES. Expected numbers are those of the fixtures' reference.json. */
+
+#include <kinglet.h>
+
+#include <pthread.h>
+#include <string.h>
+
+#include "check.h"
+
+#define OK(call)                                                                        \
+    do {                                                                                \
+        kinglet_error *error = NULL;                                                    \
+        kinglet_status status = (call);                                                 \
+        ++checks;                                                                       \
+        if (status != KINGLET_STATUS_OK) {                                              \
+            fprintf(stderr, "%s:%d: %s: %s: %s\n", __FILE__, __LINE__, #call,           \
+                    kinglet_status_name(status), kinglet_error_message(error));         \
+            exit(1);                                                                    \
+        }                                                                               \
+        CHECK(error == NULL);                                                           \
+    } while (0)
+
+/* A failure with this status, an error that agrees and a message that holds `word`. */
+#define FAILS(expected, word, call)                                                     \
+    do {                                                                                \
+        kinglet_error *error = NULL;                                                    \
+        CHECK((call) == (expected));                                                    \
+        REQUIRE(error != NULL);                                                         \
+        CHECK(kinglet_error_status(error) == (expected));                               \
+        CHECK(strstr(kinglet_error_message(error), (word)) != NULL);                    \
+        kinglet_error_free(error);                                                      \
+    } while (0)
+
+static const char *fixtures;
+
+static kinglet_str str(const char *text) {
+    kinglet_str made;
+    made.data = (const uint8_t *)text;
+    made.size = strlen(text);
+    return made;
+}
+
+static int same(kinglet_str text, const char *expected) {
+    return text.size == strlen(expected) && memcmp(text.data, expected, text.size) == 0;
+}
+
+static int contains(kinglet_str text, const char *part) {
+    size_t length = strlen(part);
+    for (size_t i = 0; i + length <= text.size; ++i) {
+        if (memcmp(text.data + i, part, length) == 0) return 1;
+    }
+    return 0;
+}
+
+static const char *fixture(const char *name) {
+    static char path[4096];
+    snprintf(path, sizeof path, "%s/%s", fixtures, name);
+    return path;
+}
+
+static kinglet_model *load(const char *name) {
+    kinglet_model *model = NULL;
+    OK(kinglet_model_load(str(fixture(name)), NULL, &model, &error));
+    return model;
+}
+
+static void versions(void) {
+    CHECK(kinglet_abi_version() == KINGLET_ABI_VERSION);
+    kinglet_abi_v1();
+    CHECK(strlen(kinglet_version()) >= 5);
+    CHECK(strcmp(kinglet_status_name(KINGLET_STATUS_NOT_FOUND), "KINGLET_STATUS_NOT_FOUND") == 0);
+    CHECK(strcmp(kinglet_status_name(12345), "unknown status") == 0);
+    CHECK(kinglet_error_status(NULL) == KINGLET_STATUS_OK);
+    CHECK(strcmp(kinglet_error_message(NULL), "") == 0);
+}
+
+/* Freeing nothing is allowed everywhere. */
+static void free_nothing(void) {
+    kinglet_error_free(NULL);
+    kinglet_text_free(NULL);
+    kinglet_model_free(NULL);
+    kinglet_encoding_free(NULL);
+    kinglet_embeddings_free(NULL);
+    kinglet_classifications_free(NULL);
+    kinglet_token_classifications_free(NULL);
+    kinglet_hidden_states_free(NULL);
+    kinglet_cancellation_free(NULL);
+}
+
+typedef struct {
+    int calls;
+    float last;
+    int stop_at;
+} progress_log;
+
+static uint32_t on_progress(void *user_data, float share) {
+    progress_log *log = user_data;
+    CHECK(share >= log->last && share <= 1.0f);
+    log->last = share;
+    return ++log->calls != log->stop_at;
+}
+
+typedef struct {
+    int lines;
+    size_t bytes;
+} line_log;
+
+static void on_line(void *user_data, kinglet_log_level level, kinglet_str line) {
+    line_log *log = user_data;
+    CHECK(level >= KINGLET_LOG_ERROR && level <= KINGLET_LOG_DEBUG);
+    ++log->lines;
+    log->bytes += line.size;
+}
+
+static void loading(void) {
+    kinglet_model *model = NULL;
+    kinglet_model *second = NULL;
+    kinglet_model_options options;
+    kinglet_model_view view;
+    progress_log progress = {0, 0.0f, 0};
+    line_log lines = {0, 0};
+
+    OK(kinglet_model_options_init(&options, &error));
+    CHECK(options.struct_size == sizeof options);
+    CHECK(options.device == KINGLET_DEVICE_CPU && options.precision == KINGLET_PRECISION_AUTO);
+    CHECK(options.log_level == KINGLET_LOG_INFO && options.cancellation == NULL);
+    options.threads = 2;
+    options.precision = KINGLET_PRECISION_F32;
+    options.log_level = KINGLET_LOG_DEBUG;
+    options.progress = on_progress;
+    options.progress_user_data = &progress;
+    options.log = on_line;
+    options.log_user_data = &lines;
+    OK(kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    CHECK(progress.calls > 0 && progress.last == 1.0f);
+    CHECK(lines.lines > 0 && lines.bytes > 0);
+
+    OK(kinglet_model_retain(model, &second, &error));
+    kinglet_model_free(model);
+    model = second;
+
+    view.struct_size = sizeof view;
+    OK(kinglet_model_read(model, &view, &error));
+    CHECK(same(view.path, fixture("bert")) && same(view.family, "bert"));
+    CHECK(view.device == KINGLET_DEVICE_CPU && view.precision == KINGLET_PRECISION_F32);
+    CHECK(view.threads == 2 && view.hidden_size == 32 && view.vocabulary_size == 300);
+    CHECK(view.max_length == 24); /* sentence_bert_config.json */
+    CHECK(view.weight_bytes > 100000 && view.label_count == 0);
+    kinglet_model_free(model);
+
+    /* Cancelled by its progress, and by a switch. */
+    model = NULL;
+    progress.calls = 0;
+    progress.last = 0.0f;
+    progress.stop_at = 1;
+    FAILS(KINGLET_STATUS_CANCELLED, "cancel", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    CHECK(model == NULL);
+
+    kinglet_cancellation *cancellation = NULL;
+    OK(kinglet_cancellation_new(&cancellation, &error));
+    OK(kinglet_cancellation_cancel(cancellation, &error));
+    OK(kinglet_model_options_init(&options, &error));
+    options.cancellation = cancellation;
+    FAILS(KINGLET_STATUS_CANCELLED, "cancel", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    kinglet_cancellation_free(cancellation);
+
+    /* Refused. */
+    OK(kinglet_model_options_init(&options, &error));
+    options.memory_limit = 1000;
+    FAILS(KINGLET_STATUS_OUT_OF_MEMORY, "", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    OK(kinglet_model_options_init(&options, &error));
+    options.device = KINGLET_DEVICE_CUDA;
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    options.device = 77;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "77", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    options.struct_size = 3;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "struct_size", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    FAILS(KINGLET_STATUS_NOT_FOUND, "nowhere", kinglet_model_load(str(fixture("nowhere")), NULL, &model, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "", kinglet_model_load(str("\xff\xfe"), NULL, &model, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_model_load(str(fixture("bert")), NULL, NULL, &error));
+    CHECK(kinglet_model_load(str(fixture("nowhere")), NULL, &model, NULL) == KINGLET_STATUS_NOT_FOUND);
+    CHECK(model == NULL);
+}
+
+static void tokenising(const kinglet_model *model) {
+    static const uint32_t bird[] = {2, 53, 232, 3};
+    const kinglet_str texts[] = {str("bird"), str("")};
+    kinglet_encoding *encoding = NULL;
+    kinglet_encoding_view view;
+    kinglet_tokenize_options options;
+    uint32_t ids[16], mask[16];
+
+    view.struct_size = sizeof view;
+    OK(kinglet_model_tokenize(model, texts, NULL, 2, NULL, &encoding, &error));
+    OK(kinglet_encoding_read(encoding, &view, &error));
+    REQUIRE(view.count == 2 && view.token_count == 6 && view.longest == 4);
+    CHECK(memcmp(view.ids, bird, sizeof bird) == 0 && view.ids[4] == 2 && view.ids[5] == 3);
+    CHECK(view.starts[0] == 0 && view.starts[1] == 4 && view.starts[2] == 6);
+    CHECK(view.lengths[0] == 4 && view.lengths[1] == 2);
+    CHECK(view.type_ids[1] == 0 && view.special_tokens_mask[0] == 1 && view.special_tokens_mask[1] == 0);
+    CHECK(view.sequences[0] == KINGLET_NO_SEQUENCE && view.sequences[1] == 0);
+    CHECK(view.offsets == NULL && !view.truncated[0] && !view.truncated[1]);
+
+    OK(kinglet_encoding_pad(encoding, 0, view.pad_id, ids, mask, 16, &error));
+    CHECK(memcmp(ids, bird, sizeof bird) == 0 && ids[4] == 2 && ids[6] == view.pad_id);
+    CHECK(mask[3] == 1 && mask[5] == 1 && mask[6] == 0 && mask[7] == 0);
+    OK(kinglet_encoding_pad(encoding, 8, 9, ids, mask, 16, &error));
+    CHECK(ids[7] == 9 && mask[7] == 0 && ids[8] == 2);
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "capacity", kinglet_encoding_pad(encoding, 9, 0, ids, mask, 16, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "", kinglet_encoding_pad(encoding, 2, 0, ids, mask, 16, &error));
+    kinglet_encoding_free(encoding);
+
+    /* Offsets in bytes, a pair, no special tokens, a cut. */
+    OK(kinglet_tokenize_options_init(&options, &error));
+    CHECK(options.struct_size == sizeof options && options.add_special_tokens == 1 && options.offsets == 0);
+    options.offsets = 1;
+    OK(kinglet_model_tokenize(model, texts, texts, 1, &options, &encoding, &error));
+    OK(kinglet_encoding_read(encoding, &view, &error));
+    REQUIRE(view.token_count == 7 && view.offsets != NULL);
+    CHECK(view.offsets[2].start == 1 && view.offsets[2].end == 4);
+    CHECK(view.type_ids[5] == 1 && view.sequences[5] == 1);
+    kinglet_encoding_free(encoding);
+
+    options.add_special_tokens = 0;
+    OK(kinglet_model_tokenize(model, texts, NULL, 1, &options, &encoding, &error));
+    OK(kinglet_encoding_read(encoding, &view, &error));
+    CHECK(view.token_count == 2 && view.ids[0] == 53);
+    kinglet_encoding_free(encoding);
+
+    options.add_special_tokens = 1;
+    options.max_length = 3;
+    OK(kinglet_model_tokenize(model, texts, NULL, 1, &options, &encoding, &error));
+    OK(kinglet_encoding_read(encoding, &view, &error));
+    CHECK(view.token_count == 3 && view.truncated[0] == 1);
+    view.struct_size = 1;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "struct_size", kinglet_encoding_read(encoding, &view, &error));
+    kinglet_encoding_free(encoding);
+
+    kinglet_text *text = NULL;
+    kinglet_text_view text_view;
+    text_view.struct_size = sizeof text_view;
+    OK(kinglet_model_decode(model, bird, 4, 1, &text, &error));
+    OK(kinglet_text_read(text, &text_view, &error));
+    CHECK(same(text_view.text, "bird"));
+    kinglet_text_free(text);
+    OK(kinglet_model_decode(model, bird, 4, 0, &text, &error));
+    OK(kinglet_text_read(text, &text_view, &error));
+    CHECK(contains(text_view.text, "[CLS]"));
+    kinglet_text_free(text);
+
+    encoding = NULL;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "", kinglet_model_tokenize(model, texts, NULL, 0, NULL, &encoding, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_model_tokenize(NULL, texts, NULL, 1, NULL, &encoding, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_model_tokenize(model, NULL, NULL, 1, NULL, &encoding, &error));
+    CHECK(encoding == NULL);
+}
+
+static void embedding(const kinglet_model *model) {
+    const kinglet_str texts[] = {str("bird"), str(""), str("The small bird sings near the river, and the quick fox runs.")};
+    const kinglet_str broken[] = {str("fine"), str("\xc3(")};
+    kinglet_embeddings *embeddings = NULL;
+    kinglet_embeddings *alone = NULL;
+    kinglet_embeddings_view view, alone_view;
+    kinglet_embed_options options;
+
+    view.struct_size = sizeof view;
+    alone_view.struct_size = sizeof alone_view;
+    OK(kinglet_model_embed(model, texts, 3, NULL, &embeddings, &error));
+    OK(kinglet_embeddings_read(embeddings, &view, &error));
+    REQUIRE(view.count == 3 && view.dimension == 32 && view.row_count == 3);
+    NEAR(view.values[0], -0.2079457);
+    NEAR(view.values[32], -0.16182);
+    NEAR(view.values[64], -0.1842907);
+    for (size_t i = 0; i < 3; ++i) {
+        double squares = 0;
+        for (size_t j = 0; j < 32; ++j) squares += view.values[i * 32 + j] * view.values[i * 32 + j];
+        NEAR(squares, 1);
+    }
+    CHECK(view.starts[3] == 3 && view.token_counts[0] == 4 && view.token_counts[2] == 23 && !view.truncated[2]);
+
+    /* The same bits alone as in the batch. */
+    OK(kinglet_model_embed(model, texts + 2, 1, NULL, &alone, &error));
+    OK(kinglet_embeddings_read(alone, &alone_view, &error));
+    CHECK(memcmp(alone_view.values, view.values + 64, 32 * sizeof(float)) == 0);
+    kinglet_embeddings_free(alone);
+    kinglet_embeddings_free(embeddings);
+
+    OK(kinglet_embed_options_init(&options, &error));
+    CHECK(options.struct_size == sizeof options && options.pooling == KINGLET_POOLING_AUTO);
+    options.pooling = KINGLET_POOLING_NONE;
+    options.normalize = KINGLET_NORMALIZE_NO;
+    options.max_length = 5;
+    OK(kinglet_model_embed(model, texts, 3, &options, &embeddings, &error));
+    OK(kinglet_embeddings_read(embeddings, &view, &error));
+    REQUIRE(view.count == 3 && view.row_count == 4 + 2 + 5);
+    NEAR(view.values[0], -0.6894349);
+    CHECK(view.starts[1] == 4 && view.starts[2] == 6 && view.starts[3] == 11 && view.truncated[2] == 1);
+    kinglet_embeddings_free(embeddings);
+
+    embeddings = NULL;
+    options.pooling = 50;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "50", kinglet_model_embed(model, texts, 3, &options, &embeddings, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "UTF-8", kinglet_model_embed(model, broken, 2, NULL, &embeddings, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "", kinglet_model_embed(model, texts, 0, NULL, &embeddings, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_model_embed(model, texts, 3, NULL, NULL, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_embeddings_read(NULL, &view, &error));
+    CHECK(embeddings == NULL);
+}
+
+static void hidden_states(const kinglet_model *model) {
+    static const uint32_t ids[] = {2, 53, 232, 3, 2, 3};
+    static const uint32_t types[] = {0, 0, 0, 0, 0, 0};
+    static const uint32_t unknown[] = {2, 300, 3};
+    static const size_t lengths[] = {4, 2};
+    static const size_t wrong[] = {4, 3};
+    static const size_t three[] = {3};
+    kinglet_hidden_states *states = NULL;
+    kinglet_hidden_states_view view;
+
+    view.struct_size = sizeof view;
+    OK(kinglet_model_hidden_states(model, ids, types, 6, lengths, 2, NULL, &states, &error));
+    OK(kinglet_hidden_states_read(states, &view, &error));
+    REQUIRE(view.count == 2 && view.token_count == 6 && view.width == 32);
+    NEAR(view.values[0], -0.6894349);
+    NEAR(view.values[4 * 32], -0.8737418);
+    CHECK(view.starts[1] == 4 && view.starts[2] == 6);
+    kinglet_hidden_states_free(states);
+
+    states = NULL;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "", kinglet_model_hidden_states(model, ids, NULL, 6, wrong, 2, NULL, &states, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "300", kinglet_model_hidden_states(model, unknown, NULL, 3, three, 1, NULL, &states, &error));
+    CHECK(states == NULL);
+}
+
+static void counters(const kinglet_model *model) {
+    const kinglet_str texts[] = {str("bird"), str("fox")};
+    kinglet_counters read;
+    kinglet_text *text = NULL;
+    kinglet_text_view view;
+    kinglet_embeddings *embeddings = NULL;
+
+    OK(kinglet_counters_reset(model, &error));
+    for (int i = 0; i < 3; ++i) {
+        OK(kinglet_model_embed(model, texts, 2, NULL, &embeddings, &error));
+        kinglet_embeddings_free(embeddings);
+    }
+    read.struct_size = sizeof read;
+    OK(kinglet_counters_read(model, &read, &error));
+    CHECK(read.call.calls == 3 && read.call.items == 6 && read.call.nanoseconds > 0);
+    CHECK(read.tokenize.items == 6 && read.tokenize.tokens == read.call.tokens);
+    CHECK(read.attention.calls > 0 && read.linear.nanoseconds > 0 && read.pool.calls > 0);
+    CHECK(read.latency.count == 3 && read.latency.min <= read.latency.p50 && read.latency.p50 <= read.latency.p99);
+    CHECK(read.latency.p99 <= read.latency.max + read.latency.max / 500 && read.latency.mean > 0);
+
+    view.struct_size = sizeof view;
+    OK(kinglet_counters_export(model, KINGLET_FORMAT_JSON, &text, &error));
+    OK(kinglet_text_read(text, &view, &error));
+    CHECK(view.text.data[0] == '{' && contains(view.text, "\"attention\""));
+    kinglet_text_free(text);
+    OK(kinglet_counters_export(model, KINGLET_FORMAT_CSV, &text, &error));
+    OK(kinglet_text_read(text, &view, &error));
+    CHECK(contains(view.text, "\n") && contains(view.text, "attention,"));
+    kinglet_text_free(text);
+    OK(kinglet_counters_export(model, KINGLET_FORMAT_PROMETHEUS, &text, &error));
+    OK(kinglet_text_read(text, &view, &error));
+    CHECK(contains(view.text, "# TYPE kinglet_"));
+    kinglet_text_free(text);
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "9", kinglet_counters_export(model, 9, &text, &error));
+
+    OK(kinglet_model_info(model, &text, &error));
+    OK(kinglet_text_read(text, &view, &error));
+    CHECK(view.text.data[0] == '{' && contains(view.text, "\"bert\""));
+    kinglet_text_free(text);
+}
+
+static void classifying(void) {
+    kinglet_model *model = load("bert-classifier");
+    const kinglet_str texts[] = {str("bird"), str("")};
+    const kinglet_str pair[] = {str("Where does the water go?"), str("The river runs dry in the summer.")};
+    kinglet_classifications *made = NULL;
+    kinglet_classifications_view view;
+    kinglet_classify_options options;
+    kinglet_model_view model_view;
+
+    model_view.struct_size = sizeof model_view;
+    OK(kinglet_model_read(model, &model_view, &error));
+    REQUIRE(model_view.label_count == 2);
+    CHECK(same(model_view.labels[0], "NEGATIVE") && same(model_view.labels[1], "POSITIVE"));
+
+    view.struct_size = sizeof view;
+    OK(kinglet_model_classify(model, texts, NULL, 2, NULL, &made, &error));
+    OK(kinglet_classifications_read(made, &view, &error));
+    REQUIRE(view.count == 2 && view.label_count == 2);
+    NEAR(view.scores[0] + view.scores[1], 1);
+    NEAR(view.scores[1], 1 / (1 + exp(-0.9621459 + 0.9441398)));
+    CHECK(view.best[0] == 1 && view.best[1] == 1 && view.token_counts[0] == 4 && !view.truncated[0]);
+    kinglet_classifications_free(made);
+
+    OK(kinglet_classify_options_init(&options, &error));
+    CHECK(options.struct_size == sizeof options && options.aggregation == KINGLET_AGGREGATION_SIMPLE);
+    options.function = KINGLET_FUNCTION_NONE;
+    OK(kinglet_model_classify(model, pair, pair + 1, 1, &options, &made, &error));
+    OK(kinglet_classifications_read(made, &view, &error));
+    NEAR(view.scores[0], -0.9240975);
+    NEAR(view.scores[1], -0.676697);
+    kinglet_classifications_free(made);
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "", kinglet_model_score(model, pair, pair + 1, 1, NULL, &made, &error));
+    kinglet_model_free(model);
+
+    model = load("roberta-cross-encoder");
+    OK(kinglet_model_score(model, pair, pair + 1, 1, &options, &made, &error));
+    OK(kinglet_classifications_read(made, &view, &error));
+    REQUIRE(view.count == 1 && view.label_count == 1);
+    NEAR(view.scores[0], 0.7342991);
+    kinglet_classifications_free(made);
+    OK(kinglet_model_score(model, pair, pair + 1, 1, NULL, &made, &error));
+    /* Results outlive their model. */
+    kinglet_model_free(model);
+    OK(kinglet_classifications_read(made, &view, &error));
+    NEAR(view.scores[0], 1 / (1 + exp(-0.7342991)));
+    kinglet_classifications_free(made);
+}
+
+static void labelling(void) {
+    kinglet_model *model = load("bert-token-classifier");
+    const kinglet_str texts[] = {str("bird"), str("  JOHN went\tfrom Berlin   to Paris.\n")};
+    kinglet_token_classifications *made = NULL;
+    kinglet_token_classifications_view view;
+    kinglet_classify_options options;
+
+    OK(kinglet_classify_options_init(&options, &error));
+    options.function = KINGLET_FUNCTION_NONE;
+    options.aggregation = KINGLET_AGGREGATION_NONE;
+    view.struct_size = sizeof view;
+    OK(kinglet_model_classify_tokens(model, texts, 2, &options, &made, &error));
+    OK(kinglet_token_classifications_read(made, &view, &error));
+    REQUIRE(view.count == 2 && view.label_count == 5 && view.token_count == 4 + 18);
+    NEAR(view.scores[0], 1.649655);
+    NEAR(view.scores[4 * 5], 0.6375968);
+    CHECK(view.starts[1] == 4 && view.starts[2] == 22 && !view.truncated[1]);
+    for (size_t i = 0; i < view.entity_count; ++i) {
+        const kinglet_entity *entity = &view.entities[i];
+        CHECK(entity->text < 2 && entity->start < entity->end && entity->end <= texts[entity->text].size);
+        CHECK(entity->label > 0 && entity->label < 5 && entity->name.size == 5);
+    }
+    kinglet_token_classifications_free(made);
+
+    OK(kinglet_model_classify_tokens(model, texts, 2, NULL, &made, &error));
+    OK(kinglet_token_classifications_read(made, &view, &error));
+    for (size_t i = 0; i < view.entity_count; ++i) {
+        CHECK(same(view.entities[i].name, "PER") || same(view.entities[i].name, "LOC"));
+        CHECK(view.entities[i].score > 0 && view.entities[i].score <= 1);
+    }
+    kinglet_token_classifications_free(made);
+    kinglet_model_free(model);
+
+    model = load("bert");
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "", kinglet_model_classify_tokens(model, texts, 2, NULL, &made, &error));
+    kinglet_model_free(model);
+}
+
+typedef struct {
+    const kinglet_model *model;
+    const kinglet_cancellation *cancellation;
+    kinglet_status last;
+    int calls;
+} worker;
+
+enum { WORKERS = 4, BATCH = 64 };
+
+static void *embed_until_cancelled(void *argument) {
+    worker *self = argument;
+    kinglet_str texts[BATCH];
+    kinglet_embed_options options;
+    for (int i = 0; i < BATCH; ++i) texts[i] = str("The small bird sings near the river, and the quick fox runs.");
+    kinglet_embed_options_init(&options, NULL);
+    options.cancellation = self->cancellation;
+    do {
+        kinglet_embeddings *embeddings = NULL;
+        self->last = kinglet_model_embed(self->model, texts, BATCH, &options, &embeddings, NULL);
+        kinglet_embeddings_free(embeddings);
+        ++self->calls;
+    } while (self->last == KINGLET_STATUS_OK && self->calls < 100000);
+    return NULL;
+}
+
+static void cancelling(const kinglet_model *model) {
+    kinglet_cancellation *cancellation = NULL;
+    pthread_t threads[WORKERS];
+    worker workers[WORKERS];
+    kinglet_counters read;
+
+    OK(kinglet_cancellation_new(&cancellation, &error));
+    OK(kinglet_counters_reset(model, &error));
+    for (int i = 0; i < WORKERS; ++i) {
+        workers[i] = (worker){model, cancellation, KINGLET_STATUS_OK, 0};
+        REQUIRE(pthread_create(&threads[i], NULL, embed_until_cancelled, &workers[i]) == 0);
+    }
+    /* Cancel once they are at work. */
+    read.struct_size = sizeof read;
+    do OK(kinglet_counters_read(model, &read, &error));
+    while (read.latency.count < 5);
+    OK(kinglet_cancellation_cancel(cancellation, &error));
+    for (int i = 0; i < WORKERS; ++i) {
+        pthread_join(threads[i], NULL);
+        CHECK(workers[i].last == KINGLET_STATUS_CANCELLED);
+    }
+    kinglet_cancellation_free(cancellation);
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_cancellation_cancel(NULL, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_cancellation_new(NULL, &error));
+}
+
+int main(int argc, char **argv) {
+    if (argc != 2) {
+        fprintf(stderr, "usage: consumer FIXTURES\n");
+        return 2;
+    }
+    fixtures = argv[1];
+    versions();
+    free_nothing();
+    loading();
+    kinglet_model *model = load("bert");
+    tokenising(model);
+    embedding(model);
+    hidden_states(model);
+    counters(model);
+    cancelling(model);
+    kinglet_model_free(model);
+    classifying();
+    labelling();
+    return finish("consumer.c");
+}

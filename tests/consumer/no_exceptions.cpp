@@ -1,0 +1,33 @@
+// The same binding without exceptions, in the same program as consumer.cpp.
+
+#include <kinglet.hpp>
+
+#include <string>
+
+#if KINGLET_EXCEPTIONS
+#error "compile this with -fno-exceptions"
+#endif
+
+int no_exceptions_main(const std::string &fixtures);
+
+int no_exceptions_main(const std::string &fixtures) {
+    int reports = 0;
+    kinglet::ModelOptions options;
+    options.progress = [&](float) { return ++reports > 0; };
+    options.log = [](kinglet::LogLevel, std::string_view) {};
+    const auto model = kinglet::Model::try_load(fixtures + "/bert", options);
+    if (!model || reports == 0) return 1;
+    const auto embeddings = model->try_embed({"bird"});
+    if (!embeddings || (*embeddings)[0].size() != 32) return 2;
+    const auto encoding = model->try_tokenize({"bird"});
+    if (!encoding || !encoding->try_pad() || !model->try_hidden_states(*encoding)) return 3;
+    const auto cancellation = kinglet::Cancellation::try_create();
+    if (!cancellation) return 4;
+    cancellation->cancel();
+    kinglet::EmbedOptions cancelled;
+    cancelled.cancellation = &*cancellation;
+    if (model->try_embed({"bird"}, cancelled).status() != kinglet::Status::Cancelled) return 5;
+    const auto missing = kinglet::Model::try_load(fixtures + "/nowhere");
+    if (missing || missing.error().status() != kinglet::Status::NotFound) return 6;
+    return 0;
+}
