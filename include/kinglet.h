@@ -488,8 +488,8 @@ kinglet_status kinglet_cancellation_cancel(const kinglet_cancellation *cancellat
 // kinglet_cancellation_cancel with it.
 void kinglet_cancellation_free(kinglet_cancellation *cancellation);
 
-// Fills options with their defaults. Any thread.
-kinglet_status kinglet_classify_options_init(kinglet_classify_options *options, kinglet_error **error);
+// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
+kinglet_status kinglet_classify_options_init(kinglet_classify_options *options, size_t struct_size, kinglet_error **error);
 
 // Classifies `count` texts, or pairs if `pairs` is not NULL and holds their `count` second texts. `options` may be NULL. On
 // success `*classifications` are classifications that the caller frees with kinglet_classifications_free.
@@ -536,8 +536,8 @@ kinglet_status kinglet_counters_export(const kinglet_model *model,
                                        kinglet_text **text,
                                        kinglet_error **error);
 
-// Fills options with their defaults. Any thread.
-kinglet_status kinglet_embed_options_init(kinglet_embed_options *options, kinglet_error **error);
+// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
+kinglet_status kinglet_embed_options_init(kinglet_embed_options *options, size_t struct_size, kinglet_error **error);
 
 // Embeds `count` texts. `options` may be NULL. On success `*embeddings` are embeddings that the caller frees with
 // kinglet_embeddings_free. On KINGLET_DEVICE_CPU a text's values are the same bits whatever the other texts and however many the
@@ -557,8 +557,8 @@ kinglet_status kinglet_embeddings_read(const kinglet_embeddings *embeddings,
 // Frees embeddings and all views of them. NULL does nothing. No other call may use them meanwhile or later.
 void kinglet_embeddings_free(kinglet_embeddings *embeddings);
 
-// Fills options with their defaults. Any thread.
-kinglet_status kinglet_tokenize_options_init(kinglet_tokenize_options *options, kinglet_error **error);
+// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
+kinglet_status kinglet_tokenize_options_init(kinglet_tokenize_options *options, size_t struct_size, kinglet_error **error);
 
 // Tokenises `count` texts, or pairs if `pairs` is not NULL and holds their `count` second texts. `options` may be NULL. On
 // success `*encoding` is an encoding that the caller frees with kinglet_encoding_free. Any thread; texts are spread over the
@@ -632,8 +632,8 @@ kinglet_status kinglet_hidden_states_read(const kinglet_hidden_states *states,
 // Frees hidden states and all views of them. NULL does nothing. No other call may use them meanwhile or later.
 void kinglet_hidden_states_free(kinglet_hidden_states *states);
 
-// Fills options with their defaults. Any thread.
-kinglet_status kinglet_model_options_init(kinglet_model_options *options, kinglet_error **error);
+// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
+kinglet_status kinglet_model_options_init(kinglet_model_options *options, size_t struct_size, kinglet_error **error);
 
 // Loads a model from a directory as Hugging Face publishes it: config.json, tokenizer.json, and model.safetensors (or its shards
 // with model.safetensors.index.json). `options` may be NULL for the defaults. On success `*model` is a model that the caller

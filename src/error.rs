@@ -73,7 +73,11 @@ impl Error {
             std::io::ErrorKind::NotFound => Status::NotFound,
             _ => Status::Io,
         };
-        Self::new(status, format!("{}: {error}", path.display()))
+        let advice = match status {
+            Status::NotFound => "; a model is a directory with config.json, tokenizer.json and model.safetensors",
+            _ => "",
+        };
+        Self::new(status, format!("{}: {error}{advice}", path.display()))
     }
 
     pub fn status(&self) -> Status {

@@ -92,7 +92,7 @@ macro_rules! sized {
     ($type:ident, $init:ident) => {{
         let mut value = sized!($type);
         // SAFETY: a valid place.
-        ok(|e| unsafe { $init(&mut value, e) });
+        ok(|e| unsafe { $init(&mut value, size_of::<$type>(), e) });
         value
     }};
 }
@@ -126,7 +126,11 @@ macro_rules! check_options {
     ($function:literal, $options:ident, $init:ident, [$($field:ident),*], $call:expr) => {{
         let call = $call;
         // SAFETY: NULL is what is tested.
-        refused(stringify!($init), "options: is NULL", |e| unsafe { $init(null_mut(), e) });
+        let (init, size) = (stringify!($init), size_of::<$options>());
+        refused(init, "options: is NULL", |e| unsafe { $init(null_mut(), size, e) });
+        for size in BAD_SIZES {
+            refused(init, "struct_size: is", |e| unsafe { $init(&mut sized!($options), size, e) });
+        }
         for size in BAD_SIZES {
             let mut options = sized!($options, $init);
             options.struct_size = size;

@@ -69,7 +69,7 @@ func (m *Model) Score(ctx context.Context, queries, documents []string, options 
 func cOptions(function Function, maxLength int) (o C.kinglet_classify_options, err error) {
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_classify_options_init(&o, &failure), &failure); err != nil {
+	if err := result(C.kinglet_classify_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
 		return o, err
 	}
 	o.function = C.kinglet_function(function)

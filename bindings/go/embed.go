@@ -57,7 +57,7 @@ func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions
 	var o C.kinglet_embed_options
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_embed_options_init(&o, &failure), &failure); err != nil {
+	if err := result(C.kinglet_embed_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
 		return nil, err
 	}
 	if options != nil {

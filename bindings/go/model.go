@@ -81,7 +81,7 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	var o C.kinglet_model_options
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_model_options_init(&o, &failure), &failure); err != nil {
+	if err := result(C.kinglet_model_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
 		return nil, err
 	}
 	if options.Threads < 0 || uint64(options.Threads) > math.MaxUint32 {

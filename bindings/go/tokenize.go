@@ -122,7 +122,7 @@ func (m *Model) tokenize(ctx context.Context, texts, pairs []string, options *To
 	var o C.kinglet_tokenize_options
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_tokenize_options_init(&o, &failure), &failure); err != nil {
+	if err := result(C.kinglet_tokenize_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
 		return nil, err
 	}
 	if options != nil {

@@ -45,7 +45,7 @@ int main(int argc, char **argv) {
     if (failed(kinglet_model_load(str(argv[1]), NULL, &model, &error), error)) return 1;
 
     const kinglet_str texts[] = {str(first), str(second)};
-    if (failed(kinglet_embed_options_init(&options, &error), error)) goto done;
+    if (failed(kinglet_embed_options_init(&options, sizeof options, &error), error)) goto done;
     options.normalize = KINGLET_NORMALIZE_YES;
     if (failed(kinglet_model_embed(model, texts, 2, &options, &embeddings, &error), error)) goto done;
 

@@ -62,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
     unsafe {
         let mut space = [0usize; 32];
         let options = space.as_mut_ptr().cast::<kinglet_tokenize_options>();
-        kinglet_tokenize_options_init(options, null_mut());
+        kinglet_tokenize_options_init(options, size_of_val(&*options), null_mut());
         (*options).struct_size = usize::from(input.struct_size);
         ((*options).add_special_tokens, (*options).offsets, (*options).max_length) = (a % 3, b % 3, input.max_length);
         let mut encoding = null_mut();
@@ -73,7 +73,7 @@ fuzz_target!(|data: &[u8]| {
             kinglet_encoding_free(encoding);
         }
         let options = space.as_mut_ptr().cast::<kinglet_classify_options>();
-        kinglet_classify_options_init(options, null_mut());
+        kinglet_classify_options_init(options, size_of_val(&*options), null_mut());
         ((*options).function, (*options).aggregation, (*options).max_length) = (a % 6, b % 3, input.max_length);
         let mut scores = null_mut();
         if call(|e| kinglet_model_classify(model, texts.as_ptr(), pairs, texts.len(), options, &mut scores, e)) {

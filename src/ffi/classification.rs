@@ -10,7 +10,7 @@ use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, Alone, Handle, Place};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
-use super::structs::{Results, Versioned, choice, options, unknown};
+use super::structs::{self, Results, Versioned, choice, options, unknown};
 
 /// How a head's outputs become scores: one of the KINGLET_FUNCTION constants.
 pub type kinglet_function = u32;
@@ -92,16 +92,15 @@ pub(super) unsafe fn read(pointer: *const kinglet_classify_options) -> Result<(C
     Ok((options, aggregation.ok_or_else(|| unknown(o.aggregation, "options.aggregation"))?))
 }
 
-/// Fills options with their defaults. Any thread.
+/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_classify_options_init(
     options: *mut kinglet_classify_options,
+    struct_size: usize,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        Place::new(options, "options")?.write(kinglet_classify_options::default());
-        Ok(())
-    })
+    // SAFETY: C passes a struct of the size that it states.
+    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_classify_options::default()) })
 }
 
 /// The scores of a batch of texts or pairs.

@@ -9,7 +9,7 @@ use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, Alone, Handle, Place};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
-use super::structs::{Results, Versioned, choice, options, unknown};
+use super::structs::{self, Results, Versioned, choice, options, unknown};
 
 /// How the vectors of a text's tokens become one: one of the KINGLET_POOLING constants.
 pub type kinglet_pooling = u32;
@@ -73,16 +73,15 @@ unsafe impl Versioned for kinglet_embed_options {
     const FIRST_SIZE: usize = size_of::<Self>();
 }
 
-/// Fills options with their defaults. Any thread.
+/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_embed_options_init(
     options: *mut kinglet_embed_options,
+    struct_size: usize,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        Place::new(options, "options")?.write(kinglet_embed_options::default());
-        Ok(())
-    })
+    // SAFETY: C passes a struct of the size that it states.
+    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_embed_options::default()) })
 }
 
 /// The embeddings of a batch of texts.

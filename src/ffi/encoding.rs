@@ -10,7 +10,7 @@ use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, Alone, Handle, Place, null};
 use super::model::kinglet_model;
 use super::strings::{array, kinglet_str, kinglet_text, texts};
-use super::structs::{Results, Versioned, flag, options};
+use super::structs::{self, Results, Versioned, flag, options};
 
 /// The value of kinglet_encoding_view.sequences for tokens that came from no text.
 pub const KINGLET_NO_SEQUENCE: u8 = 255;
@@ -51,16 +51,15 @@ unsafe impl Versioned for kinglet_tokenize_options {
     const FIRST_SIZE: usize = size_of::<Self>();
 }
 
-/// Fills options with their defaults. Any thread.
+/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_tokenize_options_init(
     options: *mut kinglet_tokenize_options,
+    struct_size: usize,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        Place::new(options, "options")?.write(kinglet_tokenize_options::default());
-        Ok(())
-    })
+    // SAFETY: C passes a struct of the size that it states.
+    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_tokenize_options::default()) })
 }
 
 /// A tokenised batch: the tokens of all texts end to end.

@@ -14,7 +14,7 @@ use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, Counted, Handle, Place};
 use super::strings::{kinglet_str, kinglet_text};
-use super::structs::{Results, Versioned, choice, options, unknown};
+use super::structs::{self, Results, Versioned, choice, options, unknown};
 
 /// Where a model runs: one of the KINGLET_DEVICE constants.
 pub type kinglet_device = u32;
@@ -146,16 +146,15 @@ unsafe impl Versioned for kinglet_model_options {
     const FIRST_SIZE: usize = size_of::<Self>();
 }
 
-/// Fills options with their defaults. Any thread.
+/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_options_init(
     options: *mut kinglet_model_options,
+    struct_size: usize,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        Place::new(options, "options")?.write(kinglet_model_options::default());
-        Ok(())
-    })
+    // SAFETY: C passes a struct of the size that it states.
+    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_model_options::default()) })
 }
 
 /// A pointer that the host handed over for its own callbacks.

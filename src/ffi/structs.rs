@@ -28,14 +28,38 @@ unsafe fn stated_size<T: Versioned>(pointer: *const T) -> Result<usize> {
     }
     // SAFETY: every version of the struct starts with its size.
     let size = unsafe { pointer.cast::<usize>().read_unaligned() };
-    if (T::FIRST_SIZE..=SANE).contains(&size) {
-        return Ok(size);
+    check_size::<T>(size, &format!("{}.struct_size", T::NAME))?;
+    Ok(size)
+}
+
+fn check_size<T: Versioned>(size: usize, name: &str) -> Result<()> {
+    let least = T::FIRST_SIZE;
+    if (least..=SANE).contains(&size) {
+        return Ok(());
     }
-    let (name, least) = (T::NAME, T::FIRST_SIZE);
     Err(Error::invalid_argument(format!(
-        "{name}.struct_size: is {size}, and a size from {least} to {SANE} is expected; set it to sizeof the struct (option structs: \
-         call their _init function)"
+        "{name}: is {size}, and a size from {least} to {SANE} is expected; set it to sizeof the struct (option structs: call their \
+         _init function)"
     )))
+}
+
+/// Fills an options struct of the size that the caller was compiled with: never a byte more, whatever this library's own has.
+///
+/// # Safety
+/// `pointer` is NULL or points at `size` bytes that may be written.
+pub(super) unsafe fn init<T: Versioned>(pointer: *mut T, size: usize, default: T) -> Result<()> {
+    if pointer.is_null() {
+        return Err(null(T::NAME));
+    }
+    check_size::<T>(size, "struct_size")?;
+    // SAFETY: the caller's promise; both structs have `min(size, size_of::<T>())` bytes, and the size comes first.
+    unsafe {
+        std::ptr::write_bytes(pointer.cast::<u8>(), 0, size);
+        let known = size.min(size_of::<T>());
+        std::ptr::copy_nonoverlapping((&raw const default).cast::<u8>(), pointer.cast::<u8>(), known);
+        pointer.cast::<usize>().write_unaligned(size);
+    }
+    Ok(())
 }
 
 /// Reads options; NULL gives `default`.
@@ -152,6 +176,16 @@ mod tests {
         // SAFETY: as above.
         let error = unsafe { options(new.as_ptr().cast::<Options>(), DEFAULT) }.unwrap_err();
         assert_eq!(error.status(), crate::Status::Unsupported);
+    }
+
+    #[test]
+    fn defaults_fill_the_caller_s_struct_and_no_more() {
+        for (size, expected) in [(16usize, [16, 0x2_0000_0001, 77, 77, 77]), (32, [32, 0x2_0000_0001, 3, 0, 77])] {
+            let mut space = [77usize; 5];
+            // SAFETY: 40 bytes, more than stated.
+            unsafe { init(space.as_mut_ptr().cast::<Options>(), size, DEFAULT) }.unwrap();
+            assert_eq!(space, expected);
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ static void loading(void) {
     progress_log progress = {0, 0.0f, 0};
     line_log lines = {0, 0};
 
-    OK(kinglet_model_options_init(&options, &error));
+    OK(kinglet_model_options_init(&options, sizeof options, &error));
     CHECK(options.struct_size == sizeof options);
     CHECK(options.device == KINGLET_DEVICE_CPU && options.precision == KINGLET_PRECISION_AUTO);
     CHECK(options.log_level == KINGLET_LOG_INFO && options.cancellation == NULL);
@@ -160,16 +160,16 @@ static void loading(void) {
     kinglet_cancellation *cancellation = NULL;
     OK(kinglet_cancellation_new(&cancellation, &error));
     OK(kinglet_cancellation_cancel(cancellation, &error));
-    OK(kinglet_model_options_init(&options, &error));
+    OK(kinglet_model_options_init(&options, sizeof options, &error));
     options.cancellation = cancellation;
     FAILS(KINGLET_STATUS_CANCELLED, "cancel", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
     kinglet_cancellation_free(cancellation);
 
     /* Refused. */
-    OK(kinglet_model_options_init(&options, &error));
+    OK(kinglet_model_options_init(&options, sizeof options, &error));
     options.memory_limit = 1000;
     FAILS(KINGLET_STATUS_OUT_OF_MEMORY, "", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
-    OK(kinglet_model_options_init(&options, &error));
+    OK(kinglet_model_options_init(&options, sizeof options, &error));
     options.device = KINGLET_DEVICE_CUDA;
     FAILS(KINGLET_STATUS_UNSUPPORTED, "", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
     options.device = 77;
@@ -212,7 +212,7 @@ static void tokenising(const kinglet_model *model) {
     kinglet_encoding_free(encoding);
 
     /* Offsets in bytes, a pair, no special tokens, a cut. */
-    OK(kinglet_tokenize_options_init(&options, &error));
+    OK(kinglet_tokenize_options_init(&options, sizeof options, &error));
     CHECK(options.struct_size == sizeof options && options.add_special_tokens == 1 && options.offsets == 0);
     options.offsets = 1;
     OK(kinglet_model_tokenize(model, texts, texts, 1, &options, &encoding, &error));
@@ -286,7 +286,7 @@ static void embedding(const kinglet_model *model) {
     kinglet_embeddings_free(alone);
     kinglet_embeddings_free(embeddings);
 
-    OK(kinglet_embed_options_init(&options, &error));
+    OK(kinglet_embed_options_init(&options, sizeof options, &error));
     CHECK(options.struct_size == sizeof options && options.pooling == KINGLET_POOLING_AUTO);
     options.pooling = KINGLET_POOLING_NONE;
     options.normalize = KINGLET_NORMALIZE_NO;
@@ -397,7 +397,7 @@ static void classifying(void) {
     CHECK(view.best[0] == 1 && view.best[1] == 1 && view.token_counts[0] == 4 && !view.truncated[0]);
     kinglet_classifications_free(made);
 
-    OK(kinglet_classify_options_init(&options, &error));
+    OK(kinglet_classify_options_init(&options, sizeof options, &error));
     CHECK(options.struct_size == sizeof options && options.aggregation == KINGLET_AGGREGATION_SIMPLE);
     options.function = KINGLET_FUNCTION_NONE;
     OK(kinglet_model_classify(model, pair, pair + 1, 1, &options, &made, &error));
@@ -429,7 +429,7 @@ static void labelling(void) {
     kinglet_token_classifications_view view;
     kinglet_classify_options options;
 
-    OK(kinglet_classify_options_init(&options, &error));
+    OK(kinglet_classify_options_init(&options, sizeof options, &error));
     options.function = KINGLET_FUNCTION_NONE;
     options.aggregation = KINGLET_AGGREGATION_NONE;
     view.struct_size = sizeof view;
@@ -474,7 +474,7 @@ static void *embed_until_cancelled(void *argument) {
     kinglet_str texts[BATCH];
     kinglet_embed_options options;
     for (int i = 0; i < BATCH; ++i) texts[i] = str("The small bird sings near the river, and the quick fox runs.");
-    kinglet_embed_options_init(&options, NULL);
+    kinglet_embed_options_init(&options, sizeof options, NULL);
     options.cancellation = self->cancellation;
     do {
         kinglet_embeddings *embeddings = NULL;

@@ -336,7 +336,7 @@ private:
                                                   "; compile the program with that library's headers, or load the library it was made for");
         }
         kinglet_model_options c{};
-        (void)kinglet_model_options_init(&c, nullptr);
+        (void)kinglet_model_options_init(&c, sizeof c, nullptr);
         c.device = static_cast<kinglet_device>(options.device);
         c.precision = static_cast<kinglet_precision>(options.precision);
         c.threads = options.threads;

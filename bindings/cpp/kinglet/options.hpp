@@ -203,7 +203,7 @@ inline const kinglet_cancellation *to_c(const Cancellation *cancellation) noexce
 
 inline kinglet_tokenize_options to_c(const TokenizeOptions &options) noexcept {
     kinglet_tokenize_options c{};
-    (void)kinglet_tokenize_options_init(&c, nullptr);
+    (void)kinglet_tokenize_options_init(&c, sizeof c, nullptr);
     c.add_special_tokens = options.add_special_tokens;
     c.offsets = options.offsets;
     c.max_length = options.max_length;
@@ -213,7 +213,7 @@ inline kinglet_tokenize_options to_c(const TokenizeOptions &options) noexcept {
 
 inline kinglet_embed_options to_c(const EmbedOptions &options) noexcept {
     kinglet_embed_options c{};
-    (void)kinglet_embed_options_init(&c, nullptr);
+    (void)kinglet_embed_options_init(&c, sizeof c, nullptr);
     c.pooling = static_cast<kinglet_pooling>(options.pooling);
     c.normalize = static_cast<kinglet_normalize>(options.normalize);
     c.max_length = options.max_length;
@@ -223,7 +223,7 @@ inline kinglet_embed_options to_c(const EmbedOptions &options) noexcept {
 
 inline kinglet_classify_options to_c(const ClassifyOptions &options) noexcept {
     kinglet_classify_options c{};
-    (void)kinglet_classify_options_init(&c, nullptr);
+    (void)kinglet_classify_options_init(&c, sizeof c, nullptr);
     c.function = static_cast<kinglet_function>(options.function);
     c.aggregation = static_cast<kinglet_aggregation>(options.aggregation);
     c.max_length = options.max_length;
