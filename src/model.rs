@@ -188,14 +188,16 @@ impl Model {
         Ok(result)
     }
 
-    /// Runs an encoding through the model a pass at a time and strings the passes' rows together.
+    /// Runs an encoding through the model a pass at a time and strings the passes' rows together, `values` numbers in all: growing
+    /// step by step would hold a large result twice.
     pub(crate) fn passes(
         &self,
         encoding: &Encoding,
+        values: usize,
         call: Call<'_>,
         run: impl Fn(&batching::Pass) -> Result<Vec<f32>>,
     ) -> Result<Vec<f32>> {
-        let mut rows = Vec::new();
+        let mut rows = Vec::with_capacity(values);
         let mut passes = batching::passes(encoding);
         loop {
             let start = Instant::now();
@@ -204,7 +206,7 @@ impl Model {
             };
             call.counters.add(Stage::Pack, pass.layout.sequences(), pass.layout.tokens(), start.elapsed());
             let part = run(&pass)?;
-            if rows.is_empty() { rows = part } else { rows.extend(part) }
+            rows.extend(part);
         }
     }
 

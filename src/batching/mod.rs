@@ -8,7 +8,7 @@ use crate::transformer::spec::Spec;
 
 /// Tokens that one pass through the model aims at. Activations of this many tokens fit the second-level cache of the
 /// machines at hand for MiniLM's shape; larger passes only cost memory. Results do not depend on it.
-const PASS_TOKENS: usize = 1024;
+const PASS_TOKENS: usize = 512;
 
 /// Queries of one head that are one piece of attention's work.
 pub const QUERY_CHUNK: usize = 128;
@@ -120,7 +120,14 @@ mod tests {
 
     #[test]
     fn passes_hold_every_sequence_once_and_in_order() {
-        for lengths in [vec![], vec![0], vec![3], vec![0, 0, 5, 0], vec![700, 700, 10, 2000, 1], vec![1024, 1, 1023]] {
+        for lengths in [
+            vec![],
+            vec![0],
+            vec![3],
+            vec![0, 0, 5, 0],
+            vec![700, 700, 10, 2000, 1],
+            vec![PASS_TOKENS, 1, PASS_TOKENS - 1],
+        ] {
             let batch = encoding(&lengths);
             let (mut found, mut ids) = (Vec::new(), Vec::new());
             for pass in passes(&batch) {

@@ -150,7 +150,10 @@ impl Model {
         let lower: Option<Vec<&str>> = lower.as_ref().map(|l| l.iter().map(String::as_str).collect());
         let work = |call: crate::call::Call<'_>| {
             let encoding = self.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
-            let mut values = self.passes(&encoding, call, |pass| self.0.encoder.pooled(pass, pooling, call))?;
+            let rows = if pooling == Pooling::None { encoding.tokens() } else { encoding.len() };
+            let mut values = self.passes(&encoding, rows * self.0.spec.hidden, call, |pass| {
+                self.0.encoder.pooled(pass, pooling, call)
+            })?;
             if normalize {
                 let start = std::time::Instant::now();
                 pooling::normalize(&mut values, self.0.spec.hidden);

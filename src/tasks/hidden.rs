@@ -32,7 +32,9 @@ impl Model {
     ) -> Result<HiddenStates> {
         let encoding = self.packed(ids, lengths, type_ids)?;
         let work = |call: crate::call::Call<'_>| {
-            let values = self.passes(&encoding, call, |pass| self.0.encoder.pooled(pass, Pooling::None, call))?;
+            let values = self.passes(&encoding, encoding.tokens() * self.0.spec.hidden, call, |pass| {
+                self.0.encoder.pooled(pass, Pooling::None, call)
+            })?;
             Ok(HiddenStates { values, width: self.0.spec.hidden, starts: encoding.starts.clone() })
         };
         self.call(cancellation, work, |_| encoding.shape())
