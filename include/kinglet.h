@@ -228,7 +228,8 @@ typedef struct {
   double standard_deviation;
 } kinglet_latency;
 
-// Totals of one stage of the work since the model was loaded or its counters were reset. Calls that run at once add their times.
+// Totals of one stage of the work since the model was loaded or its counters were reset. A stage that a call enters several times,
+// once a layer or once a pass, counts its items and tokens each time. Calls that run at once add their times.
 typedef struct {
   // Times that the stage was entered.
   uint64_t calls;

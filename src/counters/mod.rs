@@ -66,7 +66,8 @@ struct Cell {
     nanoseconds: AtomicU64,
 }
 
-/// Totals of one stage since the model was loaded or the counters were reset.
+/// Totals of one stage since the model was loaded or the counters were reset. A stage that a call enters several times, once a layer
+/// or once a pass, counts its items and tokens each time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageTotals {
     /// Times that the stage was entered.

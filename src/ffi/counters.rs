@@ -25,7 +25,8 @@ const _: () = {
     assert!(KINGLET_FORMAT_PROMETHEUS == Format::Prometheus as u32);
 };
 
-/// Totals of one stage of the work since the model was loaded or its counters were reset. Calls that run at once add their times.
+/// Totals of one stage of the work since the model was loaded or its counters were reset. A stage that a call enters several times,
+/// once a layer or once a pass, counts its items and tokens each time. Calls that run at once add their times.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct kinglet_stage {
