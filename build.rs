@@ -12,6 +12,8 @@ fn main() {
         }
         Ok("linux" | "android" | "freebsd" | "netbsd" | "openbsd" | "dragonfly") => {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libkinglet.so.{ABI}");
+            // llguidance exports a C interface of its own, which is not ours to offer.
+            println!("cargo::rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
         }
         _ => {}
     }

@@ -103,6 +103,52 @@
 // A defect of Kinglet's own, found by one of its checks.
 #define KINGLET_STATUS_INTERNAL 9
 
+// A count or an id that is not set: the model's files or Hugging Face's default decide.
+#define KINGLET_UNSET UINT64_MAX
+
+// What the model's files say, else the default that the field names.
+#define KINGLET_CHOICE_AUTO 0
+
+#define KINGLET_CHOICE_NO 1
+
+#define KINGLET_CHOICE_YES 2
+
+// What the model's files say, else KINGLET_EARLY_STOPPING_NO.
+#define KINGLET_EARLY_STOPPING_AUTO 0
+
+// When the best running beam, scored at its present length, cannot beat the worst finished one.
+#define KINGLET_EARLY_STOPPING_NO 1
+
+// As soon as there are as many finished ones as beams.
+#define KINGLET_EARLY_STOPPING_YES 2
+
+// When the best running beam cannot beat the worst finished one at any length.
+#define KINGLET_EARLY_STOPPING_NEVER 3
+
+// Anything.
+#define KINGLET_GRAMMAR_NONE 0
+
+// JSON that satisfies the schema.
+#define KINGLET_GRAMMAR_JSON_SCHEMA 1
+
+// A text that a regular expression matches as a whole.
+#define KINGLET_GRAMMAR_REGEX 2
+
+// A text of a grammar in llguidance's form of Lark.
+#define KINGLET_GRAMMAR_LARK 3
+
+// It has not, yet.
+#define KINGLET_FINISH_NONE 0
+
+// The model chose an end token, or the grammar allowed nothing more.
+#define KINGLET_FINISH_EOS 1
+
+// A stop string came up.
+#define KINGLET_FINISH_STOP_STRING 2
+
+// The limit of new tokens, or of the model's positions, was reached.
+#define KINGLET_FINISH_LENGTH 3
+
 // Kinglet's own engine on the CPU.
 #define KINGLET_DEVICE_CPU 0
 
@@ -154,12 +200,24 @@ typedef struct kinglet_encoding kinglet_encoding;
 // that receives, on failure only, an error that the caller frees with kinglet_error_free.
 typedef struct kinglet_error kinglet_error;
 
+// What was generated for a batch.
+typedef struct kinglet_generations kinglet_generations;
+
 // The last hidden states of a batch of token sequences.
 typedef struct kinglet_hidden_states kinglet_hidden_states;
+
+// The logits of a sequence.
+typedef struct kinglet_logits kinglet_logits;
 
 // A loaded model. It is shared: kinglet_model_retain makes one more owner, kinglet_model_free gives one up, and the last one frees
 // the model. Every call on a model may run beside every other, from any thread; calls share the model's threads.
 typedef struct kinglet_model kinglet_model;
+
+// The beginning of prompts, computed once.
+typedef struct kinglet_prefix kinglet_prefix;
+
+// A chat with a model, whose earlier turns stay computed. Calls on one session wait for each other.
+typedef struct kinglet_session kinglet_session;
 
 // A text that the library made.
 typedef struct kinglet_text kinglet_text;
@@ -261,6 +319,20 @@ typedef struct {
   kinglet_stage pool;
   // Whole calls, from the arguments to the result.
   kinglet_stage call;
+  // Steps of generation that read prompts, those of texts under way in the same step too.
+  kinglet_stage prefill;
+  // Steps of generation that add a token to each text.
+  kinglet_stage decode;
+  // Choosing tokens.
+  kinglet_stage sample;
+  // Token ids to text.
+  kinglet_stage detokenize;
+  // From a call's beginning to the first token of each text.
+  kinglet_stage first_token;
+  // Answers that came from the answer cache.
+  kinglet_stage answer_hit;
+  // Questions that the answer cache was asked and did not know.
+  kinglet_stage answer_miss;
 } kinglet_counters;
 
 // A form for exported counters: one of the KINGLET_FORMAT constants.
@@ -354,6 +426,165 @@ typedef struct {
   uint32_t pad_id;
 } kinglet_encoding_view;
 
+// A switch that may be left to the model: one of the KINGLET_CHOICE constants.
+typedef uint32_t kinglet_choice;
+
+// When beam search stops looking: one of the KINGLET_EARLY_STOPPING constants.
+typedef uint32_t kinglet_early_stopping;
+
+// What a text must be: one of the KINGLET_GRAMMAR constants.
+typedef uint32_t kinglet_grammar;
+
+// A list of token ids. `data` may be NULL if `count` is 0.
+typedef struct {
+  const uint32_t *data;
+  size_t count;
+} kinglet_ids;
+
+// Why a text ended: one of the KINGLET_FINISH constants.
+typedef uint32_t kinglet_finish;
+
+// A piece of a text as it grows. Later versions add fields at the end, as `struct_size` tells. Valid during the callback.
+typedef struct {
+  size_t struct_size;
+  // The number of the text in the call.
+  size_t index;
+  // The number of the sequence, where several are drawn for a text.
+  size_t sequence;
+  // What came to the text since its last piece: whole characters, possibly none.
+  kinglet_str text;
+  // The token of this step.
+  uint32_t token;
+  // KINGLET_FINISH_NONE but for the text's last piece.
+  kinglet_finish finish;
+} kinglet_piece;
+
+// Called with each piece of text, on the thread that made the call. Returning 0 cancels the call. It must not throw or jump out.
+typedef uint32_t (*kinglet_piece_callback)(void *user_data, const kinglet_piece *piece);
+
+// What is wanted of a generation, by Hugging Face's names. Call kinglet_generate_options_init first; later versions add fields at
+// the end. What is left unset is decided by the model's generation_config.json, and where that is silent by Hugging Face's default.
+// Options that contradict each other are an error that names them.
+typedef struct {
+  size_t struct_size;
+  // The most tokens to generate. KINGLET_UNSET (the default): what the model's files say, else 256.
+  uint64_t max_new_tokens;
+  // No end token before this many. Default KINGLET_UNSET.
+  uint64_t min_new_tokens;
+  // Draws tokens at random instead of taking the likeliest. Default KINGLET_CHOICE_AUTO (no).
+  kinglet_choice do_sample;
+  // Default KINGLET_EARLY_STOPPING_AUTO.
+  kinglet_early_stopping early_stopping;
+  // Floats are unset while they are NAN, their default. With do_sample: what logits are divided by; 1.
+  float temperature;
+  // With do_sample: the likeliest tokens that together have this probability; 1.
+  float top_p;
+  // With do_sample: tokens of at least this share of the likeliest one's probability; 0.
+  float min_p;
+  // With do_sample: the tokens nearest to the expected surprise that together have this probability; 1.
+  float typical_p;
+  // Above 1 makes tokens that were there before less likely; 1.
+  float repetition_penalty;
+  // Taken from the logits of generated tokens, once; 0.
+  float presence_penalty;
+  // Taken from the logits of generated tokens, each time that they occurred; 0.
+  float frequency_penalty;
+  // With beams: a score is the log-probability over the length to this power; 1.
+  float length_penalty;
+  // With do_sample: this many of the likeliest tokens, 0 for all. Default KINGLET_UNSET.
+  uint64_t top_k;
+  // No sequence of this many tokens occurs twice; 0 for none. Default KINGLET_UNSET.
+  uint64_t no_repeat_ngram_size;
+  // Default KINGLET_UNSET (1).
+  uint64_t num_beams;
+  // Default KINGLET_UNSET (1).
+  uint64_t num_return_sequences;
+  // With do_sample: the same seed draws the same tokens for a prompt. Used if `has_seed` is 1.
+  uint64_t seed;
+  uint32_t has_seed;
+  // 1: never chooses an end token. Default 0.
+  uint32_t ignore_eos;
+  // 1: returns the log-probability of each token. Default 0.
+  uint32_t logprobs;
+  // Adds the tokenizer's special tokens to the input. Default KINGLET_CHOICE_AUTO (yes).
+  kinglet_choice add_special_tokens;
+  // Leaves special tokens out of the text. Default KINGLET_CHOICE_AUTO (yes).
+  kinglet_choice skip_special_tokens;
+  // Default KINGLET_GRAMMAR_NONE.
+  kinglet_grammar grammar_kind;
+  // The schema, the expression or the grammar.
+  kinglet_str grammar;
+  // A text ends before one of these, which is not part of it. Default none.
+  const kinglet_str *stop_strings;
+  size_t stop_string_count;
+  // Token sequences that are never generated: `bad_word_count` of them. Default none.
+  const kinglet_ids *bad_words_ids;
+  size_t bad_word_count;
+  kinglet_ids suppress_tokens;
+  // Not generated as the first token.
+  kinglet_ids begin_suppress_tokens;
+  // Empty (the default): the model's.
+  kinglet_ids eos_token_id;
+  // The last token where the limit is reached. Empty (the default): what the model's files say.
+  kinglet_ids forced_eos_token_id;
+  // The first token that an encoder-decoder model generates. Default KINGLET_UNSET.
+  uint64_t forced_bos_token_id;
+  // Default KINGLET_UNSET.
+  uint64_t decoder_start_token_id;
+  // A beginning of the prompts that was computed before. Default NULL.
+  const kinglet_prefix *prefix;
+  // Stops the call from another thread, within one step. Default NULL.
+  const kinglet_cancellation *cancellation;
+  // Gets the texts piece by piece; needs num_beams 1. Default NULL.
+  kinglet_piece_callback on_piece;
+  void *on_piece_user_data;
+} kinglet_generate_options;
+
+// What generations hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
+typedef struct {
+  size_t struct_size;
+  // Texts in the batch.
+  size_t count;
+  // `count` values: each input's tokens, special ones counted.
+  const size_t *input_token_counts;
+  // `count` values: 1 for inputs that were cut to what the encoder takes.
+  const uint8_t *truncated;
+} kinglet_generations_view;
+
+// One generated text. Set `struct_size` to its size before the call. All pointers are valid until the generations are freed.
+typedef struct {
+  size_t struct_size;
+  // Outputs of this input, of which this is one: num_return_sequences, or fewer where fewer were finished.
+  size_t output_count;
+  kinglet_str text;
+  // The generated tokens, the end token too.
+  const uint32_t *tokens;
+  size_t token_count;
+  // `token_count` log-probabilities, or NULL if they were not asked for.
+  const float *logprobs;
+  // With beams the log-probability over the length to the power of length_penalty; else the sum of `logprobs`.
+  float score;
+  kinglet_finish finish;
+} kinglet_output;
+
+// What logits hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
+typedef struct {
+  size_t struct_size;
+  // Tokens: rows.
+  size_t token_count;
+  // Values in a row.
+  size_t vocabulary_size;
+  // `token_count * vocabulary_size` values, row by row.
+  const float *values;
+} kinglet_logits_view;
+
+// The number type that weights are held and multiplied in: one of the KINGLET_PRECISION constants.
+typedef uint32_t kinglet_precision;
+
+// Called now and then while a model loads, with the done share of the work from 0 to 1, on the thread that loads. Returning 0
+// cancels the load; anything else goes on. It must not throw or jump out.
+typedef uint32_t (*kinglet_progress_callback)(void *user_data, float share);
+
 // What hidden states hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
 typedef struct {
   size_t struct_size;
@@ -371,15 +602,8 @@ typedef struct {
 // Where a model runs: one of the KINGLET_DEVICE constants.
 typedef uint32_t kinglet_device;
 
-// The number type that weights are held and multiplied in: one of the KINGLET_PRECISION constants.
-typedef uint32_t kinglet_precision;
-
 // How grave a log line is: one of the KINGLET_LOG constants.
 typedef uint32_t kinglet_log_level;
-
-// Called now and then while a model loads, with the done share of the work from 0 to 1, on the thread that loads. Returning 0
-// cancels the load; anything else goes on. It must not throw or jump out.
-typedef uint32_t (*kinglet_progress_callback)(void *user_data, float share);
 
 // Called with each log line, from any thread that makes calls on the model, possibly from several at once. `line` is valid
 // during the call. It must not throw or jump out.
@@ -407,6 +631,9 @@ typedef struct {
   void *log_user_data;
   // Stops the load from another thread. Default NULL. Not needed after the call.
   const kinglet_cancellation *cancellation;
+  // Bytes that finished generations may be remembered in, the least recently used forgotten first: a question that comes again
+  // with the same options is answered from there. 0 (the default): none are.
+  uint64_t answer_cache_bytes;
 } kinglet_model_options;
 
 // What was loaded. Set `struct_size` to its size before the call.
@@ -432,7 +659,31 @@ typedef struct {
   // The classification head's labels, `label_count` of them; 0 if there is no such head.
   const kinglet_str *labels;
   size_t label_count;
+  // 1 if the model generates text.
+  uint32_t can_generate;
+  // 1 if it reads a source text with an encoder, apart from what it generates.
+  uint32_t has_encoder;
+  // Bytes that the caches of keys and values take now, of all calls, sessions and prefixes.
+  uint64_t cache_bytes;
 } kinglet_model_view;
+
+// What a session holds. Set `struct_size` to its size before the call.
+typedef struct {
+  size_t struct_size;
+  // Messages so far.
+  size_t message_count;
+  // Tokens whose keys and values are held for the next turn.
+  size_t held_tokens;
+} kinglet_session_view;
+
+// A message of a chat. Set `struct_size` to its size before the call.
+typedef struct {
+  size_t struct_size;
+  // Valid until the session is changed or freed.
+  kinglet_str role;
+  // Valid until the session is changed or freed.
+  kinglet_str content;
+} kinglet_message_view;
 
 // What a kinglet_text holds. Set `struct_size` to its size before the call.
 typedef struct {
@@ -612,6 +863,76 @@ void kinglet_error_free(kinglet_error *error);
 // NUL-terminated, and valid for as long as the library is loaded. Any thread.
 const char *kinglet_status_name(kinglet_status status);
 
+// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
+kinglet_status kinglet_generate_options_init(kinglet_generate_options *options, size_t struct_size, kinglet_error **error);
+
+// Generates a text for each of `count` prompts or, where the model has an encoder, for each source text. `options` may be NULL. On
+// success `*generations` are generations that the caller frees with kinglet_generations_free. KINGLET_STATUS_UNSUPPORTED if the
+// model generates nothing, _INVALID_ARGUMENT for options that contradict each other, _OUT_OF_MEMORY where the memory limit would
+// be passed, _CANCELLED. Any thread.
+kinglet_status kinglet_model_generate(const kinglet_model *model,
+                                      const kinglet_str *texts,
+                                      size_t count,
+                                      const kinglet_generate_options *options,
+                                      kinglet_generations **generations,
+                                      kinglet_error **error);
+
+// As kinglet_model_generate, from token ids as they are: `ids` holds the `id_count` ids of all inputs end to end, `lengths` the
+// tokens of each of the `count` inputs. Any thread.
+kinglet_status kinglet_model_generate_ids(const kinglet_model *model,
+                                          const uint32_t *ids,
+                                          size_t id_count,
+                                          const size_t *lengths,
+                                          size_t count,
+                                          const kinglet_generate_options *options,
+                                          kinglet_generations **generations,
+                                          kinglet_error **error);
+
+// Fills `view` with what is known of all texts. Any thread.
+kinglet_status kinglet_generations_read(const kinglet_generations *generations,
+                                        kinglet_generations_view *view,
+                                        kinglet_error **error);
+
+// Fills `output` with one output of one text, both counted from 0; the outputs of a text are the best first. Any thread.
+kinglet_status kinglet_generations_output(const kinglet_generations *generations,
+                                          size_t index,
+                                          size_t number,
+                                          kinglet_output *output,
+                                          kinglet_error **error);
+
+// Frees generations and all views of them. NULL does nothing. No other call may use them meanwhile or later.
+void kinglet_generations_free(kinglet_generations *generations);
+
+// Computes the logits of a sequence's tokens before any processing: of `decoder_ids` given the source text `ids`, or for a model
+// without an encoder of `ids` (`decoder_ids` is NULL then). `stepwise` 1 runs the tokens one at a time, as generation does, 0 all
+// at once; the numbers are the same. `cancellation` is NULL or a switch. On success `*logits` are logits that the caller frees with
+// kinglet_logits_free. Any thread.
+kinglet_status kinglet_model_logits(const kinglet_model *model,
+                                    const uint32_t *ids,
+                                    size_t id_count,
+                                    const uint32_t *decoder_ids,
+                                    size_t decoder_id_count,
+                                    uint32_t stepwise,
+                                    const kinglet_cancellation *cancellation,
+                                    kinglet_logits **logits,
+                                    kinglet_error **error);
+
+// Fills `view` with what the logits hold. The view is valid until they are freed. Any thread.
+kinglet_status kinglet_logits_read(const kinglet_logits *logits, kinglet_logits_view *view, kinglet_error **error);
+
+// Frees logits and all views of them. NULL does nothing. No other call may use them meanwhile or later.
+void kinglet_logits_free(kinglet_logits *logits);
+
+// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one .kinglet file with its weights in
+// `precision`, which kinglet_model_load then maps instead of converting. The file appears when it is complete. `progress` may be
+// NULL. Any thread.
+kinglet_status kinglet_quantize(kinglet_str source,
+                                kinglet_str destination,
+                                kinglet_precision precision,
+                                kinglet_progress_callback progress,
+                                void *progress_user_data,
+                                kinglet_error **error);
+
 // Runs token ids as they are: no tokens are added and nothing is cut. `ids` holds the `id_count` ids of all sequences end to end,
 // `lengths` the tokens of each of the `count` sequences, `type_ids` NULL or a value a token, `cancellation` NULL or a switch. On
 // success `*states` are hidden states that the caller frees with kinglet_hidden_states_free. Any thread.
@@ -636,8 +957,8 @@ void kinglet_hidden_states_free(kinglet_hidden_states *states);
 // Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
 kinglet_status kinglet_model_options_init(kinglet_model_options *options, size_t struct_size, kinglet_error **error);
 
-// Loads a model from a directory as Hugging Face publishes it: config.json, tokenizer.json, and model.safetensors (or its shards
-// with model.safetensors.index.json). `options` may be NULL for the defaults. On success `*model` is a model that the caller
+// Loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards with
+// model.safetensors.index.json), a GGUF file, or a .kinglet file, which stays mapped and must not change while the model lives. `options` may be NULL for the defaults. On success `*model` is a model that the caller
 // frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
 //
 // Fails with KINGLET_STATUS_NOT_FOUND, _IO, _INVALID_FILE (the message names the file), _UNSUPPORTED (a family, device or
@@ -662,6 +983,54 @@ kinglet_status kinglet_model_read(const kinglet_model *model, kinglet_model_view
 kinglet_status kinglet_model_info(const kinglet_model *model,
                                   kinglet_text **text,
                                   kinglet_error **error);
+
+// Computes the beginning of prompts. Prompts that begin with the same tokens, as far as they do, are then generated from without
+// computing it again (kinglet_generate_options.prefix). `add_special_tokens` is 1 or 0, as it will be for the prompts. On success
+// `*prefix` is a prefix that the caller frees with kinglet_prefix_free; it may outlive the model's handle. Any thread.
+kinglet_status kinglet_prefix_new(const kinglet_model *model,
+                                  kinglet_str text,
+                                  uint32_t add_special_tokens,
+                                  kinglet_prefix **prefix,
+                                  kinglet_error **error);
+
+// Frees a prefix. NULL does nothing. Calls that were given it and have begun may still run.
+void kinglet_prefix_free(kinglet_prefix *prefix);
+
+// Begins a chat. KINGLET_STATUS_UNSUPPORTED if the model has no chat template. On success `*session` is a session that the caller
+// frees with kinglet_session_free; it keeps the model alive. Any thread.
+kinglet_status kinglet_session_new(const kinglet_model *model,
+                                   kinglet_session **session,
+                                   kinglet_error **error);
+
+// Adds a message without asking for a reply: a system prompt, an example. `role` is `system`, `user`, `assistant`, or what else the
+// model's template knows. Any thread.
+kinglet_status kinglet_session_add(const kinglet_session *session,
+                                   kinglet_str role,
+                                   kinglet_str content,
+                                   kinglet_error **error);
+
+// Generates the next message from what has been said, and adds it as the assistant's. `options` may be NULL. On success
+// `*generations` hold the reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled
+// one too, the chat is as it was. Any thread.
+kinglet_status kinglet_session_reply(const kinglet_session *session,
+                                     const kinglet_generate_options *options,
+                                     kinglet_generations **generations,
+                                     kinglet_error **error);
+
+// Forgets the messages from number `messages` on (0 forgets all). What the rest needs stays computed. Any thread.
+kinglet_status kinglet_session_rewind(const kinglet_session *session, size_t messages, kinglet_error **error);
+
+// Fills `view` with what the session holds now. Any thread.
+kinglet_status kinglet_session_read(const kinglet_session *session, kinglet_session_view *view, kinglet_error **error);
+
+// Fills `view` with message number `index`. No other call may change the session while the view is used.
+kinglet_status kinglet_session_message(const kinglet_session *session,
+                                       size_t index,
+                                       kinglet_message_view *view,
+                                       kinglet_error **error);
+
+// Frees a session. NULL does nothing. No other call may use it meanwhile or later.
+void kinglet_session_free(kinglet_session *session);
 
 // Fills `view` with what `text` holds. The view is valid until `text` is freed. Any thread.
 kinglet_status kinglet_text_read(const kinglet_text *text, kinglet_text_view *view, kinglet_error **error);

@@ -29,6 +29,48 @@ pub struct Encoding {
 }
 
 impl Encoding {
+    /// Token ids as they are, `lengths` of them a sequence; token types are 0 where they are not given.
+    pub(crate) fn from_ids(ids: &[u32], lengths: &[usize], type_ids: Option<&[u32]>) -> Result<Self> {
+        let mut starts = Vec::with_capacity(lengths.len() + 1);
+        let mut total = 0usize;
+        starts.push(0);
+        for length in lengths {
+            total = total.saturating_add(*length);
+            starts.push(total);
+        }
+        if total != ids.len() {
+            return Err(Error::invalid_argument(format!(
+                "lengths: they add up to {total}, and there are {} ids",
+                ids.len()
+            )));
+        }
+        if let Some(types) = type_ids
+            && types.len() != ids.len()
+        {
+            return Err(Error::invalid_argument(format!("type_ids: {} values for {} ids", types.len(), ids.len())));
+        }
+        Ok(Self {
+            starts,
+            ids: ids.to_vec(),
+            type_ids: type_ids.map_or_else(|| vec![0; ids.len()], <[u32]>::to_vec),
+            truncated: vec![0; lengths.len()],
+            ..Self::default()
+        })
+    }
+
+    /// Some of the sequences, in the order given: their ids and types alone.
+    pub(crate) fn select(&self, sequences: &[usize]) -> Self {
+        let mut chosen = Self { starts: vec![0], pad_id: self.pad_id, ..Self::default() };
+        for &i in sequences {
+            let range = self.starts[i]..self.starts[i + 1];
+            chosen.ids.extend_from_slice(&self.ids[range.clone()]);
+            chosen.type_ids.extend_from_slice(&self.type_ids[range]);
+            chosen.truncated.push(self.truncated[i]);
+            chosen.starts.push(chosen.ids.len());
+        }
+        chosen
+    }
+
     /// Sequences in the batch.
     pub fn len(&self) -> usize {
         self.truncated.len()

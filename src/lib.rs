@@ -21,12 +21,16 @@ mod families;
 pub mod ffi;
 #[doc(hidden)]
 pub mod formats;
+mod generation;
 #[doc(hidden)]
 pub mod kernels;
 mod loading;
 mod log;
+mod memory;
 mod model;
+mod packing;
 mod panics;
+mod storage;
 mod tasks;
 #[doc(hidden)]
 pub mod threads;
@@ -39,9 +43,15 @@ pub use counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};
 pub use encoding::{Encoding, NO_SEQUENCE, Span};
 pub use error::{Error, Result, Status};
 pub use families::names as families;
+pub use generation::constraint::Grammar;
+pub use generation::options::{EarlyStopping, GenerateOptions};
+pub use generation::session::{Prefix, Session};
+pub use generation::template::Message;
+pub use generation::{Event, FinishReason, Generations, Listener, Logits, Output};
 pub use loading::LoadOptions;
 pub use log::{Log, LogLevel};
 pub use model::Model;
+pub use packing::quantize;
 pub use tasks::classification::{Classifications, ClassifyOptions, ScoreFunction};
 pub use tasks::embedding::{EmbedOptions, Embeddings};
 pub use tasks::hidden::HiddenStates;

@@ -2,7 +2,7 @@
 //! then allocate and convert.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use crate::backend::{Backend, Device, Precision, cpu::Cpu};
@@ -10,21 +10,30 @@ use crate::call::Cancellation;
 use crate::counters::{Counters, Stage};
 use crate::error::{Error, Result};
 use crate::families;
-use crate::formats::json::Config;
-use crate::formats::safetensors::{DType, Weights};
+use crate::formats::files::Files;
+
+use crate::formats::source::Source;
+use crate::formats::tensor::DType;
+use crate::generation::answers::Answers;
+use crate::generation::options::Defaults;
+use crate::generation::template::ChatTemplate;
 use crate::kernels;
 use crate::log::Log;
+use crate::memory::Budget;
 use crate::model::{Inner, Model};
 use crate::tasks::classification::ClassifierSettings;
 use crate::tasks::embedding::EmbeddingSettings;
 use crate::threads::{self, Pool};
-use crate::tokenizer::Tokenizer;
-use crate::transformer::encoder::{Encode, Encoder};
+use crate::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::transformer::network::{Network, Transformer};
 use crate::transformer::spec::Spec;
-use crate::transformer::weights::EncoderView;
+use crate::transformer::weights::ModelView;
 
 /// The most threads that a model may be given.
 const MAX_THREADS: usize = 1024;
+
+/// The longest chat template that is read.
+const TEMPLATE_LIMIT: u64 = 1 << 20;
 
 /// A tokenizer's tables take about this many times its file's size.
 const TOKENIZER_FACTOR: u64 = 16;
@@ -39,6 +48,8 @@ pub struct LoadOptions<'a> {
     /// Bytes that the model may take: its weights, its tokenizer (estimated from the file's size) and the activations of one
     /// pass. 0 stands for no limit.
     pub memory_limit: u64,
+    /// Bytes that finished generations may be remembered in; 0 (the default) remembers none.
+    pub answer_cache: usize,
     /// Called with the done share of the work, from 0 to 1, on the loading thread; returning false cancels the load.
     pub progress: Option<&'a mut dyn FnMut(f32) -> bool>,
     pub cancellation: Option<Cancellation>,
@@ -59,14 +70,16 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     if options.threads > MAX_THREADS {
         return Err(Error::invalid_argument(format!("threads: {} is more than {MAX_THREADS}", options.threads)));
     }
-    let config = Config::open(&directory.join("config.json"))?;
+    let Source { files, weights, precision: packed } = Source::open(directory)?;
+    let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
-    let embedding = EmbeddingSettings::read(directory)?;
+    let embedding = EmbeddingSettings::read(&files)?;
     let classifier = ClassifierSettings::read(&config, &spec)?;
-    let weights = Weights::open(directory)?;
-    let view = EncoderView::find(&spec, &weights)?;
-    let tokenizer_path = directory.join("tokenizer.json");
-    let tokenizer_size = std::fs::metadata(&tokenizer_path).map_err(|e| Error::io(&tokenizer_path, &e))?.len();
+    let generation = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
+    let chat = chat_template(&files)?;
+    let mut view = ModelView::find(&spec, &weights)?;
+    let tokenizer_files = TokenizerFiles::read(&files)?;
+    let tokenizer_size = tokenizer_files.json.len() as u64;
 
     let asked = options.precision.unwrap_or(Precision::Auto);
     let threads = if options.threads == 0 { threads::available() } else { options.threads };
@@ -74,13 +87,13 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     progress(0.0)?;
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
-    let (encoder, precision, weight_bytes): (Box<dyn Encode>, _, _) = match options.device {
+    let (network, precision, (weight_bytes, budget)): (Box<dyn Network>, _, _) = match options.device {
         Device::Cpu => {
             let kernel = kernels::select().map_err(Error::invalid_argument)?;
-            let precision = settle(asked, view.word.dtype);
+            let precision = settle(asked, packed, view.dtype());
             let backend = Cpu::new(kernel, precision, pool.clone());
-            let bytes = limit.check(&backend, &view, &spec, directory)?;
-            (Box::new(Encoder::load(backend, &spec, &view, &mut layers)?), precision, bytes)
+            let (bytes, budget) = limit.check(&backend, &view, &spec, directory)?;
+            (Box::new(Transformer::load(backend, &spec, &mut view, &budget, &mut layers)?), precision, (bytes, budget))
         }
         #[cfg(feature = "candle")]
         Device::CandleCpu => {
@@ -91,8 +104,9 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
                 )));
             }
             let backend = crate::backend::candle::Candle::cpu();
-            let bytes = limit.check(&backend, &view, &spec, directory)?;
-            (Box::new(Encoder::load(backend, &spec, &view, &mut layers)?), Precision::F32, bytes)
+            let (bytes, budget) = limit.check(&backend, &view, &spec, directory)?;
+            let network = Transformer::load(backend, &spec, &mut view, &budget, &mut layers)?;
+            (Box::new(network), Precision::F32, (bytes, budget))
         }
         #[cfg(not(feature = "candle"))]
         Device::CandleCpu => {
@@ -104,7 +118,7 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
         }
     };
     // Vocabulary and embedding table may differ (both are padded here and there); ids are checked when they are used.
-    let tokenizer = Tokenizer::from_directory(directory)?;
+    let tokenizer = Tokenizer::new(tokenizer_files)?;
     progress(1.0)?;
 
     let wanted = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length());
@@ -126,7 +140,7 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
             directory.display(),
             spec.family,
             precision.name(),
-            encoder.describe(),
+            network.describe(),
             pool.threads(),
             start.elapsed().as_secs_f64() * 1e3
         )
@@ -136,7 +150,7 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
         device: options.device,
         precision,
         spec,
-        encoder,
+        network,
         tokenizer,
         max_length,
         embedding,
@@ -144,15 +158,43 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
         pool,
         counters,
         weight_bytes,
+        budget,
+        generation,
+        answers: Answers::new(options.answer_cache),
+        chat,
+        grammar: OnceLock::new(),
     })))
 }
 
+/// The chat template, or why there is none: a model without one can do everything but chat.
+fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
+    const JINJA: &str = "chat_template.jinja";
+    const CONFIG: &str = "tokenizer_config.json";
+    let (jinja, config) = (files.text(JINJA, TEMPLATE_LIMIT)?, files.json(CONFIG)?);
+    let Some(source) = ChatTemplate::source_of(jinja.as_deref(), config.as_ref()) else {
+        let path = files.path().display();
+        return Ok(Err(Error::unsupported(format!(
+            "{path}: no chat template ({JINJA}, or chat_template in {CONFIG}); use generate"
+        ))));
+    };
+    let origin = files.name(if jinja.is_some() { JINJA } else { CONFIG });
+    let names = ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token"];
+    let text = |name: &str| {
+        let value = config.as_ref()?.get(name)?;
+        value.as_str().or_else(|| value.get("content")?.as_str())
+    };
+    let special: Vec<_> = names.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
+    Ok(ChatTemplate::new(&source, &special, &origin))
+}
+
 /// What `Auto` stands for.
-fn settle(asked: Precision, stored: DType) -> Precision {
-    match (asked, stored) {
-        (Precision::Auto, DType::F16 | DType::BF16) => Precision::F16,
-        (Precision::Auto, _) => Precision::F32,
-        (asked, _) => asked,
+fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
+    match (asked, packed, stored) {
+        (Precision::Auto, Some(packed), _) => packed,
+        // GGUF's blocks are narrower still.
+        (Precision::Auto, _, Some(DType::F32) | None) => Precision::F32,
+        (Precision::Auto, ..) => Precision::F16,
+        (asked, ..) => asked,
     }
 }
 
@@ -162,8 +204,15 @@ struct Limit {
 }
 
 impl Limit {
-    /// Refuses a model that would pass the limit, before anything is allocated for it. Returns its weights' bytes.
-    fn check<B: Backend>(&self, backend: &B, view: &EncoderView, spec: &Spec, directory: &Path) -> Result<u64> {
+    /// Refuses a model that would pass the limit, before anything is allocated for it. Returns its weights' bytes, and what is left
+    /// for the caches of generation.
+    fn check<B: Backend>(
+        &self,
+        backend: &B,
+        view: &ModelView,
+        spec: &Spec,
+        directory: &Path,
+    ) -> Result<(u64, Arc<Budget>)> {
         let weights = view.bytes(backend, spec);
         let pass = crate::batching::pass_bytes(spec);
         let needed = weights.saturating_add(self.tokenizer).saturating_add(pass);
@@ -175,6 +224,7 @@ impl Limit {
                 self.tokenizer
             )));
         }
-        Ok(weights)
+        let left = if self.bytes == 0 { u64::MAX } else { self.bytes - needed };
+        Ok((weights, Arc::new(Budget::new(left))))
     }
 }

@@ -1,7 +1,7 @@
 //! What a user holds: a loaded model. Clones share it, and every method may be called from any thread at any time.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -12,13 +12,18 @@ use crate::call::{Call, Cancellation};
 use crate::counters::{Counters, Snapshot, Stage};
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
+use crate::generation::answers::Answers;
+use crate::generation::constraint::Vocabulary;
+use crate::generation::options::Defaults;
+use crate::generation::template::ChatTemplate;
 use crate::loading::{self, LoadOptions};
+use crate::memory::Budget;
 use crate::tasks::classification::ClassifierSettings;
 use crate::tasks::embedding::EmbeddingSettings;
 use crate::threads::Pool;
 use crate::tokenizer::{EncodeOptions, Tokenizer};
-use crate::transformer::encoder::Encode;
-use crate::transformer::spec::Spec;
+use crate::transformer::network::Network;
+use crate::transformer::spec::{Position, Spec, Stack};
 
 /// A loaded model.
 #[derive(Clone)]
@@ -29,7 +34,7 @@ pub(crate) struct Inner {
     pub device: Device,
     pub precision: Precision,
     pub spec: Spec,
-    pub encoder: Box<dyn Encode>,
+    pub network: Box<dyn Network>,
     pub tokenizer: Tokenizer,
     /// The most tokens of a text, special ones counted.
     pub max_length: usize,
@@ -38,6 +43,15 @@ pub(crate) struct Inner {
     pub pool: Arc<Pool>,
     pub counters: Counters,
     pub weight_bytes: u64,
+    /// What the caches of generation may take.
+    pub budget: Arc<Budget>,
+    /// What the model's files say of generation.
+    pub generation: Defaults,
+    pub answers: Answers,
+    /// The chat template, or why there is none.
+    pub chat: Result<ChatTemplate>,
+    /// The vocabulary as grammars need it, made when the first one comes.
+    pub grammar: OnceLock<Result<Vocabulary>>,
 }
 
 impl Model {
@@ -83,7 +97,7 @@ impl Model {
 
     /// The number of values in a hidden state.
     pub fn hidden_size(&self) -> usize {
-        self.0.spec.hidden
+        self.0.spec.hidden()
     }
 
     /// The most tokens of a text, special ones counted; longer texts are cut.
@@ -138,27 +152,37 @@ impl Model {
             "family": spec.family,
             "device": self.0.device.name(),
             "precision": self.0.precision.name(),
-            "kernels": self.0.encoder.describe(),
+            "kernels": self.0.network.describe(),
             "threads": self.0.pool.threads(),
             "weight_bytes": self.0.weight_bytes,
             "max_length": self.0.max_length,
-            "spec": {
-                "vocabulary": spec.vocabulary,
-                "hidden": spec.hidden,
-                "layers": spec.layers,
-                "heads": spec.heads,
-                "head_dim": spec.head_dim(),
-                "intermediate": spec.intermediate,
-                "activation": format!("{:?}", spec.activation),
-                "norm": format!("{:?} {:?} eps {:e}", spec.norm.place, spec.norm.kind, spec.norm.eps),
-                "position": format!("{:?}", spec.position),
-                "token_types": spec.token_types,
-                "max_tokens": spec.max_tokens(),
-            },
+            "vocabulary": spec.vocabulary,
+            "max_tokens": spec.max_tokens(),
+            "encoder": spec.encoder.as_ref().map(describe),
+            "decoder": spec.decoder.as_ref().map(describe),
             "embedding": { "pooling": pooling, "normalize": embedding.normalize },
             "head": head,
             "labels": classifier.labels,
         })
+    }
+
+    /// The model's chat template.
+    pub(crate) fn chat_template(&self) -> Result<&ChatTemplate> {
+        self.0.chat.as_ref().map_err(Error::clone)
+    }
+
+    /// The vocabulary as grammars need it.
+    pub(crate) fn grammar_vocabulary(&self) -> Result<&Vocabulary> {
+        let made = self.0.grammar.get_or_init(|| {
+            let eos = self.0.generation.eos();
+            Vocabulary::new(self.0.tokenizer.inner(), self.0.spec.vocabulary, eos)
+        });
+        made.as_ref().map_err(Error::clone)
+    }
+
+    /// Bytes that the caches of generation take now.
+    pub fn cache_bytes(&self) -> u64 {
+        self.0.budget.used()
     }
 
     pub(crate) fn encode(
@@ -222,4 +246,33 @@ impl Model {
             }
         }
     }
+}
+
+fn describe(stack: &Stack) -> Value {
+    let attention = &stack.attention;
+    json!({
+        "hidden": stack.hidden,
+        "layers": stack.layers,
+        "heads": stack.heads.count,
+        "kv_heads": stack.heads.kv,
+        "head_dim": stack.heads.dim,
+        "intermediate": stack.intermediate,
+        "activation": format!("{}{:?}", if stack.gated { "gated " } else { "" }, stack.activation),
+        "norm": format!("{:?} {:?} eps {:e}", stack.norm.place, stack.norm.kind, stack.norm.eps),
+        "position": position(stack),
+        "token_types": stack.token_types,
+        "window": attention.windows.iter().max(),
+        "max_tokens": stack.max_tokens,
+    })
+}
+
+/// How a stack knows the order of tokens.
+fn position(stack: &Stack) -> String {
+    let mut parts = Vec::new();
+    if stack.position != Position::None {
+        parts.push(format!("{:?}", stack.position));
+    }
+    parts.extend(stack.relative.map(|relative| format!("{relative:?}")));
+    parts.extend(stack.rotary.as_ref().map(|r| format!("rotary, {} components, base {}", r.dim, r.theta)));
+    parts.join(" and ")
 }

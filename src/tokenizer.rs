@@ -15,6 +15,7 @@ use crate::call::Call;
 use crate::counters::Stage;
 use crate::encoding::{Encoding, NO_SEQUENCE, Span};
 use crate::error::{Error, Result, Status};
+use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::panics;
 use crate::threads::Pool;
@@ -40,6 +41,24 @@ impl Default for EncodeOptions {
     }
 }
 
+/// The files that a tokenizer is made of.
+pub(crate) struct TokenizerFiles {
+    pub json: Vec<u8>,
+    /// What errors call it.
+    path: PathBuf,
+    config: Option<Config>,
+}
+
+impl TokenizerFiles {
+    pub fn read(files: &Files) -> Result<Self> {
+        const FILE: &str = "tokenizer.json";
+        let path = files.name(FILE);
+        let missing = || Error::io(&path, &std::io::Error::from(std::io::ErrorKind::NotFound));
+        let json = files.bytes(FILE, FILE_LIMIT)?.ok_or_else(missing)?;
+        Ok(Self { json, config: files.config("tokenizer_config.json")?, path })
+    }
+}
+
 /// A loaded tokenizer. Clones share it.
 #[derive(Clone)]
 pub struct Tokenizer(Arc<Inner>);
@@ -57,15 +76,11 @@ struct Inner {
 impl Tokenizer {
     /// Reads `tokenizer.json`, and from `tokenizer_config.json`, where it lies beside it, the length limit and truncation side.
     pub fn from_directory(directory: &Path) -> Result<Self> {
-        let path = directory.join("tokenizer.json");
-        let size = std::fs::metadata(&path).map_err(|e| Error::io(&path, &e))?.len();
-        if size > FILE_LIMIT {
-            return Err(Error::invalid_file(
-                &path,
-                format!("{size} bytes is more than a tokenizer may have ({FILE_LIMIT})"),
-            ));
-        }
-        let bytes = std::fs::read(&path).map_err(|e| Error::io(&path, &e))?;
+        Self::new(TokenizerFiles::read(&Files::Directory(directory.to_owned()))?)
+    }
+
+    pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
+        let TokenizerFiles { json: bytes, path, config } = files;
         // The crate asserts in places where a file breaks its expectations; such a file is a bad file, not a crash.
         let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
         let mut tokenizer = match parsed {
@@ -75,7 +90,6 @@ impl Tokenizer {
         };
         drop(bytes);
 
-        let config = Config::open_if_exists(&directory.join("tokenizer_config.json"))?;
         let truncation = tokenizer.get_truncation().cloned();
         let pad_id = tokenizer.get_padding().map(|padding| padding.pad_id);
         let pad_token =
@@ -113,6 +127,19 @@ impl Tokenizer {
     /// Ids run from 0 to this number less 1 (files may leave gaps).
     pub fn vocabulary_size(&self) -> usize {
         self.0.tokenizer.get_vocab_size(true)
+    }
+
+    /// The ids of one text.
+    pub fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+        let counters = crate::counters::Counters::default();
+        let call = Call { counters: &counters, cancellation: None };
+        let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), offsets: false };
+        Ok(self.encode(&[text], None, &options, &Pool::new(1), call)?.ids().to_vec())
+    }
+
+    /// Hugging Face's own tokenizer, without a post-processor.
+    pub(crate) fn inner(&self) -> &HfTokenizer {
+        &self.0.tokenizer
     }
 
     /// The padding token's id, if the files name one.

@@ -6,12 +6,20 @@
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod cpu;
+mod linear;
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use crate::batching::Layout;
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::Activation;
+use crate::memory::Budget;
 use crate::tasks::pooling::{self, Pooling};
+use crate::transformer::spec::Heads;
+
+pub use linear::{LinearView, Order, Part, RowReader};
 
 /// The number type that weights are held and multiplied in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,20 +82,76 @@ impl Device {
     }
 }
 
-/// A linear layer as it lies in the checkpoint: `parts` are stacked along the outputs (query, key and value are one product).
+/// A norm as it lies in the checkpoint.
 #[derive(Clone)]
-pub struct LinearView<'a> {
-    /// Weight `[outputs of the part, inputs]` and bias `[outputs of the part]`.
-    pub parts: Vec<(TensorView<'a>, Option<TensorView<'a>>)>,
-    pub inputs: usize,
-    pub outputs: usize,
+pub struct NormView<'a> {
+    /// Without a mean taken out.
+    pub rms: bool,
+    pub weight: TensorView<'a>,
+    pub bias: Option<TensorView<'a>>,
+    pub eps: f32,
+    /// Added to the weight, and then multiplied with weight and bias.
+    pub shift: f32,
+    pub scale: f32,
 }
 
-/// How attention is shared out among heads.
+impl NormView<'_> {
+    /// The weight as it is used.
+    pub fn weight(&self) -> Result<Vec<f32>> {
+        let mut weight = self.weight.to_vec_f32()?;
+        weight.iter_mut().for_each(|w| *w = (*w + self.shift) * self.scale);
+        Ok(weight)
+    }
+
+    /// The bias as it is used; empty if there is none.
+    pub fn bias(&self) -> Result<Vec<f32>> {
+        let Some(bias) = &self.bias else { return Ok(Vec::new()) };
+        let mut bias = bias.to_vec_f32()?;
+        bias.iter_mut().for_each(|b| *b *= self.scale);
+        Ok(bias)
+    }
+}
+
+/// How scores of one layer are made.
+pub struct Scores<'a, R> {
+    pub scale: f32,
+    /// 0 for none.
+    pub softcap: f32,
+    pub bias: Option<&'a R>,
+    /// Whether a token sees only those up to itself.
+    pub causal: bool,
+    /// How many tokens it sees, itself counted; 0 for all.
+    pub window: usize,
+}
+
+impl<R> Clone for Scores<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for Scores<'_, R> {}
+
+/// Sines and cosines of a pass's tokens: `[tokens, half]` each.
+pub struct Rotation {
+    /// Half of the components that turn; component `i` is paired with `half + i`.
+    pub half: usize,
+    pub cos: Vec<f32>,
+    pub sin: Vec<f32>,
+}
+
+/// The shape of a cache of keys and values.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads {
-    pub count: usize,
-    pub dim: usize,
+pub struct CacheShape {
+    pub layers: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+}
+
+/// Some rows of an activation and the sequence that they belong to, borrowed.
+pub struct Slot<S> {
+    pub rows: Range<usize>,
+    pub sequence: S,
 }
 
 pub trait Backend: Send + Sync + 'static {
@@ -97,6 +161,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Rows to look up: `[entries, hidden]`.
     type Table: Send + Sync;
     type RelativeBias: Send + Sync;
+    /// Where sequences' keys and values come from.
+    type Cache: Send + Sync;
+    /// The keys and values of one sequence in all layers. A clone shares what both hold, and either may go on.
+    type Sequence: Clone + Send + Sync;
 
     /// What is to be said of the backend in a model's info, for instance the kernels chosen.
     fn describe(&self) -> String;
@@ -108,41 +176,90 @@ pub trait Backend: Send + Sync + 'static {
     fn table_bytes(&self, rows: usize, width: usize) -> usize;
 
     fn linear_load(&self, view: &LinearView) -> Result<Self::Linear>;
-    fn norm_load(&self, weight: &TensorView, bias: &TensorView, eps: f32) -> Result<Self::Norm>;
+    fn norm_load(&self, view: &NormView) -> Result<Self::Norm>;
     fn table_load(&self, view: &TensorView) -> Result<Self::Table>;
+    /// A table of values that are computed and not stored.
+    fn table_from(&self, values: Vec<f32>, width: usize) -> Result<Self::Table>;
+    /// A layer's rows as a table: word embeddings that are the language head too.
+    fn table_of(&self, linear: &Arc<Self::Linear>) -> Result<Self::Table>;
     /// `by_distance[head][key - query + longest - 1]`, for sequences of up to `longest` tokens.
     fn relative_bias_load(&self, by_distance: Vec<Vec<f32>>) -> Result<Self::RelativeBias>;
 
-    /// The sum, token by token, of one row of each table. The ids are known to be in range.
-    fn embed(&self, sources: &[(&Self::Table, &[u32])]) -> Result<Self::Tensor>;
+    /// The sum, token by token, of one row of each table times its factor. The ids are known to be in range.
+    fn embed(&self, sources: &[(&Self::Table, &[u32], f32)]) -> Result<Self::Tensor>;
     fn norm(&self, x: Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
+    /// As `norm`, into a new tensor.
+    fn normed(&self, x: &Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
+    fn add(&self, x: Self::Tensor, y: &Self::Tensor) -> Result<Self::Tensor>;
     /// `activation(x·Wᵀ + b)`.
     fn project(&self, x: &Self::Tensor, w: &Self::Linear, activation: Activation) -> Result<Self::Tensor>;
     /// `residual + x·Wᵀ + b`.
     fn project_add(&self, x: &Self::Tensor, w: &Self::Linear, residual: Self::Tensor) -> Result<Self::Tensor>;
-    /// Scaled dot-product attention within each sequence. `qkv` is `[tokens, 3·hidden]`, the result `[tokens, hidden]`.
+    /// `activation(first half of x) · second half of x`, row by row.
+    fn gate(&self, x: Self::Tensor, activation: Activation) -> Result<Self::Tensor>;
+    /// Normalises queries and keys head by head (RMS) and turns them by their positions, as far as either is wanted. `qkv` is
+    /// `[tokens, queries then keys then values]`.
+    fn rotate(
+        &self,
+        qkv: Self::Tensor,
+        heads: Heads,
+        norms: Option<(&Self::Norm, &Self::Norm)>,
+        rotation: Option<&Rotation>,
+    ) -> Result<Self::Tensor>;
+    /// Scaled dot-product attention within each sequence, all of which see all of theirs. `qkv` as in `rotate`, with as many heads of
+    /// keys as of queries; the result is `[tokens, heads · dim]`.
     fn attend(
         &self,
         qkv: &Self::Tensor,
         layout: &Layout,
         heads: Heads,
-        bias: Option<&Self::RelativeBias>,
+        scores: Scores<Self::RelativeBias>,
     ) -> Result<Self::Tensor>;
     /// Some rows of `x`, in the order given.
     fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Result<Self::Tensor>;
     /// The values, row by row, in the host's memory.
     fn read(&self, x: &Self::Tensor) -> Result<Vec<f32>>;
 
-    /// `x + down(activation(up(x)))`.
-    fn feed_forward(
+    /// A cache whose memory is counted in `budget`.
+    fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Self::Cache;
+    /// A sequence without tokens.
+    fn sequence(&self, cache: &Self::Cache) -> Self::Sequence;
+    /// Tokens in a sequence.
+    fn length(sequence: &Self::Sequence) -> usize;
+    /// Forgets the tokens from `length` on.
+    fn truncate(sequence: &mut Self::Sequence, length: usize);
+    /// Makes room for this many more tokens, so that nothing can fail for want of memory in the middle of a step.
+    fn reserve(&self, sequence: &mut Self::Sequence, tokens: usize) -> Result<()>;
+    /// Writes the keys (from `column` on) and values (right after them) of each slot's rows behind what its sequence holds. The
+    /// sequence's length stays until `advance`, because all layers are written first.
+    fn store(
         &self,
-        x: Self::Tensor,
-        up: &Self::Linear,
-        activation: Activation,
-        down: &Self::Linear,
-    ) -> Result<Self::Tensor> {
-        let inner = self.project(&x, up, activation)?;
-        self.project_add(&inner, down, x)
+        x: &Self::Tensor,
+        column: usize,
+        slots: &mut [Slot<&mut Self::Sequence>],
+        layer: usize,
+    ) -> Result<()>;
+    /// Counts the tokens that were written.
+    fn advance(sequence: &mut Self::Sequence, tokens: usize);
+    /// Attention of each slot's rows to its sequence's keys: with `causal` those before and the rows' own, just stored; without,
+    /// all that it holds. `q` has the queries in its first columns.
+    fn attend_cached(
+        &self,
+        q: &Self::Tensor,
+        slots: &[Slot<&Self::Sequence>],
+        layer: usize,
+        heads: Heads,
+        scores: Scores<Self::RelativeBias>,
+    ) -> Result<Self::Tensor>;
+    /// `ln Σ exp` of each row, in the host's memory.
+    fn log_sum_exp(&self, row: &[f32]) -> f32;
+
+    /// What the feed-forward's last layer reads: the activation of `up(x)`, or its gate.
+    fn widen(&self, x: &Self::Tensor, up: &Self::Linear, activation: Activation, gated: bool) -> Result<Self::Tensor> {
+        if gated {
+            return self.gate(self.project(x, up, Activation::None)?, activation);
+        }
+        self.project(x, up, activation)
     }
 
     /// One row a sequence (or all rows, for `Pooling::None`), in the host's memory.

@@ -4,11 +4,11 @@
 use std::ops::Range;
 
 use crate::encoding::Encoding;
-use crate::transformer::spec::Spec;
+use crate::transformer::spec::{Spec, Stack};
 
 /// Tokens that one pass through the model aims at. Activations of this many tokens fit the second-level cache of the
 /// machines at hand for MiniLM's shape; larger passes only cost memory. Results do not depend on it.
-const PASS_TOKENS: usize = 512;
+pub const PASS_TOKENS: usize = 512;
 
 /// Queries of one head that are one piece of attention's work.
 pub const QUERY_CHUNK: usize = 128;
@@ -16,10 +16,16 @@ pub const QUERY_CHUNK: usize = 128;
 /// Bytes of activations that one pass may hold at once on the CPU: the residual stream, queries, keys and values (or the
 /// feed-forward's inner layer), attention's result, their 8-bit copy, and a head's scratch for each sequence.
 pub fn pass_bytes(spec: &Spec) -> u64 {
-    let tokens = PASS_TOKENS.max(spec.max_tokens()) as u64;
-    let wide = (3 * spec.hidden).max(spec.intermediate) as u64;
-    let floats = 2 * spec.hidden as u64 + wide + wide.div_ceil(4) + 4 * spec.head_dim() as u64;
-    tokens.saturating_mul(floats).saturating_mul(size_of::<f32>() as u64)
+    let stack = |stack: &Stack| {
+        // An encoder's sequences are run whole; a decoder's are cut.
+        let longest = if stack.cross || spec.encoder.is_none() { 0 } else { stack.max_tokens };
+        let tokens = PASS_TOKENS.max(longest) as u64;
+        let inner = if stack.gated { 2 * stack.intermediate } else { stack.intermediate };
+        let wide = stack.heads.qkv_width().max(inner) as u64;
+        let floats = 2 * stack.hidden as u64 + wide + wide.div_ceil(4) + 4 * stack.heads.dim as u64;
+        tokens.saturating_mul(floats).saturating_mul(size_of::<f32>() as u64)
+    };
+    [&spec.encoder, &spec.decoder].into_iter().flatten().map(stack).max().unwrap_or(0)
 }
 
 /// How sequences lie in a packed activation.

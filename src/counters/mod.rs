@@ -33,11 +33,40 @@ pub enum Stage {
     Pool = 6,
     /// A whole call, from the arguments to the result.
     Call = 7,
+    /// Steps of generation that read prompts, those of texts under way in the same step too.
+    Prefill = 8,
+    /// Steps of generation that add a token to each text.
+    Decode = 9,
+    /// Choosing tokens.
+    Sample = 10,
+    /// Token ids to text.
+    Detokenize = 11,
+    /// From a call's beginning to the first token of each text.
+    FirstToken = 12,
+    /// Answers that came from the answer cache; tokens are those generated when they were made.
+    AnswerHit = 13,
+    /// Questions that the answer cache was asked and did not know.
+    AnswerMiss = 14,
 }
 
 impl Stage {
-    pub const ALL: [Self; 8] =
-        [Self::Load, Self::Tokenize, Self::Pack, Self::Embed, Self::Attention, Self::Linear, Self::Pool, Self::Call];
+    pub const ALL: [Self; 15] = [
+        Self::Load,
+        Self::Tokenize,
+        Self::Pack,
+        Self::Embed,
+        Self::Attention,
+        Self::Linear,
+        Self::Pool,
+        Self::Call,
+        Self::Prefill,
+        Self::Decode,
+        Self::Sample,
+        Self::Detokenize,
+        Self::FirstToken,
+        Self::AnswerHit,
+        Self::AnswerMiss,
+    ];
 
     /// The name in exports.
     pub fn name(self) -> &'static str {
@@ -50,6 +79,13 @@ impl Stage {
             Self::Linear => "linear",
             Self::Pool => "pool",
             Self::Call => "call",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+            Self::Sample => "sample",
+            Self::Detokenize => "detokenize",
+            Self::FirstToken => "first_token",
+            Self::AnswerHit => "answer_hit",
+            Self::AnswerMiss => "answer_miss",
         }
     }
 

@@ -1,23 +1,48 @@
 //! One small file a model family: `config.json` and tensor names to a [`Spec`]. No arithmetic.
 
+mod bart;
 mod bert;
 mod distilbert;
+mod gemma;
+mod gpt2;
+mod gpt_neox;
+mod llama;
+mod marian;
+mod mistral;
 mod mpnet;
+mod phi3;
+mod qwen;
 mod roberta;
+mod rope;
+mod t5;
 
 use crate::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Spec};
+use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Heads, Spec, Stack};
 
 type Reader = fn(&Config) -> Result<Spec>;
 
 /// The families, by `model_type`.
-const FAMILIES: [(&str, Reader); 5] = [
+const FAMILIES: [(&str, Reader); 19] = [
     ("bert", bert::spec),
     ("distilbert", distilbert::spec),
     ("roberta", roberta::spec),
     ("xlm-roberta", roberta::spec),
     ("mpnet", mpnet::spec),
+    ("t5", t5::spec),
+    ("mt5", t5::spec),
+    ("bart", bart::spec),
+    ("mbart", bart::spec),
+    ("marian", marian::spec),
+    ("gpt2", gpt2::spec),
+    ("gpt_neox", gpt_neox::spec),
+    ("llama", llama::spec),
+    ("mistral", mistral::spec),
+    ("qwen2", qwen::spec),
+    ("qwen3", qwen::spec),
+    ("gemma2", gemma::spec),
+    ("gemma3_text", gemma::spec),
+    ("phi3", phi3::spec),
 ];
 
 /// The `model_type`s that can be loaded.
@@ -43,37 +68,74 @@ pub fn spec(config: &Config) -> Result<Spec> {
 
 /// What every Spec must hold to, whatever the family.
 fn check(config: &Config, spec: &Spec) -> Result<()> {
+    if spec.vocabulary == 0 {
+        return Err(Error::invalid_file(config.path(), "the vocabulary is 0"));
+    }
+    [&spec.encoder, &spec.decoder].into_iter().flatten().try_for_each(|stack| check_stack(config, stack))
+}
+
+fn check_stack(config: &Config, stack: &Stack) -> Result<()> {
     let bad = |what: String| Err(Error::invalid_file(config.path(), what));
-    let (hidden, heads) = (spec.hidden, spec.heads);
+    let (hidden, heads) = (stack.hidden, stack.heads);
     for (name, value) in [
-        ("the vocabulary", spec.vocabulary),
         ("the hidden size", hidden),
-        ("the number of layers", spec.layers),
-        ("the number of heads", heads),
-        ("the intermediate size", spec.intermediate),
-        ("the number of positions (less those before the first token)", spec.max_tokens()),
+        ("the number of layers", stack.layers),
+        ("the number of heads", heads.count),
+        ("the number of heads of keys and values", heads.kv),
+        ("the width of a head", heads.dim),
+        ("the intermediate size", stack.intermediate),
+        ("the number of positions (less those before the first token)", stack.max_tokens),
     ] {
         if value == 0 {
             return bad(format!("{name} is 0"));
         }
     }
-    if !hidden.is_multiple_of(heads) {
-        return bad(format!("the hidden size {hidden} is not a multiple of {heads} heads"));
+    if !heads.count.is_multiple_of(heads.kv) {
+        return bad(format!("{} heads of queries cannot share {} of keys and values", heads.count, heads.kv));
     }
-    if !spec.norm.eps.is_finite() || spec.norm.eps < 0.0 {
-        return bad(format!("the layer norm's epsilon is {}", spec.norm.eps));
+    if !stack.norm.eps.is_finite() || stack.norm.eps < 0.0 {
+        return bad(format!("the layer norm's epsilon is {}", stack.norm.eps));
+    }
+    if stack.relative.is_some_and(|r| r.buckets < 4) {
+        return bad("relative_attention_num_buckets is less than 4".into());
+    }
+    if let Some(rotary) = &stack.rotary
+        && (rotary.dim < 2 || rotary.dim > heads.dim || !rotary.dim.is_multiple_of(2))
+    {
+        return bad(format!("{} rotary components in heads of {}", rotary.dim, heads.dim));
     }
     // 32-bit sums of 8-bit products are exact up to this many inputs.
     let most = (i32::MAX / (255 * 128)) as usize;
-    if hidden.max(spec.intermediate) > most {
-        return bad(format!("a layer of {} inputs; at most {most} are supported", hidden.max(spec.intermediate)));
+    let inputs = hidden.max(stack.intermediate).max(heads.count.saturating_mul(heads.dim));
+    if inputs > most {
+        return bad(format!("a layer of {inputs} inputs; at most {most} are supported"));
+    }
+    // A cache's and a bias table's sizes are products of these.
+    if stack.layers > 4096 || stack.max_tokens > 1 << 28 {
+        return bad(format!("{} layers and {} positions are beyond any model", stack.layers, stack.max_tokens));
     }
     Ok(())
 }
 
+/// As many heads of keys as of queries, whose width is the hidden size's share.
+fn heads(config: &Config, hidden: usize, count: usize) -> Result<Heads> {
+    if count == 0 || !hidden.is_multiple_of(count) {
+        let what = format!("the hidden size {hidden} is not a multiple of {count} heads");
+        return Err(Error::invalid_file(config.path(), what));
+    }
+    Ok(Heads::equal(count, hidden / count))
+}
+
+fn equal_heads(config: &Config, hidden: &str, count: &str) -> Result<Heads> {
+    heads(config, config.usize(hidden)?, config.usize(count)?)
+}
+
 /// `hidden_act` and its relatives, by Hugging Face's names.
 fn activation(config: &Config, key: &str, default: &str) -> Result<Activation> {
-    let name = config.str_or(key, default)?;
+    named_activation(config, key, config.str_or(key, default)?)
+}
+
+fn named_activation(config: &Config, key: &str, name: &str) -> Result<Activation> {
     Ok(match name {
         "gelu" | "gelu_python" => Activation::Gelu,
         "gelu_new" | "gelu_fast" | "gelu_pytorch_tanh" => Activation::GeluTanh,

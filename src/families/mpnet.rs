@@ -1,25 +1,27 @@
 //! MPNet (Song et al. 2020): BERT's shape with T5's relative attention bias beside learned positions, and no token types.
 
-use super::{activation, head};
+use super::{activation, head, heads};
 use crate::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Names, Norm, NormKind, NormPlace, Position, Spec};
+use crate::transformer::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Relative, Rows, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "mpnet.",
-    word: "embeddings.word_embeddings",
+    word: &["embeddings.word_embeddings"],
     position: "embeddings.position_embeddings",
-    token_type: None,
-    embedding_norm: "embeddings.LayerNorm",
+    embedding_norm: Some("embeddings.LayerNorm"),
     relative_bias: Some("encoder.relative_attention_bias"),
-    query: "encoder.layer.{}.attention.attn.q",
-    key: "encoder.layer.{}.attention.attn.k",
-    value: "encoder.layer.{}.attention.attn.v",
-    attention_output: "encoder.layer.{}.attention.attn.o",
+    qkv: Rows::Apart(&[
+        "encoder.layer.{}.attention.attn.q",
+        "encoder.layer.{}.attention.attn.k",
+        "encoder.layer.{}.attention.attn.v",
+    ]),
+    attention_output: Rows::Together("encoder.layer.{}.attention.attn.o"),
     attention_norm: "encoder.layer.{}.attention.LayerNorm",
-    up: "encoder.layer.{}.intermediate.dense",
-    down: "encoder.layer.{}.output.dense",
+    up: Rows::Together("encoder.layer.{}.intermediate.dense"),
+    down: Rows::Together("encoder.layer.{}.output.dense"),
     output_norm: "encoder.layer.{}.output.LayerNorm",
+    ..Names::EMPTY
 };
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
@@ -31,25 +33,24 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         );
     }
     let dense = Dense { name: "classifier.dense", activation: Activation::Tanh, prefixed: false };
+    let (hidden, layers) = (config.usize_or("hidden_size", 768)?, config.usize_or("num_hidden_layers", 12)?);
+    let heads = heads(config, hidden, config.usize_or("num_attention_heads", 12)?)?;
+    // Both are fixed in MPNet's code, whatever the configuration says.
+    let (padding, max_distance) = (1, 128);
+    let position = Position::LearnedAfterPadding { rows, padding };
     Ok(Spec {
         family: "mpnet",
         vocabulary: config.usize_or("vocab_size", 30527)?,
-        hidden: config.usize_or("hidden_size", 768)?,
-        layers: config.usize_or("num_hidden_layers", 12)?,
-        heads: config.usize_or("num_attention_heads", 12)?,
-        intermediate: config.usize_or("intermediate_size", 3072)?,
-        activation: activation(config, "hidden_act", "gelu")?,
-        norm: Norm { kind: NormKind::LayerNorm, place: NormPlace::Post, eps: config.f32_or("layer_norm_eps", 1e-12)? },
-        position: Position::LearnedAndRelative {
-            rows,
-            // Fixed in MPNet's code, whatever the configuration says.
-            padding: 1,
-            buckets,
-            // Fixed in MPNet's code.
-            max_distance: 128,
-        },
-        token_types: 0,
-        names: NAMES,
+        encoder: Some(Stack {
+            activation: activation(config, "hidden_act", "gelu")?,
+            norm: Norm::layer(NormPlace::Post, config.f32_or("layer_norm_eps", 1e-12)?),
+            position,
+            relative: Some(Relative { buckets, max_distance, bidirectional: true }),
+            max_tokens: position.max_tokens().unwrap_or(0),
+            ..Stack::new(hidden, layers, heads, config.usize_or("intermediate_size", 3072)?, NAMES)
+        }),
+        decoder: None,
         head: head(config, dense, "classifier.out_proj")?,
+        language: None,
     })
 }

@@ -1,5 +1,7 @@
 //! Timing counters.
 
+use std::mem::offset_of;
+
 use crate::counters::{Format, Snapshot, Stage};
 
 use super::boundary::boundary;
@@ -77,12 +79,26 @@ pub struct kinglet_counters {
     pub pool: kinglet_stage,
     /// Whole calls, from the arguments to the result.
     pub call: kinglet_stage,
+    /// Steps of generation that read prompts, those of texts under way in the same step too.
+    pub prefill: kinglet_stage,
+    /// Steps of generation that add a token to each text.
+    pub decode: kinglet_stage,
+    /// Choosing tokens.
+    pub sample: kinglet_stage,
+    /// Token ids to text.
+    pub detokenize: kinglet_stage,
+    /// From a call's beginning to the first token of each text.
+    pub first_token: kinglet_stage,
+    /// Answers that came from the answer cache.
+    pub answer_hit: kinglet_stage,
+    /// Questions that the answer cache was asked and did not know.
+    pub answer_miss: kinglet_stage,
 }
 
 // SAFETY: repr(C), `struct_size` first, plain values.
 unsafe impl Versioned for kinglet_counters {
     const NAME: &'static str = "counters";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, prefill);
 }
 
 fn fill(snapshot: &Snapshot) -> kinglet_counters {
@@ -112,6 +128,13 @@ fn fill(snapshot: &Snapshot) -> kinglet_counters {
         linear: stage(Stage::Linear),
         pool: stage(Stage::Pool),
         call: stage(Stage::Call),
+        prefill: stage(Stage::Prefill),
+        decode: stage(Stage::Decode),
+        sample: stage(Stage::Sample),
+        detokenize: stage(Stage::Detokenize),
+        first_token: stage(Stage::FirstToken),
+        answer_hit: stage(Stage::AnswerHit),
+        answer_miss: stage(Stage::AnswerMiss),
     }
 }
 

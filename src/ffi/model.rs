@@ -1,6 +1,7 @@
 //! Loading, sharing and describing models.
 
 use std::ffi::c_void;
+use std::mem::offset_of;
 use std::path::Path;
 
 use crate::backend::{Device, Precision};
@@ -120,6 +121,9 @@ pub struct kinglet_model_options {
     pub log_user_data: *mut c_void,
     /// Stops the load from another thread. Default NULL. Not needed after the call.
     pub cancellation: *const kinglet_cancellation,
+    /// Bytes that finished generations may be remembered in, the least recently used forgotten first: a question that comes again
+    /// with the same options is answered from there. 0 (the default): none are.
+    pub answer_cache_bytes: u64,
 }
 
 impl Default for kinglet_model_options {
@@ -136,6 +140,7 @@ impl Default for kinglet_model_options {
             log: None,
             log_user_data: std::ptr::null_mut(),
             cancellation: std::ptr::null(),
+            answer_cache_bytes: 0,
         }
     }
 }
@@ -143,7 +148,7 @@ impl Default for kinglet_model_options {
 // SAFETY: repr(C), `struct_size` first, integers, pointers and optional functions.
 unsafe impl Versioned for kinglet_model_options {
     const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, answer_cache_bytes);
 }
 
 /// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
@@ -183,8 +188,8 @@ fn log_of(options: &kinglet_model_options) -> Result<Log> {
     Ok(Log::new(level, move |level, line| callback(user_data.get(), level as u32, kinglet_str::lend(line))))
 }
 
-/// Loads a model from a directory as Hugging Face publishes it: config.json, tokenizer.json, and model.safetensors (or its shards
-/// with model.safetensors.index.json). `options` may be NULL for the defaults. On success `*model` is a model that the caller
+/// Loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards with
+/// model.safetensors.index.json), a GGUF file, or a .kinglet file, which stays mapped and must not change while the model lives. `options` may be NULL for the defaults. On success `*model` is a model that the caller
 /// frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
 ///
 /// Fails with KINGLET_STATUS_NOT_FOUND, _IO, _INVALID_FILE (the message names the file), _UNSUPPORTED (a family, device or
@@ -211,6 +216,7 @@ pub unsafe extern "C" fn kinglet_model_load(
             precision,
             threads: o.threads as usize,
             memory_limit: o.memory_limit,
+            answer_cache: usize::try_from(o.answer_cache_bytes).unwrap_or(usize::MAX),
             progress: Some(&mut progress),
             // SAFETY: C passes NULL or a live switch.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
@@ -274,12 +280,18 @@ pub struct kinglet_model_view {
     /// The classification head's labels, `label_count` of them; 0 if there is no such head.
     pub labels: *const kinglet_str,
     pub label_count: usize,
+    /// 1 if the model generates text.
+    pub can_generate: u32,
+    /// 1 if it reads a source text with an encoder, apart from what it generates.
+    pub has_encoder: u32,
+    /// Bytes that the caches of keys and values take now, of all calls, sessions and prefixes.
+    pub cache_bytes: u64,
 }
 
 // SAFETY: repr(C), `struct_size` first, plain values.
 unsafe impl Versioned for kinglet_model_view {
     const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, can_generate);
 }
 
 /// Fills `view` with what is known of the model. It is valid until the model's last owner has freed it. Any thread.
@@ -306,6 +318,9 @@ pub unsafe extern "C" fn kinglet_model_read(
             weight_bytes: model.weight_bytes(),
             labels: loaded.labels.as_ptr(),
             label_count: loaded.labels.len(),
+            can_generate: model.can_generate().into(),
+            has_encoder: model.has_encoder().into(),
+            cache_bytes: model.cache_bytes(),
         });
         Ok(())
     })

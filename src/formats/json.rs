@@ -29,16 +29,27 @@ pub fn read(path: &Path, limit: u64) -> Result<Value> {
         file.take(limit.saturating_add(1)).read_to_end(&mut text).map_err(|e| Error::io(path, &e))?;
     }
     let length = length.max(text.len() as u64);
+    check_length(path, length, limit)?;
+    parse(path, &text, limit)
+}
+
+fn check_length(path: &Path, length: u64, limit: u64) -> Result<()> {
     if length > limit {
         return Err(Error::invalid_file(
             path,
             format!("the file has {length} bytes, and at most {limit} are accepted"),
         ));
     }
+    Ok(())
+}
+
+/// Parses the text of a JSON file as [`read`] does.
+pub fn parse(path: &Path, text: &[u8], limit: u64) -> Result<Value> {
+    check_length(path, text.len() as u64, limit)?;
     if text.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count() > MAX_VALUES {
         return Err(Error::invalid_file(path, format!("the file holds more than {MAX_VALUES} values")));
     }
-    serde_json::from_slice(&text).map_err(|e| Error::invalid_file(path, format!("not valid JSON: {}", shortened(e))))
+    serde_json::from_slice(text).map_err(|e| Error::invalid_file(path, format!("not valid JSON: {}", shortened(e))))
 }
 
 /// [`read`], or None where no such file exists. A dangling link (a half-deleted download cache) is an error and not None:

@@ -2,15 +2,22 @@
 //! allocated, an offset before it is read, nothing is executed, and every error starts with the file's name.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
 
+mod blocks;
+pub mod files;
+pub mod gguf;
 pub mod json;
 #[cfg(test)]
 mod mutation;
+pub mod packed;
 pub mod safetensors;
+pub mod source;
 pub mod tensor;
+pub mod weights;
 
 /// Opens `path` for reading and returns it with its length in bytes.
 ///
@@ -30,6 +37,23 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
         return Err(Error::invalid_file(path, "the file is empty"));
     }
     Ok((file, length))
+}
+
+/// The contents of a file of at most `limit` bytes, or None where no such file exists.
+pub(crate) fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
+    if fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let (file, length) = open_regular(path)?;
+    if length > limit {
+        return Err(Error::invalid_file(
+            path,
+            format!("the file has {length} bytes, and at most {limit} are accepted"),
+        ));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes).map_err(|e| Error::io(path, &e))?;
+    Ok(Some(bytes))
 }
 
 /// Text out of a file, made fit for an error message: in backquotes, control characters escaped, at most 100 characters,

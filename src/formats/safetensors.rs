@@ -17,17 +17,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ::safetensors::tensor::{Metadata, TensorInfo};
-use memmap2::{Mmap, MmapOptions};
+use memmap2::MmapOptions;
 use serde_json::Value;
 
 use self::header::Header;
+use super::tensor::RowOrder;
+use super::weights::{Entry, MAX_TENSORS, Shard};
 use super::{json, open_regular, quoted, shortened};
 use crate::error::{Error, Result, Status};
 
 pub use super::tensor::{DType, TensorView};
+pub use super::weights::Weights;
 
 mod header;
 #[cfg(test)]
@@ -40,37 +43,11 @@ const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"]
 /// The longest header that the format allows, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// The most tensors in one model. The largest published mixtures of experts have some 90,000; what Kinglet runs has hundreds.
-const MAX_TENSORS: usize = 100_000;
-
 /// The most shards of one model. Each is one mapping, of which a process has about 65,000 by default on Linux.
 const MAX_SHARDS: usize = 1_000;
 
 /// The bytes before the header, which hold its length.
 const PREFIX: u64 = 8;
-
-/// The tensors of one model, in mapped files.
-pub struct Weights {
-    shards: Vec<Shard>,
-    tensors: BTreeMap<String, Entry>,
-    /// The file that says which tensors there are: the only shard, or the index.
-    catalogue: PathBuf,
-}
-
-struct Shard {
-    path: PathBuf,
-    map: Mmap,
-}
-
-struct Entry {
-    /// Which of `Weights::shards`.
-    shard: usize,
-    dtype: DType,
-    shape: Vec<usize>,
-    /// Where in the shard's mapping; within its bounds.
-    offset: usize,
-    length: usize,
-}
 
 impl Weights {
     /// Opens the weights in `directory`: `model.safetensors`, or else the shards that `model.safetensors.index.json` names.
@@ -143,72 +120,6 @@ impl Weights {
         }
         Ok(weights)
     }
-
-    /// The tensor of this name, of any type and shape; None where there is none.
-    pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
-        let (name, entry) = self.tensors.get_key_value(name)?;
-        let Shard { path, map } = &self.shards[entry.shard];
-        let (offset, length) = (entry.offset, entry.length);
-        let bytes = &map[offset..offset + length];
-        Some(TensorView { name, dtype: entry.dtype, shape: &entry.shape, bytes, file: path, map, offset, length })
-    }
-
-    /// The tensor of this name, which must have this shape and be F32, F16 or BF16.
-    ///
-    /// Fails with InvalidFile otherwise; the message names the file, the tensor, and what was expected and found. For a
-    /// missing tensor it lists the names most like it, which shows a wrong prefix at once.
-    pub fn require(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
-        let Some(tensor) = self.get(name) else {
-            let similar = self.similar(name);
-            let hint = match similar.as_slice() {
-                [] => String::new(),
-                names => format!("; the names most like it are {}", names.join(", ")),
-            };
-            return Err(Error::invalid_file(&self.catalogue, format!("there is no tensor {}{hint}", quoted(name))));
-        };
-        if tensor.shape != shape {
-            let (name, found) = (quoted(name), tensor.shape);
-            let what = format!("tensor {name} has shape {found:?}, and {shape:?} is needed");
-            return Err(Error::invalid_file(tensor.file, what));
-        }
-        tensor.readable()?;
-        Ok(tensor)
-    }
-
-    /// The names of all tensors, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
-    }
-
-    /// The weight files, without the index.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        self.shards.iter().map(|shard| shard.path.as_path())
-    }
-
-    /// The size of the weight files on disk, headers included.
-    pub fn bytes(&self) -> u64 {
-        self.shards.iter().map(|shard| shard.map.len() as u64).sum()
-    }
-
-    /// The size of all tensors, as they are stored: no more than [`Self::bytes`].
-    pub fn total_bytes(&self) -> u64 {
-        self.tensors.values().map(|entry| entry.length as u64).sum()
-    }
-
-    /// Up to three names that share the most bytes with `name` at both ends, quoted, best first.
-    fn similar(&self, name: &str) -> Vec<String> {
-        let score = |other: &str| {
-            let ahead = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
-            let behind = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
-            (ahead + behind).min(name.len().min(other.len()))
-        };
-        let mut scored: Vec<_> = self.names().map(|other| (score(other), other)).collect();
-        // A name that shares less than half is no help.
-        scored.retain(|(score, _)| 2 * score >= name.len());
-        // The shorter of two that share as much is closer.
-        scored.sort_by_key(|(score, other)| (std::cmp::Reverse(*score), other.len()));
-        scored.into_iter().take(3).map(|(_, other)| quoted(other)).collect()
-    }
 }
 
 /// Whether joining `name` to a directory gives a file in that very directory, on every system.
@@ -235,10 +146,11 @@ fn open_shard(path: &Path, number: usize) -> Result<(Shard, HashMap<String, Entr
         // `read_header` has checked that the last tensor ends where the file does, and `Metadata` that none ends later.
         let (begin, end) = info.data_offsets;
         let (offset, length) = (data + begin, end - begin);
-        let entry = Entry { shard: number, dtype: info.dtype.into(), shape: info.shape.clone(), offset, length };
+        let (dtype, shape) = (info.dtype.into(), info.shape.clone());
+        let entry = Entry { shard: number, dtype, shape, offset, length, order: RowOrder::Stored, shift: 0.0 };
         tensors.insert(name, entry);
     }
-    Ok((Shard { path: path.to_owned(), map }, tensors))
+    Ok((Shard { path: path.to_owned(), map: map.into() }, tensors))
 }
 
 /// Reads and checks the header of a file of `length` bytes. Returns where the tensors begin and what they are.

@@ -1,13 +1,15 @@
 //! A tensor as it lies in a weights file: a name, a shape, an element type and bytes, read as f32 or f16 on request.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
 
-use super::quoted;
+use super::{blocks, packed, quoted};
 use crate::error::{Error, Result, Status};
 
 /// How a tensor's elements are stored.
@@ -16,19 +18,53 @@ pub enum DType {
     F32,
     F16,
     BF16,
+    /// GGUF's types of 32 elements that share a scale, and of 256 whose scales share one.
+    Q8_0,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q4K,
+    Q5K,
+    Q6K,
+    /// `.kinglet`'s: rows of 8-bit numbers, then, from the next multiple of 64 bytes on, an f32 scale for each row.
+    RowsI8,
+    /// `.kinglet`'s: a linear layer as kernels read it (`kernels::pack`), in 8 bits with scales and sums behind, in f16, in f32.
+    PackedI8,
+    PackedF16,
+    PackedF32,
     /// A type that no weight of a supported model has, such as the I64 of a saved `position_ids` buffer. The tensor can
     /// be listed, and fails when it is read.
     Other(::safetensors::Dtype),
 }
 
 impl DType {
-    /// Bytes of one element; None for a type that cannot be read.
-    pub fn size(self) -> Option<usize> {
+    /// The elements that are stored together, and the bytes they take; None for a type that cannot be read.
+    pub fn block(self) -> Option<(usize, usize)> {
         match self {
-            DType::F32 => Some(4),
-            DType::F16 | DType::BF16 => Some(2),
+            DType::F32 => Some((1, 4)),
+            DType::F16 | DType::BF16 => Some((1, 2)),
+            DType::Q8_0 => Some((32, 34)),
+            DType::Q4_0 => Some((32, 18)),
+            DType::Q4_1 => Some((32, 20)),
+            DType::Q5_0 => Some((32, 22)),
+            DType::Q5_1 => Some((32, 24)),
+            DType::Q4K => Some((256, 144)),
+            DType::Q5K => Some((256, 176)),
+            DType::Q6K => Some((256, 210)),
+            // What lies with them is not counted.
+            DType::RowsI8 | DType::PackedI8 => Some((1, 1)),
+            DType::PackedF16 => Some((1, 2)),
+            DType::PackedF32 => Some((1, 4)),
             DType::Other(_) => None,
         }
+    }
+}
+
+impl DType {
+    /// Whether this is one of `.kinglet`'s own.
+    pub fn is_packed(self) -> bool {
+        matches!(self, DType::RowsI8 | DType::PackedI8 | DType::PackedF16 | DType::PackedF32)
     }
 }
 
@@ -49,7 +85,48 @@ impl fmt::Display for DType {
             DType::F32 => f.write_str("F32"),
             DType::F16 => f.write_str("F16"),
             DType::BF16 => f.write_str("BF16"),
+            DType::Q8_0 => f.write_str("Q8_0"),
+            DType::Q4_0 => f.write_str("Q4_0"),
+            DType::Q4_1 => f.write_str("Q4_1"),
+            DType::Q5_0 => f.write_str("Q5_0"),
+            DType::Q5_1 => f.write_str("Q5_1"),
+            DType::Q4K => f.write_str("Q4_K"),
+            DType::Q5K => f.write_str("Q5_K"),
+            DType::Q6K => f.write_str("Q6_K"),
+            DType::RowsI8 => f.write_str("ROWS_I8"),
+            DType::PackedI8 => f.write_str("PACKED_I8"),
+            DType::PackedF16 => f.write_str("PACKED_F16"),
+            DType::PackedF32 => f.write_str("PACKED_F32"),
             DType::Other(dtype) => write!(f, "{dtype}"),
+        }
+    }
+}
+
+/// In which order a file holds the rows of a tensor. Whoever reads the tensor sees them in Hugging Face's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOrder {
+    /// As they are read.
+    Stored,
+    /// The two halves of each head's rows alternate. llama.cpp turns neighbouring components of a head where Hugging Face
+    /// turns those half a head apart, so its converter moves the rows of Llama's queries and keys.
+    HalvesInterleaved { head_dim: usize },
+    /// All heads' queries, then all keys, then all values, where Hugging Face has the three of each head together (GPT-NeoX).
+    PartsApart { heads: usize, head_dim: usize },
+}
+
+impl RowOrder {
+    /// Where the file has Hugging Face's row `row`.
+    pub fn stored(self, row: usize) -> usize {
+        match self {
+            Self::Stored => row,
+            Self::HalvesInterleaved { head_dim } => {
+                let (head, within, half) = (row / head_dim, row % head_dim, head_dim / 2);
+                head * head_dim + within % half * 2 + within / half
+            }
+            Self::PartsApart { heads, head_dim } => {
+                let (head, part, within) = (row / (3 * head_dim), row / head_dim % 3, row % head_dim);
+                (part * heads + head) * head_dim + within
+            }
         }
     }
 }
@@ -61,13 +138,16 @@ pub struct TensorView<'a> {
     pub dtype: DType,
     /// Row-major. The product of the dimensions does not overflow, and is what `bytes` holds.
     pub shape: &'a [usize],
-    /// Little-endian elements, at any alignment.
+    /// The elements, little-endian, at any alignment and in the file's order.
     pub bytes: &'a [u8],
     pub file: &'a Path,
-    pub(super) map: &'a Mmap,
+    pub(super) map: &'a Arc<Mmap>,
     /// Where the tensor lies in `map`. Apart from `bytes`, because that field can be assigned to and `release` trusts this.
     pub(super) offset: usize,
     pub(super) length: usize,
+    /// Rows are those of the first dimension.
+    pub(super) order: RowOrder,
+    pub(super) shift: f32,
 }
 
 /// Elements that are converted at a time: small enough for the stack and the first-level cache.
@@ -91,35 +171,17 @@ impl TensorView<'_> {
 
     /// Fails where the element type is one that [`Self::read_f32`] and [`Self::read_f16`] cannot read.
     pub fn readable(&self) -> Result<()> {
-        self.element_size().map(|_| ())
+        self.block().map(|_| ())
     }
 
-    /// Converts the elements from `start` on to f32 and fills `out`. Exact: f32 holds every f16 and bf16. Values that are
-    /// not finite are passed through.
+    /// Converts the elements from `start` on to f32 and fills `out`. Exact for F32, F16 and BF16; the other types are
+    /// computed as their definition says, in f32. Values that are not finite are passed through.
     ///
-    /// Fails with InvalidFile for an element type other than F32, F16 and BF16, and with Internal for a range that
-    /// leaves the tensor.
+    /// Fails with InvalidFile for an element type that cannot be read, and with Internal for a range that leaves the tensor.
     pub fn read_f32(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        let bytes = self.range(start, out.len())?;
-        match self.dtype {
-            DType::F16 => {
-                let mut block = [f16::ZERO; BLOCK];
-                for (out, bytes) in out.chunks_mut(BLOCK).zip(bytes.chunks(2 * BLOCK)) {
-                    let block = &mut block[..out.len()];
-                    copy_f16(bytes, block);
-                    block.convert_to_f32_slice(out);
-                }
-            }
-            DType::BF16 => {
-                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                    *out = bf16::from_le_bytes(*bytes).to_f32();
-                }
-            }
-            _ => {
-                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
-                    *out = f32::from_le_bytes(*bytes);
-                }
-            }
+        self.runs(start, out.len(), |stored, range| self.decode(stored, &mut out[range]))?;
+        if self.shift != 0.0 {
+            out.iter_mut().for_each(|x| *x += self.shift);
         }
         Ok(())
     }
@@ -129,11 +191,14 @@ impl TensorView<'_> {
     /// Fails as [`Self::read_f32`] does, and with Unsupported where a finite value is beyond f16's range (its largest is
     /// 65504): the model would compute with infinities. What `out` holds after a failure is unspecified.
     pub fn read_f16(&self, start: usize, out: &mut [f16]) -> Result<()> {
-        let bytes = self.range(start, out.len())?;
-        if self.dtype == DType::F16 {
-            copy_f16(bytes, out);
-            return Ok(());
+        if self.dtype == DType::F16 && self.shift == 0.0 {
+            return self.runs(start, out.len(), |stored, range| {
+                copy_f16(self.stored_bytes(stored, range.len(), (1, 2))?, &mut out[range]);
+                Ok(())
+            });
         }
+        // Before the loop, which would not find fault with an empty range.
+        self.check_range(start, out.len())?;
         let mut block = [0.0; BLOCK];
         for (i, out) in out.chunks_mut(BLOCK).enumerate() {
             let first = start + i * BLOCK;
@@ -154,6 +219,16 @@ impl TensorView<'_> {
             }
         }
         Ok(())
+    }
+
+    /// One row as f32: `out` holds [`Self::cols`] values. Fails as [`Self::read_f32`] does.
+    pub fn read_row_f32(&self, row: usize, out: &mut [f32]) -> Result<()> {
+        self.read_f32(row.saturating_mul(self.cols()), out)
+    }
+
+    /// One row as f16. Fails as [`Self::read_f16`] does.
+    pub fn read_row_f16(&self, row: usize, out: &mut [f16]) -> Result<()> {
+        self.read_f16(row.saturating_mul(self.cols()), out)
     }
 
     /// All elements as f32. Fails as [`Self::read_f32`] does, and with OutOfMemory.
@@ -191,22 +266,89 @@ impl TensorView<'_> {
         }
     }
 
-    fn element_size(&self) -> Result<usize> {
-        self.dtype.size().ok_or_else(|| {
+    fn block(&self) -> Result<(usize, usize)> {
+        self.dtype.block().ok_or_else(|| {
             let (name, dtype) = (quoted(self.name), self.dtype);
-            Error::invalid_file(self.file, format!("tensor {name} has type {dtype}, and F32, F16 or BF16 is needed"))
+            let what = format!("tensor {name} has type {dtype}, and F32, F16, BF16 or a type of GGUF's is needed");
+            Error::invalid_file(self.file, what)
         })
     }
 
-    /// The bytes of `count` elements from `start` on.
-    fn range(&self, start: usize, count: usize) -> Result<&[u8]> {
-        let size = self.element_size()?;
-        let bounds = || Some(start.checked_mul(size)?..start.checked_add(count)?.checked_mul(size)?);
-        bounds().and_then(|bounds| self.bytes.get(bounds)).ok_or_else(|| {
-            let (name, shape) = (quoted(self.name), self.shape);
-            let what = format!("{count} elements from {start} on were asked of tensor {name} of shape {shape:?}");
-            Error::internal(format!("{}: {what}", self.file.display()))
-        })
+    /// Fails unless the tensor can be read and has `count` elements from `start` on.
+    fn check_range(&self, start: usize, count: usize) -> Result<()> {
+        self.readable()?;
+        match start.checked_add(count).is_some_and(|end| end <= self.elements()) {
+            true => Ok(()),
+            false => Err(self.outside(start, count)),
+        }
+    }
+
+    fn outside(&self, start: usize, count: usize) -> Error {
+        let (name, shape) = (quoted(self.name), self.shape);
+        let what = format!("{count} elements from {start} on were asked of tensor {name} of shape {shape:?}");
+        Error::internal(format!("{}: {what}", self.file.display()))
+    }
+
+    /// Calls `each` for every stretch of a range that the file holds in one piece: where it begins there, and which part of
+    /// the range it is.
+    fn runs(&self, start: usize, count: usize, mut each: impl FnMut(usize, Range<usize>) -> Result<()>) -> Result<()> {
+        self.check_range(start, count)?;
+        if self.order == RowOrder::Stored {
+            return each(start, 0..count);
+        }
+        let row_length: usize = self.shape.get(1..).unwrap_or(&[]).iter().product();
+        let mut done = 0;
+        while done < count {
+            let (row, within) = ((start + done) / row_length, (start + done) % row_length);
+            let next = (done + row_length - within).min(count);
+            each(self.order.stored(row) * row_length + within, done..next)?;
+            done = next;
+        }
+        Ok(())
+    }
+
+    /// The bytes of the whole blocks that hold `count` elements from `start` on, in the file's order.
+    fn stored_bytes(&self, start: usize, count: usize, (elements, bytes): (usize, usize)) -> Result<&[u8]> {
+        let range = start / elements * bytes..(start + count).div_ceil(elements) * bytes;
+        self.bytes.get(range).ok_or_else(|| self.outside(start, count))
+    }
+
+    /// The mapped file, and where the tensor lies in it.
+    pub fn mapping(&self) -> (&Arc<Mmap>, usize) {
+        (self.map, self.offset)
+    }
+
+    /// Converts elements in the file's order, which lie within the tensor.
+    fn decode(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        if self.dtype.is_packed() {
+            let (rows, cols) = (self.rows(), self.cols());
+            return packed::decode(self.dtype, self.bytes, (rows, cols), start, out)
+                .ok_or_else(|| self.outside(start, out.len()));
+        }
+        let block = self.block()?;
+        let bytes = self.stored_bytes(start, out.len(), block)?;
+        match self.dtype {
+            DType::F16 => {
+                let mut block = [f16::ZERO; BLOCK];
+                for (out, bytes) in out.chunks_mut(BLOCK).zip(bytes.chunks(2 * BLOCK)) {
+                    let block = &mut block[..out.len()];
+                    copy_f16(bytes, block);
+                    block.convert_to_f32_slice(out);
+                }
+            }
+            DType::BF16 => {
+                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *out = bf16::from_le_bytes(*bytes).to_f32();
+                }
+            }
+            DType::F32 => {
+                for (out, bytes) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    *out = f32::from_le_bytes(*bytes);
+                }
+            }
+            dtype => blocks::decode(dtype, block, bytes, start % block.0, out),
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Functions of one number, sixteen at a time.
 
-use super::Activation;
 use super::vector::Vector;
+use super::{Activation, BLOCK};
 
 /// `coefficients[0] · x^(n-1) + ... + coefficients[n-1]` by Horner's rule.
 ///
@@ -121,5 +121,54 @@ pub(super) unsafe fn activate<V: Vector>(activation: Activation, x: V) -> V {
             Activation::Silu => x.div(exp(V::splat(0.0).sub(x)).add(V::splat(1.0))),
             Activation::Tanh => tanh(x),
         }
+    }
+}
+
+/// `out = activation(gate) · up`: the gated feed-forward of Shazeer (2020).
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn gate<V: Vector>(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) {
+    assert!(gate.len() >= out.len() && up.len() >= out.len(), "a gate narrower than its output");
+    for i in (0..out.len()).step_by(BLOCK) {
+        let lanes = (out.len() - i).min(BLOCK);
+        // SAFETY: the caller's promise; the assertion and `lanes` keep every access within the slices.
+        unsafe {
+            let g = activate(activation, V::load_first(gate.as_ptr().add(i), lanes));
+            g.mul(V::load_first(up.as_ptr().add(i), lanes)).store_first(out.as_mut_ptr().add(i), lanes);
+        }
+    }
+}
+
+/// `ln Σ exp(x)`, the largest value taken out first; -∞ for a row of nothing but -∞.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn log_sum_exp<V: Vector>(x: &[f32]) -> f32 {
+    let whole = x.len() / BLOCK * BLOCK;
+    // SAFETY: the caller's promise; reads stay within `x`.
+    unsafe {
+        let mut top = V::splat(f32::NEG_INFINITY);
+        for i in (0..whole).step_by(BLOCK) {
+            top = V::load(x.as_ptr().add(i)).max(top);
+        }
+        let largest = x[whole..].iter().fold(top.largest(), |most, &v| most.max(v));
+        if largest == f32::NEG_INFINITY {
+            return largest;
+        }
+        let maximum = V::splat(largest);
+        let mut sum = V::splat(0.0);
+        for i in (0..whole).step_by(BLOCK) {
+            // `exp` stops at e⁻⁸⁷, which a forbidden token's -∞ would count as: too little to show in a sum of at least 1.
+            sum = sum.add(exp(V::load(x.as_ptr().add(i)).sub(maximum)));
+        }
+        let rest = x.len() - whole;
+        if rest > 0 {
+            let e = exp(V::load_first(x.as_ptr().add(whole), rest).sub(maximum));
+            sum = sum.add(e.first_or(rest, V::splat(0.0)));
+        }
+        largest + sum.sum().ln()
     }
 }

@@ -12,9 +12,9 @@ use super::{Attention, BLOCK};
 
 /// Keys in a chunk. All of a short text, so that there is one pass and no rescaling; scores of twelve queries are 6
 /// KiB.
-const CHUNK: usize = 128;
+pub(super) const CHUNK: usize = 128;
 /// The most queries in a tile of any instruction set.
-const LARGEST_TILE: usize = 12;
+pub(super) const LARGEST_TILE: usize = 12;
 
 /// The parts of the scratch memory, in floats.
 struct Layout {
@@ -77,7 +77,7 @@ unsafe fn pack_keys<V: Vector>(a: &Attention, out: *mut f32) {
 /// # Safety
 /// As `Vector::tile`.
 #[inline(always)]
-unsafe fn multiply<V: Vector, W: Operand<V>>(
+pub(super) unsafe fn multiply<V: Vector, W: Operand<V>>(
     product: &FloatProduct<W>,
     rows: usize,
     blocks: usize,

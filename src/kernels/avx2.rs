@@ -6,8 +6,10 @@ use std::ops::Range;
 
 use super::implement::implement_kernel;
 use super::vector::{Vector, tile_shapes};
-use super::{Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, RowScale, Rows};
-use super::{attention, embedding, linear, norm, quantize};
+use super::{
+    Activation, Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale, Rows,
+};
+use super::{activation, attention, embedding, linear, norm, paged, quantize};
 
 /// Proof that the machine has AVX2, FMA and F16C.
 pub(super) struct Avx2(());

@@ -67,6 +67,36 @@ macro_rules! implement_kernel {
                 unsafe { run(x, weight, bias, eps) }
             }
 
+            fn rms_norm(&self, x: &mut [f32], weight: &[f32], eps: f32) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &mut [f32], weight: &[f32], eps: f32) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { norm::rms_norm::<$vector>(x, weight, eps) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, weight, eps) }
+            }
+
+            fn gate(&self, gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { activation::gate::<$vector>(gate, up, activation, out) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(gate, up, activation, out) }
+            }
+
+            fn log_sum_exp(&self, x: &[f32]) -> f32 {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &[f32]) -> f32 {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { activation::log_sum_exp::<$vector>(x) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x) }
+            }
+
             fn add_f32(&self, x: &mut [f32], y: &[f32]) {
                 $(#[target_feature(enable = $features)])?
                 unsafe fn run(x: &mut [f32], y: &[f32]) {
@@ -106,6 +136,20 @@ macro_rules! implement_kernel {
                 unsafe fn run(a: &Attention, scratch: &mut [f32]) {
                     // SAFETY: this function's features are the vector's; the rest is the caller's promise.
                     unsafe { attention::attend::<$vector>(a, scratch) }
+                }
+                // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
+                unsafe { run(a, scratch) }
+            }
+
+            fn paged_scratch(&self, head_dim: usize) -> usize {
+                paged::scratch(head_dim)
+            }
+
+            unsafe fn attend_pages(&self, a: &PagedAttention, scratch: &mut [f32]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(a: &PagedAttention, scratch: &mut [f32]) {
+                    // SAFETY: this function's features are the vector's; the rest is the caller's promise.
+                    unsafe { paged::attend::<$vector>(a, scratch) }
                 }
                 // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
                 unsafe { run(a, scratch) }

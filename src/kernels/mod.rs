@@ -15,6 +15,7 @@ mod implement;
 mod linear;
 mod norm;
 mod pack;
+mod paged;
 mod portable;
 mod quantize;
 mod select;
@@ -97,6 +98,37 @@ pub struct Attention {
     pub bias: Option<*const f32>,
 }
 
+/// Some queries of one head, attending to the keys and values of a cache.
+///
+/// The cache lies in pages of [`BLOCK`] tokens. In a page, a head's keys are `[head_dim][BLOCK]` floats at `key_offset` and its
+/// values `[BLOCK][head_dim rounded up to BLOCK]` at `value_offset`.
+#[derive(Clone, Copy)]
+pub struct PagedAttention {
+    pub q: *const f32,
+    pub q_stride: usize,
+    pub out: *mut f32,
+    pub out_stride: usize,
+    pub queries: usize,
+    /// The position of the first query, and how much further the next one is: 1 for tokens in a row, 0 for heads of one token.
+    pub first: usize,
+    pub advance: usize,
+    /// Tokens in the cache.
+    pub keys: usize,
+    /// Whether a query sees no keys after its own position.
+    pub causal: bool,
+    /// How many keys a query sees, its own counted; 0 for all.
+    pub window: usize,
+    pub pages: *const *const f32,
+    pub key_offset: usize,
+    pub value_offset: usize,
+    pub head_dim: usize,
+    pub scale: f32,
+    /// Scores are `softcap · tanh(score / softcap)`; 0 for none. There is no bias then.
+    pub softcap: f32,
+    /// As in [`Attention`].
+    pub bias: Option<*const f32>,
+}
+
 /// One instruction set's implementation.
 pub trait Kernel: Send + Sync {
     /// For instance `x86_64-avx512-vnni`.
@@ -132,6 +164,15 @@ pub trait Kernel: Send + Sync {
     /// `x ← (x - mean) / sqrt(var + eps) · weight + bias`, in place, on one row.
     fn layer_norm(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32);
 
+    /// `x ← x / sqrt(mean(x²) + eps) · weight`, in place, on one row.
+    fn rms_norm(&self, x: &mut [f32], weight: &[f32], eps: f32);
+
+    /// `out = activation(gate) · up`.
+    fn gate(&self, gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]);
+
+    /// `ln Σ exp(x)`.
+    fn log_sum_exp(&self, x: &[f32]) -> f32;
+
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
     fn add_f32(&self, x: &mut [f32], y: &[f32]);
     fn add_f16(&self, x: &mut [f32], y: &[half::f16]);
@@ -145,4 +186,13 @@ pub trait Kernel: Send + Sync {
     /// # Safety
     /// The pointers of `a` are valid for the ranges its fields describe, and nobody else touches the output meanwhile.
     unsafe fn attend(&self, a: &Attention, scratch: &mut [f32]);
+
+    /// Floats of scratch that `attend_pages` needs.
+    fn paged_scratch(&self, head_dim: usize) -> usize;
+
+    /// As `attend`, over a paged cache.
+    ///
+    /// # Safety
+    /// As `attend`; pages reach the last key that a query sees, and each has been written to at least once.
+    unsafe fn attend_pages(&self, a: &PagedAttention, scratch: &mut [f32]);
 }

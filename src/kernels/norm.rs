@@ -1,4 +1,4 @@
-//! Layer normalisation of one row.
+//! Normalisation of one row.
 
 use super::BLOCK;
 use super::vector::Vector;
@@ -49,6 +49,25 @@ pub(super) unsafe fn layer_norm<V: Vector>(x: &mut [f32], weight: &[f32], bias: 
             let b = V::load_first(bias.as_ptr().add(i), lanes);
             let p = x.as_mut_ptr().add(i);
             V::load_first(p, lanes).sub(mean).mul_add(w, b).store_first(p, lanes);
+        }
+    }
+}
+
+/// `x ← x / sqrt(mean(x²) + eps) · weight` (Zhang and Sennrich 2019).
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn rms_norm<V: Vector>(x: &mut [f32], weight: &[f32], eps: f32) {
+    assert!(weight.len() >= x.len(), "norm weights shorter than the row");
+    // SAFETY: the machine has the instructions; the assertion and `lanes` keep every access within the slices.
+    unsafe {
+        let factor = V::splat(1.0 / (sum::<V, true>(x, 0.0) / x.len() as f32 + eps).sqrt());
+        for i in (0..x.len()).step_by(BLOCK) {
+            let lanes = (x.len() - i).min(BLOCK);
+            let p = x.as_mut_ptr().add(i);
+            let w = V::load_first(weight.as_ptr().add(i), lanes);
+            V::load_first(p, lanes).mul(factor).mul(w).store_first(p, lanes);
         }
     }
 }

@@ -9,8 +9,12 @@
 
 use std::marker::PhantomData;
 use std::mem::size_of;
+use std::sync::Arc;
+
+use memmap2::Mmap;
 
 use super::BLOCK;
+use crate::storage::{self, Plain, Store};
 
 /// Inputs in one group of an 8-bit weight.
 const GROUP: usize = 4;
@@ -19,6 +23,9 @@ const GROUP: usize = 4;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
+
+// SAFETY: bytes.
+unsafe impl Plain for Line {}
 
 const LINE: usize = size_of::<Line>();
 
@@ -34,9 +41,9 @@ fn lines(bytes: usize) -> Vec<Line> {
 pub struct PackedI8 {
     outputs: usize,
     inputs: usize,
-    data: Vec<Line>,
-    scales: Vec<f32>,
-    sums: Vec<i32>,
+    data: Store<Line>,
+    scales: Store<f32>,
+    sums: Store<i32>,
 }
 
 impl PackedI8 {
@@ -71,7 +78,27 @@ impl PackedI8 {
             }
             sums[n] = sum;
         }
-        Self { outputs, inputs, data, scales, sums }
+        Self { outputs, inputs, data: data.into(), scales: scales.into(), sums: sums.into() }
+    }
+
+    /// A weight that lies in a mapped file as [`Self::parts`] gave it; None if the file has no room for it there.
+    pub fn mapped(outputs: usize, inputs: usize, map: &Arc<Mmap>, offset: usize) -> Option<Self> {
+        let (blocks, padded) = (outputs.div_ceil(BLOCK), inputs.next_multiple_of(GROUP));
+        let data = blocks.checked_mul(padded)?.checked_mul(BLOCK)?;
+        let scales = offset.checked_add(data)?;
+        let sums = scales.checked_add(blocks * BLOCK * size_of::<f32>())?;
+        Some(Self {
+            outputs,
+            inputs,
+            data: Store::mapped(map, offset, data / LINE)?,
+            scales: Store::mapped(map, scales, blocks * BLOCK)?,
+            sums: Store::mapped(map, sums, blocks * BLOCK)?,
+        })
+    }
+
+    /// The weight's memory: bytes, scales, sums, one after the other.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        [storage::bytes(&self.data), storage::bytes(&self.scales), storage::bytes(&self.sums)]
     }
 
     /// Bytes that `new` allocates and keeps for this shape; saturates instead of overflowing.
@@ -120,6 +147,15 @@ impl PackedI8 {
         line.0[(output % BLOCK) * GROUP + input % GROUP] as i8
     }
 
+    /// The quantised weights of one output channel, input by input.
+    pub fn channel(&self, output: usize) -> impl Iterator<Item = i8> + '_ {
+        assert!(output < self.outputs);
+        let groups = self.padded_inputs() / GROUP;
+        let lines = &self.data[(output / BLOCK) * groups..][..groups];
+        let at = (output % BLOCK) * GROUP;
+        lines.iter().flat_map(move |line| line.0[at..at + GROUP].iter().map(|&byte| byte as i8)).take(self.inputs)
+    }
+
     /// The first byte of the first block; blocks are `16 · padded_inputs` apart. Aligned to 64.
     pub(super) fn data(&self) -> *const i8 {
         self.data.as_ptr().cast()
@@ -137,7 +173,7 @@ mod sealed {
 pub struct PackedFloat<T> {
     outputs: usize,
     inputs: usize,
-    data: Vec<Line>,
+    data: Store<Line>,
     element: PhantomData<T>,
 }
 
@@ -163,7 +199,19 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
                 lanes[n % BLOCK] = w;
             }
         }
-        Self { outputs, inputs, data, element: PhantomData }
+        Self { outputs, inputs, data: data.into(), element: PhantomData }
+    }
+
+    /// A weight that lies in a mapped file as [`Self::parts`] gave it; None if the file has no room for it there.
+    pub fn mapped(outputs: usize, inputs: usize, map: &Arc<Mmap>, offset: usize) -> Option<Self> {
+        let values = outputs.div_ceil(BLOCK).checked_mul(BLOCK)?.checked_mul(inputs)?;
+        let data = Store::mapped(map, offset, values.checked_mul(size_of::<T>())?.div_ceil(LINE))?;
+        Some(Self { outputs, inputs, data, element: PhantomData })
+    }
+
+    /// The weight's memory.
+    pub fn parts(&self) -> [&[u8]; 1] {
+        [storage::bytes(&self.data)]
     }
 
     /// Bytes that `new` allocates and keeps for this shape; saturates instead of overflowing.
@@ -195,6 +243,14 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
         let index = ((output / BLOCK) * self.inputs + input) * BLOCK + output % BLOCK;
         // SAFETY: the assertion keeps the index within the buffer.
         unsafe { *self.data().add(index) }
+    }
+
+    /// The weights of one output channel, input by input.
+    pub fn channel(&self, output: usize) -> impl Iterator<Item = T> + '_ {
+        assert!(output < self.outputs);
+        let first = (output / BLOCK) * self.inputs * BLOCK + output % BLOCK;
+        // SAFETY: the assertion keeps the block within the buffer.
+        (0..self.inputs).map(move |input| unsafe { *self.data().add(first + input * BLOCK) })
     }
 
     /// The first value of the first block; blocks are `16 · inputs` apart. Aligned to 64.

@@ -7,8 +7,10 @@ use std::ops::Range;
 
 use super::implement::implement_kernel;
 use super::vector::{Vector, tile_shapes};
-use super::{Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, RowScale, Rows};
-use super::{attention, embedding, linear, norm, quantize};
+use super::{
+    Activation, Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale, Rows,
+};
+use super::{activation, attention, embedding, linear, norm, paged, quantize};
 
 /// The kernel that runs anywhere.
 pub(super) struct Portable;

@@ -161,7 +161,7 @@ impl Model {
                 return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
             }
             let mut scores =
-                self.passes(&encoding, encoding.len() * labels, call, |pass| self.0.encoder.logits(pass, call))?;
+                self.passes(&encoding, encoding.len() * labels, call, |pass| self.0.network.classify(pass, call))?;
             function.apply(&mut scores, labels);
             let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
             let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
@@ -186,7 +186,7 @@ impl Model {
         call: crate::call::Call<'_>,
     ) -> Result<Vec<f32>> {
         let values = encoding.tokens() * self.0.classifier.labels.len();
-        let mut scores = self.passes(encoding, values, call, |pass| self.0.encoder.logits(pass, call))?;
+        let mut scores = self.passes(encoding, values, call, |pass| self.0.network.classify(pass, call))?;
         function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, self.0.classifier.labels.len());
         Ok(scores)
     }

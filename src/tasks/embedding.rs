@@ -1,10 +1,9 @@
 //! Text embeddings as sentence-transformers computes them: encoder, pooling, normalisation.
 
-use std::path::Path;
-
 use crate::call::Cancellation;
 use crate::error::{Error, Result};
-use crate::formats::json::{self, CONFIG_LIMIT, Config};
+use crate::formats::files::Files;
+use crate::formats::json::Config;
 use crate::model::Model;
 use crate::tokenizer::EncodeOptions;
 
@@ -24,18 +23,18 @@ pub struct EmbeddingSettings {
 
 impl EmbeddingSettings {
     /// Reads `modules.json`, the pooling module's `config.json`, and `sentence_bert_config.json`, as far as they exist.
-    pub(crate) fn read(directory: &Path) -> Result<Self> {
-        let sentence = Config::open_if_exists(&directory.join("sentence_bert_config.json"))?;
+    pub(crate) fn read(files: &Files) -> Result<Self> {
+        let sentence = files.config("sentence_bert_config.json")?;
         let (max_seq_length, lowercase) = match &sentence {
             Some(c) => (c.usize_opt("max_seq_length")?.filter(|&n| n > 0), c.bool_or("do_lower_case", false)?),
             None => (None, false),
         };
-        let path = directory.join("modules.json");
-        let modules = json::read_if_exists(&path, CONFIG_LIMIT)?;
+        let path = files.name("modules.json");
+        let modules = files.json("modules.json")?;
         let mut settings =
             Self { pooling: Ok(Pooling::Mean), normalize: false, lowercase, max_seq_length, found: true };
         let Some(modules) = modules else {
-            if let Some(config) = Config::open_if_exists(&directory.join("1_Pooling").join("config.json"))? {
+            if let Some(config) = files.config("1_Pooling/config.json")? {
                 settings.pooling = read_pooling(&config);
             } else {
                 settings.found = false;
@@ -57,7 +56,7 @@ impl EmbeddingSettings {
                             format!("module path {folder:?} is not a plain folder name"),
                         ));
                     }
-                    settings.pooling = read_pooling(&Config::open(&directory.join(folder).join("config.json"))?);
+                    settings.pooling = read_pooling(&files.require_config(&format!("{folder}/config.json"))?);
                 }
                 other => {
                     let path = path.display();
@@ -151,17 +150,17 @@ impl Model {
         let work = |call: crate::call::Call<'_>| {
             let encoding = self.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
             let rows = if pooling == Pooling::None { encoding.tokens() } else { encoding.len() };
-            let mut values = self.passes(&encoding, rows * self.0.spec.hidden, call, |pass| {
-                self.0.encoder.pooled(pass, pooling, call)
+            let mut values = self.passes(&encoding, rows * self.0.spec.hidden(), call, |pass| {
+                self.0.network.pooled(pass, pooling, call)
             })?;
             if normalize {
                 let start = std::time::Instant::now();
-                pooling::normalize(&mut values, self.0.spec.hidden);
+                pooling::normalize(&mut values, self.0.spec.hidden());
                 call.counters.add(crate::counters::Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
             }
             Ok(Embeddings {
                 values,
-                dimension: self.0.spec.hidden,
+                dimension: self.0.spec.hidden(),
                 starts: match pooling {
                     Pooling::None => encoding.starts().to_vec(),
                     _ => (0..=encoding.len()).collect(),

@@ -2,7 +2,7 @@
 
 use crate::call::Cancellation;
 use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Model;
 
 use super::pooling::Pooling;
@@ -30,41 +30,13 @@ impl Model {
         type_ids: Option<&[u32]>,
         cancellation: Option<&Cancellation>,
     ) -> Result<HiddenStates> {
-        let encoding = self.packed(ids, lengths, type_ids)?;
+        let encoding = Encoding::from_ids(ids, lengths, type_ids)?;
         let work = |call: crate::call::Call<'_>| {
-            let values = self.passes(&encoding, encoding.tokens() * self.0.spec.hidden, call, |pass| {
-                self.0.encoder.pooled(pass, Pooling::None, call)
+            let values = self.passes(&encoding, encoding.tokens() * self.0.spec.hidden(), call, |pass| {
+                self.0.network.pooled(pass, Pooling::None, call)
             })?;
-            Ok(HiddenStates { values, width: self.0.spec.hidden, starts: encoding.starts.clone() })
+            Ok(HiddenStates { values, width: self.0.spec.hidden(), starts: encoding.starts.clone() })
         };
         self.call(cancellation, work, |_| encoding.shape())
-    }
-
-    fn packed(&self, ids: &[u32], lengths: &[usize], type_ids: Option<&[u32]>) -> Result<Encoding> {
-        let mut starts = Vec::with_capacity(lengths.len() + 1);
-        let mut total = 0usize;
-        starts.push(0);
-        for length in lengths {
-            total = total.saturating_add(*length);
-            starts.push(total);
-        }
-        if total != ids.len() {
-            return Err(Error::invalid_argument(format!(
-                "lengths: they add up to {total}, and there are {} ids",
-                ids.len()
-            )));
-        }
-        if let Some(types) = type_ids
-            && types.len() != ids.len()
-        {
-            return Err(Error::invalid_argument(format!("type_ids: {} values for {} ids", types.len(), ids.len())));
-        }
-        Ok(Encoding {
-            starts,
-            ids: ids.to_vec(),
-            type_ids: type_ids.map_or_else(|| vec![0; ids.len()], <[u32]>::to_vec),
-            truncated: vec![0; lengths.len()],
-            ..Encoding::default()
-        })
     }
 }

@@ -1,172 +1,72 @@
-//! The encoder stack: embeddings, then layers of attention and feed-forward (Vaswani et al. 2017), then an optional head.
+//! The encoder: every token sees its whole sequence. On top of it pooling, or a classification head.
 
-use crate::backend::{Backend, Heads};
+use crate::backend::{Backend, Scores};
 use crate::batching::Pass;
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::error::{Error, Result};
 use crate::tasks::pooling::Pooling;
 
-use super::relative;
-use super::spec::{Activation, HeadKind, NormPlace, Position, Spec};
-use super::weights::{EncoderView, NormView};
+use super::network::Transformer;
+use super::spec::{Activation, HeadKind, Position};
+use super::stack::{Run, Stack};
 
-/// What a model can be asked for, whatever its backend.
-pub trait Encode: Send + Sync {
-    /// The last hidden states, pooled: one row of `hidden` values a sequence, or a token for `Pooling::None`.
-    fn pooled(&self, pass: &Pass, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>>;
-    /// The head's outputs: one row of `labels` values a sequence, or a token, as the head's kind says.
-    fn logits(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<f32>>;
-    /// The backend's description.
-    fn describe(&self) -> String;
-}
-
-/// An encoder loaded on a backend.
-pub struct Encoder<B: Backend> {
-    backend: B,
-    spec: Spec,
-    word: B::Table,
-    position: B::Table,
-    token_type: Option<B::Table>,
-    embedding_norm: B::Norm,
-    relative_bias: Option<B::RelativeBias>,
-    layers: Vec<Layer<B>>,
-    head_dense: Option<B::Linear>,
-    head_output: Option<B::Linear>,
-}
-
-struct Layer<B: Backend> {
-    qkv: B::Linear,
-    attention_output: B::Linear,
-    attention_norm: B::Norm,
-    up: B::Linear,
-    down: B::Linear,
-    output_norm: B::Norm,
-}
-
-impl<B: Backend> Encoder<B> {
-    /// Converts the weights to the backend's form, layer by layer. `progress(done, all)` counts layers (the embeddings are
-    /// the first one) and may stop the load by returning an error.
-    pub fn load(
-        backend: B,
-        spec: &Spec,
-        view: &EncoderView,
-        mut progress: impl FnMut(usize, usize) -> Result<()>,
-    ) -> Result<Self> {
-        let steps = spec.layers + 1;
-        progress(0, steps)?;
-        let norm = |n: &NormView| backend.norm_load(&n.weight, &n.bias, spec.norm.eps);
-        let word = backend.table_load(&view.word)?;
-        let position = backend.table_load(&view.position)?;
-        let token_type = view.token_type.as_ref().map(|t| backend.table_load(t)).transpose()?;
-        let embedding_norm = norm(&view.embedding_norm)?;
-        let relative_bias = match (&view.relative_bias, spec.position) {
-            (Some(table), Position::LearnedAndRelative { buckets, max_distance, .. }) => {
-                let table = table.to_vec_f32()?;
-                let rows = relative::by_distance(&table, buckets, max_distance, spec.heads, spec.max_tokens());
-                Some(backend.relative_bias_load(rows)?)
-            }
-            _ => None,
-        };
-        progress(1, steps)?;
-        let mut layers = Vec::with_capacity(view.layers.len());
-        for layer in &view.layers {
-            layers.push(Layer {
-                qkv: backend.linear_load(&layer.qkv)?,
-                attention_output: backend.linear_load(&layer.attention_output)?,
-                attention_norm: norm(&layer.attention_norm)?,
-                up: backend.linear_load(&layer.up)?,
-                down: backend.linear_load(&layer.down)?,
-                output_norm: norm(&layer.output_norm)?,
-            });
-            progress(1 + layers.len(), steps)?;
-        }
-        Ok(Self {
-            word,
-            position,
-            token_type,
-            embedding_norm,
-            relative_bias,
-            layers,
-            head_dense: view.head_dense.as_ref().map(|l| backend.linear_load(l)).transpose()?,
-            head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
-            spec: spec.clone(),
-            backend,
-        })
-    }
-
+impl<B: Backend> Transformer<B> {
     /// The last hidden states of a pass: `[tokens, hidden]`.
-    fn hidden(&self, pass: &Pass, call: Call<'_>) -> Result<B::Tensor> {
-        let (backend, spec, layout) = (&self.backend, &self.spec, &pass.layout);
-        let (items, tokens) = (layout.sequences(), layout.tokens());
-        let time = call.counters;
-        let NormPlace::Post = spec.norm.place;
-
-        call.check()?;
-        let mut x = time.time(Stage::Embed, items, tokens, || {
-            let positions = positions(pass, spec.position.padding());
-            let mut sources = vec![(&self.word, pass.ids), (&self.position, positions.as_slice())];
-            if let Some(types) = &self.token_type {
-                sources.push((types, pass.type_ids));
-            }
-            backend.norm(backend.embed(&sources)?, &self.embedding_norm)
-        })?;
-        let heads = Heads { count: spec.heads, dim: spec.head_dim() };
-        for layer in &self.layers {
-            call.check()?;
-            let qkv = time.time(Stage::Linear, items, tokens, || backend.project(&x, &layer.qkv, Activation::None))?;
-            let attended = time.time(Stage::Attention, items, tokens, || {
-                backend.attend(&qkv, layout, heads, self.relative_bias.as_ref())
-            })?;
-            drop(qkv);
-            x = time.time(Stage::Linear, items, tokens, || {
-                let x = backend.project_add(&attended, &layer.attention_output, x)?;
-                let x = backend.norm(x, &layer.attention_norm)?;
-                let x = backend.feed_forward(x, &layer.up, spec.activation, &layer.down)?;
-                backend.norm(x, &layer.output_norm)
-            })?;
-        }
-        Ok(x)
-    }
-
-    /// Ids that would read outside the tables are refused here, once, whatever the backend.
-    fn check(&self, pass: &Pass) -> Result<()> {
-        let spec = &self.spec;
-        let within = |name: &str, ids: &[u32], limit: usize| match ids.iter().position(|&id| id as usize >= limit) {
-            Some(i) => Err(Error::invalid_argument(format!("{name}: {} is not below {limit}", ids[i]))),
-            None => Ok(()),
-        };
-        within("ids", pass.ids, spec.vocabulary)?;
+    pub(super) fn encode(&self, encoder: &Stack<B>, pass: &Pass, call: Call<'_>) -> Result<B::Tensor> {
+        let (backend, spec, layout) = (&self.backend, &encoder.spec, &pass.layout);
+        self.check_ids("ids", pass.ids, self.spec.vocabulary)?;
         if spec.token_types > 0 {
-            within("type_ids", pass.type_ids, spec.token_types)?;
+            self.check_ids("type_ids", pass.type_ids, spec.token_types)?;
         }
-        match pass.positions.iter().max() {
-            Some(&last) if last as usize >= spec.max_tokens() => {
-                let (tokens, most) = (last as usize + 1, spec.max_tokens());
-                Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
-            }
-            _ => Ok(()),
+        self.check_length(pass.positions.iter().max().map_or(0, |&last| last as usize + 1), spec.max_tokens)?;
+        call.check()?;
+        let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
+        let mut x = encoder.embed(run, pass.ids, pass.type_ids, &position_rows(pass, spec.position))?;
+        let rotations = encoder.rotations(&pass.positions, &pass.positions);
+        for index in 0..spec.layers {
+            let attend = |qkv| {
+                let scores = Scores {
+                    scale: spec.attention.scale,
+                    softcap: 0.0,
+                    bias: encoder.relative_bias.as_ref(),
+                    causal: false,
+                    window: 0,
+                };
+                backend.attend(&qkv, layout, spec.heads, scores)
+            };
+            let no_cross = |_| Err(Error::internal("an encoder with cross-attention"));
+            x = encoder.layer(run, index, x, &rotations, attend, no_cross)?;
+        }
+        match &encoder.final_norm {
+            Some(norm) => run.time(Stage::Linear, || backend.norm(x, norm)),
+            None => Ok(x),
         }
     }
-}
 
-impl<B: Backend> Encode for Encoder<B> {
-    fn pooled(&self, pass: &Pass, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
-        self.check(pass)?;
-        let hidden = self.hidden(pass, call)?;
+    /// The hidden states that tasks read: the encoder's, or those of a decoder that has none.
+    fn states(&self, pass: &Pass, call: Call<'_>) -> Result<B::Tensor> {
+        match (&self.encoder, &self.decoder) {
+            (Some(encoder), _) => self.encode(encoder, pass, call),
+            (None, Some(decoder)) => self.decode_pass(decoder, pass, call),
+            (None, None) => Err(Error::internal("a model without layers")),
+        }
+    }
+
+    pub(super) fn pooled_states(&self, pass: &Pass, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+        let hidden = self.states(pass, call)?;
         let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
-        let width = self.spec.hidden;
+        let width = self.spec.hidden();
         call.counters.time(Stage::Pool, items, tokens, || self.backend.pool(&hidden, &pass.layout, width, pooling))
     }
 
-    fn logits(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<f32>> {
+    pub(super) fn classification_logits(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<f32>> {
         let (Some(head), Some(output)) = (&self.spec.head, &self.head_output) else {
             return Err(Error::internal("logits were asked of a model without a head"));
         };
-        self.check(pass)?;
         let backend = &self.backend;
         let layout = &pass.layout;
-        let hidden = self.hidden(pass, call)?;
+        let hidden = self.states(pass, call)?;
         call.counters.time(Stage::Linear, layout.sequences(), layout.tokens(), || {
             let mut x = match head.kind {
                 HeadKind::Token => hidden,
@@ -179,16 +79,14 @@ impl<B: Backend> Encode for Encoder<B> {
             backend.read(&backend.project(&x, output, Activation::None)?)
         })
     }
-
-    fn describe(&self) -> String {
-        self.backend.describe()
-    }
 }
 
 /// The rows of the position table that a pass's tokens take.
-fn positions(pass: &Pass, padding: Option<usize>) -> Vec<u32> {
-    let Some(padding) = padding.map(|id| id as u32) else {
-        return pass.positions.clone();
+fn position_rows(pass: &Pass, position: Position) -> Vec<u32> {
+    let padding = match position {
+        Position::Learned { first, .. } => return pass.positions.iter().map(|p| p + first as u32).collect(),
+        Position::LearnedAfterPadding { padding, .. } => padding as u32,
+        Position::None | Position::Sinusoidal { .. } => return pass.positions.clone(),
     };
     let mut skipped = 0;
     let tokens = pass.positions.iter().zip(pass.ids);
@@ -215,7 +113,11 @@ mod tests {
         let ids = [0, 5, 1, 6, 2, 0, 1, 1, 2];
         let layout = Layout::new(vec![0, 5, 9]);
         let pass = Pass { layout, ids: &ids, type_ids: &[0; 9], positions: vec![0, 1, 2, 3, 4, 0, 1, 2, 3] };
-        assert_eq!(positions(&pass, Some(1)), [2, 3, 1, 4, 5, 2, 1, 1, 3]);
-        assert_eq!(positions(&pass, None), pass.positions);
+        assert_eq!(
+            position_rows(&pass, Position::LearnedAfterPadding { rows: 9, padding: 1 }),
+            [2, 3, 1, 4, 5, 2, 1, 1, 3]
+        );
+        assert_eq!(position_rows(&pass, Position::Learned { rows: 9, first: 0 }), pass.positions);
+        assert_eq!(position_rows(&pass, Position::Learned { rows: 9, first: 2 })[3..6], [5, 6, 2]);
     }
 }

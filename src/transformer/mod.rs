@@ -1,6 +1,10 @@
 //! The transformer, written once: it reads a [`spec::Spec`] and computes through a [`crate::backend::Backend`].
 
-pub mod encoder;
-pub mod relative;
+mod decoder;
+mod encoder;
+pub mod network;
+mod relative;
+mod rotary;
 pub mod spec;
+mod stack;
 pub mod weights;

@@ -7,6 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use kinglet::{Device, LoadOptions, Model, Precision};
 use serde_json::Value;
 
+/// The families that only read; all others generate, and a new one must have a fixture among those.
+pub const ENCODERS: [&str; 5] = ["bert", "distilbert", "roberta", "xlm-roberta", "mpnet"];
+
 /// `KINGLET_FIXTURES`, else `tests/fixtures`.
 pub fn fixtures() -> PathBuf {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");

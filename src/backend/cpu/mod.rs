@@ -3,18 +3,23 @@
 //! Each operation cuts its work into tasks by rows and by blocks of output channels. The cut depends on the batch and the thread
 //! count; the numbers do not, because every output element is computed whole within one task, in a fixed order.
 
+mod attention;
+mod cache;
 mod scratch;
-mod weights;
+pub(crate) mod weights;
 
 use std::sync::Arc;
 
-use crate::batching::{Layout, QUERY_CHUNK};
+use crate::batching::Layout;
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{Activation, Attention, Epilogue, Kernel, Out, RowScale, Rows};
+use crate::kernels::{Activation, Epilogue, Kernel, Out, RowScale, Rows};
+use crate::memory::Budget;
 use crate::threads::Pool;
+use crate::transformer::spec::Heads;
 
-use super::{Backend, Heads, LinearView, Precision};
+use super::{Backend, CacheShape, LinearView, NormView, Precision, Rotation, Scores, Slot};
+use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, Values, Weight};
 
@@ -124,9 +129,21 @@ pub struct Tensor {
 }
 
 pub struct Norm {
+    rms: bool,
     weight: Vec<f32>,
+    /// As many zeros where the norm has none.
     bias: Vec<f32>,
     eps: f32,
+}
+
+impl Norm {
+    fn apply(&self, kernel: &dyn Kernel, row: &mut [f32]) {
+        if self.rms {
+            kernel.rms_norm(row, &self.weight, self.eps);
+        } else {
+            kernel.layer_norm(row, &self.weight, &self.bias, self.eps);
+        }
+    }
 }
 
 /// `rows[head][key - query + centre]`.
@@ -186,6 +203,8 @@ impl Backend for Cpu {
     type Norm = Norm;
     type Table = Table;
     type RelativeBias = RelativeBias;
+    type Cache = Cache;
+    type Sequence = Sequence;
 
     fn describe(&self) -> String {
         self.kernel.name().to_string()
@@ -207,12 +226,23 @@ impl Backend for Cpu {
         weights::linear_load(self.precision, view)
     }
 
-    fn norm_load(&self, weight: &TensorView, bias: &TensorView, eps: f32) -> Result<Norm> {
-        Ok(Norm { weight: weight.to_vec_f32()?, bias: bias.to_vec_f32()?, eps })
+    fn norm_load(&self, view: &NormView) -> Result<Norm> {
+        let weight = view.weight()?;
+        let mut bias = view.bias()?;
+        bias.resize(weight.len(), 0.0);
+        Ok(Norm { rms: view.rms, weight, bias, eps: view.eps })
     }
 
     fn table_load(&self, view: &TensorView) -> Result<Table> {
         weights::table_load(self.precision, view)
+    }
+
+    fn table_from(&self, values: Vec<f32>, width: usize) -> Result<Table> {
+        Ok(Table::from_values(values, width))
+    }
+
+    fn table_of(&self, linear: &Arc<Linear>) -> Result<Table> {
+        Ok(Table { width: linear.weight.inputs(), values: Values::Layer(linear.clone()) })
     }
 
     fn relative_bias_load(&self, by_distance: Vec<Vec<f32>>) -> Result<RelativeBias> {
@@ -220,18 +250,23 @@ impl Backend for Cpu {
         Ok(RelativeBias { rows: by_distance, centre })
     }
 
-    fn embed(&self, sources: &[(&Table, &[u32])]) -> Result<Tensor> {
-        let (rows, width) = sources.first().map_or((0, 0), |(table, ids)| (ids.len(), table.width));
+    fn embed(&self, sources: &[(&Table, &[u32], f32)]) -> Result<Tensor> {
+        let (rows, width) = sources.first().map_or((0, 0), |(table, ids, _)| (ids.len(), table.width));
         let mut x = self.tensor(rows, width);
         self.each_row(&mut x, |row, x| {
             x.fill(0.0);
-            for (table, ids) in sources {
+            for (table, ids, factor) in sources {
                 let id = ids[row] as usize;
                 let at = id * width..(id + 1) * width;
                 match &table.values {
                     Values::F32(values) => self.kernel.add_f32(x, &values[at]),
                     Values::F16(values) => self.kernel.add_f16(x, &values[at]),
                     Values::Int8(values, scales) => self.kernel.add_i8(x, &values[at], scales[id]),
+                    Values::Layer(linear) => linear.weight.add_row(id, x),
+                }
+                // Where there is a factor, the word's row comes first.
+                if *factor != 1.0 {
+                    x.iter_mut().for_each(|x| *x *= factor);
                 }
             }
         });
@@ -239,7 +274,23 @@ impl Backend for Cpu {
     }
 
     fn norm(&self, mut x: Tensor, norm: &Norm) -> Result<Tensor> {
-        self.each_row(&mut x, |_, row| self.kernel.layer_norm(row, &norm.weight, &norm.bias, norm.eps));
+        self.each_row(&mut x, |_, row| norm.apply(self.kernel, row));
+        Ok(x)
+    }
+
+    fn normed(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
+        let mut result = self.tensor(x.rows, x.width);
+        let from = x.buffer.floats();
+        self.each_row(&mut result, |i, row| {
+            row.copy_from_slice(&from[i * row.len()..][..row.len()]);
+            norm.apply(self.kernel, row);
+        });
+        Ok(result)
+    }
+
+    fn add(&self, mut x: Tensor, y: &Tensor) -> Result<Tensor> {
+        let from = y.buffer.floats();
+        self.each_row(&mut x, |i, row| self.kernel.add_f32(row, &from[i * row.len()..][..row.len()]));
         Ok(x)
     }
 
@@ -251,40 +302,29 @@ impl Backend for Cpu {
         Ok(self.product(x, w, Activation::None, Some(residual)))
     }
 
-    fn attend(&self, qkv: &Tensor, layout: &Layout, heads: Heads, bias: Option<&RelativeBias>) -> Result<Tensor> {
-        let hidden = heads.count * heads.dim;
-        let mut result = self.tensor(qkv.rows, hidden);
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
-        let input = qkv.buffer.floats();
-        let chunks = layout.chunks();
-        self.pool.run(chunks.len() * heads.count, |task| {
-            let (sequence, query) = chunks[task / heads.count];
-            let head = task % heads.count;
-            let range = layout.range(sequence as usize);
-            let tokens = range.len();
-            let column = head * heads.dim;
-            let q = &input[range.start * qkv.width + column..];
-            let query = query as usize;
-            let attention = Attention {
-                q: q.as_ptr(),
-                k: q[hidden..].as_ptr(),
-                v: q[2 * hidden..].as_ptr(),
-                // SAFETY: the sequence's first row and the head's column lie inside the result.
-                out: unsafe { out.at(range.start * hidden + column) },
-                stride: qkv.width,
-                out_stride: hidden,
-                tokens,
-                queries: (query, tokens.min(query + QUERY_CHUNK)),
-                head_dim: heads.dim,
-                scale: 1.0 / (heads.dim as f32).sqrt(),
-                bias: bias.map(|b| b.rows[head][b.centre..].as_ptr()),
-            };
-            let mut memory = self.scratch.take(self.kernel.attention_scratch(tokens, heads.dim));
-            // SAFETY: the pointers cover the sequence's rows; the bias row reaches `tokens - 1` both ways because the encoder
-            // refuses sequences longer than the row was made for; a task writes only its queries' part of its head's columns.
-            unsafe { self.kernel.attend(&attention, memory.floats_mut()) };
+    fn gate(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
+        let inner = x.width / 2;
+        let mut result = self.tensor(x.rows, inner);
+        let from = x.buffer.floats();
+        self.each_row(&mut result, |i, row| {
+            let (gate, up) = from[i * 2 * inner..][..2 * inner].split_at(inner);
+            self.kernel.gate(gate, up, activation, row);
         });
         Ok(result)
+    }
+
+    fn rotate(
+        &self,
+        qkv: Tensor,
+        heads: Heads,
+        norms: Option<(&Norm, &Norm)>,
+        rotation: Option<&Rotation>,
+    ) -> Result<Tensor> {
+        Ok(self.rotate_heads(qkv, heads, norms, rotation))
+    }
+
+    fn attend(&self, qkv: &Tensor, layout: &Layout, heads: Heads, scores: Scores<RelativeBias>) -> Result<Tensor> {
+        Ok(self.attend_packed(qkv, layout, heads, scores))
     }
 
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
@@ -297,5 +337,49 @@ impl Backend for Cpu {
 
     fn read(&self, x: &Tensor) -> Result<Vec<f32>> {
         Ok(x.buffer.floats().to_vec())
+    }
+
+    fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Cache {
+        Cache::new(shape, budget)
+    }
+
+    fn sequence(&self, cache: &Cache) -> Sequence {
+        cache.sequence()
+    }
+
+    fn length(sequence: &Sequence) -> usize {
+        sequence.length()
+    }
+
+    fn truncate(sequence: &mut Sequence, length: usize) {
+        sequence.truncate(length);
+    }
+
+    fn reserve(&self, sequence: &mut Sequence, tokens: usize) -> Result<()> {
+        sequence.reserve(tokens)
+    }
+
+    fn store(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) -> Result<()> {
+        self.store_rows(x, column, slots, layer);
+        Ok(())
+    }
+
+    fn advance(sequence: &mut Sequence, tokens: usize) {
+        sequence.advance(tokens);
+    }
+
+    fn attend_cached(
+        &self,
+        q: &Tensor,
+        slots: &[Slot<&Sequence>],
+        layer: usize,
+        heads: Heads,
+        scores: Scores<RelativeBias>,
+    ) -> Result<Tensor> {
+        Ok(self.attend_slots(q, slots, layer, heads, scores))
+    }
+
+    fn log_sum_exp(&self, row: &[f32]) -> f32 {
+        self.kernel.log_sum_exp(row)
     }
 }

@@ -1,12 +1,15 @@
 //! Weights in the forms that the kernels read, converted tensor by tensor: resident memory never holds more than the packed weights
 //! and about a megabyte of the checkpoint.
 
+use std::sync::Arc;
+
 use half::f16;
 
-use crate::backend::{LinearView, Precision};
-use crate::error::{Error, Result};
-use crate::formats::safetensors::TensorView;
+use crate::backend::{LinearView, Order, Part, Precision, RowReader};
+use crate::error::Result;
+use crate::formats::safetensors::{DType, TensorView};
 use crate::kernels::{PackedF16, PackedF32, PackedI8};
+use crate::storage::Store;
 
 /// Bytes of a mapped tensor that may be resident before they are let go.
 const RESIDENT: usize = 1 << 20;
@@ -50,6 +53,20 @@ impl Weight {
     }
 }
 
+impl Weight {
+    /// Adds the weights of one output to `x`: a row of the word embeddings, where they are the language head too.
+    pub fn add_row(&self, output: usize, x: &mut [f32]) {
+        match self {
+            Self::F32(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w),
+            Self::F16(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w.to_f32()),
+            Self::Int8(w) => {
+                let scale = w.scales()[output];
+                x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += scale * f32::from(w));
+            }
+        }
+    }
+}
+
 /// Bytes that a packed layer takes, bias included.
 pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
     let weight = match precision {
@@ -60,58 +77,56 @@ pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usiz
     weight.saturating_add(outputs * size_of::<f32>())
 }
 
-/// Reads one row at a time of the stacked parts of a layer, letting go of mapped pages on the way.
-struct RowReader<'a> {
-    view: &'a LinearView<'a>,
-    per_part: usize,
-    since_release: usize,
-    failure: Option<Error>,
+/// Fills a weight row by row; a row that cannot be read fails the whole at the end. Mapped pages are let go on the way.
+fn fill<T>(view: &LinearView, make: impl FnOnce(&mut dyn FnMut(&mut RowReader, Result<()>)) -> T) -> Result<T> {
+    let (mut since_release, mut failure) = (0, None);
+    let weight = make(&mut |rows, result| {
+        if let Err(error) = result {
+            failure.get_or_insert(error);
+        }
+        since_release += view.inputs * size_of::<f32>();
+        if since_release >= RESIDENT {
+            since_release = 0;
+            rows.release();
+        }
+    });
+    view.parts.iter().for_each(|part| part.weight.release());
+    failure.map_or(Ok(weight), Err)
 }
 
-impl<'a> RowReader<'a> {
-    fn new(view: &'a LinearView<'a>) -> Self {
-        Self { view, per_part: view.outputs / view.parts.len().max(1), since_release: 0, failure: None }
-    }
-
-    fn row(&mut self, output: usize, read: impl FnOnce(&TensorView, usize) -> Result<()>) {
-        let (tensor, _) = &self.view.parts[output / self.per_part];
-        if let Err(error) = read(tensor, output % self.per_part * self.view.inputs) {
-            self.failure.get_or_insert(error);
-        }
-        self.since_release += self.view.inputs * size_of::<f32>();
-        if self.since_release >= RESIDENT {
-            self.since_release = 0;
-            tensor.release();
-        }
-    }
-
-    fn finish<T>(self, value: T) -> Result<T> {
-        self.view.parts.iter().for_each(|(tensor, _)| tensor.release());
-        self.failure.map_or(Ok(value), Err)
+/// A layer that lies packed in a `.kinglet` file in this very precision.
+fn linear_mapped(precision: Precision, view: &LinearView) -> Option<Weight> {
+    let [Part { weight, order: Order::From(0), .. }] = view.parts.as_slice() else { return None };
+    let ((map, at), n, k) = (weight.mapping(), view.outputs, view.inputs);
+    match (precision, weight.dtype) {
+        (Precision::F32, DType::PackedF32) => PackedF32::mapped(n, k, map, at).map(Weight::F32),
+        (Precision::F16, DType::PackedF16) => PackedF16::mapped(n, k, map, at).map(Weight::F16),
+        (Precision::Int8, DType::PackedI8) => PackedI8::mapped(n, k, map, at).map(Weight::Int8),
+        _ => None,
     }
 }
 
 pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
-    let (n, k) = (view.outputs, view.inputs);
-    let mut rows = RowReader::new(view);
-    let weight = match precision {
-        Precision::Auto | Precision::F32 => {
-            Weight::F32(PackedF32::new(n, k, |i, row: &mut [f32]| rows.row(i, |t, at| t.read_f32(at, row))))
-        }
-        Precision::F16 => {
-            Weight::F16(PackedF16::new(n, k, |i, row: &mut [f16]| rows.row(i, |t, at| t.read_f16(at, row))))
-        }
-        Precision::Int8 => Weight::Int8(PackedI8::new(n, k, |i, row| rows.row(i, |t, at| t.read_f32(at, row)))),
-    };
-    let weight = rows.finish(weight)?;
-    let mut bias = Vec::with_capacity(n);
-    for (_, part) in &view.parts {
-        match part {
-            Some(part) => bias.extend(part.to_vec_f32()?),
-            None => bias.resize(bias.len() + n / view.parts.len(), 0.0),
-        }
+    if let Some(weight) = linear_mapped(precision, view) {
+        return Ok(Linear { weight, bias: view.bias()? });
     }
-    Ok(Linear { weight, bias })
+    let (n, k) = (view.outputs, view.inputs);
+    let mut rows = view.rows();
+    let weight = fill(view, |done| match precision {
+        Precision::Auto | Precision::F32 => Weight::F32(PackedF32::new(n, k, |i, row: &mut [f32]| {
+            let result = rows.f32(i, row);
+            done(&mut rows, result);
+        })),
+        Precision::F16 => Weight::F16(PackedF16::new(n, k, |i, row: &mut [f16]| {
+            let result = rows.f16(i, row);
+            done(&mut rows, result);
+        })),
+        Precision::Int8 => Weight::Int8(PackedI8::new(n, k, |i, row| {
+            let result = rows.f32(i, row);
+            done(&mut rows, result);
+        })),
+    })?;
+    Ok(Linear { weight, bias: view.bias()? })
 }
 
 /// Rows to look up, each `width` long.
@@ -124,7 +139,16 @@ pub enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
     /// A symmetric scale a row.
-    Int8(Vec<i8>, Vec<f32>),
+    Int8(Store<i8>, Store<f32>),
+    /// The rows of a linear layer that is used as a table too.
+    Layer(Arc<Linear>),
+}
+
+impl Table {
+    /// A table of computed values, in f32.
+    pub fn from_values(values: Vec<f32>, width: usize) -> Self {
+        Self { values: Values::F32(values), width }
+    }
 }
 
 pub fn table_bytes(precision: Precision, rows: usize, width: usize) -> usize {
@@ -136,44 +160,68 @@ pub fn table_bytes(precision: Precision, rows: usize, width: usize) -> usize {
     }
 }
 
+/// Calls `read` for every row, letting go of mapped pages on the way.
+fn each_row(view: &TensorView, mut read: impl FnMut(usize) -> Result<()>) -> Result<()> {
+    let group = (RESIDENT / (view.cols() * size_of::<f32>()).max(1)).max(1);
+    for row in 0..view.rows() {
+        read(row)?;
+        if row % group == group - 1 {
+            view.release();
+        }
+    }
+    view.release();
+    Ok(())
+}
+
+/// A table in f16.
+pub fn rows_f16(view: &TensorView) -> Result<Vec<f16>> {
+    let width = view.cols();
+    let mut values = vec![f16::ZERO; view.rows() * width];
+    each_row(view, |i| view.read_row_f16(i, &mut values[i * width..][..width]))?;
+    Ok(values)
+}
+
+/// A table in 8 bits, and a scale for each row.
+pub fn rows_i8(view: &TensorView) -> Result<(Vec<i8>, Vec<f32>)> {
+    let (rows, width) = (view.rows(), view.cols());
+    let (mut values, mut scales) = (vec![0i8; rows * width], vec![0.0; rows]);
+    let mut row = vec![0.0; width];
+    each_row(view, |i| {
+        view.read_row_f32(i, &mut row)?;
+        let largest = row.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        scales[i] = largest / 127.0;
+        let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        for (q, v) in values[i * width..][..width].iter_mut().zip(&row) {
+            *q = (v * inverse).round_ties_even() as i8;
+        }
+        Ok(())
+    })?;
+    Ok((values, scales))
+}
+
 pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
     let (rows, width) = (view.rows(), view.cols());
-    let each_row = |read: &mut dyn FnMut(usize) -> Result<()>| -> Result<()> {
-        let group = (RESIDENT / (width * size_of::<f32>()).max(1)).max(1);
-        for row in 0..rows {
-            read(row)?;
-            if row % group == group - 1 {
-                view.release();
-            }
+    let (map, at) = view.mapping();
+    let mapped = match (precision, view.dtype) {
+        (Precision::Int8, DType::RowsI8) => {
+            let scales = at + (rows * width).next_multiple_of(64);
+            Store::mapped(map, at, rows * width).zip(Store::mapped(map, scales, rows)).map(|(v, s)| Values::Int8(v, s))
         }
-        view.release();
-        Ok(())
+        _ => None,
     };
+    if let Some(values) = mapped {
+        return Ok(Table { values, width });
+    }
     let values = match precision {
         Precision::Auto | Precision::F32 => {
             let mut values = vec![0.0; rows * width];
-            each_row(&mut |i| view.read_f32(i * width, &mut values[i * width..][..width]))?;
+            each_row(view, |i| view.read_row_f32(i, &mut values[i * width..][..width]))?;
             Values::F32(values)
         }
-        Precision::F16 => {
-            let mut values = vec![f16::ZERO; rows * width];
-            each_row(&mut |i| view.read_f16(i * width, &mut values[i * width..][..width]))?;
-            Values::F16(values)
-        }
+        Precision::F16 => Values::F16(rows_f16(view)?),
         Precision::Int8 => {
-            let (mut values, mut scales) = (vec![0i8; rows * width], vec![0.0; rows]);
-            let mut row = vec![0.0; width];
-            each_row(&mut |i| {
-                view.read_f32(i * width, &mut row)?;
-                let largest = row.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-                scales[i] = largest / 127.0;
-                let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-                for (q, v) in values[i * width..][..width].iter_mut().zip(&row) {
-                    *q = (v * inverse).round_ties_even() as i8;
-                }
-                Ok(())
-            })?;
-            Values::Int8(values, scales)
+            let (values, scales) = rows_i8(view)?;
+            Values::Int8(values.into(), scales.into())
         }
     };
     Ok(Table { values, width })

@@ -6,7 +6,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use kinglet::{Aggregation, Device, Format, Pooling, Precision, ScoreFunction};
 
-/// Runs small language models: embeddings, classification, tokenising, from an unconverted Hugging Face directory.
+use crate::generate_args::GenerationArgs;
+
+/// Runs small language models: text generation, chat, embeddings, classification, from an unconverted Hugging Face directory.
 #[derive(Parser)]
 #[command(name = "kinglet", version, arg_required_else_help = false)]
 pub struct Cli {
@@ -21,6 +23,10 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Verb {
+    /// Generates texts from prompts, or from source texts
+    Generate(Generate),
+    /// Holds a conversation
+    Chat(Chat),
     /// Embeds texts
     Embed(Embed),
     /// Classifies texts, pairs of texts, or the tokens of texts, as the model's head has it
@@ -31,19 +37,31 @@ pub enum Verb {
     Inspect(Inspect),
     /// Prints the last hidden states of token ids
     Hidden(Hidden),
+    /// Prints the logits of token ids
+    Logits(Logits),
+    /// Packs a model into one .kinglet file that loads at once
+    Quantize(Quantize),
+    /// Measures answers to a set of questions against those expected, and how long they take
+    Evaluate(Evaluate),
     /// Measures speed on random token ids
     Bench(Bench),
 }
 
 impl Verb {
-    pub fn model(&self) -> &ModelArgs {
+    /// The model that the verb loads, if it does.
+    pub fn model(&self) -> Option<&ModelArgs> {
         match self {
-            Self::Embed(Embed { model, .. })
+            Self::Quantize(_) => None,
+            Self::Generate(Generate { model, .. })
+            | Self::Chat(Chat { model, .. })
+            | Self::Logits(Logits { model, .. })
+            | Self::Evaluate(Evaluate { model, .. })
+            | Self::Embed(Embed { model, .. })
             | Self::Classify(Classify { model, .. })
             | Self::Tokenize(Tokenize { model, .. })
             | Self::Inspect(Inspect { model, .. })
             | Self::Hidden(Hidden { model, .. })
-            | Self::Bench(Bench { model, .. }) => model,
+            | Self::Bench(Bench { model, .. }) => Some(model),
         }
     }
 }
@@ -51,7 +69,7 @@ impl Verb {
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// A Hugging Face directory: config.json, tokenizer.json, model.safetensors
+    /// A Hugging Face directory (config.json, tokenizer.json, model.safetensors), a .gguf file, or a .kinglet file
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     /// Where it runs
@@ -66,6 +84,9 @@ pub struct ModelArgs {
     /// Refuses a model that needs more memory than this many bytes; K, M and G count in 1024s
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size)]
     pub memory_limit: u64,
+    /// Remembers answers in this many bytes; K, M and G count in 1024s
+    #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size)]
+    pub answer_cache: u64,
 }
 
 #[derive(Args)]
@@ -97,6 +118,101 @@ pub struct PairArgs {
 }
 
 // In what follows a verb's own options come first: those after a group would stand under the group's heading.
+
+#[derive(Args)]
+pub struct Generate {
+    /// Prints texts as they grow
+    #[arg(long, conflicts_with = "json")]
+    pub stream: bool,
+    /// Prints each text on one line, control characters as escapes
+    #[arg(long, conflicts_with_all = ["stream", "json"])]
+    pub one_line: bool,
+    /// What all prompts begin with: computed once
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub input: TextArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+#[derive(Args)]
+pub struct Chat {
+    /// What the conversation begins with
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Tells after each answer what is held
+    #[arg(long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+#[derive(Args)]
+pub struct Logits {
+    /// Token ids of the source text or, without an encoder, of the text
+    #[arg(long, required = true, value_name = "ID,ID…", value_parser = ids)]
+    pub ids: Ids,
+    /// Token ids of the decoder, its start token first
+    #[arg(long, value_name = "ID,ID…", value_parser = ids)]
+    pub decoder_ids: Option<Ids>,
+    /// Runs the tokens one at a time, as generation does
+    #[arg(long)]
+    pub stepwise: bool,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Args)]
+pub struct Quantize {
+    /// A Hugging Face directory, or a .gguf file
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+    /// The .kinglet file to write
+    #[arg(value_name = "DST")]
+    pub destination: PathBuf,
+    /// What the weights are stored and run in
+    #[arg(long, default_value = "int8", value_parser = choice([
+        ("int8", Precision::Int8), ("f16", Precision::F16), ("f32", Precision::F32),
+    ]))]
+    pub precision: Precision,
+}
+
+#[derive(Args)]
+pub struct Evaluate {
+    /// JSON objects, one a line; without it they are read from standard input
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The field of the question
+    #[arg(long, default_value = "input", value_name = "FIELD")]
+    pub input_field: String,
+    /// The field of the answer that is expected
+    #[arg(long, default_value = "expected", value_name = "FIELD")]
+    pub expected_field: String,
+    /// Questions that are asked together; latencies are then those of whole batches
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+    pub batch_size: usize,
+    /// Asks only the first questions
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub limit: Option<usize>,
+    /// Writes every question and answer to this file, JSON a line
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
 
 #[derive(Args)]
 pub struct Embed {
@@ -199,7 +315,9 @@ pub struct Hidden {
 #[derive(Args)]
 pub struct Bench {
     /// What to measure
-    #[arg(long, default_value = "embed", value_name = "TASK", value_parser = task)]
+    #[arg(long, default_value = "embed", value_name = "TASK", value_parser = choice([
+        ("embed", Task::Embed), ("generate", Task::Generate),
+    ]))]
     pub task: Task,
     /// Sequences in a batch
     #[arg(long, default_value_t = 32, value_name = "N", value_parser = at_least_one)]
@@ -207,11 +325,11 @@ pub struct Bench {
     /// Tokens of each sequence, or the bounds that they are drawn between
     #[arg(long, default_value = "128", value_name = "N|LO-HI", value_parser = span)]
     pub input_tokens: (usize, usize),
-    /// Tokens to generate (only --task generate has a use for it)
-    #[arg(long, default_value_t = 0, value_name = "N", hide_default_value = true)]
+    /// Tokens to generate, no more and no fewer (--task generate)
+    #[arg(long, default_value_t = 32, value_name = "N")]
     pub output_tokens: usize,
-    /// Beams to generate with (only --task generate has a use for it)
-    #[arg(long, default_value_t = 1, value_name = "N", hide_default_value = true)]
+    /// Beams to generate with (--task generate)
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
     pub beams: usize,
     /// Runs to measure, after one that warms up
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one)]
@@ -223,9 +341,10 @@ pub struct Bench {
     pub model: ModelArgs,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub enum Task {
     Embed,
+    Generate,
 }
 
 /// A sequence of token ids; a type of its own, because clap takes a `Vec` for an option given repeatedly.
@@ -233,7 +352,7 @@ pub enum Task {
 pub struct Ids(pub Vec<u32>);
 
 /// A value that is one of a few names.
-fn choice<T, const N: usize>(choices: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
+pub fn choice<T, const N: usize>(choices: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
 where
     T: Copy + Send + Sync + 'static,
 {
@@ -242,14 +361,6 @@ where
         let found = choices.iter().find(|(name, _)| *name == given);
         found.map(|&(_, value)| value).ok_or("not one of the possible values")
     })
-}
-
-fn task(text: &str) -> Result<Task, String> {
-    match text {
-        "embed" => Ok(Task::Embed),
-        "generate" => Err("generation is not in this version; the task it has is embed".into()),
-        _ => Err("expected embed".into()),
-    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use kinglet::{Device, Model, Stage};
+use kinglet::{Device, GenerateOptions, Model, Stage};
 use serde_json::json;
 
 use crate::args::{Bench, Task};
@@ -16,11 +16,21 @@ const SEED: u64 = 1;
 
 pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
     let (ids, lengths) = draw(args, model.vocabulary_size());
+    let options = GenerateOptions {
+        max_new_tokens: Some(args.output_tokens),
+        num_beams: Some(args.beams),
+        ignore_eos: true,
+        ..GenerateOptions::default()
+    };
+    // The generated tokens, or none.
     let once = || match args.task {
-        Task::Embed => model.hidden_states(&ids, &lengths, None, None),
+        Task::Embed => model.hidden_states(&ids, &lengths, None, None).map(|_| 0),
+        Task::Generate => model
+            .generate_ids(&ids, &lengths, &options, None)
+            .map(|g| g.outputs.iter().map(|outputs| outputs[0].tokens.len()).sum()),
     };
     let load_ms = model.counters().stage(Stage::Load).nanoseconds as f64 / 1e6;
-    once()?;
+    let generated: usize = once()?;
     model.reset_counters();
     let mut progress = Progress::new("runs", Some(args.repeat as u64), false);
     let mut times = Vec::with_capacity(args.repeat);
@@ -33,7 +43,8 @@ pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
     drop(progress);
 
     let p50 = median(&mut times);
-    let tokens_per_s = ids.len() as f64 / p50;
+    let tokens = if args.task == Task::Embed { ids.len() } else { generated };
+    let tokens_per_s = tokens as f64 / p50;
     let rss = peak_rss_mb();
     let isa = isa(model)?;
     let mut out = Output::new();

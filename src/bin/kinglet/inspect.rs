@@ -33,9 +33,14 @@ pub fn run(model: &Model, args: &Inspect) -> Outcome<()> {
         }
         row(&mut out, "labels", &labels)?;
     }
-    out.line("\nspec")?;
-    for (name, value) in info["spec"].as_object().into_iter().flatten() {
-        row(&mut out, &format!("  {}", name.replace('_', " ")), &plain(value))?;
+    row(&mut out, "generates", if model.can_generate() { "yes" } else { "no" })?;
+    row(&mut out, "vocabulary", &format!("{} tokens", model.vocabulary_size()))?;
+    for stack in ["encoder", "decoder"] {
+        let Some(spec) = info[stack].as_object() else { continue };
+        out.line(format_args!("\n{stack}"))?;
+        for (name, value) in spec.iter().filter(|(_, value)| !value.is_null()) {
+            row(&mut out, &format!("  {}", name.replace('_', " ")), &plain(value))?;
+        }
     }
     out.flush()
 }

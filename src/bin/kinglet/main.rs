@@ -2,14 +2,21 @@
 
 mod args;
 mod bench;
+mod chat;
 mod classify;
 mod embed;
+mod evaluate;
 mod failure;
+mod generate;
+mod generate_args;
 mod hidden;
 mod input;
 mod inspect;
+mod logits;
+mod metrics;
 mod output;
 mod progress;
+mod quantize;
 mod tokenize;
 
 use std::process::ExitCode;
@@ -45,8 +52,17 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Outcome<()> {
-    let model = load(cli.verb.model())?;
+    if let Verb::Quantize(args) = &cli.verb {
+        return quantize::run(args);
+    }
+    let Some(args) = cli.verb.model() else { return Ok(()) };
+    let model = load(args)?;
     match &cli.verb {
+        Verb::Generate(args) => generate::run(&model, args),
+        Verb::Chat(args) => chat::run(&model, args),
+        Verb::Logits(args) => logits::run(&model, args),
+        Verb::Evaluate(args) => evaluate::run(&model, args),
+        Verb::Quantize(_) => Ok(()),
         Verb::Embed(args) => embed::run(&model, args),
         Verb::Classify(args) => classify::run(&model, args),
         Verb::Tokenize(args) => tokenize::run(&model, args),
@@ -72,6 +88,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
         precision: Some(args.precision),
         threads: args.threads,
         memory_limit: args.memory_limit,
+        answer_cache: args.answer_cache as usize,
         progress: Some(&mut progress),
         ..LoadOptions::default()
     };

@@ -1,0 +1,192 @@
+//! Attention of the CPU backend: over a packed batch, and over a cache; and what happens to queries and keys before.
+
+use crate::backend::{Rotation, Scores, Slot};
+use crate::batching::{Layout, QUERY_CHUNK};
+use crate::kernels::{Attention, BLOCK, PagedAttention};
+use crate::transformer::spec::Heads;
+
+use super::cache::Sequence;
+use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, Shared, Tensor};
+
+impl RelativeBias {
+    /// The bias of distance 0 of a head.
+    fn centre(&self, head: usize) -> *const f32 {
+        self.rows[head][self.centre..].as_ptr()
+    }
+}
+
+/// Pointers to a sequence's pages.
+struct Pages(Vec<*const f32>);
+
+// SAFETY: they are read while the sequences that hold the pages are borrowed, and nobody writes meanwhile.
+unsafe impl Sync for Pages {}
+
+impl Cpu {
+    /// All tokens of a sequence see all of it.
+    pub(super) fn attend_packed(
+        &self,
+        qkv: &Tensor,
+        layout: &Layout,
+        heads: Heads,
+        scores: Scores<RelativeBias>,
+    ) -> Tensor {
+        let hidden = heads.query_width();
+        let mut result = self.tensor(qkv.rows, hidden);
+        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let input = qkv.buffer.floats();
+        let chunks = layout.chunks();
+        self.pool.run(chunks.len() * heads.count, |task| {
+            let (sequence, query) = chunks[task / heads.count];
+            let head = task % heads.count;
+            let range = layout.range(sequence as usize);
+            let tokens = range.len();
+            let column = head * heads.dim;
+            let q = &input[range.start * qkv.width + column..];
+            let query = query as usize;
+            let attention = Attention {
+                q: q.as_ptr(),
+                k: q[hidden..].as_ptr(),
+                v: q[2 * hidden..].as_ptr(),
+                // SAFETY: the sequence's first row and the head's column lie inside the result.
+                out: unsafe { out.at(range.start * hidden + column) },
+                stride: qkv.width,
+                out_stride: hidden,
+                tokens,
+                queries: (query, tokens.min(query + QUERY_CHUNK)),
+                head_dim: heads.dim,
+                scale: scores.scale,
+                bias: scores.bias.map(|b| b.centre(head)),
+            };
+            let mut memory = self.scratch.take(self.kernel.attention_scratch(tokens, heads.dim));
+            // SAFETY: the pointers cover the sequence's rows; the bias row reaches `tokens - 1` both ways because the encoder
+            // refuses sequences longer than the row was made for; a task writes only its queries' part of its head's columns.
+            unsafe { self.kernel.attend(&attention, memory.floats_mut()) };
+        });
+        result
+    }
+
+    /// Each slot's rows attend to what its sequence holds, with `causal` its own rows too, which were just stored.
+    pub(super) fn attend_slots(
+        &self,
+        q: &Tensor,
+        slots: &[Slot<&Sequence>],
+        layer: usize,
+        heads: Heads,
+        scores: Scores<RelativeBias>,
+    ) -> Tensor {
+        let hidden = heads.query_width();
+        let mut result = self.tensor(q.rows, hidden);
+        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let input = q.buffer.floats();
+        let pages: Vec<Pages> = slots.iter().map(|slot| Pages(slot.sequence.pages().collect())).collect();
+        let chunks: Vec<(usize, usize)> = slots
+            .iter()
+            .enumerate()
+            .flat_map(|(i, slot)| (0..slot.rows.len()).step_by(QUERY_CHUNK).map(move |row| (i, row)))
+            .collect();
+        let group = heads.group();
+        self.pool.run(chunks.len() * heads.kv, |task| {
+            let (slot_index, row) = chunks[task / heads.kv];
+            let kv_head = task % heads.kv;
+            let slot = &slots[slot_index];
+            let (shape, past) = (slot.sequence.shape(), slot.sequence.length());
+            let queries = (slot.rows.len() - row).min(QUERY_CHUNK);
+            let keys = if scores.causal { past + slot.rows.len() } else { past };
+            let mut memory = self.scratch.take(self.kernel.paged_scratch(heads.dim));
+            // One token's heads that share their keys are one tile; of several tokens, each head's tokens are.
+            let heads_at_once = if queries == 1 && scores.bias.is_none() { group } else { 1 };
+            for first_head in (kv_head * group..(kv_head + 1) * group).step_by(heads_at_once) {
+                let column = first_head * heads.dim;
+                let first_row = slot.rows.start + row;
+                let tokens = heads_at_once == 1;
+                let attention = PagedAttention {
+                    q: input[first_row * q.width + column..].as_ptr(),
+                    q_stride: if tokens { q.width } else { heads.dim },
+                    // SAFETY: the row and the head's column lie inside the result.
+                    out: unsafe { out.at(first_row * hidden + column) },
+                    out_stride: if tokens { hidden } else { heads.dim },
+                    queries: if tokens { queries } else { heads_at_once },
+                    first: past + row,
+                    advance: usize::from(tokens),
+                    keys,
+                    causal: scores.causal,
+                    window: scores.window,
+                    pages: pages[slot_index].0.as_ptr(),
+                    key_offset: shape.keys(layer, kv_head),
+                    value_offset: shape.values(layer, kv_head),
+                    head_dim: heads.dim,
+                    scale: scores.scale,
+                    softcap: scores.softcap,
+                    bias: scores.bias.map(|b| b.centre(first_head)),
+                };
+                // SAFETY: the sequence has pages for all its keys, written by `store_rows`; the bias reaches as far as the decoder
+                // lets a sequence grow; a task writes only its rows' part of its heads' columns.
+                unsafe { self.kernel.attend_pages(&attention, memory.floats_mut()) };
+            }
+        });
+        result
+    }
+
+    /// Writes keys and values into the cache: keys transposed, values as they are.
+    pub(super) fn store_rows(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) {
+        let input = x.buffer.floats();
+        let chunks: Vec<(usize, usize)> = slots
+            .iter()
+            .enumerate()
+            .flat_map(|(i, slot)| (0..slot.rows.len()).step_by(NORM_CHUNK).map(move |row| (i, row)))
+            .collect();
+        let slots = &*slots;
+        self.pool.run(chunks.len().div_ceil(4), |task| {
+            for &(slot_index, first) in chunks.iter().skip(4 * task).take(4) {
+                let slot = &slots[slot_index];
+                let shape = slot.sequence.shape();
+                let dim = shape.head_dim();
+                for row in first..slot.rows.len().min(first + NORM_CHUNK) {
+                    let position = slot.sequence.length() + row;
+                    let lane = position % BLOCK;
+                    // SAFETY: `reserve` made room, sequences are borrowed for writing, and each row is one task's.
+                    let page = unsafe { slot.sequence.page_mut(position) };
+                    let keys = &input[(slot.rows.start + row) * x.width + column..];
+                    let values = &keys[shape.kv_heads() * dim..];
+                    for head in 0..shape.kv_heads() {
+                        let (at, to) = (shape.keys(layer, head), shape.values(layer, head) + lane * shape.width);
+                        // SAFETY: the head's part of the page; the lane is this token's.
+                        unsafe {
+                            for (d, key) in keys[head * dim..][..dim].iter().enumerate() {
+                                page.add(at + d * BLOCK + lane).write(*key);
+                            }
+                            for (d, value) in values[head * dim..][..dim].iter().enumerate() {
+                                page.add(to + d).write(*value);
+                            }
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Normalises queries and keys head by head, and turns them.
+    pub(super) fn rotate_heads(
+        &self,
+        mut qkv: Tensor,
+        heads: Heads,
+        norms: Option<(&Norm, &Norm)>,
+        rotation: Option<&Rotation>,
+    ) -> Tensor {
+        self.each_row(&mut qkv, |row, x| {
+            let turned = rotation.map(|r| (&r.cos[row * r.half..][..r.half], &r.sin[row * r.half..][..r.half]));
+            for (i, head) in x.chunks_exact_mut(heads.dim).take(heads.count + heads.kv).enumerate() {
+                if let Some((query, key)) = norms {
+                    let norm = if i < heads.count { query } else { key };
+                    norm.apply(self.kernel, head);
+                }
+                let Some((cos, sin)) = turned else { continue };
+                let (low, rest) = head.split_at_mut(cos.len());
+                for (((a, b), cos), sin) in low.iter_mut().zip(rest).zip(cos).zip(sin) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        });
+        qkv
+    }
+}

@@ -1,0 +1,248 @@
+//! Keys and values in pages of sixteen tokens, each page holding all layers (the idea of Kwon et al. 2023). A page that two
+//! sequences share is never written: beams and sessions that split share all full pages, and only the last one is copied when one
+//! of them goes on. Pages that nobody holds are kept for the next sequence, so that a step of decoding allocates nothing.
+
+use std::cell::UnsafeCell;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::backend::CacheShape;
+use crate::error::{Error, Result};
+use crate::kernels::BLOCK;
+use crate::memory::Budget;
+
+/// One cache line, so that pages are aligned for the widest vectors. Threads write their own parts of a page at once.
+#[repr(C, align(64))]
+struct Line(UnsafeCell<[f32; 16]>);
+
+// SAFETY: what is written and when is the contract of `Sequence::page_mut`.
+unsafe impl Sync for Line {}
+
+/// Idle pages kept, in bytes; more are given back to the system.
+const IDLE_BYTES: usize = 64 << 20;
+
+/// Where the parts of a page lie, in floats.
+#[derive(Clone, Copy)]
+pub struct PageShape {
+    shape: CacheShape,
+    /// A value's floats, rounded up to whole vectors.
+    pub width: usize,
+}
+
+impl PageShape {
+    pub fn new(shape: CacheShape) -> Self {
+        Self { shape, width: shape.head_dim.next_multiple_of(BLOCK) }
+    }
+
+    pub fn kv_heads(&self) -> usize {
+        self.shape.kv_heads
+    }
+
+    pub fn head_dim(&self) -> usize {
+        self.shape.head_dim
+    }
+
+    /// Where a head's keys lie, as `[head_dim][BLOCK]`.
+    pub fn keys(&self, layer: usize, head: usize) -> usize {
+        (layer * self.shape.kv_heads + head) * BLOCK * (self.shape.head_dim + self.width)
+    }
+
+    /// Where a head's values lie, as `[BLOCK][width]`.
+    pub fn values(&self, layer: usize, head: usize) -> usize {
+        self.keys(layer, head) + BLOCK * self.shape.head_dim
+    }
+
+    fn lines(&self) -> usize {
+        self.keys(self.shape.layers, 0) / BLOCK
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.lines() * size_of::<Line>()
+    }
+}
+
+struct Pool {
+    shape: PageShape,
+    idle: Mutex<Vec<Box<[Line]>>>,
+    budget: Arc<Budget>,
+}
+
+impl Pool {
+    fn page(self: &Arc<Self>) -> Result<Page> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(memory) = idle {
+            return Ok(Page { memory, pool: self.clone() });
+        }
+        let bytes = self.shape.bytes() as u64;
+        self.budget.take(bytes, "the cache of keys and values")?;
+        let mut memory = Vec::new();
+        if memory.try_reserve_exact(self.shape.lines()).is_err() {
+            self.budget.give(bytes);
+            return Err(Error::out_of_memory("the system has no memory for the cache of keys and values"));
+        }
+        memory.resize_with(self.shape.lines(), || Line(UnsafeCell::new([0.0; 16])));
+        Ok(Page { memory: memory.into_boxed_slice(), pool: self.clone() })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).len();
+        self.budget.give((idle * self.shape.bytes()) as u64);
+    }
+}
+
+struct Page {
+    memory: Box<[Line]>,
+    pool: Arc<Pool>,
+}
+
+impl Page {
+    fn data(&self) -> *mut f32 {
+        UnsafeCell::raw_get(self.memory.as_ptr().cast::<UnsafeCell<f32>>())
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        let memory = std::mem::take(&mut self.memory);
+        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if (idle.len() + 1) * self.pool.shape.bytes() <= IDLE_BYTES {
+            idle.push(memory);
+        } else {
+            self.pool.budget.give(self.pool.shape.bytes() as u64);
+        }
+    }
+}
+
+/// Where sequences' pages come from.
+pub struct Cache(Arc<Pool>);
+
+impl Cache {
+    pub fn new(shape: CacheShape, budget: &Arc<Budget>) -> Self {
+        Self(Arc::new(Pool { shape: PageShape::new(shape), idle: Mutex::default(), budget: budget.clone() }))
+    }
+
+    pub fn sequence(&self) -> Sequence {
+        Sequence { pages: Vec::new(), length: 0, pool: self.0.clone() }
+    }
+}
+
+/// The keys and values of one sequence. A clone shares the pages.
+#[derive(Clone)]
+pub struct Sequence {
+    pages: Vec<Arc<Page>>,
+    length: usize,
+    pool: Arc<Pool>,
+}
+
+impl Sequence {
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    pub fn shape(&self) -> PageShape {
+        self.pool.shape
+    }
+
+    pub fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+        self.pages.truncate(self.length.div_ceil(BLOCK));
+    }
+
+    pub fn advance(&mut self, tokens: usize) {
+        self.length += tokens;
+        debug_assert!(self.length <= self.pages.len() * BLOCK, "a sequence beyond its pages");
+    }
+
+    /// Room for `tokens` more, in pages that nobody else holds.
+    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+        let needed = (self.length + tokens).div_ceil(BLOCK);
+        for page in self.pages[..].iter_mut().take(needed).skip(self.length / BLOCK) {
+            if Arc::get_mut(page).is_none() {
+                let mut copy = self.pool.page()?;
+                for (to, from) in copy.memory.iter_mut().zip(page.memory.iter()) {
+                    // SAFETY: nobody writes a page that is shared.
+                    *to.0.get_mut() = unsafe { *from.0.get() };
+                }
+                *page = Arc::new(copy);
+            }
+        }
+        while self.pages.len() < needed {
+            self.pages.push(Arc::new(self.pool.page()?));
+        }
+        Ok(())
+    }
+
+    /// The page of token `position`, for writing.
+    ///
+    /// # Safety
+    /// `reserve` made room for the position, no clone was made since, and each float is written by one thread, while nobody reads.
+    pub unsafe fn page_mut(&self, position: usize) -> *mut f32 {
+        self.pages[position / BLOCK].data()
+    }
+
+    /// Where each page lies.
+    pub fn pages(&self) -> impl Iterator<Item = *const f32> + '_ {
+        self.pages.iter().map(|page| page.data().cast_const())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(limit: u64) -> (Cache, Arc<Budget>) {
+        let budget = Arc::new(Budget::new(limit));
+        (Cache::new(CacheShape { layers: 2, kv_heads: 3, head_dim: 20 }, &budget), budget)
+    }
+
+    #[test]
+    fn parts_of_a_page_do_not_overlap() {
+        let shape = PageShape::new(CacheShape { layers: 2, kv_heads: 3, head_dim: 20 });
+        let mut at = 0;
+        for (layer, head) in (0..2).flat_map(|layer| (0..3).map(move |head| (layer, head))) {
+            assert_eq!(shape.keys(layer, head), at);
+            assert_eq!(shape.values(layer, head), at + 20 * 16);
+            at += 20 * 16 + 16 * 32;
+        }
+        assert_eq!(shape.bytes(), at * 4);
+    }
+
+    #[test]
+    fn a_split_sequence_copies_its_last_page_alone() {
+        let (cache, budget) = cache(u64::MAX);
+        let page = cache.0.shape.bytes() as u64;
+        let mut one = cache.sequence();
+        one.reserve(20).unwrap();
+        one.advance(20);
+        let mut other = one.clone();
+        assert_eq!(budget.used(), 2 * page);
+        other.reserve(1).unwrap();
+        assert_eq!(budget.used(), 3 * page);
+        let (a, b): (Vec<_>, Vec<_>) = (one.pages().collect(), other.pages().collect());
+        assert_eq!(a[0], b[0]);
+        assert_ne!(a[1], b[1]);
+        // The first may now write its own page.
+        one.reserve(1).unwrap();
+        assert_eq!(one.pages().collect::<Vec<_>>(), a);
+        // At the end of a page nothing is copied.
+        one.truncate(16);
+        let mut third = one.clone();
+        third.reserve(1).unwrap();
+        assert_eq!(third.pages().next(), one.pages().next());
+    }
+
+    #[test]
+    fn freed_pages_serve_again_and_the_budget_holds() {
+        let (cache, budget) = cache(0);
+        assert_eq!(cache.sequence().reserve(1).unwrap_err().status(), crate::Status::OutOfMemory);
+        assert_eq!(budget.used(), 0);
+        let (cache, budget) = self::cache(u64::MAX);
+        for _ in 0..3 {
+            cache.sequence().reserve(40).unwrap();
+        }
+        assert_eq!(budget.used(), 3 * cache.0.shape.bytes() as u64);
+        drop(cache);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,104 @@
+//! `kinglet generate`.
+
+use std::io::{self, Write};
+
+use kinglet::{Event, GenerateOptions, Model, Output as Generated};
+use serde::Serialize;
+
+use crate::args::Generate;
+use crate::failure::{Failure, Outcome};
+use crate::input::{Batches, Kind};
+use crate::output::{OneLine, Output};
+
+#[derive(Serialize)]
+struct Line<'a> {
+    text: &'a str,
+    outputs: Vec<One<'a>>,
+}
+
+#[derive(Serialize)]
+struct One<'a> {
+    text: &'a str,
+    tokens: &'a [u32],
+    score: f32,
+    finish_reason: &'static str,
+    #[serde(skip_serializing_if = "<[f32]>::is_empty")]
+    logprobs: &'a [f32],
+}
+
+impl<'a> From<&'a Generated> for One<'a> {
+    fn from(o: &'a Generated) -> Self {
+        let finish_reason = o.finish_reason.name();
+        Self { text: &o.text, tokens: &o.tokens, score: o.score, finish_reason, logprobs: &o.logprobs }
+    }
+}
+
+pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
+    let mut options = args.generation.options()?;
+    if let Some(text) = &args.prefix {
+        options.prefix = Some(model.prefix(text, !args.generation.no_special_tokens)?);
+    }
+    let whole = |text: &str| match &args.prefix {
+        Some(prefix) => format!("{prefix}{text}"),
+        None => text.to_string(),
+    };
+    let mut out = Output::new();
+    // One input's text may be many lines: with several inputs they are told apart by an empty line.
+    let mut printed = 0;
+    Batches::new(&args.input, Kind::Text, None)?.each(|batch| {
+        let prompts: Vec<String> = batch.texts.iter().map(|text| whole(text)).collect();
+        if args.stream {
+            for prompt in &prompts {
+                stream(model, prompt, &options)?;
+            }
+            return Ok(0);
+        }
+        let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        let result = model.generate(&prompts, &options, None)?;
+        for (text, outputs) in batch.texts.iter().zip(&result.outputs) {
+            if args.input.json {
+                out.json(&Line { text, outputs: outputs.iter().map(One::from).collect() })?;
+                continue;
+            }
+            for output in outputs {
+                if args.one_line {
+                    out.line(OneLine(&output.text))?;
+                } else {
+                    if printed > 0 {
+                        out.line("")?;
+                    }
+                    out.line(&output.text)?;
+                }
+                printed += 1;
+            }
+        }
+        out.flush()?;
+        Ok(result.truncated.iter().filter(|&&cut| cut != 0).count())
+    })
+}
+
+/// Prints a text as it grows.
+fn stream(model: &Model, prompt: &str, options: &GenerateOptions) -> Outcome<()> {
+    let mut failure = None;
+    let mut listener = printer(&mut failure);
+    let result = model.generate(&[prompt], options, Some(&mut listener));
+    drop(listener);
+    failure.map_or(Ok(()), Err)?;
+    result?;
+    io::stdout().write_all(b"\n").map_err(Failure::output)
+}
+
+/// A listener that prints pieces; a write that fails ends the call and is kept.
+pub fn printer(failure: &mut Option<Failure>) -> impl FnMut(Event) -> bool {
+    |event| {
+        let mut out = io::stdout();
+        let written = out.write_all(event.text.as_bytes()).and_then(|()| out.flush());
+        match written {
+            Ok(()) => true,
+            Err(error) => {
+                *failure = Some(Failure::output(error));
+                false
+            }
+        }
+    }
+}

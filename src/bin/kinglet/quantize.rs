@@ -1,0 +1,23 @@
+//! `kinglet quantize`.
+
+use std::time::Instant;
+
+use crate::args::Quantize;
+use crate::failure::Outcome;
+use crate::output;
+use crate::progress::Progress;
+
+pub fn run(args: &Quantize) -> Outcome<()> {
+    let start = Instant::now();
+    let mut bar = Progress::new("packing", Some(1000), false);
+    kinglet::quantize(&args.source, &args.destination, args.precision, &mut |share| {
+        bar.set((share * 1000.0) as u64);
+        true
+    })?;
+    drop(bar);
+    let bytes = std::fs::metadata(&args.destination).map_or(0, |m| m.len());
+    let (path, precision) = (args.destination.display(), args.precision.name());
+    let (megabytes, seconds) = (bytes as f64 / 1e6, start.elapsed().as_secs_f64());
+    output::note(&format!("{path}: {megabytes:.1} MB in {precision}, {seconds:.1} s"));
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! GPT-2 (Radford et al. 2019), DistilGPT2 too.
+
+use super::{activation, equal_heads};
+use crate::error::{Error, Result};
+use crate::formats::json::Config;
+use crate::transformer::spec::{LanguageHead, LanguageWeight, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
+
+const NAMES: Names = Names {
+    prefix: "transformer.",
+    word: &["wte"],
+    position: "wpe",
+    qkv: Rows::Transposed("h.{}.attn.c_attn"),
+    attention_output: Rows::Transposed("h.{}.attn.c_proj"),
+    attention_norm: "h.{}.ln_1",
+    up: Rows::Transposed("h.{}.mlp.c_fc"),
+    down: Rows::Transposed("h.{}.mlp.c_proj"),
+    output_norm: "h.{}.ln_2",
+    final_norm: Some("ln_f"),
+    ..Names::EMPTY
+};
+
+/// GGUF files hold the same layers as `[outputs, inputs]`.
+const GGUF_NAMES: Names = Names {
+    qkv: Rows::Together("h.{}.attn.c_attn"),
+    attention_output: Rows::Together("h.{}.attn.c_proj"),
+    up: Rows::Together("h.{}.mlp.c_fc"),
+    down: Rows::Together("h.{}.mlp.c_proj"),
+    ..NAMES
+};
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    for key in ["scale_attn_by_inverse_layer_idx", "add_cross_attention"] {
+        if config.bool_or(key, false)? {
+            let path = config.path().display();
+            return Err(Error::unsupported(format!("{path}: {key} is not supported")));
+        }
+    }
+    let heads = equal_heads(config, "n_embd", "n_head")?;
+    let (hidden, rows) = (config.usize("n_embd")?, config.usize("n_positions")?);
+    let names = if config.bool_or("kinglet_gguf", false)? { GGUF_NAMES } else { NAMES };
+    let intermediate = config.usize_or("n_inner", hidden.saturating_mul(4))?;
+    Ok(Spec {
+        family: "gpt2",
+        vocabulary: config.usize("vocab_size")?,
+        encoder: None,
+        decoder: Some(Stack {
+            activation: activation(config, "activation_function", "gelu_new")?,
+            norm: Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?),
+            position: Position::Learned { rows, first: 0 },
+            max_tokens: rows,
+            ..Stack::new(hidden, config.usize("n_layer")?, heads, intermediate, names)
+        }),
+        head: None,
+        language: Some(LanguageHead {
+            weight: match config.bool_or("tie_word_embeddings", true)? {
+                true => LanguageWeight::Tied,
+                false => LanguageWeight::Own("lm_head"),
+            },
+            bias: None,
+            scale: 1.0,
+            softcap: 0.0,
+        }),
+    })
+}

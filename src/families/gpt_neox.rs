@@ -1,0 +1,48 @@
+//! GPT-NeoX (Black et al. 2022) and Pythia: attention and feed-forward side by side, a part of each head turned.
+
+use super::{activation, equal_heads, rope};
+use crate::error::Result;
+use crate::formats::json::Config;
+use crate::transformer::spec::{Biases, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Rows, Spec, Stack};
+
+const NAMES: Names = Names {
+    prefix: "gpt_neox.",
+    word: &["embed_in"],
+    qkv: Rows::ByHead("layers.{}.attention.query_key_value"),
+    attention_output: Rows::Together("layers.{}.attention.dense"),
+    attention_norm: "layers.{}.input_layernorm",
+    up: Rows::Together("layers.{}.mlp.dense_h_to_4h"),
+    down: Rows::Together("layers.{}.mlp.dense_4h_to_h"),
+    output_norm: "layers.{}.post_attention_layernorm",
+    final_norm: Some("final_layer_norm"),
+    ..Names::EMPTY
+};
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
+    let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
+    let place = if config.bool_or("use_parallel_residual", true)? { NormPlace::Parallel } else { NormPlace::Pre };
+    let attention_bias = config.bool_or("attention_bias", true)?;
+    let tied = config.bool_or("tie_word_embeddings", false)?;
+    let max_tokens = config.usize("max_position_embeddings")?;
+    Ok(Spec {
+        family: "gpt_neox",
+        vocabulary: config.usize("vocab_size")?,
+        encoder: None,
+        decoder: Some(Stack {
+            activation: activation(config, "hidden_act", "gelu")?,
+            norm: Norm::layer(place, config.f32_or("layer_norm_eps", 1e-5)?),
+            biases: Biases { qkv: attention_bias, attention_output: attention_bias, ..Biases::ALL },
+            rotary: Some(rope::read(config, heads.dim, max_tokens)?),
+            max_tokens,
+            ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
+        }),
+        head: None,
+        language: Some(LanguageHead {
+            weight: if tied { LanguageWeight::Tied } else { LanguageWeight::Own("embed_out") },
+            bias: None,
+            scale: 1.0,
+            softcap: 0.0,
+        }),
+    })
+}

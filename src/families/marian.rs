@@ -1,0 +1,27 @@
+//! Marian's translation models (Junczys-Dowmunt et al. 2018): BART's shape with sinusoidal positions and no norm of the embeddings.
+
+use super::bart::{self, Side};
+use crate::error::{Error, Result};
+use crate::formats::json::Config;
+use crate::transformer::spec::{Names, NormPlace, Position, Spec, Stack};
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    if !config.bool_or("share_encoder_decoder_embeddings", true)? {
+        let path = config.path().display();
+        return Err(Error::unsupported(format!(
+            "{path}: share_encoder_decoder_embeddings false (vocabularies apart) is not supported"
+        )));
+    }
+    let max_tokens = config.usize("max_position_embeddings")?;
+    let position = Position::Sinusoidal { rows: max_tokens };
+    let side = |prefix, cross, names| Side { prefix, cross, names: Names { embedding_norm: None, ..names } };
+    let stack = |side| Ok(Stack { position, max_tokens, ..bart::stack(config, side, NormPlace::Post)? });
+    Ok(Spec {
+        family: "marian",
+        vocabulary: config.usize("vocab_size")?,
+        encoder: Some(stack(side("encoder", false, bart::ENCODER))?),
+        decoder: Some(stack(side("decoder", true, bart::DECODER))?),
+        head: None,
+        language: Some(bart::language()),
+    })
+}

@@ -1,0 +1,13 @@
+//! Mistral (Jiang et al. 2023): Llama with a window on what a token sees.
+
+use super::llama;
+use crate::error::Result;
+use crate::formats::json::Config;
+use crate::transformer::spec::{Attention, Spec, Stack};
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    let stack = llama::stack(config)?;
+    let windows = llama::windows(config, stack.layers, config.usize_opt("sliding_window")?, |_| true)?;
+    let attention = Attention { windows, ..stack.attention };
+    llama::model(config, "mistral", Stack { attention, ..stack }, false, 0.0)
+}

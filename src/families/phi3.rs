@@ -1,0 +1,18 @@
+//! Phi-3 (Abdin et al. 2024): Llama with queries, keys and values, and gate and rest, in one tensor each.
+
+use super::llama;
+use crate::error::Result;
+use crate::formats::json::Config;
+use crate::transformer::spec::{Attention, Names, Rows, Spec, Stack};
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    let stack = llama::stack(config)?;
+    let windows = llama::windows(config, stack.layers, config.usize_opt("sliding_window")?, |_| true)?;
+    let names = Names {
+        qkv: Rows::Together("layers.{}.self_attn.qkv_proj"),
+        up: Rows::Together("layers.{}.mlp.gate_up_proj"),
+        ..llama::NAMES
+    };
+    let attention = Attention { windows, ..stack.attention };
+    llama::model(config, "phi3", Stack { attention, names, ..stack }, false, 0.0)
+}

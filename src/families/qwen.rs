@@ -1,0 +1,24 @@
+//! Qwen2 (Yang et al. 2024), with biases on queries, keys and values, and Qwen3 (Yang et al. 2025), which normalises them instead.
+
+use super::llama;
+use crate::error::Result;
+use crate::formats::json::Config;
+use crate::transformer::spec::{Attention, Biases, Spec, Stack};
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    let third = config.str("model_type")? == "qwen3";
+    let stack = llama::stack(config)?;
+    let window = match config.bool_or("use_sliding_window", false)? {
+        true => config.usize_opt("sliding_window")?,
+        false => None,
+    };
+    let first = config.usize_or("max_window_layers", 28)?;
+    let windows = llama::windows(config, stack.layers, window, |layer| layer >= first)?;
+    let biased = third && config.bool_or("attention_bias", false)?;
+    let stack = Stack {
+        biases: Biases { qkv: !third || biased, attention_output: biased, feed_forward: false },
+        attention: Attention { windows, head_norm: third, ..stack.attention },
+        ..stack
+    };
+    llama::model(config, if third { "qwen3" } else { "qwen2" }, stack, false, 0.0)
+}

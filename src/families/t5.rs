@@ -1,0 +1,122 @@
+//! T5 (Raffel et al. 2020) in all its forms: v1.0, v1.1 and Flan-T5, mT5 (Xue et al. 2021), CodeT5.
+
+use super::named_activation;
+use crate::error::Result;
+use crate::formats::json::Config;
+use crate::transformer::spec::{
+    Activation, Attention, Biases, Heads, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Relative, Rows, Spec,
+    Stack,
+};
+
+/// T5's bias has no last position: far keys share a bucket. Sequences are held to this all the same, so that the table of biases
+/// by distance has a size.
+const LONGEST: usize = 8192;
+
+macro_rules! part {
+    ($stack:literal, $rest:literal) => {
+        concat!($stack, ".block.{}.layer.", $rest)
+    };
+}
+
+const fn names(gated: bool, decoder: bool) -> Names {
+    let word = &["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
+    if decoder {
+        Names {
+            word,
+            relative_bias: Some("decoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
+            qkv: Rows::Apart(&[
+                part!("decoder", "0.SelfAttention.q"),
+                part!("decoder", "0.SelfAttention.k"),
+                part!("decoder", "0.SelfAttention.v"),
+            ]),
+            attention_output: Rows::Together(part!("decoder", "0.SelfAttention.o")),
+            attention_norm: part!("decoder", "0.layer_norm"),
+            cross_query: Some(part!("decoder", "1.EncDecAttention.q")),
+            cross_key_value: Some(&[part!("decoder", "1.EncDecAttention.k"), part!("decoder", "1.EncDecAttention.v")]),
+            cross_output: Some(part!("decoder", "1.EncDecAttention.o")),
+            cross_norm: Some(part!("decoder", "1.layer_norm")),
+            up: if gated {
+                Rows::Apart(&[part!("decoder", "2.DenseReluDense.wi_0"), part!("decoder", "2.DenseReluDense.wi_1")])
+            } else {
+                Rows::Together(part!("decoder", "2.DenseReluDense.wi"))
+            },
+            down: Rows::Together(part!("decoder", "2.DenseReluDense.wo")),
+            output_norm: part!("decoder", "2.layer_norm"),
+            final_norm: Some("decoder.final_layer_norm"),
+            ..Names::EMPTY
+        }
+    } else {
+        Names {
+            word,
+            relative_bias: Some("encoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
+            qkv: Rows::Apart(&[
+                part!("encoder", "0.SelfAttention.q"),
+                part!("encoder", "0.SelfAttention.k"),
+                part!("encoder", "0.SelfAttention.v"),
+            ]),
+            attention_output: Rows::Together(part!("encoder", "0.SelfAttention.o")),
+            attention_norm: part!("encoder", "0.layer_norm"),
+            up: if gated {
+                Rows::Apart(&[part!("encoder", "1.DenseReluDense.wi_0"), part!("encoder", "1.DenseReluDense.wi_1")])
+            } else {
+                Rows::Together(part!("encoder", "1.DenseReluDense.wi"))
+            },
+            down: Rows::Together(part!("encoder", "1.DenseReluDense.wo")),
+            output_norm: part!("encoder", "1.layer_norm"),
+            final_norm: Some("encoder.final_layer_norm"),
+            ..Names::EMPTY
+        }
+    }
+}
+
+/// `feed_forward_proj` is an activation, or `gated-` and one; `gated-gelu` has always meant the tanh approximation.
+fn feed_forward(config: &Config) -> Result<(Activation, bool)> {
+    const KEY: &str = "feed_forward_proj";
+    match config.str_or(KEY, "relu")? {
+        "gated-gelu" => Ok((Activation::GeluTanh, true)),
+        name => match name.strip_prefix("gated-") {
+            Some(inner) => Ok((named_activation(config, KEY, inner)?, true)),
+            None => Ok((named_activation(config, KEY, name)?, false)),
+        },
+    }
+}
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    let hidden = config.usize("d_model")?;
+    let heads = Heads::equal(config.usize("num_heads")?, config.usize("d_kv")?);
+    let layers = config.usize("num_layers")?;
+    let (activation, gated) = feed_forward(config)?;
+    let stack = |layers: usize, decoder: bool| -> Result<Stack> {
+        Ok(Stack {
+            activation,
+            gated,
+            norm: Norm::rms(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-6)?),
+            biases: Biases::NONE,
+            relative: Some(Relative {
+                buckets: config.usize_or("relative_attention_num_buckets", 32)?,
+                max_distance: config.usize_or("relative_attention_max_distance", 128)?,
+                bidirectional: !decoder,
+            }),
+            attention: Attention { scale: 1.0, ..Attention::plain(heads.dim) },
+            max_tokens: LONGEST,
+            cross: decoder,
+            ..Stack::new(hidden, layers, heads, config.usize("d_ff")?, names(gated, decoder))
+        })
+    };
+    // Tied heads read scaled states; transformers 5 says so apart from whether the weights are shared.
+    let tied = config.bool_or("tie_word_embeddings", true)?;
+    let scaled = config.bool_or("scale_decoder_outputs", tied)?;
+    Ok(Spec {
+        family: if config.str("model_type")? == "t5" { "t5" } else { "mt5" },
+        vocabulary: config.usize("vocab_size")?,
+        encoder: Some(stack(layers, false)?),
+        decoder: Some(stack(config.usize_or("num_decoder_layers", layers)?, true)?),
+        head: None,
+        language: Some(LanguageHead {
+            weight: if tied { LanguageWeight::Tied } else { LanguageWeight::OwnOrTied("lm_head") },
+            bias: None,
+            scale: if scaled { (hidden as f32).powf(-0.5) } else { 1.0 },
+            softcap: 0.0,
+        }),
+    })
+}

@@ -1,0 +1,207 @@
+//! The block types of GGUF files: 32 elements that share a scale, or 256 whose scales share one ("K"). The layouts are those
+//! of ggml; the arithmetic is in f32 and in the order of the `gguf` Python package, so that the results are the same bits.
+
+use half::f16;
+
+use super::tensor::DType;
+
+/// The elements of the largest block.
+const LARGEST: usize = 256;
+
+/// Converts blocks to f32. `bytes` are whole blocks, each of `block.0` elements in `block.1` bytes; the first `skip` elements
+/// of the first are left out, and the last may be used in part. Other types than the block types leave `out` as it is.
+pub(super) fn decode(dtype: DType, block: (usize, usize), bytes: &[u8], skip: usize, out: &mut [f32]) {
+    let decode_block = match dtype {
+        DType::Q8_0 => q8_0,
+        DType::Q4_0 => q4_0,
+        DType::Q4_1 => q4_1,
+        DType::Q5_0 => q5_0,
+        DType::Q5_1 => q5_1,
+        DType::Q4K => q4_k,
+        DType::Q5K => q5_k,
+        DType::Q6K => q6_k,
+        _ => return,
+    };
+    let (elements, size) = block;
+    let (mut skip, mut rest) = (skip, out);
+    for bytes in bytes.chunks_exact(size) {
+        let count = (elements - skip).min(rest.len());
+        let (now, later) = rest.split_at_mut(count);
+        if count == elements {
+            decode_block(bytes, now);
+        } else {
+            let mut whole = [0.0; LARGEST];
+            decode_block(bytes, &mut whole[..elements]);
+            now.copy_from_slice(&whole[skip..skip + count]);
+        }
+        (skip, rest) = (0, later);
+    }
+}
+
+fn half(bytes: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
+}
+
+/// The four-bit numbers of 16 bytes: the low halves, then the high ones.
+fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    bytes.iter().map(|b| b & 15).chain(bytes.iter().map(|b| b >> 4))
+}
+
+fn q8_0(bytes: &[u8], out: &mut [f32]) {
+    let d = half(bytes, 0);
+    for (out, q) in out.iter_mut().zip(&bytes[2..]) {
+        *out = f32::from(*q as i8) * d;
+    }
+}
+
+fn q4_0(bytes: &[u8], out: &mut [f32]) {
+    let d = half(bytes, 0);
+    for (out, q) in out.iter_mut().zip(nibbles(&bytes[2..18])) {
+        *out = d * f32::from(q as i8 - 8);
+    }
+}
+
+fn q4_1(bytes: &[u8], out: &mut [f32]) {
+    let (d, m) = (half(bytes, 0), half(bytes, 2));
+    for (out, q) in out.iter_mut().zip(nibbles(&bytes[4..20])) {
+        *out = d * f32::from(q) + m;
+    }
+}
+
+/// The five-bit numbers of a block: 32 fifth bits, then 16 bytes of nibbles.
+fn five_bits(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    let high = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    nibbles(&bytes[4..20]).enumerate().map(move |(i, q)| q | ((high >> i & 1) as u8) << 4)
+}
+
+fn q5_0(bytes: &[u8], out: &mut [f32]) {
+    let d = half(bytes, 0);
+    for (out, q) in out.iter_mut().zip(five_bits(&bytes[2..])) {
+        *out = d * f32::from(q as i8 - 16);
+    }
+}
+
+fn q5_1(bytes: &[u8], out: &mut [f32]) {
+    let (d, m) = (half(bytes, 0), half(bytes, 2));
+    for (out, q) in out.iter_mut().zip(five_bits(&bytes[4..])) {
+        *out = d * f32::from(q) + m;
+    }
+}
+
+/// The six-bit scale and minimum of the `j`th 32 elements, out of 12 bytes that hold eight of each: the first four in the low
+/// bits of bytes 0 to 3 and 4 to 7, the last four in nibbles of bytes 8 to 11 with their high bits above the first four.
+fn scale_and_minimum(packed: &[u8], j: usize) -> (f32, f32) {
+    let (scale, minimum) = if j < 4 {
+        (packed[j] & 63, packed[j + 4] & 63)
+    } else {
+        let (i, low) = (j - 4, packed[j + 4]);
+        (low & 15 | packed[i] >> 6 << 4, low >> 4 | packed[i + 4] >> 6 << 4)
+    };
+    (f32::from(scale), f32::from(minimum))
+}
+
+fn q4_k(bytes: &[u8], out: &mut [f32]) {
+    let (d, dmin, scales) = (half(bytes, 0), half(bytes, 2), &bytes[4..16]);
+    for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        let (scale, minimum) = scale_and_minimum(scales, j);
+        let (scale, minimum) = (d * scale, dmin * minimum);
+        // Two runs share 32 bytes: the low nibbles are the first's.
+        let low = &bytes[16 + j / 2 * 32..][..32];
+        for (out, q) in out.iter_mut().zip(low) {
+            *out = scale * f32::from(q >> (4 * (j % 2)) & 15) - minimum;
+        }
+    }
+}
+
+fn q5_k(bytes: &[u8], out: &mut [f32]) {
+    let (d, dmin, scales, high) = (half(bytes, 0), half(bytes, 2), &bytes[4..16], &bytes[16..48]);
+    for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        let (scale, minimum) = scale_and_minimum(scales, j);
+        let (scale, minimum) = (d * scale, dmin * minimum);
+        let low = &bytes[48 + j / 2 * 32..][..32];
+        for ((out, low), high) in out.iter_mut().zip(low).zip(high) {
+            let q = low >> (4 * (j % 2)) & 15 | (high >> j & 1) << 4;
+            *out = scale * f32::from(q) - minimum;
+        }
+    }
+}
+
+fn q6_k(bytes: &[u8], out: &mut [f32]) {
+    let (low, high, scales, d) = (&bytes[..128], &bytes[128..192], &bytes[192..208], half(bytes, 208));
+    for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        // 128 elements take 64 bytes of nibbles and 32 of high bits. Their first 64 are the low nibbles.
+        let (part, run) = (j / 4, j % 4);
+        let low = &low[part * 64 + run % 2 * 32..][..32];
+        let high = &high[part * 32..][..32];
+        for (k, out) in out.iter_mut().enumerate() {
+            let q = low[k] >> (run / 2 * 4) & 15 | (high[k] >> (2 * run) & 3) << 4;
+            let scale = d * f32::from(scales[2 * j + k / 16] as i8);
+            *out = scale * f32::from(q as i8 - 32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VECTORS: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/blocks.bin"));
+
+    /// The type, the blocks, and the values that the `gguf` package reads out of them.
+    fn vectors() -> Vec<(DType, &'static [u8], Vec<f32>)> {
+        let (mut rest, mut records) = (VECTORS, Vec::new());
+        while !rest.is_empty() {
+            let number = |i: usize| u32::from_le_bytes(rest[4 * i..4 * i + 4].try_into().unwrap()) as usize;
+            let (elements, size) = (number(1), number(2));
+            let dtype = match number(0) {
+                2 => DType::Q4_0,
+                3 => DType::Q4_1,
+                6 => DType::Q5_0,
+                7 => DType::Q5_1,
+                8 => DType::Q8_0,
+                12 => DType::Q4K,
+                13 => DType::Q5K,
+                14 => DType::Q6K,
+                other => panic!("type {other}"),
+            };
+            let (values, after) = rest[12 + size..].split_at(4 * elements);
+            let values = values.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            records.push((dtype, &rest[12..12 + size], values));
+            rest = after;
+        }
+        records
+    }
+
+    /// Equal bits, but for the payload of what is not a number.
+    fn assert_same(found: &[f32], expected: &[f32], what: std::fmt::Arguments) {
+        for (i, (a, b)) in found.iter().zip(expected).enumerate() {
+            assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{what}: element {i} is {a}, not {b}");
+        }
+    }
+
+    #[test]
+    fn every_type_decodes_to_the_bits_of_the_gguf_package() {
+        let records = vectors();
+        assert_eq!(records.len(), 8);
+        for (dtype, bytes, expected) in records {
+            let block = dtype.block().unwrap();
+            assert_eq!(bytes.len() / block.1 * block.0, expected.len(), "{dtype}");
+            let mut found = vec![0.0; expected.len()];
+            decode(dtype, block, bytes, 0, &mut found);
+            assert_same(&found, &expected, format_args!("{dtype}"));
+        }
+    }
+
+    #[test]
+    fn a_stretch_may_begin_and_end_within_blocks() {
+        for (dtype, bytes, expected) in vectors() {
+            let (elements, size) = dtype.block().unwrap();
+            for (start, count) in [(0, 1), (1, elements), (elements - 1, 2), (elements / 2, 2 * elements), (3, 0)] {
+                let mut found = vec![0.0; count];
+                let bytes = &bytes[..(start + count).div_ceil(elements) * size];
+                decode(dtype, (elements, size), bytes, start, &mut found);
+                assert_same(&found, &expected[start..], format_args!("{dtype} {start} {count}"));
+            }
+        }
+    }
+}

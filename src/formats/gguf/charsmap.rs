@@ -1,0 +1,113 @@
+//! SentencePiece's table of character replacements: a trie as a double array, and the texts it leads to. The crate that uses
+//! the table follows its indices unchecked, so that they are checked here, for every text there can be.
+
+/// The most bytes of a table. That of the largest published vocabularies has some 300 kB.
+const MAX_BYTES: usize = 4 << 20;
+
+/// What is wrong with a table; nothing if no lookup can leave it.
+pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.len() > MAX_BYTES {
+        return Some("it is too large");
+    }
+    let Some((size, rest)) = bytes.split_first_chunk::<4>() else {
+        return Some("it is too short");
+    };
+    let size = u32::from_le_bytes(*size) as usize;
+    let (Some(trie), Some(texts)) = (rest.get(..size / 4 * 4), rest.get(size / 4 * 4..)) else {
+        return Some("it is too short");
+    };
+    let Ok(texts) = str::from_utf8(texts) else {
+        return Some("its texts are not UTF-8");
+    };
+    let units: Vec<usize> = trie.as_chunks::<4>().0.iter().map(|unit| u32::from_le_bytes(*unit) as usize).collect();
+    let Some(root) = units.first() else {
+        return Some("it is empty");
+    };
+    // Nodes are known by where their children begin. A table in which they go round is walked once.
+    let mut seen = vec![false; units.len()];
+    let mut left = vec![offset(*root)];
+    while let Some(node) = left.pop() {
+        match seen.get_mut(node) {
+            None => return Some("an index leaves it"),
+            Some(seen) if *seen => continue,
+            Some(seen) => *seen = true,
+        }
+        // A lookup reads a child's place before it knows whether the child is there.
+        if node | 255 >= units.len() {
+            return Some("an index leaves it");
+        }
+        for byte in 1..=255 {
+            let unit = units[node ^ byte];
+            if unit & (1 << 31 | 255) != byte {
+                continue;
+            }
+            let child = node ^ byte ^ offset(unit);
+            if unit >> 8 & 1 == 1 {
+                let Some(leaf) = units.get(child) else { return Some("an index leaves it") };
+                if !texts.is_char_boundary(leaf & ((1 << 31) - 1)) {
+                    return Some("a replacement begins beyond its texts or within a letter");
+                }
+            }
+            left.push(child);
+        }
+    }
+    None
+}
+
+/// How far from a unit its children are.
+fn offset(unit: usize) -> usize {
+    unit >> 10 << ((unit >> 9 & 1) * 8)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A table that replaces "a" by "b", as a double array: the root's children begin at 256, those of "a" at 512.
+    pub fn table(leaf: u32) -> Vec<u8> {
+        let mut units = vec![0u32; 768];
+        units[0] = 256 << 10;
+        units[256 ^ 97] = ((512 ^ 256 ^ 97) << 10) | 1 << 8 | 97;
+        units[512] = 1 << 31 | leaf;
+        let mut bytes = (4 * units.len() as u32).to_le_bytes().to_vec();
+        bytes.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+        bytes.extend("b\0é\0".as_bytes());
+        bytes
+    }
+
+    fn normalizer(bytes: &[u8]) -> tokenizers::normalizers::Precompiled {
+        tokenizers::normalizers::Precompiled::from(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_sound_table_is_accepted_and_works() {
+        assert_eq!(fault(&table(0)), None);
+        assert_eq!(normalizer(&table(0)).normalize_string("xaa"), "xbb");
+        assert_eq!(normalizer(&table(2)).normalize_string("a"), "é");
+    }
+
+    #[test]
+    fn tables_that_lead_astray_are_refused() {
+        assert_eq!(fault(&[]), Some("it is too short"));
+        assert_eq!(fault(&[0; 4]), Some("it is empty"));
+        assert_eq!(fault(&[255; 64]), Some("it is too short"));
+        assert_eq!(fault(&vec![0; MAX_BYTES + 1]), Some("it is too large"));
+        assert_eq!(fault(&table(3)), Some("a replacement begins beyond its texts or within a letter"));
+        assert_eq!(fault(&table(6)), Some("a replacement begins beyond its texts or within a letter"));
+        let mut cut = table(0);
+        cut.truncate(cut.len() - 2);
+        assert_eq!(fault(&cut), Some("its texts are not UTF-8"));
+        for wild in [u32::MAX, 600 << 10, 767 << 10, 1 << 9 | 4 << 10] {
+            let mut bytes = table(0);
+            bytes[4..8].copy_from_slice(&wild.to_le_bytes());
+            // Some lead to where no letter has a child, which is sound.
+            if fault(&bytes).is_none() {
+                let all: String = ('\u{1}'..'\u{250}').collect();
+                normalizer(&bytes).normalize_string(&all);
+            }
+        }
+        let mut bytes = table(0);
+        bytes[4..8].copy_from_slice(&(800u32 << 10).to_le_bytes());
+        assert_eq!(fault(&bytes), Some("an index leaves it"));
+    }
+}

@@ -1,0 +1,136 @@
+//! GGUF files, as llama.cpp makes them: one file with the weights, the configuration and the tokenizer of a model, read as the
+//! Hugging Face directory that it was made from.
+//!
+//! The head of the file is read and checked completely; the tensors are mapped and not touched before they are asked for.
+//! **The file must not be changed or truncated while its [`Weights`] live**, as with [`super::safetensors`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use memmap2::MmapOptions;
+use serde_json::{Map, Value};
+
+use self::architecture::Architecture;
+use self::config::Fields;
+use self::container::Container;
+use self::tokenizer::Tokenizer;
+use super::quoted;
+use super::weights::{Entry, Shard, Weights};
+use crate::error::{Error, Result};
+
+mod architecture;
+mod charsmap;
+mod config;
+mod container;
+mod merges;
+mod metadata;
+mod pretokenizer;
+mod rope;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+mod vocabulary;
+
+/// A model out of a GGUF file, in Hugging Face's terms.
+pub struct Gguf {
+    /// Under Hugging Face's names, with its shapes and its order of rows, but for GPT-2's linear layers, which are
+    /// `[outputs, inputs]` as all others.
+    pub weights: Weights,
+    /// What `config.json` would hold, and `"kinglet_gguf": true`, by which GPT-2 tells how its layers lie.
+    pub config: Value,
+    /// What `generation_config.json` would hold: the ids of special tokens.
+    pub generation_config: Value,
+    /// What `tokenizer.json` would hold.
+    pub tokenizer: String,
+    /// What `tokenizer_config.json` would hold.
+    pub tokenizer_config: Value,
+}
+
+impl Gguf {
+    /// Opens a file and checks all of it but the weights' values.
+    ///
+    /// Fails with NotFound and Io, with InvalidFile for a file that breaks the format's rules or contradicts itself, and with
+    /// Unsupported for an architecture, a tokenizer or a type of weights that Kinglet does not read.
+    pub fn open(path: &Path) -> Result<Self> {
+        let container = Container::open(path)?;
+        let metadata = &container.metadata;
+        let architecture = Architecture::find(metadata)?;
+        let fields = Fields { metadata, architecture };
+        let gated = container.tensors.keys().any(|name| name.ends_with(".ffn_gate.weight"));
+        let mut weights = weights(path, &container, &fields, gated)?;
+        let vocabulary = config::vocabulary(&fields, &weights)?;
+        let mut config = config::config(&fields, &weights, vocabulary, gated)?;
+        // They are in the configuration now.
+        for name in [rope::FACTORS, rope::LONG, rope::SHORT] {
+            weights.tensors.remove(name);
+        }
+        let tokenizer = Tokenizer::read(metadata, architecture)?;
+        if tokenizer.tokens > vocabulary {
+            let what = format!("it has {} tokens and embeddings for {vocabulary}", tokenizer.tokens);
+            return Err(Error::invalid_file(path, what));
+        }
+        let ids = [
+            ("bos_token_id", tokenizer.special.bos),
+            ("eos_token_id", tokenizer.special.eos),
+            ("pad_token_id", tokenizer.special.pad),
+        ];
+        let mut generation = Map::new();
+        for (name, id) in ids {
+            if let Some(id) = id {
+                config[name] = id.into();
+                generation.insert(name.into(), id.into());
+            }
+        }
+        let ends = match *tokenizer.ends.as_slice() {
+            [] => Value::Null,
+            [end] => end.into(),
+            _ => tokenizer.ends.into(),
+        };
+        if !ends.is_null() {
+            generation.insert("eos_token_id".into(), ends);
+        }
+        if let Some(start) = config.get("decoder_start_token_id") {
+            generation.insert("decoder_start_token_id".into(), start.clone());
+        }
+        Ok(Self {
+            weights,
+            config,
+            generation_config: Value::Object(generation),
+            tokenizer: tokenizer.json,
+            tokenizer_config: tokenizer.config,
+        })
+    }
+}
+
+/// Maps the file and gives the tensors their names. A tensor that Hugging Face does not know keeps its own.
+fn weights(path: &Path, container: &Container, fields: &Fields, gated: bool) -> Result<Weights> {
+    let (architecture, heads) = (fields.architecture, fields.heads()?);
+    // SAFETY: The mapping is read-only. That nobody changes the file meanwhile is the contract that the module's
+    // documentation states; no program can enforce it.
+    let map = unsafe { MmapOptions::new().len(container.length).map(&container.file) };
+    let map = map.map_err(|e| Error::io(path, &e))?;
+    // Each tensor is read from its front to its end. A refused hint changes nothing.
+    #[cfg(unix)]
+    let _hint = map.advise(memmap2::Advice::Sequential);
+    let mut tensors = BTreeMap::new();
+    for (theirs, tensor) in &container.tensors {
+        let name = architecture.rename(theirs, gated).unwrap_or_else(|| theirs.clone());
+        let (order, rows) = architecture.order(&name, heads);
+        if let Some(rows) = rows
+            && tensor.shape.first() != Some(&rows)
+        {
+            let (theirs, shape) = (quoted(theirs), &tensor.shape);
+            let what = format!("tensor {theirs} has shape {shape:?}, and {rows} rows are needed for its heads");
+            return Err(Error::invalid_file(path, what));
+        }
+        let shift = architecture.shift(&name);
+        let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
+        let entry = Entry { shard: 0, dtype, shape, offset: tensor.offset, length: tensor.bytes, order, shift };
+        if tensors.insert(name.clone(), entry).is_some() {
+            let what = format!("tensor {} is there under two names", quoted(&name));
+            return Err(Error::invalid_file(path, what));
+        }
+    }
+    let shards = vec![Shard { path: path.to_owned(), map: map.into() }];
+    Ok(Weights { shards, tensors, catalogue: path.to_owned() })
+}

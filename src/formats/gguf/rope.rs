@@ -1,0 +1,167 @@
+//! How rotary frequencies are changed to reach further, as `rope_scaling` of `config.json` says it.
+
+use std::f32::consts::TAU;
+
+use serde_json::{Value, json};
+
+use super::config::{Fields, number};
+use crate::error::Result;
+use crate::formats::quoted;
+use crate::formats::weights::Weights;
+
+/// Divisors of the frequencies: Llama 3's, and Phi-3's beyond and up to the length that it was first trained for.
+pub(super) const FACTORS: &str = "rope_freqs.weight";
+pub(super) const LONG: &str = "rope_factors_long.weight";
+pub(super) const SHORT: &str = "rope_factors_short.weight";
+
+/// The longest text that Llama 3 was first trained for, and the bounds of its blend: the same in all models of the family.
+const LLAMA3_ORIGINAL: usize = 8192;
+const LLAMA3_LOW: f32 = 1.0;
+const LLAMA3_HIGH: f32 = 4.0;
+
+/// None where frequencies are as they come out of `theta`. `turning` are the components of a head that turn.
+pub(super) fn scaling(
+    fields: &Fields,
+    weights: &Weights,
+    turning: usize,
+    theta: f32,
+    context: usize,
+) -> Result<Option<Value>> {
+    let original = fields.size_opt("rope.scaling.original_context_length")?;
+    let factors = |name: &str| factors(fields, weights, name, turning);
+    if let (Some(long), Some(short)) = (factors(LONG)?, factors(SHORT)?) {
+        let mut scaling = json!({
+            "rope_type": "longrope",
+            "long_factor": numbers(&long),
+            "short_factor": numbers(&short),
+            "original_max_position_embeddings": original.unwrap_or(context),
+        });
+        if let Some(attention) = fields.number_opt("rope.scaling.attn_factor")? {
+            scaling["attention_factor"] = number(attention);
+        }
+        return Ok(Some(scaling));
+    }
+    if let Some(factors) = factors(FACTORS)? {
+        return Ok(divided(&factors, turning, theta, original, context));
+    }
+    let kind = fields.text_opt("rope.scaling.type")?.unwrap_or("none");
+    let legacy = fields.number_opt("rope.scale_linear")?;
+    let factor = fields.number_opt("rope.scaling.factor")?.or(legacy).unwrap_or(1.0);
+    match kind {
+        "none" if legacy.is_none() => Ok(None),
+        // Old files have a factor and no type. A factor of 0 stands for none.
+        "none" | "linear" if factor == 0.0 || factor == 1.0 => Ok(None),
+        "none" | "linear" => Ok(Some(json!({ "rope_type": "linear", "factor": number(factor) }))),
+        "yarn" => Ok(Some(yarn(fields, factor, original.unwrap_or(context))?)),
+        // Phi-3's models for short texts name the scheme of the long ones and have no factors.
+        "longrope" => Ok(None),
+        other => Err(fields.unsupported(format!("the rotary scaling {} is not supported", quoted(other)))),
+    }
+}
+
+/// YaRN (Peng et al. 2023). What scores are multiplied with follows from `factor` unless the file has a factor upon that.
+fn yarn(fields: &Fields, factor: f32, original: usize) -> Result<Value> {
+    let mut scaling = json!({
+        "rope_type": "yarn",
+        "factor": number(factor),
+        "original_max_position_embeddings": original,
+    });
+    for (leaf, name) in [("yarn_beta_fast", "beta_fast"), ("yarn_beta_slow", "beta_slow")] {
+        if let Some(beta) = fields.number_opt(&format!("rope.scaling.{leaf}"))? {
+            scaling[name] = number(beta);
+        }
+    }
+    if let Some(upon) = fields.number_opt("rope.scaling.attn_factor")?.filter(|&upon| upon != 1.0) {
+        scaling["attention_factor"] = number(upon * (0.1 * factor.ln() + 1.0));
+    }
+    Ok(scaling)
+}
+
+/// The scheme that has these divisors. Llama 3's is told by its figures; any other is written as divisors that hold for short
+/// and long texts alike.
+fn divided(factors: &[f32], turning: usize, theta: f32, original: Option<usize>, context: usize) -> Option<Value> {
+    if factors.iter().all(|&factor| factor == 1.0) {
+        return None;
+    }
+    let factor = factors.iter().copied().fold(1.0, f32::max);
+    let trained = original.unwrap_or(LLAMA3_ORIGINAL);
+    let is_llama3 = factors.iter().enumerate().all(|(i, found)| {
+        let expected = llama3(i, turning, theta, factor, trained);
+        (found - expected).abs() <= 1e-3 * expected
+    });
+    Some(if is_llama3 {
+        json!({
+            "rope_type": "llama3",
+            "factor": number(factor),
+            "low_freq_factor": number(LLAMA3_LOW),
+            "high_freq_factor": number(LLAMA3_HIGH),
+            "original_max_position_embeddings": trained,
+        })
+    } else {
+        let list = numbers(factors);
+        json!({
+            "rope_type": "longrope",
+            "long_factor": list,
+            "short_factor": list,
+            "original_max_position_embeddings": context,
+            "attention_factor": 1.0,
+        })
+    })
+}
+
+/// The divisor of the `i`th frequency in Llama 3: 1 for those that turn often within the length first trained for, `factor` for
+/// those that turn less than once, a blend between.
+fn llama3(i: usize, turning: usize, theta: f32, factor: f32, trained: usize) -> f32 {
+    let wavelength = TAU * theta.powf(2.0 * i as f32 / turning as f32);
+    let turns = trained as f32 / wavelength;
+    let smooth = ((turns - LLAMA3_LOW) / (LLAMA3_HIGH - LLAMA3_LOW)).clamp(0.0, 1.0);
+    1.0 / ((1.0 - smooth) / factor + smooth)
+}
+
+fn numbers(list: &[f32]) -> Vec<Value> {
+    list.iter().copied().map(number).collect()
+}
+
+/// A tensor of one divisor a frequency, all of them finite and above 0.
+fn factors(fields: &Fields, weights: &Weights, name: &str, turning: usize) -> Result<Option<Vec<f32>>> {
+    if weights.get(name).is_none() {
+        return Ok(None);
+    }
+    let view = weights.require(name, &[turning / 2])?;
+    let list = view.to_vec_f32()?;
+    if list.iter().any(|x| !x.is_finite() || *x <= 0.0) {
+        let what = format!("tensor {} holds values that are not above 0 and finite", quoted(name));
+        return Err(crate::error::Error::invalid_file(fields.metadata.path(), what));
+    }
+    Ok(Some(list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Llama 3.2's, as `transformers` computes it: `config.rope_scaling` of factor 32 over 8192 tokens, 64 components, base
+    /// 500,000. The quotients of plain and scaled frequencies at some places.
+    #[test]
+    fn llama_3_is_told_by_its_divisors() {
+        let divisors: Vec<f32> = (0..32).map(|i| llama3(i, 64, 500_000.0, 32.0, 8192)).collect();
+        assert_eq!(divisors[..15], [1.0; 15]);
+        for (found, expected) in divisors[15..18].iter().zip([1.651_329, 3.292_263, 9.666_73]) {
+            assert!((found - expected).abs() < 1e-4 * expected, "{found} {expected}");
+        }
+        assert_eq!(divisors[18..], [32.0; 14]);
+        let scaling = divided(&divisors, 64, 500_000.0, None, 131_072).unwrap();
+        let expected = json!({"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192});
+        assert_eq!(scaling, expected);
+    }
+
+    #[test]
+    fn other_divisors_are_kept_as_they_are() {
+        let scaling = divided(&[1.0, 2.5], 4, 10_000.0, None, 4096).unwrap();
+        assert_eq!(scaling["rope_type"], "longrope");
+        assert_eq!(scaling["long_factor"], json!([1.0, 2.5]));
+        assert_eq!(scaling["short_factor"], scaling["long_factor"]);
+        assert_eq!(divided(&[1.0, 1.0], 4, 10_000.0, None, 4096), None);
+    }
+}

@@ -1,0 +1,375 @@
+//! What `tokenizer.json` and `tokenizer_config.json` would hold, out of a GGUF file's vocabulary.
+//!
+//! GGUF names a tokenizer's kind and lists its tokens; how text is normalised and split is known by the kind's name only. The
+//! parts are those of the `tokenizer.json` files that models of the kind are published with.
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::architecture::Architecture;
+use super::charsmap;
+use super::merges::{self, Merge};
+use super::metadata::Metadata;
+use super::pretokenizer;
+use super::vocabulary::{Kind, Special, Vocabulary, contradiction};
+use crate::error::{Error, Result};
+use crate::formats::quoted;
+
+const MODEL: &str = "tokenizer.ggml.model";
+const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
+
+/// SentencePiece's sign for a space.
+const SPACE: &str = "\u{2581}";
+
+pub(super) struct Tokenizer {
+    pub json: String,
+    pub config: Value,
+    pub special: Special,
+    pub ends: Vec<u32>,
+    pub tokens: usize,
+}
+
+impl Tokenizer {
+    pub fn read(metadata: &Metadata, architecture: Architecture) -> Result<Self> {
+        match metadata.text(MODEL)? {
+            "gpt2" => byte_level(metadata),
+            "llama" => sentencepiece(metadata, architecture),
+            "t5" => unigram(metadata),
+            other => {
+                let (path, other) = (metadata.path().display(), quoted(other));
+                let what = format!("the tokenizer {other} is not supported; gpt2, llama and t5 are");
+                Err(Error::unsupported(format!("{path}: {what}")))
+            }
+        }
+    }
+}
+
+/// `tokenizer.json`.
+#[derive(Serialize)]
+struct File<'a> {
+    version: &'static str,
+    truncation: (),
+    padding: (),
+    added_tokens: Vec<Added<'a>>,
+    normalizer: Value,
+    pre_tokenizer: Value,
+    post_processor: Value,
+    decoder: Value,
+    model: Model<'a>,
+}
+
+/// A token that is found in a text before anything else is done to it.
+#[derive(Serialize)]
+struct Added<'a> {
+    id: u32,
+    content: &'a str,
+    single_word: bool,
+    lstrip: bool,
+    rstrip: bool,
+    normalized: bool,
+    special: bool,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Model<'a> {
+    #[serde(rename = "BPE")]
+    Bpe {
+        dropout: (),
+        unk_token: Option<&'a str>,
+        continuing_subword_prefix: (),
+        end_of_word_suffix: (),
+        fuse_unk: bool,
+        byte_fallback: bool,
+        ignore_merges: bool,
+        #[serde(serialize_with = "ids_by_token")]
+        vocab: &'a Vocabulary<'a>,
+        merges: Vec<Merge<'a>>,
+    },
+    Unigram {
+        unk_id: Option<u32>,
+        vocab: Vec<(String, f64)>,
+        byte_fallback: bool,
+    },
+}
+
+fn ids_by_token<S: Serializer>(vocabulary: &Vocabulary, serializer: S) -> Result<S::Ok, S::Error> {
+    let tokens = vocabulary.tokens.iter().enumerate().filter(|(_, token)| !token.is_empty());
+    serializer.collect_map(tokens.map(|(id, token)| (token, id)))
+}
+
+/// Byte-level BPE, as of GPT-2.
+fn byte_level(metadata: &Metadata) -> Result<Tokenizer> {
+    let vocabulary = Vocabulary::read(metadata)?;
+    let split = pretokenizer::find(metadata)?;
+    let merges = merges::listed(metadata, &vocabulary)?;
+    let parts = Parts {
+        normalizer: split.normalizer,
+        pre_tokenizer: split.pre_tokenizer,
+        decoder: json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}),
+        add_bos: split.add_bos,
+        add_eos: false,
+        strips_after: &[],
+    };
+    let model = Model::Bpe {
+        dropout: (),
+        unk_token: None,
+        continuing_subword_prefix: (),
+        end_of_word_suffix: (),
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: split.ignore_merges,
+        vocab: &vocabulary,
+        merges,
+    };
+    parts.assemble(metadata, &vocabulary, vocabulary.added(), model)
+}
+
+/// SentencePiece's BPE, as of Llama 2: spaces are letters, and what no token spells is written in tokens of single bytes.
+fn sentencepiece(metadata: &Metadata, architecture: Architecture) -> Result<Tokenizer> {
+    let mut vocabulary = Vocabulary::read(metadata)?;
+    vocabulary.assume(Special { bos: Some(1), eos: Some(2), unknown: Some(0), ..Special::default() });
+    let prefix = metadata.bool_opt("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    let merges = match metadata.has(merges::KEY) {
+        true => merges::listed(metadata, &vocabulary)?,
+        false => merges::derived(metadata, &vocabulary)?,
+    };
+    let mut normalizers = vec![json!({"type": "Replace", "pattern": {"String": " "}, "content": SPACE})];
+    let mut decoders = vec![
+        json!({"type": "Replace", "pattern": {"String": SPACE}, "content": " "}),
+        json!({"type": "ByteFallback"}),
+        json!({"type": "Fuse"}),
+    ];
+    if prefix {
+        normalizers.insert(0, json!({"type": "Prepend", "prepend": SPACE}));
+        decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    }
+    let parts = Parts {
+        normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
+        pre_tokenizer: Value::Null,
+        decoder: json!({"type": "Sequence", "decoders": decoders}),
+        add_bos: true,
+        add_eos: false,
+        // Phi-3's tokens take the spaces and line breaks after them along, which its chat format counts on and GGUF does not
+        // say. These do not.
+        strips_after: match architecture {
+            Architecture::Phi3 => &["<unk>", "<s>", "<|endoftext|>"],
+            _ => &[],
+        },
+    };
+    let model = Model::Bpe {
+        dropout: (),
+        unk_token: vocabulary.special.unknown.map(|id| vocabulary.text(id)),
+        continuing_subword_prefix: (),
+        end_of_word_suffix: (),
+        fuse_unk: true,
+        byte_fallback: true,
+        ignore_merges: false,
+        vocab: &vocabulary,
+        merges,
+    };
+    parts.assemble(metadata, &vocabulary, vocabulary.added(), model)
+}
+
+/// SentencePiece's unigram model, as of T5.
+fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
+    let mut vocabulary = Vocabulary::read(metadata)?;
+    vocabulary.assume(Special { eos: Some(1), unknown: Some(2), pad: Some(0), ..Special::default() });
+    let Some(scores) = &vocabulary.scores else {
+        return Err(metadata.missing("tokenizer.ggml.scores"));
+    };
+    let names = sentinels(&vocabulary);
+    let mut pieces = Vec::with_capacity(scores.len());
+    for (id, (token, score)) in vocabulary.tokens.iter().zip(scores).enumerate() {
+        let token = names.get(&(id as u32)).map_or(token, String::as_str);
+        if token.is_empty() {
+            return Err(contradiction(metadata, format!("token {id} is empty")));
+        }
+        pieces.push((token.to_owned(), f64::from(*score)));
+    }
+    let mut added = vocabulary.added();
+    for (&id, name) in &names {
+        if vocabulary.ids.contains_key(name.as_str()) {
+            return Err(contradiction(metadata, format!("{} is there and has no id", quoted(name))));
+        }
+        added.push(Added::special(id, name));
+    }
+    added.sort_by_key(|token| token.id);
+    let normalizer = match metadata.numbers_opt(CHARSMAP)? {
+        Some(bytes) => {
+            let bytes: Vec<u8> = bytes.map(|byte| byte as i64 as u8).collect();
+            if let Some(fault) = charsmap::fault(&bytes) {
+                return Err(metadata.invalid(CHARSMAP, format!("is not a table of replacements: {fault}")));
+            }
+            json!({"type": "Precompiled", "precompiled_charsmap": base64(&bytes)})
+        }
+        None => Value::Null,
+    };
+    let scheme = match metadata.bool_opt("tokenizer.ggml.add_space_prefix")? {
+        Some(false) => "never",
+        _ => "always",
+    };
+    let metaspace = json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": true});
+    let parts = Parts {
+        normalizer,
+        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}),
+        decoder: metaspace,
+        add_bos: false,
+        add_eos: true,
+        strips_after: &[],
+    };
+    let model = Model::Unigram { unk_id: vocabulary.special.unknown, vocab: pieces, byte_fallback: false };
+    parts.assemble(metadata, &vocabulary, added, model)
+}
+
+/// T5's sentinels, which stand for what is left out of a text. The converter does not find their names and calls them
+/// `[PAD32000]` and so on; the first is the last sentinel.
+fn sentinels(vocabulary: &Vocabulary) -> std::collections::BTreeMap<u32, String> {
+    const COUNT: usize = 100;
+    let is_placeholder = |token: &str| {
+        let digits = token.strip_prefix("[PAD").and_then(|rest| rest.strip_suffix(']'));
+        digits.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let unused = vocabulary
+        .tokens
+        .iter()
+        .enumerate()
+        .filter(|(id, token)| vocabulary.kinds[*id] == Kind::Unused && is_placeholder(token));
+    unused.take(COUNT).enumerate().map(|(i, (id, _))| (id as u32, format!("<extra_id_{}>", COUNT - 1 - i))).collect()
+}
+
+impl<'a> Added<'a> {
+    fn special(id: u32, content: &'a str) -> Self {
+        Self { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
+    }
+}
+
+impl<'a> Vocabulary<'a> {
+    fn added(&self) -> Vec<Added<'a>> {
+        let ids = (0..self.kinds.len() as u32).filter(|&id| !self.text(id).is_empty());
+        let ids = ids.filter(|&id| self.is_special(id) || self.kinds[id as usize] == Kind::UserDefined);
+        ids.map(|id| Added { special: self.is_special(id), ..Added::special(id, self.text(id)) }).collect()
+    }
+}
+
+/// What differs between the kinds of tokenizers.
+struct Parts {
+    normalizer: Value,
+    pre_tokenizer: Value,
+    decoder: Value,
+    /// Whether texts get these tokens where the file does not say.
+    add_bos: bool,
+    add_eos: bool,
+    /// If not empty, all added tokens but these swallow the white space after them.
+    strips_after: &'static [&'static str],
+}
+
+impl Parts {
+    fn assemble(
+        self,
+        metadata: &Metadata,
+        vocabulary: &Vocabulary,
+        mut added: Vec<Added>,
+        model: Model,
+    ) -> Result<Tokenizer> {
+        let Special { bos, eos, unknown, pad, .. } = vocabulary.special;
+        let surround = |key: &str, default: bool, id: Option<u32>| match (metadata.bool_opt(key)?, id) {
+            (Some(true), None) => Err(metadata.invalid(key, "is true, and the file states no such token")),
+            (asked, id) => Ok(id.filter(|_| asked.unwrap_or(default))),
+        };
+        let first = surround(ADD_BOS, self.add_bos, bos)?;
+        let last = surround(ADD_EOS, self.add_eos, eos)?;
+        if !self.strips_after.is_empty() {
+            for token in &mut added {
+                token.rstrip = !self.strips_after.contains(&token.content);
+            }
+        }
+        let file = File {
+            version: "1.0",
+            truncation: (),
+            padding: (),
+            added_tokens: added,
+            normalizer: self.normalizer,
+            pre_tokenizer: self.pre_tokenizer,
+            post_processor: template(vocabulary, first, last),
+            decoder: self.decoder,
+            model,
+        };
+        let json = serde_json::to_string(&file).map_err(|e| contradiction(metadata, e))?;
+        let mut config = Map::new();
+        for (name, id) in [("bos_token", bos), ("eos_token", eos), ("unk_token", unknown), ("pad_token", pad)] {
+            if let Some(id) = id {
+                config.insert(name.into(), vocabulary.text(id).into());
+            }
+        }
+        config.insert("add_bos_token".into(), first.is_some().into());
+        config.insert("add_eos_token".into(), last.is_some().into());
+        config.insert("clean_up_tokenization_spaces".into(), false.into());
+        if let Some(template) = metadata.text_opt("tokenizer.chat_template")? {
+            config.insert("chat_template".into(), template.into());
+        }
+        Ok(Tokenizer {
+            json,
+            config: Value::Object(config),
+            special: vocabulary.special,
+            ends: vocabulary.ends(),
+            tokens: vocabulary.tokens.len(),
+        })
+    }
+}
+
+/// The tokens around a text, or around each of a pair.
+fn template(vocabulary: &Vocabulary, first: Option<u32>, last: Option<u32>) -> Value {
+    if first.is_none() && last.is_none() {
+        return Value::Null;
+    }
+    let token = |id: Option<u32>| id.map(|id| json!({"SpecialToken": {"id": vocabulary.text(id), "type_id": 0}}));
+    let around = |sequence: &str| {
+        let text = json!({"Sequence": {"id": sequence, "type_id": 0}});
+        [token(first), Some(text), token(last)].into_iter().flatten().collect::<Vec<_>>()
+    };
+    let mut tokens = Map::new();
+    for id in [first, last].into_iter().flatten() {
+        let text = vocabulary.text(id);
+        tokens.insert(text.into(), json!({"id": text, "ids": [id], "tokens": [text]}));
+    }
+    let pair = [around("A"), around("B")].concat();
+    json!({
+        "type": "TemplateProcessing",
+        "single": around("A"),
+        "pair": pair,
+        "special_tokens": tokens,
+    })
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
+    }
+}

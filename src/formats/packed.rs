@@ -1,0 +1,380 @@
+//! `.kinglet`: one file with a model's packed weights, its configuration and its tokenizer. The weights lie as the kernels read them
+//! and are used where they are mapped: loading copies and converts nothing, and processes that load the same file share its pages.
+//!
+//! | offset | |
+//! |---|---|
+//! | 0 | `KINGLET\0` |
+//! | 8 | version of the format, u32; 1 |
+//! | 12 | 0, u32 |
+//! | 16 | length of the header, u64 |
+//! | 24 | length of the file, u64 |
+//! | 32 | checksum of everything from byte 64 on, u64 |
+//! | 40 | zeros |
+//! | 64 | the header: JSON, `{"precision", "files": {name: [offset, length]}, "tensors": {name: {"dtype", "shape", "offset"}}}` |
+//!
+//! All numbers are little-endian. Files and tensors follow the header, tensors at multiples of 64. A later version of Kinglet reads
+//! every earlier version of the format or refuses it by its number.
+//!
+//! **The file must not be changed or truncated while a model that was loaded from it lives.**
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use memmap2::MmapOptions;
+use serde_json::{Map, Value, json};
+
+use super::tensor::{DType, RowOrder};
+use super::weights::{Entry, MAX_TENSORS, Shard, Weights};
+use super::{json, open_regular, quoted};
+use crate::backend::Precision;
+use crate::error::{Error, Result};
+use crate::kernels::BLOCK;
+
+pub const MAGIC: [u8; 8] = *b"KINGLET\0";
+const VERSION: u32 = 1;
+const PREFIX: usize = 64;
+const ALIGN: usize = 64;
+/// The longest header; one of a thousand tensors has some 100 KB.
+const HEADER_LIMIT: usize = 64 << 20;
+
+/// A `.kinglet` file, opened and checked.
+pub struct Packed {
+    pub weights: Weights,
+    pub precision: Precision,
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// A checksum of bytes handed over in pieces: four streams of multiply and rotate over 32 bytes at a time (the construction of
+/// xxHash64, Collet 2014), the rest as if zeros followed.
+struct Checksum {
+    lanes: [u64; 4],
+    held: [u8; 32],
+    count: u64,
+}
+
+const ODD: [u64; 2] = [0x9e37_79b1_85eb_ca87, 0xc2b2_ae3d_27d4_eb4f];
+
+impl Checksum {
+    fn new() -> Self {
+        Self { lanes: [1, 2, 3, 4], held: [0; 32], count: 0 }
+    }
+
+    fn block(lanes: &mut [u64; 4], block: &[u8; 32]) {
+        for (lane, bytes) in lanes.iter_mut().zip(block.as_chunks::<8>().0) {
+            let value = u64::from_le_bytes(*bytes);
+            *lane = (*lane ^ value.wrapping_mul(ODD[1])).rotate_left(31).wrapping_mul(ODD[0]);
+        }
+    }
+
+    fn add(&mut self, mut bytes: &[u8]) {
+        let held = (self.count % 32) as usize;
+        self.count += bytes.len() as u64;
+        if held > 0 {
+            let take = bytes.len().min(32 - held);
+            self.held[held..held + take].copy_from_slice(&bytes[..take]);
+            bytes = &bytes[take..];
+            if held + take < 32 {
+                return;
+            }
+            Self::block(&mut self.lanes, &self.held);
+        }
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        for block in blocks {
+            Self::block(&mut self.lanes, block);
+        }
+        self.held[..rest.len()].copy_from_slice(rest);
+    }
+
+    fn finish(mut self) -> u64 {
+        let held = (self.count % 32) as usize;
+        self.held[held..].fill(0);
+        Self::block(&mut self.lanes, &self.held);
+        let sum = self.lanes.iter().fold(self.count, |sum, lane| (sum ^ lane).rotate_left(27).wrapping_mul(ODD[0]));
+        sum ^ (sum >> 32)
+    }
+}
+
+/// Where the scales of `RowsI8` begin.
+fn row_scales(rows: usize, cols: usize) -> Option<usize> {
+    rows.checked_mul(cols)?.checked_next_multiple_of(ALIGN)
+}
+
+/// Bytes of a tensor; None if they overflow or the type has no place in the format.
+fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
+    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
+    let (rows, cols) = match shape {
+        [rows, cols] => (*rows, *cols),
+        _ => (1, elements),
+    };
+    let channels = rows.checked_next_multiple_of(BLOCK)?;
+    match dtype {
+        DType::F32 => elements.checked_mul(4),
+        DType::F16 => elements.checked_mul(2),
+        DType::RowsI8 => row_scales(rows, cols)?.checked_add(rows.checked_mul(4)?),
+        DType::PackedI8 => channels.checked_mul(cols.checked_next_multiple_of(4)?.checked_add(8)?),
+        DType::PackedF16 => channels.checked_mul(cols)?.checked_mul(2)?.checked_next_multiple_of(ALIGN),
+        DType::PackedF32 => channels.checked_mul(cols)?.checked_mul(4)?.checked_next_multiple_of(ALIGN),
+        _ => None,
+    }
+}
+
+/// Elements of a packed tensor of `rows` and `cols` as f32, from element `start` on; None if they lie outside of `bytes`.
+pub(super) fn decode(
+    dtype: DType,
+    bytes: &[u8],
+    (rows, cols): (usize, usize),
+    start: usize,
+    out: &mut [f32],
+) -> Option<()> {
+    let float = |at: usize| Some(f32::from_le_bytes(*bytes.get(at..at + 4)?.first_chunk()?));
+    let padded = cols.next_multiple_of(4);
+    for (element, out) in (start..).zip(out) {
+        let (row, col) = (element / cols, element % cols);
+        let place = (row / BLOCK * cols + col) * BLOCK + row % BLOCK;
+        *out = match dtype {
+            DType::RowsI8 => float(row_scales(rows, cols)? + row * 4)? * f32::from(*bytes.get(element)? as i8),
+            DType::PackedI8 => {
+                let scales = rows.next_multiple_of(BLOCK) * padded;
+                let at = row / BLOCK * padded * BLOCK + col / 4 * 64 + row % BLOCK * 4 + col % 4;
+                float(scales + row * 4)? * f32::from(*bytes.get(at)? as i8)
+            }
+            DType::PackedF16 => f16::from_le_bytes(*bytes.get(2 * place..)?.first_chunk()?).to_f32(),
+            DType::PackedF32 => float(4 * place)?,
+            _ => return None,
+        };
+    }
+    Some(())
+}
+
+/// The dtypes by their names in headers.
+const DTYPES: [DType; 6] = [DType::F32, DType::F16, DType::RowsI8, DType::PackedI8, DType::PackedF16, DType::PackedF32];
+
+impl Packed {
+    /// Opens a file and checks all of it: version, checksum, every offset.
+    pub fn open(path: &Path) -> Result<Self> {
+        let invalid = |what: String| Error::invalid_file(path, what);
+        let (file, length) = open_regular(path)?;
+        let length = usize::try_from(length).map_err(|_| invalid("does not fit this machine's addresses".into()))?;
+        // SAFETY: the mapping is read-only; that nobody changes the file meanwhile is the contract that the module's
+        // documentation states.
+        let map = unsafe { MmapOptions::new().len(length).map(&file) }.map_err(|e| Error::io(path, &e))?;
+        let word = |at: usize| map.get(at..at + 8).and_then(<[u8]>::first_chunk).map(|b| u64::from_le_bytes(*b));
+        if !map.starts_with(&MAGIC) {
+            return Err(invalid("not a .kinglet file: its first bytes are not KINGLET".into()));
+        }
+        let version = word(8).ok_or_else(|| invalid("the file is truncated".into()))? as u32;
+        if version != VERSION {
+            return Err(Error::unsupported(format!(
+                "{}: the file has version {version} of the format, and this Kinglet ({}) reads version {VERSION}; make it anew \
+                 with kinglet quantize",
+                path.display(),
+                env!("CARGO_PKG_VERSION")
+            )));
+        }
+        let (Some(header), Some(total), Some(sum)) = (word(16), word(24), word(32)) else {
+            return Err(invalid("the file is truncated".into()));
+        };
+        if total != length as u64 {
+            return Err(invalid(format!("the file has {length} bytes, and {total} were written: it is truncated")));
+        }
+        let header = usize::try_from(header).ok().filter(|&n| n <= HEADER_LIMIT && n <= length - PREFIX);
+        let header = header.ok_or_else(|| invalid("its header's length is impossible".into()))?;
+        let mut checksum = Checksum::new();
+        checksum.add(&map[PREFIX..]);
+        if checksum.finish() != sum {
+            return Err(invalid("the checksum does not match: the file is damaged".into()));
+        }
+        let value = json::parse(path, &map[PREFIX..PREFIX + header], HEADER_LIMIT as u64)?;
+        let precision = value["precision"].as_str();
+        let precision = Precision::ALL.into_iter().find(|p| Some(p.name()) == precision && *p != Precision::Auto);
+        let precision = precision.ok_or_else(|| invalid("its header names no precision".into()))?;
+
+        let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
+        let mut files = BTreeMap::new();
+        for (name, place) in value["files"].as_object().into_iter().flatten() {
+            let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));
+            let bytes = range.and_then(|range| map.get(range));
+            let bytes = bytes.ok_or_else(|| invalid(format!("its file {} lies outside", quoted(name))))?;
+            files.insert(name.clone(), bytes.to_vec());
+        }
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in value["tensors"].as_object().into_iter().flatten() {
+            let broken = || invalid(format!("its tensor {} is described wrongly", quoted(name)));
+            let dtype = DTYPES.into_iter().find(|d| Some(d.to_string().as_str()) == tensor["dtype"].as_str());
+            let dtype = dtype.ok_or_else(broken)?;
+            let shape = tensor["shape"].as_array().filter(|shape| shape.len() <= 2).ok_or_else(broken)?;
+            let shape = shape.iter().map(number).collect::<Option<Vec<_>>>().ok_or_else(broken)?;
+            let offset = number(&tensor["offset"]).filter(|at| at.is_multiple_of(ALIGN)).ok_or_else(broken)?;
+            let bytes = bytes_of(dtype, &shape).ok_or_else(broken)?;
+            if offset.checked_add(bytes).is_none_or(|end| end > length) || tensors.len() == MAX_TENSORS {
+                return Err(broken());
+            }
+            let order = RowOrder::Stored;
+            tensors.insert(name.clone(), Entry { shard: 0, dtype, shape, offset, length: bytes, order, shift: 0.0 });
+        }
+        let shards = vec![Shard { path: path.to_owned(), map: map.into() }];
+        Ok(Self { weights: Weights { shards, tensors, catalogue: path.to_owned() }, precision, files })
+    }
+}
+
+/// Writes a file tensor by tensor. It appears under its name only when it is complete.
+pub struct Writer {
+    out: BufWriter<File>,
+    path: PathBuf,
+    temporary: PathBuf,
+    /// From here on the body goes to a file of its own until the header is known.
+    at: usize,
+    tensors: Map<String, Value>,
+    finished: bool,
+}
+
+impl Writer {
+    pub fn create(path: &Path) -> Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".{}.part", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&temporary);
+        let out = BufWriter::with_capacity(1 << 20, file.map_err(|e| Error::io(&temporary, &e))?);
+        Ok(Self { out, path: path.to_owned(), temporary, at: 0, tensors: Map::new(), finished: false })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(|e| Error::io(&self.temporary, &e))?;
+        self.at += bytes.len();
+        Ok(())
+    }
+
+    fn align(&mut self) -> Result<()> {
+        self.write(&[0; ALIGN][..self.at.next_multiple_of(ALIGN) - self.at])
+    }
+
+    /// Adds a tensor, its memory in parts.
+    pub fn tensor(&mut self, name: &str, dtype: DType, shape: &[usize], parts: &[&[u8]]) -> Result<()> {
+        if self.tensors.contains_key(name) {
+            return Ok(());
+        }
+        self.align()?;
+        let offset = self.at;
+        parts.iter().try_for_each(|part| self.write(part))?;
+        let expected = bytes_of(dtype, shape);
+        if expected != Some(self.at - offset) {
+            return Err(Error::internal(format!("tensor {name} has {} bytes, not {expected:?}", self.at - offset)));
+        }
+        self.tensors.insert(name.into(), json!({ "dtype": dtype.to_string(), "shape": shape, "offset": offset }));
+        Ok(())
+    }
+
+    /// Adds the rows of a table in 8 bits with their scales.
+    pub fn rows_i8(&mut self, name: &str, shape: &[usize], values: &[u8], scales: &[u8]) -> Result<()> {
+        let padding = values.len().next_multiple_of(ALIGN) - values.len();
+        self.tensor(name, DType::RowsI8, shape, &[values, &[0; ALIGN][..padding], scales])
+    }
+
+    /// Writes header and files, and puts the whole in its place.
+    pub fn finish(mut self, precision: Precision, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+        let mut places = Map::new();
+        for (name, bytes) in files {
+            places.insert(name.clone(), json!([self.at, bytes.len()]));
+            self.write(bytes)?;
+        }
+        // Offsets count from the body's beginning until the header's length is known, which depends on them.
+        let header = |base: usize| {
+            let mut value = json!({
+                "kinglet": env!("CARGO_PKG_VERSION"), "precision": precision.name(), "files": places, "tensors": self.tensors
+            });
+            let shift = |value: &mut Value| *value = json!(value.as_u64().unwrap_or(0) + base as u64);
+            value["files"].as_object_mut().into_iter().flatten().for_each(|(_, place)| shift(&mut place[0]));
+            value["tensors"].as_object_mut().into_iter().flatten().for_each(|(_, tensor)| shift(&mut tensor["offset"]));
+            value.to_string()
+        };
+        // Room for offsets that grow by as much as the header is long.
+        let reserved = (header(usize::MAX >> 24).len() + 1024).next_multiple_of(4096);
+        let base = PREFIX + reserved;
+        let mut text = header(base).into_bytes();
+        let length = text.len();
+        text.resize(reserved, b' ');
+        self.copy_behind(base, &text, length).map_err(|e| Error::io(&self.temporary, &e))?;
+        self.finished = true;
+        std::fs::rename(&self.temporary, &self.path).map_err(|e| Error::io(&self.path, &e))
+    }
+
+    /// Makes the final file: prefix, header, and the body behind it.
+    fn copy_behind(&mut self, base: usize, header: &[u8], header_length: usize) -> io::Result<()> {
+        self.out.flush()?;
+        let body = self.out.get_mut();
+        let total = base + self.at;
+        let mut name = self.temporary.file_name().unwrap_or_default().to_os_string();
+        name.push(".2");
+        let whole = self.temporary.with_file_name(name);
+        let result = (|| {
+            let mut out = BufWriter::with_capacity(1 << 20, File::create(&whole)?);
+            out.write_all(&[0; PREFIX])?;
+            let mut checksum = Checksum::new();
+            checksum.add(header);
+            out.write_all(header)?;
+            body.seek(SeekFrom::Start(0))?;
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let count = io::Read::read(body, &mut buffer)?;
+                if count == 0 {
+                    break;
+                }
+                checksum.add(&buffer[..count]);
+                out.write_all(&buffer[..count])?;
+            }
+            let mut prefix = [0; PREFIX];
+            prefix[..8].copy_from_slice(&MAGIC);
+            prefix[8..12].copy_from_slice(&VERSION.to_le_bytes());
+            prefix[16..24].copy_from_slice(&(header_length as u64).to_le_bytes());
+            prefix[24..32].copy_from_slice(&(total as u64).to_le_bytes());
+            prefix[32..40].copy_from_slice(&checksum.finish().to_le_bytes());
+            out.seek(SeekFrom::Start(0))?;
+            out.write_all(&prefix)?;
+            out.flush()?;
+            std::fs::rename(&whole, &self.temporary)
+        })();
+        if result.is_err() {
+            let _best_effort = std::fs::remove_file(&whole);
+        }
+        result
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _best_effort = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checksum_does_not_depend_on_the_pieces_and_sees_every_byte() {
+        let bytes: Vec<u8> = (0..1000u32).map(|i| (i * 7 % 251) as u8).collect();
+        let whole = |bytes: &[u8]| {
+            let mut sum = Checksum::new();
+            sum.add(bytes);
+            sum.finish()
+        };
+        let expected = whole(&bytes);
+        for piece in [1, 5, 31, 32, 33, 64, 999] {
+            let mut sum = Checksum::new();
+            bytes.chunks(piece).for_each(|piece| sum.add(piece));
+            assert_eq!(sum.finish(), expected, "{piece}");
+        }
+        for i in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[i] ^= 1;
+            assert_ne!(whole(&other), expected, "{i}");
+        }
+        assert_ne!(whole(&bytes[..999]), expected);
+        assert_ne!(whole(&[0; 3]), whole(&[0; 4]));
+    }
+}

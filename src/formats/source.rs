@@ -1,0 +1,88 @@
+//! A model wherever it lies: a Hugging Face directory, a GGUF file, or a `.kinglet` file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::files::Files;
+use super::gguf::Gguf;
+use super::packed::{self, Packed};
+use super::weights::Weights;
+use crate::backend::Precision;
+use crate::error::{Error, Result};
+
+/// What a model is made of.
+pub struct Source {
+    pub files: Files,
+    pub weights: Weights,
+    /// What the weights were packed in, for a `.kinglet` file.
+    pub precision: Option<Precision>,
+}
+
+impl Source {
+    /// Opens a directory, or a file by what it begins with.
+    pub fn open(path: &Path) -> Result<Self> {
+        let kind = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?;
+        if kind.is_dir() {
+            if !path.join("config.json").exists()
+                && let Some(file) = only_model(path)
+            {
+                return Self::open_file(&file);
+            }
+            let files = Files::Directory(path.to_owned());
+            // The configuration first: a missing one says most clearly that this is no model.
+            files.require_config("config.json")?;
+            return Ok(Self { files, weights: Weights::open(path)?, precision: None });
+        }
+        Self::open_file(path)
+    }
+
+    fn open_file(path: &Path) -> Result<Self> {
+        let mut magic = [0; 8];
+        let (file, _) = super::open_regular(path)?;
+        let count = read_some(file, &mut magic).map_err(|e| Error::io(path, &e))?;
+        match &magic[..count] {
+            [b'G', b'G', b'U', b'F', ..] => {
+                let Gguf { weights, config, generation_config, tokenizer, tokenizer_config } = Gguf::open(path)?;
+                let files = BTreeMap::from([
+                    ("config.json".to_string(), config.to_string().into_bytes()),
+                    ("generation_config.json".to_string(), generation_config.to_string().into_bytes()),
+                    ("tokenizer.json".to_string(), tokenizer.into_bytes()),
+                    ("tokenizer_config.json".to_string(), tokenizer_config.to_string().into_bytes()),
+                ]);
+                Ok(Self { files: Files::Inside { path: path.to_owned(), files }, weights, precision: None })
+            }
+            magic if *magic == packed::MAGIC => {
+                let Packed { weights, precision, files } = Packed::open(path)?;
+                let files = Files::Inside { path: path.to_owned(), files };
+                Ok(Self { files, weights, precision: Some(precision) })
+            }
+            _ => Err(Error::invalid_file(
+                path,
+                "not a model: name a directory with config.json, tokenizer.json and model.safetensors, a .gguf file, or a \
+                 .kinglet file",
+            )),
+        }
+    }
+}
+
+/// Reads up to a buffer's size.
+fn read_some(mut file: File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut count = 0;
+    while count < buffer.len() {
+        match file.read(&mut buffer[count..])? {
+            0 => break,
+            n => count += n,
+        }
+    }
+    Ok(count)
+}
+
+/// The one GGUF or `.kinglet` file of a directory, if there is exactly one.
+fn only_model(directory: &Path) -> Option<PathBuf> {
+    let paths = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut found = paths.filter(|path| path.extension().is_some_and(|e| e == "gguf" || e == "kinglet"));
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}

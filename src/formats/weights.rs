@@ -1,0 +1,108 @@
+//! The tensors of one model, whichever format they were read from: found by name, in mapped files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+
+use super::quoted;
+use super::tensor::{DType, RowOrder, TensorView};
+use crate::error::{Error, Result};
+
+/// The most tensors in one model. The largest published mixtures of experts have some 90,000; what Kinglet runs has hundreds.
+pub(super) const MAX_TENSORS: usize = 100_000;
+
+/// The tensors of one model, in mapped files.
+pub struct Weights {
+    pub(super) shards: Vec<Shard>,
+    pub(super) tensors: BTreeMap<String, Entry>,
+    /// The file that says which tensors there are: the only shard, or the index.
+    pub(super) catalogue: PathBuf,
+}
+
+pub(super) struct Shard {
+    pub path: PathBuf,
+    pub map: Arc<Mmap>,
+}
+
+pub(super) struct Entry {
+    /// Which of `Weights::shards`.
+    pub shard: usize,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    /// Where in the shard's mapping; within its bounds.
+    pub offset: usize,
+    pub length: usize,
+    pub order: RowOrder,
+    /// What is added to every element when it is read.
+    pub shift: f32,
+}
+
+impl Weights {
+    /// The tensor of this name, of any type and shape; None where there is none.
+    pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
+        let (name, entry) = self.tensors.get_key_value(name)?;
+        let Shard { path, map } = &self.shards[entry.shard];
+        let &Entry { dtype, ref shape, offset, length, order, shift, .. } = entry;
+        let bytes = &map[offset..offset + length];
+        Some(TensorView { name, dtype, shape, bytes, file: path, map, offset, length, order, shift })
+    }
+
+    /// The tensor of this name, which must have this shape and be of a type that can be read.
+    ///
+    /// Fails with InvalidFile otherwise; the message names the file, the tensor, and what was expected and found. For a
+    /// missing tensor it lists the names most like it, which shows a wrong prefix at once.
+    pub fn require(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
+        let Some(tensor) = self.get(name) else {
+            let similar = self.similar(name);
+            let hint = match similar.as_slice() {
+                [] => String::new(),
+                names => format!("; the names most like it are {}", names.join(", ")),
+            };
+            return Err(Error::invalid_file(&self.catalogue, format!("there is no tensor {}{hint}", quoted(name))));
+        };
+        if tensor.shape != shape {
+            let (name, found) = (quoted(name), tensor.shape);
+            let what = format!("tensor {name} has shape {found:?}, and {shape:?} is needed");
+            return Err(Error::invalid_file(tensor.file, what));
+        }
+        tensor.readable()?;
+        Ok(tensor)
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The weight files, without the index.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.shards.iter().map(|shard| shard.path.as_path())
+    }
+
+    /// The size of the weight files on disk, headers included.
+    pub fn bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.map.len() as u64).sum()
+    }
+
+    /// The size of all tensors, as they are stored: no more than [`Self::bytes`].
+    pub fn total_bytes(&self) -> u64 {
+        self.tensors.values().map(|entry| entry.length as u64).sum()
+    }
+
+    /// Up to three names that share the most bytes with `name` at both ends, quoted, best first.
+    fn similar(&self, name: &str) -> Vec<String> {
+        let score = |other: &str| {
+            let ahead = name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
+            let behind = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
+            (ahead + behind).min(name.len().min(other.len()))
+        };
+        let mut scored: Vec<_> = self.names().map(|other| (score(other), other)).collect();
+        // A name that shares less than half is no help.
+        scored.retain(|(score, _)| 2 * score >= name.len());
+        // The shorter of two that share as much is closer.
+        scored.sort_by_key(|(score, other)| (std::cmp::Reverse(*score), other.len()));
+        scored.into_iter().take(3).map(|(_, other)| quoted(other)).collect()
+    }
+}

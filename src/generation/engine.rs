@@ -1,0 +1,285 @@
+//! The loop that generates: all texts of a call advance together, one token a step; a text that ends leaves the batch at once, and
+//! one that waits takes its place. What a text becomes does not depend on the others.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::batching::{self, PASS_TOKENS};
+use crate::call::Call;
+use crate::counters::Stage;
+use crate::encoding::Encoding;
+use crate::error::{Error, Result};
+use crate::model::Inner;
+use crate::transformer::network::{Feed, Sequence, Want};
+
+use super::beam::BeamSearch;
+use super::constraint::Constraint;
+use super::options::Settings;
+use super::sampling::fresh_seed;
+use super::search::{Context, FinishReason, Output, Search, Start};
+use super::session::Prefix;
+use super::single::Single;
+use super::text::Watch;
+
+/// Bytes of logits that one step may make.
+const LOGITS_BYTES: usize = 32 << 20;
+
+/// The most sequences that one step advances.
+const MOST_ROWS: usize = 256;
+
+/// A piece of a text as it grows.
+#[derive(Clone, Copy, Debug)]
+pub struct Event<'a> {
+    /// The number of the text in the call.
+    pub index: usize,
+    /// The number of the sequence, where several are drawn for a text.
+    pub sequence: usize,
+    /// What came to the text since the last event: whole characters.
+    pub text: &'a str,
+    /// The token of this step.
+    pub token: u32,
+    /// Set with the last piece.
+    pub finish_reason: Option<FinishReason>,
+}
+
+/// Gets the pieces; returning false cancels the call.
+pub type Listener<'a> = &'a mut dyn FnMut(Event) -> bool;
+
+/// What becomes of one input: the outputs, best first, and the state that a session goes on from.
+pub(crate) struct Answer {
+    pub outputs: Vec<Output>,
+    pub prompt: Vec<u32>,
+    pub sequence: Option<Sequence>,
+}
+
+/// One call's work.
+pub(crate) struct Job<'a> {
+    pub model: &'a Inner,
+    /// The inputs as token ids: source texts, or prompts.
+    pub inputs: &'a Encoding,
+    pub settings: &'a Settings,
+    pub constraint: Option<Constraint>,
+    pub prefix: Option<&'a Prefix>,
+    pub call: Call<'a>,
+}
+
+/// A search that runs.
+struct Active {
+    input: usize,
+    number: usize,
+    rows: usize,
+    /// Whether its first step is still to come.
+    first: bool,
+    search: Box<dyn Search>,
+}
+
+impl Job<'_> {
+    /// Runs all inputs. `done` gets each input's answer as soon as it stands.
+    pub(crate) fn run(&self, mut listener: Option<Listener<'_>>, mut done: impl FnMut(usize, Answer)) -> Result<()> {
+        let begun = Instant::now();
+        let s = self.settings;
+        let inputs = self.inputs.len();
+        let copies = if s.num_beams > 1 { 1 } else { s.num_return_sequences };
+        let width = self.model.spec.vocabulary;
+        let most_rows = (LOGITS_BYTES / 4 / width.max(1)).clamp(s.num_beams.max(8), MOST_ROWS);
+        let mut waiting =
+            Waiting { job: self, next: 0, passes: Box::new(batching::passes(self.inputs)), sources: VecDeque::new() };
+        let mut active: Vec<Active> = Vec::new();
+        let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
+        let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
+        let context = Context { network: &*self.model.network, tokenizer: &self.model.tokenizer, settings: s };
+        loop {
+            while active.iter().map(|a| a.rows).sum::<usize>() + copies * s.num_beams
+                <= most_rows.max(copies * s.num_beams)
+            {
+                if !waiting.admit(&mut active, listener.is_some())? {
+                    break;
+                }
+            }
+            if active.is_empty() {
+                return Ok(());
+            }
+            self.call.check()?;
+            self.step(&mut active, context, begun, &mut listener)?;
+            // Those that ended leave; the order of the others stays.
+            let mut ended = Vec::new();
+            let mut i = 0;
+            while i < active.len() {
+                if active[i].rows == 0 { ended.push(active.remove(i)) } else { i += 1 }
+            }
+            for active in ended {
+                let start = Instant::now();
+                let (outputs, sequence) = active.search.finish(context)?;
+                let tokens = outputs.iter().map(|o| o.tokens.len()).sum();
+                self.call.counters.add(Stage::Detokenize, outputs.len(), tokens, start.elapsed());
+                if outputs.is_empty() {
+                    return Err(Error::invalid_argument("no text could be finished under these options"));
+                }
+                let all = &mut collected[active.input];
+                all.push((active.number, outputs));
+                tails[active.input] = sequence;
+                if all.len() == copies {
+                    let mut all = std::mem::take(all);
+                    all.sort_by_key(|(number, _)| *number);
+                    let outputs = all.into_iter().flat_map(|(_, outputs)| outputs).collect();
+                    let prompt = self.prompt(active.input)?;
+                    done(active.input, Answer { outputs, prompt, sequence: tails[active.input].take() });
+                }
+            }
+        }
+    }
+
+    /// Runs all active searches one step further. Those that end have no rows left.
+    fn step(
+        &self,
+        active: &mut [Active],
+        context: Context<'_>,
+        begun: Instant,
+        listener: &mut Option<Listener<'_>>,
+    ) -> Result<()> {
+        let call = self.call;
+        let width = self.model.spec.vocabulary;
+        let (mut feeds, mut counts) = (Vec::new(), Vec::with_capacity(active.len()));
+        let prefill = active.iter().any(|a| a.first);
+        for active in &mut *active {
+            let before = feeds.len();
+            active.search.feeds(&mut feeds);
+            counts.push(feeds.len() - before);
+        }
+        let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
+        let stage = if prefill { Stage::Prefill } else { Stage::Decode };
+        let mut logits = call.counters.time(stage, feeds.len(), tokens, || context.network.step(&mut feeds, call))?;
+        let rows = feeds.len();
+        drop(feeds);
+        // Each search has rows of its own, and so may advance on any thread.
+        let start = Instant::now();
+        let mut work = Vec::with_capacity(active.len());
+        let mut rest = logits.as_mut_slice();
+        for (active, count) in active.iter_mut().zip(&counts) {
+            let (mine, after) = rest.split_at_mut(count * width);
+            rest = after;
+            work.push(std::sync::Mutex::new((active, mine, Ok(false))));
+        }
+        self.model.pool.run(work.len(), |i| {
+            let mut entry = work[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let (active, logits, result) = &mut *entry;
+            *result = active.search.advance(logits, context);
+        });
+        call.counters.add(Stage::Sample, rows, rows, start.elapsed());
+        for (entry, count) in work.into_iter().zip(&counts) {
+            let (active, _, result) = entry.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let ended = result?;
+            if active.first {
+                call.counters.add(Stage::FirstToken, 1, 1, begun.elapsed());
+                active.first = false;
+                active.rows = active.rows.max(*count);
+            }
+            if ended {
+                active.rows = 0;
+            }
+            if let Some(listener) = listener {
+                active.tell(context, ended, listener)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The decoder's prompt for an input.
+    fn prompt(&self, input: usize) -> Result<Vec<u32>> {
+        if self.model.spec.encoder.is_none() {
+            let starts = self.inputs.starts();
+            return Ok(self.inputs.ids()[starts[input]..starts[input + 1]].to_vec());
+        }
+        let start = self.settings.decoder_start.ok_or_else(|| {
+            Error::invalid_argument(
+                "decoder_start_token_id: neither the options nor the model's files say with which token an answer begins",
+            )
+        })?;
+        Ok(vec![start])
+    }
+}
+
+impl Active {
+    /// Hands a step's text to whoever listens.
+    fn tell(&mut self, context: Context<'_>, ended: bool, listener: &mut Listener<'_>) -> Result<()> {
+        let Some((watch, token, reason)) = self.search.fresh() else { return Ok(()) };
+        let text = if ended { watch.rest(context.tokenizer)? } else { watch.certain() };
+        let finish_reason = ended.then_some(reason);
+        let event = Event { index: self.input, sequence: self.number, text, token, finish_reason };
+        if listener(event) { Ok(()) } else { Err(Error::cancelled()) }
+    }
+}
+
+/// Inputs that have not begun.
+struct Waiting<'a> {
+    job: &'a Job<'a>,
+    next: usize,
+    passes: Box<dyn Iterator<Item = batching::Pass<'a>> + 'a>,
+    /// Sources that the encoder has read, in order.
+    sources: VecDeque<Sequence>,
+}
+
+impl Waiting<'_> {
+    /// Begins the next input, if there is one.
+    fn admit(&mut self, active: &mut Vec<Active>, streams: bool) -> Result<bool> {
+        let job = self.job;
+        let (model, s, input) = (job.model, job.settings, self.next);
+        if input == job.inputs.len() {
+            return Ok(false);
+        }
+        self.next += 1;
+        let prompt = job.prompt(input)?;
+        if prompt.is_empty() {
+            return Err(Error::invalid_argument(format!(
+                "texts[{input}]: has no tokens, and a decoder needs one to begin"
+            )));
+        }
+        let positions = model.spec.decoder.as_ref().map_or(0, |stack| stack.max_tokens);
+        let left = (positions + 1).saturating_sub(prompt.len()).min(positions);
+        if prompt.len() > positions {
+            let tokens = prompt.len();
+            return Err(Error::invalid_argument(format!(
+                "texts[{input}]: has {tokens} tokens, and the model takes at most {positions} with what it generates"
+            )));
+        }
+        let limit = s.max_new_tokens.min(left.max(1));
+        let mut sequence = if model.spec.encoder.is_some() {
+            if self.sources.is_empty()
+                && let Some(pass) = self.passes.next()
+            {
+                self.sources.extend(model.network.read_sources(&pass, job.call)?);
+            }
+            self.sources.pop_front().ok_or_else(|| Error::internal("an input without its source"))?
+        } else {
+            job.prefix.map_or_else(|| model.network.sequence(), |prefix| Ok(prefix.begin(&prompt)))?
+        };
+        let copies = if s.num_beams > 1 { 1 } else { s.num_return_sequences };
+        if copies > 1 && prompt.len() > sequence.length() + 1 {
+            let ids = &prompt[sequence.length()..prompt.len() - 1];
+            let tokens = ids.len();
+            job.call.counters.time(Stage::Prefill, 1, tokens, || {
+                model.network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::None }], job.call)
+            })?;
+        }
+        let watch = (streams || !s.stop_strings.is_empty()).then(|| Watch::new(&s.stop_strings, s.skip_special_tokens));
+        let seed = s.sampling.as_ref().and_then(|sampling| sampling.seed).unwrap_or_else(fresh_seed);
+        for number in 0..copies {
+            let start = Start {
+                sequence: sequence.clone(),
+                prompt: prompt.clone(),
+                limit,
+                constraint: job.constraint.clone(),
+                number,
+            };
+            let search: Box<dyn Search> = if s.num_beams > 1 {
+                Box::new(BeamSearch::new(start, s.num_beams, watch.clone()))
+            } else {
+                Box::new(Single::new(start, seed, watch.clone()))
+            };
+            active.push(Active { input, number, rows: s.num_beams, first: true, search });
+        }
+        // A step that is full of prompts begins at once.
+        let pending: usize = active.iter().filter(|a| a.first).count() * prompt.len();
+        Ok(pending < 4 * PASS_TOKENS)
+    }
+}

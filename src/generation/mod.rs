@@ -1,0 +1,254 @@
+//! Generating text: options, the loop, choosing tokens, chats, constraints, and the answer cache.
+
+pub(crate) mod answers;
+mod beam;
+pub(crate) mod constraint;
+mod engine;
+pub(crate) mod options;
+mod processors;
+mod sampling;
+mod search;
+pub(crate) mod session;
+mod single;
+pub(crate) mod template;
+mod text;
+
+use crate::call::{Call, Cancellation};
+use crate::counters::Stage;
+use crate::encoding::Encoding;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::tokenizer::EncodeOptions;
+use crate::transformer::network::{Feed, Sequence, Want};
+
+use answers::Key;
+use engine::{Answer, Job};
+use options::{GenerateOptions, Settings};
+
+pub use engine::{Event, Listener};
+pub use search::{FinishReason, Output};
+
+/// What was generated for a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Generations {
+    /// For each text its outputs, the best first.
+    pub outputs: Vec<Vec<Output>>,
+    /// Tokens of each input, special ones counted.
+    pub input_tokens: Vec<usize>,
+    /// Which inputs were cut to what the encoder takes: 1 or 0 each.
+    pub truncated: Vec<u8>,
+}
+
+impl Generations {
+    fn shape(&self) -> (usize, usize) {
+        (self.outputs.len(), self.outputs.iter().flatten().map(|output| output.tokens.len()).sum())
+    }
+}
+
+/// The raw logits of a sequence.
+#[derive(Clone, Debug)]
+pub struct Logits {
+    /// `[tokens, vocabulary]`.
+    pub values: Vec<f32>,
+    pub vocabulary: usize,
+}
+
+impl Model {
+    /// Whether the model can generate text.
+    pub fn can_generate(&self) -> bool {
+        self.0.spec.language.is_some()
+    }
+
+    /// Whether a source text is read by an encoder, apart from what is generated.
+    pub fn has_encoder(&self) -> bool {
+        self.0.spec.encoder.is_some()
+    }
+
+    pub(crate) fn require_language(&self) -> Result<()> {
+        if self.can_generate() {
+            return Ok(());
+        }
+        let (path, family) = (self.0.directory.display(), self.0.spec.family);
+        Err(Error::unsupported(format!("{path}: {family} generates no text; it can embed or classify")))
+    }
+
+    /// Generates a text for each prompt or, with an encoder, for each source text. On the CPU an output's bits depend on neither
+    /// the other texts nor the number of threads.
+    ///
+    /// `listener` gets the texts piece by piece; it needs `num_beams` 1, because beams change their minds.
+    ///
+    /// # Errors
+    /// A model that generates nothing; options out of range or contradicting each other; a prompt that leaves no room; the memory
+    /// limit; cancellation.
+    pub fn generate(
+        &self,
+        texts: &[&str],
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+    ) -> Result<Generations> {
+        self.require_language()?;
+        let work = |call: Call<'_>| {
+            let encoding = self.encode_prompts(texts, options, call)?;
+            self.run(&encoding, options, listener, call)
+        };
+        self.call(options.cancellation.as_ref(), work, Generations::shape)
+    }
+
+    /// As [`Model::generate`], from token ids as they are; `lengths` says how many of `ids` make up each input.
+    pub fn generate_ids(
+        &self,
+        ids: &[u32],
+        lengths: &[usize],
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+    ) -> Result<Generations> {
+        self.require_language()?;
+        let encoding = Encoding::from_ids(ids, lengths, None)?;
+        let work = |call: Call<'_>| self.run(&encoding, options, listener, call);
+        self.call(options.cancellation.as_ref(), work, Generations::shape)
+    }
+
+    /// The logits of a sequence's tokens before any processing: of `decoder_ids` given the source text `ids`, or for a decoder of
+    /// `ids` alone. With `stepwise` the tokens run one at a time through the cache, as in generation; the numbers are the same.
+    pub fn logits(
+        &self,
+        ids: &[u32],
+        decoder_ids: Option<&[u32]>,
+        stepwise: bool,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<Logits> {
+        self.require_language()?;
+        let has_encoder = self.0.spec.encoder.is_some();
+        if has_encoder != decoder_ids.is_some() {
+            return Err(Error::invalid_argument(match has_encoder {
+                true => {
+                    "decoder_ids: are needed, because the model has an encoder; they begin with the decoder's start token"
+                }
+                false => "decoder_ids: the model has no encoder; give all tokens as ids",
+            }));
+        }
+        let network = &self.0.network;
+        let work = |call: Call<'_>| {
+            let encoding = Encoding::from_ids(ids, &[ids.len()], None)?;
+            let mut sequence = match crate::batching::passes(&encoding).next() {
+                Some(pass) if has_encoder => network.read_sources(&pass, call)?.swap_remove(0),
+                _ => network.sequence()?,
+            };
+            let tokens = decoder_ids.unwrap_or(ids);
+            let mut values = Vec::with_capacity(tokens.len() * self.0.spec.vocabulary);
+            for ids in tokens.chunks(if stepwise { 1 } else { tokens.len().max(1) }) {
+                values.extend(network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::All }], call)?);
+            }
+            Ok(Logits { values, vocabulary: self.0.spec.vocabulary })
+        };
+        self.call(cancellation, work, |logits| (1, logits.values.len() / logits.vocabulary.max(1)))
+    }
+
+    /// One prompt's outputs, its tokens, and the sequence to go on from.
+    pub(crate) fn generate_one(
+        &self,
+        text: &str,
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+    ) -> Result<(Vec<Output>, Vec<u32>, Option<Sequence>)> {
+        let work = |call: Call<'_>| {
+            let encoding = self.encode_prompts(&[text], options, call)?;
+            let settings = self.settle(&encoding, options, listener.is_some())?;
+            let mut answer = None;
+            self.job(&encoding, &settings, options, call)?.run(listener, |_, done| answer = Some(done))?;
+            let Answer { outputs, prompt, sequence } = answer.ok_or_else(|| Error::internal("no answer"))?;
+            Ok((outputs, prompt, sequence))
+        };
+        self.call(options.cancellation.as_ref(), work, |(outputs, ..)| {
+            (1, outputs.iter().map(|output| output.tokens.len()).sum())
+        })
+    }
+
+    fn encode_prompts(&self, texts: &[&str], options: &GenerateOptions, call: Call<'_>) -> Result<Encoding> {
+        // A source text may be cut; a prompt that lost its end would be answered wrongly.
+        let max_length = if self.0.spec.encoder.is_some() { None } else { Some(usize::MAX) };
+        let add_special_tokens = options.add_special_tokens.unwrap_or(true);
+        self.encode(texts, None, &EncodeOptions { add_special_tokens, max_length, offsets: false }, call)
+    }
+
+    fn settle(&self, inputs: &Encoding, options: &GenerateOptions, streams: bool) -> Result<Settings> {
+        let longest = match self.0.spec.encoder {
+            Some(_) => 1,
+            None => inputs.starts().windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0),
+        };
+        let settings = options.settle(&self.0.generation, self.0.spec.vocabulary, longest)?;
+        if streams && settings.num_beams > 1 {
+            return Err(Error::invalid_argument(
+                "num_beams: texts cannot be streamed while beams compete; set it to 1, or ask for whole texts",
+            ));
+        }
+        if options.prefix.is_some() {
+            self.require_plain_decoder("a prefix")?;
+        }
+        Ok(settings)
+    }
+
+    fn job<'a>(
+        &'a self,
+        inputs: &'a Encoding,
+        settings: &'a Settings,
+        options: &'a GenerateOptions,
+        call: Call<'a>,
+    ) -> Result<Job<'a>> {
+        let constraint = match &settings.grammar {
+            Some(grammar) => Some(self.grammar_vocabulary()?.constraint(grammar)?),
+            None => None,
+        };
+        Ok(Job { model: &self.0, inputs, settings, constraint, prefix: options.prefix.as_ref(), call })
+    }
+
+    fn run(
+        &self,
+        inputs: &Encoding,
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+        call: Call<'_>,
+    ) -> Result<Generations> {
+        let settings = self.settle(inputs, options, listener.is_some())?;
+        let mut result = Generations {
+            outputs: vec![Vec::new(); inputs.len()],
+            input_tokens: inputs.starts().windows(2).map(|w| w[1] - w[0]).collect(),
+            truncated: inputs.truncated().to_vec(),
+        };
+        let answers = &self.0.answers;
+        // Whoever listens wants to see the text grow.
+        if !answers.is_on() || listener.is_some() {
+            let job = self.job(inputs, &settings, options, call)?;
+            job.run(listener, |i, answer| result.outputs[i] = answer.outputs)?;
+            return Ok(result);
+        }
+        let starts = inputs.starts();
+        let keys: Vec<_> =
+            (0..inputs.len()).map(|i| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], &settings)).collect();
+        let mut missing = Vec::new();
+        for (i, key) in keys.iter().enumerate() {
+            let start = std::time::Instant::now();
+            match key.as_ref().and_then(|key| answers.get(key)) {
+                Some(outputs) => {
+                    let tokens = outputs.iter().map(|output| output.tokens.len()).sum();
+                    call.counters.add(Stage::AnswerHit, 1, tokens, start.elapsed());
+                    result.outputs[i] = outputs;
+                }
+                None => {
+                    if key.is_some() {
+                        call.counters.add(Stage::AnswerMiss, 1, 0, start.elapsed());
+                    }
+                    missing.push(i);
+                }
+            }
+        }
+        let inputs = inputs.select(&missing);
+        self.job(&inputs, &settings, options, call)?.run(None, |i, answer| {
+            if let Some(key) = &keys[missing[i]] {
+                answers.put(key.clone(), &answer.outputs);
+            }
+            result.outputs[missing[i]] = answer.outputs;
+        })?;
+        Ok(result)
+    }
+}

@@ -1,0 +1,224 @@
+//! Drawing a token: the warpers of transformers' `generate` in its order, and random numbers that depend on the seed alone.
+
+use super::options::Sampling;
+
+/// The tokens that may be drawn, with their probabilities.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    pub token: u32,
+    pub probability: f64,
+}
+
+/// eˣ for x ≤ 0, from additions and multiplications alone: the system's own differs from machine to machine, and with it the tokens
+/// that a seed draws. The reduction of Cody and Waite and a Taylor series, good to about 1e-15.
+fn exp(x: f64) -> f64 {
+    if x < -700.0 {
+        return 0.0;
+    }
+    let n = (x * std::f64::consts::LOG2_E).round();
+    let r = (x - n * 0.693_147_180_369_123_8) - n * 1.908_214_929_270_587_7e-10;
+    let mut term = 1.0;
+    let mut sum = 1.0;
+    for i in 1..14 {
+        term *= r / f64::from(i);
+        sum += term;
+    }
+    sum * f64::from_bits(((n as i64 + 1023) as u64) << 52)
+}
+
+/// ln x for 0 < x ≤ 1, likewise: Newton's iteration on `exp`.
+fn ln(x: f64) -> f64 {
+    // The exponent and a line through the mantissa begin it.
+    let bits = x.to_bits();
+    let exponent = ((bits >> 52) & 0x7ff) as i64 - 1023;
+    let mantissa = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | 0x3ff0_0000_0000_0000);
+    let mut y = (exponent as f64 + (mantissa - 1.0)) * std::f64::consts::LN_2;
+    for _ in 0..4 {
+        y += x * exp_any(-y) - 1.0;
+    }
+    y
+}
+
+/// `exp` for both signs.
+fn exp_any(x: f64) -> f64 {
+    if x <= 0.0 { exp(x) } else { 1.0 / exp(-x) }
+}
+
+/// Makes probabilities sum to 1.
+fn normalise(candidates: &mut [Candidate]) {
+    let total: f64 = candidates.iter().map(|c| c.probability).sum();
+    candidates.iter_mut().for_each(|c| c.probability /= total);
+}
+
+/// The likeliest first; among equals the lower token.
+fn by_probability(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    b.probability.total_cmp(&a.probability).then(a.token.cmp(&b.token))
+}
+
+/// What the warpers leave of a row of logits, ordered by token.
+pub fn candidates(logits: &[f32], sampling: &Sampling) -> Vec<Candidate> {
+    let allowed = logits.iter().enumerate().filter(|(_, x)| **x > f32::NEG_INFINITY);
+    let mut scores: Vec<(u32, f32)> = allowed.map(|(i, x)| (i as u32, x / sampling.temperature)).collect();
+    if sampling.top_k > 0 && sampling.top_k < scores.len() {
+        let nth = sampling.top_k - 1;
+        scores.select_nth_unstable_by(nth, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        // Equals of the last one stay, as in the reference.
+        let last = scores[nth].1;
+        scores.retain(|(_, score)| *score >= last);
+        scores.sort_unstable_by_key(|(token, _)| *token);
+    }
+    let largest = scores.iter().map(|(_, score)| *score).fold(f32::NEG_INFINITY, f32::max);
+    let mut candidates: Vec<Candidate> = scores
+        .into_iter()
+        .map(|(token, score)| Candidate { token, probability: exp(f64::from(score - largest)) })
+        .collect();
+    normalise(&mut candidates);
+    if sampling.top_p < 1.0 {
+        candidates.sort_unstable_by(by_probability);
+        // A token goes if those after it and itself have no more than the rest.
+        let mut tail = 0.0;
+        let mut keep = candidates.len();
+        for (i, c) in candidates.iter().enumerate().rev() {
+            tail += c.probability;
+            if tail > 1.0 - f64::from(sampling.top_p) || i == 0 {
+                break;
+            }
+            keep = i;
+        }
+        candidates.truncate(keep);
+        normalise(&mut candidates);
+    }
+    if sampling.min_p > 0.0 {
+        let top = candidates.iter().map(|c| c.probability).fold(0.0, f64::max);
+        candidates.retain(|c| c.probability >= top * f64::from(sampling.min_p));
+        normalise(&mut candidates);
+    }
+    if sampling.typical_p < 1.0 {
+        typical(&mut candidates, f64::from(sampling.typical_p));
+        normalise(&mut candidates);
+    }
+    candidates.sort_unstable_by_key(|c| c.token);
+    candidates
+}
+
+/// Keeps the tokens whose surprise is nearest to the expected one, until they have `mass`.
+fn typical(candidates: &mut Vec<Candidate>, mass: f64) {
+    candidates.retain(|c| c.probability > 0.0);
+    let surprise = |c: &Candidate| -ln(c.probability);
+    let entropy: f64 = candidates.iter().map(|c| c.probability * surprise(c)).sum();
+    let far = |c: &Candidate| (surprise(c) - entropy).abs();
+    candidates.sort_by(|a, b| far(a).total_cmp(&far(b)).then(a.token.cmp(&b.token)));
+    let mut total = 0.0;
+    let mut keep = 0;
+    for c in &*candidates {
+        keep += 1;
+        total += c.probability;
+        if total >= mass {
+            break;
+        }
+    }
+    candidates.truncate(keep.max(1));
+}
+
+/// Draws one of the candidates; `draw` is a number from 0 to 1.
+pub fn choose(candidates: &[Candidate], draw: f64) -> u32 {
+    let mut sum = 0.0;
+    for c in candidates {
+        sum += c.probability;
+        if draw < sum {
+            return c.token;
+        }
+    }
+    candidates.last().map_or(0, |c| c.token)
+}
+
+/// Random numbers that are a function of a seed and their place: SplitMix64 (Steele et al. 2014).
+#[derive(Clone, Copy, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// `sequence` tells the sequences of one prompt apart.
+    pub fn new(seed: u64, sequence: usize) -> Self {
+        Self(mix(seed ^ mix(sequence as u64 + 1)))
+    }
+
+    /// The number of a step, from 0 to below 1.
+    pub fn at(self, step: usize) -> f64 {
+        let bits = mix(self.0.wrapping_add((step as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        (bits >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+fn mix(x: u64) -> u64 {
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+/// A seed nobody chose.
+pub fn fresh_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_agree_with_the_system_s() {
+        for i in 0..2000 {
+            let x = -0.05 * f64::from(i);
+            assert!((exp(x) / x.exp() - 1.0).abs() < 1e-13, "{x}");
+            let p = x.exp();
+            assert!((ln(p) - x).abs() < 1e-12 * (1.0 + x.abs()), "{x} {}", ln(p));
+        }
+    }
+
+    #[test]
+    fn warpers_leave_what_those_of_transformers_leave() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/generation/gpt2/reference.json");
+        let reference: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let cases = reference["warpers"].as_array().unwrap();
+        assert!(cases.len() >= 12);
+        for case in cases {
+            let number = |key: &str, default: f64| case["options"][key].as_f64().unwrap_or(default) as f32;
+            let sampling = Sampling {
+                temperature: number("temperature", 1.0),
+                top_k: number("top_k", 0.0) as usize,
+                top_p: number("top_p", 1.0),
+                min_p: number("min_p", 0.0),
+                typical_p: number("typical_p", 1.0),
+                seed: None,
+            };
+            let logits: Vec<f32> =
+                case["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
+            let kept = candidates(&logits, &sampling);
+            let expected = case["kept"].as_object().unwrap();
+            let tokens: Vec<String> = kept.iter().map(|c| c.token.to_string()).collect();
+            assert!(
+                tokens.len() == expected.len() && tokens.iter().all(|t| expected.contains_key(t)),
+                "{}",
+                case["options"]
+            );
+            for c in kept {
+                let p = expected[&c.token.to_string()].as_f64().unwrap();
+                assert!((c.probability - p).abs() < 1e-5, "{}: {} and {p}", case["options"], c.probability);
+            }
+        }
+    }
+
+    #[test]
+    fn draws_follow_the_probabilities() {
+        let c = |token, probability| Candidate { token, probability };
+        let candidates = [c(3, 0.25), c(5, 0.5), c(9, 0.25)];
+        let random = Random::new(7, 0);
+        let mut counts = [0; 10];
+        for step in 0..20_000 {
+            counts[choose(&candidates, random.at(step)) as usize] += 1;
+        }
+        assert!((4700..5300).contains(&counts[3]) && (9700..10_300).contains(&counts[5]), "{counts:?}");
+        assert_ne!(Random::new(7, 0).at(0), Random::new(7, 1).at(0));
+        assert_eq!(Random::new(7, 1).at(4), Random::new(7, 1).at(4));
+    }
+}

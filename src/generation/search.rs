@@ -1,0 +1,79 @@
+//! What greedy decoding, sampling and beam search have in common: each advances its sequences by the logits of a step.
+
+use crate::error::Result;
+use crate::tokenizer::Tokenizer;
+use crate::transformer::network::{Feed, Network, Sequence};
+
+use super::constraint::Constraint;
+use super::options::Settings;
+use super::text::Watch;
+
+/// Why a text ended. The numbers are part of the C ABI: they are only ever appended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum FinishReason {
+    /// The model chose an end token, or the grammar allowed nothing more.
+    Eos = 1,
+    /// A stop string came up.
+    StopString = 2,
+    /// The limit of new tokens, or of the model's positions, was reached.
+    Length = 3,
+}
+
+impl FinishReason {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eos => "eos",
+            Self::StopString => "stop_string",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// A finished text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub text: String,
+    /// The generated tokens, the end token too.
+    pub tokens: Vec<u32>,
+    /// The log-probability of each token, if they were asked for: of the model's own distribution after penalties and bans, before
+    /// temperature and the like.
+    pub logprobs: Vec<f32>,
+    /// With beams: the log-probability over the length to the power of `length_penalty`. Without: the sum of `logprobs`, 0 if they
+    /// were not asked for.
+    pub score: f32,
+    pub finish_reason: FinishReason,
+}
+
+/// What searches need of their surroundings.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub network: &'a dyn Network,
+    pub tokenizer: &'a Tokenizer,
+    pub settings: &'a Settings,
+}
+
+/// The start of one text: a sequence with the prompt's beginning in it, and the rest of the prompt.
+pub struct Start {
+    pub sequence: Sequence,
+    /// The decoder's whole prompt.
+    pub prompt: Vec<u32>,
+    /// How many new tokens there may be.
+    pub limit: usize,
+    pub constraint: Option<Constraint>,
+    /// Numbers the sequences that a prompt is drawn several times for.
+    pub number: usize,
+}
+
+/// One search. The engine asks for feeds, runs them, and hands over their logits.
+pub trait Search: Send {
+    /// The tokens to run next: one feed a sequence, in a fixed order.
+    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>);
+    /// Takes the rows of logits of those feeds, which it may change. Whether the search has ended.
+    fn advance(&mut self, logits: &mut [f32], context: Context<'_>) -> Result<bool>;
+    /// The text as it grows, the last token, and why the text ends if it does; None for a search whose text is not certain before
+    /// its end.
+    fn fresh(&mut self) -> Option<(&mut Watch, u32, FinishReason)>;
+    /// The finished texts, the best first, and the sequence that went on last.
+    fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)>;
+}

@@ -1,0 +1,160 @@
+//! What a template is after parsing. Chains (`a + b + c`, `x.y.z|f|g`) are flat lists, not trees: a hostile source cannot
+//! make them deep, and only what the parser counts nests.
+
+use std::sync::Arc;
+
+use super::value::Value;
+
+#[derive(Debug)]
+pub(super) struct Template {
+    pub body: Vec<Statement>,
+    /// Macros, and the bodies of `call` blocks, which are macros too.
+    pub macros: Vec<Macro>,
+}
+
+#[derive(Debug)]
+pub(super) struct Statement {
+    pub line: u32,
+    pub kind: StatementKind,
+}
+
+#[derive(Debug)]
+pub(super) enum StatementKind {
+    Text(Arc<str>),
+    Print(Expression),
+    If {
+        branches: Vec<(Expression, Vec<Statement>)>,
+        otherwise: Vec<Statement>,
+    },
+    For(Box<For>),
+    Set {
+        target: Target,
+        value: Expression,
+    },
+    SetBlock {
+        target: Target,
+        filters: Vec<Suffix>,
+        body: Vec<Statement>,
+    },
+    FilterBlock {
+        filters: Vec<Suffix>,
+        body: Vec<Statement>,
+    },
+    With {
+        bindings: Vec<(Target, Expression)>,
+        body: Vec<Statement>,
+    },
+    /// A `generation` block: its contents, in a scope of their own.
+    Scope(Vec<Statement>),
+    Macro(usize),
+    /// The call, and the macro that is its `caller`.
+    Call {
+        call: Expression,
+        caller: usize,
+    },
+    Break,
+    Continue,
+}
+
+#[derive(Debug)]
+pub(super) struct For {
+    pub target: Target,
+    pub items: Expression,
+    pub condition: Option<Expression>,
+    pub body: Vec<Statement>,
+    pub otherwise: Vec<Statement>,
+}
+
+#[derive(Debug)]
+pub(super) enum Target {
+    Name(Arc<str>),
+    /// `namespace.attribute`
+    Attribute(Arc<str>, Arc<str>),
+    Tuple(Vec<Target>),
+}
+
+#[derive(Debug)]
+pub(super) struct Macro {
+    pub name: Arc<str>,
+    pub parameters: Vec<(Arc<str>, Option<Expression>)>,
+    pub body: Vec<Statement>,
+    /// Whether the body reads `varargs` and `kwargs`: only then may a caller pass more than the parameters.
+    pub takes_more: bool,
+    pub takes_named: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Expression {
+    Constant(Value),
+    Name(Arc<str>),
+    List(Vec<Expression>),
+    Tuple(Vec<Expression>),
+    Dict(Vec<(Expression, Expression)>),
+    Not(Box<Expression>),
+    Negative(Box<Expression>),
+    Positive(Box<Expression>),
+    /// From left to right, whatever the operators: what binds tighter on the right is an operand of its own.
+    Arithmetic(Box<Expression>, Vec<(Operator, Expression)>),
+    /// A chain as Python's: `a < b < c`.
+    Comparison(Box<Expression>, Vec<(Comparison, Expression)>),
+    And(Vec<Expression>),
+    Or(Vec<Expression>),
+    Conditional(Box<Conditional>),
+    Postfix(Box<Expression>, Vec<Suffix>),
+}
+
+#[derive(Debug)]
+pub(super) struct Conditional {
+    pub then: Expression,
+    pub condition: Expression,
+    pub otherwise: Option<Expression>,
+}
+
+#[derive(Debug)]
+pub(super) struct Suffix {
+    pub line: u32,
+    pub kind: SuffixKind,
+}
+
+#[derive(Debug)]
+pub(super) enum SuffixKind {
+    Attribute(Arc<str>),
+    Item(Expression),
+    Slice([Option<Expression>; 3]),
+    Call(Arguments),
+    Filter(Arc<str>, Arguments),
+    Test { name: Arc<str>, arguments: Arguments, negated: bool },
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Arguments {
+    pub positional: Vec<Expression>,
+    pub named: Vec<(Arc<str>, Expression)>,
+    /// `*list` and `**dictionary`
+    pub more: Option<Expression>,
+    pub more_named: Option<Expression>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operator {
+    Add,
+    Subtract,
+    Concatenate,
+    Multiply,
+    Divide,
+    FloorDivide,
+    Modulo,
+    Power,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    In,
+    NotIn,
+}

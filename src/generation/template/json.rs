@@ -1,0 +1,123 @@
+//! `tojson` as Transformers has it: Python's `json.dumps`, without the HTML escapes of Jinja's own filter.
+
+use super::budget::{Outcome, Text, fault};
+use super::operators::number_text;
+use super::value::{Value, compare};
+
+pub(super) struct Style {
+    /// What one level is indented by; None writes everything on one line.
+    pub indent: Option<String>,
+    pub item_separator: String,
+    pub key_separator: String,
+    pub ascii: bool,
+    pub sorted: bool,
+}
+
+pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text) -> Outcome<()> {
+    text.budget.spend(1)?;
+    match value {
+        Value::None => text.push("null"),
+        Value::Bool(b) => text.push(if *b { "true" } else { "false" }),
+        Value::Float(x) if x.is_nan() => text.push("NaN"),
+        Value::Float(x) if x.is_infinite() => text.push(if *x > 0.0 { "Infinity" } else { "-Infinity" }),
+        Value::Int(_) | Value::Float(_) => match value.number() {
+            Some(number) => text.push(&number_text(number)),
+            None => Ok(()),
+        },
+        Value::Str(s) => string(s, style.ascii, text),
+        Value::List(list) if list.items.is_empty() => text.push("[]"),
+        Value::List(list) => {
+            text.push("[")?;
+            for (i, item) in list.items.iter().enumerate() {
+                separate(style, i, level, text)?;
+                write(item, style, level + 1, text)?;
+            }
+            new_line(style, level, text)?;
+            text.push("]")
+        }
+        Value::Dict(dict) if dict.entries.is_empty() => text.push("{}"),
+        Value::Dict(dict) => {
+            let mut entries: Vec<_> = dict.entries.iter().collect();
+            if style.sorted {
+                sort_by_key(&mut entries, text)?;
+            }
+            text.push("{")?;
+            for (i, (key, value)) in entries.into_iter().enumerate() {
+                separate(style, i, level, text)?;
+                match key {
+                    Value::Str(s) => string(s, style.ascii, text)?,
+                    Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {
+                        text.push("\"")?;
+                        write(key, style, level, text)?;
+                        text.push("\"")?;
+                    }
+                    other => return fault(format!("a {} cannot be a key in JSON", other.type_name())),
+                }
+                text.push(&style.key_separator)?;
+                write(value, style, level + 1, text)?;
+            }
+            new_line(style, level, text)?;
+            text.push("}")
+        }
+        Value::Undefined(Some(name)) => {
+            fault(format!("{} is undefined and cannot be written as JSON", crate::formats::quoted(name)))
+        }
+        other => fault(format!("a {} cannot be written as JSON", other.type_name())),
+    }
+}
+
+fn sort_by_key(entries: &mut [&(Value, Value)], text: &mut Text) -> Outcome<()> {
+    let mut failed = None;
+    entries.sort_by(|(a, _), (b, _)| match compare(a, b, text.budget) {
+        Ok(order) => order.unwrap_or(std::cmp::Ordering::Equal),
+        Err(fault) => {
+            failed.get_or_insert(fault);
+            std::cmp::Ordering::Equal
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn separate(style: &Style, index: usize, level: usize, text: &mut Text) -> Outcome<()> {
+    if index > 0 {
+        text.push(&style.item_separator)?;
+    }
+    new_line(style, level + 1, text)
+}
+
+fn new_line(style: &Style, level: usize, text: &mut Text) -> Outcome<()> {
+    let Some(indent) = &style.indent else { return Ok(()) };
+    text.push("\n")?;
+    for _ in 0..level {
+        text.push(indent)?;
+    }
+    Ok(())
+}
+
+fn string(s: &str, ascii: bool, text: &mut Text) -> Outcome<()> {
+    text.push("\"")?;
+    let mut from = 0;
+    for (at, c) in s.char_indices() {
+        if !(matches!(c, '"' | '\\' | '\0'..='\x1f') || ascii && !c.is_ascii()) {
+            continue;
+        }
+        text.push(&s[from..at])?;
+        from = at + c.len_utf8();
+        match c {
+            '"' => text.push("\\\"")?,
+            '\\' => text.push("\\\\")?,
+            '\n' => text.push("\\n")?,
+            '\r' => text.push("\\r")?,
+            '\t' => text.push("\\t")?,
+            '\x08' => text.push("\\b")?,
+            '\x0c' => text.push("\\f")?,
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    text.format(format_args!("\\u{unit:04x}"))?;
+                }
+            }
+        }
+    }
+    text.push(&s[from..])?;
+    text.push("\"")
+}

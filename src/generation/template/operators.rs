@@ -1,0 +1,301 @@
+//! What operators do to values: arithmetic, `in`, indices and slices, and the `%` that formats.
+
+use super::ast::Operator;
+use super::budget::{Budget, Outcome, Text, fault};
+use super::value::{List, Number, Value, equal, float_text, position, undefined};
+
+/// The widest field that a format may ask for.
+const MAX_WIDTH: usize = 4096;
+
+pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Value> {
+    if let (Some(a), Some(b)) = (a.number(), b.number()) {
+        return numbers(operator, a, b);
+    }
+    match (operator, a, b) {
+        (_, Value::Undefined(name), _) | (_, _, Value::Undefined(name)) => undefined(name.as_deref()),
+        (Operator::Add, Value::List(x), Value::List(y)) if x.tuple == y.tuple => {
+            budget.allocate((x.items.len() + y.items.len()) * size_of::<Value>())?;
+            Value::sequence([&x.items[..], &y.items[..]].concat(), x.tuple, budget)
+        }
+        (Operator::Multiply, Value::Str(s), n) | (Operator::Multiply, n, Value::Str(s)) => {
+            let Some(count) = repetitions(n) else { return refuse(operator, a, b) };
+            budget.allocate(s.len().saturating_mul(count))?;
+            Ok(Value::str(s.repeat(count)))
+        }
+        (Operator::Multiply, Value::List(list), n) | (Operator::Multiply, n, Value::List(list)) => {
+            let Some(count) = repetitions(n) else { return refuse(operator, a, b) };
+            budget.allocate(list.items.len().saturating_mul(count).saturating_mul(size_of::<Value>()))?;
+            Value::sequence(std::iter::repeat_n(&list.items, count).flatten().cloned().collect(), list.tuple, budget)
+        }
+        (Operator::Modulo, Value::Str(template), b) => match b {
+            Value::List(list) if list.tuple => format_percent(template, &list.items, budget),
+            one => format_percent(template, std::slice::from_ref(one), budget),
+        },
+        _ => refuse(operator, a, b),
+    }
+}
+
+fn refuse(operator: Operator, a: &Value, b: &Value) -> Outcome<Value> {
+    let name = match operator {
+        Operator::Add => "+",
+        Operator::Subtract => "-",
+        Operator::Concatenate => "~",
+        Operator::Multiply => "*",
+        Operator::Divide => "/",
+        Operator::FloorDivide => "//",
+        Operator::Modulo => "%",
+        Operator::Power => "**",
+    };
+    fault(format!("`{name}` does not take a {} and a {}", a.type_name(), b.type_name()))
+}
+
+pub(super) fn negative(value: &Value) -> Outcome<Value> {
+    match (value, value.number()) {
+        (_, Some(Number::Int(n))) => {
+            n.checked_neg().map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)))
+        }
+        (_, Some(Number::Float(x))) => Ok(Value::Float(-x)),
+        (Value::Undefined(name), None) => undefined(name.as_deref()),
+        (other, None) => fault(format!("a {} has no negative", other.type_name())),
+    }
+}
+
+/// How often something is repeated by `*`: not at all by a negative number.
+fn repetitions(n: &Value) -> Option<usize> {
+    match n.number()? {
+        Number::Int(n) => Some(usize::try_from(n).unwrap_or(0)),
+        Number::Float(_) => None,
+    }
+}
+
+fn numbers(operator: Operator, a: Number, b: Number) -> Outcome<Value> {
+    if let (Number::Int(a), Number::Int(b)) = (a, b) {
+        let result = match operator {
+            Operator::Add => a.checked_add(b),
+            Operator::Subtract => a.checked_sub(b),
+            Operator::Multiply => a.checked_mul(b),
+            Operator::FloorDivide | Operator::Modulo if b == 0 => return fault("a division by zero"),
+            // Python rounds towards minus infinity, and the remainder has the divisor's sign.
+            Operator::FloorDivide => a.checked_div(b).map(|q| q - i64::from(a % b != 0 && (a < 0) != (b < 0))),
+            Operator::Modulo => a.checked_rem(b).map(|r| if r != 0 && (r < 0) != (b < 0) { r + b } else { r }),
+            Operator::Power if b >= 0 => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
+            _ => return floats(operator, a as f64, b as f64),
+        };
+        return result.map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)));
+    }
+    floats(operator, a.float(), b.float())
+}
+
+fn floats(operator: Operator, a: f64, b: f64) -> Outcome<Value> {
+    Ok(Value::Float(match operator {
+        Operator::Add => a + b,
+        Operator::Subtract => a - b,
+        Operator::Multiply => a * b,
+        Operator::Power => a.powf(b),
+        _ if b == 0.0 => return fault("a division by zero"),
+        Operator::Divide => a / b,
+        Operator::FloorDivide => (a / b).floor(),
+        Operator::Modulo => a - b * (a / b).floor(),
+        Operator::Concatenate => return fault("`~` makes text, not numbers"),
+    }))
+}
+
+/// `item in container`
+pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> Outcome<bool> {
+    match (container, item) {
+        (Value::Str(text), Value::Str(part)) => {
+            budget.scan(text.len() + part.len())?;
+            Ok(text.contains(&**part))
+        }
+        (Value::Str(_), Value::Undefined(name)) => undefined(name.as_deref()),
+        (Value::Str(_), other) => fault(format!("a string holds no {}", other.type_name())),
+        (Value::List(list), item) => {
+            for candidate in &list.items {
+                if equal(candidate, item, budget)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+        (Value::Dict(dict), key) => Ok(position(&dict.entries, key, budget)?.is_some()),
+        (Value::Undefined(_), _) => Ok(false),
+        (other, _) => fault(format!("`in` does not look into a {}", other.type_name())),
+    }
+}
+
+/// `container[index]`, None where there is no such item.
+pub(super) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Outcome<Option<Value>> {
+    let at = |n: i64, length: usize| usize::try_from(if n < 0 { n.checked_add(length as i64)? } else { n }).ok();
+    match (container, index) {
+        (Value::Dict(dict), key) => {
+            Ok(position(&dict.entries, key, budget)?.map(|position| dict.entries[position].1.clone()))
+        }
+        (Value::List(list), Value::Int(n)) => {
+            Ok(at(*n, list.items.len()).and_then(|index| list.items.get(index)).cloned())
+        }
+        (Value::Str(s), Value::Int(n)) => {
+            budget.scan(s.len())?;
+            let found = if *n >= 0 {
+                s.chars().nth(usize::try_from(*n).unwrap_or(usize::MAX))
+            } else {
+                s.chars().rev().nth(usize::try_from(-(n + 1)).unwrap_or(usize::MAX))
+            };
+            Ok(found.map(|c| Value::str(&*c.encode_utf8(&mut [0; 4]))))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// `container[start:stop:step]`
+pub(super) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -> Outcome<Value> {
+    let mut numbers = [None; 3];
+    for (number, part) in numbers.iter_mut().zip(&parts) {
+        *number = match part {
+            Value::None => None,
+            Value::Int(n) => Some(*n),
+            Value::Undefined(name) => return undefined(name.as_deref()),
+            other => return fault(format!("a slice's bounds are numbers, not a {}", other.type_name())),
+        };
+    }
+    let [start, stop, step] = numbers;
+    let step = step.unwrap_or(1);
+    if step == 0 {
+        return fault("a slice's step is zero");
+    }
+    match container {
+        Value::Str(s) => {
+            budget.allocate(s.len())?;
+            if let (None | Some(0..), Some(0..) | None, 1) = (start, stop, step) {
+                return Ok(Value::str(between(s, start.unwrap_or(0), stop)));
+            }
+            budget.allocate(4 * s.len())?;
+            let chars: Vec<char> = s.chars().collect();
+            Ok(Value::str(positions(start, stop, step, chars.len()).map(|i| chars[i]).collect::<String>()))
+        }
+        Value::List(list) => {
+            let List { items, tuple, .. } = &**list;
+            budget.allocate(items.len() * size_of::<Value>())?;
+            Value::sequence(
+                positions(start, stop, step, items.len()).map(|i| items[i].clone()).collect(),
+                *tuple,
+                budget,
+            )
+        }
+        Value::Undefined(name) => undefined(name.as_deref()),
+        other => fault(format!("a {} cannot be sliced", other.type_name())),
+    }
+}
+
+/// The characters from `start` up to `stop`, both counted from the beginning.
+fn between(s: &str, start: i64, stop: Option<i64>) -> &str {
+    let offset = |n: i64| s.char_indices().nth(usize::try_from(n).unwrap_or(usize::MAX)).map_or(s.len(), |(at, _)| at);
+    let start = offset(start);
+    &s[start..stop.map_or(s.len(), offset).max(start)]
+}
+
+/// The positions that a slice takes of `length` items.
+fn positions(start: Option<i64>, stop: Option<i64>, step: i64, length: usize) -> impl Iterator<Item = usize> {
+    let length = length as i64;
+    let (least, most) = if step > 0 { (0, length) } else { (-1, length - 1) };
+    let bound = |n: i64| if n < 0 { n.saturating_add(length) } else { n }.clamp(least, most);
+    let (first, end) = if step > 0 { (0, length) } else { (length - 1, -1) };
+    let (start, stop) = (start.map_or(first, bound), stop.map_or(end, bound));
+    let mut next = Some(start);
+    std::iter::from_fn(move || {
+        let now = next.filter(|&now| if step > 0 { now < stop } else { now > stop })?;
+        next = now.checked_add(step);
+        usize::try_from(now).ok()
+    })
+}
+
+/// `"%s is %d" % values`
+pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budget) -> Outcome<Value> {
+    let mut text = Text::new(budget);
+    let mut values_left = values.iter();
+    let mut rest = template;
+    while let Some(at) = rest.find('%') {
+        text.push(&rest[..at])?;
+        rest = &rest[at + 1..];
+        let (left, zeros);
+        (left, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
+        (zeros, rest) = rest.strip_prefix('0').map_or((false, rest), |rest| (true, rest));
+        let width = leading_number(&mut rest)?;
+        let precision = match rest.strip_prefix('.') {
+            Some(after) => {
+                rest = after;
+                Some(leading_number(&mut rest)?)
+            }
+            None => None,
+        };
+        let Some(kind) = rest.chars().next() else { return fault("a format ends in `%`") };
+        rest = &rest[kind.len_utf8()..];
+        if kind == '%' {
+            text.push("%")?;
+            continue;
+        }
+        let Some(value) = values_left.next() else { return fault("a format has fewer values than places") };
+        let mut field = match (kind, value.number()) {
+            ('s', _) => value.to_text(text.budget)?.to_string(),
+            ('r', _) => {
+                let mut field = Text::new(text.budget);
+                value.write_repr(&mut field)?;
+                field.finish()
+            }
+            ('d' | 'i', Some(Number::Int(n))) => n.to_string(),
+            ('d' | 'i', Some(Number::Float(x))) if x.is_finite() => format!("{:.0}", x.trunc()),
+            ('x', Some(Number::Int(n))) if n >= 0 => format!("{n:x}"),
+            ('f' | 'F', Some(n)) => format!("{:.*}", precision.unwrap_or(6), n.float()),
+            _ => return fault(format!("a format cannot write a {} as `%{kind}`", value.type_name())),
+        };
+        if let ('s' | 'r', Some(precision)) = (kind, precision) {
+            field = field.chars().take(precision).collect();
+        }
+        let missing = width.saturating_sub(field.chars().count());
+        match (left, zeros && !matches!(kind, 's' | 'r')) {
+            (true, _) => text.format(format_args!("{field}{:missing$}", ""))?,
+            (false, false) => text.format(format_args!("{:missing$}{field}", ""))?,
+            (false, true) => {
+                let (sign, digits) = field.strip_prefix('-').map_or(("", &*field), |digits| ("-", digits));
+                text.format(format_args!("{sign}{}{digits}", "0".repeat(missing)))?;
+            }
+        }
+    }
+    text.push(rest)?;
+    if values_left.next().is_some() && !matches!(values, [Value::Dict(_)]) {
+        return fault("a format has more values than places");
+    }
+    Ok(Value::str(text.finish()))
+}
+
+fn leading_number(text: &mut &str) -> Outcome<usize> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at(end);
+    *text = rest;
+    match digits {
+        "" => Ok(0),
+        digits => match digits.parse() {
+            Ok(n) if n <= MAX_WIDTH => Ok(n),
+            _ => fault(format!("a format's field is wider than {MAX_WIDTH}")),
+        },
+    }
+}
+
+/// Python's `round`: halves to the even neighbour, as the exact decimal value has it.
+pub(super) fn round(x: f64, digits: i64) -> f64 {
+    match digits {
+        0..=300 if x.is_finite() => format!("{x:.*}", digits as usize).parse().unwrap_or(x),
+        ..0 => {
+            let scale = 10f64.powi(-(digits.max(-300) as i32));
+            (x / scale).round_ties_even() * scale
+        }
+        _ => x,
+    }
+}
+
+/// A number as Python prints it.
+pub(super) fn number_text(n: Number) -> String {
+    match n {
+        Number::Int(n) => n.to_string(),
+        Number::Float(x) => float_text(x),
+    }
+}

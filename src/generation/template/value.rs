@@ -1,0 +1,421 @@
+//! The values of a template, which are Python's: how they print, compare and test as true.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::budget::{Budget, Outcome, Text, fault};
+
+/// How deep lists and dictionaries may nest. Freeing, printing and comparing them recurses.
+const DEPTH: u32 = 160;
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// With the name that was not found, for the error that its use may become.
+    Undefined(Option<Arc<str>>),
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(Arc<str>),
+    List(Arc<List>),
+    Dict(Arc<Dict>),
+    /// The mutable and the running things live in the evaluator, and values hold their numbers: no cycle of counted
+    /// references can arise, and none of them outlives the rendering.
+    Namespace(usize),
+    Macro(usize),
+    Loop(usize),
+    Function(Function),
+    /// A method that is looked at and not called.
+    Method,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Function {
+    Range,
+    Dict,
+    Namespace,
+    RaiseException,
+    StrftimeNow,
+}
+
+#[derive(Debug)]
+pub(super) struct List {
+    pub items: Vec<Value>,
+    /// A tuple: it prints with round brackets and equals no list.
+    pub tuple: bool,
+    depth: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Dict {
+    pub entries: Vec<(Value, Value)>,
+    depth: u32,
+}
+
+impl Dict {
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.entries.iter().find(|(k, _)| matches!(k, Value::Str(k) if **k == *key)).map(|(_, value)| value)
+    }
+}
+
+impl Value {
+    pub fn str(text: impl Into<Arc<str>>) -> Self {
+        Self::Str(text.into())
+    }
+
+    pub fn list(items: Vec<Value>, budget: &mut Budget) -> Outcome<Self> {
+        Self::sequence(items, false, budget)
+    }
+
+    pub fn tuple(items: Vec<Value>, budget: &mut Budget) -> Outcome<Self> {
+        Self::sequence(items, true, budget)
+    }
+
+    pub fn sequence(items: Vec<Value>, tuple: bool, budget: &mut Budget) -> Outcome<Self> {
+        budget.allocate(64 + items.len() * size_of::<Value>())?;
+        let depth = depth_over(items.iter())?;
+        Ok(Self::List(Arc::new(List { items, tuple, depth })))
+    }
+
+    /// A dictionary; of equal keys the later wins, in the earlier's place.
+    pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Outcome<Self> {
+        budget.allocate(64 + pairs.len() * 2 * size_of::<Value>())?;
+        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            if matches!(key, Value::List(ref list) if !list.tuple) || matches!(key, Value::Dict(_)) {
+                return fault(format!("a {} cannot be a dictionary's key", key.type_name()));
+            }
+            match position(&entries, &key, budget)? {
+                Some(at) => entries[at].1 = value,
+                None => entries.push((key, value)),
+            }
+        }
+        Self::dict_of_distinct(entries)
+    }
+
+    fn dict_of_distinct(entries: Vec<(Value, Value)>) -> Outcome<Self> {
+        let depth = depth_over(entries.iter().flat_map(|(key, value)| [key, value]))?;
+        Ok(Self::Dict(Arc::new(Dict { entries, depth })))
+    }
+
+    pub fn from_json(json: &serde_json::Value, budget: &mut Budget) -> Outcome<Self> {
+        use serde_json::Value as Json;
+        Ok(match json {
+            Json::Null => Self::None,
+            Json::Bool(b) => Self::Bool(*b),
+            Json::Number(n) => match (n.as_i64(), n.as_f64()) {
+                (Some(n), _) => Self::Int(n),
+                (None, n) => Self::Float(n.unwrap_or(f64::NAN)),
+            },
+            Json::String(s) => {
+                budget.allocate(s.len())?;
+                Self::str(s.as_str())
+            }
+            Json::Array(items) => {
+                let items = items.iter().map(|item| Self::from_json(item, budget)).collect::<Outcome<_>>()?;
+                Self::list(items, budget)?
+            }
+            Json::Object(map) => {
+                budget.allocate(map.iter().map(|(key, _)| 2 * size_of::<Self>() + key.len()).sum())?;
+                let entry = |(key, value): (&String, _)| Ok((Self::str(key.as_str()), Self::from_json(value, budget)?));
+                // A JSON object's keys are distinct already.
+                Self::dict_of_distinct(map.iter().map(entry).collect::<Outcome<_>>()?)?
+            }
+        })
+    }
+
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined(_) => "undefined value",
+            Self::None => "None",
+            Self::Bool(_) => "truth value",
+            Self::Int(_) | Self::Float(_) => "number",
+            Self::Str(_) => "string",
+            Self::List(list) if list.tuple => "tuple",
+            Self::List(_) => "list",
+            Self::Dict(_) => "dictionary",
+            Self::Namespace(_) => "namespace",
+            Self::Macro(_) => "macro",
+            Self::Loop(_) => "loop",
+            Self::Function(_) => "function",
+            Self::Method => "method",
+        }
+    }
+
+    pub fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined(_))
+    }
+
+    pub fn is_true(&self) -> bool {
+        match self {
+            Self::Undefined(_) | Self::None => false,
+            Self::Bool(b) => *b,
+            Self::Int(n) => *n != 0,
+            Self::Float(x) => *x != 0.0,
+            Self::Str(s) => !s.is_empty(),
+            Self::List(list) => !list.items.is_empty(),
+            Self::Dict(dict) => !dict.entries.is_empty(),
+            _ => true,
+        }
+    }
+
+    /// The number in a value, where a truth value counts as 0 or 1 as in Python.
+    pub fn number(&self) -> Option<Number> {
+        match self {
+            Self::Bool(b) => Some(Number::Int(i64::from(*b))),
+            Self::Int(n) => Some(Number::Int(*n)),
+            Self::Float(x) => Some(Number::Float(*x)),
+            _ => None,
+        }
+    }
+
+    /// The items that a `for` would see.
+    pub fn items(&self, budget: &mut Budget) -> Outcome<Vec<Value>> {
+        let count = match self {
+            // Each character becomes a string of its own.
+            Self::Str(s) => 3 * s.len(),
+            Self::List(list) => list.items.len(),
+            Self::Dict(dict) => dict.entries.len(),
+            _ => 0,
+        };
+        budget.allocate(count * size_of::<Value>())?;
+        budget.spend(count / 16)?;
+        Ok(match self {
+            Self::Undefined(_) => Vec::new(),
+            Self::Str(s) => s.chars().map(|c| Self::str(&*c.encode_utf8(&mut [0; 4]))).collect(),
+            Self::List(list) => list.items.clone(),
+            Self::Dict(dict) => dict.entries.iter().map(|(key, _)| key.clone()).collect(),
+            other => return fault(format!("a {} cannot be iterated over", other.type_name())),
+        })
+    }
+
+    /// Python's `str(value)`.
+    pub fn to_text(&self, budget: &mut Budget) -> Outcome<Arc<str>> {
+        if let Self::Str(s) = self {
+            return Ok(s.clone());
+        }
+        let mut text = Text::new(budget);
+        self.write(&mut text)?;
+        Ok(text.finish().into())
+    }
+
+    pub fn write(&self, text: &mut Text) -> Outcome<()> {
+        match self {
+            Self::Undefined(_) => Ok(()),
+            Self::Str(s) => text.push(s),
+            other => other.write_repr(text),
+        }
+    }
+
+    /// Python's `repr(value)`, which is also how the items of a list print.
+    pub fn write_repr(&self, text: &mut Text) -> Outcome<()> {
+        text.budget.spend(1)?;
+        match self {
+            Self::Undefined(_) => text.push("Undefined"),
+            Self::None => text.push("None"),
+            Self::Bool(true) => text.push("True"),
+            Self::Bool(false) => text.push("False"),
+            Self::Int(n) => text.format(format_args!("{n}")),
+            Self::Float(x) => text.push(&float_text(*x)),
+            Self::Str(s) => write_quoted(s, text),
+            Self::List(list) => {
+                text.push(if list.tuple { "(" } else { "[" })?;
+                for (i, item) in list.items.iter().enumerate() {
+                    if i > 0 {
+                        text.push(", ")?;
+                    }
+                    item.write_repr(text)?;
+                }
+                match (list.tuple, list.items.len()) {
+                    (true, 1) => text.push(",)"),
+                    (true, _) => text.push(")"),
+                    (false, _) => text.push("]"),
+                }
+            }
+            Self::Dict(dict) => {
+                text.push("{")?;
+                for (i, (key, value)) in dict.entries.iter().enumerate() {
+                    if i > 0 {
+                        text.push(", ")?;
+                    }
+                    key.write_repr(text)?;
+                    text.push(": ")?;
+                    value.write_repr(text)?;
+                }
+                text.push("}")
+            }
+            other => text.format(format_args!("<{}>", other.type_name())),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+impl Number {
+    pub fn float(self) -> f64 {
+        match self {
+            Self::Int(n) => n as f64,
+            Self::Float(x) => x,
+        }
+    }
+
+    fn compare(self, other: Self) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Int(a), Self::Int(b)) => Some(a.cmp(&b)),
+            (a, b) => a.float().partial_cmp(&b.float()),
+        }
+    }
+}
+
+fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
+    let inner = items.map(|item| match item {
+        Value::List(list) => list.depth,
+        Value::Dict(dict) => dict.depth,
+        _ => 0,
+    });
+    match inner.max().unwrap_or(0) + 1 {
+        depth if depth > DEPTH => fault(format!("lists and dictionaries nest deeper than {DEPTH} levels")),
+        depth => Ok(depth),
+    }
+}
+
+/// Where `key` is among `entries`.
+pub(super) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Budget) -> Outcome<Option<usize>> {
+    budget.spend(entries.len() / 8)?;
+    for (i, (candidate, _)) in entries.iter().enumerate() {
+        // Most keys are strings, for which no recursion is needed.
+        let same = match (candidate, key) {
+            (Value::Str(a), Value::Str(b)) => a == b,
+            (a, b) => equal(a, b, budget)?,
+        };
+        if same {
+            return Ok(Some(i));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<bool> {
+    budget.spend(1)?;
+    Ok(match (a, b) {
+        (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
+        (Value::Str(a), Value::Str(b)) => {
+            budget.scan(a.len().min(b.len()))?;
+            a == b
+        }
+        (Value::List(a), Value::List(b)) => {
+            if a.tuple != b.tuple || a.items.len() != b.items.len() {
+                return Ok(false);
+            }
+            for (a, b) in a.items.iter().zip(&b.items) {
+                if !equal(a, b, budget)? {
+                    return Ok(false);
+                }
+            }
+            true
+        }
+        (Value::Dict(a), Value::Dict(b)) => {
+            if a.entries.len() != b.entries.len() {
+                return Ok(false);
+            }
+            for (key, value) in &a.entries {
+                match position(&b.entries, key, budget)? {
+                    Some(at) if equal(value, &b.entries[at].1, budget)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            true
+        }
+        (Value::Namespace(a), Value::Namespace(b)) | (Value::Macro(a), Value::Macro(b)) => a == b,
+        (Value::Function(a), Value::Function(b)) => a == b,
+        (a, b) => match (a.number(), b.number()) {
+            (Some(a), Some(b)) => a.compare(b) == Some(Ordering::Equal),
+            _ => false,
+        },
+    })
+}
+
+/// The order of two values, None if a NaN is among them.
+pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Option<Ordering>> {
+    budget.spend(1)?;
+    match (a, b) {
+        (Value::Str(a), Value::Str(b)) => {
+            budget.scan(a.len().min(b.len()))?;
+            // UTF-8 sorts like the code points that it encodes.
+            Ok(Some(a.cmp(b)))
+        }
+        (Value::List(a), Value::List(b)) if a.tuple == b.tuple => {
+            for (a, b) in a.items.iter().zip(&b.items) {
+                if !equal(a, b, budget)? {
+                    return compare(a, b, budget);
+                }
+            }
+            Ok(Some(a.items.len().cmp(&b.items.len())))
+        }
+        (Value::Undefined(name), _) | (_, Value::Undefined(name)) => undefined(name.as_deref()),
+        (a, b) => match (a.number(), b.number()) {
+            (Some(a), Some(b)) => Ok(a.compare(b)),
+            _ => fault(format!("a {} and a {} have no order", a.type_name(), b.type_name())),
+        },
+    }
+}
+
+/// The error for a use of an undefined value.
+pub(super) fn undefined<T>(name: Option<&str>) -> Outcome<T> {
+    match name {
+        Some(name) => fault(format!("{} is undefined", crate::formats::quoted(name))),
+        None => fault("an undefined value is used"),
+    }
+}
+
+/// A float as Python prints it: the fewest digits that read back the same, exponents from 1e16 up and below 1e-4.
+pub(super) fn float_text(x: f64) -> String {
+    if x.is_nan() {
+        return "nan".into();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "inf".into() } else { "-inf".into() };
+    }
+    let text = format!("{x:?}");
+    match text.split_once('e') {
+        None => text,
+        Some((digits, exponent)) => {
+            let digits = digits.strip_suffix(".0").unwrap_or(digits);
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+            format!("{digits}e{sign}{exponent:0>2}")
+        }
+    }
+}
+
+/// A string in quotes as Python's `repr` writes it.
+fn write_quoted(s: &str, text: &mut Text) -> Outcome<()> {
+    let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
+    text.push_char(quote)?;
+    for c in s.chars() {
+        match c {
+            '\\' => text.push("\\\\")?,
+            '\n' => text.push("\\n")?,
+            '\r' => text.push("\\r")?,
+            '\t' => text.push("\\t")?,
+            c if c == quote => {
+                text.push("\\")?;
+                text.push_char(c)?;
+            }
+            c if c == ' ' || !(c.is_control() || c.is_whitespace() || invisible(c)) => text.push_char(c)?,
+            c if u32::from(c) < 0x100 => text.format(format_args!("\\x{:02x}", u32::from(c)))?,
+            c if u32::from(c) < 0x10000 => text.format(format_args!("\\u{:04x}", u32::from(c)))?,
+            c => text.format(format_args!("\\U{:08x}", u32::from(c)))?,
+        }
+    }
+    text.push_char(quote)
+}
+
+/// Format characters, surrogates and private use, which Python escapes.
+fn invisible(c: char) -> bool {
+    matches!(u32::from(c), 0xad | 0x600..=0x605 | 0x61c | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff
+        | 0xfff9..=0xfffb | 0xe000..=0xf8ff | 0xe0001..=0xe007f | 0xf0000..=0x10ffff)
+}

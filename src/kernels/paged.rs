@@ -1,0 +1,219 @@
+//! Attention of some queries to the keys and values of a paged cache.
+//!
+//! The same online softmax as `attention`, over keys that already lie transposed in pages of sixteen, so that a step of decoding
+//! packs nothing. A query sees the keys of a range (all, those up to itself, or the last few of those); what it does not see is
+//! replaced, never multiplied away, because a page's unused part holds whatever was there before. Chunks begin at fixed keys, so
+//! that a query's result is the same bits whether it is computed with its prompt or alone.
+
+use super::activation::{exp, tanh};
+use super::attention::{CHUNK, LARGEST_TILE, multiply};
+use super::linear::{FloatProduct, Operand};
+use super::vector::Vector;
+use super::{BLOCK, PagedAttention};
+
+/// Keys of a page: `[dim][16]` at `offset`.
+#[derive(Clone, Copy)]
+struct Keys {
+    pages: *const *const f32,
+    offset: usize,
+}
+
+impl<V: Vector> Operand<V> for Keys {
+    #[inline(always)]
+    unsafe fn lanes(self, block: usize, k: usize) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load((*self.pages.add(block)).add(self.offset + k * BLOCK)) }
+    }
+}
+
+/// Values of a page: `[16][width]` at `offset`.
+#[derive(Clone, Copy)]
+struct Values {
+    pages: *const *const f32,
+    offset: usize,
+    width: usize,
+}
+
+impl<V: Vector> Operand<V> for Values {
+    #[inline(always)]
+    unsafe fn lanes(self, block: usize, k: usize) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let page = *self.pages.add(k / BLOCK);
+            V::load(page.add(self.offset + (k % BLOCK) * self.width + block * BLOCK))
+        }
+    }
+}
+
+fn width(head_dim: usize) -> usize {
+    head_dim.next_multiple_of(BLOCK)
+}
+
+/// Floats of scratch: scores of a chunk, what the chunk adds to the output, and the output so far.
+pub(super) fn scratch(head_dim: usize) -> usize {
+    LARGEST_TILE * (CHUNK + 2 * width(head_dim))
+}
+
+impl PagedAttention {
+    /// The keys that query `i` sees.
+    #[inline(always)]
+    fn sees(&self, i: usize) -> (usize, usize) {
+        if !self.causal {
+            return (0, self.keys);
+        }
+        let end = (self.first + i * self.advance + 1).min(self.keys);
+        (if self.window == 0 { 0 } else { end.saturating_sub(self.window) }, end)
+    }
+}
+
+/// # Safety
+/// That of `Kernel::attend_pages`, and the machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn attend<V: Vector>(a: &PagedAttention, scratch_memory: &mut [f32]) {
+    assert!(scratch_memory.len() >= scratch(a.head_dim), "scratch is too small");
+    let scores = scratch_memory.as_mut_ptr();
+    // SAFETY: the assertion keeps all parts within the scratch; the rest is the caller's promise.
+    unsafe {
+        let added = scores.add(LARGEST_TILE * CHUNK);
+        let total = added.add(LARGEST_TILE * width(a.head_dim));
+        let mut query = 0;
+        while query < a.queries {
+            let rows = V::tile_rows(a.queries - query, V::FLOAT_ROWS);
+            attend_tile::<V>(a, query, rows, scores, added, total);
+            query += rows;
+        }
+    }
+}
+
+/// # Safety
+/// As `attend`.
+#[inline(always)]
+unsafe fn attend_tile<V: Vector>(
+    a: &PagedAttention,
+    query: usize,
+    rows: usize,
+    scores: *mut f32,
+    added: *mut f32,
+    total: *mut f32,
+) {
+    let (dim, width) = (a.head_dim, width(a.head_dim));
+    let mut largest = [f32::NEG_INFINITY; LARGEST_TILE];
+    // Lane by lane; the lanes are added at the end.
+    let mut sums = [[0.0f32; BLOCK]; LARGEST_TILE];
+    // Ends grow with the query, and so do beginnings.
+    let (begin, end) = (a.sees(query).0 / CHUNK * CHUNK, a.sees(query + rows - 1).1);
+    for chunk in (begin..end).step_by(CHUNK) {
+        let count = (end - chunk).min(CHUNK);
+        // SAFETY: the caller's promise: pages reach `end`.
+        unsafe {
+            let pages = a.pages.add(chunk / BLOCK);
+            let keys = Keys { pages, offset: a.key_offset };
+            let product = FloatProduct { a: a.q.add(query * a.q_stride), stride: a.q_stride, inputs: dim, w: keys };
+            multiply::<V, _>(&product, rows, count.div_ceil(BLOCK), scores, CHUNK);
+            for i in 0..rows {
+                let (low, high) = a.sees(query + i);
+                let seen = (low.saturating_sub(chunk), high.saturating_sub(chunk).min(count));
+                let bias = a.bias.map(|b| b.offset(chunk as isize - (a.first + (query + i) * a.advance) as isize));
+                let factor = soften::<V>(a, scores.add(i * CHUNK), count, seen, bias, &mut largest[i], &mut sums[i]);
+                if chunk > begin && factor != 1.0 {
+                    for j in (0..width).step_by(BLOCK) {
+                        let p = total.add(i * width + j);
+                        V::load(p).mul(V::splat(factor)).store(p);
+                    }
+                }
+            }
+            let to = if chunk == begin { total } else { added };
+            let values = Values { pages, offset: a.value_offset, width };
+            let product = FloatProduct { a: scores.cast_const(), stride: CHUNK, inputs: count, w: values };
+            multiply::<V, _>(&product, rows, width / BLOCK, to, width);
+            if chunk > begin {
+                for j in (0..rows * width).step_by(BLOCK) {
+                    V::load(total.add(j)).add(V::load(added.add(j))).store(total.add(j));
+                }
+            }
+        }
+    }
+    for (i, sums) in sums.iter().enumerate().take(rows) {
+        // SAFETY: the caller's promise; only the head's own columns are written.
+        unsafe {
+            let factor = V::splat(1.0 / V::load(sums.as_ptr()).sum());
+            let out = a.out.add((query + i) * a.out_stride);
+            for j in (0..dim).step_by(BLOCK) {
+                V::load(total.add(i * width + j)).mul(factor).store_first(out.add(j), (dim - j).min(BLOCK));
+            }
+        }
+    }
+}
+
+/// The lanes `from..to` of `x`, the others from `rest`.
+///
+/// # Safety
+/// The machine has `V`'s instructions; `from` and `to` are at most 16.
+#[inline(always)]
+unsafe fn keep<V: Vector>(x: V, (from, to): (usize, usize), rest: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let x = if to < BLOCK { x.first_or(to, rest) } else { x };
+        if from > 0 { rest.first_or(from, x) } else { x }
+    }
+}
+
+/// Turns one query's raw scores of a chunk into unnormalised probabilities, 0 for keys outside `seen`, and adds them to the
+/// rescaled `sums`. Returns what the output so far has to be multiplied with, now that the maximum has moved.
+///
+/// # Safety
+/// The machine has `V`'s instructions; `scores` holds whole blocks, `bias` is valid for `count` keys.
+#[inline(always)]
+unsafe fn soften<V: Vector>(
+    a: &PagedAttention,
+    scores: *mut f32,
+    count: usize,
+    seen: (usize, usize),
+    bias: Option<*const f32>,
+    largest: &mut f32,
+    sums: &mut [f32; BLOCK],
+) -> f32 {
+    let lanes = |key: usize| (seen.0.saturating_sub(key).min(BLOCK), seen.1.saturating_sub(key).min(BLOCK));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let scale = V::splat(a.scale);
+        let nothing = V::splat(f32::NEG_INFINITY);
+        let mut top = nothing;
+        for key in (0..count).step_by(BLOCK) {
+            let (from, to) = lanes(key);
+            let p = scores.add(key);
+            let mut s = nothing;
+            if from < to {
+                s = V::load(p);
+                if a.softcap > 0.0 {
+                    let cap = V::splat(a.softcap);
+                    s = tanh(s.mul(scale).div(cap)).mul(cap);
+                } else {
+                    s = match bias {
+                        Some(bias) => s.mul_add(scale, V::load_first(bias.add(key), (count - key).min(BLOCK))),
+                        None => s.mul(scale),
+                    };
+                }
+                s = keep(s, (from, to), nothing);
+            }
+            s.store(p);
+            top = s.max(top);
+        }
+        // A maximum of -∞ (nothing seen in this chunk) would make -∞ - -∞; any finite number will do in its place.
+        let new = largest.max(top.largest()).max(f32::MIN);
+        let factor = if *largest == f32::NEG_INFINITY { 0.0 } else { (*largest - new).exp() };
+        *largest = new;
+        let mut total = V::load(sums.as_ptr()).mul(V::splat(factor));
+        let maximum = V::splat(new);
+        let zero = V::splat(0.0);
+        for key in (0..count).step_by(BLOCK) {
+            let (from, to) = lanes(key);
+            let p = scores.add(key);
+            let e = if from < to { keep(exp(V::load(p).sub(maximum)), (from, to), zero) } else { zero };
+            e.store(p);
+            total = total.add(e);
+        }
+        total.store(sums.as_mut_ptr());
+        factor
+    }
+}

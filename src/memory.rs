@@ -1,0 +1,65 @@
+//! A budget of bytes that grows and shrinks with what a model holds beyond its weights: the caches of generation.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+
+/// Bytes in use, and the most that may be.
+#[derive(Debug)]
+pub struct Budget {
+    limit: u64,
+    used: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Budget {
+    /// `limit` of `u64::MAX` stands for none.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, used: AtomicU64::new(0), peak: AtomicU64::new(0) }
+    }
+
+    /// Counts bytes that are about to be allocated.
+    pub fn take(&self, bytes: u64, what: &str) -> Result<()> {
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.limit {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(Error::out_of_memory(format!(
+                "{what}: {bytes} bytes more than the {before} in use would pass the {} that the memory limit leaves beside the \
+                 weights; generate less at once, or raise the limit",
+                self.limit
+            )));
+        }
+        self.peak.fetch_max(before + bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Counts bytes that were freed.
+    pub fn give(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that were ever in use.
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_not_passed() {
+        let budget = Budget::new(100);
+        budget.take(60, "a").unwrap();
+        assert!(budget.take(41, "b").unwrap_err().message().starts_with("b: 41 bytes"));
+        budget.give(20);
+        budget.take(60, "b").unwrap();
+        assert_eq!((budget.used(), budget.peak()), (100, 100));
+    }
+}

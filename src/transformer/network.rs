@@ -1,0 +1,192 @@
+//! A whole model on a backend, and what it can be asked for whatever the backend is.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::backend::{Backend, CacheShape};
+use crate::batching::Pass;
+use crate::call::Call;
+use crate::error::{Error, Result};
+use crate::memory::Budget;
+use crate::tasks::pooling::Pooling;
+
+use super::spec::{LanguageHead, Spec};
+use super::stack::Stack;
+use super::weights::ModelView;
+
+/// What a model can be asked for, whatever its backend.
+pub trait Network: Send + Sync {
+    /// The last hidden states, pooled: one row of `hidden` values a sequence, or a token for `Pooling::None`.
+    fn pooled(&self, pass: &Pass, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>>;
+    /// The classification head's outputs: one row of `labels` values a sequence, or a token, as the head's kind says.
+    fn classify(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<f32>>;
+    /// Reads source texts with the encoder: an empty sequence of the decoder for each, ready to attend to it.
+    fn read_sources(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<Sequence>>;
+    /// An empty sequence of a decoder that has no encoder.
+    fn sequence(&self) -> Result<Sequence>;
+    /// Appends each feed's tokens to its sequence. Returns the logits that were wanted, a row of `vocabulary` values for each
+    /// token, in the feeds' order.
+    fn step(&self, feeds: &mut [Feed], call: Call<'_>) -> Result<Vec<f32>>;
+    /// `ln Σ exp` of a row of logits.
+    fn log_sum_exp(&self, row: &[f32]) -> f32;
+    /// The backend's description.
+    fn describe(&self) -> String;
+}
+
+/// Which of a feed's tokens logits are wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    None,
+    Last,
+    All,
+}
+
+/// Tokens to append to a sequence.
+pub struct Feed<'a> {
+    pub sequence: &'a mut Sequence,
+    pub ids: &'a [u32],
+    pub want: Want,
+}
+
+/// What a decoder remembers of one text. A clone shares what both remember, and either may go on.
+pub struct Sequence(pub(super) Box<dyn Memory>);
+
+/// A backend's sequence behind [`Sequence`].
+pub(super) trait Memory: Any + Send + Sync {
+    fn fork(&self) -> Box<dyn Memory>;
+    fn length(&self) -> usize;
+    fn truncate(&mut self, length: usize);
+    fn as_any(&mut self) -> &mut dyn Any;
+}
+
+impl Clone for Sequence {
+    fn clone(&self) -> Self {
+        Self(self.0.fork())
+    }
+}
+
+impl Sequence {
+    /// Tokens that it holds.
+    pub fn length(&self) -> usize {
+        self.0.length()
+    }
+
+    /// Forgets the tokens from `length` on.
+    pub fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
+    }
+}
+
+/// A model loaded on a backend.
+pub struct Transformer<B: Backend> {
+    pub(super) backend: B,
+    pub(super) spec: Spec,
+    pub(super) encoder: Option<Stack<B>>,
+    pub(super) decoder: Option<Stack<B>>,
+    pub(super) head_dense: Option<B::Linear>,
+    pub(super) head_output: Option<B::Linear>,
+    pub(super) language: Option<(Arc<B::Linear>, LanguageHead)>,
+    pub(super) cache: Option<B::Cache>,
+}
+
+impl<B: Backend> Transformer<B> {
+    /// Converts the weights to the backend's form. `progress(done, all)` counts layers and embeddings and may stop the load by
+    /// returning an error. Caches of keys and values are counted in `budget`.
+    pub fn load(
+        backend: B,
+        spec: &Spec,
+        view: &mut ModelView,
+        budget: &Arc<Budget>,
+        mut progress: impl FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
+        let stacks = [&spec.encoder, &spec.decoder].into_iter().flatten();
+        let steps = stacks.map(|stack| stack.layers + 1).sum();
+        progress(0, steps)?;
+        let mut done = 0;
+        let mut layer = || {
+            done += 1;
+            progress(done, steps)
+        };
+        if let (Some(head), Some(decoder)) = (&spec.language, &mut view.decoder)
+            && let Some(norm) = &mut decoder.final_norm
+        {
+            norm.scale = head.scale;
+        }
+        let language = view.language.as_ref().map(|l| backend.linear_load(l).map(Arc::new)).transpose()?;
+        let tied = match &language {
+            Some(linear) if view.tied => Some(Arc::new(backend.table_of(linear)?)),
+            _ => None,
+        };
+        let shared = view.shares_words();
+        let decoder = match (&spec.decoder, &view.decoder) {
+            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, tied, &mut layer)?),
+            _ => None,
+        };
+        let word = decoder.as_ref().filter(|_| shared).map(|decoder| decoder.word.clone());
+        let encoder = match (&spec.encoder, &view.encoder) {
+            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, word, &mut layer)?),
+            _ => None,
+        };
+        let cache = spec.decoder.as_ref().map(|stack| {
+            let heads = stack.heads;
+            let shape = CacheShape { layers: stack.layers, kv_heads: heads.kv, head_dim: heads.dim };
+            backend.cache(shape, budget)
+        });
+        Ok(Self {
+            encoder,
+            decoder,
+            head_dense: view.head_dense.as_ref().map(|l| backend.linear_load(l)).transpose()?,
+            head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
+            language: language.zip(spec.language.clone()),
+            cache,
+            spec: spec.clone(),
+            backend,
+        })
+    }
+
+    /// Ids that would read outside the tables are refused here, once, whatever the backend.
+    pub(super) fn check_ids(&self, name: &str, ids: &[u32], limit: usize) -> Result<()> {
+        match ids.iter().position(|&id| id as usize >= limit) {
+            Some(i) => Err(Error::invalid_argument(format!("{name}: {} is not below {limit}", ids[i]))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a sequence that is longer than its stack can take.
+    pub(super) fn check_length(&self, tokens: usize, most: usize) -> Result<()> {
+        if tokens <= most {
+            return Ok(());
+        }
+        Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
+    }
+}
+
+impl<B: Backend> Network for Transformer<B> {
+    fn pooled(&self, pass: &Pass, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+        self.pooled_states(pass, pooling, call)
+    }
+
+    fn classify(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<f32>> {
+        self.classification_logits(pass, call)
+    }
+
+    fn read_sources(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<Sequence>> {
+        self.sequences_of(pass, call)
+    }
+
+    fn sequence(&self) -> Result<Sequence> {
+        self.empty_sequence()
+    }
+
+    fn step(&self, feeds: &mut [Feed], call: Call<'_>) -> Result<Vec<f32>> {
+        self.feed(feeds, call)
+    }
+
+    fn log_sum_exp(&self, row: &[f32]) -> f32 {
+        self.backend.log_sum_exp(row)
+    }
+
+    fn describe(&self) -> String {
+        self.backend.describe()
+    }
+}

@@ -1,0 +1,107 @@
+//! Rotary positions: the angles that pairs of a head's components turn by (Su et al. 2021), and how models stretch them.
+
+use crate::backend::Rotation;
+
+use super::spec::{Rotary, RotaryScaling};
+
+/// The frequencies of a stack's layers.
+pub struct Frequencies {
+    global: Vec<f32>,
+    /// For texts beyond what the model was first trained for, and how long that is.
+    long: Option<(Vec<f32>, usize)>,
+    /// What sines and cosines are multiplied with.
+    amplitude: f32,
+    /// Of layers with a window.
+    local: Option<Vec<f32>>,
+}
+
+/// One frequency a pair, as the reference computes them, in f32.
+fn plain(theta: f32, dim: usize) -> Vec<f32> {
+    (0..dim / 2).map(|i| 1.0 / theta.powf((2 * i) as f32 / dim as f32)).collect()
+}
+
+/// Llama 3.1's blend (`_compute_llama3_parameters` in Hugging Face's `modeling_rope_utils`).
+fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: usize) -> f32 {
+    let wavelength = 2.0 * std::f32::consts::PI / frequency;
+    let original = original as f32;
+    if wavelength < original / high {
+        return frequency;
+    }
+    if wavelength > original / low {
+        return frequency / factor;
+    }
+    let smooth = (original / wavelength - low) / (high - low);
+    (1.0 - smooth) * frequency / factor + smooth * frequency
+}
+
+impl Frequencies {
+    pub fn new(rotary: &Rotary) -> Self {
+        let mut global = plain(rotary.theta, rotary.dim);
+        let (mut long_ones, mut amplitude) = (None, 1.0);
+        match &rotary.scaling {
+            RotaryScaling::None => {}
+            RotaryScaling::Linear { factor } => global.iter_mut().for_each(|f| *f /= factor),
+            &RotaryScaling::Llama3 { factor, low, high, original } => {
+                global.iter_mut().for_each(|f| *f = llama3(*f, factor, low, high, original));
+            }
+            RotaryScaling::Long { short, long, original, attention } => {
+                let divided = |by: &[f32]| global.iter().zip(by).map(|(f, by)| f / by).collect();
+                long_ones = Some((divided(long), *original));
+                global = divided(short);
+                amplitude = *attention;
+            }
+        }
+        Self { global, long: long_ones, amplitude, local: rotary.local_theta.map(|theta| plain(theta, rotary.dim)) }
+    }
+
+    /// The sines and cosines of tokens at these positions: for layers that see everything, and for those with a window where
+    /// they differ. `reach` is for each token the length of its sequence once what was fed with it is there: as in the reference,
+    /// a long text's tokens all turn by the frequencies for long texts.
+    pub fn at(&self, positions: &[u32], reach: &[u32]) -> (Rotation, Option<Rotation>) {
+        let global = |token: usize| match &self.long {
+            Some((long, most)) if reach[token] as usize > *most => long.as_slice(),
+            _ => &self.global,
+        };
+        let local = self.local.as_ref().map(|local| turn(positions, 1.0, |_| local));
+        (turn(positions, self.amplitude, global), local)
+    }
+}
+
+fn turn<'a>(positions: &[u32], amplitude: f32, frequencies: impl Fn(usize) -> &'a [f32]) -> Rotation {
+    let half = if positions.is_empty() { 0 } else { frequencies(0).len() };
+    let (mut cos, mut sin) = (Vec::with_capacity(positions.len() * half), Vec::with_capacity(positions.len() * half));
+    for (token, &position) in positions.iter().enumerate() {
+        for frequency in frequencies(token) {
+            let (s, c) = (position as f32 * frequency).sin_cos();
+            cos.push(c * amplitude);
+            sin.push(s * amplitude);
+        }
+    }
+    Rotation { half, cos, sin }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn llama3_keeps_fast_frequencies_and_divides_slow_ones() {
+        let scaling = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192 };
+        let rotary = Rotary { dim: 128, theta: 500_000.0, scaling, local_theta: None };
+        let (plain, scaled) = (plain(500_000.0, 128), Frequencies::new(&rotary).global);
+        assert_eq!(plain[..25], scaled[..25]);
+        assert_eq!(scaled[63], plain[63] / 8.0);
+        // transformers' value for the 32nd frequency of Llama 3.1.
+        assert!(scaled[32] < plain[32] && scaled[32] > plain[32] / 8.0);
+    }
+
+    #[test]
+    fn positions_turn_by_their_number() {
+        let rotary =
+            Rotary { dim: 4, theta: 100.0, scaling: RotaryScaling::Linear { factor: 2.0 }, local_theta: Some(1e4) };
+        let (global, local) = Frequencies::new(&rotary).at(&[0, 3], &[4, 4]);
+        assert_eq!((global.half, &global.cos[..2]), (2, &[1.0, 1.0][..]));
+        assert!((global.sin[2] - 1.5f32.sin()).abs() < 1e-7 && (global.sin[3] - 0.15f32.sin()).abs() < 1e-7);
+        assert!((local.unwrap().sin[3] - 0.03f32.sin()).abs() < 1e-7);
+    }
+}

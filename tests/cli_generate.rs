@@ -1,0 +1,171 @@
+//! The verbs that generate: `generate`, `chat`, `logits`, `quantize`, `evaluate`, and `bench` with that task.
+#![cfg(feature = "cli")]
+
+mod support;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use support::fixtures;
+
+const QUESTION: &str = "function @add: that takes two int values %a and %b and returns their sum";
+
+fn t5() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models/t5-ir.kinglet")
+}
+
+fn kinglet(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kinglet"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A verb that failed early does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn run(arguments: &[&str], input: &str) -> String {
+    let output = kinglet(arguments, input);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn fails(arguments: &[&str]) -> String {
+    let output = kinglet(arguments, "");
+    assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn generate(more: &[&str], input: &str) -> String {
+    let model = t5();
+    let mut arguments = vec!["generate", "--model", model.to_str().unwrap()];
+    arguments.extend(more);
+    run(&arguments, input)
+}
+
+#[test]
+fn texts_lines_and_jsonl_give_the_same() {
+    let shown = generate(&[QUESTION], "");
+    assert!(shown.starts_with("define i32 @") && shown.ends_with("}\n"), "{shown}");
+    assert_eq!(generate(&[], &format!("{QUESTION}\n")), shown);
+    assert_eq!(generate(&["--stream", QUESTION], ""), shown);
+    let line = json!({ "q": QUESTION }).to_string();
+    let parsed: Value = serde_json::from_str(&generate(&["--jsonl", "q", "--json", "--logprobs"], &line)).unwrap();
+    assert_eq!(parsed["text"], QUESTION);
+    let output = &parsed["outputs"][0];
+    assert_eq!((output["text"].as_str().unwrap(), &output["finish_reason"]), (shown.trim_end(), &json!("eos")));
+    let tokens = output["tokens"].as_array().unwrap().len();
+    assert_eq!(output["logprobs"].as_array().unwrap().len(), tokens);
+    assert!(output["score"].as_f64().unwrap() < 0.0);
+    let one_line = generate(&["--one-line", QUESTION, "a"], "");
+    assert_eq!(one_line.lines().count(), 2);
+    let beams = generate(&["--json", "--num-beams", "3", "--num-return-sequences", "2", QUESTION], "");
+    assert_eq!(serde_json::from_str::<Value>(&beams).unwrap()["outputs"].as_array().unwrap().len(), 2);
+    let word = generate(&["--regex", "ret i32 %a", QUESTION], "");
+    assert_eq!(word, "ret i32 %a\n");
+    assert_eq!(generate(&["--stop-strings", " @", QUESTION], ""), "define i32\n");
+}
+
+#[test]
+fn mistakes_are_told() {
+    let model = t5();
+    let model = model.to_str().unwrap();
+    for (arguments, what) in [
+        (vec!["--temperature", "0.5"], "temperature: "),
+        (vec!["--num-beams", "2", "--stream"], "num_beams: "),
+        (vec!["--json-schema", "no-such-file"], "no-such-file"),
+        (vec!["--early-stopping", "perhaps"], "early-stopping"),
+        (vec!["--prefix", "x"], "prefix"),
+    ] {
+        let mut all = vec!["generate", "--model", model, QUESTION];
+        all.extend(arguments);
+        let message = fails(&all);
+        assert!(message.contains(what), "{message}");
+    }
+    assert!(fails(&["chat", "--model", model]).contains("decoder"));
+    let llama = fixtures().join("generation/llama");
+    assert!(fails(&["chat", "--model", llama.to_str().unwrap()]).contains("chat template"));
+}
+
+#[test]
+fn a_chat_goes_on_and_takes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixtures().join("generation/llama")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    let arguments = [
+        "chat",
+        "--model",
+        folder.path().to_str().unwrap(),
+        "--max-new-tokens",
+        "4",
+        "--ignore-eos",
+        "--system",
+        "birds",
+    ];
+    let once = run(&arguments, "hello\n");
+    let again = run(&arguments, "hello\n/undo\nhello\n/reset\nhello\n/exit\nnever\n");
+    assert_eq!(again, once.repeat(3));
+}
+
+#[test]
+fn logits_are_the_library_s() {
+    let model = fixtures().join("generation/gpt2");
+    let arguments = ["logits", "--model", model.to_str().unwrap(), "--ids", "5,6,7", "--json"];
+    let value: Value = serde_json::from_str(&run(&arguments, "")).unwrap();
+    let rows = value["logits"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0].as_array().unwrap().len()), (3, 300));
+    let plain = run(&[&arguments[..5], &["--stepwise"]].concat(), "");
+    let last: Vec<f32> = plain.lines().last().unwrap().split(' ').map(|x| x.parse().unwrap()).collect();
+    assert_eq!(last, support::floats(&rows[2]));
+    assert!(fails(&["logits", "--model", t5().to_str().unwrap(), "--ids", "5"]).contains("decoder_ids"));
+}
+
+#[test]
+fn packing_and_evaluating() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.kinglet");
+    let source = fixtures().join("generation-gguf/llama.gguf");
+    run(&["quantize", "--precision", "f16", source.to_str().unwrap(), file.to_str().unwrap()], "");
+    let info: Value =
+        serde_json::from_str(&run(&["inspect", "--json", "--model", file.to_str().unwrap()], "")).unwrap();
+    assert_eq!((&info["family"], &info["precision"]), (&json!("llama"), &json!("f16")));
+
+    let answer = generate(&[QUESTION], "");
+    let cases = folder.path().join("cases.jsonl");
+    let lines = [
+        json!({ "input": QUESTION, "expected": answer.trim_end() }).to_string(),
+        json!({ "input": QUESTION, "expected": "something else" }).to_string(),
+    ];
+    std::fs::write(&cases, lines.join("\n")).unwrap();
+    let model = t5();
+    let arguments = ["evaluate", "--model", model.to_str().unwrap(), cases.to_str().unwrap()];
+    let value: Value = serde_json::from_str(&run(&[&arguments[..], &["--json"]].concat(), "")).unwrap();
+    assert_eq!((&value["cases"], &value["exact_match"]), (&json!(2), &json!(0.5)));
+    assert!(value["bleu"].as_f64().unwrap() > 0.0 && value["rouge_l"].as_f64().unwrap() >= 0.5);
+    for key in ["mean", "median", "standard_deviation", "p90", "p95", "p99"] {
+        assert!(value["latency_ms"][key].is_number(), "{key}");
+    }
+    let table = run(&arguments, "");
+    for part in ["exact match", "BLEU", "ROUGE-L", "median", "p99"] {
+        assert!(table.contains(part), "{table}");
+    }
+    assert!(fails(&["evaluate", "--model", model.to_str().unwrap(), "/dev/null"]).contains("holds no cases"));
+}
+
+#[test]
+fn bench_generates_what_it_says() {
+    let model = fixtures().join("generation/gpt2");
+    let contract = "bench --task generate --batch 2 --input-tokens 5 --output-tokens 7 --beams 2 --precision int8 \
+                    --threads 1 --repeat 2 --json --model";
+    let mut arguments: Vec<&str> = contract.split_whitespace().collect();
+    arguments.push(model.to_str().unwrap());
+    let figures: Value = serde_json::from_str(run(&arguments, "").lines().last().unwrap()).unwrap();
+    let (p50, rate) = (figures["p50_ms"].as_f64().unwrap(), figures["tokens_per_s"].as_f64().unwrap());
+    let tokens = rate * p50 / 1e3;
+    assert!((tokens - 14.0).abs() < 0.5, "{figures}");
+}

@@ -1,0 +1,128 @@
+//! A prompt's texts, scores and log-probabilities are the same bits alone and in a batch of 32, on one to three threads; and ten
+//! thousand generations leave the process as large as it was. `make test` runs the first once more for each instruction set.
+
+mod support;
+
+use kinglet::{Cancellation, Device, GenerateOptions, Model, Output, Precision, Status};
+use support::{alone, bits, fixtures, load, refs, resident, texts};
+
+/// Growth of the resident set that is noise: allocators keep some pages, the kernel counts in batches.
+const NOISE: usize = 4 << 20;
+
+/// An output with its floats as bits.
+type Exact = (String, Vec<u32>, Vec<u32>, u32);
+
+fn exact(outputs: &[Output]) -> Vec<Exact> {
+    outputs.iter().map(|o| (o.text.clone(), o.tokens.clone(), bits(&o.logprobs), o.score.to_bits())).collect()
+}
+
+fn generate(model: &Model, texts: &[&str], options: &GenerateOptions) -> Vec<Vec<Exact>> {
+    model.generate(texts, options, None).unwrap().outputs.iter().map(|outputs| exact(outputs)).collect()
+}
+
+#[test]
+fn fixtures_of_every_kind() {
+    let texts: Vec<String> = texts(200).into_iter().filter(|text| (1..60).contains(&text.len())).take(32).collect();
+    let texts = refs(&texts);
+    assert_eq!(texts.len(), 32);
+    let base = GenerateOptions { max_new_tokens: Some(12), logprobs: true, ..GenerateOptions::default() };
+    let kinds = [
+        GenerateOptions { num_beams: Some(1), do_sample: Some(false), ..base.clone() },
+        GenerateOptions { num_beams: Some(4), num_return_sequences: Some(2), ..base.clone() },
+        GenerateOptions { do_sample: Some(true), num_return_sequences: Some(2), seed: Some(7), ..base },
+    ];
+    for fixture in ["gpt2", "llama", "mistral", "gemma2", "t5-gated", "bart"] {
+        let path = fixtures().join("generation").join(fixture);
+        for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+            for (kind, options) in kinds.iter().enumerate() {
+                let at = format!("{fixture} in {}, kind {kind}", precision.name());
+                let expected = generate(&load(&path, Device::Cpu, precision, 1), &texts, options);
+                assert!(expected.iter().any(|outputs| outputs != &expected[0]), "{at}: all texts are alike");
+                for threads in [1, 2, 3] {
+                    let model = load(&path, Device::Cpu, precision, threads);
+                    assert!(generate(&model, &texts, options) == expected, "{at}: a batch on {threads} threads");
+                    for (i, text) in texts.iter().enumerate() {
+                        let single = generate(&model, &[text], options);
+                        assert!(single[0] == expected[i], "{at}: text {i} alone on {threads} threads");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prefix_and_steps_change_no_bit() {
+    for fixture in ["gpt2", "llama", "gemma3"] {
+        let model = load(&fixtures().join("generation").join(fixture), Device::Cpu, Precision::Int8, 2);
+        let prompts = ["The small bird sings near the river", "The small bird flies", "Something else"];
+        let options = GenerateOptions { max_new_tokens: Some(10), logprobs: true, ..GenerateOptions::default() };
+        let expected = generate(&model, &prompts, &options);
+        let prefix = Some(model.prefix("The small bird", true).unwrap());
+        assert_eq!(generate(&model, &prompts, &GenerateOptions { prefix, ..options }), expected, "{fixture}");
+        let ids: Vec<u32> = (5..45).collect();
+        let logits = |stepwise| bits(&model.logits(&ids, None, stepwise, None).unwrap().values);
+        assert_eq!(logits(true), logits(false), "{fixture}");
+    }
+}
+
+#[test]
+fn ten_thousand_generations_leave_nothing() {
+    let _alone = alone();
+    let models =
+        ["gpt2", "t5-gated"].map(|f| load(&fixtures().join("generation").join(f), Device::Cpu, Precision::Int8, 2));
+    let rounds = |count: usize| {
+        for i in 0..count {
+            let beams = 1 + i % 3;
+            let options = GenerateOptions {
+                max_new_tokens: Some(4 + i % 5),
+                num_beams: Some(beams),
+                stop_strings: (i % 7 == 0).then(|| vec!["zz".into()]),
+                ..GenerateOptions::default()
+            };
+            let text = if i % 2 == 0 { "The small bird" } else { "a" };
+            models[i % 2].generate(&[text], &options, None).unwrap();
+        }
+    };
+    rounds(2_000);
+    let before = resident("VmRSS");
+    let caches: u64 = models.iter().map(Model::cache_bytes).sum();
+    rounds(10_000);
+    assert_eq!(models.iter().map(Model::cache_bytes).sum::<u64>(), caches, "the caches grew");
+    match (before, resident("VmRSS")) {
+        (Some(before), Some(after)) => {
+            println!("resident: {before} bytes after 2,000 generations, {after} after 12,000");
+            assert!(after < before + NOISE, "{before} bytes became {after}");
+        }
+        _ => eprintln!("skipped: this system has no /proc/self/status to read the resident set from"),
+    }
+}
+
+#[test]
+fn a_generation_ends_within_a_step_of_being_cancelled() {
+    let model = load(&fixtures().join("generation/llama"), Device::Cpu, Precision::F32, 1);
+    let cancellation = Cancellation::new();
+    let options = GenerateOptions {
+        max_new_tokens: Some(60),
+        ignore_eos: true,
+        num_beams: Some(1),
+        cancellation: Some(cancellation.clone()),
+        ..GenerateOptions::default()
+    };
+    // From the listener the moment is exact: no token comes after it.
+    let mut steps = 0;
+    let mut listener = |_: kinglet::Event| {
+        steps += 1;
+        if steps == 5 {
+            cancellation.cancel();
+        }
+        true
+    };
+    let error = model.generate(&["The small bird"], &options, Some(&mut listener)).unwrap_err();
+    assert_eq!((error.status(), steps), (Status::Cancelled, 5));
+    let mut refuse = |_: kinglet::Event| false;
+    let options = GenerateOptions { cancellation: None, ..options };
+    let error = model.generate(&["The small bird"], &options, Some(&mut refuse)).unwrap_err();
+    assert_eq!(error.status(), Status::Cancelled);
+    assert!(model.generate(&["The small bird"], &options, None).is_ok());
+}

@@ -1,0 +1,110 @@
+//! GGUF files give the numbers of the weights that they hold, whatever the architecture and the block type; and `.kinglet` files
+//! those of the model that they were packed from, to the bit.
+
+mod support;
+
+use std::path::PathBuf;
+
+use kinglet::{Device, GenerateOptions, LoadOptions, Model, Precision};
+use serde_json::Value;
+use support::{bits, distance, floats, ids, load};
+
+fn gguf_files() -> Vec<PathBuf> {
+    let folder = support::fixtures().join("generation-gguf");
+    let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|e| e == "gguf"));
+    found.sort();
+    found
+}
+
+fn all_logits(model: &Model, ids: &[u32], decoder_ids: Option<&[u32]>) -> Vec<f32> {
+    model.logits(ids, decoder_ids, false, None).unwrap().values
+}
+
+#[test]
+fn every_architecture_gives_the_reference_s_tokens_and_logits() {
+    let files = gguf_files();
+    assert!(files.len() >= 13, "{}", files.len());
+    for path in files {
+        let reference: Value =
+            serde_json::from_str(&std::fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
+        let model = load(&path, Device::Cpu, Precision::F32, 2);
+        let text = reference["text"].as_str().unwrap();
+        let encoding = model.tokenize(&[text], None, &Default::default(), None).unwrap();
+        assert_eq!(encoding.ids(), ids(&reference["ids"]), "{}", path.display());
+        let decoder = (!reference["decoder_ids"].is_null()).then(|| ids(&reference["decoder_ids"]));
+        let logits = all_logits(&model, encoding.ids(), decoder.as_deref());
+        let expected = floats(&reference["last_logits"]);
+        let error = distance(&logits[logits.len() - expected.len()..], &expected);
+        println!("{:24} {error:.1e}", path.file_stem().unwrap().to_string_lossy());
+        assert!(error <= 1e-4, "{}: {error:e}", path.display());
+    }
+}
+
+#[test]
+fn packed_files_give_the_bits_of_what_they_were_packed_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = ["t5", "t5-gated", "bart", "marian", "gpt2", "gpt_neox", "qwen3", "gemma2", "phi3"];
+    for name in sources {
+        let source = support::fixtures().join("generation").join(name);
+        for precision in [Precision::Int8, Precision::F16, Precision::F32] {
+            let at = format!("{name} in {}", precision.name());
+            let file = folder.path().join(format!("{name}-{}.kinglet", precision.name()));
+            kinglet::quantize(&source, &file, precision, &mut |_| true).unwrap();
+            let (original, packed) = (
+                load(&source, Device::Cpu, precision, 2),
+                Model::load(&file, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap(),
+            );
+            assert_eq!(packed.precision(), precision, "{at}");
+            let decoder = original.has_encoder().then_some(&[0u32, 9, 8, 7][..]);
+            let (a, b) = (all_logits(&original, &[5, 6, 7, 8], decoder), all_logits(&packed, &[5, 6, 7, 8], decoder));
+            assert_eq!(bits(&a), bits(&b), "{at}");
+            let options = GenerateOptions { max_new_tokens: Some(8), ..GenerateOptions::default() };
+            let texts = ["The small bird"];
+            let (a, b) =
+                (original.generate(&texts, &options, None).unwrap(), packed.generate(&texts, &options, None).unwrap());
+            assert_eq!(a.outputs, b.outputs, "{at}");
+        }
+    }
+    // Encoders too, with what sentence-transformers keeps beside them.
+    let source = support::fixtures().join("bert");
+    let file = folder.path().join("bert.kinglet");
+    kinglet::quantize(&source, &file, Precision::Int8, &mut |_| true).unwrap();
+    let (a, b) = (load(&source, Device::Cpu, Precision::Int8, 1), load(&file, Device::Cpu, Precision::Auto, 1));
+    let texts = ["a small bird", "the fox"];
+    let embed = |model: &Model| bits(&model.embed(&texts, &Default::default()).unwrap().values);
+    assert_eq!(embed(&a), embed(&b));
+    assert!(std::fs::read_dir(folder.path()).unwrap().all(|e| e.unwrap().path().extension().unwrap() == "kinglet"));
+}
+
+#[test]
+fn damaged_packed_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("m.kinglet");
+    kinglet::quantize(&support::fixtures().join("generation/llama"), &file, Precision::Int8, &mut |_| true).unwrap();
+    let good = std::fs::read(&file).unwrap();
+    let refused = |bytes: &[u8], what: &str| {
+        std::fs::write(&file, bytes).unwrap();
+        let error = Model::load(&file, LoadOptions::default()).err().unwrap();
+        assert!(error.message().contains("m.kinglet") && error.message().contains(what), "{error}");
+    };
+    refused(&good[..good.len() - 1], "truncated");
+    refused(&good[..20], "truncated");
+    let mut later = good.clone();
+    later[8] = 2;
+    refused(&later, "version 2");
+    for at in (64..good.len()).step_by(997) {
+        let mut bad = good.clone();
+        bad[at] ^= 4;
+        refused(&bad, "checksum");
+    }
+    let mut other = good;
+    other[0] = b'X';
+    refused(&other, "not a model");
+    let error = kinglet::quantize(&file, &file, Precision::Int8, &mut |_| true).unwrap_err();
+    assert!(error.message().contains("not a model"), "{error}");
+    let gone = folder.path().join("gone.kinglet");
+    let cancelled = kinglet::quantize(&support::fixtures().join("bert"), &gone, Precision::Int8, &mut |_| false);
+    assert_eq!(cancelled.unwrap_err().status(), kinglet::Status::Cancelled);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
