@@ -128,6 +128,10 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     if pool.threads() < threads {
         options.log.warning(|| format!("the system gave {} of {threads} threads", pool.threads()));
     }
+    if !tokenizer.is_present() {
+        let path = tokenizer.path().display();
+        options.log.warning(|| format!("{path}: not found; the model takes token ids alone"));
+    }
     if !embedding.found && spec.head.is_none() {
         let directory = directory.display();
         options

@@ -33,6 +33,12 @@ impl Budget {
         Ok(())
     }
 
+    /// Counts bytes for as long as the result lives.
+    pub fn hold(&self, bytes: u64, what: &str) -> Result<Hold<'_>> {
+        self.take(bytes, what)?;
+        Ok(Hold { budget: self, bytes })
+    }
+
     /// Counts bytes that were freed.
     pub fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -49,6 +55,18 @@ impl Budget {
     }
 }
 
+/// Bytes counted until this is dropped.
+pub struct Hold<'a> {
+    budget: &'a Budget,
+    bytes: u64,
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +77,7 @@ mod tests {
         budget.take(60, "a").unwrap();
         assert!(budget.take(41, "b").unwrap_err().message().starts_with("b: 41 bytes"));
         budget.give(20);
+        drop(budget.hold(50, "c").unwrap());
         budget.take(60, "b").unwrap();
         assert_eq!((budget.used(), budget.peak()), (100, 100));
     }

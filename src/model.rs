@@ -175,7 +175,7 @@ impl Model {
     pub(crate) fn grammar_vocabulary(&self) -> Result<&Vocabulary> {
         let made = self.0.grammar.get_or_init(|| {
             let eos = self.0.generation.eos();
-            Vocabulary::new(self.0.tokenizer.inner(), self.0.spec.vocabulary, eos)
+            Vocabulary::new(self.0.tokenizer.inner()?, self.0.spec.vocabulary, eos)
         });
         made.as_ref().map_err(Error::clone)
     }

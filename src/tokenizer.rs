@@ -43,6 +43,7 @@ impl Default for EncodeOptions {
 
 /// The files that a tokenizer is made of.
 pub(crate) struct TokenizerFiles {
+    /// Empty if there is no such file.
     pub json: Vec<u8>,
     /// What errors call it.
     path: PathBuf,
@@ -53,8 +54,7 @@ impl TokenizerFiles {
     pub fn read(files: &Files) -> Result<Self> {
         const FILE: &str = "tokenizer.json";
         let path = files.name(FILE);
-        let missing = || Error::io(&path, &std::io::Error::from(std::io::ErrorKind::NotFound));
-        let json = files.bytes(FILE, FILE_LIMIT)?.ok_or_else(missing)?;
+        let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
         Ok(Self { json, config: files.config("tokenizer_config.json")?, path })
     }
 }
@@ -64,7 +64,8 @@ impl TokenizerFiles {
 pub struct Tokenizer(Arc<Inner>);
 
 struct Inner {
-    tokenizer: HfTokenizer,
+    /// None where the model has none: then it can only be given token ids.
+    tokenizer: Option<HfTokenizer>,
     post: Option<PostProcessorWrapper>,
     direction: TruncationDirection,
     strategy: TruncationStrategy,
@@ -81,6 +82,17 @@ impl Tokenizer {
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
         let TokenizerFiles { json: bytes, path, config } = files;
+        if bytes.is_empty() {
+            return Ok(Self(Arc::new(Inner {
+                tokenizer: None,
+                post: None,
+                direction: TruncationDirection::Right,
+                strategy: TruncationStrategy::default(),
+                max_length: usize::MAX,
+                pad_id: None,
+                path,
+            })));
+        }
         // The crate asserts in places where a file breaks its expectations; such a file is a bad file, not a crash.
         let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
         let mut tokenizer = match parsed {
@@ -111,7 +123,7 @@ impl Tokenizer {
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::invalid_file(&path, e))?;
-        Ok(Self(Arc::new(Inner { tokenizer, post, direction, strategy, max_length, pad_id, path })))
+        Ok(Self(Arc::new(Inner { tokenizer: Some(tokenizer), post, direction, strategy, max_length, pad_id, path })))
     }
 
     /// The file it was read from.
@@ -126,7 +138,7 @@ impl Tokenizer {
 
     /// Ids run from 0 to this number less 1 (files may leave gaps).
     pub fn vocabulary_size(&self) -> usize {
-        self.0.tokenizer.get_vocab_size(true)
+        self.0.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.get_vocab_size(true))
     }
 
     /// The ids of one text.
@@ -138,8 +150,13 @@ impl Tokenizer {
     }
 
     /// Hugging Face's own tokenizer, without a post-processor.
-    pub(crate) fn inner(&self) -> &HfTokenizer {
-        &self.0.tokenizer
+    pub(crate) fn inner(&self) -> Result<&HfTokenizer> {
+        self.0.hf()
+    }
+
+    /// Whether there is a tokenizer: a model without one can only be given token ids.
+    pub fn is_present(&self) -> bool {
+        self.0.tokenizer.is_some()
     }
 
     /// The padding token's id, if the files name one.
@@ -213,11 +230,18 @@ impl Tokenizer {
     /// # Errors
     /// An id that the vocabulary does not hold.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
-        let inner = &self.0;
-        if let Some((i, id)) = ids.iter().enumerate().find(|&(_, &id)| inner.tokenizer.id_to_token(id).is_none()) {
+        let tokenizer = self.0.hf()?;
+        if let Some((i, id)) = ids.iter().enumerate().find(|&(_, &id)| tokenizer.id_to_token(id).is_none()) {
             return Err(Error::invalid_argument(format!("ids[{i}]: {id} is not in the vocabulary")));
         }
-        let text = inner.tokenizer.decode(ids, skip_special_tokens);
+        self.decode_known(ids, skip_special_tokens)
+    }
+
+    /// As `decode`, for ids that a model chose: those beyond the vocabulary (models' tables are padded) have no text, and without a
+    /// tokenizer none has.
+    pub(crate) fn decode_known(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        let Some(tokenizer) = &self.0.tokenizer else { return Ok(String::new()) };
+        let text = tokenizer.decode(ids, skip_special_tokens);
         text.map_err(|e| Error::new(Status::InvalidArgument, format!("ids: cannot be decoded: {e}")))
     }
 }
@@ -228,10 +252,21 @@ struct One {
 }
 
 impl Inner {
+    fn hf(&self) -> Result<&HfTokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            let path = self.path.display();
+            Error::new(
+                Status::NotFound,
+                format!("{path}: not found; without a tokenizer a model takes token ids alone"),
+            )
+        })
+    }
+
     fn encode_one(&self, text: &str, pair: Option<&str>, options: &EncodeOptions, limit: Option<usize>) -> Result<One> {
+        let tokenizer = self.hf()?;
         let raw = |text: &str| {
             // Without a post-processor this is the bare sequence, to be cut before special tokens join it.
-            if options.offsets { self.tokenizer.encode(text, false) } else { self.tokenizer.encode_fast(text, false) }
+            if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) }
         };
         let failed = |e: tokenizers::Error| Error::invalid_argument(format!("texts: a text cannot be tokenised: {e}"));
         let mut first = raw(text).map_err(failed)?;

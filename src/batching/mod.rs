@@ -13,19 +13,31 @@ pub const PASS_TOKENS: usize = 512;
 /// Queries of one head that are one piece of attention's work.
 pub const QUERY_CHUNK: usize = 128;
 
-/// Bytes of activations that one pass may hold at once on the CPU: the residual stream, queries, keys and values (or the
-/// feed-forward's inner layer), attention's result, their 8-bit copy, and a head's scratch for each sequence.
+/// Tokens of a pass that a model's memory limit accounts for beforehand. A text that is longer is counted when it comes.
+const ACCOUNTED_TOKENS: usize = 1024;
+
+/// Bytes of activations that a token of a pass takes at once on the CPU: the residual stream, queries, keys and values (or the
+/// feed-forward's inner layer), attention's result, their 8-bit copy, and a head's scratch.
+fn token_bytes(stack: &Stack) -> u64 {
+    let inner = if stack.gated { 2 * stack.intermediate } else { stack.intermediate };
+    let wide = stack.heads.qkv_width().max(inner) as u64;
+    let floats = 2 * stack.hidden as u64 + wide + wide.div_ceil(4) + 4 * stack.heads.dim as u64;
+    floats.saturating_mul(size_of::<f32>() as u64)
+}
+
+/// Bytes of activations that one pass may hold, but for texts of more than [`ACCOUNTED_TOKENS`].
 pub fn pass_bytes(spec: &Spec) -> u64 {
     let stack = |stack: &Stack| {
         // An encoder's sequences are run whole; a decoder's are cut.
-        let longest = if stack.cross || spec.encoder.is_none() { 0 } else { stack.max_tokens };
-        let tokens = PASS_TOKENS.max(longest) as u64;
-        let inner = if stack.gated { 2 * stack.intermediate } else { stack.intermediate };
-        let wide = stack.heads.qkv_width().max(inner) as u64;
-        let floats = 2 * stack.hidden as u64 + wide + wide.div_ceil(4) + 4 * stack.heads.dim as u64;
-        tokens.saturating_mul(floats).saturating_mul(size_of::<f32>() as u64)
+        let longest = if stack.cross || spec.encoder.is_none() { 0 } else { stack.max_tokens.min(ACCOUNTED_TOKENS) };
+        token_bytes(stack).saturating_mul(PASS_TOKENS.max(longest) as u64)
     };
     [&spec.encoder, &spec.decoder].into_iter().flatten().map(stack).max().unwrap_or(0)
+}
+
+/// Bytes of activations that a pass through an encoder takes beyond those of [`pass_bytes`].
+pub fn more_bytes(stack: &Stack, tokens: usize) -> u64 {
+    token_bytes(stack).saturating_mul(tokens.saturating_sub(ACCOUNTED_TOKENS) as u64)
 }
 
 /// How sequences lie in a packed activation.

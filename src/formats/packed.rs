@@ -377,4 +377,47 @@ mod tests {
         assert_ne!(whole(&bytes[..999]), expected);
         assert_ne!(whole(&[0; 3]), whole(&[0; 4]));
     }
+
+    /// A file whose checksum is right again.
+    fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let mut sum = Checksum::new();
+        sum.add(&bytes[PREFIX..]);
+        bytes[32..40].copy_from_slice(&sum.finish().to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn hostile_headers_are_errors_that_name_the_file() {
+        use crate::{GenerateOptions, LoadOptions, Model};
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation/llama");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("hostile.kinglet");
+        crate::quantize(&fixture, &file, Precision::Int8, &mut |_| true).unwrap();
+        let good = std::fs::read(&file).unwrap();
+        let header = u64::from_le_bytes(*good[16..].first_chunk().unwrap()) as usize;
+        let (mut state, mut loaded) = (1u64, 0);
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for _ in 0..2_000 {
+            let mut bad = good.clone();
+            for _ in 0..1 + random(3) {
+                // Digits by digits give other sizes and offsets, anything else broken JSON.
+                let at = PREFIX + random(header);
+                bad[at] = if bad[at].is_ascii_digit() { b'0' + random(10) as u8 } else { random(256) as u8 };
+            }
+            std::fs::write(&file, resealed(bad)).unwrap();
+            let options = LoadOptions { threads: 1, memory_limit: 64 << 20, ..LoadOptions::default() };
+            match Model::load(&file, options) {
+                Err(error) => assert!(error.message().contains("hostile.kinglet"), "{error}"),
+                Ok(model) => {
+                    loaded += 1;
+                    let few = GenerateOptions { max_new_tokens: Some(2), ..GenerateOptions::default() };
+                    let _any_outcome = model.generate(&["a bird"], &few, None);
+                }
+            }
+        }
+        assert!(loaded < 1_500, "{loaded} of 2,000 were loaded all the same");
+    }
 }

@@ -182,6 +182,9 @@ impl Model {
                 "num_beams: texts cannot be streamed while beams compete; set it to 1, or ask for whole texts",
             ));
         }
+        if !settings.stop_strings.is_empty() && !self.0.tokenizer.is_present() {
+            return Err(Error::invalid_argument("stop_strings: the model has no tokenizer to find them with"));
+        }
         if options.prefix.is_some() {
             self.require_plain_decoder("a prefix")?;
         }

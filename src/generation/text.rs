@@ -40,8 +40,8 @@ impl Watch {
 
     /// Decodes what is new; `all` takes incomplete characters too.
     fn decode(&mut self, tokenizer: &Tokenizer, all: bool) -> Result<()> {
-        let before = tokenizer.decode(&self.tokens[self.anchor..self.read], self.skip_special)?;
-        let after = tokenizer.decode(&self.tokens[self.anchor..], self.skip_special)?;
+        let before = tokenizer.decode_known(&self.tokens[self.anchor..self.read], self.skip_special)?;
+        let after = tokenizer.decode_known(&self.tokens[self.anchor..], self.skip_special)?;
         // Four bytes make the longest character; more incomplete tokens than that are no character at all.
         let hopeless = self.tokens.len() - self.read > 4;
         if !all && after.ends_with(INCOMPLETE) && !hopeless {
@@ -51,7 +51,7 @@ impl Watch {
             // A token changed the text before it (a decoder that cleans up spaces): what was handed out stays.
             self.anchor = self.read;
             self.read = self.tokens.len();
-            self.text += &tokenizer.decode(&self.tokens[self.anchor..], self.skip_special)?;
+            self.text += &tokenizer.decode_known(&self.tokens[self.anchor..], self.skip_special)?;
             return Ok(());
         };
         if new.is_empty() {
@@ -109,7 +109,7 @@ fn overlap(text: &str, stop: &str) -> usize {
 
 /// The text of a finished sequence, up to the first stop string.
 pub fn finished(tokens: &[u32], tokenizer: &Tokenizer, stops: &[String], skip_special: bool) -> Result<String> {
-    let mut text = tokenizer.decode(tokens, skip_special)?;
+    let mut text = tokenizer.decode_known(tokens, skip_special)?;
     if let Some(end) = stops.iter().filter_map(|stop| text.find(stop.as_str())).min() {
         text.truncate(end);
     }

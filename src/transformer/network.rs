@@ -87,6 +87,7 @@ pub struct Transformer<B: Backend> {
     pub(super) head_output: Option<B::Linear>,
     pub(super) language: Option<(Arc<B::Linear>, LanguageHead)>,
     pub(super) cache: Option<B::Cache>,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl<B: Backend> Transformer<B> {
@@ -139,6 +140,7 @@ impl<B: Backend> Transformer<B> {
             head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
             language: language.zip(spec.language.clone()),
             cache,
+            budget: budget.clone(),
             spec: spec.clone(),
             backend,
         })
