@@ -661,9 +661,9 @@ typedef struct {
   size_t label_count;
   // 1 if the model generates text.
   uint32_t can_generate;
-  // 1 if it reads a source text with an encoder, apart from what it generates.
+  // 1 if texts are read by an encoder: all models that only embed or classify, and those that generate from a source text.
   uint32_t has_encoder;
-  // Bytes that the caches of keys and values take now, of all calls, sessions and prefixes.
+  // Bytes that the caches of keys and values take now: of calls, sessions and prefixes, and what is kept for the next ones.
   uint64_t cache_bytes;
 } kinglet_model_view;
 
@@ -1009,9 +1009,16 @@ kinglet_status kinglet_session_add(const kinglet_session *session,
                                    kinglet_str content,
                                    kinglet_error **error);
 
-// Generates the next message from what has been said, and adds it as the assistant's. `options` may be NULL. On success
-// `*generations` hold the reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled
-// one too, the chat is as it was. Any thread.
+// Adds a user's message and generates the reply, which is added too. `options` may be NULL. On success `*generations` hold the
+// reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled one too, the chat is as it
+// was. A callback in the options must not use the session, which is busy. Any thread.
+kinglet_status kinglet_session_send(const kinglet_session *session,
+                                    kinglet_str content,
+                                    const kinglet_generate_options *options,
+                                    kinglet_generations **generations,
+                                    kinglet_error **error);
+
+// Generates the next message from what has been said, and adds it as the assistant's; otherwise as kinglet_session_send. Any thread.
 kinglet_status kinglet_session_reply(const kinglet_session *session,
                                      const kinglet_generate_options *options,
                                      kinglet_generations **generations,

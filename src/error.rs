@@ -74,7 +74,9 @@ impl Error {
             _ => Status::Io,
         };
         let advice = match status {
-            Status::NotFound => "; a model is a directory with config.json, tokenizer.json and model.safetensors",
+            Status::NotFound => {
+                "; a model is a directory with config.json, tokenizer.json and model.safetensors, a .gguf file, or a .kinglet file"
+            }
             _ => "",
         };
         Self::new(status, format!("{}: {error}{advice}", path.display()))

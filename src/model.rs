@@ -180,7 +180,7 @@ impl Model {
         made.as_ref().map_err(Error::clone)
     }
 
-    /// Bytes that the caches of generation take now.
+    /// Bytes that the caches of generation take now, those kept for the next calls too.
     pub fn cache_bytes(&self) -> u64 {
         self.0.budget.used()
     }

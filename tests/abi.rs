@@ -145,6 +145,22 @@ macro_rules! check_options {
     }};
 }
 
+/// A model with a chat template, which no fixture has.
+fn load_chat() -> *mut kinglet_model {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixtures().join("generation/gpt2")).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, folder.path().join(from.file_name().unwrap())).unwrap();
+    }
+    let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    load(folder.path().to_str().unwrap())
+}
+
+extern "C" fn stop_piece(_: *mut c_void, _: *const kinglet_piece) -> u32 {
+    0
+}
+
 extern "C" fn stop(_: *mut c_void, _: f32) -> u32 {
     0
 }
@@ -177,7 +193,8 @@ fn every_function_refuses_bad_arguments() {
     // Every _free takes NULL.
     covers(&["kinglet_model_free", "kinglet_text_free", "kinglet_encoding_free", "kinglet_embeddings_free"]);
     covers(&["kinglet_classifications_free", "kinglet_token_classifications_free", "kinglet_hidden_states_free"]);
-    covers(&["kinglet_cancellation_free"]);
+    covers(&["kinglet_cancellation_free", "kinglet_generations_free", "kinglet_logits_free", "kinglet_prefix_free"]);
+    covers(&["kinglet_session_free"]);
     // SAFETY: NULL is allowed.
     unsafe {
         kinglet_model_free(null_mut());
@@ -188,6 +205,10 @@ fn every_function_refuses_bad_arguments() {
         kinglet_token_classifications_free(null_mut());
         kinglet_hidden_states_free(null_mut());
         kinglet_cancellation_free(null_mut());
+        kinglet_generations_free(null_mut());
+        kinglet_logits_free(null_mut());
+        kinglet_prefix_free(null_mut());
+        kinglet_session_free(null_mut());
     }
 
     covers(&["kinglet_cancellation_new", "kinglet_cancellation_cancel"]);
@@ -489,7 +510,249 @@ fn every_function_refuses_bad_arguments() {
         refused(f, "format: 77", |e| kinglet_counters_export(bert, 77, &mut exported, e));
         assert_eq!(exported.addr(), OUT);
         ok(|e| kinglet_counters_reset(bert, e));
-        [bert, classifier, encoder, tagger].into_iter().for_each(|model| kinglet_model_free(model));
+    }
+
+    covers(&["kinglet_model_generate", "kinglet_generate_options_init", "kinglet_generations_read"]);
+    covers(&["kinglet_generations_output", "kinglet_model_generate_ids"]);
+    let writer = load("generation/gpt2");
+    let view = check_read!(kinglet_model_read, kinglet_model_view, writer, "model");
+    assert_eq!((view.can_generate, view.has_encoder, view.cache_bytes), (1, 0, 0));
+    let mut generations = untouched();
+    let (ids, lengths) = ([299u32, 295, 73], [2usize, 1]);
+    unsafe {
+        let (t, i, l, out) = (texts.as_ptr(), ids.as_ptr(), lengths.as_ptr(), &raw mut generations);
+        let f = "kinglet_model_generate";
+        let generate = kinglet_model_generate;
+        refused(f, "model: is NULL", |e| generate(null(), t, 1, null(), out, e));
+        refused(f, "texts: is NULL", |e| generate(writer, null(), 1, null(), out, e));
+        refused(f, "texts: is empty", |e| generate(writer, t, 0, null(), out, e));
+        refused(f, "cannot be", |e| generate(writer, t, usize::MAX, null(), out, e));
+        refused(f, "texts[1]: has no tokens", |e| generate(writer, t, 2, null(), out, e));
+        refused(f, "generations: is NULL", |e| generate(writer, t, 1, null(), null_mut(), e));
+        for (bad, says) in bad_strings() {
+            refused(f, says, |e| generate(writer, &bad, 1, null(), out, e));
+        }
+        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "generates no text", &mut |e| generate(bert, t, 1, null(), out, e));
+        check_options!(
+            "kinglet_model_generate",
+            kinglet_generate_options,
+            kinglet_generate_options_init,
+            [
+                do_sample,
+                early_stopping,
+                has_seed,
+                ignore_eos,
+                logprobs,
+                add_special_tokens,
+                skip_special_tokens,
+                grammar_kind
+            ],
+            |o, e| generate(writer, t, 1, o, out, e)
+        );
+        let default = sized!(kinglet_generate_options, kinglet_generate_options_init);
+        let (none, two) = (kinglet_ids { data: null(), count: 1 }, kinglet_ids { data: ids.as_ptr(), count: 2 });
+        let huge = kinglet_ids { data: ids.as_ptr(), count: usize::MAX };
+        let bad = bad_utf8();
+        type Options = kinglet_generate_options;
+        for (says, options) in [
+            ("options.max_new_tokens", Options { max_new_tokens: 1 << 41, ..default }),
+            ("max_new_tokens: must be", Options { max_new_tokens: 0, ..default }),
+            ("options.top_k", Options { top_k: KINGLET_UNSET - 1, ..default }),
+            ("options.forced_bos_token_id", Options { forced_bos_token_id: 1 << 32, ..default }),
+            ("decoder_start_token_id: 300", Options { decoder_start_token_id: 300, ..default }),
+            ("temperature: ", Options { temperature: 0.5, ..default }),
+            ("num_beams: ", Options { num_beams: 65, ..default }),
+            ("options.stop_strings: is NULL", Options { stop_string_count: 1, ..default }),
+            ("options.stop_strings[0]", Options { stop_string_count: 1, stop_strings: &bad, ..default }),
+            ("options.bad_words_ids: is NULL", Options { bad_word_count: 1, ..default }),
+            ("options.bad_words_ids: is NULL", Options { bad_word_count: 1, bad_words_ids: &none, ..default }),
+            ("options.suppress_tokens: is NULL", Options { suppress_tokens: none, ..default }),
+            ("options.suppress_tokens: a size", Options { suppress_tokens: huge, ..default }),
+            ("options.eos_token_id: is NULL", Options { eos_token_id: none, ..default }),
+            ("options.grammar: is not UTF-8", Options { grammar_kind: 2, grammar: bad, ..default }),
+        ] {
+            refused(f, says, |e| generate(writer, t, 1, &options, out, e));
+        }
+        let options = Options { cancellation: cancelled, ..default };
+        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| generate(writer, t, 1, &options, out, e));
+        let options = Options { on_piece: Some(stop_piece), ..default };
+        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| generate(writer, t, 1, &options, out, e));
+
+        let f = "kinglet_model_generate_ids";
+        let generate_ids = kinglet_model_generate_ids;
+        refused(f, "model: is NULL", |e| generate_ids(null(), i, 3, l, 2, null(), out, e));
+        refused(f, "ids: is NULL", |e| generate_ids(writer, null(), 3, l, 2, null(), out, e));
+        refused(f, "ids: is empty", |e| generate_ids(writer, i, 0, l, 2, null(), out, e));
+        refused(f, "lengths: is NULL", |e| generate_ids(writer, i, 3, null(), 2, null(), out, e));
+        refused(f, "lengths: is empty", |e| generate_ids(writer, i, 3, l, 0, null(), out, e));
+        refused(f, "lengths: they add up to 2", |e| generate_ids(writer, i, 3, l, 1, null(), out, e));
+        refused(f, "300", |e| generate_ids(writer, [300].as_ptr(), 1, [1].as_ptr(), 1, null(), out, e));
+        refused(f, "generations: is NULL", |e| generate_ids(writer, i, 3, l, 2, null(), null_mut(), e));
+        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "generates no text", &mut |e| {
+            generate_ids(bert, i, 3, l, 2, null(), out, e)
+        });
+        assert_eq!(generations.addr(), OUT);
+        let options = Options { max_new_tokens: 3, ignore_eos: 1, suppress_tokens: two, ..default };
+        ok(|e| generate_ids(writer, i, 3, l, 2, &options, out, e));
+        let view = check_read!(kinglet_generations_read, kinglet_generations_view, generations, "generations");
+        assert_eq!((view.count, *view.input_token_counts.add(1)), (2, 1));
+        let f = "kinglet_generations_output";
+        let mut output = sized!(kinglet_output);
+        refused(f, "generations: is NULL", |e| kinglet_generations_output(null(), 0, 0, &mut output, e));
+        refused(f, "output: is NULL", |e| kinglet_generations_output(generations, 0, 0, null_mut(), e));
+        refused(f, "index: 2", |e| kinglet_generations_output(generations, 2, 0, &mut output, e));
+        refused(f, "number: 1", |e| kinglet_generations_output(generations, 0, 1, &mut output, e));
+        for size in BAD_SIZES {
+            output.struct_size = size;
+            let says = "output.struct_size: is";
+            refused(f, says, |e| kinglet_generations_output(generations, 0, 0, &mut output, e));
+        }
+        output.struct_size = size_of::<kinglet_output>();
+        assert!(output.tokens.is_null(), "a failed call touched its output");
+        ok(|e| kinglet_generations_output(generations, 1, 0, &mut output, e));
+        assert_eq!((output.output_count, output.token_count, output.finish), (1, 3, KINGLET_FINISH_LENGTH));
+        kinglet_generations_free(generations);
+    }
+
+    covers(&["kinglet_model_logits", "kinglet_logits_read"]);
+    let translator = load("generation/t5-gated");
+    let mut logits = untouched();
+    unsafe {
+        let f = "kinglet_model_logits";
+        let (i, out) = (ids.as_ptr(), &raw mut logits);
+        let call = |m, i, n, d, k, s, out, e| kinglet_model_logits(m, i, n, d, k, s, null(), out, e);
+        refused(f, "model: is NULL", |e| call(null(), i, 3, null(), 0, 0, out, e));
+        refused(f, "ids: is NULL", |e| call(writer, null(), 3, null(), 0, 0, out, e));
+        refused(f, "ids: is empty", |e| call(writer, i, 0, null(), 0, 0, out, e));
+        refused(f, "decoder_ids: is empty", |e| call(translator, i, 3, i, 0, 0, out, e));
+        refused(f, "decoder_ids: are needed", |e| call(translator, i, 3, null(), 0, 0, out, e));
+        refused(f, "decoder_ids: the model has no encoder", |e| call(writer, i, 3, i, 3, 0, out, e));
+        refused(f, "stepwise: 2", |e| call(writer, i, 3, null(), 0, 2, out, e));
+        refused(f, "300", |e| call(writer, [300].as_ptr(), 1, null(), 0, 0, out, e));
+        refused(f, "logits: is NULL", |e| call(writer, i, 3, null(), 0, 0, null_mut(), e));
+        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "generates no text", &mut |e| {
+            call(bert, i, 3, null(), 0, 0, out, e)
+        });
+        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| {
+            kinglet_model_logits(writer, i, 3, null(), 0, 0, cancelled, out, e)
+        });
+        assert_eq!(logits.addr(), OUT);
+        ok(|e| call(translator, i, 3, i, 2, 1, out, e));
+        let view = check_read!(kinglet_logits_read, kinglet_logits_view, logits, "logits");
+        assert_eq!((view.token_count, view.vocabulary_size), (2, 300));
+        kinglet_logits_free(logits);
+    }
+
+    covers(&["kinglet_prefix_new", "kinglet_session_new", "kinglet_session_add", "kinglet_session_reply"]);
+    covers(&["kinglet_session_rewind", "kinglet_session_read", "kinglet_session_message"]);
+    let (mut prefix, mut session) = (untouched(), untouched());
+    let talker = load_chat();
+    unsafe {
+        let (good, out) = (text("good"), &raw mut prefix);
+        let f = "kinglet_prefix_new";
+        refused(f, "model: is NULL", |e| kinglet_prefix_new(null(), good, 1, out, e));
+        refused(f, "prefix: is NULL", |e| kinglet_prefix_new(writer, good, 1, null_mut(), e));
+        refused(f, "add_special_tokens: 2", |e| kinglet_prefix_new(writer, good, 2, out, e));
+        for (bad, says) in bad_strings() {
+            refused(f, says, |e| kinglet_prefix_new(writer, bad, 1, out, e));
+        }
+        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "needs a decoder", &mut |e| {
+            kinglet_prefix_new(translator, good, 1, out, e)
+        });
+        assert_eq!(prefix.addr(), OUT);
+        ok(|e| kinglet_prefix_new(writer, good, 1, out, e));
+        kinglet_prefix_free(prefix);
+
+        let f = "kinglet_session_new";
+        refused(f, "model: is NULL", |e| kinglet_session_new(null(), &mut session, e));
+        refused(f, "session: is NULL", |e| kinglet_session_new(talker, null_mut(), e));
+        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "chat template", &mut |e| {
+            kinglet_session_new(writer, &mut session, e)
+        });
+        assert_eq!(session.addr(), OUT);
+        ok(|e| kinglet_session_new(talker, &mut session, e));
+        let f = "kinglet_session_add";
+        refused(f, "session: is NULL", |e| kinglet_session_add(null(), good, good, e));
+        for (bad, says) in bad_strings() {
+            refused(f, says, |e| kinglet_session_add(session, bad, good, e));
+            refused(f, "content: ", |e| kinglet_session_add(session, good, bad, e));
+        }
+        let mut reply = untouched();
+        let out = &raw mut reply;
+        let f = "kinglet_session_reply";
+        ok(|e| kinglet_session_add(session, text("user"), good, e));
+        refused(f, "session: is NULL", |e| kinglet_session_reply(null(), null(), out, e));
+        refused(f, "generations: is NULL", |e| kinglet_session_reply(session, null(), null_mut(), e));
+        check_options!(
+            "kinglet_session_reply",
+            kinglet_generate_options,
+            kinglet_generate_options_init,
+            [do_sample],
+            |o, e| kinglet_session_reply(session, o, out, e)
+        );
+        let mut options = sized!(kinglet_generate_options, kinglet_generate_options_init);
+        options.cancellation = cancelled;
+        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| {
+            kinglet_session_reply(session, &options, out, e)
+        });
+        covers(&["kinglet_session_send"]);
+        let f = "kinglet_session_send";
+        refused(f, "session: is NULL", |e| kinglet_session_send(null(), good, null(), out, e));
+        refused(f, "generations: is NULL", |e| kinglet_session_send(session, good, null(), null_mut(), e));
+        for (bad, says) in bad_strings() {
+            refused(f, says, |e| kinglet_session_send(session, bad, null(), out, e));
+        }
+        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| {
+            kinglet_session_send(session, good, &options, out, e)
+        });
+        assert_eq!(reply.addr(), OUT);
+        let view = check_read!(kinglet_session_read, kinglet_session_view, session, "session");
+        assert_eq!((view.message_count, view.held_tokens), (1, 0));
+        (options.cancellation, options.max_new_tokens) = (null(), 2);
+        ok(|e| kinglet_session_reply(session, &options, out, e));
+        kinglet_generations_free(reply);
+        let f = "kinglet_session_message";
+        let mut message = sized!(kinglet_message_view);
+        refused(f, "session: is NULL", |e| kinglet_session_message(null(), 0, &mut message, e));
+        refused(f, "view: is NULL", |e| kinglet_session_message(session, 0, null_mut(), e));
+        refused(f, "index: 2", |e| kinglet_session_message(session, 2, &mut message, e));
+        for size in BAD_SIZES {
+            message.struct_size = size;
+            let says = "view.struct_size: is";
+            refused(f, says, |e| kinglet_session_message(session, 0, &mut message, e));
+        }
+        message.struct_size = size_of::<kinglet_message_view>();
+        ok(|e| kinglet_session_message(session, 1, &mut message, e));
+        assert_eq!(message.role.size, "assistant".len());
+        refused("kinglet_session_rewind", "session: is NULL", |e| kinglet_session_rewind(null(), 0, e));
+        ok(|e| kinglet_session_rewind(session, 0, e));
+        kinglet_session_free(session);
+    }
+
+    covers(&["kinglet_quantize"]);
+    unsafe {
+        let f = "kinglet_quantize";
+        let scratch = tempfile::tempdir().unwrap();
+        let place = scratch.path().join("bert.kinglet");
+        let to = text(place.to_str().unwrap());
+        refused(f, "source: is empty", |e| kinglet_quantize(text(""), to, 1, None, null_mut(), e));
+        refused(f, "destination: is empty", |e| kinglet_quantize(path, text(""), 1, None, null_mut(), e));
+        refused(f, "precision: 77", |e| kinglet_quantize(path, to, 77, None, null_mut(), e));
+        for (bad, says) in bad_strings() {
+            refused(f, says, |e| kinglet_quantize(bad, to, 1, None, null_mut(), e));
+            refused(f, "destination: ", |e| kinglet_quantize(path, bad, 1, None, null_mut(), e));
+        }
+        refused_with(KINGLET_STATUS_NOT_FOUND, f, "no/such/place", &mut |e| {
+            kinglet_quantize(text("no/such/place"), to, 1, None, null_mut(), e)
+        });
+        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| {
+            kinglet_quantize(path, to, 1, Some(stop), null_mut(), e)
+        });
+        assert!(!place.exists(), "a failed call left its file");
+
+        [bert, classifier, encoder, tagger, writer, translator, talker]
+            .into_iter()
+            .for_each(|model| kinglet_model_free(model));
         kinglet_cancellation_free(cancelled);
     }
 

@@ -282,9 +282,9 @@ pub struct kinglet_model_view {
     pub label_count: usize,
     /// 1 if the model generates text.
     pub can_generate: u32,
-    /// 1 if it reads a source text with an encoder, apart from what it generates.
+    /// 1 if texts are read by an encoder: all models that only embed or classify, and those that generate from a source text.
     pub has_encoder: u32,
-    /// Bytes that the caches of keys and values take now, of all calls, sessions and prefixes.
+    /// Bytes that the caches of keys and values take now: of calls, sessions and prefixes, and what is kept for the next ones.
     pub cache_bytes: u64,
 }
 

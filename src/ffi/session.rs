@@ -3,8 +3,8 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::generation::Generations;
 use crate::generation::session::{Prefix, Session};
+use crate::generation::{Generations, Output};
 
 use super::boundary::{boundary, quietly};
 use super::error::{kinglet_error, kinglet_status};
@@ -107,9 +107,34 @@ pub unsafe extern "C" fn kinglet_session_add(
     })
 }
 
-/// Generates the next message from what has been said, and adds it as the assistant's. `options` may be NULL. On success
-/// `*generations` hold the reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled
-/// one too, the chat is as it was. Any thread.
+fn reply_of(session: &Session, output: Output) -> *mut kinglet_generations {
+    let input_tokens = vec![session.prompt_tokens()];
+    handle::give(Generations { outputs: vec![vec![output]], input_tokens, truncated: vec![0] })
+}
+
+/// Adds a user's message and generates the reply, which is added too. `options` may be NULL. On success `*generations` hold the
+/// reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled one too, the chat is as it
+/// was. A callback in the options must not use the session, which is busy. Any thread.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_session_send(
+    session: *const kinglet_session,
+    content: kinglet_str,
+    options: *const kinglet_generate_options,
+    generations: *mut *mut kinglet_generations,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    boundary(error, || {
+        // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
+        let (mut session, content, (options, callback)) =
+            unsafe { (lock(session)?, content.text(|| "content".into())?, generate_options::read(options)?) };
+        let place = Place::new(generations, "generations")?;
+        let output = listening(callback, |listener| session.send(content, &options, listener))?;
+        place.write(reply_of(&session, output));
+        Ok(())
+    })
+}
+
+/// Generates the next message from what has been said, and adds it as the assistant's; otherwise as kinglet_session_send. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_reply(
     session: *const kinglet_session,
@@ -122,9 +147,7 @@ pub unsafe extern "C" fn kinglet_session_reply(
         let (mut session, (options, callback)) = unsafe { (lock(session)?, generate_options::read(options)?) };
         let place = Place::new(generations, "generations")?;
         let output = listening(callback, |listener| session.reply(&options, listener))?;
-        let input_tokens = vec![session.held_tokens().saturating_sub(output.tokens.len())];
-        let reply = Generations { outputs: vec![vec![output]], input_tokens, truncated: vec![0] };
-        place.write(handle::give(reply));
+        place.write(reply_of(&session, output));
         Ok(())
     })
 }

@@ -59,7 +59,7 @@ impl Model {
         self.0.spec.language.is_some()
     }
 
-    /// Whether a source text is read by an encoder, apart from what is generated.
+    /// Whether texts are read by an encoder.
     pub fn has_encoder(&self) -> bool {
         self.0.spec.encoder.is_some()
     }
@@ -185,8 +185,11 @@ impl Model {
         if !settings.stop_strings.is_empty() && !self.0.tokenizer.is_present() {
             return Err(Error::invalid_argument("stop_strings: the model has no tokenizer to find them with"));
         }
-        if options.prefix.is_some() {
+        if let Some(prefix) = &options.prefix {
             self.require_plain_decoder("a prefix")?;
+            if !prefix.is_of(self) {
+                return Err(Error::invalid_argument("prefix: was made by another model"));
+            }
         }
         Ok(settings)
     }

@@ -1,5 +1,7 @@
 //! Work that is done once for several requests: a prefix that prompts share, and a chat that goes on.
 
+use std::sync::Arc;
+
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::error::{Error, Result};
@@ -15,6 +17,8 @@ use super::template::Message;
 /// The beginning of a prompt, computed: a system prompt, an instruction, a document that many questions are asked of. Clones share it.
 #[derive(Clone)]
 pub struct Prefix {
+    /// Whose keys and values they are.
+    model: Model,
     tokens: Vec<u32>,
     sequence: Sequence,
 }
@@ -28,6 +32,11 @@ impl std::fmt::Debug for Prefix {
 impl Prefix {
     pub fn tokens(&self) -> &[u32] {
         &self.tokens
+    }
+
+    /// Whether it was made by this model.
+    pub(crate) fn is_of(&self, model: &Model) -> bool {
+        Arc::ptr_eq(&self.model.0, &model.0)
     }
 
     /// A sequence that holds as much of `prompt` as this prefix has, but not its last token, whose logits are still needed.
@@ -56,7 +65,7 @@ impl Model {
                 let feed = Feed { sequence: &mut sequence, ids: &tokens, want: Want::None };
                 self.0.network.step(&mut [feed], call)
             })?;
-            Ok(Prefix { tokens, sequence })
+            Ok(Prefix { model: self.clone(), tokens, sequence })
         };
         self.call(None, work, |prefix| (1, prefix.tokens.len()))
     }
@@ -77,7 +86,7 @@ impl Model {
     pub fn session(&self) -> Result<Session> {
         self.require_plain_decoder("a chat")?;
         self.chat_template()?;
-        Ok(Session { model: self.clone(), messages: Vec::new(), held: None })
+        Ok(Session { model: self.clone(), messages: Vec::new(), held: None, prompt_tokens: 0 })
     }
 }
 
@@ -86,6 +95,7 @@ pub struct Session {
     model: Model,
     messages: Vec<Message>,
     held: Option<Prefix>,
+    prompt_tokens: usize,
 }
 
 impl Session {
@@ -106,6 +116,11 @@ impl Session {
     /// Tokens whose keys and values are held.
     pub fn held_tokens(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.tokens.len())
+    }
+
+    /// Tokens of the last reply's whole prompt.
+    pub fn prompt_tokens(&self) -> usize {
+        self.prompt_tokens
     }
 
     /// Adds a user's message and generates the reply, which is added too. On failure, a cancelled one too, the chat is as it was.
@@ -138,12 +153,13 @@ impl Session {
         let (outputs, prompt, sequence) = self.model.generate_one(&prompt, &options, listener)?;
         let output = outputs.into_iter().next().ok_or_else(|| Error::internal("a reply without an output"))?;
         self.messages.push(Message { role: "assistant".into(), content: output.text.clone() });
+        self.prompt_tokens = prompt.len();
         // With beams there is no single sequence to go on from: then what was held before stays.
         if let Some(sequence) = sequence {
             let mut tokens = prompt;
             tokens.extend_from_slice(&output.tokens);
             tokens.truncate(sequence.length());
-            self.held = Some(Prefix { tokens, sequence });
+            self.held = Some(Prefix { model: self.model.clone(), tokens, sequence });
         }
         Ok(output)
     }

@@ -102,9 +102,10 @@ impl Search for Single {
             constraint.accept(token)?;
         }
         let eos = context.settings.eos.contains(&token);
-        if !eos
-            && let Some(watch) = &mut self.watch
+        // An end token's text counts too, where special tokens are kept.
+        if let Some(watch) = &mut self.watch
             && watch.push(token, context.tokenizer)?
+            && !eos
         {
             self.reason = FinishReason::StopString;
             return Ok(true);
@@ -124,7 +125,8 @@ impl Search for Single {
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {
         let s = context.settings;
         let text = finished(&self.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens)?;
-        let score = self.logprobs.iter().sum();
+        // Nothing sums to -0.
+        let score = self.logprobs.iter().sum::<f32>() + 0.0;
         let output = Output { text, tokens: self.tokens, logprobs: self.logprobs, score, finish_reason: self.reason };
         Ok((vec![output], Some(self.sequence)))
     }
