@@ -1,49 +1,13 @@
-/* The C ABI as a C99 program uses it: every function, its results against what transformers computes (tests/fixtures), its failures.
+/* The C ABI as a C99 program uses it: every function, its results against what transformers computes (tests/fixtures), its
+ * failures. Generation is in consumer_generate.c and consumer_session.c.
  * Usage: consumer FIXTURES. Expected numbers are those of the fixtures' reference.json. */
 
-#include <kinglet.h>
-
 #include <pthread.h>
-#include <string.h>
 
-#include "check.h"
+#include "consumer.h"
 
-#define OK(call)                                                                        \
-    do {                                                                                \
-        kinglet_error *error = NULL;                                                    \
-        kinglet_status status = (call);                                                 \
-        ++checks;                                                                       \
-        if (status != KINGLET_STATUS_OK) {                                              \
-            fprintf(stderr, "%s:%d: %s: %s: %s\n", __FILE__, __LINE__, #call,           \
-                    kinglet_status_name(status), kinglet_error_message(error));         \
-            exit(1);                                                                    \
-        }                                                                               \
-        CHECK(error == NULL);                                                           \
-    } while (0)
-
-/* A failure with this status, an error that agrees and a message that holds `word`. */
-#define FAILS(expected, word, call)                                                     \
-    do {                                                                                \
-        kinglet_error *error = NULL;                                                    \
-        CHECK((call) == (expected));                                                    \
-        REQUIRE(error != NULL);                                                         \
-        CHECK(kinglet_error_status(error) == (expected));                               \
-        CHECK(strstr(kinglet_error_message(error), (word)) != NULL);                    \
-        kinglet_error_free(error);                                                      \
-    } while (0)
-
-static const char *fixtures;
-
-static kinglet_str str(const char *text) {
-    kinglet_str made;
-    made.data = (const uint8_t *)text;
-    made.size = strlen(text);
-    return made;
-}
-
-static int same(kinglet_str text, const char *expected) {
-    return text.size == strlen(expected) && memcmp(text.data, expected, text.size) == 0;
-}
+int generate_main(const char *directory);
+int session_main(const char *directory);
 
 static int contains(kinglet_str text, const char *part) {
     size_t length = strlen(part);
@@ -51,18 +15,6 @@ static int contains(kinglet_str text, const char *part) {
         if (memcmp(text.data + i, part, length) == 0) return 1;
     }
     return 0;
-}
-
-static const char *fixture(const char *name) {
-    static char path[4096];
-    snprintf(path, sizeof path, "%s/%s", fixtures, name);
-    return path;
-}
-
-static kinglet_model *load(const char *name) {
-    kinglet_model *model = NULL;
-    OK(kinglet_model_load(str(fixture(name)), NULL, &model, &error));
-    return model;
 }
 
 static void versions(void) {
@@ -529,5 +481,6 @@ int main(int argc, char **argv) {
     kinglet_model_free(model);
     classifying();
     labelling();
+    if (generate_main(fixtures) != 0 || session_main(fixtures) != 0) return 1;
     return finish("consumer.c");
 }

@@ -1,4 +1,5 @@
 // The C++ binding as a C++17 or C++20 program uses it, with exceptions. Usage: consumer FIXTURES.
+// Generation is in consumer_generate.cpp.
 
 #include <kinglet.hpp>
 
@@ -12,6 +13,7 @@
 
 #include "check.h"
 
+int generate_main(const std::string &fixtures);
 int no_exceptions_main(const std::string &fixtures);
 
 namespace {
@@ -257,6 +259,7 @@ int main(int argc, char **argv) {
     cancelling(model);
     heads(fixtures);
     results(model);
+    CHECK(generate_main(fixtures) == 0);
     CHECK(no_exceptions_main(fixtures) == 0);
     return finish(__cplusplus >= 202002L ? "consumer.cpp, C++20" : "consumer.cpp, C++17");
 }

@@ -29,5 +29,19 @@ int no_exceptions_main(const std::string &fixtures) {
     if (model->try_embed({"bird"}, cancelled).status() != kinglet::Status::Cancelled) return 5;
     const auto missing = kinglet::Model::try_load(fixtures + "/nowhere");
     if (missing || missing.error().status() != kinglet::Status::NotFound) return 6;
+    const auto writer = kinglet::Model::try_load(fixtures + "/generation/gpt2");
+    if (!writer) return 7;
+    std::string text;
+    kinglet::GenerateOptions wanted;
+    wanted.max_new_tokens = 5;
+    wanted.ignore_eos = true;
+    wanted.on_piece = [&](const kinglet::Piece &piece) { text += piece.text; };
+    const auto made = writer->try_generate("The river", wanted);
+    if (!made || (*made)[0].tokens.size() != 5 || (*made)[0].text != text) return 8;
+    wanted.on_piece = [](const kinglet::Piece &) { return false; };
+    if (writer->try_generate({"The river"}, wanted).status() != kinglet::Status::Cancelled) return 9;
+    if (!writer->try_prefix("The") || writer->try_session().status() != kinglet::Status::Unsupported) return 10;
+    const std::uint32_t ids[] = {299, 295};
+    if (!writer->try_logits(ids) || kinglet::try_quantize("", "", kinglet::Precision::F32)) return 11;
     return 0;
 }

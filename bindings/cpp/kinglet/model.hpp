@@ -3,6 +3,7 @@
 #ifndef KINGLET_MODEL_HPP
 #define KINGLET_MODEL_HPP
 
+#include "generation.hpp"
 #include "options.hpp"
 #include "result.hpp"
 #include "results.hpp"
@@ -12,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -66,15 +68,6 @@ struct Log {
     }
 };
 
-// Makes a C call that gives out a handle, and wraps it.
-template <class Mine, class Handle, class Call>
-Result<Mine> make(Call call) noexcept {
-    Handle *handle = nullptr;
-    const Result<void> made = run([&](kinglet_error **error) { return call(&handle, error); });
-    if (!made) return made.error();
-    return Mine::template adopt<Mine>(handle);
-}
-
 inline Result<std::string> to_string(const Result<Text> &text) noexcept {
     if (!text) return text.error();
     return std::string(text->view());
@@ -92,7 +85,8 @@ inline Result<void> same_size(const Texts &first, const Texts &second) noexcept 
 // batch in one call is served better than the same texts in many calls. Results may outlive the model.
 class Model {
 public:
-    // Loads a model from a directory as Hugging Face publishes it. `path` is UTF-8.
+    // Loads a model: a directory as Hugging Face publishes it, a GGUF file, or a .kinglet file, which stays mapped and must not change
+    // while the model lives. `path` is UTF-8.
     static Result<Model> try_load(std::string_view path, const ModelOptions &options = {}) noexcept {
         detail::Progress progress{options.progress};
         return load_with(path, options, progress);
@@ -198,6 +192,54 @@ public:
         return try_hidden_states(encoding.ids(), encoding.lengths(), encoding.type_ids(), cancellation);
     }
 
+    // Generates a text for each prompt or, where the model has an encoder, for each source text. What is left unset in the options is
+    // the model's generation_config.json's choice, and where that is silent Hugging Face's default. Status::Unsupported if the model
+    // generates nothing; so with the next members.
+    Result<Generations> try_generate(const Texts &texts, const GenerateOptions &options = {}) const noexcept {
+        return generate_with(texts, detail::GenerateCall(options));
+    }
+
+    // The same for one text: a string, a string_view, a literal. Braced lists are Texts.
+    template <class Text, class = detail::IfText<Text>>
+    Result<Generations> try_generate(const Text &text, const GenerateOptions &options = {}) const noexcept {
+        return try_generate(Texts{std::string_view(text)}, options);
+    }
+
+    // From token ids as they are: the ids of all inputs end to end, and how many each input has.
+    Result<Generations> try_generate_ids(Span<const std::uint32_t> ids, Span<const std::size_t> lengths,
+                                         const GenerateOptions &options = {}) const noexcept {
+        return generate_ids_with(ids, lengths, detail::GenerateCall(options));
+    }
+
+    // Computes the logits of a sequence's tokens before any processing: of `decoder_ids` given the source text `ids`, or for a model
+    // without an encoder of `ids`, with no decoder_ids. `stepwise` runs the tokens one at a time, as generation does; the numbers are
+    // the same.
+    Result<Logits> try_logits(Span<const std::uint32_t> ids, Span<const std::uint32_t> decoder_ids = {}, bool stepwise = false,
+                              const Cancellation *cancellation = nullptr) const noexcept {
+        return detail::make<Logits, kinglet_logits>([&](kinglet_logits **logits, kinglet_error **error) {
+            return kinglet_model_logits(get(), ids.data(), ids.size(), decoder_ids.empty() ? nullptr : decoder_ids.data(),
+                                        decoder_ids.size(), stepwise, detail::to_c(cancellation), logits, error);
+        });
+    }
+
+    // Computes the beginning of prompts once, for GenerateOptions::prefix. `add_special_tokens`: as it will be for the prompts.
+    Result<Prefix> try_prefix(std::string_view text, bool add_special_tokens = true) const noexcept {
+        auto made = detail::make<Prefix, kinglet_prefix>([&](kinglet_prefix **prefix, kinglet_error **error) {
+            return kinglet_prefix_new(get(), detail::to_c(text), add_special_tokens, prefix, error);
+        });
+        if (made) made->log_ = log_;
+        return made;
+    }
+
+    // Begins a chat. Status::Unsupported if the model has no chat template.
+    Result<Session> try_session() const noexcept {
+        auto made = detail::make<Session, kinglet_session>([&](kinglet_session **session, kinglet_error **error) {
+            return kinglet_session_new(get(), session, error);
+        });
+        if (made) made->log_ = log_;
+        return made;
+    }
+
     // The model's counters; those of calls that run meanwhile may show in some figures and not in others.
     Result<Counters> try_counters() const noexcept {
         kinglet_counters c{};
@@ -268,6 +310,27 @@ public:
     HiddenStates hidden_states(const Encoding &encoding, const Cancellation *cancellation = nullptr) const {
         return try_hidden_states(encoding, cancellation).value();
     }
+    Generations generate(const Texts &texts, const GenerateOptions &options = {}) const {
+        detail::GenerateCall call(options);
+        return call.value(generate_with(texts, call));
+    }
+    template <class Text, class = detail::IfText<Text>>
+    Generations generate(const Text &text, const GenerateOptions &options = {}) const {
+        return generate(Texts{std::string_view(text)}, options);
+    }
+    Generations generate_ids(Span<const std::uint32_t> ids, Span<const std::size_t> lengths,
+                             const GenerateOptions &options = {}) const {
+        detail::GenerateCall call(options);
+        return call.value(generate_ids_with(ids, lengths, call));
+    }
+    Logits logits(Span<const std::uint32_t> ids, Span<const std::uint32_t> decoder_ids = {}, bool stepwise = false,
+                  const Cancellation *cancellation = nullptr) const {
+        return try_logits(ids, decoder_ids, stepwise, cancellation).value();
+    }
+    Prefix prefix(std::string_view text, bool add_special_tokens = true) const {
+        return try_prefix(text, add_special_tokens).value();
+    }
+    Session session() const { return try_session().value(); }
     Counters counters() const { return try_counters().value(); }
     void reset_counters() const { try_reset_counters().value(); }
     std::string export_counters(Format format) const { return try_export_counters(format).value(); }
@@ -289,6 +352,16 @@ public:
     std::size_t max_length() const noexcept { return view_.max_length; }
     std::size_t vocabulary_size() const noexcept { return view_.vocabulary_size; }
     std::uint64_t weight_bytes() const noexcept { return view_.weight_bytes; }
+    bool can_generate() const noexcept { return view_.can_generate != 0; }
+    // Whether a source text is read with an encoder, apart from what is generated.
+    bool has_encoder() const noexcept { return view_.has_encoder != 0; }
+    // Bytes that the caches of keys and values take now, of all calls, sessions and prefixes.
+    std::uint64_t cache_bytes() const noexcept {
+        kinglet_model_view now{};
+        now.struct_size = sizeof now;
+        (void)kinglet_model_read(get(), &now, nullptr);
+        return now.cache_bytes;
+    }
     // The classification head's labels; empty if there is no such head.
     std::size_t label_count() const noexcept { return view_.label_count; }
     std::string_view label(std::size_t i) const noexcept { return detail::to_cpp(view_.labels[i]); }
@@ -342,6 +415,7 @@ private:
         c.threads = options.threads;
         c.memory_limit = options.memory_limit;
         c.log_level = static_cast<kinglet_log_level>(options.log_level);
+        c.answer_cache_bytes = options.answer_cache_bytes;
         c.cancellation = detail::to_c(options.cancellation);
         if (options.progress) {
             c.progress = &detail::Progress::call;
@@ -360,6 +434,19 @@ private:
         return from(handle, std::move(log));
     }
 
+    Result<Generations> generate_with(const Texts &texts, const detail::GenerateCall &call) const noexcept {
+        return detail::make<Generations, kinglet_generations>([&](kinglet_generations **made, kinglet_error **error) {
+            return kinglet_model_generate(get(), texts.data(), texts.size(), call.get(), made, error);
+        });
+    }
+
+    Result<Generations> generate_ids_with(Span<const std::uint32_t> ids, Span<const std::size_t> lengths,
+                                          const detail::GenerateCall &call) const noexcept {
+        return detail::make<Generations, kinglet_generations>([&](kinglet_generations **made, kinglet_error **error) {
+            return kinglet_model_generate_ids(get(), ids.data(), ids.size(), lengths.data(), lengths.size(), call.get(), made, error);
+        });
+    }
+
     template <class Call>
     static Result<Classifications> classifications(Call call) noexcept {
         return detail::make<Classifications, kinglet_classifications>(call);
@@ -370,6 +457,36 @@ private:
     std::unique_ptr<kinglet_model, Free> handle_;
     kinglet_model_view view_{};
 };
+
+namespace detail {
+
+inline Result<void> quantize(std::string_view source, std::string_view destination, Precision precision, Progress &progress) noexcept {
+    return run([&](kinglet_error **error) {
+        return kinglet_quantize(to_c(source), to_c(destination), static_cast<kinglet_precision>(precision),
+                                progress.report ? &Progress::call : nullptr, &progress, error);
+    });
+}
+
+} // namespace detail
+
+// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one .kinglet file with its weights in
+// `precision`, which Model::load then maps instead of converting. The file appears when it is complete. `progress`: as
+// ModelOptions::progress. Any thread.
+inline Result<void> try_quantize(std::string_view source, std::string_view destination, Precision precision,
+                                 const std::function<bool(float share)> &progress = nullptr) noexcept {
+    detail::Progress reported{progress};
+    return detail::quantize(source, destination, precision, reported);
+}
+
+#if KINGLET_EXCEPTIONS
+inline void quantize(std::string_view source, std::string_view destination, Precision precision,
+                     const std::function<bool(float share)> &progress = nullptr) {
+    detail::Progress reported{progress};
+    const auto done = detail::quantize(source, destination, precision, reported);
+    if (reported.thrown) std::rethrow_exception(reported.thrown);
+    done.value();
+}
+#endif
 
 } // namespace KINGLET_FORM
 } // namespace kinglet

@@ -163,6 +163,9 @@ struct ModelOptions {
     std::function<void(LogLevel level, std::string_view line)> log = nullptr;
     // Stops the load from another thread.
     const Cancellation *cancellation = nullptr;
+    // Bytes that finished generations may be remembered in, the least recently used forgotten first: a question that comes again with
+    // the same options is answered from there. 0: none are.
+    std::uint64_t answer_cache_bytes = 0;
 };
 
 // What is wanted of Model::tokenize.

@@ -143,6 +143,15 @@ Result<void> run(Call call) noexcept {
     return mine;
 }
 
+// Makes a C call that gives out a handle, and wraps it.
+template <class Mine, class Handle, class Call>
+Result<Mine> make(Call call) noexcept {
+    Handle *handle = nullptr;
+    const Result<void> made = run([&](kinglet_error **error) { return call(&handle, error); });
+    if (!made) return made.error();
+    return Mine::template adopt<Mine>(handle);
+}
+
 inline kinglet_str to_c(std::string_view text) noexcept {
     return {reinterpret_cast<const std::uint8_t *>(text.data()), text.size()};
 }

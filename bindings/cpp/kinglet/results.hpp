@@ -297,9 +297,20 @@ public:
     Stage linear() const noexcept { return stage(c_.linear); }
     Stage pool() const noexcept { return stage(c_.pool); }
     Stage call() const noexcept { return stage(c_.call); }
+    // Steps of generation that read prompts, and those that only add a token to each text.
+    Stage prefill() const noexcept { return stage(c_.prefill); }
+    Stage decode() const noexcept { return stage(c_.decode); }
+    // Choosing tokens, and turning them into text.
+    Stage sample() const noexcept { return stage(c_.sample); }
+    Stage detokenize() const noexcept { return stage(c_.detokenize); }
+    // From a call's beginning to the first token of each text.
+    Stage first_token() const noexcept { return stage(c_.first_token); }
+    // What the answer cache knew, and what it was asked and did not know.
+    Stage answer_hit() const noexcept { return stage(c_.answer_hit); }
+    Stage answer_miss() const noexcept { return stage(c_.answer_miss); }
 
-    // All of them with their names, in the order of the work.
-    std::array<std::pair<std::string_view, Stage>, 8> stages() const noexcept {
+    // All of them with their names, those of generation last.
+    std::array<std::pair<std::string_view, Stage>, 15> stages() const noexcept {
         return {{{"load", load()},
                  {"tokenize", tokenize()},
                  {"pack", pack()},
@@ -307,7 +318,14 @@ public:
                  {"attention", attention()},
                  {"linear", linear()},
                  {"pool", pool()},
-                 {"call", call()}}};
+                 {"call", call()},
+                 {"prefill", prefill()},
+                 {"decode", decode()},
+                 {"sample", sample()},
+                 {"detokenize", detokenize()},
+                 {"first_token", first_token()},
+                 {"answer_hit", answer_hit()},
+                 {"answer_miss", answer_miss()}}};
     }
 
 private:
