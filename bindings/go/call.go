@@ -9,50 +9,68 @@ import (
 	"sync"
 )
 
-// core is the C model with the number of calls inside it. It is apart from Model so that the cleanup of a forgotten Model can
-// hold it, and so that a call keeps it alive without keeping the Model.
-type core struct {
-	model     *C.kinglet_model
-	logger    *logger    // nil without a log
-	logHandle cgo.Handle // what C knows the logger by
-
+// gate counts the calls inside a C handle, so that it is freed when the last of them has left.
+type gate struct {
 	mu     sync.Mutex
 	calls  int
 	closed bool
 }
 
 // enter admits a call; each is ended by leave.
-func (c *core) enter() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
+func (g *gate) enter() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
 		return ErrClosed
 	}
-	c.calls++
+	g.calls++
 	return nil
+}
+
+// leave ends a call. Whether it was the last one out of a closed gate.
+func (g *gate) leave() (last bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls--
+	return g.closed && g.calls == 0
+}
+
+// close refuses all calls from now on. Whether none is inside, and none was refused before.
+func (g *gate) close() (last bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	last = !g.closed && g.calls == 0
+	g.closed = true
+	return last
+}
+
+// core is the C model with the calls inside it; its sessions and prefixes count as calls. It is apart from Model so that the
+// cleanup of a forgotten Model can hold it, and so that a call keeps it alive without keeping the Model.
+type core struct {
+	gate
+	model     *C.kinglet_model
+	logger    *logger    // nil without a log
+	logHandle cgo.Handle // what C knows the logger by
 }
 
 // leave ends a call. The last one out of a closed model frees it.
 func (c *core) leave() {
-	c.mu.Lock()
-	c.calls--
-	last := c.closed && c.calls == 0
-	c.mu.Unlock()
-	if last {
-		c.free()
-	}
+	c.exit()
 	if c.logger != nil {
 		c.logger.rethrow()
 	}
 }
 
+// exit is leave for whom a panic of the log would come out of in the wrong place.
+func (c *core) exit() {
+	if c.gate.leave() {
+		c.free()
+	}
+}
+
 // close refuses all calls from now on and frees the model, if need be when the last call has left.
 func (c *core) close() {
-	c.mu.Lock()
-	last := !c.closed && c.calls == 0
-	c.closed = true
-	c.mu.Unlock()
-	if last {
+	if c.gate.close() {
 		c.free()
 	}
 }

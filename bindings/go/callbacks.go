@@ -50,6 +50,9 @@ type reporter struct {
 	report func(share float32) bool
 }
 
+// listener is what a generation's pieces go to. It runs none of the caller's code, so that it cannot panic.
+type listener func(Piece) (goOn bool)
+
 // logger is what a model's log lines go to.
 type logger struct {
 	fault
@@ -61,6 +64,22 @@ func kinglet_go_progress(handle C.uintptr_t, share C.float) C.uint32_t {
 	reporter := cgo.Handle(handle).Value().(*reporter)
 	goOn := false
 	reporter.guard(func() { goOn = reporter.report(float32(share)) })
+	if goOn {
+		return 1
+	}
+	return 0
+}
+
+//export kinglet_go_piece
+func kinglet_go_piece(handle C.uintptr_t, index, sequence C.size_t, text *C.uint8_t, size C.size_t, token, finish C.uint32_t) C.uint32_t {
+	listen := cgo.Handle(handle).Value().(listener)
+	goOn := listen(Piece{
+		Index:        int(index),
+		Sequence:     int(sequence),
+		Text:         string(unsafe.Slice((*byte)(text), int(size))),
+		Token:        uint32(token),
+		FinishReason: FinishReason(finish),
+	})
 	if goOn {
 		return 1
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -98,7 +99,7 @@ func TestCloseBesideCalls(t *testing.T) {
 }
 
 func TestCancelBefore(t *testing.T) {
-	model := load(t, "bert-classifier", nil)
+	model, generator := load(t, "bert-classifier", nil), load(t, generator("gpt2"), nil)
 	cause := errors.New("the user left")
 	cancelled, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
@@ -116,6 +117,23 @@ func TestCancelBefore(t *testing.T) {
 		"score":          func(c context.Context) error { _, err := model.Score(c, one, one, nil); return err },
 		"tokens":         func(c context.Context) error { _, err := model.ClassifyTokens(c, one, nil); return err },
 		"hidden":         func(c context.Context) error { _, err := model.HiddenStates(c, []uint32{5}, nil, []int{1}); return err },
+		"generate":       func(c context.Context) error { _, err := generator.Generate(c, one, nil); return err },
+		"generate ids": func(c context.Context) error {
+			_, err := generator.GenerateIDs(c, []uint32{5}, []int{1}, nil)
+			return err
+		},
+		"logits": func(c context.Context) error { _, err := generator.Logits(c, []uint32{5}, nil, true); return err },
+		"prefix": func(c context.Context) error { _, err := generator.Prefix(c, "bird", true); return err },
+		"quantize": func(c context.Context) error {
+			return Quantize(c, fixture("bert"), filepath.Join(t.TempDir(), "a"), 0, nil)
+		},
+		"stream": func(c context.Context) error {
+			var last error
+			for _, err := range generator.Stream(c, one, nil) {
+				last = err
+			}
+			return last
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := call(cancelled); !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) || !errors.Is(err, cause) {
@@ -286,9 +304,14 @@ func everything(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
+	writer, err := Load(ctx, fixture(generator("gpt2")), &Options{AnswerCacheBytes: 1 << 16, Log: func(LogLevel, string) {}})
+	if err != nil {
+		return err
+	}
 	if i%2 == 0 {
 		defer bert.Close()
 		defer tokens.Close()
+		defer writer.Close()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -308,6 +331,25 @@ func everything(ctx context.Context, i int) error {
 			return err
 		}
 		if _, err := tokens.ClassifyTokens(ctx, many(10), nil); err != nil {
+			return err
+		}
+		prefix, err := writer.Prefix(ctx, "The small bird", true)
+		if err != nil {
+			return err
+		}
+		options := &GenerateOptions{
+			MaxNewTokens: 6, Prefix: prefix, StopStrings: many(3), BadWordsIDs: [][]uint32{{1, 2}, {3}}, EosTokenID: []uint32{0},
+			Grammar: Regex("[a-z ]+" + strings.Repeat("b?", i)), SuppressTokens: []uint32{9}, LogProbs: true,
+		}
+		if _, err := writer.Generate(ctx, many(10), options); err != nil {
+			return err
+		}
+		for _, err := range writer.Stream(ctx, many(3), options) {
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := writer.Logits(ctx, encoding.IDs[:5], nil, false); err != nil {
 			return err
 		}
 		if _, err := bert.ExportCounters(FormatPrometheus); err != nil {

@@ -50,6 +50,20 @@ type Counters struct {
 	Pool Stage
 	// Call is whole calls, from the arguments to the result.
 	Call Stage
+	// Prefill is steps of generation that read prompts, those of texts under way in the same step too.
+	Prefill Stage
+	// Decode is steps of generation that add a token to each text.
+	Decode Stage
+	// Sample is choosing tokens.
+	Sample Stage
+	// Detokenize is token ids to text.
+	Detokenize Stage
+	// FirstToken is from a call's beginning to the first token of each text.
+	FirstToken Stage
+	// AnswerHit is answers that came from the answer cache.
+	AnswerHit Stage
+	// AnswerMiss is questions that the answer cache was asked and did not know.
+	AnswerMiss Stage
 }
 
 // Counters reads the model's counters. Calls that run meanwhile may show in some figures and not in others.
@@ -78,14 +92,21 @@ func (m *Model) Counters() (Counters, error) {
 			Mean:              time.Duration(l.mean),
 			StandardDeviation: time.Duration(l.standard_deviation),
 		},
-		Load:      stage(c.load),
-		Tokenize:  stage(c.tokenize),
-		Pack:      stage(c.pack),
-		Embed:     stage(c.embed),
-		Attention: stage(c.attention),
-		Linear:    stage(c.linear),
-		Pool:      stage(c.pool),
-		Call:      stage(c.call),
+		Load:       stage(c.load),
+		Tokenize:   stage(c.tokenize),
+		Pack:       stage(c.pack),
+		Embed:      stage(c.embed),
+		Attention:  stage(c.attention),
+		Linear:     stage(c.linear),
+		Pool:       stage(c.pool),
+		Call:       stage(c.call),
+		Prefill:    stage(c.prefill),
+		Decode:     stage(c.decode),
+		Sample:     stage(c.sample),
+		Detokenize: stage(c.detokenize),
+		FirstToken: stage(c.first_token),
+		AnswerHit:  stage(c.answer_hit),
+		AnswerMiss: stage(c.answer_miss),
 	}, nil
 }
 

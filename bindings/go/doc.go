@@ -1,5 +1,6 @@
-// Package kinglet runs small transformer models inside a Go program: embeddings, classification, scoring of pairs, token
-// classification and raw hidden states, from a Hugging Face directory as it is. It is a thin layer over Kinglet's C library.
+// Package kinglet runs small language models inside a Go program: generated text, chats, embeddings, classification, scoring of
+// pairs, token classification and raw hidden states, from a Hugging Face directory or a GGUF file as it is. It is a thin layer over
+// Kinglet's C library.
 //
 //	model, err := kinglet.Load(ctx, "all-MiniLM-L6-v2", &kinglet.Options{Precision: kinglet.PrecisionInt8})
 //	if err != nil {
@@ -22,10 +23,26 @@
 // memory on purpose: it costs a few microseconds beside milliseconds of arithmetic, and a lent slice that outlives its Close is
 // a crash that no race detector finds.
 //
+// # Generating
+//
+// [Model.Generate] gives whole texts, [Model.Stream] pieces of them as they grow, in a loop that may be left at any time. A
+// [Session] is a chat; a [Prefix] is a beginning that many prompts share. [GenerateOptions] has Hugging Face's names, and what is
+// not set is what the model's files recommend:
+//
+//	for piece, err := range model.Stream(ctx, []string{"Once upon a time"}, &kinglet.GenerateOptions{
+//		MaxNewTokens: 100, DoSample: kinglet.Some(true), Temperature: kinglet.Some(0.8),
+//	}) {
+//		if err != nil {
+//			return err
+//		}
+//		fmt.Print(piece.Text)
+//	}
+//
 // # Contexts
 //
-// The context of a call cancels it: between two layers of the model, so within milliseconds. The error then satisfies errors.Is
-// with [ErrCancelled], with the context's error ([context.Canceled] or [context.DeadlineExceeded]) and with its cause.
+// The context of a call cancels it: between two layers of the model, so within milliseconds; a generation within a step. The error
+// then satisfies errors.Is with [ErrCancelled], with the context's error ([context.Canceled] or [context.DeadlineExceeded]) and with
+// its cause.
 //
 // # Texts
 //

@@ -124,6 +124,44 @@ func (a Aggregation) c() C.kinglet_aggregation {
 	}
 }
 
+// EarlyStopping says when beam search stops looking.
+type EarlyStopping uint32
+
+const (
+	// EarlyStoppingAuto does what the model's files say, else as EarlyStoppingNo.
+	EarlyStoppingAuto EarlyStopping = C.KINGLET_EARLY_STOPPING_AUTO
+	// EarlyStoppingNo stops when the best running beam, scored at its present length, cannot beat the worst finished one.
+	EarlyStoppingNo EarlyStopping = C.KINGLET_EARLY_STOPPING_NO
+	// EarlyStoppingYes stops as soon as there are as many finished ones as beams.
+	EarlyStoppingYes EarlyStopping = C.KINGLET_EARLY_STOPPING_YES
+	// EarlyStoppingNever stops when the best running beam cannot beat the worst finished one at any length.
+	EarlyStoppingNever EarlyStopping = C.KINGLET_EARLY_STOPPING_NEVER
+)
+
+// String gives "auto", "no", "yes" or "never".
+func (e EarlyStopping) String() string {
+	return name("EarlyStopping", uint32(e), "auto", "no", "yes", "never")
+}
+
+// FinishReason says why a text ended.
+type FinishReason uint32
+
+const (
+	// FinishNone is for a text that goes on.
+	FinishNone FinishReason = C.KINGLET_FINISH_NONE
+	// FinishEos is for an end token, or a grammar that allowed nothing more.
+	FinishEos FinishReason = C.KINGLET_FINISH_EOS
+	// FinishStopString is for a stop string.
+	FinishStopString FinishReason = C.KINGLET_FINISH_STOP_STRING
+	// FinishLength is for the limit of new tokens, or of the model's positions.
+	FinishLength FinishReason = C.KINGLET_FINISH_LENGTH
+)
+
+// String gives "none", "eos", "stop-string" or "length".
+func (f FinishReason) String() string {
+	return name("FinishReason", uint32(f), "none", "eos", "stop-string", "length")
+}
+
 // Format is a form for exported counters.
 type Format uint32
 

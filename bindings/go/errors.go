@@ -9,8 +9,8 @@ import (
 	"fmt"
 )
 
-// ErrClosed is the error of calls on a closed [Model].
-var ErrClosed = errors.New("kinglet: the model is closed")
+// ErrClosed is the error of calls on a closed [Model], [Session] or [Prefix].
+var ErrClosed = errors.New("kinglet: the model, session or prefix is closed")
 
 // Status is the kind of an error, to be told by errors.Is: errors.Is(err, kinglet.ErrNotFound). Later versions may add some.
 type Status uint32

@@ -91,3 +91,42 @@ func ExampleModel_Embed_timeout() {
 	fmt.Println(errors.Is(err, context.DeadlineExceeded), errors.Is(err, kinglet.ErrCancelled))
 	// Output: true true
 }
+
+func ExampleModel_Generate() {
+	ctx := context.Background()
+	model, err := kinglet.Load(ctx, directory("generation/gpt2"), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+	generations, err := model.Generate(ctx, []string{"Does the small bird sing?"}, &kinglet.GenerateOptions{
+		MaxNewTokens: 20,
+		DoSample:     kinglet.Some(true),
+		Temperature:  kinglet.Some(0.7),
+		Seed:         kinglet.Some(uint64(1)),
+		Grammar:      kinglet.Regex("(Yes|No), it (sings|is silent)\\."),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(generations[0].Text())
+	// Output: No, it is silent.
+}
+
+func ExampleModel_Stream() {
+	ctx := context.Background()
+	model, err := kinglet.Load(ctx, directory("generation/gpt2"), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer model.Close()
+	options := &kinglet.GenerateOptions{MaxNewTokens: 60, Grammar: kinglet.Regex("peep(, peep){2}!")}
+	for piece, err := range model.Stream(ctx, []string{"The bird said: "}, options) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Print(piece.Text)
+	}
+	fmt.Println()
+	// Output: peep, peep, peep!
+}

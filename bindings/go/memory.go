@@ -3,8 +3,9 @@ package kinglet
 // #include <stdlib.h>
 // #include <kinglet.h>
 //
-// // C.malloc ends the process when there is no memory; this one returns NULL.
-// static inline void *kinglet_go_allocate(size_t size) { return malloc(size); }
+// // C.malloc ends the process when there is no memory; this one returns NULL. It is zeroed, for Go looks at the old value of a place
+// // that it stores a pointer to, and takes a chance number there for a pointer gone astray.
+// static inline void *kinglet_go_allocate(size_t size) { return calloc(1, size); }
 import "C"
 
 import (
@@ -12,8 +13,14 @@ import (
 	"unsafe"
 )
 
+// allocate gives zeroed C memory, or nil if there is none left.
+func allocate(size C.size_t) unsafe.Pointer { return C.kinglet_go_allocate(size) }
+
+func release(block unsafe.Pointer) { C.free(block) }
+
 // Texts go to C in one block of C memory: the kinglet_strs first, then the bytes of all texts. That obeys the cgo rules with
-// nothing to pin, takes strings that lie outside Go's heap (mapped files), and costs one allocation a call.
+// nothing to pin, takes strings that lie outside Go's heap (mapped files), and costs one allocation a call. Lists of token ids
+// go the same way. Slices of numbers that are arguments of their own need no copy: cgo pins them.
 
 // texts are batches of strings in C memory.
 type texts struct {
@@ -39,7 +46,7 @@ func lend(batches ...[]string) (texts, error) {
 	if bytes > math.MaxInt-array {
 		return texts{}, noMemory
 	}
-	block := C.kinglet_go_allocate(C.size_t(array + bytes))
+	block := allocate(C.size_t(array + bytes))
 	if block == nil {
 		return texts{}, noMemory
 	}
@@ -59,7 +66,7 @@ func lend(batches ...[]string) (texts, error) {
 	return texts{block, &strs[0]}, nil
 }
 
-var noMemory = &Error{Status: ErrOutOfMemory, Message: "the texts do not fit into memory; pass fewer at a time"}
+var noMemory = &Error{Status: ErrOutOfMemory, Message: "the texts or ids do not fit into memory; pass fewer at a time"}
 
 // second gives the array of the second batch, which pairs the first; NULL if that has nothing.
 func (t texts) second(first, second []string) *C.kinglet_str {
@@ -69,7 +76,43 @@ func (t texts) second(first, second []string) *C.kinglet_str {
 	return (*C.kinglet_str)(unsafe.Add(unsafe.Pointer(t.strs), uintptr(len(first))*unsafe.Sizeof(*t.strs)))
 }
 
-func (t texts) free() { C.free(t.block) }
+func (t texts) free() { release(t.block) }
+
+// idLists are lists of token ids in C memory.
+type idLists struct {
+	block unsafe.Pointer
+	lists []C.kinglet_ids // in C memory, as are their ids
+}
+
+// lendIDs copies lists to C memory, one after the other; free gives it back. Empty lists have neither ids nor a place.
+func lendIDs(lists ...[]uint32) (idLists, error) {
+	ids := 0
+	for _, list := range lists {
+		ids += len(list)
+	}
+	array := len(lists) * int(unsafe.Sizeof(C.kinglet_ids{}))
+	if array == 0 {
+		return idLists{}, nil
+	}
+	if ids > (math.MaxInt-array)/4 {
+		return idLists{}, noMemory
+	}
+	block := allocate(C.size_t(array + 4*ids))
+	if block == nil {
+		return idLists{}, noMemory
+	}
+	lent := unsafe.Slice((*C.kinglet_ids)(block), len(lists))
+	space := unsafe.Slice((*uint32)(unsafe.Add(block, array)), ids)
+	for i, list := range lists {
+		if len(list) > 0 {
+			lent[i] = C.kinglet_ids{data: (*C.uint32_t)(&space[0]), count: C.size_t(len(list))}
+			space = space[copy(space, list):]
+		}
+	}
+	return idLists{block, lent}, nil
+}
+
+func (l idLists) free() { release(l.block) }
 
 // Results come back by one copy an array. Go's int has size_t's size on every platform, so that sizes need no conversion one by
 // one.

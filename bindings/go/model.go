@@ -58,6 +58,9 @@ type Options struct {
 	Log func(level LogLevel, line string)
 	// LogLevel is the least grave level that reaches Log. 0: [LogInfo].
 	LogLevel LogLevel
+	// AnswerCacheBytes that finished generations may be remembered in, the least recently used forgotten first: a question that
+	// comes again with the same options is answered from there. 0: none are.
+	AnswerCacheBytes uint64
 }
 
 // Model is a loaded model. All its methods may be called from many goroutines at once.
@@ -69,8 +72,9 @@ type Model struct {
 	properties Properties
 }
 
-// Load loads a model from a directory as Hugging Face publishes it: config.json, tokenizer.json, and model.safetensors or its
-// shards with their index. The files must not change during the call. Options may be nil.
+// Load loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards
+// with their index), a GGUF file, or a .kinglet file as [Quantize] writes it. The files must not change during the call; a .kinglet
+// file stays mapped and must not change while the model lives. Options may be nil.
 //
 // It fails with [ErrNotFound], [ErrIO], [ErrInvalidFile] (the message names the file), [ErrUnsupported] (a family, device or
 // precision), [ErrOutOfMemory] (the limit), [ErrInvalidArgument], and [ErrCancelled] (the context, or Progress).
@@ -91,6 +95,7 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	o.precision = C.kinglet_precision(options.Precision)
 	o.threads = C.uint32_t(options.Threads)
 	o.memory_limit = C.uint64_t(options.MemoryLimit)
+	o.answer_cache_bytes = C.uint64_t(options.AnswerCacheBytes)
 	if options.LogLevel != 0 {
 		o.log_level = C.kinglet_log_level(options.LogLevel)
 	}
@@ -137,7 +142,8 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 }
 
 // Close gives the model back. It does not wait: calls that have begun end as usual, and the last of them frees the model; calls
-// that begin later return [ErrClosed]. It may be called many times, and beside everything else. The error is always nil.
+// that begin later return [ErrClosed]. Its sessions and prefixes keep the model until they are closed too. Close may be called many
+// times, and beside everything else. The error is always nil.
 func (m *Model) Close() error {
 	if m != nil && m.core != nil {
 		m.cleanup.Stop()
@@ -150,7 +156,7 @@ func closeForgotten(c *core) { c.close() }
 
 // Properties are what is known of a loaded model.
 type Properties struct {
-	// Path is the directory, as it was given.
+	// Path is the directory or file, as it was given.
 	Path string
 	// Family is the model_type of config.json, for instance "bert".
 	Family string
@@ -170,6 +176,10 @@ type Properties struct {
 	WeightBytes uint64
 	// Labels of the classification head, by their number; empty if there is no such head.
 	Labels []string
+	// CanGenerate says whether the model generates text.
+	CanGenerate bool
+	// HasEncoder says whether it reads a source text with an encoder, apart from what it generates.
+	HasEncoder bool
 }
 
 // Properties gives what is known of the model, also when it is closed.
@@ -179,11 +189,28 @@ func (m *Model) Properties() Properties {
 	return properties
 }
 
-func (c *core) properties() (Properties, error) {
-	var view C.kinglet_model_view
+func (c *core) view() (view C.kinglet_model_view, err error) {
 	view.struct_size = C.size_t(unsafe.Sizeof(view))
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_model_read(c.model, &view, &failure), &failure); err != nil {
+	err = result(C.kinglet_model_read(c.model, &view, &failure), &failure)
+	return view, err
+}
+
+// CacheBytes that the caches of keys and values take now, of all calls, sessions and prefixes; memory that is kept for the next ones
+// counts too.
+func (m *Model) CacheBytes() (uint64, error) {
+	core, err := m.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer core.leave()
+	view, err := core.view()
+	return uint64(view.cache_bytes), err
+}
+
+func (c *core) properties() (Properties, error) {
+	view, err := c.view()
+	if err != nil {
 		return Properties{}, err
 	}
 	labels := make([]string, int(view.label_count))
@@ -201,6 +228,8 @@ func (c *core) properties() (Properties, error) {
 		VocabularySize: int(view.vocabulary_size),
 		WeightBytes:    uint64(view.weight_bytes),
 		Labels:         labels,
+		CanGenerate:    view.can_generate != 0,
+		HasEncoder:     view.has_encoder != 0,
 	}, nil
 }
 

@@ -25,7 +25,7 @@ func TestProperties(t *testing.T) {
 	p := model.Properties()
 	if p.Path != fixture("bert-classifier") || p.Family != "bert" || p.Device != DeviceCPU || p.Precision != PrecisionInt8 ||
 		p.Threads != 2 || p.HiddenSize != 36 || p.MaxLength < 10 || p.VocabularySize < 300 || p.WeightBytes == 0 ||
-		strings.Join(p.Labels, " ") != "NEGATIVE POSITIVE" {
+		strings.Join(p.Labels, " ") != "NEGATIVE POSITIVE" || p.CanGenerate {
 		t.Fatalf("%+v", p)
 	}
 	p.Labels[0] = "changed"
@@ -138,6 +138,17 @@ func TestClosed(t *testing.T) {
 			func() error { _, err := m.Score(ctx, one, one, nil); return err },
 			func() error { _, err := m.ClassifyTokens(ctx, one, nil); return err },
 			func() error { _, err := m.HiddenStates(ctx, []uint32{1}, nil, []int{1}); return err },
+			func() error { _, err := m.Generate(ctx, one, nil); return err },
+			func() error { _, err := m.GenerateIDs(ctx, []uint32{1}, []int{1}, nil); return err },
+			func() (err error) {
+				for _, err = range m.Stream(ctx, one, nil) {
+				}
+				return err
+			},
+			func() error { _, err := m.Logits(ctx, []uint32{1}, nil, false); return err },
+			func() error { _, err := m.Prefix(ctx, "bird", true); return err },
+			func() error { _, err := m.Session(); return err },
+			func() error { _, err := m.CacheBytes(); return err },
 			func() error { _, err := m.Info(); return err },
 			func() error { _, err := m.Counters(); return err },
 			m.ResetCounters,
@@ -246,7 +257,8 @@ func TestNames(t *testing.T) {
 		PoolingLast.String(): "last", NormalizeYes.String(): "yes", FunctionSoftmax.String(): "softmax",
 		AggregationNone.String(): "none", AggregationSimple.String(): "simple", FormatPrometheus.String(): "prometheus",
 		LogDebug.String(): "debug", LogLevel(0).String(): "LogLevel(0)", ErrNotFound.Error(): "kinglet: not found",
-		Status(99).Error(): "kinglet: status(99)",
+		Status(99).Error(): "kinglet: status(99)", EarlyStoppingNever.String(): "never", FinishStopString.String(): "stop-string",
+		FinishLength.String(): "length", FinishReason(9).String(): "FinishReason(9)",
 	} {
 		if got != want {
 			t.Errorf("%q, and %q is expected", got, want)

@@ -1,0 +1,396 @@
+package kinglet
+
+// #include <kinglet.h>
+//
+// extern uint32_t kinglet_go_piece(uintptr_t handle, size_t index, size_t sequence, uint8_t *text, size_t size, uint32_t token,
+//                                  uint32_t finish);
+//
+// static uint32_t kinglet_go_on_piece(void *handle, const kinglet_piece *piece) {
+//     return kinglet_go_piece((uintptr_t)handle, piece->index, piece->sequence, (uint8_t *)piece->text.data, piece->text.size,
+//                             piece->token, piece->finish);
+// }
+//
+// // Go's handles are small numbers, and Go must never see such a number in a pointer: they become user data here, in C memory.
+// static void kinglet_go_listen(kinglet_generate_options *options, uintptr_t handle) {
+//     options->on_piece = kinglet_go_on_piece;
+//     options->on_piece_user_data = (void *)handle;
+// }
+import "C"
+
+import (
+	"context"
+	"math"
+	"runtime/cgo"
+	"unsafe"
+)
+
+// GenerateOptions say what is wanted of a generation, by Hugging Face's names. What is left unset is decided by the model's
+// generation_config.json, and where that is silent by Hugging Face's default; so the zero value, like a nil pointer, stands for
+// what the model's authors recommend.
+//
+// A number that can be 0 or a switch that can be off is set by a pointer, which [Some] makes: TopK: kinglet.Some(40). Options that
+// contradict each other give [ErrInvalidArgument], which names them.
+type GenerateOptions struct {
+	// MaxNewTokens is the most tokens to generate. 0: what the model's files say, else 256.
+	MaxNewTokens int
+	// MinNewTokens is how many there are before an end token.
+	MinNewTokens *int
+
+	// DoSample draws tokens at random instead of taking the likeliest.
+	DoSample *bool
+	// Temperature is what logits are divided by; 1. With DoSample.
+	Temperature *float64
+	// TopK draws among this many of the likeliest tokens, 0 for all. With DoSample.
+	TopK *int
+	// TopP draws among the likeliest tokens that together have this probability; 1. With DoSample.
+	TopP *float64
+	// MinP draws among tokens of at least this share of the likeliest one's probability; 0. With DoSample.
+	MinP *float64
+	// TypicalP draws among the tokens nearest to the expected surprise that together have this probability; 1. With DoSample.
+	TypicalP *float64
+	// Seed : the same seed draws the same tokens for a prompt, alone or in any batch. Another one each time if unset. With DoSample.
+	Seed *uint64
+
+	// RepetitionPenalty above 1 makes tokens that were there before less likely; 1.
+	RepetitionPenalty *float64
+	// PresencePenalty is taken from the logits of generated tokens, once; 0.
+	PresencePenalty *float64
+	// FrequencyPenalty is taken from the logits of generated tokens, each time that they occurred; 0.
+	FrequencyPenalty *float64
+	// NoRepeatNgramSize : no sequence of this many tokens occurs twice; 0 for none.
+	NoRepeatNgramSize *int
+
+	// NumBeams of beam search. 0: what the model's files say, else 1, which is none.
+	NumBeams int
+	// NumReturnSequences is how many outputs a text has, at most NumBeams unless DoSample is set. 0: what the model's files say,
+	// else 1.
+	NumReturnSequences int
+	// LengthPenalty : a beam's score is its log-probability over its length to this power; 1. With NumBeams above 1.
+	LengthPenalty *float64
+	// EarlyStopping says when beam search stops looking. With NumBeams above 1.
+	EarlyStopping EarlyStopping
+
+	// StopStrings : a text ends before one of these, which is not part of it.
+	StopStrings []string
+	// BadWordsIDs are token sequences that are never generated.
+	BadWordsIDs [][]uint32
+	// SuppressTokens are never generated.
+	SuppressTokens []uint32
+	// BeginSuppressTokens are not generated as the first token.
+	BeginSuppressTokens []uint32
+	// ForcedBosTokenID is the first token that an encoder-decoder model generates.
+	ForcedBosTokenID *uint32
+	// ForcedEosTokenID is the last token where the limit is reached, or several of which one is taken.
+	ForcedEosTokenID []uint32
+	// EosTokenID are the tokens that end a text. Empty: the model's.
+	EosTokenID []uint32
+	// DecoderStartTokenID is what an encoder-decoder model's answers begin with.
+	DecoderStartTokenID *uint32
+	// IgnoreEos never chooses an end token.
+	IgnoreEos bool
+
+	// LogProbs asks for the log-probability of each token.
+	LogProbs bool
+	// Grammar is what a text must be. The zero value allows anything.
+	Grammar Grammar
+	// AddSpecialTokens adds the tokenizer's special tokens to the input. Yes if unset; a [Session] never does, for its template
+	// writes them.
+	AddSpecialTokens *bool
+	// SkipSpecialTokens leaves special tokens out of the text. Yes if unset.
+	SkipSpecialTokens *bool
+	// Prefix is a beginning of the prompts that was computed before, by [Model.Prefix]. It must be the same model's.
+	Prefix *Prefix
+}
+
+// Some makes a pointer to a value, for options that can be unset.
+func Some[T any](value T) *T { return &value }
+
+// Grammar is what a generated text must be. The zero value allows anything.
+type Grammar struct {
+	kind   C.kinglet_grammar
+	source string
+}
+
+// JSONSchema is the grammar of JSON texts that satisfy a schema.
+func JSONSchema(schema string) Grammar { return Grammar{C.KINGLET_GRAMMAR_JSON_SCHEMA, schema} }
+
+// Regex is the grammar of texts that a regular expression matches as a whole.
+func Regex(expression string) Grammar { return Grammar{C.KINGLET_GRAMMAR_REGEX, expression} }
+
+// Lark is a grammar in llguidance's form of Lark.
+func Lark(grammar string) Grammar { return Grammar{C.KINGLET_GRAMMAR_LARK, grammar} }
+
+// Generation is what was generated for one text.
+type Generation struct {
+	// Outputs has the best first: NumReturnSequences of them, or fewer where fewer were finished; at least one.
+	Outputs []Output
+	// InputTokenCount is the input's tokens, special ones counted.
+	InputTokenCount int
+	// Truncated says whether the input was cut to what the encoder takes.
+	Truncated bool
+}
+
+// Text is the best output's text.
+func (g *Generation) Text() string { return g.Outputs[0].Text }
+
+// Output is a generated text.
+type Output struct {
+	// Text of the tokens, without special ones and without the stop string.
+	Text string
+	// Tokens that were generated, the end token too.
+	Tokens []uint32
+	// LogProbs has a log-probability a token; nil if they were not asked for.
+	LogProbs []float32
+	// Score is with beams the log-probability over the length to the power of LengthPenalty; else the sum of LogProbs.
+	Score float32
+	// FinishReason says why it ended.
+	FinishReason FinishReason
+}
+
+// generateOptions are options in C memory, with all that they point at.
+type generateOptions struct {
+	c        *C.kinglet_generate_options
+	texts    texts
+	ids      idLists
+	prefix   *prefix    // entered, or nil
+	listener cgo.Handle // or 0
+}
+
+// lend copies options to C memory; free gives it back. The listener, if it is not nil, gets the pieces.
+func (options *GenerateOptions) lend(listen listener) (*generateOptions, error) {
+	lent := &generateOptions{}
+	if options == nil {
+		options = &GenerateOptions{}
+	}
+	if err := lent.fill(options, listen); err != nil {
+		lent.free()
+		return nil, err
+	}
+	return lent, nil
+}
+
+func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (err error) {
+	space := C.size_t(unsafe.Sizeof(*lent.c))
+	if lent.c = (*C.kinglet_generate_options)(allocate(space)); lent.c == nil {
+		return noMemory
+	}
+	o := lent.c
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_generate_options_init(o, space, &failure), &failure); err != nil {
+		return err
+	}
+	for _, number := range []struct {
+		name  string
+		value *int
+		place *C.uint64_t
+	}{
+		{"MaxNewTokens", unlessZero(options.MaxNewTokens), &o.max_new_tokens},
+		{"MinNewTokens", options.MinNewTokens, &o.min_new_tokens},
+		{"TopK", options.TopK, &o.top_k},
+		{"NoRepeatNgramSize", options.NoRepeatNgramSize, &o.no_repeat_ngram_size},
+		{"NumBeams", unlessZero(options.NumBeams), &o.num_beams},
+		{"NumReturnSequences", unlessZero(options.NumReturnSequences), &o.num_return_sequences},
+	} {
+		if number.value == nil {
+			continue
+		}
+		if *number.value < 0 {
+			return invalid("%s: %d is negative", number.name, *number.value)
+		}
+		*number.place = C.uint64_t(*number.value)
+	}
+	for _, number := range []struct {
+		name  string
+		value *float64
+		place *C.float
+	}{
+		{"Temperature", options.Temperature, &o.temperature},
+		{"TopP", options.TopP, &o.top_p},
+		{"MinP", options.MinP, &o.min_p},
+		{"TypicalP", options.TypicalP, &o.typical_p},
+		{"RepetitionPenalty", options.RepetitionPenalty, &o.repetition_penalty},
+		{"PresencePenalty", options.PresencePenalty, &o.presence_penalty},
+		{"FrequencyPenalty", options.FrequencyPenalty, &o.frequency_penalty},
+		{"LengthPenalty", options.LengthPenalty, &o.length_penalty},
+	} {
+		if number.value == nil {
+			continue
+		}
+		// C takes it for a number that is not set.
+		if math.IsNaN(*number.value) {
+			return invalid("%s: is not a number", number.name)
+		}
+		*number.place = C.float(*number.value)
+	}
+	for _, choice := range []struct {
+		value *bool
+		place *C.kinglet_choice
+	}{
+		{options.DoSample, &o.do_sample},
+		{options.AddSpecialTokens, &o.add_special_tokens},
+		{options.SkipSpecialTokens, &o.skip_special_tokens},
+	} {
+		if choice.value != nil && *choice.value {
+			*choice.place = C.KINGLET_CHOICE_YES
+		} else if choice.value != nil {
+			*choice.place = C.KINGLET_CHOICE_NO
+		}
+	}
+	if options.Seed != nil {
+		o.seed, o.has_seed = C.uint64_t(*options.Seed), 1
+	}
+	if options.ForcedBosTokenID != nil {
+		o.forced_bos_token_id = C.uint64_t(*options.ForcedBosTokenID)
+	}
+	if options.DecoderStartTokenID != nil {
+		o.decoder_start_token_id = C.uint64_t(*options.DecoderStartTokenID)
+	}
+	if options.IgnoreEos {
+		o.ignore_eos = 1
+	}
+	if options.LogProbs {
+		o.logprobs = 1
+	}
+	o.early_stopping = C.kinglet_early_stopping(options.EarlyStopping)
+
+	grammar := []string{options.Grammar.source}
+	if lent.texts, err = lend(options.StopStrings, grammar); err != nil {
+		return err
+	}
+	o.stop_strings, o.stop_string_count = lent.texts.strs, C.size_t(len(options.StopStrings))
+	o.grammar_kind, o.grammar = options.Grammar.kind, *lent.texts.second(options.StopStrings, grammar)
+	words := len(options.BadWordsIDs)
+	lists := append(options.BadWordsIDs[:words:words], options.SuppressTokens, options.BeginSuppressTokens, options.EosTokenID,
+		options.ForcedEosTokenID)
+	if lent.ids, err = lendIDs(lists...); err != nil {
+		return err
+	}
+	o.bad_words_ids, o.bad_word_count = &lent.ids.lists[0], C.size_t(words)
+	rest := lent.ids.lists[words:]
+	o.suppress_tokens, o.begin_suppress_tokens, o.eos_token_id, o.forced_eos_token_id = rest[0], rest[1], rest[2], rest[3]
+
+	if options.Prefix != nil {
+		if lent.prefix, err = options.Prefix.enter(); err != nil {
+			return err
+		}
+		o.prefix = lent.prefix.c
+	}
+	if listen != nil {
+		lent.listener = cgo.NewHandle(listen)
+		C.kinglet_go_listen(o, C.uintptr_t(lent.listener))
+	}
+	return nil
+}
+
+func (lent *generateOptions) free() {
+	if lent.listener != 0 {
+		lent.listener.Delete()
+	}
+	if lent.prefix != nil {
+		lent.prefix.leave()
+	}
+	lent.ids.free()
+	lent.texts.free()
+	release(unsafe.Pointer(lent.c))
+}
+
+// unlessZero is for numbers whose 0 has no meaning of its own.
+func unlessZero(number int) *int {
+	if number == 0 {
+		return nil
+	}
+	return &number
+}
+
+// Generate generates a text for each prompt or, where the model has an encoder, for each source text. On the CPU an output's bits
+// depend on neither the other texts nor the number of threads. Options may be nil. [ErrUnsupported] if the model generates nothing.
+func (m *Model) Generate(ctx context.Context, texts []string, options *GenerateOptions) ([]Generation, error) {
+	return m.generate(ctx, texts, options, nil)
+}
+
+func (m *Model) generate(ctx context.Context, texts []string, options *GenerateOptions, listen listener) ([]Generation, error) {
+	core, err := m.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer core.leave()
+	batch, err := lend(texts)
+	if err != nil {
+		return nil, err
+	}
+	defer batch.free()
+	return generated(ctx, options, listen, func(o *C.kinglet_generate_options, generations **C.kinglet_generations,
+		failure **C.kinglet_error) C.kinglet_status {
+		return C.kinglet_model_generate(core.model, batch.strs, C.size_t(len(texts)), o, generations, failure)
+	})
+}
+
+// GenerateIDs is [Model.Generate] from token ids as they are. Ids holds the ids of all inputs end to end, and lengths has the tokens
+// of each input. Neither may be written to during the call.
+func (m *Model) GenerateIDs(ctx context.Context, ids []uint32, lengths []int, options *GenerateOptions) ([]Generation, error) {
+	core, err := m.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer core.leave()
+	return generated(ctx, options, nil, func(o *C.kinglet_generate_options, generations **C.kinglet_generations,
+		failure **C.kinglet_error) C.kinglet_status {
+		return C.kinglet_model_generate_ids(core.model, (*C.uint32_t)(unsafe.SliceData(ids)), C.size_t(len(ids)),
+			(*C.size_t)(unsafe.Pointer(unsafe.SliceData(lengths))), C.size_t(len(lengths)), o, generations, failure)
+	})
+}
+
+// generated makes a call that generates, and copies what comes of it.
+func generated(ctx context.Context, options *GenerateOptions, listen listener, call func(*C.kinglet_generate_options,
+	**C.kinglet_generations, **C.kinglet_error) C.kinglet_status) ([]Generation, error) {
+	o, err := options.lend(listen)
+	if err != nil {
+		return nil, err
+	}
+	defer o.free()
+	var generations *C.kinglet_generations
+	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
+		o.c.cancellation = cancellation
+		return call(o.c, &generations, failure)
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer C.kinglet_generations_free(generations)
+	var view C.kinglet_generations_view
+	view.struct_size = C.size_t(unsafe.Sizeof(view))
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_generations_read(generations, &view, &failure), &failure); err != nil {
+		return nil, err
+	}
+	all := make([]Generation, int(view.count))
+	tokens, truncated := copied[int](view.input_token_counts, view.count), flags(view.truncated, view.count)
+	for i := range all {
+		all[i].InputTokenCount, all[i].Truncated = tokens[i], truncated[i]
+		if all[i].Outputs, err = outputs(generations, i); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// outputs copies the outputs of text i.
+func outputs(generations *C.kinglet_generations, i int) (all []Output, err error) {
+	var c C.kinglet_output
+	c.struct_size = C.size_t(unsafe.Sizeof(c))
+	c.output_count = 1 // until the first one says how many there are
+	for number := C.size_t(0); number < c.output_count; number++ {
+		var failure *C.kinglet_error
+		if err := result(C.kinglet_generations_output(generations, C.size_t(i), number, &c, &failure), &failure); err != nil {
+			return nil, err
+		}
+		all = append(all, Output{
+			Text:         string(bytesOf(c.text)),
+			Tokens:       copied[uint32](c.tokens, c.token_count),
+			LogProbs:     copied[float32](c.logprobs, c.token_count),
+			Score:        float32(c.score),
+			FinishReason: FinishReason(c.finish),
+		})
+	}
+	return all, nil
+}

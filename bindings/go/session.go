@@ -1,0 +1,364 @@
+package kinglet
+
+// #include <kinglet.h>
+import "C"
+
+import (
+	"context"
+	"iter"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+)
+
+// Prefix is the beginning of prompts, computed once: a system prompt, an instruction, a document that many questions are asked of. It
+// may be used by many calls at once.
+//
+// A Prefix should be closed. One that is forgotten is freed some time after it has become unreachable. The zero Prefix is closed.
+type Prefix struct {
+	prefix  *prefix
+	cleanup runtime.Cleanup
+}
+
+// prefix is the C prefix with the calls that use it. It counts as a call on its model, for C may write to the model's log as long as
+// it has the model's memory.
+type prefix struct {
+	gate
+	c     *C.kinglet_prefix
+	model *core
+}
+
+// Prefix computes the beginning of prompts. Prompts that begin with the same tokens, as far as they do, are then generated from without
+// computing it again: [GenerateOptions].Prefix. AddSpecialTokens is as it will be for the prompts: true unless their options say
+// otherwise. The context is asked before the work begins. [ErrUnsupported] if the model has an encoder or generates nothing.
+func (m *Model) Prefix(ctx context.Context, text string, addSpecialTokens bool) (*Prefix, error) {
+	core, err := m.enter()
+	if err != nil {
+		return nil, err
+	}
+	made := &prefix{model: core}
+	defer func() {
+		if made.c == nil {
+			core.leave()
+		}
+	}()
+	if err := cancelled(ctx); err != nil {
+		return nil, err
+	}
+	batch, err := lend([]string{text})
+	if err != nil {
+		return nil, err
+	}
+	defer batch.free()
+	var special C.uint32_t
+	if addSpecialTokens {
+		special = 1
+	}
+	collect()
+	var failure *C.kinglet_error
+	status := C.kinglet_prefix_new(core.model, *batch.strs, special, &made.c, &failure)
+	collect()
+	if err := result(status, &failure); err != nil {
+		return nil, err
+	}
+	p := &Prefix{prefix: made}
+	p.cleanup = runtime.AddCleanup(p, closeForgottenPrefix, made)
+	return p, nil
+}
+
+// Close gives the prefix back, in the way of [Model.Close].
+func (p *Prefix) Close() error {
+	if p != nil && p.prefix != nil {
+		p.cleanup.Stop()
+		p.prefix.close()
+	}
+	return nil
+}
+
+func closeForgottenPrefix(p *prefix) { p.close() }
+
+// enter admits a call that uses the prefix.
+func (p *Prefix) enter() (*prefix, error) {
+	if p.prefix == nil {
+		return nil, ErrClosed
+	}
+	if err := p.prefix.enter(); err != nil {
+		return nil, err
+	}
+	return p.prefix, nil
+}
+
+func (p *prefix) leave() {
+	if p.gate.leave() {
+		p.free()
+	}
+}
+
+func (p *prefix) close() {
+	if p.gate.close() {
+		p.free()
+	}
+}
+
+func (p *prefix) free() {
+	collect()
+	C.kinglet_prefix_free(p.c)
+	p.c = nil
+	p.model.exit()
+}
+
+// Message is a message of a chat.
+type Message struct {
+	// Role is who says it: "system", "user", "assistant", or what else the model's template knows.
+	Role string
+	// Content is what is said.
+	Content string
+}
+
+// Session is a chat with a model. What was computed for earlier turns is kept, so that a turn costs its own tokens alone. Calls on
+// one session wait for each other; while a reply is streamed, the others give [ErrInvalidArgument] instead, for those in the loop's body
+// would wait for themselves.
+//
+// A Session should be closed. One that is forgotten is freed some time after it has become unreachable. The zero Session is closed.
+type Session struct {
+	chat    *chat
+	cleanup runtime.Cleanup
+}
+
+// chat is the C session. It counts as a call on its model, as a prefix does.
+type chat struct {
+	gate
+	c     *C.kinglet_session
+	model *core
+	// turn has a place for the call that runs. C has a lock of its own; this one is for turns of several C calls, and for contexts
+	// that end while a call waits.
+	turn chan struct{}
+	// streaming says whether a loop has the turn.
+	streaming atomic.Bool
+}
+
+// Session begins a chat. [ErrUnsupported] if the model has no chat template, has an encoder or generates nothing.
+func (m *Model) Session() (*Session, error) {
+	core, err := m.enter()
+	if err != nil {
+		return nil, err
+	}
+	made := &chat{model: core, turn: make(chan struct{}, 1)}
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_session_new(core.model, &made.c, &failure), &failure); err != nil {
+		core.leave()
+		return nil, err
+	}
+	s := &Session{chat: made}
+	s.cleanup = runtime.AddCleanup(s, closeForgottenChat, made)
+	return s, nil
+}
+
+// Close gives the session back, in the way of [Model.Close].
+func (s *Session) Close() error {
+	if s != nil && s.chat != nil {
+		s.cleanup.Stop()
+		s.chat.close()
+	}
+	return nil
+}
+
+func closeForgottenChat(c *chat) { c.close() }
+
+// enter admits a call and gives it the turn.
+func (s *Session) enter(ctx context.Context) (*chat, error) {
+	if s == nil || s.chat == nil {
+		return nil, ErrClosed
+	}
+	c := s.chat
+	if err := c.gate.enter(); err != nil {
+		return nil, err
+	}
+	err := cancelled(ctx)
+	if err == nil && c.streaming.Load() {
+		err = invalid("the session is in the middle of a streamed reply; end its loop first")
+	}
+	if err == nil {
+		select {
+		case c.turn <- struct{}{}:
+			return c, nil
+		case <-ctx.Done():
+			err = cancelled(ctx)
+		}
+	}
+	c.exit()
+	return nil, err
+}
+
+func (c *chat) leave() {
+	<-c.turn
+	c.exit()
+}
+
+func (c *chat) exit() {
+	if c.gate.leave() {
+		c.free()
+	}
+}
+
+func (c *chat) close() {
+	if c.gate.close() {
+		c.free()
+	}
+}
+
+func (c *chat) free() {
+	collect()
+	C.kinglet_session_free(c.c)
+	c.c = nil
+	c.model.exit()
+}
+
+// Add adds a message without asking for a reply: a system prompt, an example.
+func (s *Session) Add(role, content string) error {
+	c, err := s.enter(context.Background())
+	if err != nil {
+		return err
+	}
+	defer c.leave()
+	return c.add(role, content)
+}
+
+func (c *chat) add(role, content string) error {
+	message, err := lend([]string{role, content})
+	if err != nil {
+		return err
+	}
+	defer message.free()
+	texts := unsafe.Slice(message.strs, 2)
+	var failure *C.kinglet_error
+	return result(C.kinglet_session_add(c.c, texts[0], texts[1], &failure), &failure)
+}
+
+// Send adds a user's message and generates the reply, which is added as the assistant's. If it fails, be it by the context, the chat is
+// as it was. Options may be nil.
+func (s *Session) Send(ctx context.Context, content string, options *GenerateOptions) (*Output, error) {
+	return s.reply(ctx, &content, options, nil)
+}
+
+// Reply generates the next message from what has been said, and adds it as the assistant's. If it fails, the chat is as it was.
+func (s *Session) Reply(ctx context.Context, options *GenerateOptions) (*Output, error) {
+	return s.reply(ctx, nil, options, nil)
+}
+
+// SendStream is [Session.Send] piece by piece, in the way of [Model.Stream]. The messages are added when the loop has had the reply's
+// last piece; a loop that is left before it leaves the chat as it was.
+func (s *Session) SendStream(ctx context.Context, content string, options *GenerateOptions) iter.Seq2[Piece, error] {
+	return s.stream(ctx, &content, options)
+}
+
+// ReplyStream is [Session.Reply] piece by piece, as [Session.SendStream] is Send.
+func (s *Session) ReplyStream(ctx context.Context, options *GenerateOptions) iter.Seq2[Piece, error] {
+	return s.stream(ctx, nil, options)
+}
+
+func (s *Session) stream(ctx context.Context, content *string, options *GenerateOptions) iter.Seq2[Piece, error] {
+	return stream(ctx, func(ctx context.Context, listen listener) error {
+		_, err := s.reply(ctx, content, options, listen)
+		return err
+	})
+}
+
+// reply generates a reply, after a user's message if content is not nil.
+func (s *Session) reply(ctx context.Context, content *string, options *GenerateOptions, listen listener) (*Output, error) {
+	c, err := s.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	if listen != nil {
+		c.streaming.Store(true)
+		defer c.streaming.Store(false)
+	}
+	if content != nil {
+		view, err := c.view()
+		if err != nil {
+			return nil, err
+		}
+		if err := c.add("user", *content); err != nil {
+			return nil, err
+		}
+		replied := false
+		defer func() {
+			if !replied {
+				C.kinglet_session_rewind(c.c, view.message_count, nil)
+			}
+		}()
+		output, err := c.reply(ctx, options, listen)
+		replied = err == nil
+		return output, err
+	}
+	return c.reply(ctx, options, listen)
+}
+
+func (c *chat) reply(ctx context.Context, options *GenerateOptions, listen listener) (*Output, error) {
+	generations, err := generated(ctx, options, listen, func(o *C.kinglet_generate_options, generations **C.kinglet_generations,
+		failure **C.kinglet_error) C.kinglet_status {
+		return C.kinglet_session_reply(c.c, o, generations, failure)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &generations[0].Outputs[0], nil
+}
+
+// Rewind forgets the messages from number `messages` on; 0 forgets all. What the rest needs stays computed.
+func (s *Session) Rewind(messages int) error {
+	if messages < 0 {
+		return invalid("messages: %d is negative", messages)
+	}
+	c, err := s.enter(context.Background())
+	if err != nil {
+		return err
+	}
+	defer c.leave()
+	var failure *C.kinglet_error
+	return result(C.kinglet_session_rewind(c.c, C.size_t(messages), &failure), &failure)
+}
+
+// Messages has what has been said so far.
+func (s *Session) Messages() ([]Message, error) {
+	c, err := s.enter(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	view, err := c.view()
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]Message, int(view.message_count))
+	for i := range messages {
+		var message C.kinglet_message_view
+		message.struct_size = C.size_t(unsafe.Sizeof(message))
+		var failure *C.kinglet_error
+		if err := result(C.kinglet_session_message(c.c, C.size_t(i), &message, &failure), &failure); err != nil {
+			return nil, err
+		}
+		messages[i] = Message{Role: string(bytesOf(message.role)), Content: string(bytesOf(message.content))}
+	}
+	return messages, nil
+}
+
+// HeldTokens is how many tokens' keys and values are held for the next turn.
+func (s *Session) HeldTokens() (int, error) {
+	c, err := s.enter(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	defer c.leave()
+	view, err := c.view()
+	return int(view.held_tokens), err
+}
+
+func (c *chat) view() (view C.kinglet_session_view, err error) {
+	view.struct_size = C.size_t(unsafe.Sizeof(view))
+	var failure *C.kinglet_error
+	err = result(C.kinglet_session_read(c.c, &view, &failure), &failure)
+	return view, err
+}
