@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 export PREFIX DESTDIR
 
 help:
-	@echo 'make demo      build everything, then rank sentences by meaning with a C++ program'
+	@echo 'make demo      build everything, then write LLVM IR with a C++ program and a small T5'
 	@echo 'make test      every check: Rust, C, C++, Go'
 	@echo 'make build     the library (shared and static) and the command line, in target/release'
 	@echo 'make install   put them into PREFIX (default /usr/local), under DESTDIR if it is set'
@@ -25,18 +25,18 @@ prefix: build
 demo:
 	@scripts/setup demo
 	@$(MAKE) --no-print-directory prefix
-	@scripts/fetch-minilm
 	@scripts/demo
 
 test:
 	@scripts/setup test
-	@scripts/fetch-minilm
+	@scripts/fetch-model minilm
+	@scripts/fetch-model smollm2
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	cargo test
 	@# Equal bits hold for each instruction set; the tests above ran the machine's best.
-	KINGLET_ISA=avx2 cargo test --test same_bits fixtures
-	KINGLET_ISA=portable cargo test --test same_bits fixtures
+	KINGLET_ISA=avx2 cargo test --test same_bits --test generation_bits fixtures
+	KINGLET_ISA=portable cargo test --test same_bits --test generation_bits fixtures
 	@$(MAKE) --no-print-directory prefix
 	@scripts/test-consumers
 	@scripts/test-go
