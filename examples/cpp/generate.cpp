@@ -17,9 +17,9 @@ namespace {
 using Seconds = std::chrono::duration<double>;
 
 const std::vector<std::string_view> default_texts{
-    "function @add: that takes two int values %a and %b and returns their sum",
-    "function @mul: that takes two double values %x and %y and returns their product",
-    "function @inc: that takes an int value %a and returns %a plus 1",
+    "function @gain: that takes two int values %a and %b and returns their sum",
+    "I need a function named @area that takes two double values %a and %b and returns their product",
+    "function @speed: that tells whether %a is at least %b (8-bit integer)",
 };
 
 int width(std::string_view text) { return static_cast<int>(text.size()); }
