@@ -67,6 +67,20 @@ fn a_prefix_and_steps_change_no_bit() {
 }
 
 #[test]
+fn a_limit_of_the_whole_length_is_each_prompt_s_own() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixtures().join("generation/gpt2")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    std::fs::write(folder.path().join("generation_config.json"), r#"{"max_length": 30}"#).unwrap();
+    let model = load(folder.path(), Device::Cpu, Precision::F32, 2);
+    let result = model.generate_ids(&[5, 6, 7, 8, 9, 10, 11], &[2, 5], &GenerateOptions::default(), None).unwrap();
+    let lengths: Vec<usize> = result.outputs.iter().map(|outputs| outputs[0].tokens.len()).collect();
+    assert_eq!(lengths, [28, 25]);
+}
+
+#[test]
 fn ten_thousand_generations_leave_nothing() {
     let _alone = alone();
     let models =

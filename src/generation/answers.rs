@@ -114,7 +114,7 @@ mod tests {
     use crate::generation::search::FinishReason;
 
     fn key(input: &[u32], options: GenerateOptions) -> Option<Key> {
-        Key::new(input, &options.settle(&Defaults::default(), 100, 1).unwrap())
+        Key::new(input, &options.settle(&Defaults::default(), 100).unwrap())
     }
 
     fn output(text: &str) -> Vec<Output> {

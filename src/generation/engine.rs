@@ -242,7 +242,7 @@ impl Waiting<'_> {
                 "texts[{input}]: has {tokens} tokens, and the model takes at most {positions} with what it generates"
             )));
         }
-        let limit = s.max_new_tokens.min(left.max(1));
+        let limit = s.limit(prompt.len()).min(left.max(1));
         let mut sequence = if model.spec.encoder.is_some() {
             if self.sources.is_empty()
                 && let Some(pass) = self.passes.next()

@@ -153,7 +153,7 @@ impl Model {
     ) -> Result<(Vec<Output>, Vec<u32>, Option<Sequence>)> {
         let work = |call: Call<'_>| {
             let encoding = self.encode_prompts(&[text], options, call)?;
-            let settings = self.settle(&encoding, options, listener.is_some())?;
+            let settings = self.settle(options, listener.is_some())?;
             let mut answer = None;
             self.job(&encoding, &settings, options, call)?.run(listener, |_, done| answer = Some(done))?;
             let Answer { outputs, prompt, sequence } = answer.ok_or_else(|| Error::internal("no answer"))?;
@@ -171,12 +171,8 @@ impl Model {
         self.encode(texts, None, &EncodeOptions { add_special_tokens, max_length, offsets: false }, call)
     }
 
-    fn settle(&self, inputs: &Encoding, options: &GenerateOptions, streams: bool) -> Result<Settings> {
-        let longest = match self.0.spec.encoder {
-            Some(_) => 1,
-            None => inputs.starts().windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0),
-        };
-        let settings = options.settle(&self.0.generation, self.0.spec.vocabulary, longest)?;
+    fn settle(&self, options: &GenerateOptions, streams: bool) -> Result<Settings> {
+        let settings = options.settle(&self.0.generation, self.0.spec.vocabulary)?;
         if streams && settings.num_beams > 1 {
             return Err(Error::invalid_argument(
                 "num_beams: texts cannot be streamed while beams compete; set it to 1, or ask for whole texts",
@@ -215,7 +211,7 @@ impl Model {
         listener: Option<Listener<'_>>,
         call: Call<'_>,
     ) -> Result<Generations> {
-        let settings = self.settle(inputs, options, listener.is_some())?;
+        let settings = self.settle(options, listener.is_some())?;
         let mut result = Generations {
             outputs: vec![Vec::new(); inputs.len()],
             input_tokens: inputs.starts().windows(2).map(|w| w[1] - w[0]).collect(),

@@ -108,6 +108,8 @@ pub struct GenerateOptions {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub max_new_tokens: usize,
+    /// Where the model's files limit prompt and answer together and nobody limits the answer: that limit.
+    pub max_length: Option<usize>,
     pub min_new_tokens: usize,
     pub sampling: Option<Sampling>,
     pub repetition_penalty: f32,
@@ -130,6 +132,13 @@ pub(crate) struct Settings {
     pub logprobs: bool,
     pub grammar: Option<Grammar>,
     pub skip_special_tokens: bool,
+}
+
+impl Settings {
+    /// How many tokens may follow a prompt of this many.
+    pub fn limit(&self, prompt: usize) -> usize {
+        self.max_length.map_or(self.max_new_tokens, |length| length.saturating_sub(prompt).max(1))
+    }
 }
 
 /// How tokens are drawn.
@@ -229,11 +238,11 @@ fn check(good: bool, name: &str, what: &str) -> Result<()> {
 }
 
 impl GenerateOptions {
-    /// Completes the options. `prompt` is the length of the decoder's prompt (of the longest in a batch).
+    /// Completes the options.
     ///
     /// # Errors
     /// A value out of range, or one that contradicts another, both named.
-    pub(crate) fn settle(&self, defaults: &Defaults, vocabulary: usize, prompt: usize) -> Result<Settings> {
+    pub(crate) fn settle(&self, defaults: &Defaults, vocabulary: usize) -> Result<Settings> {
         let d = &defaults.options;
         let do_sample = self.do_sample.or(d.do_sample).unwrap_or(false);
         // Sampling asked for by the caller is not undone by a configuration's beams, nor the other way round.
@@ -269,8 +278,9 @@ impl GenerateOptions {
             "num_return_sequences",
             &format!("must be from 1 to {most} (the number of beams, unless do_sample is set)"),
         )?;
-        let from_length = defaults.max_length.map(|length| length.saturating_sub(prompt).max(1));
-        let max_new_tokens = self.max_new_tokens.or(d.max_new_tokens).or(from_length).unwrap_or(DEFAULT_NEW_TOKENS);
+        let chosen = self.max_new_tokens.or(d.max_new_tokens);
+        let max_length = if chosen.is_none() { defaults.max_length } else { None };
+        let max_new_tokens = chosen.unwrap_or(DEFAULT_NEW_TOKENS);
         check(max_new_tokens > 0, "max_new_tokens", "must be at least 1")?;
         let min_new_tokens = self.min_new_tokens.or(d.min_new_tokens).unwrap_or(0);
         let both = self.min_new_tokens.is_some();
@@ -337,6 +347,7 @@ impl GenerateOptions {
         within(decoder_start.as_slice(), "decoder_start_token_id")?;
         Ok(Settings {
             max_new_tokens,
+            max_length,
             min_new_tokens,
             sampling: do_sample.then_some(sampling),
             repetition_penalty,
@@ -368,7 +379,7 @@ mod tests {
     use super::*;
 
     fn settle(options: GenerateOptions) -> Result<Settings> {
-        options.settle(&Defaults::default(), 100, 1)
+        options.settle(&Defaults::default(), 100)
     }
 
     #[test]
@@ -409,14 +420,14 @@ mod tests {
         }));
         let model = config(serde_json::json!({"decoder_start_token_id": 9, "eos_token_id": 1}));
         let defaults = Defaults::read(Some(&generation), &model).unwrap();
-        let s = GenerateOptions::default().settle(&defaults, 100, 10).unwrap();
-        assert_eq!((s.num_beams, s.early_stopping, s.max_new_tokens), (4, EarlyStopping::Never, 40));
+        let s = GenerateOptions::default().settle(&defaults, 100).unwrap();
+        assert_eq!((s.num_beams, s.early_stopping, s.limit(10)), (4, EarlyStopping::Never, 40));
         assert_eq!((s.eos.as_slice(), s.decoder_start, s.forced_bos), (&[7, 8][..], Some(9), Some(3)));
         assert_eq!((s.length_penalty, s.bad_words.len()), (2.0, 2));
         let mine = GenerateOptions { num_beams: Some(1), max_new_tokens: Some(5), ..GenerateOptions::default() };
-        let s = mine.settle(&defaults, 100, 10).unwrap();
-        assert_eq!((s.num_beams, s.max_new_tokens), (1, 5));
+        let s = mine.settle(&defaults, 100).unwrap();
+        assert_eq!((s.num_beams, s.limit(10)), (1, 5));
         let sampled = GenerateOptions { do_sample: Some(true), ..GenerateOptions::default() };
-        assert_eq!(sampled.settle(&defaults, 100, 10).unwrap().num_beams, 1);
+        assert_eq!(sampled.settle(&defaults, 100).unwrap().num_beams, 1);
     }
 }

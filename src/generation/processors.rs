@@ -107,9 +107,9 @@ mod tests {
     use crate::generation::options::{Defaults, GenerateOptions};
 
     fn run(options: GenerateOptions, prompt: &[u32], generated: &[u32], scores: &[f32]) -> Vec<f32> {
-        let settings = options.settle(&Defaults::default(), scores.len(), prompt.len()).unwrap();
+        let settings = options.settle(&Defaults::default(), scores.len()).unwrap();
         let mut scores = scores.to_vec();
-        process(&mut scores, &History { prompt, generated }, &settings, settings.max_new_tokens);
+        process(&mut scores, &History { prompt, generated }, &settings, settings.limit(prompt.len()));
         scores
     }
 

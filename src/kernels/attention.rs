@@ -5,8 +5,8 @@
 //! far are rescaled when a chunk raises the maximum. Both products are the tiles of `linear`. The chunks depend on the
 //! number of keys alone, so that a query's result is the same bits whichever queries it is computed with.
 
-use super::activation::exp;
 use super::linear::{Edge, FloatProduct, Floats, Operand};
+use super::softmax::Scores;
 use super::vector::{Place, Tile, Vector};
 use super::{Attention, BLOCK};
 
@@ -155,7 +155,8 @@ unsafe fn attend_tile<V: Vector>(
             for i in 0..rows {
                 let scores = scores.add(i * CHUNK);
                 let bias = a.bias.map(|b| b.offset(chunk as isize - (query + i) as isize));
-                let factor = soften::<V>(scores, count, a.scale, bias, &mut largest[i], &mut sums[i]);
+                let raw = Scores { scale: a.scale, softcap: 0.0, bias, count, seen: (0, count) };
+                let factor = raw.soften::<V>(scores, &mut largest[i], &mut sums[i]);
                 if chunk > 0 && factor != 1.0 {
                     for j in (0..width).step_by(BLOCK) {
                         let p = total.add(i * width + j);
@@ -192,60 +193,5 @@ unsafe fn attend_tile<V: Vector>(
                 V::load(total.add(i * width + j)).mul(factor).store_first(out.add(j), (dim - j).min(BLOCK));
             }
         }
-    }
-}
-
-/// Turns one query's raw scores of a chunk into unnormalised probabilities, `exp(scale · score + bias - maximum)`, and
-/// adds them to the rescaled `sums`. Returns what the output so far has to be multiplied with, now that the maximum has
-/// moved.
-///
-/// # Safety
-/// The machine has `V`'s instructions; `scores` holds whole blocks, `bias` is valid for `count` keys.
-#[inline(always)]
-unsafe fn soften<V: Vector>(
-    scores: *mut f32,
-    count: usize,
-    scale: f32,
-    bias: Option<*const f32>,
-    largest: &mut f32,
-    sums: &mut [f32; BLOCK],
-) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let scale = V::splat(scale);
-        let nothing = V::splat(f32::NEG_INFINITY);
-        let mut top = nothing;
-        for key in (0..count).step_by(BLOCK) {
-            let lanes = (count - key).min(BLOCK);
-            let p = scores.add(key);
-            let mut s = V::load(p);
-            s = match bias {
-                Some(bias) => s.mul_add(scale, V::load_first(bias.add(key), lanes)),
-                None => s.mul(scale),
-            };
-            if lanes < BLOCK {
-                s = s.first_or(lanes, nothing);
-            }
-            s.store(p);
-            top = s.max(top);
-        }
-        // A maximum of -∞ (every score -∞) would make -∞ - -∞; any finite number will do in its place.
-        let new = largest.max(top.largest()).max(f32::MIN);
-        let factor = if *largest == f32::NEG_INFINITY { 0.0 } else { (*largest - new).exp() };
-        *largest = new;
-        let mut total = V::load(sums.as_ptr()).mul(V::splat(factor));
-        let maximum = V::splat(new);
-        for key in (0..count).step_by(BLOCK) {
-            let lanes = (count - key).min(BLOCK);
-            let p = scores.add(key);
-            let mut e = exp(V::load(p).sub(maximum));
-            if lanes < BLOCK {
-                e = e.first_or(lanes, V::splat(0.0));
-            }
-            e.store(p);
-            total = total.add(e);
-        }
-        total.store(sums.as_mut_ptr());
-        factor
     }
 }

@@ -19,6 +19,7 @@ mod paged;
 mod portable;
 mod quantize;
 mod select;
+mod softmax;
 #[cfg(test)]
 mod tests;
 mod vector;

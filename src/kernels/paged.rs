@@ -5,9 +5,9 @@
 //! replaced, never multiplied away, because a page's unused part holds whatever was there before. Chunks begin at fixed keys, so
 //! that a query's result is the same bits whether it is computed with its prompt or alone.
 
-use super::activation::{exp, tanh};
 use super::attention::{CHUNK, LARGEST_TILE, multiply};
 use super::linear::{FloatProduct, Operand};
+use super::softmax::Scores;
 use super::vector::Vector;
 use super::{BLOCK, PagedAttention};
 
@@ -114,7 +114,8 @@ unsafe fn attend_tile<V: Vector>(
                 let (low, high) = a.sees(query + i);
                 let seen = (low.saturating_sub(chunk), high.saturating_sub(chunk).min(count));
                 let bias = a.bias.map(|b| b.offset(chunk as isize - (a.first + (query + i) * a.advance) as isize));
-                let factor = soften::<V>(a, scores.add(i * CHUNK), count, seen, bias, &mut largest[i], &mut sums[i]);
+                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen };
+                let factor = raw.soften::<V>(scores.add(i * CHUNK), &mut largest[i], &mut sums[i]);
                 if chunk > begin && factor != 1.0 {
                     for j in (0..width).step_by(BLOCK) {
                         let p = total.add(i * width + j);
@@ -142,78 +143,5 @@ unsafe fn attend_tile<V: Vector>(
                 V::load(total.add(i * width + j)).mul(factor).store_first(out.add(j), (dim - j).min(BLOCK));
             }
         }
-    }
-}
-
-/// The lanes `from..to` of `x`, the others from `rest`.
-///
-/// # Safety
-/// The machine has `V`'s instructions; `from` and `to` are at most 16.
-#[inline(always)]
-unsafe fn keep<V: Vector>(x: V, (from, to): (usize, usize), rest: V) -> V {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let x = if to < BLOCK { x.first_or(to, rest) } else { x };
-        if from > 0 { rest.first_or(from, x) } else { x }
-    }
-}
-
-/// Turns one query's raw scores of a chunk into unnormalised probabilities, 0 for keys outside `seen`, and adds them to the
-/// rescaled `sums`. Returns what the output so far has to be multiplied with, now that the maximum has moved.
-///
-/// # Safety
-/// The machine has `V`'s instructions; `scores` holds whole blocks, `bias` is valid for `count` keys.
-#[inline(always)]
-unsafe fn soften<V: Vector>(
-    a: &PagedAttention,
-    scores: *mut f32,
-    count: usize,
-    seen: (usize, usize),
-    bias: Option<*const f32>,
-    largest: &mut f32,
-    sums: &mut [f32; BLOCK],
-) -> f32 {
-    let lanes = |key: usize| (seen.0.saturating_sub(key).min(BLOCK), seen.1.saturating_sub(key).min(BLOCK));
-    // SAFETY: the caller's promise.
-    unsafe {
-        let scale = V::splat(a.scale);
-        let nothing = V::splat(f32::NEG_INFINITY);
-        let mut top = nothing;
-        for key in (0..count).step_by(BLOCK) {
-            let (from, to) = lanes(key);
-            let p = scores.add(key);
-            let mut s = nothing;
-            if from < to {
-                s = V::load(p);
-                if a.softcap > 0.0 {
-                    let cap = V::splat(a.softcap);
-                    s = tanh(s.mul(scale).div(cap)).mul(cap);
-                } else {
-                    s = match bias {
-                        Some(bias) => s.mul_add(scale, V::load_first(bias.add(key), (count - key).min(BLOCK))),
-                        None => s.mul(scale),
-                    };
-                }
-                s = keep(s, (from, to), nothing);
-            }
-            s.store(p);
-            top = s.max(top);
-        }
-        // A maximum of -∞ (nothing seen in this chunk) would make -∞ - -∞; any finite number will do in its place.
-        let new = largest.max(top.largest()).max(f32::MIN);
-        let factor = if *largest == f32::NEG_INFINITY { 0.0 } else { (*largest - new).exp() };
-        *largest = new;
-        let mut total = V::load(sums.as_ptr()).mul(V::splat(factor));
-        let maximum = V::splat(new);
-        let zero = V::splat(0.0);
-        for key in (0..count).step_by(BLOCK) {
-            let (from, to) = lanes(key);
-            let p = scores.add(key);
-            let e = if from < to { keep(exp(V::load(p).sub(maximum)), (from, to), zero) } else { zero };
-            e.store(p);
-            total = total.add(e);
-        }
-        total.store(sums.as_mut_ptr());
-        factor
     }
 }
