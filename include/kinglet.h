@@ -162,7 +162,8 @@
 // Apple GPUs. KINGLET_STATUS_UNSUPPORTED in this version.
 #define KINGLET_DEVICE_METAL 3
 
-// What the model's files hold: f32 stays f32; f16 and bf16 are held as f16.
+// What the model's files hold: f32 stays f32; f16, bf16 and GGUF's quantised types are held as f16; a .kinglet file stays as it was
+// packed.
 #define KINGLET_PRECISION_AUTO 0
 
 #define KINGLET_PRECISION_F32 1

@@ -172,3 +172,46 @@ fn every_option_does_what_it_does_in_transformers() {
     }
     assert!(checked >= 40, "{checked}");
 }
+
+#[test]
+fn a_decoder_s_hidden_states_are_those_that_its_head_reads() {
+    use kinglet::formats::source::Source;
+    for fixture in ["gpt2", "llama"] {
+        let path = support::fixtures().join("generation").join(fixture);
+        let weights = Source::open(&path).unwrap().weights;
+        let word =
+            ["transformer.wte.weight", "model.embed_tokens.weight"].into_iter().find_map(|name| weights.get(name));
+        let word = word.unwrap().to_vec_f32().unwrap();
+        for device in devices() {
+            let model = load(&path, device, Precision::F32, 2);
+            let ids = [5, 6, 7, 8, 9];
+            let states = model.hidden_states(&[&ids[..], &ids[..2]].concat(), &[5, 2], None, None).unwrap();
+            let logits = |row: &[f32]| -> Vec<f32> {
+                word.chunks_exact(row.len()).map(|w| w.iter().zip(row).map(|(w, x)| w * x).sum()).collect()
+            };
+            let computed: Vec<f32> = states.values.chunks_exact(states.width).flat_map(logits).collect();
+            let whole = model.logits(&ids, None, false, None).unwrap();
+            let expected = [&whole.values[..], &whole.values[..2 * whole.vocabulary]].concat();
+            let error = distance(&computed, &expected);
+            assert!(error <= TOLERANCE, "{fixture} on {}: {error:e}", device.name());
+        }
+    }
+}
+
+#[test]
+fn an_encoder_alone_of_an_encoder_decoder_embeds() {
+    let source = support::fixtures().join("generation/t5");
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(&source).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let config = std::fs::read_to_string(source.join("config.json")).unwrap();
+    let config = config.replace("T5ForConditionalGeneration", "T5EncoderModel");
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let (whole, encoder) =
+        (load(&source, Device::Cpu, Precision::F32, 1), load(folder.path(), Device::Cpu, Precision::F32, 1));
+    assert!(whole.can_generate() && !encoder.can_generate());
+    let embed = |model: &Model| support::bits(&model.embed(&["a small bird"], &Default::default()).unwrap().values);
+    assert_eq!(embed(&encoder), embed(&whole));
+}

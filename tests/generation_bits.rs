@@ -52,6 +52,25 @@ fn fixtures_of_every_kind() {
 }
 
 #[test]
+fn the_real_t5_of_the_demo() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models/t5-ir.kinglet");
+    let text = std::fs::read_to_string(fixtures().join("t5-ir/reference.jsonl")).unwrap();
+    let cases: Vec<serde_json::Value> = text.lines().take(32).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let texts: Vec<&str> = cases.iter().map(|case| case["input"].as_str().unwrap()).collect();
+    for beams in [1, 5] {
+        let options = GenerateOptions { num_beams: Some(beams), logprobs: true, ..GenerateOptions::default() };
+        let expected = generate(&load(&path, Device::Cpu, Precision::Auto, 1), &texts, &options);
+        for threads in [1, 2, 3] {
+            let model = load(&path, Device::Cpu, Precision::Auto, threads);
+            assert!(generate(&model, &texts, &options) == expected, "{beams} beams on {threads} threads");
+            for (text, expected) in texts.iter().zip(&expected) {
+                assert!(generate(&model, &[text], &options)[0] == *expected, "{text} alone, {beams} beams");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_prefix_and_steps_change_no_bit() {
     for fixture in ["gpt2", "llama", "gemma3"] {
         let model = load(&fixtures().join("generation").join(fixture), Device::Cpu, Precision::Int8, 2);

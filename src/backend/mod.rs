@@ -25,7 +25,8 @@ pub use linear::{LinearView, Order, Part, RowReader};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Precision {
-    /// What the checkpoint holds: f32 weights stay f32; f16 and bf16 weights are held as f16.
+    /// What the checkpoint holds: f32 weights stay f32; f16, bf16 and GGUF's quantised weights are held as f16; a `.kinglet` file's
+    /// stay as they were packed.
     Auto = 0,
     F32 = 1,
     /// Weights in f16, activations and sums in f32.

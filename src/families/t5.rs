@@ -106,17 +106,20 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     // Tied heads read scaled states; transformers 5 says so apart from whether the weights are shared.
     let tied = config.bool_or("tie_word_embeddings", true)?;
     let scaled = config.bool_or("scale_decoder_outputs", tied)?;
+    // sentence-t5 and the text encoders of image models have no decoder.
+    let encoder_only = config.strings("architectures")?.contains(&"T5EncoderModel");
+    let decoder = if encoder_only { None } else { Some(stack(config.usize_or("num_decoder_layers", layers)?, true)?) };
     Ok(Spec {
         family: if config.str("model_type")? == "t5" { "t5" } else { "mt5" },
         vocabulary: config.usize("vocab_size")?,
         encoder: Some(stack(layers, false)?),
-        decoder: Some(stack(config.usize_or("num_decoder_layers", layers)?, true)?),
         head: None,
-        language: Some(LanguageHead {
+        language: decoder.as_ref().map(|_| LanguageHead {
             weight: if tied { LanguageWeight::Tied } else { LanguageWeight::OwnOrTied("lm_head") },
             bias: None,
             scale: if scaled { (hidden as f32).powf(-0.5) } else { 1.0 },
             softcap: 0.0,
         }),
+        decoder,
     })
 }

@@ -33,7 +33,8 @@ pub const KINGLET_DEVICE_METAL: u32 = 3;
 /// The number type that weights are held and multiplied in: one of the KINGLET_PRECISION constants.
 pub type kinglet_precision = u32;
 
-/// What the model's files hold: f32 stays f32; f16 and bf16 are held as f16.
+/// What the model's files hold: f32 stays f32; f16, bf16 and GGUF's quantised types are held as f16; a .kinglet file stays as it was
+/// packed.
 pub const KINGLET_PRECISION_AUTO: u32 = 0;
 pub const KINGLET_PRECISION_F32: u32 = 1;
 /// Weights in f16, activations and sums in f32.
