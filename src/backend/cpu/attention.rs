@@ -15,6 +15,9 @@ impl RelativeBias {
     }
 }
 
+/// Tasks a thread that attention over a cache is cut into, so that uneven ones even out.
+const PIECES_A_THREAD: usize = 8;
+
 /// Pointers to a sequence's pages.
 struct Pages(Vec<*const f32>);
 
@@ -85,14 +88,11 @@ impl Cpu {
             .flat_map(|(i, slot)| (0..slot.rows.len()).step_by(QUERY_CHUNK).map(move |row| (i, row)))
             .collect();
         let group = heads.group();
-        self.pool.run(chunks.len() * heads.kv, |task| {
-            let (slot_index, row) = chunks[task / heads.kv];
-            let kv_head = task % heads.kv;
+        let attend = |slot_index: usize, row: usize, kv_head: usize, memory: &mut [f32]| {
             let slot = &slots[slot_index];
             let (shape, past) = (slot.sequence.shape(), slot.sequence.length());
             let queries = (slot.rows.len() - row).min(QUERY_CHUNK);
             let keys = if scores.causal { past + slot.rows.len() } else { past };
-            let mut memory = self.scratch.take(self.kernel.paged_scratch(heads.dim));
             // One token's heads that share their keys are one tile; of several tokens, each head's tokens are.
             let heads_at_once = if queries == 1 && scores.bias.is_none() { group } else { 1 };
             for first_head in (kv_head * group..(kv_head + 1) * group).step_by(heads_at_once) {
@@ -121,7 +121,17 @@ impl Cpu {
                 };
                 // SAFETY: the sequence has pages for all its keys, written by `store_rows`; the bias reaches as far as the decoder
                 // lets a sequence grow; a task writes only its rows' part of its heads' columns.
-                unsafe { self.kernel.attend_pages(&attention, memory.floats_mut()) };
+                unsafe { self.kernel.attend_pages(&attention, memory) };
+            }
+        };
+        // A step of decoding has many small pieces: several make a task, which takes its scratch memory once.
+        let pieces = chunks.len() * heads.kv;
+        let tasks = pieces.min(PIECES_A_THREAD * self.pool.threads());
+        self.pool.run(tasks, |task| {
+            let mut memory = self.scratch.take(self.kernel.paged_scratch(heads.dim));
+            for piece in task * pieces / tasks..(task + 1) * pieces / tasks {
+                let (slot_index, row) = chunks[piece / heads.kv];
+                attend(slot_index, row, piece % heads.kv, memory.floats_mut());
             }
         });
         result
