@@ -128,6 +128,12 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     if pool.threads() < threads {
         options.log.warning(|| format!("the system gave {} of {threads} threads", pool.threads()));
     }
+    if !generation.ignored.is_empty() {
+        let (path, fields) = (directory.display(), generation.ignored.join(", "));
+        options
+            .log
+            .warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not have"));
+    }
     if !tokenizer.is_present() {
         let path = tokenizer.path().display();
         options.log.warning(|| format!("{path}: not found; the model takes token ids alone"));

@@ -44,6 +44,11 @@ impl Budget {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// The most bytes that may be in use.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Bytes in use.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

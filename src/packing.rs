@@ -8,26 +8,14 @@ use crate::backend::{LinearView, NormView, Precision};
 use crate::error::{Error, Result};
 use crate::families;
 use crate::formats::files::Files;
-use crate::formats::packed::Writer;
+use crate::formats::packed::{FILES, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
 use crate::storage;
 use crate::transformer::spec::Spec;
 use crate::transformer::weights::{ModelView, StackView};
 
-/// The files that a model may have beside its weights.
-const FILES: [&str; 8] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "modules.json",
-    "sentence_bert_config.json",
-    "1_Pooling/config.json",
-];
-
-/// The largest of them.
+/// The largest small file.
 const FILE_LIMIT: u64 = 256 << 20;
 
 /// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one `.kinglet` file, its weights in

@@ -64,6 +64,24 @@ fn turns_cost_their_own_tokens_and_answers_are_those_of_the_whole_prompt() {
 }
 
 #[test]
+fn a_chat_has_one_reply_whatever_the_model_s_files_ask_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = r#"{"do_sample": true, "num_return_sequences": 2, "eos_token_id": 1}"#;
+    chatty(folder.path(), "llama", TEMPLATE);
+    std::fs::write(folder.path().join("generation_config.json"), config).unwrap();
+    let model = load(folder.path(), Device::Cpu, Precision::F32, 1);
+    let mut session = model.session().unwrap();
+    let mut pieces = 0;
+    let options = GenerateOptions { max_new_tokens: Some(4), ignore_eos: true, ..GenerateOptions::default() };
+    let mut listener = |event: kinglet::Event| {
+        pieces += 1;
+        event.sequence == 0
+    };
+    session.send("hello", &options, Some(&mut listener)).unwrap();
+    assert_eq!((pieces, session.messages().len()), (4, 2));
+}
+
+#[test]
 fn a_failed_turn_leaves_the_chat_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let model = chatty(folder.path(), "gpt2", TEMPLATE);

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use kinglet::{Cancellation, Device, EmbedOptions, LoadOptions, Model, Precision, Stage, Status};
+use kinglet::{Cancellation, Device, EmbedOptions, GenerateOptions, LoadOptions, Model, Precision, Stage, Status};
 use support::{alone, bits, fixtures, load, minilm, refs, resident, texts};
 
 /// Growth of the resident set that is noise: allocators keep some pages, the kernel counts in batches.
@@ -41,6 +41,38 @@ fn four_threads_ten_thousand_calls() {
     match (before, resident("VmRSS")) {
         (Some(before), Some(after)) => {
             println!("resident: {before} bytes after 2,000 calls, {after} after 12,000");
+            assert!(after < before + NOISE, "{before} bytes became {after}");
+        }
+        _ => eprintln!("skipped: this system has no /proc/self/status to read the resident set from"),
+    }
+}
+
+#[test]
+fn ten_thousand_generations_leave_nothing() {
+    let _alone = alone();
+    let models =
+        ["gpt2", "t5-gated"].map(|f| load(&fixtures().join("generation").join(f), Device::Cpu, Precision::Int8, 2));
+    let rounds = |count: usize| {
+        for i in 0..count {
+            let beams = 1 + i % 3;
+            let options = GenerateOptions {
+                max_new_tokens: Some(4 + i % 5),
+                num_beams: Some(beams),
+                stop_strings: (i % 7 == 0).then(|| vec!["zz".into()]),
+                ..GenerateOptions::default()
+            };
+            let text = if i % 2 == 0 { "The small bird" } else { "a" };
+            models[i % 2].generate(&[text], &options, None).unwrap();
+        }
+    };
+    rounds(2_000);
+    let before = resident("VmRSS");
+    let caches: u64 = models.iter().map(Model::cache_bytes).sum();
+    rounds(10_000);
+    assert_eq!(models.iter().map(Model::cache_bytes).sum::<u64>(), caches, "the caches grew");
+    match (before, resident("VmRSS")) {
+        (Some(before), Some(after)) => {
+            println!("resident: {before} bytes after 2,000 generations, {after} after 12,000");
             assert!(after < before + NOISE, "{before} bytes became {after}");
         }
         _ => eprintln!("skipped: this system has no /proc/self/status to read the resident set from"),

@@ -89,7 +89,15 @@ fn damaged_packed_files_are_refused() {
         assert!(error.message().contains("m.kinglet") && error.message().contains(what), "{error}");
     };
     refused(&good[..good.len() - 1], "truncated");
-    refused(&good[..20], "truncated");
+    for short in [20, 40, 63, 64] {
+        refused(&good[..short], "truncated");
+        // Even where the stated length is right.
+        let mut stated = good[..short].to_vec();
+        if short >= 32 {
+            stated[24..32].copy_from_slice(&(short as u64).to_le_bytes());
+            refused(&stated, "");
+        }
+    }
     let mut later = good.clone();
     later[8] = 2;
     refused(&later, "version 2");

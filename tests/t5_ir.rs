@@ -217,6 +217,27 @@ fn the_memory_limit_holds_for_the_cache() {
 }
 
 #[test]
+fn inputs_that_cannot_be_are_named() {
+    let options = LoadOptions { answer_cache: 1 << 20, threads: 1, ..LoadOptions::default() };
+    let model = Model::load(model_file(), options).unwrap();
+    let bare = GenerateOptions { add_special_tokens: Some(false), ..GenerateOptions::default() };
+    model.generate(&[QUESTION], &bare, None).unwrap();
+    // The first text is in the answer cache by now; the second keeps its number.
+    let error = model.generate(&[QUESTION, ""], &bare, None).unwrap_err();
+    assert!(error.status() == Status::InvalidArgument && error.message().starts_with("texts[1]: "), "{error}");
+    let error = model.logits(&[], Some(&[0]), false, None).unwrap_err();
+    assert!(error.message().starts_with("ids: "), "{error}");
+    let error = model.logits(&[5], Some(&vec![0; 1 << 20]), false, None).unwrap_err();
+    assert!(error.message().starts_with("decoder_ids: "), "{error}");
+    let both = GenerateOptions {
+        grammar: Some(Grammar::Regex("a".into())),
+        eos_token_id: Some(vec![3]),
+        ..GenerateOptions::default()
+    };
+    assert!(model.generate(&[QUESTION], &both, None).unwrap_err().message().starts_with("eos_token_id: "));
+}
+
+#[test]
 fn counters_tell_where_the_time_went() {
     let model = model();
     let result =

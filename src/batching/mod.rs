@@ -14,7 +14,7 @@ pub const PASS_TOKENS: usize = 512;
 pub const QUERY_CHUNK: usize = 128;
 
 /// Tokens of a pass that a model's memory limit accounts for beforehand. A text that is longer is counted when it comes.
-const ACCOUNTED_TOKENS: usize = 1024;
+pub const ACCOUNTED_TOKENS: usize = 1024;
 
 /// Bytes of activations that a token of a pass takes at once on the CPU: the residual stream, queries, keys and values (or the
 /// feed-forward's inner layer), attention's result, their 8-bit copy, and a head's scratch.
@@ -35,9 +35,9 @@ pub fn pass_bytes(spec: &Spec) -> u64 {
     [&spec.encoder, &spec.decoder].into_iter().flatten().map(stack).max().unwrap_or(0)
 }
 
-/// Bytes of activations that a pass through an encoder takes beyond those of [`pass_bytes`].
-pub fn more_bytes(stack: &Stack, tokens: usize) -> u64 {
-    token_bytes(stack).saturating_mul(tokens.saturating_sub(ACCOUNTED_TOKENS) as u64)
+/// Bytes of activations that a pass takes beyond those of the tokens that [`pass_bytes`] accounts for.
+pub fn more_bytes(stack: &Stack, tokens: usize, accounted: usize) -> u64 {
+    token_bytes(stack).saturating_mul(tokens.saturating_sub(accounted) as u64)
 }
 
 /// How sequences lie in a packed activation.

@@ -18,7 +18,7 @@ mod t5;
 
 use crate::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Heads, Spec, Stack};
+use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Heads, Position, Spec, Stack};
 
 type Reader = fn(&Config) -> Result<Spec>;
 
@@ -109,6 +109,10 @@ fn check_stack(config: &Config, stack: &Stack) -> Result<()> {
     let inputs = hidden.max(stack.intermediate).max(heads.count.saturating_mul(heads.dim));
     if inputs > most {
         return bad(format!("a layer of {inputs} inputs; at most {most} are supported"));
+    }
+    // Sines have no tensor that would bound them.
+    if matches!(stack.position, Position::Sinusoidal { rows } if rows > 1 << 16) {
+        return bad("more than 65536 sinusoidal positions".into());
     }
     // A cache's and a bias table's sizes are products of these.
     if stack.layers > 4096 || stack.max_tokens > 1 << 28 {

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use half::f16;
 use memmap2::MmapOptions;
@@ -32,6 +33,18 @@ use super::{json, open_regular, quoted};
 use crate::backend::Precision;
 use crate::error::{Error, Result};
 use crate::kernels::BLOCK;
+
+/// The small files that a model may have, and that are kept beside its weights.
+pub const FILES: [&str; 8] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+];
 
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 const VERSION: u32 = 1;
@@ -158,6 +171,9 @@ impl Packed {
         let invalid = |what: String| Error::invalid_file(path, what);
         let (file, length) = open_regular(path)?;
         let length = usize::try_from(length).map_err(|_| invalid("does not fit this machine's addresses".into()))?;
+        if length < PREFIX {
+            return Err(invalid("the file is truncated".into()));
+        }
         // SAFETY: the mapping is read-only; that nobody changes the file meanwhile is the contract that the module's
         // documentation states.
         let map = unsafe { MmapOptions::new().len(length).map(&file) }.map_err(|e| Error::io(path, &e))?;
@@ -193,11 +209,19 @@ impl Packed {
         let precision = precision.ok_or_else(|| invalid("its header names no precision".into()))?;
 
         let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
-        let mut files = BTreeMap::new();
+        let (mut files, mut copied) = (BTreeMap::new(), 0);
         for (name, place) in value["files"].as_object().into_iter().flatten() {
+            if !FILES.contains(&name.as_str()) {
+                continue;
+            }
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));
             let bytes = range.and_then(|range| map.get(range));
             let bytes = bytes.ok_or_else(|| invalid(format!("its file {} lies outside", quoted(name))))?;
+            // Several names may not stand for the same bytes: they are copied.
+            copied += bytes.len();
+            if copied > length {
+                return Err(invalid("its files overlap".into()));
+            }
             files.insert(name.clone(), bytes.to_vec());
         }
         let mut tensors = BTreeMap::new();
@@ -234,7 +258,9 @@ pub struct Writer {
 impl Writer {
     pub fn create(path: &Path) -> Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.part", std::process::id()));
+        // Two writers of one file, in one process or several, must not share a part.
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        name.push(format!(".{}-{}.part", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
         let temporary = path.with_file_name(name);
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&temporary);
         let out = BufWriter::with_capacity(1 << 20, file.map_err(|e| Error::io(&temporary, &e))?);
@@ -297,8 +323,9 @@ impl Writer {
         let length = text.len();
         text.resize(reserved, b' ');
         self.copy_behind(base, &text, length).map_err(|e| Error::io(&self.temporary, &e))?;
+        std::fs::rename(&self.temporary, &self.path).map_err(|e| Error::io(&self.path, &e))?;
         self.finished = true;
-        std::fs::rename(&self.temporary, &self.path).map_err(|e| Error::io(&self.path, &e))
+        Ok(())
     }
 
     /// Makes the final file: prefix, header, and the body behind it.
@@ -384,6 +411,24 @@ mod tests {
         sum.add(&bytes[PREFIX..]);
         bytes[32..40].copy_from_slice(&sum.finish().to_le_bytes());
         bytes
+    }
+
+    #[test]
+    fn files_may_not_share_their_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("many.kinglet");
+        let names: Vec<String> = FILES.iter().map(|name| format!("{name:?}:[0,400]")).collect();
+        let header = format!("{{\"precision\":\"int8\",\"files\":{{{}}},\"tensors\":{{}}}}", names.join(","));
+        let mut bytes = vec![0; PREFIX];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8] = 1;
+        bytes[16..24].copy_from_slice(&(header.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(header.as_bytes());
+        let length = bytes.len() as u64;
+        bytes[24..32].copy_from_slice(&length.to_le_bytes());
+        std::fs::write(&path, resealed(bytes)).unwrap();
+        let error = Packed::open(&path).err().unwrap();
+        assert!(error.message().contains("overlap") || error.message().contains("outside"), "{error}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Search for BeamSearch {
         let s = context.settings;
         let beams = self.finished.len();
         let ends = s.eos.len().max(1) + 1;
-        let candidates = self.candidates(logits, context, ends * beams)?;
+        let candidates = self.candidates(logits, context, (ends * beams).min(logits.len()))?;
         let length = self.running[0].tokens.len() + 1;
         let at_limit = length >= self.limit;
 

@@ -57,6 +57,8 @@ pub(crate) struct Job<'a> {
     pub model: &'a Inner,
     /// The inputs as token ids: source texts, or prompts.
     pub inputs: &'a Encoding,
+    /// What the caller numbers the inputs, where these are some of all.
+    pub numbers: Option<&'a [usize]>,
     pub settings: &'a Settings,
     pub constraint: Option<Constraint>,
     pub prefix: Option<&'a Prefix>,
@@ -229,17 +231,17 @@ impl Waiting<'_> {
         }
         self.next += 1;
         let prompt = job.prompt(input)?;
-        if prompt.is_empty() {
-            return Err(Error::invalid_argument(format!(
-                "texts[{input}]: has no tokens, and a decoder needs one to begin"
-            )));
+        let number = job.numbers.map_or(input, |numbers| numbers[input]);
+        if job.inputs.starts()[input] == job.inputs.starts()[input + 1] {
+            let what = format!("texts[{number}]: has no tokens, and the model needs one to begin");
+            return Err(Error::invalid_argument(what));
         }
         let positions = model.spec.decoder.as_ref().map_or(0, |stack| stack.max_tokens);
         let left = (positions + 1).saturating_sub(prompt.len()).min(positions);
         if prompt.len() > positions {
             let tokens = prompt.len();
             return Err(Error::invalid_argument(format!(
-                "texts[{input}]: has {tokens} tokens, and the model takes at most {positions} with what it generates"
+                "texts[{number}]: has {tokens} tokens, and the model takes at most {positions} with what it generates"
             )));
         }
         let limit = s.limit(prompt.len()).min(left.max(1));

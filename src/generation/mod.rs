@@ -127,6 +127,15 @@ impl Model {
                 false => "decoder_ids: the model has no encoder; give all tokens as ids",
             }));
         }
+        if has_encoder && ids.is_empty() {
+            return Err(Error::invalid_argument("ids: are empty; the encoder needs a token"));
+        }
+        let tokens = decoder_ids.unwrap_or(ids);
+        let most = self.0.spec.decoder.as_ref().map_or(0, |stack| stack.max_tokens);
+        if tokens.len() > most {
+            let (name, count) = (if has_encoder { "decoder_ids" } else { "ids" }, tokens.len());
+            return Err(Error::invalid_argument(format!("{name}: {count} tokens; the model takes at most {most}")));
+        }
         let network = &self.0.network;
         let work = |call: Call<'_>| {
             let encoding = Encoding::from_ids(ids, &[ids.len()], None)?;
@@ -134,8 +143,12 @@ impl Model {
                 Some(pass) if has_encoder => network.read_sources(&pass, call)?.swap_remove(0),
                 _ => network.sequence()?,
             };
-            let tokens = decoder_ids.unwrap_or(ids);
-            let mut values = Vec::with_capacity(tokens.len() * self.0.spec.vocabulary);
+            let count = tokens.len() * self.0.spec.vocabulary;
+            let _held = self.0.budget.hold((count * size_of::<f32>()) as u64, "the logits")?;
+            let mut values = Vec::new();
+            values
+                .try_reserve_exact(count)
+                .map_err(|_| Error::out_of_memory(format!("no memory for {count} logits")))?;
             for ids in tokens.chunks(if stepwise { 1 } else { tokens.len().max(1) }) {
                 values.extend(network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::All }], call)?);
             }
@@ -173,6 +186,11 @@ impl Model {
 
     fn settle(&self, options: &GenerateOptions, streams: bool) -> Result<Settings> {
         let settings = options.settle(&self.0.generation, self.0.spec.vocabulary)?;
+        if options.grammar.is_some() && options.eos_token_id.is_some() {
+            return Err(Error::invalid_argument(
+                "eos_token_id: a grammar ends with the model's own end tokens; leave it out",
+            ));
+        }
         if streams && settings.num_beams > 1 {
             return Err(Error::invalid_argument(
                 "num_beams: texts cannot be streamed while beams compete; set it to 1, or ask for whole texts",
@@ -201,7 +219,7 @@ impl Model {
             Some(grammar) => Some(self.grammar_vocabulary()?.constraint(grammar)?),
             None => None,
         };
-        Ok(Job { model: &self.0, inputs, settings, constraint, prefix: options.prefix.as_ref(), call })
+        Ok(Job { model: &self.0, inputs, numbers: None, settings, constraint, prefix: options.prefix.as_ref(), call })
     }
 
     fn run(
@@ -245,7 +263,8 @@ impl Model {
             }
         }
         let inputs = inputs.select(&missing);
-        self.job(&inputs, &settings, options, call)?.run(None, |i, answer| {
+        let job = Job { numbers: Some(&missing), ..self.job(&inputs, &settings, options, call)? };
+        job.run(None, |i, answer| {
             if let Some(key) = &keys[missing[i]] {
                 answers.put(key.clone(), &answer.outputs);
             }

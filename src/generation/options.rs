@@ -111,6 +111,8 @@ pub(crate) struct Settings {
     /// Where the model's files limit prompt and answer together and nobody limits the answer: that limit.
     pub max_length: Option<usize>,
     pub min_new_tokens: usize,
+    /// No end token before prompt and answer together have this many.
+    pub min_length: usize,
     pub sampling: Option<Sampling>,
     pub repetition_penalty: f32,
     pub presence_penalty: f32,
@@ -158,7 +160,26 @@ pub struct Defaults {
     options: GenerateOptions,
     /// Tokens of the whole sequence, the prompt counted.
     max_length: Option<usize>,
+    min_length: usize,
+    /// Fields that ask for what Kinglet does not do.
+    pub ignored: Vec<&'static str>,
 }
+
+/// Fields of transformers' that change what is generated and that Kinglet does not have, with the value that changes nothing.
+const UNKNOWN: [(&str, f64); 12] = [
+    ("encoder_no_repeat_ngram_size", 0.0),
+    ("encoder_repetition_penalty", 1.0),
+    ("diversity_penalty", 0.0),
+    ("num_beam_groups", 1.0),
+    ("penalty_alpha", 0.0),
+    ("epsilon_cutoff", 0.0),
+    ("eta_cutoff", 0.0),
+    ("guidance_scale", 1.0),
+    ("top_h", 0.0),
+    ("sequence_bias", f64::NAN),
+    ("exponential_decay_length_penalty", f64::NAN),
+    ("watermarking_config", f64::NAN),
+];
 
 fn id(value: usize) -> u32 {
     // Config's numbers are at most 2^31.
@@ -224,7 +245,13 @@ impl Defaults {
             decoder_start_token_id: first("decoder_start_token_id")?.or(first("bos_token_id")?),
             ..GenerateOptions::default()
         };
-        Ok(Self { options, max_length: source.usize_opt("max_length")? })
+        let asks = |&&(name, neutral): &&(&str, f64)| source.get(name).is_some_and(|v| v.as_f64() != Some(neutral));
+        Ok(Self {
+            options,
+            max_length: source.usize_opt("max_length")?,
+            min_length: source.usize_or("min_length", 0)?,
+            ignored: UNKNOWN.iter().filter(asks).map(|(name, _)| *name).collect(),
+        })
     }
 
     /// Tokens that end a text.
@@ -328,7 +355,10 @@ impl GenerateOptions {
         check(stop_strings.len() <= 64, "stop_strings", "more than 64 of them")?;
         let bad_words = self.bad_words_ids.clone().or(d.bad_words_ids.clone()).unwrap_or_default();
         check(bad_words.iter().all(|w| !w.is_empty()), "bad_words_ids", "one of them is empty")?;
-        let eos = self.eos_token_id.clone().or(d.eos_token_id.clone()).unwrap_or_default();
+        let mut eos = self.eos_token_id.clone().or(d.eos_token_id.clone()).unwrap_or_default();
+        eos.sort_unstable();
+        eos.dedup();
+        check(eos.len() <= 256, "eos_token_id", "more than 256 of them")?;
         let suppress = self.suppress_tokens.clone().or(d.suppress_tokens.clone()).unwrap_or_default();
         let begin_suppress = self.begin_suppress_tokens.clone().or(d.begin_suppress_tokens.clone()).unwrap_or_default();
         let forced_eos = self.forced_eos_token_id.clone().or(d.forced_eos_token_id.clone()).unwrap_or_default();
@@ -348,6 +378,7 @@ impl GenerateOptions {
         Ok(Settings {
             max_new_tokens,
             max_length,
+            min_length: if self.min_new_tokens.is_some() { 0 } else { defaults.min_length },
             min_new_tokens,
             sampling: do_sample.then_some(sampling),
             repetition_penalty,

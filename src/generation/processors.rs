@@ -82,7 +82,7 @@ pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize
             scores[*last as usize] = NEVER;
         }
     }
-    if history.generated.len() < s.min_new_tokens || s.ignore_eos {
+    if history.generated.len() < s.min_new_tokens || history.len() < s.min_length || s.ignore_eos {
         forbid(scores, &s.eos);
     }
     if let Some(token) = s.forced_bos

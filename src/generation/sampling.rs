@@ -58,7 +58,9 @@ fn by_probability(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
 /// What the warpers leave of a row of logits, ordered by token.
 pub fn candidates(logits: &[f32], sampling: &Sampling) -> Vec<Candidate> {
     let allowed = logits.iter().enumerate().filter(|(_, x)| **x > f32::NEG_INFINITY);
-    let mut scores: Vec<(u32, f32)> = allowed.map(|(i, x)| (i as u32, x / sampling.temperature)).collect();
+    // The largest is taken out first: divided by a small temperature, it could overflow.
+    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut scores: Vec<(u32, f32)> = allowed.map(|(i, x)| (i as u32, (x - top) / sampling.temperature)).collect();
     if sampling.top_k > 0 && sampling.top_k < scores.len() {
         let nth = sampling.top_k - 1;
         scores.select_nth_unstable_by(nth, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));

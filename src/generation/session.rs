@@ -148,6 +148,8 @@ impl Session {
         let options = GenerateOptions {
             add_special_tokens: Some(false),
             prefix: self.held.clone().or(options.prefix.clone()),
+            // Whatever the model's files say.
+            num_return_sequences: Some(1),
             ..options.clone()
         };
         let (outputs, prompt, sequence) = self.model.generate_one(&prompt, &options, listener)?;

@@ -47,12 +47,14 @@ impl Watch {
         if !all && after.ends_with(INCOMPLETE) && !hopeless {
             return Ok(());
         }
-        let Some(new) = after.strip_prefix(before.as_str()) else {
-            // A token changed the text before it (a decoder that cleans up spaces): what was handed out stays.
-            self.anchor = self.read;
-            self.read = self.tokens.len();
-            self.text += &tokenizer.decode_known(&self.tokens[self.anchor..], self.skip_special)?;
-            return Ok(());
+        // Where a token changed the text before it (a decoder that cleans up spaces), what was handed out stays.
+        let alone;
+        let new = match after.strip_prefix(before.as_str()) {
+            Some(new) => new,
+            None => {
+                alone = tokenizer.decode_known(&self.tokens[self.read..], self.skip_special)?;
+                &alone
+            }
         };
         if new.is_empty() {
             // A special token that is left out: decoded alone it would make the next one a text's first, without its space.

@@ -102,6 +102,14 @@ unsafe fn attend_tile<V: Vector>(
     let mut sums = [[0.0f32; BLOCK]; LARGEST_TILE];
     // Ends grow with the query, and so do beginnings.
     let (begin, end) = (a.sees(query).0 / CHUNK * CHUNK, a.sees(query + rows - 1).1);
+    if begin >= end {
+        // Nothing is seen, and nothing gathered.
+        for i in 0..rows {
+            // SAFETY: only the head's own columns are written.
+            unsafe { a.out.add((query + i) * a.out_stride).write_bytes(0, dim) };
+        }
+        return;
+    }
     for chunk in (begin..end).step_by(CHUNK) {
         let count = (end - chunk).min(CHUNK);
         // SAFETY: the caller's promise: pages reach `end`.

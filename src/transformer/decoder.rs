@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::backend::{Backend, Scores, Slot};
-use crate::batching::{PASS_TOKENS, Pass};
+use crate::batching::{PASS_TOKENS, Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::error::{Error, Result};
@@ -176,6 +176,8 @@ impl<B: Backend> Transformer<B> {
     pub(super) fn decode_pass(&self, decoder: &Stack<B>, pass: &Pass, call: Call<'_>) -> Result<B::Tensor> {
         let (_, cache) = self.require_decoder()?;
         self.check_ids("ids", pass.ids, self.spec.vocabulary)?;
+        let more = more_bytes(&decoder.spec, pass.layout.tokens(), PASS_TOKENS);
+        let _held = self.budget.hold(more, "the activations of a long text")?;
         let mut sequences = Vec::with_capacity(pass.layout.sequences());
         for i in 0..pass.layout.sequences() {
             let tokens = pass.layout.range(i).len();

@@ -1,7 +1,7 @@
 //! The encoder: every token sees its whole sequence. On top of it pooling, or a classification head.
 
 use crate::backend::{Backend, Scores};
-use crate::batching::{Pass, more_bytes};
+use crate::batching::{ACCOUNTED_TOKENS, Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::error::{Error, Result};
@@ -21,7 +21,8 @@ impl<B: Backend> Transformer<B> {
         }
         self.check_length(pass.positions.iter().max().map_or(0, |&last| last as usize + 1), spec.max_tokens)?;
         call.check()?;
-        let _held = self.budget.hold(more_bytes(spec, layout.tokens()), "the activations of a long text")?;
+        let _held =
+            self.budget.hold(more_bytes(spec, layout.tokens(), ACCOUNTED_TOKENS), "the activations of a long text")?;
         let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
         let mut x = encoder.embed(run, pass.ids, pass.type_ids, &position_rows(pass, spec.position))?;
         let rotations = encoder.rotations(&pass.positions, &pass.positions);

@@ -106,7 +106,9 @@ impl Drop for Page {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
         let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if (idle.len() + 1) * self.pool.shape.bytes() <= IDLE_BYTES {
+        // Idle pages count as used: where there is a limit, they must leave most of it to others.
+        let most = (self.pool.budget.limit() / 8).min(IDLE_BYTES as u64);
+        if ((idle.len() + 1) * self.pool.shape.bytes()) as u64 <= most {
             idle.push(memory);
         } else {
             self.pool.budget.give(self.pool.shape.bytes() as u64);
