@@ -338,7 +338,7 @@ func everything(ctx context.Context, i int) error {
 			return err
 		}
 		options := &GenerateOptions{
-			MaxNewTokens: 6, Prefix: prefix, StopStrings: many(3), BadWordsIDs: [][]uint32{{1, 2}, {3}}, EosTokenID: []uint32{0},
+			MaxNewTokens: 6, Prefix: prefix, StopStrings: many(3), BadWordsIDs: [][]uint32{{1, 2}, {3}}, BeginSuppressTokens: []uint32{8, 10},
 			Grammar: Regex("[a-z ]+" + strings.Repeat("b?", i)), SuppressTokens: []uint32{9}, LogProbs: true,
 		}
 		if _, err := writer.Generate(ctx, many(10), options); err != nil {
