@@ -13,7 +13,7 @@ use crate::kernels::Activation;
 use crate::memory::Budget;
 use crate::transformer::spec::Heads;
 
-use super::{Backend, CacheShape, LinearView, NormView, Precision, Rotation, Scores, Slot};
+use super::{Backend, CacheShape, CachedSequence, LinearView, NormView, Precision, Rotation, Scores, Slot};
 use cache::{Cache, Sequence};
 
 pub struct Candle {
@@ -311,18 +311,6 @@ impl Backend for Candle {
         cache.sequence()
     }
 
-    fn length(sequence: &Sequence) -> usize {
-        sequence.length()
-    }
-
-    fn truncate(sequence: &mut Sequence, length: usize) {
-        sequence.truncate(length);
-    }
-
-    fn reserve(&self, sequence: &mut Sequence, tokens: usize) -> Result<()> {
-        sequence.reserve(tokens)
-    }
-
     fn store(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) -> Result<()> {
         for slot in slots.iter_mut().filter(|slot| !slot.rows.is_empty()) {
             let rows = x.i(slot.rows.clone()).map_err(failed)?;
@@ -332,10 +320,6 @@ impl Backend for Candle {
             slot.sequence.store(layer, keys.map_err(failed)?, values.map_err(failed)?).map_err(failed)?;
         }
         Ok(())
-    }
-
-    fn advance(sequence: &mut Sequence, tokens: usize) {
-        sequence.advance(tokens);
     }
 
     fn attend_cached(

@@ -155,6 +155,18 @@ pub struct Slot<S> {
     pub sequence: S,
 }
 
+/// The keys and values of one sequence, whatever the backend keeps them in. A clone shares what both hold, and either may go on.
+pub trait CachedSequence: Clone + Send + Sync {
+    /// Tokens that it holds.
+    fn length(&self) -> usize;
+    /// Forgets the tokens from `length` on.
+    fn truncate(&mut self, length: usize);
+    /// Makes room for this many more tokens, so that nothing can fail for want of memory in the middle of a step.
+    fn reserve(&mut self, tokens: usize) -> Result<()>;
+    /// Counts tokens that were written.
+    fn advance(&mut self, tokens: usize);
+}
+
 pub trait Backend: Send + Sync + 'static {
     type Tensor: Send;
     type Linear: Send + Sync;
@@ -164,8 +176,8 @@ pub trait Backend: Send + Sync + 'static {
     type RelativeBias: Send + Sync;
     /// Where sequences' keys and values come from.
     type Cache: Send + Sync;
-    /// The keys and values of one sequence in all layers. A clone shares what both hold, and either may go on.
-    type Sequence: Clone + Send + Sync;
+    /// The keys and values of one sequence in all layers.
+    type Sequence: CachedSequence;
 
     /// What is to be said of the backend in a model's info, for instance the kernels chosen.
     fn describe(&self) -> String;
@@ -225,14 +237,8 @@ pub trait Backend: Send + Sync + 'static {
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Self::Cache;
     /// A sequence without tokens.
     fn sequence(&self, cache: &Self::Cache) -> Self::Sequence;
-    /// Tokens in a sequence.
-    fn length(sequence: &Self::Sequence) -> usize;
-    /// Forgets the tokens from `length` on.
-    fn truncate(sequence: &mut Self::Sequence, length: usize);
-    /// Makes room for this many more tokens, so that nothing can fail for want of memory in the middle of a step.
-    fn reserve(&self, sequence: &mut Self::Sequence, tokens: usize) -> Result<()>;
     /// Writes the keys (from `column` on) and values (right after them) of each slot's rows behind what its sequence holds. The
-    /// sequence's length stays until `advance`, because all layers are written first.
+    /// sequence's length stays until it advances, because all layers are written first.
     fn store(
         &self,
         x: &Self::Tensor,
@@ -240,8 +246,6 @@ pub trait Backend: Send + Sync + 'static {
         slots: &mut [Slot<&mut Self::Sequence>],
         layer: usize,
     ) -> Result<()>;
-    /// Counts the tokens that were written.
-    fn advance(sequence: &mut Self::Sequence, tokens: usize);
     /// Attention of each slot's rows to its sequence's keys: with `causal` those before and the rows' own, just stored; without,
     /// all that it holds. `q` has the queries in its first columns.
     fn attend_cached(

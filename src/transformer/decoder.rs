@@ -2,10 +2,11 @@
 //! keys and values were computed once.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::backend::{Backend, Scores, Slot};
+use crate::backend::{Backend, CachedSequence, Scores, Slot};
 use crate::batching::{PASS_TOKENS, Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
@@ -19,19 +20,33 @@ use super::stack::{Run, Stack};
 struct Held<B: Backend> {
     own: B::Sequence,
     source: Option<Arc<B::Sequence>>,
+    /// The tokens that `own` was made of, and whether as a long text's, for models whose keys depend on that.
+    tokens: Vec<u32>,
+    long: bool,
+}
+
+impl<B: Backend> Held<B> {
+    fn new(own: B::Sequence, source: Option<Arc<B::Sequence>>) -> Self {
+        Self { own, source, tokens: Vec::new(), long: false }
+    }
 }
 
 impl<B: Backend> Memory for Held<B> {
     fn fork(&self) -> Box<dyn Memory> {
-        Box::new(Self { own: self.own.clone(), source: self.source.clone() })
+        Box::new(Self {
+            own: self.own.clone(),
+            source: self.source.clone(),
+            tokens: self.tokens.clone(),
+            long: self.long,
+        })
     }
 
     fn length(&self) -> usize {
-        B::length(&self.own)
+        self.own.length()
     }
 
     fn truncate(&mut self, length: usize) {
-        B::truncate(&mut self.own, length);
+        self.own.truncate(length);
     }
 
     fn as_any(&mut self) -> &mut dyn Any {
@@ -51,20 +66,56 @@ struct Chosen<'a, B: Backend> {
     reach: usize,
 }
 
-/// A pass through the decoder: which part of which feed, one feed at most once.
+/// A feed as it is run: usually its own tokens, but all that the sequence holds again where that has to be computed anew.
+struct Work<'a, B: Backend> {
+    held: &'a mut Held<B>,
+    ids: Cow<'a, [u32]>,
+    /// Which of `ids` logits are wanted for.
+    wanted: Range<usize>,
+}
+
+impl<'a, B: Backend> Work<'a, B> {
+    /// `switch` is the length beyond which a sequence's keys are made otherwise, if there is one. Where a sequence passes it, or
+    /// was cut back to less, what it holds is forgotten and fed again, as in the reference.
+    fn new(feed: &'a mut Feed, switch: Option<usize>) -> Result<Self> {
+        let held = held::<B>(feed.sequence)?;
+        let mut ids = Cow::Borrowed(feed.ids);
+        if let Some(most) = switch {
+            let past = held.own.length();
+            let long = past + feed.ids.len() > most;
+            held.tokens.truncate(past);
+            held.tokens.extend_from_slice(feed.ids);
+            if past > 0 && held.long != long {
+                held.own.truncate(0);
+                ids = Cow::Owned(held.tokens.clone());
+            }
+            held.long = long;
+        }
+        let (all, new) = (ids.len(), feed.ids.len());
+        let wanted = match feed.want {
+            Want::None => all..all,
+            Want::Last => all - new.min(1)..all,
+            Want::All => all - new..all,
+        };
+        held.own.reserve(all)?;
+        Ok(Self { held, ids, wanted })
+    }
+}
+
+/// A pass through the decoder: which part of which work, each at most once.
 struct Part {
-    feed: usize,
+    work: usize,
     ids: Range<usize>,
 }
 
-/// Cuts feeds into passes of about `PASS_TOKENS` tokens.
-fn parts(feeds: &[Feed]) -> Vec<Vec<Part>> {
+/// Cuts works into passes of about `PASS_TOKENS` tokens.
+fn parts<B: Backend>(works: &[Work<B>]) -> Vec<Vec<Part>> {
     let (mut passes, mut pass, mut tokens) = (Vec::new(), Vec::new(), 0);
-    for (feed, Feed { ids, .. }) in feeds.iter().enumerate() {
+    for (work, Work { ids, .. }) in works.iter().enumerate() {
         let mut start = 0;
         while start < ids.len() {
             let end = ids.len().min(start + PASS_TOKENS - tokens);
-            pass.push(Part { feed, ids: start..end });
+            pass.push(Part { work, ids: start..end });
             tokens += end - start;
             start = end;
             if tokens == PASS_TOKENS {
@@ -87,7 +138,7 @@ impl<B: Backend> Transformer<B> {
 
     pub(super) fn empty_sequence(&self) -> Result<Sequence> {
         let (_, cache) = self.require_decoder()?;
-        Ok(Sequence(Box::new(Held::<B> { own: self.backend.sequence(cache), source: None })))
+        Ok(Sequence(Box::new(Held::<B>::new(self.backend.sequence(cache), None))))
     }
 
     pub(super) fn sequences_of(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<Sequence>> {
@@ -96,7 +147,7 @@ impl<B: Backend> Transformer<B> {
         let (backend, layout) = (&self.backend, &pass.layout);
         let mut sources: Vec<_> = (0..layout.sequences()).map(|_| backend.sequence(cache)).collect();
         for (i, source) in sources.iter_mut().enumerate() {
-            backend.reserve(source, layout.range(i).len())?;
+            source.reserve(layout.range(i).len())?;
         }
         let hidden = self.encode(encoder, pass, call)?;
         let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
@@ -109,8 +160,8 @@ impl<B: Backend> Transformer<B> {
             run.time(Stage::Attention, || backend.store(&kv, 0, &mut slots, index))?;
         }
         let finished = sources.into_iter().enumerate().map(|(i, mut source)| {
-            B::advance(&mut source, layout.range(i).len());
-            Sequence(Box::new(Held::<B> { own: backend.sequence(cache), source: Some(Arc::new(source)) }))
+            source.advance(layout.range(i).len());
+            Sequence(Box::new(Held::<B>::new(backend.sequence(cache), Some(Arc::new(source)))))
         });
         Ok(finished.collect())
     }
@@ -120,42 +171,33 @@ impl<B: Backend> Transformer<B> {
         let Some((language, head)) = &self.language else {
             return Err(Error::internal("logits were asked of a model without a language head"));
         };
-        for feed in &mut *feeds {
+        let mut works: Vec<Work<B>> = Vec::with_capacity(feeds.len());
+        for feed in feeds {
             self.check_ids("ids", feed.ids, self.spec.vocabulary)?;
             self.check_length(feed.sequence.length() + feed.ids.len(), decoder.spec.max_tokens)?;
-            self.backend.reserve(&mut held::<B>(feed.sequence)?.own, feed.ids.len())?;
+            works.push(Work::new(feed, decoder.switch())?);
         }
         let mut logits = Vec::new();
-        for pass in parts(feeds) {
+        for pass in parts(&works) {
             // Which rows of the pass logits are wanted of.
             let (mut wanted, mut rows) = (Vec::new(), 0);
-            for part in &pass {
-                let feed = &feeds[part.feed];
-                match feed.want {
-                    Want::None => {}
-                    Want::Last if part.ids.end == feed.ids.len() => wanted.push(rows + part.ids.len() - 1),
-                    Want::Last => {}
-                    Want::All => wanted.extend(rows..rows + part.ids.len()),
-                }
-                rows += part.ids.len();
-            }
             let mut chosen: Vec<Chosen<B>> = Vec::with_capacity(pass.len());
-            let mut rest = &mut *feeds;
-            let mut passed = 0;
-            for part in &pass {
-                let (feed, after) = rest[part.feed - passed..].split_first_mut().unwrap_or_else(|| unreachable!());
-                rest = after;
-                passed = part.feed + 1;
-                let held = held::<B>(feed.sequence)?;
-                let reach = B::length(&held.own) + feed.ids.len() - part.ids.start;
-                chosen.push(Chosen { held, ids: &feed.ids[part.ids.clone()], reach });
+            let mut rest = works.iter_mut().enumerate();
+            for Part { work, ids } in pass {
+                let found = rest.find(|(i, _)| *i == work);
+                let (_, work) = found.ok_or_else(|| Error::internal("a part of no feed"))?;
+                let first = work.wanted.start.max(ids.start);
+                wanted.extend((first..work.wanted.end.min(ids.end)).map(|i| rows + i - ids.start));
+                rows += ids.len();
+                let reach = work.held.own.length() + work.ids.len() - ids.start;
+                chosen.push(Chosen { held: work.held, ids: &work.ids[ids], reach });
             }
             let x = self.decode(decoder, &mut chosen, call)?;
             if wanted.is_empty() {
                 continue;
             }
             let all = wanted.len() == rows;
-            let part = call.counters.time(Stage::Linear, pass.len(), rows, || {
+            let part = call.counters.time(Stage::Linear, chosen.len(), rows, || {
                 let x = if all { x } else { self.backend.rows(&x, &wanted)? };
                 let x = match &decoder.final_norm {
                     Some(norm) => self.backend.norm(x, norm)?,
@@ -183,8 +225,8 @@ impl<B: Backend> Transformer<B> {
             let tokens = pass.layout.range(i).len();
             self.check_length(tokens, decoder.spec.max_tokens)?;
             let mut own = self.backend.sequence(cache);
-            self.backend.reserve(&mut own, tokens)?;
-            sequences.push(Held::<B> { own, source: None });
+            own.reserve(tokens)?;
+            sequences.push(Held::<B>::new(own, None));
         }
         let ids = (0..sequences.len()).map(|i| &pass.ids[pass.layout.range(i)]);
         let chosen = sequences.iter_mut().zip(ids).map(|(held, ids)| Chosen { held, ids, reach: ids.len() });
@@ -203,7 +245,7 @@ impl<B: Backend> Transformer<B> {
         let (mut ids, mut positions, mut reach) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = Vec::with_capacity(pass.len());
         for Chosen { held, ids: new, reach: whole } in &*pass {
-            let past = B::length(&held.own) as u32;
+            let past = held.own.length() as u32;
             reach.resize(reach.len() + new.len(), *whole as u32);
             rows.push(ids.len()..ids.len() + new.len());
             ids.extend_from_slice(new);
@@ -245,7 +287,7 @@ impl<B: Backend> Transformer<B> {
             x = decoder.layer(run, index, x, &rotations, attend, cross)?;
         }
         for chosen in pass {
-            B::advance(&mut chosen.held.own, chosen.ids.len());
+            chosen.held.own.advance(chosen.ids.len());
         }
         Ok(x)
     }

@@ -54,6 +54,11 @@ impl Frequencies {
         Self { global, long: long_ones, amplitude, local: rotary.local_theta.map(|theta| plain(theta, rotary.dim)) }
     }
 
+    /// The length beyond which a text's tokens turn by other frequencies.
+    pub fn switch(&self) -> Option<usize> {
+        self.long.as_ref().map(|(_, most)| *most)
+    }
+
     /// The sines and cosines of tokens at these positions: for layers that see everything, and for those with a window where
     /// they differ. `reach` is for each token the length of its sequence once what was fed with it is there: as in the reference,
     /// a long text's tokens all turn by the frequencies for long texts.

@@ -138,6 +138,11 @@ impl<B: Backend> Stack<B> {
         })
     }
 
+    /// The length beyond which a sequence's keys are made otherwise, if there is one.
+    pub fn switch(&self) -> Option<usize> {
+        self.frequencies.as_ref().and_then(Frequencies::switch)
+    }
+
     /// What turns queries and keys at these positions; `reach` as in [`Frequencies::at`].
     pub fn rotations(&self, positions: &[u32], reach: &[u32]) -> Rotations {
         let (global, local) = match &self.frequencies {

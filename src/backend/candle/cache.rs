@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::backend::CacheShape;
+use crate::backend::{CacheShape, CachedSequence};
 use crate::error::Result;
 use crate::memory::Budget;
 
@@ -62,30 +62,8 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
     pub fn shape(&self) -> CacheShape {
         self.shape
-    }
-
-    pub fn truncate(&mut self, length: usize) {
-        // `store` cuts what lies beyond.
-        self.length = self.length.min(length);
-    }
-
-    pub fn advance(&mut self, tokens: usize) {
-        self.length += tokens;
-    }
-
-    /// Counts the memory that `tokens` more will take.
-    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
-        let wanted = ((self.length + tokens) * token_bytes(self.shape)) as u64;
-        let more = wanted.saturating_sub(self.counted.bytes);
-        self.counted.budget.take(more, "the cache of keys and values")?;
-        self.counted.bytes += more;
-        Ok(())
     }
 
     /// Puts keys and values behind the `length` that the sequence has.
@@ -105,5 +83,28 @@ impl Sequence {
     /// A layer's keys and values, those just stored too.
     pub fn read(&self, layer: usize) -> candle_core::Result<(Tensor, Tensor)> {
         self.layers[layer].clone().ok_or_else(|| candle_core::Error::Msg("a cache without keys".into()))
+    }
+}
+
+impl CachedSequence for Sequence {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn truncate(&mut self, length: usize) {
+        // `store` cuts what lies beyond.
+        self.length = self.length.min(length);
+    }
+
+    fn reserve(&mut self, tokens: usize) -> Result<()> {
+        let wanted = ((self.length + tokens) * token_bytes(self.shape)) as u64;
+        let more = wanted.saturating_sub(self.counted.bytes);
+        self.counted.budget.take(more, "the cache of keys and values")?;
+        self.counted.bytes += more;
+        Ok(())
+    }
+
+    fn advance(&mut self, tokens: usize) {
+        self.length += tokens;
     }
 }

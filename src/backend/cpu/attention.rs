@@ -1,6 +1,6 @@
 //! Attention of the CPU backend: over a packed batch, and over a cache; and what happens to queries and keys before.
 
-use crate::backend::{Rotation, Scores, Slot};
+use crate::backend::{CachedSequence, Rotation, Scores, Slot};
 use crate::batching::{Layout, QUERY_CHUNK};
 use crate::kernels::{Attention, BLOCK, PagedAttention};
 use crate::transformer::spec::Heads;

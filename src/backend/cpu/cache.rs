@@ -5,7 +5,7 @@
 use std::cell::UnsafeCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::backend::CacheShape;
+use crate::backend::{CacheShape, CachedSequence};
 use crate::error::{Error, Result};
 use crate::kernels::BLOCK;
 use crate::memory::Budget;
@@ -138,26 +138,35 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    pub fn length(&self) -> usize {
-        self.length
-    }
-
     pub fn shape(&self) -> PageShape {
         self.pool.shape
     }
 
-    pub fn truncate(&mut self, length: usize) {
+    /// The page of token `position`, for writing.
+    ///
+    /// # Safety
+    /// `reserve` made room for the position, no clone was made since, and each float is written by one thread, while nobody reads.
+    pub unsafe fn page_mut(&self, position: usize) -> *mut f32 {
+        self.pages[position / BLOCK].data()
+    }
+
+    /// Where each page lies.
+    pub fn pages(&self) -> impl Iterator<Item = *const f32> + '_ {
+        self.pages.iter().map(|page| page.data().cast_const())
+    }
+}
+
+impl CachedSequence for Sequence {
+    fn length(&self) -> usize {
+        self.length
+    }
+
+    fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
         self.pages.truncate(self.length.div_ceil(BLOCK));
     }
 
-    pub fn advance(&mut self, tokens: usize) {
-        self.length += tokens;
-        debug_assert!(self.length <= self.pages.len() * BLOCK, "a sequence beyond its pages");
-    }
-
-    /// Room for `tokens` more, in pages that nobody else holds.
-    pub fn reserve(&mut self, tokens: usize) -> Result<()> {
+    fn reserve(&mut self, tokens: usize) -> Result<()> {
         let needed = (self.length + tokens).div_ceil(BLOCK);
         for page in self.pages[..].iter_mut().take(needed).skip(self.length / BLOCK) {
             if Arc::get_mut(page).is_none() {
@@ -175,17 +184,9 @@ impl Sequence {
         Ok(())
     }
 
-    /// The page of token `position`, for writing.
-    ///
-    /// # Safety
-    /// `reserve` made room for the position, no clone was made since, and each float is written by one thread, while nobody reads.
-    pub unsafe fn page_mut(&self, position: usize) -> *mut f32 {
-        self.pages[position / BLOCK].data()
-    }
-
-    /// Where each page lies.
-    pub fn pages(&self) -> impl Iterator<Item = *const f32> + '_ {
-        self.pages.iter().map(|page| page.data().cast_const())
+    fn advance(&mut self, tokens: usize) {
+        self.length += tokens;
+        debug_assert!(self.length <= self.pages.len() * BLOCK, "a sequence beyond its pages");
     }
 }
 

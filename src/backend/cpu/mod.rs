@@ -347,25 +347,9 @@ impl Backend for Cpu {
         cache.sequence()
     }
 
-    fn length(sequence: &Sequence) -> usize {
-        sequence.length()
-    }
-
-    fn truncate(sequence: &mut Sequence, length: usize) {
-        sequence.truncate(length);
-    }
-
-    fn reserve(&self, sequence: &mut Sequence, tokens: usize) -> Result<()> {
-        sequence.reserve(tokens)
-    }
-
     fn store(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) -> Result<()> {
         self.store_rows(x, column, slots, layer);
         Ok(())
-    }
-
-    fn advance(sequence: &mut Sequence, tokens: usize) {
-        sequence.advance(tokens);
     }
 
     fn attend_cached(
