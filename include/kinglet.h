@@ -621,8 +621,9 @@ typedef struct {
   uint32_t threads;
   // The gravest level that reaches `log` is KINGLET_LOG_ERROR, the least grave this one. Default KINGLET_LOG_INFO.
   kinglet_log_level log_level;
-  // Bytes that the model may take: its weights, its tokenizer (estimated) and its working memory for one pass. A larger model is
-  // refused with KINGLET_STATUS_OUT_OF_MEMORY before anything is allocated for it. 0 (the default): no limit.
+  // Bytes that the model may take: its weights, its tokenizer (estimated), its working memory for one pass, and the keys and
+  // values of the texts that it generates. A larger model is refused with KINGLET_STATUS_OUT_OF_MEMORY before anything is
+  // allocated for it, a generation that would pass the limit likewise. 0 (the default): no limit.
   uint64_t memory_limit;
   // Default NULL: no reports.
   kinglet_progress_callback progress;
@@ -1012,7 +1013,7 @@ kinglet_status kinglet_session_add(const kinglet_session *session,
 
 // Adds a user's message and generates the reply, which is added too. `options` may be NULL. On success `*generations` hold the
 // reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled one too, the chat is as it
-// was. A callback in the options must not use the session, which is busy. Any thread.
+// was. A callback in the options that uses the session gets KINGLET_STATUS_INVALID_ARGUMENT. Any thread.
 kinglet_status kinglet_session_send(const kinglet_session *session,
                                     kinglet_str content,
                                     const kinglet_generate_options *options,

@@ -1,4 +1,4 @@
-//! From a directory to a [`Model`]: read the configuration, find and check every tensor, compare with the memory limit, and only
+//! From a directory, a GGUF file or a `.kinglet` file to a [`Model`]: read the configuration, find and check every tensor, compare with the memory limit, and only
 //! then allocate and convert.
 
 use std::path::Path;
@@ -45,8 +45,8 @@ pub struct LoadOptions<'a> {
     pub precision: Option<Precision>,
     /// Threads that one call may use, the caller's counted; 0 stands for as many as the process may use.
     pub threads: usize,
-    /// Bytes that the model may take: its weights, its tokenizer (estimated from the file's size) and the activations of one
-    /// pass. 0 stands for no limit.
+    /// Bytes that the model may take: its weights, its tokenizer (estimated from the file's size), the activations of one pass, and
+    /// the keys and values of the texts that it generates. 0 stands for no limit.
     pub memory_limit: u64,
     /// Bytes that finished generations may be remembered in; 0 (the default) remembers none.
     pub answer_cache: usize,

@@ -275,32 +275,27 @@ func (s *Session) reply(ctx context.Context, content *string, options *GenerateO
 		c.streaming.Store(true)
 		defer c.streaming.Store(false)
 	}
-	if content != nil {
-		view, err := c.view()
-		if err != nil {
-			return nil, err
-		}
-		if err := c.add("user", *content); err != nil {
-			return nil, err
-		}
-		replied := false
-		defer func() {
-			if !replied {
-				C.kinglet_session_rewind(c.c, view.message_count, nil)
-			}
-		}()
-		output, err := c.reply(ctx, options, listen)
-		replied = err == nil
-		return output, err
+	if content == nil {
+		return c.generate(ctx, options, listen, func(o *C.kinglet_generate_options, generations **C.kinglet_generations,
+			failure **C.kinglet_error) C.kinglet_status {
+			return C.kinglet_session_reply(c.c, o, generations, failure)
+		})
 	}
-	return c.reply(ctx, options, listen)
+	message, err := lend([]string{*content})
+	if err != nil {
+		return nil, err
+	}
+	defer message.free()
+	return c.generate(ctx, options, listen, func(o *C.kinglet_generate_options, generations **C.kinglet_generations,
+		failure **C.kinglet_error) C.kinglet_status {
+		return C.kinglet_session_send(c.c, *message.strs, o, generations, failure)
+	})
 }
 
-func (c *chat) reply(ctx context.Context, options *GenerateOptions, listen listener) (*Output, error) {
-	generations, err := generated(ctx, options, listen, func(o *C.kinglet_generate_options, generations **C.kinglet_generations,
-		failure **C.kinglet_error) C.kinglet_status {
-		return C.kinglet_session_reply(c.c, o, generations, failure)
-	})
+// generate has call, which is given C's options, make the next message.
+func (c *chat) generate(ctx context.Context, options *GenerateOptions, listen listener,
+	call func(*C.kinglet_generate_options, **C.kinglet_generations, **C.kinglet_error) C.kinglet_status) (*Output, error) {
+	generations, err := generated(ctx, options, listen, call)
 	if err != nil {
 		return nil, err
 	}

@@ -111,8 +111,9 @@ pub struct kinglet_model_options {
     pub threads: u32,
     /// The gravest level that reaches `log` is KINGLET_LOG_ERROR, the least grave this one. Default KINGLET_LOG_INFO.
     pub log_level: kinglet_log_level,
-    /// Bytes that the model may take: its weights, its tokenizer (estimated) and its working memory for one pass. A larger model is
-    /// refused with KINGLET_STATUS_OUT_OF_MEMORY before anything is allocated for it. 0 (the default): no limit.
+    /// Bytes that the model may take: its weights, its tokenizer (estimated), its working memory for one pass, and the keys and
+    /// values of the texts that it generates. A larger model is refused with KINGLET_STATUS_OUT_OF_MEMORY before anything is
+    /// allocated for it, a generation that would pass the limit likewise. 0 (the default): no limit.
     pub memory_limit: u64,
     /// Default NULL: no reports.
     pub progress: kinglet_progress_callback,

@@ -1,6 +1,7 @@
 //! Prefixes that prompts share, and chats.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 
 use crate::error::{Error, Result};
 use crate::generation::session::{Prefix, Session};
@@ -60,16 +61,45 @@ pub struct kinglet_session {
 }
 
 impl Handle for kinglet_session {
-    type Target = Mutex<Session>;
+    type Target = Chat;
     type Ownership = Alone;
     const NAME: &'static str = "session";
 }
 
+/// A session, and the thread that generates with it: a callback there that used the session would wait for itself.
+pub struct Chat {
+    session: Mutex<Session>,
+    generating: Mutex<Option<ThreadId>>,
+}
+
+impl Chat {
+    fn set_generating(&self, thread: Option<ThreadId>) {
+        *self.generating.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+    }
+
+    /// Runs what may call back.
+    fn generate<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        struct Clear<'a>(&'a Chat);
+        impl Drop for Clear<'_> {
+            fn drop(&mut self) {
+                self.0.set_generating(None);
+            }
+        }
+        self.set_generating(Some(thread::current().id()));
+        let _clear = Clear(self);
+        work()
+    }
+}
+
 /// # Safety
 /// As `handle::borrow`.
-unsafe fn lock<'a>(session: *const kinglet_session) -> Result<MutexGuard<'a, Session>> {
+unsafe fn lock<'a>(session: *const kinglet_session) -> Result<(&'a Chat, MutexGuard<'a, Session>)> {
     // SAFETY: the caller's promise.
-    Ok(unsafe { handle::borrow(session) }?.lock().unwrap_or_else(PoisonError::into_inner))
+    let chat = unsafe { handle::borrow(session) }?;
+    if *chat.generating.lock().unwrap_or_else(PoisonError::into_inner) == Some(thread::current().id()) {
+        return Err(Error::invalid_argument("session: is used by its own callback, in the middle of a reply"));
+    }
+    Ok((chat, chat.session.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// Begins a chat. KINGLET_STATUS_UNSUPPORTED if the model has no chat template. On success `*session` is a session that the caller
@@ -84,7 +114,7 @@ pub unsafe extern "C" fn kinglet_session_new(
         // SAFETY: C passes a live handle.
         let loaded = unsafe { handle::borrow(model) }?;
         let place = Place::new(session, "session")?;
-        place.write(handle::give(Mutex::new(loaded.model.session()?)));
+        place.write(handle::give(Chat { session: Mutex::new(loaded.model.session()?), generating: Mutex::new(None) }));
         Ok(())
     })
 }
@@ -100,7 +130,7 @@ pub unsafe extern "C" fn kinglet_session_add(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and texts as their sizes say.
-        let (mut session, role, content) =
+        let ((_, mut session), role, content) =
             unsafe { (lock(session)?, role.text(|| "role".into())?, content.text(|| "content".into())?) };
         session.add(role, content);
         Ok(())
@@ -114,7 +144,7 @@ fn reply_of(session: &Session, output: Output) -> *mut kinglet_generations {
 
 /// Adds a user's message and generates the reply, which is added too. `options` may be NULL. On success `*generations` hold the
 /// reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled one too, the chat is as it
-/// was. A callback in the options must not use the session, which is busy. Any thread.
+/// was. A callback in the options that uses the session gets KINGLET_STATUS_INVALID_ARGUMENT. Any thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_send(
     session: *const kinglet_session,
@@ -125,10 +155,10 @@ pub unsafe extern "C" fn kinglet_session_send(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
-        let (mut session, content, (options, callback)) =
+        let ((chat, mut session), content, (options, callback)) =
             unsafe { (lock(session)?, content.text(|| "content".into())?, generate_options::read(options)?) };
         let place = Place::new(generations, "generations")?;
-        let output = listening(callback, |listener| session.send(content, &options, listener))?;
+        let output = chat.generate(|| listening(callback, |listener| session.send(content, &options, listener)))?;
         place.write(reply_of(&session, output));
         Ok(())
     })
@@ -144,9 +174,9 @@ pub unsafe extern "C" fn kinglet_session_reply(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and options of the size that they state.
-        let (mut session, (options, callback)) = unsafe { (lock(session)?, generate_options::read(options)?) };
+        let ((chat, mut session), (options, callback)) = unsafe { (lock(session)?, generate_options::read(options)?) };
         let place = Place::new(generations, "generations")?;
-        let output = listening(callback, |listener| session.reply(&options, listener))?;
+        let output = chat.generate(|| listening(callback, |listener| session.reply(&options, listener)))?;
         place.write(reply_of(&session, output));
         Ok(())
     })
@@ -161,7 +191,7 @@ pub unsafe extern "C" fn kinglet_session_rewind(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle.
-        unsafe { lock(session) }?.rewind(messages);
+        unsafe { lock(session) }?.1.rewind(messages);
         Ok(())
     })
 }
@@ -192,7 +222,7 @@ pub unsafe extern "C" fn kinglet_session_read(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (session, view) = unsafe { (lock(session)?, Results::new(view)?) };
+        let ((_, session), view) = unsafe { (lock(session)?, Results::new(view)?) };
         let (message_count, held_tokens) = (session.messages().len(), session.held_tokens());
         view.write(kinglet_session_view { struct_size: 0, message_count, held_tokens });
         Ok(())
@@ -226,7 +256,7 @@ pub unsafe extern "C" fn kinglet_session_message(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (session, view) = unsafe { (lock(session)?, Results::new(view)?) };
+        let ((_, session), view) = unsafe { (lock(session)?, Results::new(view)?) };
         let count = session.messages().len();
         let message = session.messages().get(index);
         let message = message.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;

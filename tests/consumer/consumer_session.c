@@ -108,6 +108,13 @@ static kinglet_session_view held(const kinglet_session *session) {
     return view;
 }
 
+/* A callback that uses its own session is told so, and does not wait for itself. */
+static uint32_t meddle(void *session, const kinglet_piece *piece) {
+    (void)piece;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "its own callback", kinglet_session_rewind(session, 0, &error));
+    return 1;
+}
+
 static void sessions(void) {
     kinglet_model *model = load_chat();
     kinglet_session *session = NULL, *other = NULL;
@@ -159,6 +166,12 @@ static void sessions(void) {
     two = output(again, 0, 0);
     CHECK(heard.size[0] == two.text.size && memcmp(heard.text[0], two.text.data, two.text.size) == 0);
     CHECK(held(session).message_count == 5 && held(session).held_tokens > first.held_tokens);
+    options.on_piece = meddle;
+    options.on_piece_user_data = session;
+    kinglet_generations_free(again);
+    again = NULL;
+    OK(kinglet_session_send(session, str("and"), &options, &again, &error));
+    CHECK(held(session).message_count == 7);
     OK(kinglet_session_rewind(session, 0, &error));
     CHECK(held(session).message_count == 0);
     kinglet_session_free(session);
