@@ -6,6 +6,7 @@ export PREFIX DESTDIR
 help:
 	@echo 'make demo      build everything, then write LLVM IR with a C++ program and a small T5'
 	@echo 'make test      every check: Rust, C, C++, Go'
+	@echo 'make test-aarch64   the kernels for ARM, under qemu (Linux, as root: it may make a chroot of Debian sid)'
 	@echo 'make build     the library (shared and static) and the command line, in target/release'
 	@echo 'make install   put them into PREFIX (default /usr/local), under DESTDIR if it is set'
 	@echo 'make header    make include/kinglet.h anew from src/ffi'
@@ -41,6 +42,9 @@ test:
 	@scripts/test-consumers
 	@scripts/test-go
 
+test-aarch64:
+	@scripts/test-aarch64
+
 header:
 	KINGLET_UPDATE_HEADER=1 cargo test --test header
 
@@ -52,5 +56,5 @@ clean:
 	cargo clean
 	rm -rf build/prefix build/demo build/demo.log build/consumers build/go-test.json
 
-.PHONY: help build install prefix demo test header bench clean
+.PHONY: help build install prefix demo test test-aarch64 header bench clean
 .DEFAULT_GOAL := help

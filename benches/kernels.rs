@@ -5,8 +5,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use half::bf16;
 use kinglet::kernels::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, RowScale, Rows, available,
+    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, RowScale, Rows, available,
 };
 
 /// Numbers in -1..1 that look random and are the same every time.
@@ -68,6 +69,20 @@ fn linear(c: &mut Criterion) {
             group.bench_function(BenchmarkId::new(format!("{}/f16", kernel.isa()), &shape), |b| {
                 // SAFETY: the shapes agree and nothing else touches the output.
                 b.iter(|| unsafe { kernel.linear_f16(black_box(x), &w, 0..w.blocks(), to, &plain) });
+            });
+
+            let w = PackedBf16::new(outputs, inputs, |n, row| {
+                for (to, from) in row.iter_mut().zip(&weights[n * inputs..][..inputs]) {
+                    *to = bf16::from_f32(*from);
+                }
+            });
+            let mut rounded = vec![bf16::ZERO; rows * w.padded_inputs()];
+            let pairs = a.chunks(inputs).zip(rounded.chunks_mut(w.padded_inputs()));
+            pairs.for_each(|(x, rounded)| kernel.round_row(x, rounded));
+            let x = Rows { data: rounded.as_ptr(), stride: w.padded_inputs(), rows };
+            group.bench_function(BenchmarkId::new(format!("{}/bf16", kernel.isa()), &shape), |b| {
+                // SAFETY: the shapes agree and nothing else touches the output.
+                b.iter(|| unsafe { kernel.linear_bf16(black_box(x), &w, 0..w.blocks(), to, &plain) });
             });
         }
     }

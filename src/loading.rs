@@ -83,7 +83,8 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
 
     let asked = options.precision.unwrap_or(Precision::Auto);
     let threads = if options.threads == 0 { threads::available() } else { options.threads };
-    let limit = Limit { bytes: options.memory_limit, tokenizer: tokenizer_size.saturating_mul(TOKENIZER_FACTOR) };
+    let limit =
+        Limit { bytes: options.memory_limit, threads, tokenizer: tokenizer_size.saturating_mul(TOKENIZER_FACTOR) };
     progress(0.0)?;
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
@@ -211,6 +212,8 @@ fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) ->
 struct Limit {
     bytes: u64,
     tokenizer: u64,
+    /// Threads that may run passes of their own.
+    threads: usize,
 }
 
 impl Limit {
@@ -224,7 +227,7 @@ impl Limit {
         directory: &Path,
     ) -> Result<(u64, Arc<Budget>)> {
         let weights = view.bytes(backend, spec);
-        let pass = crate::batching::pass_bytes(spec);
+        let pass = crate::batching::pass_bytes(spec, self.threads);
         let needed = weights.saturating_add(self.tokenizer).saturating_add(pass);
         if self.bytes != 0 && needed > self.bytes {
             let (directory, limit, precision) = (directory.display(), self.bytes, backend.precision().name());

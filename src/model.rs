@@ -1,13 +1,14 @@
 //! What a user holds: a loaded model. Clones share it, and every method may be called from any thread at any time.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use crate::backend::{Device, Precision};
-use crate::batching;
+use crate::batching::{self, PASS_TOKENS, THREAD_PASS_TOKENS};
 use crate::call::{Call, Cancellation};
 use crate::counters::{Counters, Snapshot, Stage};
 use crate::encoding::Encoding;
@@ -213,25 +214,55 @@ impl Model {
     }
 
     /// Runs an encoding through the model a pass at a time and strings the passes' rows together, `values` numbers in all: growing
-    /// step by step would hold a large result twice.
+    /// step by step would hold a large result twice. A large batch runs a pass a thread, so that threads wait for each other only at
+    /// the end; a small one shares each pass among them.
     pub(crate) fn passes(
         &self,
         encoding: &Encoding,
         values: usize,
         call: Call<'_>,
-        run: impl Fn(&batching::Pass) -> Result<Vec<f32>>,
+        run: impl Fn(&batching::Pass) -> Result<Vec<f32>> + Sync,
     ) -> Result<Vec<f32>> {
         let mut rows = Vec::with_capacity(values);
-        let mut passes = batching::passes(encoding);
-        loop {
+        let pool = &self.0.pool;
+        let longest = encoding.starts().windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
+        let apart = self.0.device == Device::Cpu
+            && pool.threads() > 1
+            && longest <= PASS_TOKENS
+            && encoding.tokens() >= 2 * THREAD_PASS_TOKENS * pool.threads();
+        let mut passes = batching::passes(encoding, if apart { THREAD_PASS_TOKENS } else { PASS_TOKENS });
+        let mut next = || {
             let start = Instant::now();
-            let Some(pass) = passes.next() else {
-                return Ok(rows);
-            };
+            let pass = passes.next()?;
             call.counters.add(Stage::Pack, pass.layout.sequences(), pass.layout.tokens(), start.elapsed());
-            let part = run(&pass)?;
-            rows.extend(part);
+            Some(pass)
+        };
+        if !apart {
+            while let Some(pass) = next() {
+                rows.extend(run(&pass)?);
+            }
+            return Ok(rows);
         }
+        let passes: Vec<batching::Pass> = std::iter::from_fn(next).collect();
+        let parts: Vec<OnceLock<Result<Vec<f32>>>> = passes.iter().map(|_| OnceLock::new()).collect();
+        let failed = AtomicBool::new(false);
+        pool.run(passes.len(), |i| {
+            if !failed.load(Ordering::Relaxed) {
+                let part = run(&passes[i]);
+                failed.fetch_or(part.is_err(), Ordering::Relaxed);
+                let _ = parts[i].set(part);
+            }
+        });
+        // Those behind a failed one may be missing; the error comes before them or is among them.
+        let mut error = None;
+        for part in parts {
+            match part.into_inner() {
+                Some(Ok(part)) => rows.extend(part),
+                Some(Err(e)) => error = error.or(Some(e)),
+                None => {}
+            }
+        }
+        error.map_or(Ok(rows), Err)
     }
 
     /// Refuses a task that the model has no head for.

@@ -38,7 +38,7 @@ pub fn quantize(
         )));
     }
     if precision == Precision::Auto {
-        return Err(Error::invalid_argument("precision: auto is none to write; choose int8, f16 or f32"));
+        return Err(Error::invalid_argument("precision: auto is none to write; choose int8, bf16, f16 or f32"));
     }
     let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
@@ -117,6 +117,7 @@ impl Packer<'_> {
             Weight::F32(w) => self.writer.tensor(&name, DType::PackedF32, &shape, &w.parts())?,
             Weight::F16(w) => self.writer.tensor(&name, DType::PackedF16, &shape, &w.parts())?,
             Weight::Int8(w) => self.writer.tensor(&name, DType::PackedI8, &shape, &w.parts())?,
+            Weight::Bf16(w) => self.writer.tensor(&name, DType::PackedBf16, &shape, &w.parts())?,
         }
         if view.parts.iter().any(|part| part.bias.is_some()) {
             let name = format!("{}.bias", view.key);
@@ -132,7 +133,7 @@ impl Packer<'_> {
                 let (values, scales) = pack::rows_i8(view)?;
                 self.writer.rows_i8(view.name, &shape, storage::bytes(&values), storage::bytes(&scales))
             }
-            Precision::F16 => {
+            Precision::F16 | Precision::Bf16 => {
                 let values = pack::rows_f16(view)?;
                 self.writer.tensor(view.name, DType::F16, &shape, &[storage::bytes(&values)])
             }

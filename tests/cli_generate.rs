@@ -64,6 +64,9 @@ fn texts_lines_and_jsonl_give_the_same() {
     assert_eq!(serde_json::from_str::<Value>(&beams).unwrap()["outputs"].as_array().unwrap().len(), 2);
     let word = generate(&["--regex", "ret i32 %a", QUESTION], "");
     assert_eq!(word, "ret i32 %a\n");
+    let drafted =
+        generate(&["--prompt-lookup-num-tokens", "8", "--max-matching-ngram-size", "3", "--stream", QUESTION], "");
+    assert_eq!(drafted, shown);
     assert_eq!(generate(&["--stop-strings", " @", QUESTION], ""), "define i32\n");
 }
 
@@ -74,6 +77,8 @@ fn mistakes_are_told() {
     for (arguments, what) in [
         (vec!["--temperature", "0.5"], "temperature: "),
         (vec!["--num-beams", "2", "--stream"], "num_beams: "),
+        (vec!["--prompt-lookup-num-tokens", "4", "--num-beams", "2"], "contradicts num_beams"),
+        (vec!["--max-matching-ngram-size", "4"], "prompt_lookup_num_tokens"),
         (vec!["--json-schema", "no-such-file"], "no-such-file"),
         (vec!["--early-stopping", "perhaps"], "early-stopping"),
         (vec!["--prefix", "x"], "prefix"),
@@ -130,10 +135,12 @@ fn packing_and_evaluating() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("m.kinglet");
     let source = fixtures().join("generation-gguf/llama.gguf");
-    run(&["quantize", "--precision", "f16", source.to_str().unwrap(), file.to_str().unwrap()], "");
-    let info: Value =
-        serde_json::from_str(&run(&["inspect", "--json", "--model", file.to_str().unwrap()], "")).unwrap();
-    assert_eq!((&info["family"], &info["precision"]), (&json!("llama"), &json!("f16")));
+    for precision in ["f16", "bf16"] {
+        run(&["quantize", "--precision", precision, source.to_str().unwrap(), file.to_str().unwrap()], "");
+        let info: Value =
+            serde_json::from_str(&run(&["inspect", "--json", "--model", file.to_str().unwrap()], "")).unwrap();
+        assert_eq!((&info["family"], &info["precision"]), (&json!("llama"), &json!(precision)));
+    }
 
     let answer = generate(&[QUESTION], "");
     let cases = folder.path().join("cases.jsonl");

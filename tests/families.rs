@@ -128,7 +128,7 @@ fn whole_batches_give_what_single_texts_give() {
 fn narrower_precisions_stay_near_f32() {
     // Random weights with outsized biases are a harder case than trained ones; MiniLM's bars are in tests/minilm.rs.
     for path in models() {
-        for (precision, bar) in [(Precision::F16, 0.9999), (Precision::Int8, 0.99)] {
+        for (precision, bar) in [(Precision::F16, 0.9999), (Precision::Bf16, 0.999), (Precision::Int8, 0.99)] {
             let model = load(&path, Device::Cpu, precision, 2);
             assert_eq!(model.precision(), precision);
             for case in cases(&path) {

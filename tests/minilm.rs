@@ -51,6 +51,7 @@ fn embeddings_agree_with_transformers() {
     let bars = [
         (Device::Cpu, Precision::F32, 0.99999, 0.99999),
         (Device::Cpu, Precision::F16, 0.9999, 0.9999),
+        (Device::Cpu, Precision::Bf16, 0.9995, 0.9999),
         (Device::Cpu, Precision::Int8, 0.98, 0.995),
         (Device::CandleCpu, Precision::F32, 0.99999, 0.99999),
     ];

@@ -26,7 +26,7 @@ func many(count int) []string {
 // A text's embedding is the same bits alone, in a batch, and whatever other goroutines do meanwhile.
 func TestSameBits(t *testing.T) {
 	texts := many(64)
-	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionInt8} {
+	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionInt8, PrecisionBf16} {
 		t.Run(precision.String(), func(t *testing.T) {
 			t.Parallel()
 			batch, err := load(t, "bert", &Options{Precision: precision, Threads: 1}).Embed(t.Context(), texts, nil)

@@ -52,7 +52,7 @@ type Counters struct {
 	Call Stage
 	// Prefill is steps of generation that read prompts, those of texts under way in the same step too.
 	Prefill Stage
-	// Decode is steps of generation that add a token to each text.
+	// Decode is steps of generation that add a token to each text, or several that were drafted.
 	Decode Stage
 	// Sample is choosing tokens.
 	Sample Stage
@@ -64,6 +64,10 @@ type Counters struct {
 	AnswerHit Stage
 	// AnswerMiss is questions that the answer cache was asked and did not know.
 	AnswerMiss Stage
+	// Draft is looking for drafts, with PromptLookupNumTokens: Items are the texts that had one, Tokens those drafted.
+	Draft Stage
+	// Accept is drafted tokens that stood, so that they needed no step of their own.
+	Accept Stage
 }
 
 // Counters reads the model's counters. Calls that run meanwhile may show in some figures and not in others.
@@ -107,6 +111,8 @@ func (m *Model) Counters() (Counters, error) {
 		FirstToken: stage(c.first_token),
 		AnswerHit:  stage(c.answer_hit),
 		AnswerMiss: stage(c.answer_miss),
+		Draft:      stage(c.draft),
+		Accept:     stage(c.accept),
 	}, nil
 }
 

@@ -37,10 +37,14 @@ const (
 	PrecisionF16 Precision = C.KINGLET_PRECISION_F16
 	// PrecisionInt8 has weights and activations of matrix products in 8 bits, sums exact.
 	PrecisionInt8 Precision = C.KINGLET_PRECISION_INT8
+	// PrecisionBf16 has weights and activations of matrix products in bf16, sums in f32.
+	PrecisionBf16 Precision = C.KINGLET_PRECISION_BF16
 )
 
 // String gives the name that the command line uses, for instance "int8".
-func (p Precision) String() string { return name("Precision", uint32(p), "auto", "f32", "f16", "int8") }
+func (p Precision) String() string {
+	return name("Precision", uint32(p), "auto", "f32", "f16", "int8", "bf16")
+}
 
 // Pooling says how the vectors of a text's tokens become one.
 type Pooling uint32

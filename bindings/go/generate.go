@@ -98,6 +98,13 @@ type GenerateOptions struct {
 	AddSpecialTokens *bool
 	// SkipSpecialTokens leaves special tokens out of the text. Yes if unset.
 	SkipSpecialTokens *bool
+	// PromptLookupNumTokens guesses up to this many tokens at once from where the last ones stood before, in the prompt, in the text or
+	// in what the encoder read, and keeps those that would have been chosen anyway (prompt lookup decoding): what comes is the same,
+	// sooner where texts repeat or copy. Not with DoSample or NumBeams above 1. 0, as if unset, guesses nothing.
+	PromptLookupNumTokens *int
+	// MaxMatchingNgramSize is how many of the last tokens must have stood together before, at most. 0: what the model's files say, else
+	// 2. With PromptLookupNumTokens.
+	MaxMatchingNgramSize int
 	// Prefix is a beginning of the prompts that was computed before, by [Model.Prefix]. It must be the same model's.
 	Prefix *Prefix
 }
@@ -190,6 +197,8 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		{"NoRepeatNgramSize", options.NoRepeatNgramSize, &o.no_repeat_ngram_size},
 		{"NumBeams", unlessZero(options.NumBeams), &o.num_beams},
 		{"NumReturnSequences", unlessZero(options.NumReturnSequences), &o.num_return_sequences},
+		{"PromptLookupNumTokens", options.PromptLookupNumTokens, &o.prompt_lookup_num_tokens},
+		{"MaxMatchingNgramSize", unlessZero(options.MaxMatchingNgramSize), &o.max_matching_ngram_size},
 	} {
 		if number.value == nil {
 			continue

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"runtime"
 	"runtime/debug"
@@ -409,6 +410,10 @@ func TestGenerateErrors(t *testing.T) {
 		{"forced_bos_token_id", GenerateOptions{ForcedBosTokenID: Some(uint32(1 << 30))}},
 		{"decoder_start_token_id", GenerateOptions{DecoderStartTokenID: Some(uint32(1 << 30))}},
 		{"ignore_eos", GenerateOptions{IgnoreEos: true, Grammar: Regex("a+")}},
+		{"PromptLookupNumTokens", GenerateOptions{PromptLookupNumTokens: Some(-1)}},
+		{"max_matching_ngram_size", GenerateOptions{MaxMatchingNgramSize: 2}},
+		{"do_sample", GenerateOptions{PromptLookupNumTokens: Some(4), DoSample: Some(true)}},
+		{"num_beams", GenerateOptions{PromptLookupNumTokens: Some(4), NumBeams: 2}},
 	} {
 		_, err := gpt2.Generate(ctx, one, &test.options)
 		if !errors.Is(err, ErrInvalidArgument) || !strings.Contains(err.Error(), test.name) {
@@ -500,7 +505,7 @@ func TestLogits(t *testing.T) {
 func TestQuantize(t *testing.T) {
 	want, err := load(t, generator("llama"), nil).Generate(t.Context(), []string{"The river"}, greedy(24))
 	check(t, err)
-	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionInt8} {
+	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionInt8, PrecisionBf16} {
 		place := filepath.Join(t.TempDir(), "llama.kinglet")
 		var shares []float32
 		check(t, Quantize(t.Context(), fixture(generator("llama")), place, precision, func(share float32) bool {
@@ -541,6 +546,26 @@ func TestQuantize(t *testing.T) {
 	}()
 	err = Quantize(t.Context(), fixture("bert"), place, PrecisionInt8, func(float32) bool { panic("number 7") })
 	t.Fatalf("it returned %v", err)
+}
+
+// Drafts change how soon a text is there, and nothing of it.
+func TestPromptLookup(t *testing.T) {
+	for _, name := range generators {
+		model := load(t, generator(name), nil)
+		texts, plain, drafting := many(4), greedy(24), greedy(24)
+		plain.LogProbs, drafting.LogProbs = true, true
+		drafting.PromptLookupNumTokens, drafting.MaxMatchingNgramSize = Some(5), 1
+		want, err := model.Generate(t.Context(), texts, plain)
+		check(t, err)
+		got, err := model.Generate(t.Context(), texts, drafting)
+		check(t, err)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, and without drafts %+v", name, got, want)
+		}
+		if c, err := model.Counters(); err != nil || c.Draft.Tokens == 0 || c.Accept.Tokens > c.Draft.Tokens {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
 }
 
 // Questions that come again are answered from the cache; its counters and those of generation say so.

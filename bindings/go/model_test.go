@@ -254,7 +254,8 @@ func TestCallbackPanics(t *testing.T) {
 func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
 		DeviceCandleCPU.String(): "candle-cpu", Device(9).String(): "Device(9)", PrecisionInt8.String(): "int8",
-		PoolingLast.String(): "last", NormalizeYes.String(): "yes", FunctionSoftmax.String(): "softmax",
+		PrecisionBf16.String(): "bf16",
+		PoolingLast.String():   "last", NormalizeYes.String(): "yes", FunctionSoftmax.String(): "softmax",
 		AggregationNone.String(): "none", AggregationSimple.String(): "simple", FormatPrometheus.String(): "prometheus",
 		LogDebug.String(): "debug", LogLevel(0).String(): "LogLevel(0)", ErrNotFound.Error(): "kinglet: not found",
 		Status(99).Error(): "kinglet: status(99)", EarlyStoppingNever.String(): "never", FinishStopString.String(): "stop-string",

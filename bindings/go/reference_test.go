@@ -104,7 +104,9 @@ func TestMiniLM(t *testing.T) {
 	for _, test := range []struct {
 		precision   Precision
 		least, mean float64
-	}{{PrecisionF32, 0.99999, 0.99999}, {PrecisionF16, 0.9999, 0.9999}, {PrecisionInt8, 0.98, 0.995}} {
+	}{
+		{PrecisionF32, 0.99999, 0.99999}, {PrecisionF16, 0.9999, 0.9999}, {PrecisionBf16, 0.9995, 0.9999}, {PrecisionInt8, 0.98, 0.995},
+	} {
 		t.Run(test.precision.String(), func(t *testing.T) {
 			model, err := Load(t.Context(), place, &Options{Precision: test.precision})
 			check(t, err)

@@ -39,6 +39,7 @@ std::string_view name(kinglet::Precision precision) {
     switch (precision) {
     case kinglet::Precision::Int8: return "int8";
     case kinglet::Precision::F16: return "f16";
+    case kinglet::Precision::Bf16: return "bf16";
     default: return "f32";
     }
 }

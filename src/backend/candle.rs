@@ -2,6 +2,7 @@
 
 mod cache;
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use candle_core::{D, DType, Device, IndexOp, Tensor, WithDType};
@@ -13,7 +14,9 @@ use crate::kernels::Activation;
 use crate::memory::Budget;
 use crate::transformer::spec::Heads;
 
-use super::{Backend, CacheShape, CachedSequence, LinearView, NormView, Precision, Rotation, Scores, Slot};
+use super::{
+    Backend, CacheShape, CachedSequence, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot,
+};
 use cache::{Cache, Sequence};
 
 pub struct Candle {
@@ -40,6 +43,21 @@ pub struct Linear {
     /// `[inputs, outputs]`, ready to multiply from the right.
     weight: Tensor,
     bias: Tensor,
+}
+
+impl Linear {
+    /// `activation(norm(x)·Wᵀ + b)`.
+    fn project(&self, x: &Tensor, norm: Option<&Norm>, activation: Activation) -> candle_core::Result<Tensor> {
+        let x = norm.map_or_else(|| Ok(x.clone()), |norm| norm.apply(x))?;
+        activate(&x.matmul(&self.weight)?.broadcast_add(&self.bias)?, activation)
+    }
+
+    /// `after(residual + post(x·Wᵀ + b))`.
+    fn join(&self, x: &Tensor, residual: Tensor, ends: Ends<Norm>) -> candle_core::Result<Tensor> {
+        let y = self.project(x, None, Activation::None)?;
+        let sum = (ends.post.map_or_else(|| Ok(y.clone()), |norm| norm.apply(&y))? + residual)?;
+        ends.after.map_or_else(|| Ok(sum.clone()), |norm| norm.apply(&sum))
+    }
 }
 
 pub struct Norm {
@@ -247,27 +265,23 @@ impl Backend for Candle {
         norm.apply(&x).map_err(failed)
     }
 
-    fn normed(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
-        norm.apply(x).map_err(failed)
+    fn project(&self, x: &Tensor, norm: Option<&Norm>, w: &Linear, activation: Activation) -> Result<Tensor> {
+        w.project(x, norm, activation).map_err(failed)
     }
 
-    fn add(&self, x: Tensor, y: &Tensor) -> Result<Tensor> {
-        (x + y).map_err(failed)
+    fn project_add(&self, x: &Tensor, w: &Linear, residual: Tensor, ends: Ends<Norm>) -> Result<Tensor> {
+        w.join(x, residual, ends).map_err(failed)
     }
 
-    fn project(&self, x: &Tensor, w: &Linear, activation: Activation) -> Result<Tensor> {
-        let compute = || activate(&x.matmul(&w.weight)?.broadcast_add(&w.bias)?, activation);
-        compute().map_err(failed)
-    }
-
-    fn project_add(&self, x: &Tensor, w: &Linear, residual: Tensor) -> Result<Tensor> {
-        (self.project(x, w, Activation::None)? + residual).map_err(failed)
-    }
-
-    fn gate(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
+    fn feed_forward(&self, x: Tensor, feed: &FeedForward<Self>) -> Result<Tensor> {
         let compute = || {
-            let halves = x.chunk(2, 1)?;
-            activate(&halves[0].contiguous()?, activation)? * halves[1].contiguous()?
+            let inner = if feed.gated {
+                let halves = feed.up.project(&x, feed.norm, Activation::None)?.chunk(2, 1)?;
+                (activate(&halves[0].contiguous()?, feed.activation)? * halves[1].contiguous()?)?
+            } else {
+                feed.up.project(&x, feed.norm, feed.activation)?
+            };
+            feed.down.join(&inner, x, feed.ends)
         };
         compute().map_err(failed)
     }
@@ -299,8 +313,9 @@ impl Backend for Candle {
         x.index_select(&self.upload(rows, &[count])?, 0).map_err(failed)
     }
 
-    fn read(&self, x: &Tensor) -> Result<Vec<f32>> {
-        x.flatten_all().and_then(|x| x.to_vec1()).map_err(failed)
+    fn read(&self, x: &Tensor, out: &mut Vec<f32>) -> Result<()> {
+        out.extend(x.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(failed)?);
+        Ok(())
     }
 
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Cache {
@@ -322,24 +337,25 @@ impl Backend for Candle {
         Ok(())
     }
 
-    fn attend_cached(
+    fn attend_cached<S: Borrow<Sequence> + Sync>(
         &self,
         q: &Tensor,
-        slots: &[Slot<&Sequence>],
+        slots: &[Slot<S>],
         layer: usize,
         heads: Heads,
         scores: Scores<RelativeBias>,
     ) -> Result<Tensor> {
-        let one = |slot: &Slot<&Sequence>| {
+        let one = |slot: &Slot<S>| {
+            let sequence = slot.sequence.borrow();
             let queries = split(&q.i(slot.rows.clone())?, 0, heads.count, heads.dim)?;
-            let (keys, values) = slot.sequence.read(layer)?;
+            let (keys, values) = sequence.read(layer)?;
             // Each head of keys, once for every head of queries that it serves.
             let spread = |x: Tensor| {
                 let (kv, tokens, dim) = x.dims3()?;
                 let x = x.unsqueeze(1)?.expand((kv, heads.group(), tokens, dim))?;
                 x.reshape((heads.count, tokens, dim))
             };
-            attention(&queries, &spread(keys)?, &spread(values)?, slot.sequence.length(), scores)
+            attention(&queries, &spread(keys)?, &spread(values)?, sequence.length(), scores)
         };
         let rows = slots.iter().filter(|slot| !slot.rows.is_empty()).map(one);
         self.stack(rows.collect::<candle_core::Result<Vec<_>>>().map_err(failed)?, heads.query_width())

@@ -1,5 +1,5 @@
 //! What a device must be able to do to run the transformer: a few coarse operations over packed batches, so that each backend fuses
-//! as it likes. A fused operation has a default body that composes simpler ones; a backend that can do better overrides it.
+//! as it likes.
 //!
 //! Shapes: an activation is `[tokens, width]`, all sequences end to end, in f32. Weights are `[outputs, inputs]`.
 
@@ -8,6 +8,7 @@ pub mod candle;
 pub mod cpu;
 mod linear;
 
+use std::borrow::Borrow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -33,10 +34,12 @@ pub enum Precision {
     F16 = 2,
     /// Weights and activations of matrix products in 8 bits, sums exact, everything else in f32.
     Int8 = 3,
+    /// Weights and activations of matrix products in bf16, sums and everything else in f32.
+    Bf16 = 4,
 }
 
 impl Precision {
-    pub const ALL: [Self; 4] = [Self::Auto, Self::F32, Self::F16, Self::Int8];
+    pub const ALL: [Self; 5] = [Self::Auto, Self::F32, Self::F16, Self::Int8, Self::Bf16];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -44,6 +47,7 @@ impl Precision {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Int8 => "int8",
+            Self::Bf16 => "bf16",
         }
     }
 
@@ -134,6 +138,7 @@ impl<R> Clone for Scores<'_, R> {
 impl<R> Copy for Scores<'_, R> {}
 
 /// Sines and cosines of a pass's tokens: `[tokens, half]` each.
+#[derive(Default)]
 pub struct Rotation {
     /// Half of the components that turn; component `i` is paired with `half + i`.
     pub half: usize,
@@ -165,6 +170,30 @@ pub trait CachedSequence: Clone + Send + Sync {
     fn reserve(&mut self, tokens: usize) -> Result<()>;
     /// Counts tokens that were written.
     fn advance(&mut self, tokens: usize);
+}
+
+/// The norms around a residual sum: of what is added, and of the sum.
+pub struct Ends<'a, N> {
+    pub post: Option<&'a N>,
+    pub after: Option<&'a N>,
+}
+
+impl<N> Clone for Ends<'_, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<N> Copy for Ends<'_, N> {}
+
+/// A feed-forward: `down(activation(up(norm(x))))`; with `gated`, `up` gives a gate and what it multiplies, one after the other.
+pub struct FeedForward<'a, B: Backend + ?Sized> {
+    pub norm: Option<&'a B::Norm>,
+    pub up: &'a B::Linear,
+    pub activation: Activation,
+    pub gated: bool,
+    pub down: &'a B::Linear,
+    pub ends: Ends<'a, B::Norm>,
 }
 
 pub trait Backend: Send + Sync + 'static {
@@ -201,15 +230,24 @@ pub trait Backend: Send + Sync + 'static {
     /// The sum, token by token, of one row of each table times its factor. The ids are known to be in range.
     fn embed(&self, sources: &[(&Self::Table, &[u32], f32)]) -> Result<Self::Tensor>;
     fn norm(&self, x: Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
-    /// As `norm`, into a new tensor.
-    fn normed(&self, x: &Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
-    fn add(&self, x: Self::Tensor, y: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `activation(x·Wᵀ + b)`.
-    fn project(&self, x: &Self::Tensor, w: &Self::Linear, activation: Activation) -> Result<Self::Tensor>;
-    /// `residual + x·Wᵀ + b`.
-    fn project_add(&self, x: &Self::Tensor, w: &Self::Linear, residual: Self::Tensor) -> Result<Self::Tensor>;
-    /// `activation(first half of x) · second half of x`, row by row.
-    fn gate(&self, x: Self::Tensor, activation: Activation) -> Result<Self::Tensor>;
+    /// `activation(norm(x)·Wᵀ + b)`.
+    fn project(
+        &self,
+        x: &Self::Tensor,
+        norm: Option<&Self::Norm>,
+        w: &Self::Linear,
+        activation: Activation,
+    ) -> Result<Self::Tensor>;
+    /// `residual + x·Wᵀ + b`, with the norms of `ends`.
+    fn project_add(
+        &self,
+        x: &Self::Tensor,
+        w: &Self::Linear,
+        residual: Self::Tensor,
+        ends: Ends<Self::Norm>,
+    ) -> Result<Self::Tensor>;
+    /// The feed-forward of `x` added to it.
+    fn feed_forward(&self, x: Self::Tensor, feed: &FeedForward<Self>) -> Result<Self::Tensor>;
     /// Normalises queries and keys head by head (RMS) and turns them by their positions, as far as either is wanted. `qkv` is
     /// `[tokens, queries then keys then values]`.
     fn rotate(
@@ -230,8 +268,8 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Self::Tensor>;
     /// Some rows of `x`, in the order given.
     fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Result<Self::Tensor>;
-    /// The values, row by row, in the host's memory.
-    fn read(&self, x: &Self::Tensor) -> Result<Vec<f32>>;
+    /// Appends the values, row by row, to `out` in the host's memory.
+    fn read(&self, x: &Self::Tensor, out: &mut Vec<f32>) -> Result<()>;
 
     /// A cache whose memory is counted in `budget`.
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Self::Cache;
@@ -248,10 +286,10 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<()>;
     /// Attention of each slot's rows to its sequence's keys: with `causal` those before and the rows' own, just stored; without,
     /// all that it holds. `q` has the queries in its first columns.
-    fn attend_cached(
+    fn attend_cached<S: Borrow<Self::Sequence> + Sync>(
         &self,
         q: &Self::Tensor,
-        slots: &[Slot<&Self::Sequence>],
+        slots: &[Slot<S>],
         layer: usize,
         heads: Heads,
         scores: Scores<Self::RelativeBias>,
@@ -259,16 +297,10 @@ pub trait Backend: Send + Sync + 'static {
     /// `ln Σ exp` of each row, in the host's memory.
     fn log_sum_exp(&self, row: &[f32]) -> f32;
 
-    /// What the feed-forward's last layer reads: the activation of `up(x)`, or its gate.
-    fn widen(&self, x: &Self::Tensor, up: &Self::Linear, activation: Activation, gated: bool) -> Result<Self::Tensor> {
-        if gated {
-            return self.gate(self.project(x, up, Activation::None)?, activation);
-        }
-        self.project(x, up, activation)
-    }
-
     /// One row a sequence (or all rows, for `Pooling::None`), in the host's memory.
     fn pool(&self, x: &Self::Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {
-        Ok(pooling::pool(self.read(x)?, layout.starts(), width, pooling))
+        let mut values = Vec::new();
+        self.read(x, &mut values)?;
+        Ok(pooling::pool(values, layout.starts(), width, pooling))
     }
 }

@@ -10,6 +10,9 @@ use crate::transformer::spec::{Spec, Stack};
 /// machines at hand for MiniLM's shape; larger passes only cost memory. Results do not depend on it.
 pub const PASS_TOKENS: usize = 512;
 
+/// Tokens that a pass aims at where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
+pub const THREAD_PASS_TOKENS: usize = 256;
+
 /// Queries of one head that are one piece of attention's work.
 pub const QUERY_CHUNK: usize = 128;
 
@@ -25,12 +28,13 @@ fn token_bytes(stack: &Stack) -> u64 {
     floats.saturating_mul(size_of::<f32>() as u64)
 }
 
-/// Bytes of activations that one pass may hold, but for texts of more than [`ACCOUNTED_TOKENS`].
-pub fn pass_bytes(spec: &Spec) -> u64 {
+/// Bytes of activations that passes on `threads` threads may hold, but for texts of more than [`ACCOUNTED_TOKENS`].
+pub fn pass_bytes(spec: &Spec, threads: usize) -> u64 {
     let stack = |stack: &Stack| {
         // An encoder's sequences are run whole; a decoder's are cut.
         let longest = if stack.cross || spec.encoder.is_none() { 0 } else { stack.max_tokens.min(ACCOUNTED_TOKENS) };
-        token_bytes(stack).saturating_mul(PASS_TOKENS.max(longest) as u64)
+        let threads = if spec.decoder.is_none() { threads } else { 1 };
+        token_bytes(stack).saturating_mul(longest.max(PASS_TOKENS * threads) as u64)
     };
     [&spec.encoder, &spec.decoder].into_iter().flatten().map(stack).max().unwrap_or(0)
 }
@@ -90,8 +94,9 @@ pub struct Pass<'a> {
     pub positions: Vec<u32>,
 }
 
-/// Cuts a batch into passes of whole sequences. Sequences without tokens take no part in a pass but keep their place.
-pub fn passes(encoding: &Encoding) -> impl Iterator<Item = Pass<'_>> {
+/// Cuts a batch into passes of whole sequences and, but for longer sequences, at most `tokens` tokens. Sequences without tokens take
+/// no part in a pass but keep their place.
+pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Pass<'_>> {
     let mut next = 0;
     std::iter::from_fn(move || {
         let starts = encoding.starts();
@@ -100,18 +105,18 @@ pub fn passes(encoding: &Encoding) -> impl Iterator<Item = Pass<'_>> {
             return None;
         }
         next += 1;
-        while next < encoding.len() && starts[next + 1] - starts[first] <= PASS_TOKENS {
+        while next < encoding.len() && starts[next + 1] - starts[first] <= tokens {
             next += 1;
         }
-        let tokens = starts[first]..starts[next];
-        let mut positions = Vec::with_capacity(tokens.len());
+        let range = starts[first]..starts[next];
+        let mut positions = Vec::with_capacity(range.len());
         for bounds in starts[first..=next].windows(2) {
             positions.extend(0..(bounds[1] - bounds[0]) as u32);
         }
         Some(Pass {
-            layout: Layout::new(starts[first..=next].iter().map(|&start| start - tokens.start).collect()),
-            ids: &encoding.ids()[tokens.clone()],
-            type_ids: &encoding.type_ids()[tokens],
+            layout: Layout::new(starts[first..=next].iter().map(|&start| start - range.start).collect()),
+            ids: &encoding.ids()[range.clone()],
+            type_ids: &encoding.type_ids()[range],
             positions,
         })
     })
@@ -148,7 +153,7 @@ mod tests {
         ] {
             let batch = encoding(&lengths);
             let (mut found, mut ids) = (Vec::new(), Vec::new());
-            for pass in passes(&batch) {
+            for pass in passes(&batch, PASS_TOKENS) {
                 assert!(pass.layout.tokens() <= PASS_TOKENS || pass.layout.sequences() == 1);
                 assert_eq!(pass.layout.tokens(), pass.ids.len());
                 for sequence in 0..pass.layout.sequences() {

@@ -35,7 +35,7 @@ pub enum Stage {
     Call = 7,
     /// Steps of generation that read prompts, those of texts under way in the same step too.
     Prefill = 8,
-    /// Steps of generation that add a token to each text.
+    /// Steps of generation that add a token to each text, or several that were drafted.
     Decode = 9,
     /// Choosing tokens.
     Sample = 10,
@@ -47,10 +47,14 @@ pub enum Stage {
     AnswerHit = 13,
     /// Questions that the answer cache was asked and did not know.
     AnswerMiss = 14,
+    /// Looking for drafts, where prompt lookup is on: items are the texts that had one, tokens those drafted.
+    Draft = 15,
+    /// Drafted tokens that stood, so that they needed no step of their own.
+    Accept = 16,
 }
 
 impl Stage {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Load,
         Self::Tokenize,
         Self::Pack,
@@ -66,6 +70,8 @@ impl Stage {
         Self::FirstToken,
         Self::AnswerHit,
         Self::AnswerMiss,
+        Self::Draft,
+        Self::Accept,
     ];
 
     /// The name in exports.
@@ -86,6 +92,8 @@ impl Stage {
             Self::FirstToken => "first_token",
             Self::AnswerHit => "answer_hit",
             Self::AnswerMiss => "answer_miss",
+            Self::Draft => "draft",
+            Self::Accept => "accept",
         }
     }
 

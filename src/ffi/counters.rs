@@ -81,7 +81,7 @@ pub struct kinglet_counters {
     pub call: kinglet_stage,
     /// Steps of generation that read prompts, those of texts under way in the same step too.
     pub prefill: kinglet_stage,
-    /// Steps of generation that add a token to each text.
+    /// Steps of generation that add a token to each text, or several that were drafted.
     pub decode: kinglet_stage,
     /// Choosing tokens.
     pub sample: kinglet_stage,
@@ -93,6 +93,10 @@ pub struct kinglet_counters {
     pub answer_hit: kinglet_stage,
     /// Questions that the answer cache was asked and did not know.
     pub answer_miss: kinglet_stage,
+    /// Looking for drafts, where prompt_lookup_num_tokens is set: items are the texts that had one, tokens those drafted.
+    pub draft: kinglet_stage,
+    /// Drafted tokens that stood, so that they needed no step of their own.
+    pub accept: kinglet_stage,
 }
 
 // SAFETY: repr(C), `struct_size` first, plain values.
@@ -135,6 +139,8 @@ fn fill(snapshot: &Snapshot) -> kinglet_counters {
         first_token: stage(Stage::FirstToken),
         answer_hit: stage(Stage::AnswerHit),
         answer_miss: stage(Stage::AnswerMiss),
+        draft: stage(Stage::Draft),
+        accept: stage(Stage::Accept),
     }
 }
 

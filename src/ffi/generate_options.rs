@@ -1,6 +1,7 @@
 //! The options of generation.
 
 use std::ffi::c_void;
+use std::mem::offset_of;
 
 use crate::error::{Error, Result};
 use crate::generation::constraint::Grammar;
@@ -191,6 +192,12 @@ pub struct kinglet_generate_options {
     /// Gets the texts piece by piece; needs num_beams 1. Default NULL.
     pub on_piece: kinglet_piece_callback,
     pub on_piece_user_data: *mut c_void,
+    /// Guesses up to this many tokens at once from where the last ones stood before, in the prompt, in the text or in what the
+    /// encoder read, and keeps those that it would have chosen anyway (prompt lookup decoding): what comes is the same, sooner where
+    /// texts repeat or copy. Not with do_sample or beams. 0 guesses nothing. Default KINGLET_UNSET (0).
+    pub prompt_lookup_num_tokens: u64,
+    /// With prompt_lookup_num_tokens: how many of the last tokens must have stood together before, at most. Default KINGLET_UNSET (2).
+    pub max_matching_ngram_size: u64,
 }
 
 impl Default for kinglet_generate_options {
@@ -235,6 +242,8 @@ impl Default for kinglet_generate_options {
             cancellation: std::ptr::null(),
             on_piece: None,
             on_piece_user_data: std::ptr::null_mut(),
+            prompt_lookup_num_tokens: KINGLET_UNSET,
+            max_matching_ngram_size: KINGLET_UNSET,
         }
     }
 }
@@ -242,7 +251,7 @@ impl Default for kinglet_generate_options {
 // SAFETY: repr(C), `struct_size` first, numbers, pointers and an optional function.
 unsafe impl Versioned for kinglet_generate_options {
     const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = size_of::<Self>();
+    const FIRST_SIZE: usize = offset_of!(Self, prompt_lookup_num_tokens);
 }
 
 /// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
@@ -376,6 +385,8 @@ pub(super) unsafe fn read(
         grammar,
         add_special_tokens: decided(o.add_special_tokens, "options.add_special_tokens")?,
         skip_special_tokens: decided(o.skip_special_tokens, "options.skip_special_tokens")?,
+        prompt_lookup_num_tokens: count(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens")?,
+        max_matching_ngram_size: count(o.max_matching_ngram_size, "max_matching_ngram_size")?,
         // SAFETY: as above; NULL is none.
         prefix: unsafe { handle::borrow(o.prefix) }.ok().cloned(),
         // SAFETY: as above.

@@ -41,6 +41,9 @@ pub const KINGLET_PRECISION_F32: u32 = 1;
 pub const KINGLET_PRECISION_F16: u32 = 2;
 /// Weights and activations of matrix products in 8 bits, sums exact.
 pub const KINGLET_PRECISION_INT8: u32 = 3;
+/// Weights and activations of matrix products in bf16, sums in f32. Where AVX512-BF16 is fast (AMD's Zen 5), twice the speed of f32;
+/// elsewhere f16 is as fast or faster, and nearer.
+pub const KINGLET_PRECISION_BF16: u32 = 4;
 
 /// How grave a log line is: one of the KINGLET_LOG constants.
 pub type kinglet_log_level = u32;
@@ -59,6 +62,7 @@ const _: () = {
     assert!(KINGLET_PRECISION_F32 == Precision::F32 as u32);
     assert!(KINGLET_PRECISION_F16 == Precision::F16 as u32);
     assert!(KINGLET_PRECISION_INT8 == Precision::Int8 as u32);
+    assert!(KINGLET_PRECISION_BF16 == Precision::Bf16 as u32);
     assert!(KINGLET_LOG_ERROR == LogLevel::Error as u32);
     assert!(KINGLET_LOG_WARNING == LogLevel::Warning as u32);
     assert!(KINGLET_LOG_INFO == LogLevel::Info as u32);

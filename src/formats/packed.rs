@@ -13,7 +13,8 @@
 //! | 64 | the header: JSON, `{"precision", "files": {name: [offset, length]}, "tensors": {name: {"dtype", "shape", "offset"}}}` |
 //!
 //! All numbers are little-endian. Files and tensors follow the header, tensors at multiples of 64. A later version of Kinglet reads
-//! every earlier version of the format or refuses it by its number.
+//! every earlier version of the format or refuses it by its number. A type or a precision that a reader does not know is an error, so
+//! one more of either is not a new version.
 //!
 //! **The file must not be changed or truncated while a model that was loaded from it lives.**
 
@@ -23,7 +24,7 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use half::f16;
+use half::{bf16, f16};
 use memmap2::MmapOptions;
 use serde_json::{Map, Value, json};
 
@@ -129,6 +130,7 @@ fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
         DType::RowsI8 => row_scales(rows, cols)?.checked_add(rows.checked_mul(4)?),
         DType::PackedI8 => channels.checked_mul(cols.checked_next_multiple_of(4)?.checked_add(8)?),
         DType::PackedF16 => channels.checked_mul(cols)?.checked_mul(2)?.checked_next_multiple_of(ALIGN),
+        DType::PackedBf16 => channels.checked_mul(cols.checked_next_multiple_of(2)?)?.checked_mul(2),
         DType::PackedF32 => channels.checked_mul(cols)?.checked_mul(4)?.checked_next_multiple_of(ALIGN),
         _ => None,
     }
@@ -154,6 +156,10 @@ pub(super) fn decode(
                 let at = row / BLOCK * padded * BLOCK + col / 4 * 64 + row % BLOCK * 4 + col % 4;
                 float(scales + row * 4)? * f32::from(*bytes.get(at)? as i8)
             }
+            DType::PackedBf16 => {
+                let at = row / BLOCK * cols.next_multiple_of(2) * BLOCK + col / 2 * 32 + row % BLOCK * 2 + col % 2;
+                bf16::from_le_bytes(*bytes.get(2 * at..)?.first_chunk()?).to_f32()
+            }
             DType::PackedF16 => f16::from_le_bytes(*bytes.get(2 * place..)?.first_chunk()?).to_f32(),
             DType::PackedF32 => float(4 * place)?,
             _ => return None,
@@ -163,7 +169,8 @@ pub(super) fn decode(
 }
 
 /// The dtypes by their names in headers.
-const DTYPES: [DType; 6] = [DType::F32, DType::F16, DType::RowsI8, DType::PackedI8, DType::PackedF16, DType::PackedF32];
+const DTYPES: [DType; 7] =
+    [DType::F32, DType::F16, DType::RowsI8, DType::PackedI8, DType::PackedF16, DType::PackedBf16, DType::PackedF32];
 
 impl Packed {
     /// Opens a file and checks all of it: version, checksum, every offset.
@@ -429,6 +436,53 @@ mod tests {
         std::fs::write(&path, resealed(bytes)).unwrap();
         let error = Packed::open(&path).err().unwrap();
         assert!(error.message().contains("overlap") || error.message().contains("outside"), "{error}");
+    }
+
+    /// A file of the `llama` fixture, and a folder that keeps it.
+    fn packed_llama(precision: Precision) -> (tempfile::TempDir, PathBuf) {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation/llama");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("llama.kinglet");
+        crate::quantize(&fixture, &file, precision, &mut |_| true).unwrap();
+        (folder, file)
+    }
+
+    #[test]
+    fn packed_floats_are_read_as_they_were_rounded() {
+        let (_exact, exact) = packed_llama(Precision::F32);
+        let exact = Packed::open(&exact).unwrap().weights;
+        for (precision, dtype, round) in [
+            (Precision::F16, DType::PackedF16, (|x| f16::from_f32(x).to_f32()) as fn(f32) -> f32),
+            (Precision::Bf16, DType::PackedBf16, |x| bf16::from_f32(x).to_f32()),
+        ] {
+            let (_folder, file) = packed_llama(precision);
+            let packed = Packed::open(&file).unwrap();
+            assert_eq!(packed.precision, precision);
+            let mut seen = 0;
+            for name in exact.names() {
+                let (a, b) = (exact.get(name).unwrap(), packed.weights.get(name).unwrap());
+                if b.dtype == dtype {
+                    let rounded: Vec<f32> = a.to_vec_f32().unwrap().into_iter().map(round).collect();
+                    assert_eq!(b.to_vec_f32().unwrap(), rounded, "{name} in {}", precision.name());
+                    seen += 1;
+                }
+            }
+            assert!(seen > 5, "{seen} layers in {}", precision.name());
+        }
+    }
+
+    #[test]
+    fn what_a_reader_does_not_know_is_refused() {
+        let (_folder, file) = packed_llama(Precision::Bf16);
+        let good = std::fs::read(&file).unwrap();
+        for (known, later, what) in [("\"bf16\"", "\"cf16\"", "precision"), ("PACKED_BF16", "PACKED_CF16", "tensor")] {
+            let at = good.windows(known.len()).position(|bytes| bytes == known.as_bytes()).unwrap();
+            let mut other = good.clone();
+            other[at..at + later.len()].copy_from_slice(later.as_bytes());
+            std::fs::write(&file, resealed(other)).unwrap();
+            let error = Packed::open(&file).err().unwrap();
+            assert!(error.message().contains("llama.kinglet") && error.message().contains(what), "{error}");
+        }
     }
 
     #[test]

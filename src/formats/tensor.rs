@@ -29,9 +29,10 @@ pub enum DType {
     Q6K,
     /// `.kinglet`'s: rows of 8-bit numbers, then, from the next multiple of 64 bytes on, an f32 scale for each row.
     RowsI8,
-    /// `.kinglet`'s: a linear layer as kernels read it (`kernels::pack`), in 8 bits with scales and sums behind, in f16, in f32.
+    /// `.kinglet`'s: a linear layer as kernels read it (`kernels::pack`), in 8 bits with scales and sums behind, or in floats.
     PackedI8,
     PackedF16,
+    PackedBf16,
     PackedF32,
     /// A type that no weight of a supported model has, such as the I64 of a saved `position_ids` buffer. The tensor can
     /// be listed, and fails when it is read.
@@ -54,7 +55,7 @@ impl DType {
             DType::Q6K => Some((256, 210)),
             // What lies with them is not counted.
             DType::RowsI8 | DType::PackedI8 => Some((1, 1)),
-            DType::PackedF16 => Some((1, 2)),
+            DType::PackedF16 | DType::PackedBf16 => Some((1, 2)),
             DType::PackedF32 => Some((1, 4)),
             DType::Other(_) => None,
         }
@@ -64,7 +65,7 @@ impl DType {
 impl DType {
     /// Whether this is one of `.kinglet`'s own.
     pub fn is_packed(self) -> bool {
-        matches!(self, DType::RowsI8 | DType::PackedI8 | DType::PackedF16 | DType::PackedF32)
+        matches!(self, DType::RowsI8 | DType::PackedI8 | DType::PackedF16 | DType::PackedBf16 | DType::PackedF32)
     }
 }
 
@@ -96,6 +97,7 @@ impl fmt::Display for DType {
             DType::RowsI8 => f.write_str("ROWS_I8"),
             DType::PackedI8 => f.write_str("PACKED_I8"),
             DType::PackedF16 => f.write_str("PACKED_F16"),
+            DType::PackedBf16 => f.write_str("PACKED_BF16"),
             DType::PackedF32 => f.write_str("PACKED_F32"),
             DType::Other(dtype) => write!(f, "{dtype}"),
         }

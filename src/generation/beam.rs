@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::transformer::network::{Feed, Sequence, Want};
 
 use super::constraint::Constraint;
-use super::options::EarlyStopping;
+use super::options::{EarlyStopping, Settings};
 use super::processors::{History, process};
 use super::search::{Context, FinishReason, Output, Search, Start};
 use super::text::{Watch, finished};
@@ -100,7 +100,7 @@ impl BeamSearch {
 }
 
 impl Search for BeamSearch {
-    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>) {
+    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, _: usize, _: &Settings) {
         let (held, prompt) = (self.held, &self.prompt);
         for beam in &mut self.running {
             let ids = if held < prompt.len() { &prompt[held..] } else { &beam.tokens[held - prompt.len()..] };
@@ -183,10 +183,6 @@ impl Search for BeamSearch {
         }
         let full = s.early_stopping == EarlyStopping::Yes && self.finished.iter().all(|d| d.reason.is_some());
         Ok(none_goes_on || full || !self.may_improve)
-    }
-
-    fn fresh(&mut self) -> Option<(&mut Watch, u32, FinishReason)> {
-        None
     }
 
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {

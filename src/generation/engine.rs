@@ -2,21 +2,24 @@
 //! one that waits takes its place. What a text becomes does not depend on the others.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::batching::{self, PASS_TOKENS};
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::encoding::Encoding;
 use crate::error::{Error, Result};
+use crate::memory::emptied;
 use crate::model::Inner;
 use crate::transformer::network::{Feed, Sequence, Want};
 
 use super::beam::BeamSearch;
 use super::constraint::Constraint;
+use super::lookup::Lookup;
 use super::options::Settings;
 use super::sampling::fresh_seed;
-use super::search::{Context, FinishReason, Output, Search, Start};
+use super::search::{Context, FinishReason, Fresh, Output, Search, Start};
 use super::session::Prefix;
 use super::single::Single;
 use super::text::Watch;
@@ -26,6 +29,10 @@ const LOGITS_BYTES: usize = 32 << 20;
 
 /// The most sequences that one step advances.
 const MOST_ROWS: usize = 256;
+
+/// Rows of a step that drafts fill up to. A row more costs a fifth of a step of one row, but in a step of this many, where the
+/// weights are read for all of them anyway, hardly less than what an accepted token saves.
+const DRAFT_ROWS: usize = 32;
 
 /// A piece of a text as it grows.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +82,19 @@ struct Active {
     search: Box<dyn Search>,
 }
 
+/// A search's part of a step, which any thread may do: its logits, and whether it ended.
+type Advance<'a> = Mutex<(&'a mut Active, &'a mut [f32], Result<bool>)>;
+
+/// The memory of one step's lists, which the next one uses again.
+#[derive(Default)]
+struct Lists {
+    feeds: Vec<Feed<'static>>,
+    /// Rows of logits of each search.
+    counts: Vec<usize>,
+    logits: Vec<f32>,
+    work: Vec<Advance<'static>>,
+}
+
 impl Job<'_> {
     /// Runs all inputs. `done` gets each input's answer as soon as it stands.
     pub(crate) fn run(&self, mut listener: Option<Listener<'_>>, mut done: impl FnMut(usize, Answer)) -> Result<()> {
@@ -84,9 +104,14 @@ impl Job<'_> {
         let copies = if s.num_beams > 1 { 1 } else { s.num_return_sequences };
         let width = self.model.spec.vocabulary;
         let most_rows = (LOGITS_BYTES / 4 / width.max(1)).clamp(s.num_beams.max(8), MOST_ROWS);
-        let mut waiting =
-            Waiting { job: self, next: 0, passes: Box::new(batching::passes(self.inputs)), sources: VecDeque::new() };
+        let mut waiting = Waiting {
+            job: self,
+            next: 0,
+            passes: Box::new(batching::passes(self.inputs, PASS_TOKENS)),
+            sources: VecDeque::new(),
+        };
         let mut active: Vec<Active> = Vec::new();
+        let mut lists = Lists::default();
         let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
         let context = Context { network: &*self.model.network, tokenizer: &self.model.tokenizer, settings: s };
@@ -102,7 +127,7 @@ impl Job<'_> {
                 return Ok(());
             }
             self.call.check()?;
-            self.step(&mut active, context, begun, &mut listener)?;
+            self.step(&mut active, &mut lists, context, begun, most_rows, &mut listener)?;
             // Those that ended leave; the order of the others stays.
             let mut ended = Vec::new();
             let mut i = 0;
@@ -135,42 +160,61 @@ impl Job<'_> {
     fn step(
         &self,
         active: &mut [Active],
+        lists: &mut Lists,
         context: Context<'_>,
         begun: Instant,
+        most_rows: usize,
         listener: &mut Option<Listener<'_>>,
     ) -> Result<()> {
         let call = self.call;
         let width = self.model.spec.vocabulary;
-        let (mut feeds, mut counts) = (Vec::new(), Vec::with_capacity(active.len()));
+        let Lists { feeds, counts, logits, work } = lists;
+        let mut feeds: Vec<Feed> = emptied(std::mem::take(feeds));
+        counts.clear();
+        logits.clear();
         let prefill = active.iter().any(|a| a.first);
+        let start = Instant::now();
+        // What all drafts may take together. It decides when texts are done, never what they become.
+        let mut room = most_rows.min(DRAFT_ROWS).saturating_sub(active.iter().map(|a| a.rows).sum());
+        let (mut drafts, mut drafted) = (0, 0);
         for active in &mut *active {
             let before = feeds.len();
-            active.search.feeds(&mut feeds);
-            counts.push(feeds.len() - before);
+            active.search.feeds(&mut feeds, room, self.settings);
+            let rows: usize = feeds[before..].iter().map(Feed::rows).sum();
+            counts.push(rows);
+            let more = rows - (feeds.len() - before);
+            room -= more;
+            drafted += more;
+            drafts += usize::from(more > 0);
+        }
+        if self.settings.lookup.tokens > 0 {
+            call.counters.add(Stage::Draft, drafts, drafted, start.elapsed());
         }
         let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
         let stage = if prefill { Stage::Prefill } else { Stage::Decode };
-        let mut logits = call.counters.time(stage, feeds.len(), tokens, || context.network.step(&mut feeds, call))?;
-        let rows = feeds.len();
-        drop(feeds);
+        call.counters.time(stage, feeds.len(), tokens, || context.network.step(&mut feeds, logits, call))?;
+        let sequences = feeds.len();
+        lists.feeds = emptied(feeds);
         // Each search has rows of its own, and so may advance on any thread.
         let start = Instant::now();
-        let mut work = Vec::with_capacity(active.len());
+        let mut work: Vec<Advance> = emptied(std::mem::take(work));
         let mut rest = logits.as_mut_slice();
-        for (active, count) in active.iter_mut().zip(&counts) {
+        for (active, count) in active.iter_mut().zip(&*counts) {
             let (mine, after) = rest.split_at_mut(count * width);
             rest = after;
-            work.push(std::sync::Mutex::new((active, mine, Ok(false))));
+            work.push(Mutex::new((active, mine, Ok(false))));
         }
         self.model.pool.run(work.len(), |i| {
-            let mut entry = work[i].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut entry = work[i].lock().unwrap_or_else(PoisonError::into_inner);
             let (active, logits, result) = &mut *entry;
             *result = active.search.advance(logits, context);
         });
-        call.counters.add(Stage::Sample, rows, rows, start.elapsed());
-        for (entry, count) in work.into_iter().zip(&counts) {
-            let (active, _, result) = entry.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let ended = result?;
+        let sampling = start.elapsed();
+        let mut accepted = 0;
+        for (entry, count) in work.iter_mut().zip(&*counts) {
+            let (active, _, result) = entry.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let ended = std::mem::replace(result, Ok(false))?;
+            accepted += active.search.accepted();
             if active.first {
                 call.counters.add(Stage::FirstToken, 1, 1, begun.elapsed());
                 active.first = false;
@@ -180,8 +224,13 @@ impl Job<'_> {
                 active.rows = 0;
             }
             if let Some(listener) = listener {
-                active.tell(context, ended, listener)?;
+                active.tell(context, ended, call, listener)?;
             }
+        }
+        lists.work = emptied(work);
+        call.counters.add(Stage::Sample, sequences, sequences + accepted, sampling);
+        if drafted > 0 {
+            call.counters.add(Stage::Accept, drafts, accepted, Duration::ZERO);
         }
         Ok(())
     }
@@ -203,12 +252,22 @@ impl Job<'_> {
 
 impl Active {
     /// Hands a step's text to whoever listens.
-    fn tell(&mut self, context: Context<'_>, ended: bool, listener: &mut Listener<'_>) -> Result<()> {
-        let Some((watch, token, reason)) = self.search.fresh() else { return Ok(()) };
-        let text = if ended { watch.rest(context.tokenizer)? } else { watch.certain() };
-        let finish_reason = ended.then_some(reason);
-        let event = Event { index: self.input, sequence: self.number, text, token, finish_reason };
-        if listener(event) { Ok(()) } else { Err(Error::cancelled()) }
+    fn tell(&mut self, context: Context<'_>, ended: bool, call: Call<'_>, listener: &mut Listener<'_>) -> Result<()> {
+        let Some(Fresh { watch, tokens, ends, reason }) = self.search.fresh() else { return Ok(()) };
+        for (place, (&token, &end)) in tokens.iter().zip(ends).enumerate() {
+            // A call that was cancelled with one piece hands out no other, whatever the step brought.
+            if place > 0 {
+                call.check()?;
+            }
+            let ended = ended && place + 1 == tokens.len();
+            let text = if ended { watch.rest(context.tokenizer)? } else { watch.until(end) };
+            let finish_reason = ended.then_some(reason);
+            let event = Event { index: self.input, sequence: self.number, text, token, finish_reason };
+            if !listener(event) {
+                return Err(Error::cancelled());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -260,17 +319,26 @@ impl Waiting<'_> {
             let ids = &prompt[sequence.length()..prompt.len() - 1];
             let tokens = ids.len();
             job.call.counters.time(Stage::Prefill, 1, tokens, || {
-                model.network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::None }], job.call)
+                let feed = Feed { sequence: &mut sequence, ids, want: Want::None };
+                model.network.step(&mut [feed], &mut Vec::new(), job.call)
             })?;
         }
         let watch = (streams || !s.stop_strings.is_empty()).then(|| Watch::new(&s.stop_strings, s.skip_special_tokens));
         let seed = s.sampling.as_ref().and_then(|sampling| sampling.seed).unwrap_or_else(fresh_seed);
+        let lookup = || {
+            let source = match &model.spec.encoder {
+                Some(_) => &job.inputs.ids()[job.inputs.starts()[input]..job.inputs.starts()[input + 1]],
+                None => &[],
+            };
+            Lookup::new(&prompt, source, model.network.switch(), limit, s.lookup)
+        };
         for number in 0..copies {
             let start = Start {
                 sequence: sequence.clone(),
                 prompt: prompt.clone(),
                 limit,
                 constraint: job.constraint.clone(),
+                lookup: (s.lookup.tokens > 0).then(lookup),
                 number,
             };
             let search: Box<dyn Search> = if s.num_beams > 1 {

@@ -4,6 +4,7 @@ pub(crate) mod answers;
 mod beam;
 pub(crate) mod constraint;
 mod engine;
+mod lookup;
 pub(crate) mod options;
 mod processors;
 mod sampling;
@@ -139,7 +140,7 @@ impl Model {
         let network = &self.0.network;
         let work = |call: Call<'_>| {
             let encoding = Encoding::from_ids(ids, &[ids.len()], None)?;
-            let mut sequence = match crate::batching::passes(&encoding).next() {
+            let mut sequence = match crate::batching::passes(&encoding, crate::batching::PASS_TOKENS).next() {
                 Some(pass) if has_encoder => network.read_sources(&pass, call)?.swap_remove(0),
                 _ => network.sequence()?,
             };
@@ -150,7 +151,7 @@ impl Model {
                 .try_reserve_exact(count)
                 .map_err(|_| Error::out_of_memory(format!("no memory for {count} logits")))?;
             for ids in tokens.chunks(if stepwise { 1 } else { tokens.len().max(1) }) {
-                values.extend(network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::All }], call)?);
+                network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::All }], &mut values, call)?;
             }
             Ok(Logits { values, vocabulary: self.0.spec.vocabulary })
         };
@@ -243,8 +244,10 @@ impl Model {
             return Ok(result);
         }
         let starts = inputs.starts();
+        // Answers are the same with drafts and without.
+        let deciding = Settings { lookup: Default::default(), ..settings.clone() };
         let keys: Vec<_> =
-            (0..inputs.len()).map(|i| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], &settings)).collect();
+            (0..inputs.len()).map(|i| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], &deciding)).collect();
         let mut missing = Vec::new();
         for (i, key) in keys.iter().enumerate() {
             let start = std::time::Instant::now();

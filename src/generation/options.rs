@@ -5,10 +5,14 @@ use crate::error::{Error, Result};
 use crate::formats::json::Config;
 
 use super::constraint::Grammar;
+use super::lookup::LookupSettings;
 use super::session::Prefix;
 
 /// New tokens where neither the caller nor the model's files set a limit.
 const DEFAULT_NEW_TOKENS: usize = 256;
+
+/// How many of a text's last tokens a draft is looked up by, as in transformers.
+const DEFAULT_NGRAM: usize = 2;
 
 /// The most beams, and sequences to return.
 const MOST_BEAMS: usize = 64;
@@ -99,6 +103,13 @@ pub struct GenerateOptions {
     pub add_special_tokens: Option<bool>,
     /// Leaves special tokens out of the text. Default true.
     pub skip_special_tokens: Option<bool>,
+    /// Guesses up to this many tokens at once from where the last ones stood before, in the prompt, in the text or in what the
+    /// encoder read, and keeps those that it would have chosen anyway (prompt lookup decoding, Saxena 2023): what comes is the same,
+    /// sooner where texts repeat or copy. Not with `do_sample` or beams. 0, the default, guesses nothing.
+    pub prompt_lookup_num_tokens: Option<usize>,
+    /// With `prompt_lookup_num_tokens`: how many of the last tokens must have stood together before, at most; fewer are tried next.
+    /// Default 2.
+    pub max_matching_ngram_size: Option<usize>,
     /// A beginning of the prompt that was computed before.
     pub prefix: Option<Prefix>,
     pub cancellation: Option<Cancellation>,
@@ -134,6 +145,8 @@ pub(crate) struct Settings {
     pub logprobs: bool,
     pub grammar: Option<Grammar>,
     pub skip_special_tokens: bool,
+    /// Decides how soon an answer is there, and nothing of the answer.
+    pub lookup: LookupSettings,
 }
 
 impl Settings {
@@ -243,6 +256,8 @@ impl Defaults {
             forced_eos_token_id: ids("forced_eos_token_id")?,
             eos_token_id: ids("eos_token_id")?,
             decoder_start_token_id: first("decoder_start_token_id")?.or(first("bos_token_id")?),
+            prompt_lookup_num_tokens: source.usize_opt("prompt_lookup_num_tokens")?,
+            max_matching_ngram_size: source.usize_opt("max_matching_ngram_size")?,
             ..GenerateOptions::default()
         };
         let asks = |&&(name, neutral): &&(&str, f64)| source.get(name).is_some_and(|v| v.as_f64() != Some(neutral));
@@ -321,6 +336,7 @@ impl GenerateOptions {
             "ignore_eos",
             "contradicts a grammar, which decides where the text ends",
         )?;
+        let lookup = self.lookup(d, do_sample, num_beams)?;
         let sampling = Sampling {
             temperature: self.temperature.or(d.temperature).unwrap_or(1.0),
             // Hugging Face's default of 50 has gone with transformers 5; none is what other libraries have.
@@ -401,7 +417,24 @@ impl GenerateOptions {
             logprobs: self.logprobs,
             grammar: self.grammar.clone(),
             skip_special_tokens: self.skip_special_tokens.unwrap_or(true),
+            lookup,
         })
+    }
+
+    /// Drafts are for greedy decoding. Where the model's files ask for them and the caller for something else, the caller wins.
+    fn lookup(&self, defaults: &GenerateOptions, do_sample: bool, num_beams: usize) -> Result<LookupSettings> {
+        let (name, greedy) = ("prompt_lookup_num_tokens", !do_sample && num_beams == 1);
+        if self.prompt_lookup_num_tokens.is_some_and(|n| n > 0) {
+            check(!do_sample, name, "contradicts do_sample, because drafts are for greedy decoding; choose one")?;
+            check(greedy, name, "contradicts num_beams above 1, because drafts are for greedy decoding; choose one")?;
+        }
+        let tokens =
+            self.prompt_lookup_num_tokens.or(defaults.prompt_lookup_num_tokens.filter(|_| greedy)).unwrap_or(0);
+        let (name, ngram) = ("max_matching_ngram_size", self.max_matching_ngram_size);
+        check(ngram != Some(0), name, "must be at least 1")?;
+        check(tokens > 0 || ngram.is_none(), name, "has no meaning without prompt_lookup_num_tokens")?;
+        let ngram = ngram.or(defaults.max_matching_ngram_size).unwrap_or(DEFAULT_NGRAM).max(1);
+        Ok(LookupSettings { tokens, ngram })
     }
 }
 
@@ -435,6 +468,11 @@ mod tests {
             (GenerateOptions { stop_strings: Some(vec![String::new()]), ..o() }, "stop_strings"),
             (GenerateOptions { suppress_tokens: Some(vec![100]), ..o() }, "suppress_tokens"),
             (GenerateOptions { bad_words_ids: Some(vec![vec![1, 100]]), ..o() }, "bad_words_ids"),
+            (GenerateOptions { max_matching_ngram_size: Some(2), ..o() }, "max_matching_ngram_size"),
+            (
+                GenerateOptions { prompt_lookup_num_tokens: Some(2), max_matching_ngram_size: Some(0), ..o() },
+                "max_matching_ngram_size",
+            ),
         ] {
             let error = settle(options).unwrap_err();
             assert!(error.message().starts_with(&format!("{name}: ")), "{error}");
@@ -460,5 +498,34 @@ mod tests {
         assert_eq!((s.num_beams, s.limit(10)), (1, 5));
         let sampled = GenerateOptions { do_sample: Some(true), ..GenerateOptions::default() };
         assert_eq!(sampled.settle(&defaults, 100).unwrap().num_beams, 1);
+    }
+
+    #[test]
+    fn drafts_are_for_greedy_decoding_alone() {
+        let o = || GenerateOptions { prompt_lookup_num_tokens: Some(4), ..GenerateOptions::default() };
+        assert_eq!(settle(o()).unwrap().lookup, LookupSettings { tokens: 4, ngram: 2 });
+        for (options, other) in [
+            (GenerateOptions { do_sample: Some(true), ..o() }, "do_sample"),
+            (GenerateOptions { num_beams: Some(2), ..o() }, "num_beams"),
+        ] {
+            let error = settle(options).unwrap_err();
+            let message = error.message();
+            assert!(message.starts_with("prompt_lookup_num_tokens: ") && message.contains(other), "{message}");
+        }
+        // The files' wish gives way to the caller's, and the caller's is not lost to the files'.
+        let path = std::path::Path::new("generation_config.json");
+        let config = |value| Config::from_value(path, value).unwrap();
+        let none = config(serde_json::json!({}));
+        let files = config(serde_json::json!({"prompt_lookup_num_tokens": 7, "max_matching_ngram_size": 3}));
+        let defaults = Defaults::read(Some(&files), &none).unwrap();
+        let lookup = |options: GenerateOptions| options.settle(&defaults, 100).unwrap().lookup;
+        assert_eq!(lookup(GenerateOptions::default()), LookupSettings { tokens: 7, ngram: 3 });
+        assert_eq!(lookup(o()), LookupSettings { tokens: 4, ngram: 3 });
+        assert_eq!(lookup(GenerateOptions { prompt_lookup_num_tokens: Some(0), ..o() }).tokens, 0);
+        assert_eq!(lookup(GenerateOptions { num_beams: Some(2), ..GenerateOptions::default() }).tokens, 0);
+        assert_eq!(lookup(GenerateOptions { do_sample: Some(true), ..GenerateOptions::default() }).tokens, 0);
+        let sampled = config(serde_json::json!({"do_sample": true}));
+        let error = o().settle(&Defaults::read(Some(&sampled), &none).unwrap(), 100).unwrap_err();
+        assert!(error.message().contains("do_sample"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ use crate::tokenizer::Tokenizer;
 use crate::transformer::network::{Feed, Network, Sequence};
 
 use super::constraint::Constraint;
+use super::lookup::Lookup;
 use super::options::Settings;
 use super::text::Watch;
 
@@ -53,6 +54,9 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
 }
 
+/// New tokens that room is made for before the first; most texts are shorter.
+pub const ROOM: usize = 1024;
+
 /// The start of one text: a sequence with the prompt's beginning in it, and the rest of the prompt.
 pub struct Start {
     pub sequence: Sequence,
@@ -61,19 +65,36 @@ pub struct Start {
     /// How many new tokens there may be.
     pub limit: usize,
     pub constraint: Option<Constraint>,
+    /// Where drafts are looked for; None if they are not wanted.
+    pub lookup: Option<Lookup>,
     /// Numbers the sequences that a prompt is drawn several times for.
     pub number: usize,
 }
 
+/// What a step has brought to one text.
+pub struct Fresh<'a> {
+    pub watch: &'a mut Watch,
+    pub tokens: &'a [u32],
+    /// As far as which the text was certain after each of the tokens.
+    pub ends: &'a [usize],
+    /// Why the text ends, if it does.
+    pub reason: FinishReason,
+}
+
 /// One search. The engine asks for feeds, runs them, and hands over their logits.
 pub trait Search: Send {
-    /// The tokens to run next: one feed a sequence, in a fixed order.
-    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>);
+    /// The tokens to run next: one feed a sequence, in a fixed order. At most `room` of them are a draft.
+    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize, settings: &Settings);
     /// Takes the rows of logits of those feeds, which it may change. Whether the search has ended.
     fn advance(&mut self, logits: &mut [f32], context: Context<'_>) -> Result<bool>;
-    /// The text as it grows, the last token, and why the text ends if it does; None for a search whose text is not certain before
-    /// its end.
-    fn fresh(&mut self) -> Option<(&mut Watch, u32, FinishReason)>;
+    /// How many drafted tokens of the last step stood, so that they needed no step of their own.
+    fn accepted(&self) -> usize {
+        0
+    }
+    /// What the last step brought; None for a search whose text is not certain before its end, or is not followed.
+    fn fresh(&mut self) -> Option<Fresh<'_>> {
+        None
+    }
     /// The finished texts, the best first, and the sequence that went on last.
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)>;
 }

@@ -63,7 +63,7 @@ impl Model {
             let mut sequence = self.0.network.sequence()?;
             call.counters.time(Stage::Prefill, 1, tokens.len(), || {
                 let feed = Feed { sequence: &mut sequence, ids: &tokens, want: Want::None };
-                self.0.network.step(&mut [feed], call)
+                self.0.network.step(&mut [feed], &mut Vec::new(), call)
             })?;
             Ok(Prefix { model: self.clone(), tokens, sequence })
         };

@@ -77,12 +77,16 @@ impl Watch {
         Ok(())
     }
 
-    /// Text that is certain, and was not handed out before.
-    pub fn certain(&mut self) -> &str {
-        let end = match self.stopped {
+    /// As far as which the text is certain.
+    pub fn certain(&self) -> usize {
+        match self.stopped {
             Some(stop) => stop,
             None => self.text.len() - self.stops.iter().map(|stop| overlap(&self.text, stop)).max().unwrap_or(0),
-        };
+        }
+    }
+
+    /// The text up to `end`, as `certain` said it, that was not handed out before.
+    pub fn until(&mut self, end: usize) -> &str {
         let start = self.given.min(end);
         self.given = end.max(self.given);
         &self.text[start..end]
@@ -141,7 +145,7 @@ mod tests {
                 let mut pieces = String::new();
                 for id in &ids {
                     watch.push(*id, &tokenizer).unwrap();
-                    let piece = watch.certain();
+                    let piece = watch.until(watch.certain());
                     assert!(!piece.contains(INCOMPLETE) || name != "roberta", "{piece:?}");
                     pieces += piece;
                 }
@@ -160,7 +164,7 @@ mod tests {
         let mut shown = String::new();
         let stopped = ids.iter().position(|id| {
             let stopped = watch.push(*id, &tokenizer).unwrap();
-            shown += watch.certain();
+            shown += watch.until(watch.certain());
             stopped
         });
         assert!(stopped.is_some_and(|at| at + 1 < ids.len()));

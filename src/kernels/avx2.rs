@@ -1,15 +1,18 @@
-//! AVX2 with FMA and F16C: two registers of eight lanes.
+//! AVX2 with FMA and F16C: two registers of eight lanes. AVX-VNNI shares all but the products of bytes.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use half::bf16;
+
 use super::implement::implement_kernel;
-use super::vector::{Vector, tile_shapes};
+use super::vector::{Place, Tile, Vector, tile_shapes};
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale, Rows,
+    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
+    Rows,
 };
-use super::{activation, attention, embedding, linear, norm, paged, quantize};
+use super::{activation, attention, embedding, linear, norm, paged, quantize, round};
 
 /// Proof that the machine has AVX2, FMA and F16C.
 pub(super) struct Avx2(());
@@ -23,12 +26,40 @@ impl Avx2 {
 
 implement_kernel!(Avx2, Lanes, "x86_64-avx2", "avx2", "avx2,fma,f16c");
 
+/// Sixteen floats. `VNNI` is whether bytes are multiplied by `vpdpbusd` (`avxvnni.rs`) or by `vpmaddubsw` (here).
 #[derive(Clone, Copy)]
-struct Lanes(__m256, __m256);
+pub(super) struct Pair<const VNNI: bool>(__m256, __m256);
+
+type Lanes = Pair<false>;
+
+/// Sixteen i32, or the weights of sixteen lanes.
+pub(super) type Integers = (__m256i, __m256i);
+
+/// The part of `Vector` in which AVX2 and AVX-VNNI differ.
+///
+/// # Safety
+/// That of `Vector`'s methods.
+pub(super) trait ByteLanes: Copy {
+    type Bytes: Copy;
+
+    const ROWS: usize;
+    const OFFSET: i32;
+
+    fn tile_rows(remaining: usize, most: usize) -> usize;
+    fn tile_blocks(rows: usize, remaining: usize) -> usize;
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place)
+    where
+        Self: Vector;
+
+    /// Words to bytes, saturated to the range of a stored activation.
+    unsafe fn narrow(words: __m256i) -> __m128i;
+    unsafe fn load_bytes(p: *const u8) -> Self::Bytes;
+    unsafe fn dot(sums: Integers, a: Self::Bytes, w: Integers) -> Integers;
+}
 
 /// Four signed activations in every lane, and their magnitudes.
 #[derive(Clone, Copy)]
-struct Bytes {
+pub(super) struct Bytes {
     signed: __m256i,
     magnitudes: __m256i,
 }
@@ -50,6 +81,19 @@ unsafe fn masks(n: usize) -> (__m256i, __m256i) {
     debug_assert!(n <= 16);
     let p = MASKS.as_ptr().add(16 - n);
     (_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(8).cast()))
+}
+
+/// Rounded to the 16 bits of a bf16, in lanes of 32.
+#[inline(always)]
+unsafe fn round_bf16(x: __m256) -> __m256i {
+    let bits = _mm256_castps_si256(x);
+    let upper = _mm256_srli_epi32::<16>(bits);
+    // A half, less the least bit where the upper ones are even already.
+    let half = _mm256_add_epi32(_mm256_set1_epi32(0x7fff), _mm256_and_si256(upper, _mm256_set1_epi32(1)));
+    let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, half));
+    // The upper bits of a NaN could be infinity's; a quiet NaN's cannot.
+    let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x)))
 }
 
 /// 8 × 8 floats transposed in registers, by pairs, quadruples and halves.
@@ -77,16 +121,67 @@ pub(super) unsafe fn transpose8(p: *const f32, stride: usize, out: *mut f32, out
     _mm256_storeu_ps(out.add(out_stride * 7), _mm256_permute2f128_ps(b3, b7, 0x31));
 }
 
-impl Vector for Lanes {
-    type Sums = (__m256i, __m256i);
+impl ByteLanes for Lanes {
     type Bytes = Bytes;
-    type Weights = (__m256i, __m256i);
 
-    const FLOAT_ROWS: usize = 6;
-    const BYTE_ROWS: usize = 4;
-    const BYTE_OFFSET: i32 = 128;
+    const ROWS: usize = 4;
+    const OFFSET: i32 = 128;
 
     tile_shapes! { "avx2,fma,f16c"; 6: 1; 4: 1; 3: 2, 1; 2: 2, 1; 1: 4, 2, 1; }
+
+    #[inline(always)]
+    unsafe fn narrow(words: __m256i) -> __m128i {
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bytes(p: *const u8) -> Bytes {
+        let signed = _mm256_set1_epi32(p.cast::<i32>().read_unaligned());
+        Bytes { signed, magnitudes: _mm256_abs_epi8(signed) }
+    }
+
+    /// `vpmaddubsw` adds pairs of products in 16 bits and saturates. With the sign moved to the weights a pair is at
+    /// most 2 · 128 · 127 = 32512, which it can hold; so the sum is exact. (The magnitude of -128 is 128 as an unsigned
+    /// byte.)
+    #[inline(always)]
+    unsafe fn dot(sums: Integers, a: Bytes, w: Integers) -> Integers {
+        let ones = _mm256_set1_epi16(1);
+        let low = _mm256_maddubs_epi16(a.magnitudes, _mm256_sign_epi8(w.0, a.signed));
+        let high = _mm256_maddubs_epi16(a.magnitudes, _mm256_sign_epi8(w.1, a.signed));
+        (
+            _mm256_add_epi32(sums.0, _mm256_madd_epi16(low, ones)),
+            _mm256_add_epi32(sums.1, _mm256_madd_epi16(high, ones)),
+        )
+    }
+}
+
+impl<const VNNI: bool> Vector for Pair<VNNI>
+where
+    Self: ByteLanes,
+{
+    type Sums = Integers;
+    type Bytes = <Self as ByteLanes>::Bytes;
+    type Weights = Integers;
+
+    const FLOAT_ROWS: usize = 6;
+    const PAIR_ROWS: usize = 4;
+    const BYTE_ROWS: usize = Self::ROWS;
+    const BYTE_OFFSET: i32 = Self::OFFSET;
+
+    #[inline(always)]
+    fn tile_rows(remaining: usize, most: usize) -> usize {
+        <Self as ByteLanes>::tile_rows(remaining, most)
+    }
+
+    #[inline(always)]
+    fn tile_blocks(rows: usize, remaining: usize) -> usize {
+        <Self as ByteLanes>::tile_blocks(rows, remaining)
+    }
+
+    #[inline(always)]
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place) {
+        <Self as ByteLanes>::tile(tile, rows, blocks, at);
+    }
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
@@ -220,42 +315,51 @@ impl Vector for Lanes {
         let high = _mm256_add_epi32(_mm256_cvtps_epi32(self.1), zero);
         // The packing works in halves of a register; the permutation puts the quarters back in order.
         let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
-        let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-        _mm_storeu_si128(p.cast(), bytes);
+        _mm_storeu_si128(p.cast(), Self::narrow(words));
     }
 
     #[inline(always)]
-    unsafe fn no_sums() -> (__m256i, __m256i) {
+    unsafe fn store_bf16(self, p: *mut bf16) {
+        // As in `store_bytes`, quarters are put back in order.
+        let words = _mm256_packus_epi32(round_bf16(self.0), round_bf16(self.1));
+        _mm256_storeu_si256(p.cast(), _mm256_permute4x64_epi64::<0b11_01_10_00>(words));
+    }
+
+    #[inline(always)]
+    unsafe fn low_bf16(self) -> Self {
+        let low = _mm256_slli_epi32::<16>(_mm256_castps_si256(self.0));
+        let high = _mm256_slli_epi32::<16>(_mm256_castps_si256(self.1));
+        Self(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high))
+    }
+
+    #[inline(always)]
+    unsafe fn high_bf16(self) -> Self {
+        let mask = _mm256_castsi256_ps(_mm256_set1_epi32(!0xffff));
+        Self(_mm256_and_ps(self.0, mask), _mm256_and_ps(self.1, mask))
+    }
+
+    #[inline(always)]
+    unsafe fn no_sums() -> Integers {
         (_mm256_setzero_si256(), _mm256_setzero_si256())
     }
 
     #[inline(always)]
-    unsafe fn load_bytes(p: *const u8) -> Bytes {
-        let signed = _mm256_set1_epi32(p.cast::<i32>().read_unaligned());
-        Bytes { signed, magnitudes: _mm256_abs_epi8(signed) }
+    unsafe fn load_bytes(p: *const u8) -> <Self as ByteLanes>::Bytes {
+        <Self as ByteLanes>::load_bytes(p)
     }
 
     #[inline(always)]
-    unsafe fn load_weights(p: *const i8) -> (__m256i, __m256i) {
+    unsafe fn load_weights(p: *const i8) -> Integers {
         (_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(32).cast()))
     }
 
-    /// `vpmaddubsw` adds pairs of products in 16 bits and saturates. With the sign moved to the weights a pair is at
-    /// most 2 · 128 · 127 = 32512, which it can hold; so the sum is exact. (The magnitude of -128 is 128 as an unsigned
-    /// byte.)
     #[inline(always)]
-    unsafe fn dot(sums: (__m256i, __m256i), a: Bytes, w: (__m256i, __m256i)) -> (__m256i, __m256i) {
-        let ones = _mm256_set1_epi16(1);
-        let low = _mm256_maddubs_epi16(a.magnitudes, _mm256_sign_epi8(w.0, a.signed));
-        let high = _mm256_maddubs_epi16(a.magnitudes, _mm256_sign_epi8(w.1, a.signed));
-        (
-            _mm256_add_epi32(sums.0, _mm256_madd_epi16(low, ones)),
-            _mm256_add_epi32(sums.1, _mm256_madd_epi16(high, ones)),
-        )
+    unsafe fn dot(sums: Integers, a: <Self as ByteLanes>::Bytes, w: Integers) -> Integers {
+        <Self as ByteLanes>::dot(sums, a, w)
     }
 
     #[inline(always)]
-    unsafe fn centre(sums: (__m256i, __m256i), zero: i32, columns: *const i32) -> Self {
+    unsafe fn centre(sums: Integers, zero: i32, columns: *const i32) -> Self {
         let zero = _mm256_set1_epi32(zero);
         let low = _mm256_mullo_epi32(zero, _mm256_loadu_si256(columns.cast()));
         let high = _mm256_mullo_epi32(zero, _mm256_loadu_si256(columns.add(8).cast()));

@@ -4,13 +4,16 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use half::bf16;
+
 use super::avx2::transpose8;
 use super::implement::implement_kernel;
-use super::vector::{Vector, tile_shapes};
+use super::vector::{Place, Tile, Vector, add_widened, tile_shapes};
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale, Rows,
+    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
+    Rows,
 };
-use super::{activation, attention, embedding, linear, norm, paged, quantize};
+use super::{activation, attention, embedding, linear, norm, paged, quantize, round};
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI (and what AVX2 stands for).
 pub(super) struct Avx512(());
@@ -37,8 +40,26 @@ implement_kernel!(
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"
 );
 
+/// Sixteen floats. `BF16` is whether bf16 has instructions (`avx512bf16.rs`) or is widened (here).
 #[derive(Clone, Copy)]
-struct Lanes(__m512);
+pub(super) struct Zmm<const BF16: bool>(pub __m512);
+
+pub(super) type Lanes = Zmm<false>;
+
+/// The part of `Vector` in which the kernels with and without those instructions differ.
+///
+/// # Safety
+/// That of `Vector`'s methods.
+pub(super) trait PairLanes: Copy {
+    fn tile_rows(remaining: usize, most: usize) -> usize;
+    fn tile_blocks(rows: usize, remaining: usize) -> usize;
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place)
+    where
+        Self: Vector;
+
+    unsafe fn store_bf16(self, p: *mut bf16);
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
+}
 
 /// The mask of lanes below `n`.
 #[inline(always)]
@@ -47,7 +68,35 @@ fn mask(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
-impl Vector for Lanes {
+impl PairLanes for Lanes {
+    tile_shapes! {
+        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c";
+        12: 2, 1; 8: 2, 1; 6: 4, 2, 1; 4: 4, 2, 1; 3: 4, 2, 1; 2: 8, 4, 2, 1; 1: 8, 4, 2, 1;
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, p: *mut bf16) {
+        let bits = _mm512_castps_si512(self.0);
+        let upper = _mm512_srli_epi32::<16>(bits);
+        // A half, less the least bit where the upper ones are even already.
+        let half = _mm512_add_epi32(_mm512_set1_epi32(0x7fff), _mm512_and_si512(upper, _mm512_set1_epi32(1)));
+        let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
+        // The upper bits of a NaN could be infinity's; a quiet NaN's cannot.
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+        let words = _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40));
+        _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(words));
+    }
+
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        add_widened(self, a, b)
+    }
+}
+
+impl<const BF16: bool> Vector for Zmm<BF16>
+where
+    Self: PairLanes,
+{
     type Sums = __m512i;
     type Bytes = __m512i;
     type Weights = __m512i;
@@ -56,9 +105,19 @@ impl Vector for Lanes {
     const BYTE_ROWS: usize = 12;
     const BYTE_OFFSET: i32 = 0;
 
-    tile_shapes! {
-        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c";
-        12: 2, 1; 8: 2, 1; 6: 4, 2, 1; 4: 4, 2, 1; 3: 4, 2, 1; 2: 8, 4, 2, 1; 1: 8, 4, 2, 1;
+    #[inline(always)]
+    fn tile_rows(remaining: usize, most: usize) -> usize {
+        <Self as PairLanes>::tile_rows(remaining, most)
+    }
+
+    #[inline(always)]
+    fn tile_blocks(rows: usize, remaining: usize) -> usize {
+        <Self as PairLanes>::tile_blocks(rows, remaining)
+    }
+
+    #[inline(always)]
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place) {
+        <Self as PairLanes>::tile(tile, rows, blocks, at);
     }
 
     #[inline(always)]
@@ -168,6 +227,26 @@ impl Vector for Lanes {
         let x = _mm512_add_epi32(_mm512_cvtps_epi32(self.0), _mm512_set1_epi32(zero));
         let x = _mm512_max_epi32(x, _mm512_setzero_si512());
         _mm_storeu_si128(p.cast(), _mm512_cvtusepi32_epi8(x));
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(self, p: *mut bf16) {
+        <Self as PairLanes>::store_bf16(self, p);
+    }
+
+    #[inline(always)]
+    unsafe fn low_bf16(self) -> Self {
+        Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(self.0))))
+    }
+
+    #[inline(always)]
+    unsafe fn high_bf16(self) -> Self {
+        Self(_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(self.0), _mm512_set1_epi32(!0xffff))))
+    }
+
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        <Self as PairLanes>::add_pairs(self, a, b)
     }
 
     #[inline(always)]

@@ -1,9 +1,12 @@
 //! The bridge from an instruction set's vector to the `Kernel` trait.
 
 /// Implements `Kernel` for a type whose existence proves that the machine has the instructions: every method steps into
-/// a function compiled with them and instantiates the algorithm there.
+/// a function compiled with them and instantiates the algorithm there. A kernel may bring a `linear_i8` of its own.
 macro_rules! implement_kernel {
     ($kernel:ty, $vector:ty, $name:literal, $isa:literal $(, $features:literal)?) => {
+        implement_kernel!($kernel, $vector, $name, $isa $(, $features)?; linear::linear_i8::<$vector>);
+    };
+    ($kernel:ty, $vector:ty, $name:literal, $isa:literal $(, $features:literal)?; $linear_i8:path) => {
         impl Kernel for $kernel {
             fn name(&self) -> &'static str {
                 $name
@@ -31,7 +34,7 @@ macro_rules! implement_kernel {
                     a: Rows<u8>, scales: &[RowScale], w: &PackedI8, blocks: Range<usize>, out: Out, e: &Epilogue,
                 ) {
                     // SAFETY: this function's features are the vector's; the rest is the caller's promise.
-                    unsafe { linear::linear_i8::<$vector>(a, scales, w, blocks, out, e) }
+                    unsafe { $linear_i8(a, scales, w, blocks, out, e) }
                 }
                 // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
                 unsafe { run(a, scales, w, blocks, out, e) }
@@ -52,6 +55,26 @@ macro_rules! implement_kernel {
                 unsafe fn run(a: Rows<f32>, w: &PackedF16, blocks: Range<usize>, out: Out, e: &Epilogue) {
                     // SAFETY: this function's features are the vector's; the rest is the caller's promise.
                     unsafe { linear::linear_f16::<$vector>(a, w, blocks, out, e) }
+                }
+                // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
+                unsafe { run(a, w, blocks, out, e) }
+            }
+
+            fn round_row(&self, x: &[f32], out: &mut [bf16]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &[f32], out: &mut [bf16]) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { round::round_row::<$vector>(x, out) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, out) }
+            }
+
+            unsafe fn linear_bf16(&self, a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue) {
+                    // SAFETY: this function's features are the vector's; the rest is the caller's promise.
+                    unsafe { linear::linear_bf16::<$vector>(a, w, blocks, out, e) }
                 }
                 // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
                 unsafe { run(a, w, blocks, out, e) }

@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
+use half::bf16;
+
 use super::activation::activate;
-use super::pack::{PackedFloat, PackedI8};
-use super::vector::{Place, Tile, Vector};
-use super::{BLOCK, Epilogue, Out, RowScale, Rows};
+use super::pack::{PackedBf16, PackedFloat, PackedI8};
+use super::vector::{ByteTile, Place, Tile, Vector};
+use super::{Activation, BLOCK, Epilogue, Out, RowScale, Rows};
 
 /// Blocks that all rows of a panel are multiplied with before the next ones: enough for the widest tile.
 const GROUP: usize = 8;
@@ -106,11 +108,52 @@ impl<V: Vector, W: Operand<V>> Tile<V> for FloatProduct<W> {
                     }
                 }
             }
-            for (i, sums) in sums.iter().enumerate() {
-                for (j, sum) in sums.iter().enumerate() {
-                    sum.store(at.out.add(i * at.stride + j * BLOCK));
+            store(&sums, at);
+        }
+    }
+}
+
+/// # Safety
+/// The machine has `V`'s instructions and the tile's place exists.
+#[inline(always)]
+unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], at: Place) {
+    for (i, sums) in sums.iter().enumerate() {
+        for (j, sum) in sums.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { sum.store(at.out.add(i * at.stride + j * BLOCK)) };
+        }
+    }
+}
+
+/// Rows in bf16 times a weight in bf16, two inputs at a time: their bits are one lane.
+struct PairProduct<'a> {
+    a: Rows<bf16>,
+    w: &'a PackedBf16,
+}
+
+impl<V: Vector> Tile<V> for PairProduct<'_> {
+    #[inline(always)]
+    unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
+        const { assert!(R * B <= LARGEST_TILE) };
+        // SAFETY: the caller's promise.
+        unsafe {
+            let inputs = self.w.padded_inputs();
+            let a = self.a.data.add(at.row * self.a.stride);
+            let w = self.w.data().add(at.block * inputs * BLOCK);
+            let mut sums = [[V::splat(0.0); B]; R];
+            for k in (0..inputs).step_by(2) {
+                let mut pairs = [V::splat(0.0); B];
+                for (j, pairs) in pairs.iter_mut().enumerate() {
+                    *pairs = V::load(w.add((j * inputs + k) * BLOCK).cast());
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let x = V::splat(a.add(i * self.a.stride + k).cast::<f32>().read_unaligned());
+                    for (sum, &w) in sums.iter_mut().zip(&pairs) {
+                        *sum = sum.add_pairs(x, w);
+                    }
                 }
             }
+            store(&sums, at);
         }
     }
 }
@@ -129,44 +172,46 @@ impl<V: Vector> Tile<V> for ByteProduct<'_> {
         // SAFETY: the caller's promise.
         unsafe {
             let inputs = self.w.padded_inputs();
-            let mut sums = [[V::no_sums(); B]; R];
-            let a = self.a.data.add(at.row * self.a.stride);
-            let w = self.w.data().add(at.block * inputs * BLOCK);
-            for k in (0..inputs).step_by(4) {
-                let mut weights = [V::load_weights(w.add(k * BLOCK)); B];
-                for (j, weights) in weights.iter_mut().enumerate().skip(1) {
-                    *weights = V::load_weights(w.add(j * inputs * BLOCK + k * BLOCK));
-                }
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let x = V::load_bytes(a.add(i * self.a.stride + k));
-                    for (sum, &w) in sums.iter_mut().zip(&weights) {
-                        *sum = V::dot(*sum, x, w);
-                    }
-                }
-            }
+            let sums: [[V::Sums; B]; R] = V::byte_sums(ByteTile {
+                a: self.a.data.add(at.row * self.a.stride),
+                stride: self.a.stride,
+                w: self.w.data().add(at.block * inputs * BLOCK),
+                block: inputs * BLOCK,
+                inputs,
+            });
             for (i, sums) in sums.iter().enumerate() {
                 let row = *self.scales.get_unchecked(at.row + i);
                 for (j, &sum) in sums.iter().enumerate() {
-                    let channel = (at.block + j) * BLOCK;
-                    let scale = V::splat(row.scale).mul(V::load(self.w.scales().as_ptr().add(channel)));
-                    let sum = V::centre(sum, row.zero, self.w.sums().as_ptr().add(channel));
-                    sum.mul(scale).store(at.out.add(i * at.stride + j * BLOCK));
+                    dequantise::<V>(sum, row, self.w, at.block + j).store(at.out.add(i * at.stride + j * BLOCK));
                 }
             }
         }
     }
 }
 
+/// A row's sums of one block of channels as real numbers.
+///
+/// # Safety
+/// The machine has `V`'s instructions and the block exists.
+#[inline(always)]
+pub(super) unsafe fn dequantise<V: Vector>(sums: V::Sums, row: RowScale, w: &PackedI8, block: usize) -> V {
+    // SAFETY: the caller's promise; scales and sums are padded to whole blocks.
+    unsafe {
+        let scale = V::splat(row.scale).mul(V::load(w.scales().as_ptr().add(block * BLOCK)));
+        V::centre(sums, row.zero, w.sums().as_ptr().add(block * BLOCK)).mul(scale)
+    }
+}
+
 /// What all linear layers share: the shape of the work and what happens to the sums.
-struct Plan<'a> {
-    rows: usize,
-    blocks: Range<usize>,
-    outputs: usize,
-    out: Out,
-    epilogue: &'a Epilogue<'a>,
+pub(super) struct Plan<'a> {
+    pub rows: usize,
+    pub blocks: Range<usize>,
+    pub outputs: usize,
+    pub out: Out,
+    pub epilogue: &'a Epilogue<'a>,
     /// The most rows in a tile, and in a panel.
-    tile: usize,
-    panel: usize,
+    pub tile: usize,
+    pub panel: usize,
 }
 
 impl Plan<'_> {
@@ -210,23 +255,51 @@ impl Plan<'_> {
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    unsafe fn finish<V: Vector>(&self, at: Place, rows: usize, blocks: usize) {
-        for i in 0..rows {
-            for j in 0..blocks {
-                let channel = (at.block + j) * BLOCK;
-                let lanes = (self.outputs - channel).min(BLOCK);
-                // SAFETY: the caller's promise; only lanes of channels that exist are touched.
-                unsafe {
-                    let mut x = V::load(at.out.add(i * at.stride + j * BLOCK));
-                    if let Some(bias) = self.epilogue.bias {
-                        x = x.add(V::load_first(bias.as_ptr().add(channel), lanes));
-                    }
-                    x = activate(self.epilogue.activation, x);
-                    if let Some((residual, stride)) = self.epilogue.residual {
-                        x = x.add(V::load_first(residual.add((at.row + i) * stride + channel), lanes));
-                    }
-                    x.store_first(self.out.data.add((at.row + i) * self.out.stride + channel), lanes);
+    pub(super) unsafe fn finish<V: Vector>(&self, at: Place, rows: usize, blocks: usize) {
+        for j in 0..blocks {
+            let channel = (at.block + j) * BLOCK;
+            let lanes = (self.outputs - channel).min(BLOCK);
+            // SAFETY: the caller's promise; only lanes of channels that exist are touched.
+            unsafe {
+                let sums = at.out.add(j * BLOCK);
+                if lanes < BLOCK || self.epilogue.activation != Activation::None {
+                    self.finish_block::<V>(sums, at, rows, channel, lanes);
+                    continue;
                 }
+                // The usual case without its masks and branches: in a short product they cost as much as its last inputs.
+                let bias = self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load(bias.as_ptr().add(channel)));
+                let out = self.out.data.add(at.row * self.out.stride + channel);
+                if let Some((residual, stride)) = self.epilogue.residual {
+                    let residual = residual.add(at.row * stride + channel);
+                    for i in 0..rows {
+                        let x = V::load(sums.add(i * at.stride)).add(bias).add(V::load(residual.add(i * stride)));
+                        x.store(out.add(i * self.out.stride));
+                    }
+                } else {
+                    for i in 0..rows {
+                        V::load(sums.add(i * at.stride)).add(bias).store(out.add(i * self.out.stride));
+                    }
+                }
+            }
+        }
+    }
+
+    /// One block of a tile, the general case.
+    ///
+    /// # Safety
+    /// As `run`.
+    #[inline(always)]
+    unsafe fn finish_block<V: Vector>(&self, sums: *const f32, at: Place, rows: usize, channel: usize, lanes: usize) {
+        // SAFETY: the caller's promise; only lanes of channels that exist are touched.
+        unsafe {
+            let bias =
+                self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load_first(bias.as_ptr().add(channel), lanes));
+            for i in 0..rows {
+                let mut x = activate(self.epilogue.activation, V::load(sums.add(i * at.stride)).add(bias));
+                if let Some((residual, stride)) = self.epilogue.residual {
+                    x = x.add(V::load_first(residual.add((at.row + i) * stride + channel), lanes));
+                }
+                x.store_first(self.out.data.add((at.row + i) * self.out.stride + channel), lanes);
             }
         }
     }
@@ -237,7 +310,7 @@ fn panel_rows(row_bytes: usize) -> usize {
     (PANEL / row_bytes.max(1)).next_multiple_of(24).clamp(24, 4800)
 }
 
-fn check(blocks: &Range<usize>, available: usize, outputs: usize, e: &Epilogue) {
+pub(super) fn check(blocks: &Range<usize>, available: usize, outputs: usize, e: &Epilogue) {
     assert!(blocks.end <= available, "blocks beyond the weight");
     assert!(e.bias.is_none_or(|b| b.len() >= outputs), "bias shorter than the outputs");
 }
@@ -295,4 +368,21 @@ pub(super) unsafe fn linear_f16<V: Vector>(
     let operand = Halves { data: w.data(), block: w.inputs() * BLOCK };
     // SAFETY: the caller's promise.
     unsafe { plan.run::<V, _>(&FloatProduct { a: a.data, stride: a.stride, inputs: w.inputs(), w: operand }) }
+}
+
+/// # Safety
+/// That of `Kernel::linear_bf16`, and the machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn linear_bf16<V: Vector>(
+    a: Rows<bf16>,
+    w: &PackedBf16,
+    blocks: Range<usize>,
+    out: Out,
+    epilogue: &Epilogue,
+) {
+    check(&blocks, w.blocks(), w.outputs(), epilogue);
+    let panel = panel_rows(w.padded_inputs() * size_of::<bf16>());
+    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: V::PAIR_ROWS, panel };
+    // SAFETY: the caller's promise.
+    unsafe { plan.run::<V, _>(&PairProduct { a, w }) }
 }

@@ -5,19 +5,28 @@
 //! rows are computed together nor on how the work was split, which is what makes results independent of batch size and thread count.
 
 mod activation;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
 mod embedding;
 mod implement;
 mod linear;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod norm;
 mod pack;
 mod paged;
 mod portable;
 mod quantize;
+mod round;
 mod select;
 mod softmax;
 #[cfg(test)]
@@ -26,7 +35,9 @@ mod vector;
 
 use std::ops::Range;
 
-pub use pack::{PackedF16, PackedF32, PackedFloat, PackedI8};
+use half::bf16;
+
+pub use pack::{PackedBf16, PackedF16, PackedF32, PackedFloat, PackedI8};
 pub use select::{available, select};
 
 /// Output channels in one block of a packed weight.
@@ -34,7 +45,7 @@ pub const BLOCK: usize = 16;
 
 /// How one row of activations was quantised: `real = scale * (stored - zero)`.
 ///
-/// `stored` is the byte as the kernel that quantised it reads it (unsigned for VNNI, signed for AVX2): `zero` is in the same terms.
+/// `stored` is the byte as the kernel that quantised it reads it (unsigned for VNNI, signed for AVX2 and NEON): `zero` is in the same terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowScale {
     pub scale: f32,
@@ -135,7 +146,7 @@ pub trait Kernel: Send + Sync {
     /// For instance `x86_64-avx512-vnni`.
     fn name(&self) -> &'static str;
 
-    /// What `KINGLET_ISA` calls it: `portable`, `avx2` or `avx512`.
+    /// What `KINGLET_ISA` calls it, for instance `portable`, `avx512` or `neon-dotprod`.
     fn isa(&self) -> &'static str;
 
     /// Quantises one row to 8 bits, asymmetrically (zero is always representable). `out.len()` is `x.len()` rounded up to 4.
@@ -161,6 +172,13 @@ pub trait Kernel: Send + Sync {
     /// # Safety
     /// As `linear_f32`.
     unsafe fn linear_f16(&self, a: Rows<f32>, w: &PackedF16, blocks: Range<usize>, out: Out, e: &Epilogue);
+
+    /// Rounds one row to bf16, ties to even; NaN stays NaN. `out.len()` is `x.len()` rounded up to 2.
+    fn round_row(&self, x: &[f32], out: &mut [bf16]);
+
+    /// # Safety
+    /// As `linear_f32`; rows of `a` hold `w.padded_inputs()` values, those beyond the inputs being 0.
+    unsafe fn linear_bf16(&self, a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue);
 
     /// `x ← (x - mean) / sqrt(var + eps) · weight + bias`, in place, on one row.
     fn layer_norm(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32);

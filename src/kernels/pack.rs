@@ -2,7 +2,8 @@
 //!
 //! Output channels come in blocks of 16, one for each 32-bit lane of the widest vector. Within a block an 8-bit weight
 //! lies in groups of four inputs, which is at once the operand of `vpdpbusd`, of `vpmaddubsw` and of NEON's dot
-//! product; a float lies input by input. A block is contiguous, so that a kernel streams through memory whatever the
+//! product; a bf16 lies in pairs of inputs, the operand of `vdpbf16ps`, of AMX's tiles and of NEON's `bfdot`; a wider
+//! float lies input by input. A block is contiguous, so that a kernel streams through memory whatever the
 //! shape of its tile.
 //!
 //! Sources are asked for one output channel at a time: a whole matrix is never held widened to f32.
@@ -164,12 +165,23 @@ impl PackedI8 {
 
 mod sealed {
     /// Plain numbers for which all bits zero is 0.
-    pub trait Element: Copy {}
-    impl Element for f32 {}
-    impl Element for half::f16 {}
+    pub trait Element: Copy {
+        /// Inputs that lie together.
+        const GROUP: usize;
+    }
+    impl Element for f32 {
+        const GROUP: usize = 1;
+    }
+    impl Element for half::f16 {
+        const GROUP: usize = 1;
+    }
+    impl Element for half::bf16 {
+        const GROUP: usize = 2;
+    }
 }
 
-/// A weight that is used as it is: value (output `n`, input `k`) is at `[n / 16][k][n % 16]`, padding is zero.
+/// A weight that is used as it is: value (output `n`, input `k`) is at `[n / 16][k / g][n % 16][k % g]`, where `g` is 2 for
+/// bf16 and else 1; padding is zero.
 pub struct PackedFloat<T> {
     outputs: usize,
     inputs: usize,
@@ -179,13 +191,15 @@ pub struct PackedFloat<T> {
 
 pub type PackedF32 = PackedFloat<f32>;
 pub type PackedF16 = PackedFloat<half::f16>;
+pub type PackedBf16 = PackedFloat<half::bf16>;
 
 impl<T: sealed::Element + Default> PackedFloat<T> {
     /// Packs. `channel(i, row)` fills `row` (all inputs, zero when it is handed over) with the weights of output
     /// channel `i`; channels are asked for in order.
     pub fn new(outputs: usize, inputs: usize, mut channel: impl FnMut(usize, &mut [T])) -> Self {
         let blocks = outputs.div_ceil(BLOCK);
-        let count = blocks * inputs * BLOCK;
+        let padded = inputs.next_multiple_of(T::GROUP);
+        let count = blocks * padded * BLOCK;
         let mut data = lines(count * size_of::<T>());
         let mut row = vec![T::default(); inputs];
         // SAFETY: the buffer holds at least `count` elements, is aligned for them, and any initialised bytes are a
@@ -194,9 +208,9 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
         for n in 0..outputs {
             row.fill(T::default());
             channel(n, &mut row);
-            let block = &mut values[(n / BLOCK) * inputs * BLOCK..][..inputs * BLOCK];
-            for (lanes, &w) in block.chunks_exact_mut(BLOCK).zip(&row) {
-                lanes[n % BLOCK] = w;
+            let block = &mut values[(n / BLOCK) * padded * BLOCK..][..padded * BLOCK];
+            for (lanes, group) in block.chunks_exact_mut(BLOCK * T::GROUP).zip(row.chunks(T::GROUP)) {
+                lanes[(n % BLOCK) * T::GROUP..][..group.len()].copy_from_slice(group);
             }
         }
         Self { outputs, inputs, data: data.into(), element: PhantomData }
@@ -204,7 +218,8 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
 
     /// A weight that lies in a mapped file as [`Self::parts`] gave it; None if the file has no room for it there.
     pub fn mapped(outputs: usize, inputs: usize, map: &Arc<Mmap>, offset: usize) -> Option<Self> {
-        let values = outputs.div_ceil(BLOCK).checked_mul(BLOCK)?.checked_mul(inputs)?;
+        let padded = inputs.checked_next_multiple_of(T::GROUP)?;
+        let values = outputs.div_ceil(BLOCK).checked_mul(BLOCK)?.checked_mul(padded)?;
         let data = Store::mapped(map, offset, values.checked_mul(size_of::<T>())?.div_ceil(LINE))?;
         Some(Self { outputs, inputs, data, element: PhantomData })
     }
@@ -217,7 +232,8 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
     /// Bytes that `new` allocates and keeps for this shape; saturates instead of overflowing.
     pub fn size(outputs: usize, inputs: usize) -> usize {
         let channels = outputs.div_ceil(BLOCK).saturating_mul(BLOCK);
-        channels.saturating_mul(inputs).saturating_mul(size_of::<T>()).saturating_add(LINE - 1) / LINE * LINE
+        let per_channel = inputs.saturating_add(T::GROUP - 1) / T::GROUP * T::GROUP;
+        channels.saturating_mul(per_channel).saturating_mul(size_of::<T>()).saturating_add(LINE - 1) / LINE * LINE
     }
 
     pub fn outputs(&self) -> usize {
@@ -226,6 +242,11 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
 
     pub fn inputs(&self) -> usize {
         self.inputs
+    }
+
+    /// Inputs rounded up to a group: the length of a row of rounded activations.
+    pub fn padded_inputs(&self) -> usize {
+        self.inputs.next_multiple_of(T::GROUP)
     }
 
     pub fn blocks(&self) -> usize {
@@ -240,20 +261,29 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
     /// One weight.
     pub fn value(&self, output: usize, input: usize) -> T {
         assert!(output < self.outputs && input < self.inputs);
-        let index = ((output / BLOCK) * self.inputs + input) * BLOCK + output % BLOCK;
         // SAFETY: the assertion keeps the index within the buffer.
-        unsafe { *self.data().add(index) }
+        unsafe { *self.data().add(self.first(output) + Self::step(input)) }
     }
 
     /// The weights of one output channel, input by input.
     pub fn channel(&self, output: usize) -> impl Iterator<Item = T> + '_ {
         assert!(output < self.outputs);
-        let first = (output / BLOCK) * self.inputs * BLOCK + output % BLOCK;
+        let first = self.first(output);
         // SAFETY: the assertion keeps the block within the buffer.
-        (0..self.inputs).map(move |input| unsafe { *self.data().add(first + input * BLOCK) })
+        (0..self.inputs).map(move |input| unsafe { *self.data().add(first + Self::step(input)) })
     }
 
-    /// The first value of the first block; blocks are `16 · inputs` apart. Aligned to 64.
+    /// Where an output's first weight is.
+    fn first(&self, output: usize) -> usize {
+        (output / BLOCK) * self.padded_inputs() * BLOCK + (output % BLOCK) * T::GROUP
+    }
+
+    /// How far behind the first an output's weights are.
+    fn step(input: usize) -> usize {
+        input / T::GROUP * T::GROUP * BLOCK + input % T::GROUP
+    }
+
+    /// The first value of the first block; blocks are `16 · padded_inputs` apart. Aligned to 64.
     pub(super) fn data(&self) -> *const T {
         self.data.as_ptr().cast()
     }

@@ -5,12 +5,15 @@
 
 use std::ops::Range;
 
+use half::bf16;
+
 use super::implement::implement_kernel;
 use super::vector::{Vector, tile_shapes};
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale, Rows,
+    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
+    Rows,
 };
-use super::{activation, attention, embedding, linear, norm, paged, quantize};
+use super::{activation, attention, embedding, linear, norm, paged, quantize, round};
 
 /// The kernel that runs anywhere.
 pub(super) struct Portable;
@@ -183,6 +186,17 @@ impl Vector for Lanes {
         }
         // SAFETY: the caller's promise.
         unsafe { p.cast::<[u8; 16]>().write(out) }
+    }
+
+    /// One loop for all of it, which the compiler turns into vectors.
+    #[inline(always)]
+    unsafe fn add_pairs(mut self, a: Self, b: Self) -> Self {
+        for (i, sum) in self.0.iter_mut().enumerate() {
+            let (a, b) = (a.0[i].to_bits(), b.0[i].to_bits());
+            *sum += f32::from_bits(a & 0xffff_0000) * f32::from_bits(b & 0xffff_0000);
+            *sum += f32::from_bits(a << 16) * f32::from_bits(b << 16);
+        }
+        self
     }
 
     #[inline(always)]

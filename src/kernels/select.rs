@@ -3,42 +3,58 @@
 use std::sync::OnceLock;
 
 use super::Kernel;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx::Amx;
+#[cfg(target_arch = "aarch64")]
+use super::neon::{Neon, NeonDotprod, NeonI8mm};
 use super::portable::Portable;
 #[cfg(target_arch = "x86_64")]
-use super::{avx2::Avx2, avx512::Avx512};
+use super::{avx2::Avx2, avx512::Avx512, avx512bf16::Avx512Bf16, avxvnni::AvxVnni};
 
 /// The environment variable that lowers the choice.
 const VARIABLE: &str = "KINGLET_ISA";
-/// Its values, fastest first.
-const NAMES: [&str; 3] = ["avx512", "avx2", "portable"];
-
-/// Those of this architecture that this machine has, fastest first.
+/// Its values on this architecture, fastest first.
 #[cfg(target_arch = "x86_64")]
-fn native() -> Vec<&'static dyn Kernel> {
-    static AVX512: OnceLock<Option<Avx512>> = OnceLock::new();
-    static AVX2: OnceLock<Option<Avx2>> = OnceLock::new();
-    let avx512 = AVX512.get_or_init(Avx512::new).as_ref().map(|k| k as &dyn Kernel);
-    let avx2 = AVX2.get_or_init(Avx2::new).as_ref().map(|k| k as &dyn Kernel);
-    [avx512, avx2].into_iter().flatten().collect()
-}
+pub(super) const NAMES: &[&str] = &["amx", "avx512-bf16", "avx512", "avxvnni", "avx2", "portable"];
+#[cfg(target_arch = "aarch64")]
+pub(super) const NAMES: &[&str] = &["neon-i8mm", "neon-dotprod", "neon", "portable"];
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) const NAMES: &[&str] = &["portable"];
 
-#[cfg(not(target_arch = "x86_64"))]
-fn native() -> Vec<&'static dyn Kernel> {
-    Vec::new()
-}
-
-fn kernels() -> &'static [&'static dyn Kernel] {
-    static KERNELS: OnceLock<Vec<&'static dyn Kernel>> = OnceLock::new();
-    KERNELS.get_or_init(|| {
-        let mut kernels = native();
-        kernels.push(&Portable);
-        kernels
-    })
+/// The kernel of that name, if this machine has it. It is looked for when it is first wanted and not before: AMX asks
+/// the system for a permission, which choosing less is a way to avoid.
+fn kernel(name: &str) -> Option<&'static dyn Kernel> {
+    macro_rules! detected {
+        ($kernel:ty) => {{
+            static KERNEL: OnceLock<Option<$kernel>> = OnceLock::new();
+            KERNEL.get_or_init(<$kernel>::new).as_ref().map(|k| k as &dyn Kernel)
+        }};
+    }
+    match name {
+        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        "amx" => detected!(Amx),
+        #[cfg(target_arch = "x86_64")]
+        "avx512-bf16" => detected!(Avx512Bf16),
+        #[cfg(target_arch = "x86_64")]
+        "avx512" => detected!(Avx512),
+        #[cfg(target_arch = "x86_64")]
+        "avxvnni" => detected!(AvxVnni),
+        #[cfg(target_arch = "x86_64")]
+        "avx2" => detected!(Avx2),
+        #[cfg(target_arch = "aarch64")]
+        "neon-i8mm" => detected!(NeonI8mm),
+        #[cfg(target_arch = "aarch64")]
+        "neon-dotprod" => detected!(NeonDotprod),
+        #[cfg(target_arch = "aarch64")]
+        "neon" => detected!(Neon),
+        "portable" => Some(&Portable),
+        _ => None,
+    }
 }
 
 /// All kernels that this machine can run, fastest first; the portable one is always there and last.
 pub fn available() -> Vec<&'static dyn Kernel> {
-    kernels().to_vec()
+    NAMES.iter().filter_map(|name| kernel(name)).collect()
 }
 
 /// The kernel to use: the best of this machine, lowered by the environment variable `KINGLET_ISA`.
@@ -54,6 +70,5 @@ pub(super) fn choose(limit: Option<&str>) -> Result<&'static dyn Kernel, String>
     let Some(rank) = NAMES.iter().position(|&name| name == limit) else {
         return Err(format!("{VARIABLE} is {limit:?}; the values it can have are {}", NAMES.join(", ")));
     };
-    let kernel = kernels().iter().find(|k| NAMES[rank..].contains(&k.isa()));
-    Ok(*kernel.unwrap_or(&(&Portable as &dyn Kernel)))
+    Ok(NAMES[rank..].iter().find_map(|name| kernel(name)).unwrap_or(&Portable))
 }

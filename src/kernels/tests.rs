@@ -3,11 +3,15 @@
 //! Two kinds of property: results are close to the reference over odd shapes, and bits do not depend on which rows,
 //! blocks or queries are computed together.
 
-use half::f16;
+use half::{bf16, f16};
 use proptest::prelude::*;
 
-use super::select::choose;
+use super::select::{NAMES, choose};
 use super::*;
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[path = "amx/tests.rs"]
+mod amx;
 
 const ACTIVATIONS: [Activation; 6] =
     [Activation::None, Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Tanh];
@@ -76,6 +80,13 @@ enum Layer {
     I8(PackedI8),
     F32(PackedF32),
     F16(PackedF16),
+    Bf16(PackedBf16),
+}
+
+/// A quantised activation as the kernel that stored it reads it.
+fn stored(kernel: &dyn Kernel, byte: u8) -> i64 {
+    let signed = ["avx2", "neon", "neon-dotprod", "neon-i8mm"].contains(&kernel.isa());
+    if signed { i64::from(byte as i8) } else { i64::from(byte) }
 }
 
 /// Activations as the layer takes them.
@@ -83,15 +94,19 @@ struct Input {
     floats: Vec<f32>,
     bytes: Vec<u8>,
     scales: Vec<RowScale>,
+    rounded: Vec<bf16>,
 }
 
 impl Layer {
-    fn all(outputs: usize, inputs: usize, w: &[f32]) -> [Layer; 3] {
+    fn all(outputs: usize, inputs: usize, w: &[f32]) -> [Layer; 4] {
         [
             Layer::I8(PackedI8::new(outputs, inputs, |n, row| row.copy_from_slice(&w[n * inputs..][..inputs]))),
             Layer::F32(PackedF32::new(outputs, inputs, |n, row| row.copy_from_slice(&w[n * inputs..][..inputs]))),
             Layer::F16(PackedF16::new(outputs, inputs, |n, row| {
                 row.iter_mut().zip(&w[n * inputs..]).for_each(|(to, from)| *to = f16::from_f32(*from));
+            })),
+            Layer::Bf16(PackedBf16::new(outputs, inputs, |n, row| {
+                row.iter_mut().zip(&w[n * inputs..]).for_each(|(to, from)| *to = bf16::from_f32(*from));
             })),
         ]
     }
@@ -101,6 +116,7 @@ impl Layer {
             Layer::I8(w) => (w.outputs(), w.inputs()),
             Layer::F32(w) => (w.outputs(), w.inputs()),
             Layer::F16(w) => (w.outputs(), w.inputs()),
+            Layer::Bf16(w) => (w.outputs(), w.inputs()),
         }
     }
 
@@ -110,7 +126,11 @@ impl Layer {
         let mut bytes = vec![0; floats.len() / inputs * padded];
         let pairs = floats.chunks(inputs).zip(bytes.chunks_mut(padded));
         let scales = pairs.map(|(x, q)| kernel.quantize_row(x, q)).collect();
-        Input { floats: floats.to_vec(), bytes, scales }
+        let padded = inputs.next_multiple_of(2);
+        // What the padding held before must not matter, not even NaN.
+        let mut rounded = vec![bf16::NAN; floats.len() / inputs * padded];
+        floats.chunks(inputs).zip(rounded.chunks_mut(padded)).for_each(|(x, r)| kernel.round_row(x, r));
+        Input { floats: floats.to_vec(), bytes, scales, rounded }
     }
 
     /// Computes some rows and blocks into a whole output. A residual is the output itself, whatever its pointer.
@@ -139,6 +159,11 @@ impl Layer {
                 }
                 Layer::F32(w) => kernel.linear_f32(floats, w, blocks, to, &e),
                 Layer::F16(w) => kernel.linear_f16(floats, w, blocks, to, &e),
+                Layer::Bf16(w) => {
+                    let stride = w.padded_inputs();
+                    let a = Rows { data: x.rounded.as_ptr().add(first * stride), stride, rows: count };
+                    kernel.linear_bf16(a, w, blocks, to, &e);
+                }
             }
         }
     }
@@ -148,7 +173,9 @@ impl Layer {
         let (_, inputs) = self.shape();
         let floats = &x.floats[row * inputs..][..inputs];
         let chain = |w: &dyn Fn(usize) -> f64| {
-            let products = floats.iter().enumerate().map(|(k, &x)| f64::from(x) * w(k));
+            let rounded = matches!(self, Layer::Bf16(_));
+            let x = |x: f32| if rounded { bf16::from_f32(x).to_f64() } else { f64::from(x) };
+            let products = floats.iter().enumerate().map(|(k, &value)| x(value) * w(k));
             let (sum, magnitude) = products.fold((0.0, 0.0), |(s, m), p| (s + p, m + p.abs()));
             (sum, 1e-7 * (inputs as f64).sqrt() * magnitude + 1e-9)
         };
@@ -156,14 +183,16 @@ impl Layer {
             Layer::I8(w) => {
                 let bytes = &x.bytes[row * w.padded_inputs()..][..inputs];
                 let RowScale { scale, zero } = x.scales[row];
-                let stored = |b: u8| if kernel.isa() == "avx2" { i64::from(b as i8) } else { i64::from(b) };
-                let products =
-                    bytes.iter().enumerate().map(|(k, &b)| (stored(b) - i64::from(zero)) * i64::from(w.byte(n, k)));
+                let products = bytes
+                    .iter()
+                    .enumerate()
+                    .map(|(k, &b)| (stored(kernel, b) - i64::from(zero)) * i64::from(w.byte(n, k)));
                 let sum = products.sum::<i64>() as f64 * f64::from(scale) * f64::from(w.scales()[n]);
                 (sum, 3e-7 * sum.abs() + 1e-12)
             }
             Layer::F32(w) => chain(&|k| f64::from(w.value(n, k))),
             Layer::F16(w) => chain(&|k| w.value(n, k).to_f64()),
+            Layer::Bf16(w) => chain(&|k| w.value(n, k).to_f64()),
         }
     }
 }
@@ -467,10 +496,12 @@ fn sizes_are_what_is_allocated() {
         assert_eq!(PackedI8::new(outputs, inputs, |_, _| {}).bytes(), PackedI8::size(outputs, inputs));
         assert_eq!(PackedF32::new(outputs, inputs, |_, _| {}).bytes(), PackedF32::size(outputs, inputs));
         assert_eq!(PackedF16::new(outputs, inputs, |_, _| {}).bytes(), PackedF16::size(outputs, inputs));
+        assert_eq!(PackedBf16::new(outputs, inputs, |_, _| {}).bytes(), PackedBf16::size(outputs, inputs));
     }
     // A hostile shape must read as too large, not as small.
     assert!(PackedI8::size(usize::MAX, usize::MAX) > usize::MAX / 2);
     assert!(PackedF16::size(usize::MAX, usize::MAX) > usize::MAX / 128);
+    assert!(PackedBf16::size(usize::MAX, usize::MAX) > usize::MAX / 128);
 }
 
 #[test]
@@ -478,11 +509,44 @@ fn the_choice_can_only_be_lowered() {
     let best = available()[0].name();
     assert_eq!(choose(None).map(|k| k.name()), Ok(best));
     assert_eq!(choose(Some("")).map(|k| k.name()), Ok(best));
-    assert_eq!(choose(Some("avx512")).map(|k| k.name()), Ok(best));
+    for (rank, name) in NAMES.iter().enumerate() {
+        let kernel = choose(Some(name)).unwrap();
+        assert!(NAMES[rank..].contains(&kernel.isa()), "{name} gave {}", kernel.name());
+    }
+    assert_eq!(choose(Some(NAMES[0])).map(|k| k.name()), Ok(best));
     assert_eq!(choose(Some("portable")).map(|k| k.name()), Ok("portable"));
-    let error = choose(Some("neon")).map(|k| k.name()).unwrap_err();
-    for word in ["KINGLET_ISA", "neon", "avx512", "avx2", "portable"] {
+    let error = choose(Some("abacus")).map(|k| k.name()).unwrap_err();
+    for word in ["KINGLET_ISA", "abacus"].iter().chain(NAMES) {
         assert!(error.contains(word), "{error}");
+    }
+}
+
+/// What a script knows of the processor that it has an emulator play.
+#[test]
+fn the_best_is_the_one_expected() {
+    if let Ok(isa) = std::env::var("KINGLET_EXPECTED_ISA") {
+        assert_eq!(available()[0].isa(), isa);
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[test]
+fn neon_kernels_give_the_same_bits() {
+    let (rows, outputs) = (13, 70);
+    for inputs in [4, 5, 8, 12, 33, 100] {
+        let mut numbers = Numbers(inputs as u64);
+        let (a, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
+        for layer in Layer::all(outputs, inputs, &w) {
+            let mut results = Vec::new();
+            for kernel in available().into_iter().filter(|kernel| kernel.isa().starts_with("neon")) {
+                let mut out = vec![0.0; rows * outputs];
+                let e = Epilogue { bias: None, activation: Activation::Gelu, residual: None };
+                let x = layer.input(kernel, &a);
+                layer.run(kernel, &x, 0..rows, 0..outputs.div_ceil(BLOCK), &mut out, &e);
+                results.push(out);
+            }
+            results.windows(2).for_each(|pair| assert_same_bits(&pair[0], &pair[1]));
+        }
     }
 }
 
@@ -496,8 +560,7 @@ proptest! {
             let mut bytes = vec![0u8; x.len().next_multiple_of(4)];
             let RowScale { scale, zero } = kernel.quantize_row(&x, &mut bytes);
             for (&x, &b) in x.iter().zip(&bytes) {
-                let stored = if kernel.isa() == "avx2" { i32::from(b as i8) } else { i32::from(b) };
-                let back = scale * (stored - zero) as f32;
+                let back = scale * (stored(kernel, b) - i64::from(zero)) as f32;
                 prop_assert!((back - x).abs() <= scale * 0.5001, "{}: {back} is not {x}", kernel.name());
             }
         }
@@ -517,6 +580,40 @@ proptest! {
                 prop_assert!((back - w[n * inputs + k]).abs() <= packed.scales()[n] * 0.5001);
             }
             prop_assert_eq!(packed.sums()[n], sum);
+        }
+    }
+
+    #[test]
+    fn packed_pairs_come_back(outputs in 1usize..40, inputs in 1usize..20, seed: u64) {
+        let w: Vec<bf16> = Numbers(seed).vec(outputs * inputs).iter().map(|&w| bf16::from_f32(w)).collect();
+        let packed = PackedBf16::new(outputs, inputs, |n, row| row.copy_from_slice(&w[n * inputs..][..inputs]));
+        for n in 0..outputs {
+            let expected = &w[n * inputs..][..inputs];
+            prop_assert!(packed.channel(n).eq(expected.iter().copied()));
+            prop_assert!((0..inputs).all(|k| packed.value(n, k) == expected[k]));
+        }
+    }
+}
+
+#[test]
+fn rows_are_rounded_to_the_nearest_bf16() {
+    // All upper halves, with lower ones around both ties.
+    let lower = [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff];
+    let all: Vec<f32> = (0..=u32::from(u16::MAX)).flat_map(|u| lower.map(|l| f32::from_bits(u << 16 | l))).collect();
+    for kernel in available() {
+        let mut rounded = vec![bf16::NAN; all.len()];
+        kernel.round_row(&all, &mut rounded);
+        for (&got, &x) in rounded.iter().zip(&all) {
+            let want = bf16::from_f32(x);
+            let zero = x.is_subnormal() && got.to_f32() == 0.0;
+            let same = if x.is_nan() { got.is_nan() } else { got.to_bits() == want.to_bits() || zero };
+            assert!(same, "{}: {x:e} gave {got:e}, not {want:e}", kernel.name());
+        }
+        for count in [1, 3, 15, 16, 17, 33] {
+            let mut part = vec![bf16::NAN; usize::next_multiple_of(count, 2)];
+            kernel.round_row(&all[200_000..][..count], &mut part[..]);
+            part.truncate(count);
+            assert!(part.iter().map(|x| x.to_bits()).eq(rounded[200_000..].iter().take(count).map(|x| x.to_bits())));
         }
     }
 }

@@ -8,6 +8,8 @@
 //! Lanes are sixteen on every machine, even where a register holds eight or four, so that sums over lanes have one
 //! shape and the packed weights one layout.
 
+use half::bf16;
+
 /// Sixteen f32 lanes.
 ///
 /// # Safety
@@ -24,6 +26,8 @@ pub(super) trait Vector: Copy {
     /// The most rows in a tile of floats and in one of integers: what fits the registers.
     const FLOAT_ROWS: usize;
     const BYTE_ROWS: usize;
+    /// The same for pairs of bf16, of which a widened weight takes twice a float's registers.
+    const PAIR_ROWS: usize = Self::FLOAT_ROWS;
     /// What is subtracted from a quantised activation (0..=255) before it is stored as a byte.
     const BYTE_OFFSET: i32;
 
@@ -67,8 +71,63 @@ pub(super) trait Vector: Copy {
     unsafe fn load_weights(p: *const i8) -> Self::Weights;
     /// Adds four products to every lane, exactly.
     unsafe fn dot(sums: Self::Sums, a: Self::Bytes, w: Self::Weights) -> Self::Sums;
+    /// The sums of a tile of bytes, for an instruction set that knows a better way than `dot`.
+    #[inline(always)]
+    unsafe fn byte_sums<const R: usize, const B: usize>(tile: ByteTile) -> [[Self::Sums; B]; R] {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sums = [[Self::no_sums(); B]; R];
+            tile.add_products::<Self, R, B>(&mut sums);
+            sums
+        }
+    }
     /// `sums - zero · columns` as floats.
     unsafe fn centre(sums: Self::Sums, zero: i32, columns: *const i32) -> Self;
+
+    /// Rounds to bf16, ties to even, and stores sixteen; NaN stays NaN.
+    #[inline(always)]
+    unsafe fn store_bf16(self, p: *mut bf16) {
+        let mut lanes = [0.0f32; 16];
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for (i, &x) in lanes.iter().enumerate() {
+                p.add(i).write(bf16::from_f32(x));
+            }
+        }
+    }
+    /// The values of the bf16 in the low halves of the lanes.
+    #[inline(always)]
+    unsafe fn low_bf16(self) -> Self {
+        let mut lanes = [0.0f32; 16];
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for x in &mut lanes {
+                *x = f32::from_bits(x.to_bits() << 16);
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// The values of the bf16 in the high halves of the lanes.
+    #[inline(always)]
+    unsafe fn high_bf16(self) -> Self {
+        let mut lanes = [0.0f32; 16];
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            for x in &mut lanes {
+                *x = f32::from_bits(x.to_bits() & 0xffff_0000);
+            }
+            Self::load(lanes.as_ptr())
+        }
+    }
+    /// `self + a · b`, where the lanes of `a` and `b` are pairs of bf16: both products are added.
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { add_widened(self, a, b) }
+    }
 
     /// Writes 16 columns of 16 rows (`stride` floats apart) to `out`, column by column.
     #[inline(always)]
@@ -89,6 +148,17 @@ pub(super) trait Vector: Copy {
     unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place);
 }
 
+/// `Vector::add_pairs` for an instruction set without one for it. High halves come first, as in `vdpbf16ps`, so that the
+/// two differ in denormals alone.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn add_widened<V: Vector>(sum: V, a: V, b: V) -> V {
+    // SAFETY: the caller's promise.
+    unsafe { a.low_bf16().mul_add(b.low_bf16(), a.high_bf16().mul_add(b.high_bf16(), sum)) }
+}
+
 /// Which tile of a product, and where its sums go: row `i`, block `j` of the tile at `out + i * stride + j * 16`.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
@@ -96,6 +166,43 @@ pub(super) struct Place {
     pub block: usize,
     pub out: *mut f32,
     pub stride: usize,
+}
+
+/// Where the operands of a tile of bytes lie: rows of `inputs` bytes, a multiple of 4, `stride` apart, and blocks of
+/// packed weights, `block` apart.
+#[derive(Clone, Copy)]
+pub(super) struct ByteTile {
+    pub a: *const u8,
+    pub stride: usize,
+    pub w: *const i8,
+    pub block: usize,
+    pub inputs: usize,
+}
+
+impl ByteTile {
+    /// Four inputs at a time.
+    ///
+    /// # Safety
+    /// The machine has `V`'s instructions and the operands exist.
+    #[inline(always)]
+    pub unsafe fn add_products<V: Vector, const R: usize, const B: usize>(self, sums: &mut [[V::Sums; B]; R]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for k in (0..self.inputs).step_by(4) {
+                let w = self.w.add(k * 16);
+                let mut weights = [V::load_weights(w); B];
+                for (j, weights) in weights.iter_mut().enumerate().skip(1) {
+                    *weights = V::load_weights(w.add(j * self.block));
+                }
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    let x = V::load_bytes(self.a.add(i * self.stride + k));
+                    for (sum, &w) in sums.iter_mut().zip(&weights) {
+                        *sum = V::dot(*sum, x, w);
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// A product of which tiles of `R` rows and `B` blocks of channels can be computed in registers.
@@ -126,7 +233,7 @@ macro_rules! tile_shapes {
         }
 
         #[inline(always)]
-        unsafe fn tile<T: super::vector::Tile<Self>>(
+        unsafe fn tile<T: super::vector::Tile<Lanes>>(
             tile: &T, rows: usize, blocks: usize, at: super::vector::Place
         ) {
             $(#[target_feature(enable = $features)])?

@@ -4,15 +4,17 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::backend::{Backend, CachedSequence, Scores, Slot};
 use crate::batching::{PASS_TOKENS, Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::error::{Error, Result};
+use crate::memory::emptied;
 
 use super::network::{Feed, Memory, Sequence, Transformer, Want};
+use super::rotary::Rotations;
 use super::spec::{Activation, Position};
 use super::stack::{Run, Stack};
 
@@ -59,11 +61,68 @@ fn held<B: Backend>(sequence: &mut Sequence) -> Result<&mut Held<B>> {
     held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))
 }
 
-/// A sequence of a pass, the tokens to append to it, and the length that it will have once all that was fed is there.
-struct Chosen<'a, B: Backend> {
-    held: &'a mut Held<B>,
-    ids: &'a [u32],
-    reach: usize,
+/// One pass through the decoder: sequences, and the tokens to append to them.
+struct Step<'a, B: Backend> {
+    slots: Vec<Slot<&'a mut B::Sequence>>,
+    /// What each slot's tokens see of a source text.
+    sources: Vec<Slot<&'a B::Sequence>>,
+    tokens: Tokens,
+}
+
+/// The tokens of a pass, end to end.
+#[derive(Default)]
+struct Tokens {
+    ids: Vec<u32>,
+    positions: Vec<u32>,
+    /// For each the length that its sequence will have once all that was fed is there.
+    reach: Vec<u32>,
+    /// The rows of the position table.
+    rows: Vec<u32>,
+}
+
+impl Tokens {
+    fn clear(&mut self) {
+        for list in [&mut self.ids, &mut self.positions, &mut self.reach, &mut self.rows] {
+            list.clear();
+        }
+    }
+}
+
+impl<'a, B: Backend> Step<'a, B> {
+    /// Appends tokens to a sequence that is not yet in the pass.
+    fn add(&mut self, own: &'a mut B::Sequence, source: Option<&'a B::Sequence>, ids: &[u32], reach: usize) {
+        let t = &mut self.tokens;
+        let (first, past) = (t.ids.len(), own.length() as u32);
+        let rows = first..first + ids.len();
+        t.ids.extend_from_slice(ids);
+        t.positions.extend(past..past + ids.len() as u32);
+        t.reach.resize(rows.end, reach as u32);
+        self.sources.extend(source.map(|sequence| Slot { rows: rows.clone(), sequence }));
+        self.slots.push(Slot { rows, sequence: own });
+    }
+}
+
+/// The memory of one step's lists, which the next one uses again.
+pub(super) struct Lists<B: Backend> {
+    works: Vec<Work<'static, B>>,
+    slots: Vec<Slot<&'static mut B::Sequence>>,
+    sources: Vec<Slot<&'static B::Sequence>>,
+    tokens: Tokens,
+    wanted: Vec<usize>,
+    rotations: Rotations,
+}
+
+impl<B: Backend> Default for Lists<B> {
+    fn default() -> Self {
+        Self {
+            works: Vec::new(),
+            slots: Vec::new(),
+            sources: Vec::new(),
+            tokens: Tokens::default(),
+            wanted: Vec::new(),
+            rotations: Rotations::default(),
+        }
+    }
 }
 
 /// A feed as it is run: usually its own tokens, but all that the sequence holds again where that has to be computed anew.
@@ -102,34 +161,6 @@ impl<'a, B: Backend> Work<'a, B> {
     }
 }
 
-/// A pass through the decoder: which part of which work, each at most once.
-struct Part {
-    work: usize,
-    ids: Range<usize>,
-}
-
-/// Cuts works into passes of about `PASS_TOKENS` tokens.
-fn parts<B: Backend>(works: &[Work<B>]) -> Vec<Vec<Part>> {
-    let (mut passes, mut pass, mut tokens) = (Vec::new(), Vec::new(), 0);
-    for (work, Work { ids, .. }) in works.iter().enumerate() {
-        let mut start = 0;
-        while start < ids.len() {
-            let end = ids.len().min(start + PASS_TOKENS - tokens);
-            pass.push(Part { work, ids: start..end });
-            tokens += end - start;
-            start = end;
-            if tokens == PASS_TOKENS {
-                passes.push(std::mem::take(&mut pass));
-                tokens = 0;
-            }
-        }
-    }
-    if !pass.is_empty() {
-        passes.push(pass);
-    }
-    passes
-}
-
 impl<B: Backend> Transformer<B> {
     fn require_decoder(&self) -> Result<(&Stack<B>, &B::Cache)> {
         let both = self.decoder.as_ref().zip(self.cache.as_ref());
@@ -166,52 +197,58 @@ impl<B: Backend> Transformer<B> {
         Ok(finished.collect())
     }
 
-    pub(super) fn feed(&self, feeds: &mut [Feed], call: Call<'_>) -> Result<Vec<f32>> {
+    pub(super) fn feed(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
         let (decoder, _) = self.require_decoder()?;
         let Some((language, head)) = &self.language else {
             return Err(Error::internal("logits were asked of a model without a language head"));
         };
-        let mut works: Vec<Work<B>> = Vec::with_capacity(feeds.len());
+        let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let Lists { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
+            lists().pop().unwrap_or_default();
+        let mut works: Vec<Work<B>> = emptied(works);
         for feed in feeds {
             self.check_ids("ids", feed.ids, self.spec.vocabulary)?;
             self.check_length(feed.sequence.length() + feed.ids.len(), decoder.spec.max_tokens)?;
-            works.push(Work::new(feed, decoder.switch())?);
-        }
-        let mut logits = Vec::new();
-        for pass in parts(&works) {
-            // Which rows of the pass logits are wanted of.
-            let (mut wanted, mut rows) = (Vec::new(), 0);
-            let mut chosen: Vec<Chosen<B>> = Vec::with_capacity(pass.len());
-            let mut rest = works.iter_mut().enumerate();
-            for Part { work, ids } in pass {
-                let found = rest.find(|(i, _)| *i == work);
-                let (_, work) = found.ok_or_else(|| Error::internal("a part of no feed"))?;
-                let first = work.wanted.start.max(ids.start);
-                wanted.extend((first..work.wanted.end.min(ids.end)).map(|i| rows + i - ids.start));
-                rows += ids.len();
-                let reach = work.held.own.length() + work.ids.len() - ids.start;
-                chosen.push(Chosen { held: work.held, ids: &work.ids[ids], reach });
+            if !feed.ids.is_empty() {
+                works.push(Work::new(feed, decoder.switch())?);
             }
-            let x = self.decode(decoder, &mut chosen, call)?;
+        }
+        let before = logits.len();
+        // The works are cut into passes of about `PASS_TOKENS` tokens, each work at most once in a pass.
+        let (mut next, mut start) = (0, 0);
+        while next < works.len() {
+            let mut step = Step::<B> { slots: emptied(slots), sources: emptied(sources), tokens };
+            step.tokens.clear();
+            wanted.clear();
+            for Work { held, ids, wanted: rows } in &mut works[next..] {
+                let first = step.tokens.ids.len();
+                let end = ids.len().min(start + PASS_TOKENS - first);
+                wanted.extend((rows.start.max(start)..rows.end.min(end)).map(|i| first + i - start));
+                let reach = held.own.length() + ids.len() - start;
+                step.add(&mut held.own, held.source.as_deref(), &ids[start..end], reach);
+                let whole = end == ids.len();
+                (next, start) = if whole { (next + 1, 0) } else { (next, end) };
+                if !whole || step.tokens.ids.len() == PASS_TOKENS {
+                    break;
+                }
+            }
+            let x = self.decode(decoder, &mut step, &mut rotations, call)?;
+            let (items, rows) = (step.slots.len(), step.tokens.ids.len());
+            (slots, sources, tokens) = (emptied(step.slots), emptied(step.sources), step.tokens);
             if wanted.is_empty() {
                 continue;
             }
-            let all = wanted.len() == rows;
-            let part = call.counters.time(Stage::Linear, chosen.len(), rows, || {
-                let x = if all { x } else { self.backend.rows(&x, &wanted)? };
-                let x = match &decoder.final_norm {
-                    Some(norm) => self.backend.norm(x, norm)?,
-                    None => x,
-                };
-                self.backend.read(&self.backend.project(&x, language, Activation::None)?)
+            call.counters.time(Stage::Linear, items, rows, || {
+                let x = if wanted.len() == rows { x } else { self.backend.rows(&x, &wanted)? };
+                let norm = decoder.final_norm.as_ref();
+                self.backend.read(&self.backend.project(&x, norm, language, Activation::None)?, logits)
             })?;
-            // The usual case, one pass, without a copy.
-            if logits.is_empty() { logits = part } else { logits.extend(part) }
         }
         if head.softcap > 0.0 {
-            logits.iter_mut().for_each(|x| *x = head.softcap * (*x / head.softcap).tanh());
+            logits[before..].iter_mut().for_each(|x| *x = head.softcap * (*x / head.softcap).tanh());
         }
-        Ok(logits)
+        lists().push(Lists { works: emptied(works), slots, sources, tokens, wanted, rotations });
+        Ok(())
     }
 
     /// The hidden states of a pass of whole texts, for a decoder that is used as an encoder.
@@ -226,12 +263,14 @@ impl<B: Backend> Transformer<B> {
             self.check_length(tokens, decoder.spec.max_tokens)?;
             let mut own = self.backend.sequence(cache);
             own.reserve(tokens)?;
-            sequences.push(Held::<B>::new(own, None));
+            sequences.push(own);
         }
-        let ids = (0..sequences.len()).map(|i| &pass.ids[pass.layout.range(i)]);
-        let chosen = sequences.iter_mut().zip(ids).map(|(held, ids)| Chosen { held, ids, reach: ids.len() });
-        let mut chosen: Vec<_> = chosen.collect();
-        let x = self.decode(decoder, &mut chosen, call)?;
+        let mut step = Step::<B> { slots: Vec::new(), sources: Vec::new(), tokens: Tokens::default() };
+        for (i, own) in sequences.iter_mut().enumerate() {
+            let ids = &pass.ids[pass.layout.range(i)];
+            step.add(own, None, ids, ids.len());
+        }
+        let x = self.decode(decoder, &mut step, &mut Rotations::default(), call)?;
         match &decoder.final_norm {
             Some(norm) => self.backend.norm(x, norm),
             None => Ok(x),
@@ -240,24 +279,23 @@ impl<B: Backend> Transformer<B> {
 
     /// Runs tokens through all layers and appends them to their sequences, which have room for them. Returns the residual stream
     /// before the last norm, a row a token.
-    fn decode(&self, decoder: &Stack<B>, pass: &mut [Chosen<B>], call: Call<'_>) -> Result<B::Tensor> {
+    fn decode(
+        &self,
+        decoder: &Stack<B>,
+        step: &mut Step<B>,
+        rotations: &mut Rotations,
+        call: Call<'_>,
+    ) -> Result<B::Tensor> {
         let (backend, spec) = (&self.backend, &decoder.spec);
-        let (mut ids, mut positions, mut reach) = (Vec::new(), Vec::new(), Vec::new());
-        let mut rows = Vec::with_capacity(pass.len());
-        for Chosen { held, ids: new, reach: whole } in &*pass {
-            let past = held.own.length() as u32;
-            reach.resize(reach.len() + new.len(), *whole as u32);
-            rows.push(ids.len()..ids.len() + new.len());
-            ids.extend_from_slice(new);
-            positions.extend(past..past + new.len() as u32);
+        let Step { slots, sources, tokens: Tokens { ids, positions, reach, rows } } = step;
+        if spec.cross && sources.len() != slots.len() {
+            return Err(Error::internal("a sequence without its source"));
         }
-        let run = Run { backend, call, items: pass.len(), tokens: ids.len() };
-        let table_rows = match spec.position {
-            Position::Learned { first, .. } => positions.iter().map(|p| p + first as u32).collect(),
-            _ => positions.clone(),
-        };
-        let mut x = decoder.embed(run, &ids, &[], &table_rows)?;
-        let rotations = decoder.rotations(&positions, &reach);
+        let run = Run { backend, call, items: slots.len(), tokens: ids.len() };
+        let first = if let Position::Learned { first, .. } = spec.position { first as u32 } else { 0 };
+        rows.extend(positions.iter().map(|p| p + first));
+        let mut x = decoder.embed(run, ids, &[], rows)?;
+        decoder.rotations(positions, reach, rotations);
         for index in 0..spec.layers {
             let scores = Scores {
                 scale: spec.attention.scale,
@@ -266,28 +304,18 @@ impl<B: Backend> Transformer<B> {
                 causal: true,
                 window: spec.attention.window(index),
             };
-            let sources: Vec<_> = pass.iter().map(|chosen| chosen.held.source.clone()).collect();
             let attend = |qkv: B::Tensor| {
-                let slots = pass.iter_mut().zip(&rows);
-                let mut slots: Vec<_> =
-                    slots.map(|(chosen, rows)| Slot { rows: rows.clone(), sequence: &mut chosen.held.own }).collect();
-                backend.store(&qkv, spec.heads.query_width(), &mut slots, index)?;
-                let slots: Vec<_> =
-                    slots.iter().map(|slot| Slot { rows: slot.rows.clone(), sequence: &*slot.sequence }).collect();
-                backend.attend_cached(&qkv, &slots, index, spec.heads, scores)
+                backend.store(&qkv, spec.heads.query_width(), slots, index)?;
+                backend.attend_cached(&qkv, slots, index, spec.heads, scores)
             };
             let cross = |query: B::Tensor| {
-                let slots = sources.iter().zip(&rows).map(|(source, rows)| {
-                    let sequence = source.as_deref().ok_or_else(|| Error::internal("a sequence without its source"))?;
-                    Ok(Slot { rows: rows.clone(), sequence })
-                });
                 let scores = Scores { bias: None, causal: false, window: 0, ..scores };
-                backend.attend_cached(&query, &slots.collect::<Result<Vec<_>>>()?, index, spec.heads, scores)
+                backend.attend_cached(&query, sources, index, spec.heads, scores)
             };
-            x = decoder.layer(run, index, x, &rotations, attend, cross)?;
+            x = decoder.layer(run, index, x, rotations, attend, cross)?;
         }
-        for chosen in pass {
-            chosen.held.own.advance(chosen.ids.len());
+        for slot in slots {
+            slot.sequence.advance(slot.rows.len());
         }
         Ok(x)
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::tasks::pooling::Pooling;
 
 use super::network::Transformer;
+use super::rotary::Rotations;
 use super::spec::{Activation, HeadKind, Position};
 use super::stack::{Run, Stack};
 
@@ -25,7 +26,8 @@ impl<B: Backend> Transformer<B> {
             self.budget.hold(more_bytes(spec, layout.tokens(), ACCOUNTED_TOKENS), "the activations of a long text")?;
         let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
         let mut x = encoder.embed(run, pass.ids, pass.type_ids, &position_rows(pass, spec.position))?;
-        let rotations = encoder.rotations(&pass.positions, &pass.positions);
+        let mut rotations = Rotations::default();
+        encoder.rotations(&pass.positions, &pass.positions, &mut rotations);
         for index in 0..spec.layers {
             let attend = |qkv| {
                 let scores = Scores {
@@ -76,9 +78,11 @@ impl<B: Backend> Transformer<B> {
                 HeadKind::Sequence => backend.rows(&hidden, &layout.starts()[..layout.sequences()])?,
             };
             if let (Some(dense), Some(weight)) = (head.dense, &self.head_dense) {
-                x = backend.project(&x, weight, dense.activation)?;
+                x = backend.project(&x, None, weight, dense.activation)?;
             }
-            backend.read(&backend.project(&x, output, Activation::None)?)
+            let mut logits = Vec::new();
+            backend.read(&backend.project(&x, None, output, Activation::None)?, &mut logits)?;
+            Ok(logits)
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A whole model on a backend, and what it can be asked for whatever the backend is.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::backend::{Backend, CacheShape};
 use crate::batching::Pass;
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::memory::Budget;
 use crate::tasks::pooling::Pooling;
 
+use super::decoder::Lists;
 use super::spec::{LanguageHead, Spec};
 use super::stack::Stack;
 use super::weights::ModelView;
@@ -24,11 +25,13 @@ pub trait Network: Send + Sync {
     fn read_sources(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<Sequence>>;
     /// An empty sequence of a decoder that has no encoder.
     fn sequence(&self) -> Result<Sequence>;
-    /// Appends each feed's tokens to its sequence. Returns the logits that were wanted, a row of `vocabulary` values for each
-    /// token, in the feeds' order.
-    fn step(&self, feeds: &mut [Feed], call: Call<'_>) -> Result<Vec<f32>>;
+    /// Appends each feed's tokens to its sequence. The logits that were wanted are appended to `logits`, a row of `vocabulary`
+    /// values for each token, in the feeds' order.
+    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()>;
     /// `ln Σ exp` of a row of logits.
     fn log_sum_exp(&self, row: &[f32]) -> f32;
+    /// The length beyond which a sequence's keys are made otherwise, if there is one.
+    fn switch(&self) -> Option<usize>;
     /// The backend's description.
     fn describe(&self) -> String;
 }
@@ -46,6 +49,17 @@ pub struct Feed<'a> {
     pub sequence: &'a mut Sequence,
     pub ids: &'a [u32],
     pub want: Want,
+}
+
+impl Feed<'_> {
+    /// Rows of logits that it asks for.
+    pub fn rows(&self) -> usize {
+        match self.want {
+            Want::None => 0,
+            Want::Last => self.ids.len().min(1),
+            Want::All => self.ids.len(),
+        }
+    }
 }
 
 /// What a decoder remembers of one text. A clone shares what both remember, and either may go on.
@@ -87,6 +101,7 @@ pub struct Transformer<B: Backend> {
     pub(super) head_output: Option<B::Linear>,
     pub(super) language: Option<(Arc<B::Linear>, LanguageHead)>,
     pub(super) cache: Option<B::Cache>,
+    pub(super) lists: Mutex<Vec<Lists<B>>>,
     pub(super) budget: Arc<Budget>,
 }
 
@@ -140,6 +155,7 @@ impl<B: Backend> Transformer<B> {
             head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
             language: language.zip(spec.language.clone()),
             cache,
+            lists: Mutex::default(),
             budget: budget.clone(),
             spec: spec.clone(),
             backend,
@@ -180,12 +196,16 @@ impl<B: Backend> Network for Transformer<B> {
         self.empty_sequence()
     }
 
-    fn step(&self, feeds: &mut [Feed], call: Call<'_>) -> Result<Vec<f32>> {
-        self.feed(feeds, call)
+    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
+        self.feed(feeds, logits, call)
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {
         self.backend.log_sum_exp(row)
+    }
+
+    fn switch(&self) -> Option<usize> {
+        self.decoder.as_ref().and_then(Stack::switch)
     }
 
     fn describe(&self) -> String {

@@ -59,22 +59,40 @@ impl Frequencies {
         self.long.as_ref().map(|(_, most)| *most)
     }
 
-    /// The sines and cosines of tokens at these positions: for layers that see everything, and for those with a window where
-    /// they differ. `reach` is for each token the length of its sequence once what was fed with it is there: as in the reference,
-    /// a long text's tokens all turn by the frequencies for long texts.
-    pub fn at(&self, positions: &[u32], reach: &[u32]) -> (Rotation, Option<Rotation>) {
+    /// Writes the sines and cosines of tokens at these positions. `reach` is for each token the length of its sequence once what was
+    /// fed with it is there: as in the reference, a long text's tokens all turn by the frequencies for long texts.
+    pub fn at(&self, positions: &[u32], reach: &[u32], out: &mut Rotations) {
         let global = |token: usize| match &self.long {
             Some((long, most)) if reach[token] as usize > *most => long.as_slice(),
             _ => &self.global,
         };
-        let local = self.local.as_ref().map(|local| turn(positions, 1.0, |_| local));
-        (turn(positions, self.amplitude, global), local)
+        turn(positions, self.amplitude, global, &mut out.global);
+        if let Some(local) = &self.local {
+            turn(positions, 1.0, |_| local, &mut out.local);
+        }
     }
 }
 
-fn turn<'a>(positions: &[u32], amplitude: f32, frequencies: impl Fn(usize) -> &'a [f32]) -> Rotation {
-    let half = if positions.is_empty() { 0 } else { frequencies(0).len() };
-    let (mut cos, mut sin) = (Vec::with_capacity(positions.len() * half), Vec::with_capacity(positions.len() * half));
+/// Sines and cosines of a pass's tokens; without a pair to turn where a stack has no rotary positions.
+#[derive(Default)]
+pub struct Rotations {
+    global: Rotation,
+    local: Rotation,
+}
+
+impl Rotations {
+    /// For a layer with a window of that many tokens, 0 for none: those have frequencies of their own in some models.
+    pub fn of(&self, window: usize) -> Option<&Rotation> {
+        let rotation = if window > 0 && self.local.half > 0 { &self.local } else { &self.global };
+        (rotation.half > 0).then_some(rotation)
+    }
+}
+
+fn turn<'a>(positions: &[u32], amplitude: f32, frequencies: impl Fn(usize) -> &'a [f32], out: &mut Rotation) {
+    let Rotation { half, cos, sin } = out;
+    *half = if positions.is_empty() { 0 } else { frequencies(0).len() };
+    cos.clear();
+    sin.clear();
     for (token, &position) in positions.iter().enumerate() {
         for frequency in frequencies(token) {
             let (s, c) = (position as f32 * frequency).sin_cos();
@@ -82,7 +100,6 @@ fn turn<'a>(positions: &[u32], amplitude: f32, frequencies: impl Fn(usize) -> &'
             sin.push(s * amplitude);
         }
     }
-    Rotation { half, cos, sin }
 }
 
 #[cfg(test)]
@@ -104,9 +121,12 @@ mod tests {
     fn positions_turn_by_their_number() {
         let rotary =
             Rotary { dim: 4, theta: 100.0, scaling: RotaryScaling::Linear { factor: 2.0 }, local_theta: Some(1e4) };
-        let (global, local) = Frequencies::new(&rotary).at(&[0, 3], &[4, 4]);
+        let mut rotations = Rotations::default();
+        assert!(rotations.of(0).is_none());
+        Frequencies::new(&rotary).at(&[0, 3], &[4, 4], &mut rotations);
+        let (global, local) = (rotations.of(0).unwrap(), rotations.of(9).unwrap());
         assert_eq!((global.half, &global.cos[..2]), (2, &[1.0, 1.0][..]));
         assert!((global.sin[2] - 1.5f32.sin()).abs() < 1e-7 && (global.sin[3] - 0.15f32.sin()).abs() < 1e-7);
-        assert!((local.unwrap().sin[3] - 0.03f32.sin()).abs() < 1e-7);
+        assert!((local.sin[3] - 0.03f32.sin()).abs() < 1e-7);
     }
 }

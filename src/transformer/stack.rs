@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, LinearView, NormView, Rotation};
+use crate::backend::{Backend, Ends, FeedForward, LinearView, NormView};
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::error::Result;
 
 use super::relative;
-use super::rotary::Frequencies;
+use super::rotary::{Frequencies, Rotations};
 use super::spec::{self, Activation, NormPlace, Position};
 use super::weights::{LayerView, StackView};
 
@@ -68,12 +68,6 @@ impl<B> Run<'_, B> {
     }
 }
 
-/// Sines and cosines of a pass's tokens, as far as the stack has them.
-pub struct Rotations {
-    global: Option<Rotation>,
-    local: Option<Rotation>,
-}
-
 impl<B: Backend> Stack<B> {
     /// Converts the weights to the backend's form, layer by layer. `word` is the table, if something else loaded it; `progress` is
     /// called after each layer and may stop the load by returning an error.
@@ -123,14 +117,16 @@ impl<B: Backend> Stack<B> {
     /// Embeddings of tokens at `rows` of the position table.
     pub fn embed(&self, run: Run<'_, B>, ids: &[u32], type_ids: &[u32], rows: &[u32]) -> Result<B::Tensor> {
         run.time(Stage::Embed, || {
-            let mut sources = vec![(&*self.word, ids, self.spec.embedding_scale)];
-            if let Some(position) = &self.position {
-                sources.push((position, rows, 1.0));
+            let mut sources = [(&*self.word, ids, self.spec.embedding_scale); 3];
+            let others = [(&self.position, rows), (&self.token_type, type_ids)];
+            let mut count = 1;
+            for (table, ids) in others {
+                if let Some(table) = table {
+                    sources[count] = (table, ids, 1.0);
+                    count += 1;
+                }
             }
-            if let Some(types) = &self.token_type {
-                sources.push((types, type_ids, 1.0));
-            }
-            let x = run.backend.embed(&sources)?;
+            let x = run.backend.embed(&sources[..count])?;
             match &self.embedding_norm {
                 Some(norm) => run.backend.norm(x, norm),
                 None => Ok(x),
@@ -143,16 +139,11 @@ impl<B: Backend> Stack<B> {
         self.frequencies.as_ref().and_then(Frequencies::switch)
     }
 
-    /// What turns queries and keys at these positions; `reach` as in [`Frequencies::at`].
-    pub fn rotations(&self, positions: &[u32], reach: &[u32]) -> Rotations {
-        let (global, local) = match &self.frequencies {
-            Some(frequencies) => {
-                let (global, local) = frequencies.at(positions, reach);
-                (Some(global), local)
-            }
-            None => (None, None),
-        };
-        Rotations { global, local }
+    /// Writes what turns queries and keys at these positions; `reach` as in [`Frequencies::at`].
+    pub fn rotations(&self, positions: &[u32], reach: &[u32], out: &mut Rotations) {
+        if let Some(frequencies) = &self.frequencies {
+            frequencies.at(positions, reach, out);
+        }
     }
 
     /// Runs one layer. `attend` gets queries, keys and values and gives what the heads gathered; `cross` gets queries for the
@@ -168,73 +159,51 @@ impl<B: Backend> Stack<B> {
     ) -> Result<B::Tensor> {
         run.call.check()?;
         let (backend, layer, spec) = (run.backend, &self.layers[index], &self.spec);
-        let rotation = match (&rotations.local, spec.attention.window(index)) {
-            (Some(local), window) if window > 0 => Some(local),
-            _ => rotations.global.as_ref(),
+        let rotation = rotations.of(spec.attention.window(index));
+        let last = spec.norm.place == NormPlace::Post;
+        let before = |norm| if last { None } else { Some(norm) };
+        let ends = |post, norm| Ends { post, after: if last { Some(norm) } else { None } };
+        let project =
+            |x: &B::Tensor, norm, w| run.time(Stage::Linear, || backend.project(x, before(norm), w, Activation::None));
+        let qkv = project(&x, &layer.attention_norm, &layer.qkv)?;
+        let attended = run.time(Stage::Attention, || {
+            let norms = layer.head_norms.as_ref().map(|(query, key)| (query, key));
+            let qkv = match norms.is_some() || rotation.is_some() {
+                true => backend.rotate(qkv, spec.heads, norms, rotation)?,
+                false => qkv,
+            };
+            attend(qkv)
+        })?;
+        let feed = FeedForward {
+            norm: before(&layer.output_norm),
+            up: &layer.up,
+            activation: spec.activation,
+            gated: spec.gated,
+            down: &layer.down,
+            ends: ends(layer.output_post_norm.as_ref(), &layer.output_norm),
         };
-        let attention = |x: &B::Tensor| {
-            let qkv = run.time(Stage::Linear, || backend.project(x, &layer.qkv, Activation::None))?;
-            run.time(Stage::Attention, || {
-                let norms = layer.head_norms.as_ref().map(|(query, key)| (query, key));
-                let qkv = match norms.is_some() || rotation.is_some() {
-                    true => backend.rotate(qkv, spec.heads, norms, rotation)?,
-                    false => qkv,
-                };
-                attend(qkv)
-            })
-        };
-        let feed = |x: &B::Tensor| backend.widen(x, &layer.up, spec.activation, spec.gated);
         if spec.norm.place == NormPlace::Parallel {
-            let normed = run.time(Stage::Linear, || backend.normed(&x, &layer.attention_norm))?;
-            let attended = attention(&normed)?;
             return run.time(Stage::Linear, || {
-                let inner = feed(&backend.normed(&x, &layer.output_norm)?)?;
-                let x = backend.project_add(&attended, &layer.attention_output, x)?;
-                backend.project_add(&inner, &layer.down, x)
+                let x = backend.feed_forward(x, &feed)?;
+                backend.project_add(&attended, &layer.attention_output, x, Ends { post: None, after: None })
             });
         }
-        let norms = (&layer.attention_norm, layer.attention_post_norm.as_ref());
-        let mut x = self.sublayer(run, x, norms, &layer.attention_output, attention)?;
+        let joins = ends(layer.attention_post_norm.as_ref(), &layer.attention_norm);
+        let mut x = run.time(Stage::Linear, || backend.project_add(&attended, &layer.attention_output, x, joins))?;
+        drop(attended);
         if let Some(layer) = &layer.cross {
-            x = self.sublayer(run, x, (&layer.norm, None), &layer.output, |x| {
-                let query = run.time(Stage::Linear, || backend.project(x, &layer.query, Activation::None))?;
-                run.time(Stage::Attention, || cross(query))
-            })?;
+            let query = project(&x, &layer.norm, &layer.query)?;
+            let attended = run.time(Stage::Attention, || cross(query))?;
+            x =
+                run.time(Stage::Linear, || backend.project_add(&attended, &layer.output, x, ends(None, &layer.norm)))?;
         }
-        let norms = (&layer.output_norm, layer.output_post_norm.as_ref());
-        self.sublayer(run, x, norms, &layer.down, |x| run.time(Stage::Linear, || feed(x)))
-    }
-
-    /// `output(inner(x))` added to `x`, with the norms where the Spec has them.
-    fn sublayer(
-        &self,
-        run: Run<'_, B>,
-        x: B::Tensor,
-        (norm, post_norm): (&B::Norm, Option<&B::Norm>),
-        output: &B::Linear,
-        inner: impl FnOnce(&B::Tensor) -> Result<B::Tensor>,
-    ) -> Result<B::Tensor> {
-        let backend = run.backend;
-        if self.spec.norm.place == NormPlace::Post {
-            let inner = inner(&x)?;
-            return run.time(Stage::Linear, || backend.norm(backend.project_add(&inner, output, x)?, norm));
-        }
-        let normed = run.time(Stage::Linear, || backend.normed(&x, norm))?;
-        let inner = inner(&normed)?;
-        drop(normed);
-        run.time(Stage::Linear, || match post_norm {
-            None => backend.project_add(&inner, output, x),
-            Some(post) => {
-                let y = backend.norm(backend.project(&inner, output, Activation::None)?, post)?;
-                backend.add(x, &y)
-            }
-        })
+        run.time(Stage::Linear, || backend.feed_forward(x, &feed))
     }
 
     /// The keys and values that a layer of the decoder takes from the encoder's output.
     pub fn cross_key_value(&self, backend: &B, index: usize, source: &B::Tensor) -> Result<Option<B::Tensor>> {
         let cross = self.layers[index].cross.as_ref();
-        cross.map(|cross| backend.project(source, &cross.key_value, Activation::None)).transpose()
+        cross.map(|cross| backend.project(source, None, &cross.key_value, Activation::None)).transpose()
     }
 }
 

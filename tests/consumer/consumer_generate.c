@@ -74,6 +74,48 @@ static void greedily(const kinglet_model *model) {
     kinglet_generations_free(made);
 }
 
+/* Drafts change how soon a text is there, and nothing of it; who was compiled before there were any gets none. */
+static void drafting(const kinglet_model *model) {
+    const kinglet_str texts[] = {str("The river"), str(small)};
+    kinglet_generate_options options = defaults();
+    kinglet_generations *made = NULL;
+    kinglet_counters counters;
+    uint32_t only[299];
+    kinglet_output one;
+
+    CHECK(options.prompt_lookup_num_tokens == KINGLET_UNSET && options.max_matching_ngram_size == KINGLET_UNSET);
+    options.prompt_lookup_num_tokens = 5;
+    options.max_matching_ngram_size = 1;
+    OK(kinglet_counters_reset(model, &error));
+    OK(kinglet_model_generate(model, texts, 2, &options, &made, &error));
+    one = output(made, 0, 0);
+    SAME(one, greedy);
+    one = output(made, 1, 0);
+    SAME(one, small_greedy);
+    kinglet_generations_free(made);
+    counters = counted(model);
+    CHECK(counters.draft.tokens > 0 && counters.accept.tokens <= counters.draft.tokens);
+
+    /* All but token 299 are forbidden: 24 times the same, in fewer steps. */
+    for (uint32_t i = 0; i < COUNT(only); ++i) only[i] = i;
+    options.suppress_tokens.data = only;
+    options.suppress_tokens.count = COUNT(only);
+    OK(kinglet_counters_reset(model, &error));
+    OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
+    one = output(made, 0, 0);
+    CHECK(one.token_count == 24 && one.tokens[0] == 299 && one.tokens[23] == 299);
+    kinglet_generations_free(made);
+    counters = counted(model);
+    CHECK(counters.decode.calls < 12 && counters.accept.tokens > 12);
+
+    options.struct_size = offsetof(kinglet_generate_options, prompt_lookup_num_tokens);
+    OK(kinglet_counters_reset(model, &error));
+    OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
+    kinglet_generations_free(made);
+    counters = counted(model);
+    CHECK(counters.decode.calls == 23 && counters.draft.calls == 0);
+}
+
 static void beams(const kinglet_model *model) {
     const kinglet_str texts[] = {str("The river")};
     kinglet_generate_options options = defaults();
@@ -192,6 +234,9 @@ static void options_that_contradict(const kinglet_model *model) {
     CONTRADICTS("min_new_tokens", options.min_new_tokens = 25);
     CONTRADICTS("max_new_tokens", options.max_new_tokens = 0);
     CONTRADICTS("max_new_tokens", options.max_new_tokens = KINGLET_UNSET - 1);
+    CONTRADICTS("max_matching_ngram_size", options.max_matching_ngram_size = 2);
+    CONTRADICTS("prompt_lookup_num_tokens", options.prompt_lookup_num_tokens = 4; options.do_sample = KINGLET_CHOICE_YES);
+    CONTRADICTS("num_beams above 1", options.prompt_lookup_num_tokens = 4; options.num_beams = 2);
     CONTRADICTS("ignore_eos", options.ignore_eos = 1; options.grammar_kind = KINGLET_GRAMMAR_REGEX; options.grammar = str("a+"));
     CONTRADICTS("grammar", options.grammar_kind = KINGLET_GRAMMAR_REGEX; options.grammar = str("(a"));
     CONTRADICTS("options.grammar_kind: 9", options.grammar_kind = 9);
@@ -309,6 +354,7 @@ int generate_main(const char *directory) {
     fixtures = directory;
     kinglet_model *model = load("generation/gpt2");
     greedily(model);
+    drafting(model);
     beams(model);
     streaming(model);
     cancelling(model);

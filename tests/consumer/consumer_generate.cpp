@@ -76,7 +76,7 @@ void greedily(const kinglet::Model &model) {
 
     const auto counters = model.counters();
     CHECK(counters.prefill().tokens >= 59 && counters.decode().tokens > 0 && counters.sample().time.count() > 0);
-    CHECK(counters.first_token().items == 2 && counters.detokenize().items == 2 && counters.stages().size() == 15);
+    CHECK(counters.first_token().items == 2 && counters.detokenize().items == 2 && counters.stages().size() == 17);
     CHECK(counters.stages()[12].first == "first_token" && counters.stages()[12].second.items == 2);
     CHECK(counters.answer_hit().calls == 0 && counters.answer_miss().calls == 0);
 
@@ -108,6 +108,19 @@ void beams(const kinglet::Model &model) {
     CHECK(outputs.size() == 2 && same(outputs[0].tokens, beam_0) && same(outputs[1].tokens, beam_1));
     NEAR(outputs[0].score, -1.250871);
     NEAR(outputs[1].score, -1.253752);
+}
+
+// Drafts change how soon a text is there, and nothing of it.
+void drafting(const kinglet::Model &model) {
+    auto options = defaults();
+    options.prompt_lookup_num_tokens = 5;
+    options.max_matching_ngram_size = 1;
+    model.reset_counters();
+    const auto made = model.generate({"The river", small}, options);
+    CHECK(same(made[0].tokens, greedy) && same(made[1].tokens, small_greedy));
+    const auto counters = model.counters();
+    CHECK(counters.draft().tokens > 0 && counters.accept().tokens <= counters.draft().tokens);
+    CHECK(counters.stages()[15].first == "draft" && counters.stages()[16].first == "accept");
 }
 
 void streaming(const kinglet::Model &model) {
@@ -199,6 +212,9 @@ void choosing(const kinglet::Model &model) {
     refused("repetition_penalty", [](Options &o) { o.repetition_penalty = -1.0f; });
     refused("presence_penalty", [](Options &o) { o.presence_penalty = INFINITY; });
     refused("frequency_penalty", [](Options &o) { o.frequency_penalty = INFINITY; });
+    refused("max_matching_ngram_size", [](Options &o) { o.max_matching_ngram_size = 2; });
+    refused("prompt_lookup_num_tokens", [](Options &o) { o.prompt_lookup_num_tokens = 4, o.do_sample = true; });
+    refused("num_beams above 1", [](Options &o) { o.prompt_lookup_num_tokens = 4, o.num_beams = 2; });
     refused("ignore_eos", [](Options &o) { o.ignore_eos = true, o.grammar = kinglet::Grammar::regex("a"); });
     refused("stop_strings", [](Options &o) { o.stop_strings = {""}; });
     refused("bad_words_ids", [](Options &o) { o.bad_words_ids = {{1}, {2, 300}}; });
@@ -383,6 +399,7 @@ int generate_main(const std::string &fixtures) {
     {
         const auto model = kinglet::Model::load(fixtures + "/generation/gpt2");
         greedily(model);
+        drafting(model);
         beams(model);
         streaming(model);
         cancelling(model);

@@ -211,6 +211,12 @@ struct GenerateOptions {
     std::optional<bool> add_special_tokens{};
     std::optional<bool> skip_special_tokens{};
     Grammar grammar{};
+    // Guess up to this many tokens at once from where the last ones stood before, in the prompt, in the text or in what the encoder
+    // read, and keep those that would have been chosen anyway (prompt lookup decoding): what comes is the same, sooner where texts
+    // repeat or copy. Not with do_sample or beams. 0, as if unset, guesses nothing.
+    std::optional<std::size_t> prompt_lookup_num_tokens{};
+    // With that: how many of the last tokens must have stood together before, at most; 2.
+    std::optional<std::size_t> max_matching_ngram_size{};
     // A beginning of the prompts that was computed before. It must live until the call has returned.
     const Prefix *prefix = nullptr;
     // Stops the call from another thread, within one step.
@@ -270,6 +276,8 @@ public:
         c_.forced_eos_token_id = to_c(options.forced_eos_token_id);
         set(c_.forced_bos_token_id, options.forced_bos_token_id);
         set(c_.decoder_start_token_id, options.decoder_start_token_id);
+        set(c_.prompt_lookup_num_tokens, options.prompt_lookup_num_tokens);
+        set(c_.max_matching_ngram_size, options.max_matching_ngram_size);
         c_.prefix = options.prefix ? options.prefix->get() : nullptr;
         c_.cancellation = to_c(options.cancellation);
         if (on_piece_) {

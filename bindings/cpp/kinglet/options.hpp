@@ -36,6 +36,7 @@ enum class Precision : std::uint32_t {
     F32 = KINGLET_PRECISION_F32,
     F16 = KINGLET_PRECISION_F16,
     Int8 = KINGLET_PRECISION_INT8,
+    Bf16 = KINGLET_PRECISION_BF16,
 };
 
 // How grave a log line is.

@@ -308,9 +308,12 @@ public:
     // What the answer cache knew, and what it was asked and did not know.
     Stage answer_hit() const noexcept { return stage(c_.answer_hit); }
     Stage answer_miss() const noexcept { return stage(c_.answer_miss); }
+    // With prompt_lookup_num_tokens: what was drafted, and what of it stood, so that it needed no step of its own.
+    Stage draft() const noexcept { return stage(c_.draft); }
+    Stage accept() const noexcept { return stage(c_.accept); }
 
     // All of them with their names, those of generation last.
-    std::array<std::pair<std::string_view, Stage>, 15> stages() const noexcept {
+    std::array<std::pair<std::string_view, Stage>, 17> stages() const noexcept {
         return {{{"load", load()},
                  {"tokenize", tokenize()},
                  {"pack", pack()},
@@ -325,7 +328,9 @@ public:
                  {"detokenize", detokenize()},
                  {"first_token", first_token()},
                  {"answer_hit", answer_hit()},
-                 {"answer_miss", answer_miss()}}};
+                 {"answer_miss", answer_miss()},
+                 {"draft", draft()},
+                 {"accept", accept()}}};
     }
 
 private:

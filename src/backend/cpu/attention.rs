@@ -1,5 +1,7 @@
 //! Attention of the CPU backend: over a packed batch, and over a cache; and what happens to queries and keys before.
 
+use std::borrow::Borrow;
+
 use crate::backend::{CachedSequence, Rotation, Scores, Slot};
 use crate::batching::{Layout, QUERY_CHUNK};
 use crate::kernels::{Attention, BLOCK, PagedAttention};
@@ -18,11 +20,28 @@ impl RelativeBias {
 /// Tasks a thread that attention over a cache is cut into, so that uneven ones even out.
 const PIECES_A_THREAD: usize = 8;
 
-/// Pointers to a sequence's pages.
-struct Pages(Vec<*const f32>);
+/// Where a page lies.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PagePointer(*const f32);
 
-// SAFETY: they are read while the sequences that hold the pages are borrowed, and nobody writes meanwhile.
-unsafe impl Sync for Pages {}
+// SAFETY: pages are read while the sequences that hold them are borrowed, and nobody writes meanwhile.
+unsafe impl Sync for PagePointer {}
+
+/// Some rows of a slot.
+#[derive(Clone, Copy)]
+struct Piece {
+    slot: u32,
+    row: u32,
+    /// Where the slot's pages begin in the list of all.
+    pages: u32,
+}
+
+/// The slots' rows in pieces of so many: a slot, and the piece's first row.
+fn pieces<S>(slots: &[Slot<S>], rows: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let slots = slots.iter().enumerate();
+    slots.flat_map(move |(i, slot)| (0..slot.rows.len()).step_by(rows).map(move |row| (i, row)))
+}
 
 impl Cpu {
     /// All tokens of a sequence see all of it.
@@ -69,10 +88,10 @@ impl Cpu {
     }
 
     /// Each slot's rows attend to what its sequence holds, with `causal` its own rows too, which were just stored.
-    pub(super) fn attend_slots(
+    pub(super) fn attend_slots<S: Borrow<Sequence> + Sync>(
         &self,
         q: &Tensor,
-        slots: &[Slot<&Sequence>],
+        slots: &[Slot<S>],
         layer: usize,
         heads: Heads,
         scores: Scores<RelativeBias>,
@@ -81,16 +100,23 @@ impl Cpu {
         let mut result = self.tensor(q.rows, hidden);
         let out = Shared(result.buffer.floats_mut().as_mut_ptr());
         let input = q.buffer.floats();
-        let pages: Vec<Pages> = slots.iter().map(|slot| Pages(slot.sequence.pages().collect())).collect();
-        let chunks: Vec<(usize, usize)> = slots
-            .iter()
-            .enumerate()
-            .flat_map(|(i, slot)| (0..slot.rows.len()).step_by(QUERY_CHUNK).map(move |row| (i, row)))
-            .collect();
+        let count = slots.iter().map(|slot| slot.sequence.borrow().pages().len()).sum();
+        let mut pages = self.scratch.list::<PagePointer>(count);
+        let mut chunks = self.scratch.list::<Piece>(pieces(slots, QUERY_CHUNK).count());
+        let mut last = usize::MAX;
+        let mut first_page = 0;
+        for (slot, row) in pieces(slots, QUERY_CHUNK) {
+            if slot != last {
+                (last, first_page) = (slot, pages.len());
+                slots[slot].sequence.borrow().pages().for_each(|page| pages.push(PagePointer(page)));
+            }
+            chunks.push(Piece { slot: slot as u32, row: row as u32, pages: first_page as u32 });
+        }
         let group = heads.group();
-        let attend = |slot_index: usize, row: usize, kv_head: usize, memory: &mut [f32]| {
-            let slot = &slots[slot_index];
-            let (shape, past) = (slot.sequence.shape(), slot.sequence.length());
+        let attend = |piece: Piece, kv_head: usize, memory: &mut [f32]| {
+            let (slot, row) = (&slots[piece.slot as usize], piece.row as usize);
+            let sequence = slot.sequence.borrow();
+            let (shape, past) = (sequence.shape(), sequence.length());
             let queries = (slot.rows.len() - row).min(QUERY_CHUNK);
             let keys = if scores.causal { past + slot.rows.len() } else { past };
             // One token's heads that share their keys are one tile; of several tokens, each head's tokens are.
@@ -111,7 +137,7 @@ impl Cpu {
                     keys,
                     causal: scores.causal,
                     window: scores.window,
-                    pages: pages[slot_index].0.as_ptr(),
+                    pages: pages[piece.pages as usize..].as_ptr().cast(),
                     key_offset: shape.keys(layer, kv_head),
                     value_offset: shape.values(layer, kv_head),
                     head_dim: heads.dim,
@@ -130,8 +156,7 @@ impl Cpu {
         self.pool.run(tasks, |task| {
             let mut memory = self.scratch.take(self.kernel.paged_scratch(heads.dim));
             for piece in task * pieces / tasks..(task + 1) * pieces / tasks {
-                let (slot_index, row) = chunks[piece / heads.kv];
-                attend(slot_index, row, piece % heads.kv, memory.floats_mut());
+                attend(chunks[piece / heads.kv], piece % heads.kv, memory.floats_mut());
             }
         });
         result
@@ -140,11 +165,8 @@ impl Cpu {
     /// Writes keys and values into the cache: keys transposed, values as they are.
     pub(super) fn store_rows(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) {
         let input = x.buffer.floats();
-        let chunks: Vec<(usize, usize)> = slots
-            .iter()
-            .enumerate()
-            .flat_map(|(i, slot)| (0..slot.rows.len()).step_by(NORM_CHUNK).map(move |row| (i, row)))
-            .collect();
+        let mut chunks = self.scratch.list::<(usize, usize)>(pieces(slots, NORM_CHUNK).count());
+        pieces(slots, NORM_CHUNK).for_each(|piece| chunks.push(piece));
         let slots = &*slots;
         self.pool.run(chunks.len().div_ceil(4), |task| {
             for &(slot_index, first) in chunks.iter().skip(4 * task).take(4) {

@@ -62,15 +62,16 @@ impl PageShape {
 
 struct Pool {
     shape: PageShape,
-    idle: Mutex<Vec<Box<[Line]>>>,
+    /// Pages that nobody else holds.
+    idle: Mutex<Vec<Arc<Page>>>,
     budget: Arc<Budget>,
 }
 
 impl Pool {
-    fn page(self: &Arc<Self>) -> Result<Page> {
+    fn page(&self) -> Result<Arc<Page>> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(memory) = idle {
-            return Ok(Page { memory, pool: self.clone() });
+        if let Some(page) = idle {
+            return Ok(page);
         }
         let bytes = self.shape.bytes() as u64;
         self.budget.take(bytes, "the cache of keys and values")?;
@@ -80,20 +81,25 @@ impl Pool {
             return Err(Error::out_of_memory("the system has no memory for the cache of keys and values"));
         }
         memory.resize_with(self.shape.lines(), || Line(UnsafeCell::new([0.0; 16])));
-        Ok(Page { memory: memory.into_boxed_slice(), pool: self.clone() })
+        Ok(Arc::new(Page { memory: memory.into_boxed_slice(), budget: self.budget.clone() }))
     }
-}
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner).len();
-        self.budget.give((idle * self.shape.bytes()) as u64);
+    /// Keeps pages that have become free.
+    fn give(&self, pages: impl Iterator<Item = Arc<Page>>) {
+        // Idle pages count as used: where there is a limit, they must leave most of it to others.
+        let most = (self.budget.limit() / 8).min(IDLE_BYTES as u64) as usize / self.shape.bytes().max(1);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        for mut page in pages {
+            if idle.len() < most && Arc::get_mut(&mut page).is_some() {
+                idle.push(page);
+            }
+        }
     }
 }
 
 struct Page {
     memory: Box<[Line]>,
-    pool: Arc<Pool>,
+    budget: Arc<Budget>,
 }
 
 impl Page {
@@ -104,15 +110,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        let memory = std::mem::take(&mut self.memory);
-        let mut idle = self.pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        // Idle pages count as used: where there is a limit, they must leave most of it to others.
-        let most = (self.pool.budget.limit() / 8).min(IDLE_BYTES as u64);
-        if ((idle.len() + 1) * self.pool.shape.bytes()) as u64 <= most {
-            idle.push(memory);
-        } else {
-            self.pool.budget.give(self.pool.shape.bytes() as u64);
-        }
+        self.budget.give(size_of_val(&*self.memory) as u64);
     }
 }
 
@@ -125,9 +123,12 @@ impl Cache {
     }
 
     pub fn sequence(&self) -> Sequence {
-        Sequence { pages: Vec::new(), length: 0, pool: self.0.clone() }
+        Sequence { pages: Vec::with_capacity(FIRST_PAGES), length: 0, pool: self.0.clone() }
     }
 }
+
+/// Pages that a sequence has room to list from its beginning.
+const FIRST_PAGES: usize = 64;
 
 /// The keys and values of one sequence. A clone shares the pages.
 #[derive(Clone)]
@@ -135,6 +136,12 @@ pub struct Sequence {
     pages: Vec<Arc<Page>>,
     length: usize,
     pool: Arc<Pool>,
+}
+
+impl Drop for Sequence {
+    fn drop(&mut self) {
+        self.pool.give(self.pages.drain(..));
+    }
 }
 
 impl Sequence {
@@ -151,7 +158,7 @@ impl Sequence {
     }
 
     /// Where each page lies.
-    pub fn pages(&self) -> impl Iterator<Item = *const f32> + '_ {
+    pub fn pages(&self) -> impl ExactSizeIterator<Item = *const f32> + '_ {
         self.pages.iter().map(|page| page.data().cast_const())
     }
 }
@@ -163,23 +170,22 @@ impl CachedSequence for Sequence {
 
     fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
-        self.pages.truncate(self.length.div_ceil(BLOCK));
+        let needed = self.length.div_ceil(BLOCK).min(self.pages.len());
+        self.pool.give(self.pages.drain(needed..));
     }
 
     fn reserve(&mut self, tokens: usize) -> Result<()> {
         let needed = (self.length + tokens).div_ceil(BLOCK);
         for page in self.pages[..].iter_mut().take(needed).skip(self.length / BLOCK) {
             if Arc::get_mut(page).is_none() {
-                let mut copy = self.pool.page()?;
-                for (to, from) in copy.memory.iter_mut().zip(page.memory.iter()) {
-                    // SAFETY: nobody writes a page that is shared.
-                    *to.0.get_mut() = unsafe { *from.0.get() };
-                }
-                *page = Arc::new(copy);
+                let copy = self.pool.page()?;
+                // SAFETY: the copy is nobody else's, and nobody writes a page that is shared.
+                unsafe { copy.data().copy_from_nonoverlapping(page.data(), page.memory.len() * BLOCK) };
+                *page = copy;
             }
         }
         while self.pages.len() < needed {
-            self.pages.push(Arc::new(self.pool.page()?));
+            self.pages.push(self.pool.page()?);
         }
         Ok(())
     }

@@ -5,26 +5,25 @@
 
 mod attention;
 mod cache;
+mod linear;
 mod scratch;
 pub(crate) mod weights;
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use crate::batching::Layout;
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{Activation, Epilogue, Kernel, Out, RowScale, Rows};
+use crate::kernels::{Activation, Kernel};
 use crate::memory::Budget;
 use crate::threads::Pool;
 use crate::transformer::spec::Heads;
 
-use super::{Backend, CacheShape, LinearView, NormView, Precision, Rotation, Scores, Slot};
+use super::{Backend, CacheShape, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot};
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
-use weights::{Linear, Table, Values, Weight};
-
-/// Rows of a product that are one task: a multiple of every kernel's register tile, and few enough to stay in the cache.
-const ROW_CHUNK: usize = 96;
+use weights::{Linear, Table, Values};
 
 /// Rows of an element-wise operation that are one task.
 const NORM_CHUNK: usize = 32;
@@ -46,63 +45,6 @@ impl Cpu {
         Tensor { buffer: self.scratch.take(rows * width), rows, width }
     }
 
-    /// `activation(x·Wᵀ + b)` into a new tensor, or added to `residual`, which then is the result.
-    fn product(&self, x: &Tensor, w: &Linear, activation: Activation, residual: Option<Tensor>) -> Tensor {
-        let adds = residual.is_some();
-        let mut result = residual.unwrap_or_else(|| self.tensor(x.rows, w.weight.outputs()));
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
-        let (rows, width) = (x.rows, result.width);
-        let input = x.buffer.floats();
-        let inputs = x.width;
-
-        let quantised = match &w.weight {
-            Weight::Int8(weight) => Some(self.quantise(input, rows, inputs, weight.padded_inputs())),
-            _ => None,
-        };
-        let cut = Cut::new(rows, w.weight.blocks(), self.pool.threads());
-        self.pool.run(cut.tasks(), |task| {
-            let (first, count, blocks) = cut.task(task);
-            // SAFETY: `first` is below `rows`, so the pointer stays inside the result.
-            let out = Out { data: unsafe { out.at(first * width) }, stride: width };
-            let residual = adds.then_some((out.data.cast_const(), width));
-            let e = Epilogue { bias: Some(&w.bias), activation, residual };
-            let floats = Rows { data: input[first * inputs..].as_ptr(), stride: inputs, rows: count };
-            // SAFETY: the rows are `inputs` long (for 8 bits: `padded_inputs`) and exist; tasks write disjoint tiles of the
-            // result, and read of it, as the residual, only their own tile.
-            unsafe {
-                match (&w.weight, &quantised) {
-                    (Weight::Int8(weight), Some(q)) => {
-                        let k = weight.padded_inputs();
-                        let a = Rows { data: q.bytes.bytes()[first * k..].as_ptr(), stride: k, rows: count };
-                        self.kernel.linear_i8(a, &q.scales[first..first + count], weight, blocks, out, &e);
-                    }
-                    (Weight::F32(weight), _) => self.kernel.linear_f32(floats, weight, blocks, out, &e),
-                    (Weight::F16(weight), _) => self.kernel.linear_f16(floats, weight, blocks, out, &e),
-                    (Weight::Int8(_), None) => unreachable!("8-bit products quantise their input above"),
-                }
-            }
-        });
-        result
-    }
-
-    fn quantise(&self, input: &[f32], rows: usize, inputs: usize, padded: usize) -> Quantised {
-        let mut bytes = self.scratch.take((rows * padded).div_ceil(size_of::<f32>()));
-        let mut scales = vec![RowScale::default(); rows];
-        let out = Shared(bytes.bytes_mut().as_mut_ptr());
-        let out_scales = Shared(scales.as_mut_ptr());
-        self.pool.run(rows.div_ceil(NORM_CHUNK), |task| {
-            for row in task * NORM_CHUNK..rows.min((task + 1) * NORM_CHUNK) {
-                let x = &input[row * inputs..][..inputs];
-                // SAFETY: rows are disjoint and inside the buffer; each is one task's.
-                let q = unsafe { std::slice::from_raw_parts_mut(out.at(row * padded), padded) };
-                let scale = self.kernel.quantize_row(x, q);
-                // SAFETY: as above, one element a row.
-                unsafe { out_scales.at(row).write(scale) };
-            }
-        });
-        Quantised { bytes, scales }
-    }
-
     /// Runs `work` on each row, rows split over threads.
     fn each_row(&self, x: &mut Tensor, work: impl Fn(usize, &mut [f32]) + Sync) {
         let (rows, width) = (x.rows, x.width);
@@ -114,11 +56,6 @@ impl Cpu {
             }
         });
     }
-}
-
-struct Quantised {
-    bytes: Buffer,
-    scales: Vec<RowScale>,
 }
 
 /// An activation in scratch memory.
@@ -166,36 +103,6 @@ impl<T> Shared<T> {
 
 // SAFETY: sharing the pointer is harmless; every use through it states why its part is its own.
 unsafe impl<T: Send> Sync for Shared<T> {}
-
-/// How a product's output is cut into tasks: chunks of rows, and where those are too few for the threads, groups of blocks.
-struct Cut {
-    rows: usize,
-    blocks: usize,
-    groups: usize,
-}
-
-impl Cut {
-    fn new(rows: usize, blocks: usize, threads: usize) -> Self {
-        let chunks = rows.div_ceil(ROW_CHUNK).max(1);
-        // Four tasks a thread even out the ends; a group keeps at least two blocks, the width of a register tile.
-        let wanted = if threads == 1 { 1 } else { (4 * threads).div_ceil(chunks) };
-        Self { rows, blocks, groups: wanted.min(blocks.div_ceil(2)).max(1) }
-    }
-
-    fn tasks(&self) -> usize {
-        self.rows.div_ceil(ROW_CHUNK) * self.groups
-    }
-
-    /// First row, rows, blocks.
-    fn task(&self, task: usize) -> (usize, usize, std::ops::Range<usize>) {
-        let (chunk, group) = (task / self.groups, task % self.groups);
-        let first = chunk * ROW_CHUNK;
-        // Boundaries at even blocks, so that only the last tile can be narrow.
-        let pairs = self.blocks.div_ceil(2);
-        let bound = |group: usize| (2 * (group * pairs / self.groups)).min(self.blocks);
-        (first, ROW_CHUNK.min(self.rows - first), bound(group)..bound(group + 1))
-    }
-}
 
 impl Backend for Cpu {
     type Tensor = Tensor;
@@ -278,39 +185,16 @@ impl Backend for Cpu {
         Ok(x)
     }
 
-    fn normed(&self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
-        let mut result = self.tensor(x.rows, x.width);
-        let from = x.buffer.floats();
-        self.each_row(&mut result, |i, row| {
-            row.copy_from_slice(&from[i * row.len()..][..row.len()]);
-            norm.apply(self.kernel, row);
-        });
-        Ok(result)
+    fn project(&self, x: &Tensor, norm: Option<&Norm>, w: &Linear, activation: Activation) -> Result<Tensor> {
+        Ok(self.product(x, norm, w, activation))
     }
 
-    fn add(&self, mut x: Tensor, y: &Tensor) -> Result<Tensor> {
-        let from = y.buffer.floats();
-        self.each_row(&mut x, |i, row| self.kernel.add_f32(row, &from[i * row.len()..][..row.len()]));
-        Ok(x)
+    fn project_add(&self, x: &Tensor, w: &Linear, residual: Tensor, ends: Ends<Norm>) -> Result<Tensor> {
+        Ok(self.product_joined(x, w, residual, ends))
     }
 
-    fn project(&self, x: &Tensor, w: &Linear, activation: Activation) -> Result<Tensor> {
-        Ok(self.product(x, w, activation, None))
-    }
-
-    fn project_add(&self, x: &Tensor, w: &Linear, residual: Tensor) -> Result<Tensor> {
-        Ok(self.product(x, w, Activation::None, Some(residual)))
-    }
-
-    fn gate(&self, x: Tensor, activation: Activation) -> Result<Tensor> {
-        let inner = x.width / 2;
-        let mut result = self.tensor(x.rows, inner);
-        let from = x.buffer.floats();
-        self.each_row(&mut result, |i, row| {
-            let (gate, up) = from[i * 2 * inner..][..2 * inner].split_at(inner);
-            self.kernel.gate(gate, up, activation, row);
-        });
-        Ok(result)
+    fn feed_forward(&self, x: Tensor, feed: &FeedForward<Self>) -> Result<Tensor> {
+        Ok(self.feed(x, feed))
     }
 
     fn rotate(
@@ -335,8 +219,9 @@ impl Backend for Cpu {
         Ok(result)
     }
 
-    fn read(&self, x: &Tensor) -> Result<Vec<f32>> {
-        Ok(x.buffer.floats().to_vec())
+    fn read(&self, x: &Tensor, out: &mut Vec<f32>) -> Result<()> {
+        out.extend_from_slice(x.buffer.floats());
+        Ok(())
     }
 
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Cache {
@@ -352,10 +237,10 @@ impl Backend for Cpu {
         Ok(())
     }
 
-    fn attend_cached(
+    fn attend_cached<S: Borrow<Sequence> + Sync>(
         &self,
         q: &Tensor,
-        slots: &[Slot<&Sequence>],
+        slots: &[Slot<S>],
         layer: usize,
         heads: Heads,
         scores: Scores<RelativeBias>,

@@ -1,5 +1,7 @@
 //! Memory for activations, used again from call to call: after the first call of a size nothing is allocated.
 
+use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One cache line, so that buffers are aligned for the widest vectors.
@@ -34,11 +36,44 @@ impl Scratch {
         Buffer { memory, len, home: self.clone() }
     }
 
+    /// An empty list of at most `capacity` items.
+    pub fn list<T: Copy>(&self, capacity: usize) -> List<T> {
+        const { assert!(align_of::<T>() <= align_of::<Line>()) };
+        let floats = (capacity * size_of::<T>()).div_ceil(size_of::<f32>());
+        List { buffer: self.take(floats), len: 0, capacity, element: PhantomData }
+    }
+
     /// Bytes held by idle buffers.
     #[cfg(test)]
     fn idle_bytes(&self) -> usize {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         idle.iter().map(|memory| memory.len() * size_of::<Line>()).sum()
+    }
+}
+
+/// A list in scratch memory, of a size that is known beforehand.
+pub struct List<T> {
+    buffer: Buffer,
+    len: usize,
+    capacity: usize,
+    element: PhantomData<T>,
+}
+
+impl<T: Copy> List<T> {
+    pub fn push(&mut self, item: T) {
+        assert!(self.len < self.capacity, "a list beyond its size");
+        // SAFETY: `list` took memory for `capacity` items, aligned for them.
+        unsafe { self.buffer.floats_mut().as_mut_ptr().cast::<T>().add(self.len).write(item) };
+        self.len += 1;
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: the first `len` items were pushed.
+        unsafe { std::slice::from_raw_parts(self.buffer.floats().as_ptr().cast::<T>(), self.len) }
     }
 }
 
@@ -58,17 +93,6 @@ impl Buffer {
     pub fn floats_mut(&mut self) -> &mut [f32] {
         // SAFETY: as in `floats`; the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), self.len) }
-    }
-
-    /// The same memory as bytes.
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: as in `floats`; every byte of a float is an initialised byte.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.len * size_of::<f32>()) }
-    }
-
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `floats_mut`; every byte of a float is an initialised byte, and any bytes make floats.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().cast(), self.len * size_of::<f32>()) }
     }
 }
 

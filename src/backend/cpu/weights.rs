@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
-use half::f16;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 
 use crate::backend::{LinearView, Order, Part, Precision, RowReader};
 use crate::error::Result;
 use crate::formats::safetensors::{DType, TensorView};
-use crate::kernels::{PackedF16, PackedF32, PackedI8};
+use crate::kernels::{PackedBf16, PackedF16, PackedF32, PackedI8};
 use crate::storage::Store;
 
 /// Bytes of a mapped tensor that may be resident before they are let go.
@@ -25,6 +26,7 @@ pub enum Weight {
     F32(PackedF32),
     F16(PackedF16),
     Int8(PackedI8),
+    Bf16(PackedBf16),
 }
 
 impl Weight {
@@ -33,6 +35,7 @@ impl Weight {
             Self::F32(w) => w.outputs(),
             Self::F16(w) => w.outputs(),
             Self::Int8(w) => w.outputs(),
+            Self::Bf16(w) => w.outputs(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Weight {
             Self::F32(w) => w.inputs(),
             Self::F16(w) => w.inputs(),
             Self::Int8(w) => w.inputs(),
+            Self::Bf16(w) => w.inputs(),
         }
     }
 
@@ -49,6 +53,7 @@ impl Weight {
             Self::F32(w) => w.blocks(),
             Self::F16(w) => w.blocks(),
             Self::Int8(w) => w.blocks(),
+            Self::Bf16(w) => w.blocks(),
         }
     }
 }
@@ -59,6 +64,7 @@ impl Weight {
         match self {
             Self::F32(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w),
             Self::F16(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w.to_f32()),
+            Self::Bf16(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w.to_f32()),
             Self::Int8(w) => {
                 let scale = w.scales()[output];
                 x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += scale * f32::from(w));
@@ -73,6 +79,7 @@ pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usiz
         Precision::Auto | Precision::F32 => PackedF32::size(outputs, inputs),
         Precision::F16 => PackedF16::size(outputs, inputs),
         Precision::Int8 => PackedI8::size(outputs, inputs),
+        Precision::Bf16 => PackedBf16::size(outputs, inputs),
     };
     weight.saturating_add(outputs * size_of::<f32>())
 }
@@ -102,6 +109,7 @@ fn linear_mapped(precision: Precision, view: &LinearView) -> Option<Weight> {
         (Precision::F32, DType::PackedF32) => PackedF32::mapped(n, k, map, at).map(Weight::F32),
         (Precision::F16, DType::PackedF16) => PackedF16::mapped(n, k, map, at).map(Weight::F16),
         (Precision::Int8, DType::PackedI8) => PackedI8::mapped(n, k, map, at).map(Weight::Int8),
+        (Precision::Bf16, DType::PackedBf16) => PackedBf16::mapped(n, k, map, at).map(Weight::Bf16),
         _ => None,
     }
 }
@@ -125,6 +133,14 @@ pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
             let result = rows.f32(i, row);
             done(&mut rows, result);
         })),
+        Precision::Bf16 => {
+            let mut wide = vec![0.0; k];
+            Weight::Bf16(PackedBf16::new(n, k, |i, row: &mut [bf16]| {
+                let result = rows.f32(i, &mut wide);
+                row.convert_from_f32_slice(&wide);
+                done(&mut rows, result);
+            }))
+        }
     })?;
     Ok(Linear { weight, bias: view.bias()? })
 }
@@ -155,7 +171,7 @@ pub fn table_bytes(precision: Precision, rows: usize, width: usize) -> usize {
     let elements = rows.saturating_mul(width);
     match precision {
         Precision::Auto | Precision::F32 => elements.saturating_mul(4),
-        Precision::F16 => elements.saturating_mul(2),
+        Precision::F16 | Precision::Bf16 => elements.saturating_mul(2),
         Precision::Int8 => elements.saturating_add(rows.saturating_mul(4)),
     }
 }
@@ -218,7 +234,8 @@ pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
             each_row(view, |i| view.read_row_f32(i, &mut values[i * width..][..width]))?;
             Values::F32(values)
         }
-        Precision::F16 => Values::F16(rows_f16(view)?),
+        // Tables are not multiplied: f16 takes as much room as bf16 and is nearer.
+        Precision::F16 | Precision::Bf16 => Values::F16(rows_f16(view)?),
         Precision::Int8 => {
             let (values, scales) = rows_i8(view)?;
             Values::Int8(values.into(), scales.into())

@@ -6,7 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use kinglet::{Aggregation, Device, Format, Pooling, Precision, ScoreFunction};
 
-use crate::generate_args::GenerationArgs;
+use crate::generate_args::{GenerationArgs, LookupArgs};
 
 /// Runs small language models: text generation, chat, embeddings, classification, from an unconverted Hugging Face directory.
 #[derive(Parser)]
@@ -180,7 +180,7 @@ pub struct Quantize {
     pub destination: PathBuf,
     /// What the weights are stored and run in
     #[arg(long, default_value = "int8", value_parser = choice([
-        ("int8", Precision::Int8), ("f16", Precision::F16), ("f32", Precision::F32),
+        ("int8", Precision::Int8), ("bf16", Precision::Bf16), ("f16", Precision::F16), ("f32", Precision::F32),
     ]))]
     pub precision: Precision,
 }
@@ -331,6 +331,8 @@ pub struct Bench {
     /// Beams to generate with (--task generate)
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
     pub beams: usize,
+    #[command(flatten)]
+    pub lookup: LookupArgs,
     /// Runs to measure, after one that warms up
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one)]
     pub repeat: usize,

@@ -20,6 +20,8 @@ pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
         max_new_tokens: Some(args.output_tokens),
         num_beams: Some(args.beams),
         ignore_eos: true,
+        prompt_lookup_num_tokens: args.lookup.prompt_lookup_num_tokens,
+        max_matching_ngram_size: args.lookup.max_matching_ngram_size,
         ..GenerateOptions::default()
     };
     // The generated tokens, or none.

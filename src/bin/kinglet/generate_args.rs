@@ -101,12 +101,24 @@ pub struct GenerationArgs {
     /// The text is of this Lark grammar: a file
     #[arg(long, value_name = "FILE", group = "grammar")]
     pub lark: Option<PathBuf>,
+    #[command(flatten)]
+    pub lookup: LookupArgs,
     /// Adds no special tokens to the input
     #[arg(long)]
     pub no_special_tokens: bool,
     /// Leaves special tokens in the text
     #[arg(long)]
     pub keep_special_tokens: bool,
+}
+
+#[derive(Args)]
+pub struct LookupArgs {
+    /// Guesses this many tokens at once from where the last ones stood before: the same text, sooner where it repeats or copies
+    #[arg(long, value_name = "N")]
+    pub prompt_lookup_num_tokens: Option<usize>,
+    /// With --prompt-lookup-num-tokens: how many of the last tokens must have stood together before, at most
+    #[arg(long, value_name = "N")]
+    pub max_matching_ngram_size: Option<usize>,
 }
 
 impl GenerationArgs {
@@ -153,6 +165,8 @@ impl GenerationArgs {
             grammar,
             add_special_tokens: self.no_special_tokens.then_some(false),
             skip_special_tokens: self.keep_special_tokens.then_some(false),
+            prompt_lookup_num_tokens: self.lookup.prompt_lookup_num_tokens,
+            max_matching_ngram_size: self.lookup.max_matching_ngram_size,
             prefix: None,
             cancellation: None,
         })

@@ -1,0 +1,444 @@
+//! Linear layers of the CPU backend, with what is fused to them: the norm before, rounding to the weight's number type, the residual sum
+//! and the norm after; and the whole feed-forward.
+//!
+//! Many rows are cut into chunks, and a chunk goes through all steps on one thread, so that what lies between the steps stays in that
+//! core's cache. Few rows are cut by output channels, step by step, so that every thread reads its share of the weights.
+
+use std::ops::Range;
+
+use half::bf16;
+
+use crate::backend::{Ends, FeedForward};
+use crate::kernels::{Activation, BLOCK, Epilogue, Out, RowScale, Rows};
+
+use super::scratch::Buffer;
+use super::weights::{Linear, Weight};
+use super::{Cpu, NORM_CHUNK, Norm, Shared, Tensor};
+
+/// The most rows of a chunk.
+const ROW_CHUNK: usize = 96;
+
+/// The fewest rows a thread that are worth a chunk: with fewer, the weights are read too often for what is computed.
+const FEWEST_ROWS: usize = 32;
+
+/// Bytes that lie between a feed-forward's two products of a chunk; they and some weights share the second-level cache.
+const INNER_BYTES: usize = 384 << 10;
+
+/// Floats that one thread norms and rounds sooner than it could hand them out.
+const SMALL: usize = 8 << 10;
+
+/// Rows cut into nearly equal chunks, a multiple of the threads.
+#[derive(Clone, Copy)]
+struct Chunks {
+    rows: usize,
+    count: usize,
+}
+
+impl Chunks {
+    /// None where there are too few rows for the threads.
+    fn new(rows: usize, most: usize, threads: usize) -> Option<Self> {
+        let enough = threads == 1 || rows >= FEWEST_ROWS * threads;
+        let count = rows.div_ceil(most.clamp(1, ROW_CHUNK)).next_multiple_of(threads).min(rows);
+        enough.then_some(Self { rows, count })
+    }
+
+    fn range(self, chunk: usize) -> Range<usize> {
+        chunk * self.rows / self.count..(chunk + 1) * self.rows / self.count
+    }
+}
+
+/// Some rows of an activation in memory.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    floats: &'a [f32],
+    width: usize,
+}
+
+impl<'a> Source<'a> {
+    fn of(x: &'a Tensor) -> Self {
+        Self { floats: x.buffer.floats(), width: x.width }
+    }
+
+    fn rows(self) -> usize {
+        self.floats.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    fn slice(self, rows: Range<usize>) -> Self {
+        Self { floats: &self.floats[rows.start * self.width..rows.end * self.width], width: self.width }
+    }
+
+    fn row(self, row: usize) -> &'a [f32] {
+        &self.floats[row * self.width..][..self.width]
+    }
+}
+
+/// Rows as a weight multiplies them.
+enum Operand<'a> {
+    /// As they were, or a normed copy.
+    Floats(Source<'a>),
+    Normed(Buffer),
+    /// Bytes, `padded` a row, and behind them a scale a row.
+    Bytes(Buffer, usize),
+    /// bf16, `padded` a row, which is even.
+    Rounded(Buffer, usize),
+}
+
+/// Bytes of a row and its scale.
+const fn byte_row(padded: usize) -> usize {
+    padded + size_of::<RowScale>()
+}
+
+impl Cpu {
+    /// Norms rows, if `norm` says so, and rounds them to what `weight` multiplies. `shared` spreads the work over the threads.
+    fn operand<'a>(&self, x: Source<'a>, norm: Option<&Norm>, weight: &Weight, shared: bool) -> Operand<'a> {
+        let (rows, width) = (x.rows(), x.width);
+        let mut operand = match (weight, norm) {
+            (Weight::Int8(w), _) => {
+                let padded = w.padded_inputs();
+                Operand::Bytes(self.scratch.take((rows * byte_row(padded)).div_ceil(size_of::<f32>())), padded)
+            }
+            (Weight::Bf16(w), _) => {
+                let padded = w.padded_inputs();
+                Operand::Rounded(self.scratch.take(rows * padded / 2), padded)
+            }
+            (_, None) => return Operand::Floats(x),
+            (_, Some(_)) => Operand::Normed(self.scratch.take(rows * width)),
+        };
+        let memory = match &mut operand {
+            Operand::Bytes(buffer, _) | Operand::Rounded(buffer, _) | Operand::Normed(buffer) => {
+                Shared(buffer.floats_mut().as_mut_ptr())
+            }
+            Operand::Floats(_) => unreachable!("left above"),
+        };
+        let round = |range: Range<usize>| {
+            let mut normed = norm.map(|_| self.scratch.take(width));
+            for row in range {
+                let mut from = x.row(row);
+                if let (Some(norm), Some(normed)) = (norm, &mut normed) {
+                    normed.floats_mut().copy_from_slice(from);
+                    norm.apply(self.kernel, normed.floats_mut());
+                    from = normed.floats();
+                }
+                // SAFETY: the buffer has room for all rows and their scales, and each row is one task's.
+                unsafe {
+                    match weight {
+                        Weight::Int8(w) => {
+                            let (padded, bytes) = (w.padded_inputs(), memory.at(0).cast::<u8>());
+                            let out = std::slice::from_raw_parts_mut(bytes.add(row * padded), padded);
+                            let scale = self.kernel.quantize_row(from, out);
+                            bytes.add(rows * padded).cast::<RowScale>().add(row).write(scale);
+                        }
+                        Weight::Bf16(w) => {
+                            let padded = w.padded_inputs();
+                            let out = memory.at(0).cast::<bf16>().add(row * padded);
+                            self.kernel.round_row(from, std::slice::from_raw_parts_mut(out, padded));
+                        }
+                        Weight::F32(_) | Weight::F16(_) => {
+                            memory.at(row * width).copy_from_nonoverlapping(from.as_ptr(), width);
+                        }
+                    }
+                }
+            }
+        };
+        if shared && rows * width > SMALL {
+            self.pool.run(rows.div_ceil(NORM_CHUNK), |task| {
+                round(task * NORM_CHUNK..rows.min((task + 1) * NORM_CHUNK));
+            });
+        } else {
+            round(0..rows);
+        }
+        operand
+    }
+
+    /// Multiplies rows with some blocks of a weight.
+    ///
+    /// # Safety
+    /// `out`, and the residual in `e`, reach all rows of `x` and all channels of `blocks`, and nobody else touches those.
+    unsafe fn multiply(&self, x: &Operand, rows: usize, w: &Linear, blocks: Range<usize>, out: Out, e: &Epilogue) {
+        let floats = |data: *const f32| Rows { data, stride: w.weight.inputs(), rows };
+        // SAFETY: the operand was made for this weight, so its rows have the length that the kernel reads; the rest is the caller's
+        // promise.
+        unsafe {
+            match (x, &w.weight) {
+                (Operand::Bytes(buffer, padded), Weight::Int8(w)) => {
+                    let bytes = buffer.floats().as_ptr().cast::<u8>();
+                    let scales = std::slice::from_raw_parts(bytes.add(rows * padded).cast::<RowScale>(), rows);
+                    self.kernel.linear_i8(Rows { data: bytes, stride: *padded, rows }, scales, w, blocks, out, e);
+                }
+                (Operand::Rounded(buffer, padded), Weight::Bf16(w)) => {
+                    let data = buffer.floats().as_ptr().cast::<bf16>();
+                    self.kernel.linear_bf16(Rows { data, stride: *padded, rows }, w, blocks, out, e);
+                }
+                (Operand::Floats(x), Weight::F32(w)) => {
+                    self.kernel.linear_f32(floats(x.floats.as_ptr()), w, blocks, out, e);
+                }
+                (Operand::Normed(x), Weight::F32(w)) => {
+                    self.kernel.linear_f32(floats(x.floats().as_ptr()), w, blocks, out, e);
+                }
+                (Operand::Floats(x), Weight::F16(w)) => {
+                    self.kernel.linear_f16(floats(x.floats.as_ptr()), w, blocks, out, e);
+                }
+                (Operand::Normed(x), Weight::F16(w)) => {
+                    self.kernel.linear_f16(floats(x.floats().as_ptr()), w, blocks, out, e);
+                }
+                (Operand::Bytes(..) | Operand::Rounded(..), _) | (_, Weight::Int8(_) | Weight::Bf16(_)) => {
+                    unreachable!("an operand of another weight")
+                }
+            }
+        }
+    }
+
+    /// All blocks of a product, cut by channels over the threads.
+    ///
+    /// # Safety
+    /// As `multiply`, for all channels.
+    unsafe fn multiply_shared(&self, x: &Operand, rows: usize, w: &Linear, out: Out, e: &Shareable) {
+        let blocks = w.weight.blocks();
+        let groups = self.groups(blocks);
+        let data = Shared(out.data);
+        self.pool.run(groups, |group| {
+            // SAFETY: offset 0 lies in every allocation.
+            let out = Out { data: unsafe { data.at(0) }, stride: out.stride };
+            // SAFETY: the caller's promise; tasks have different channels.
+            unsafe { self.multiply(x, rows, w, part(blocks, groups, group), out, &e.epilogue(&w.bias)) };
+        });
+    }
+
+    /// Groups of blocks that a product of few rows is cut into: four a thread even out the ends, and a group keeps at least two blocks,
+    /// the width of a register tile.
+    fn groups(&self, blocks: usize) -> usize {
+        let wanted = if self.pool.threads() == 1 { 1 } else { 4 * self.pool.threads() };
+        wanted.min(blocks.div_ceil(2)).max(1)
+    }
+
+    /// `activation(norm(x)·Wᵀ + b)` into a new tensor.
+    pub(super) fn product(&self, x: &Tensor, norm: Option<&Norm>, w: &Linear, activation: Activation) -> Tensor {
+        let width = w.weight.outputs();
+        let mut result = self.tensor(x.rows, width);
+        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let e = Shareable { activation, residual: None };
+        if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
+            self.pool.run(chunks.count, |chunk| {
+                let range = chunks.range(chunk);
+                let operand = self.operand(Source::of(x).slice(range.clone()), norm, &w.weight, false);
+                // SAFETY: the chunk's rows lie inside the result, and are this task's.
+                unsafe {
+                    let out = Out { data: out.at(range.start * width), stride: width };
+                    self.multiply(&operand, range.len(), w, 0..w.weight.blocks(), out, &e.epilogue(&w.bias));
+                }
+            });
+        } else {
+            let operand = self.operand(Source::of(x), norm, &w.weight, true);
+            // SAFETY: the result has room for all rows and channels.
+            unsafe {
+                let out = Out { data: out.at(0), stride: width };
+                self.multiply_shared(&operand, x.rows, w, out, &e);
+            }
+        }
+        result
+    }
+
+    /// `after(residual + post(x·Wᵀ + b))`, in the residual's memory.
+    pub(super) fn product_joined(&self, x: &Tensor, w: &Linear, mut residual: Tensor, ends: Ends<Norm>) -> Tensor {
+        let width = residual.width;
+        let memory = Shared(residual.buffer.floats_mut().as_mut_ptr());
+        if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
+            self.pool.run(chunks.count, |chunk| {
+                let range = chunks.range(chunk);
+                let operand = self.operand(Source::of(x).slice(range.clone()), None, &w.weight, false);
+                // SAFETY: the chunk's rows lie inside the residual, and are this task's.
+                unsafe { self.join(&operand, range.len(), w, memory.at(range.start * width), ends, false) };
+            });
+        } else {
+            let operand = self.operand(Source::of(x), None, &w.weight, true);
+            // SAFETY: the residual has all rows, and is ours.
+            unsafe { self.join(&operand, x.rows, w, memory.at(0), ends, true) };
+        }
+        residual
+    }
+
+    /// Multiplies rows and adds the result to the rows at `residual`, with the norms.
+    ///
+    /// # Safety
+    /// `residual` points at `rows` rows of `w`'s outputs, which nobody else touches.
+    unsafe fn join(&self, x: &Operand, rows: usize, w: &Linear, residual: *mut f32, ends: Ends<Norm>, shared: bool) {
+        let width = w.weight.outputs();
+        let mut apart = ends.post.map(|_| self.scratch.take(rows * width));
+        let to = apart.as_mut().map_or(residual, |buffer| buffer.floats_mut().as_mut_ptr());
+        let e =
+            Shareable { activation: Activation::None, residual: ends.post.is_none().then_some((Shared(to), width)) };
+        let out = Out { data: to, stride: width };
+        // SAFETY: the caller's promise; the product and its residual are the same elements.
+        unsafe {
+            if shared {
+                self.multiply_shared(x, rows, w, out, &e);
+            } else {
+                self.multiply(x, rows, w, 0..w.weight.blocks(), out, &e.epilogue(&w.bias));
+            }
+        }
+        let (residual, apart) = (Shared(residual), apart);
+        let finish = |range: Range<usize>| {
+            let mut normed = ends.post.map(|_| self.scratch.take(width));
+            for row in range {
+                // SAFETY: the caller's promise; each row is one task's.
+                let row_of_residual = unsafe { std::slice::from_raw_parts_mut(residual.at(row * width), width) };
+                if let (Some(post), Some(normed), Some(apart)) = (ends.post, &mut normed, &apart) {
+                    normed.floats_mut().copy_from_slice(&apart.floats()[row * width..][..width]);
+                    post.apply(self.kernel, normed.floats_mut());
+                    self.kernel.add_f32(row_of_residual, normed.floats());
+                }
+                if let Some(after) = ends.after {
+                    after.apply(self.kernel, row_of_residual);
+                }
+            }
+        };
+        if ends.post.is_none() && ends.after.is_none() {
+            return;
+        }
+        if shared && rows * width > SMALL {
+            self.pool.run(rows.div_ceil(NORM_CHUNK), |task| {
+                finish(task * NORM_CHUNK..rows.min((task + 1) * NORM_CHUNK));
+            });
+        } else {
+            finish(0..rows);
+        }
+    }
+
+    /// The feed-forward of `x`'s rows, added to them.
+    pub(super) fn feed(&self, mut x: Tensor, f: &FeedForward<Cpu>) -> Tensor {
+        let (rows, width) = (x.rows, x.width);
+        let most = INNER_BYTES / (f.up.weight.outputs() * size_of::<f32>()).max(1);
+        let Some(chunks) = Chunks::new(rows, most.max(FEWEST_ROWS), self.pool.threads()) else {
+            let operand = self.operand(Source::of(&x), f.norm, &f.up.weight, true);
+            let inner = self.inner(&operand, rows, f, true);
+            let inner = Source { floats: inner.floats(), width: f.down.weight.inputs() };
+            let operand = self.operand(inner, None, &f.down.weight, true);
+            let data = x.buffer.floats_mut().as_mut_ptr();
+            // SAFETY: `x` has all rows, and is ours.
+            unsafe { self.join(&operand, rows, f.down, data, f.ends, true) };
+            return x;
+        };
+        let memory = Shared(x.buffer.floats_mut().as_mut_ptr());
+        self.pool.run(chunks.count, |chunk| {
+            let range = chunks.range(chunk);
+            // SAFETY: the chunk's rows lie inside `x`, and are this task's.
+            let data = unsafe { memory.at(range.start * width) };
+            let inner = {
+                // SAFETY: as above; the borrow ends before the rows are written.
+                let floats = unsafe { std::slice::from_raw_parts(data, range.len() * width) };
+                let operand = self.operand(Source { floats, width }, f.norm, &f.up.weight, false);
+                self.inner(&operand, range.len(), f, false)
+            };
+            let inner = Source { floats: inner.floats(), width: f.down.weight.inputs() };
+            let operand = self.operand(inner, None, &f.down.weight, false);
+            // SAFETY: as above.
+            unsafe { self.join(&operand, range.len(), f.down, data, f.ends, false) };
+        });
+        x
+    }
+
+    /// What the feed-forward's second product reads.
+    fn inner(&self, x: &Operand, rows: usize, f: &FeedForward<Cpu>, shared: bool) -> Buffer {
+        let (w, width) = (f.up, f.down.weight.inputs());
+        let mut result = self.scratch.take(rows * width);
+        if !f.gated {
+            let out = Out { data: result.floats_mut().as_mut_ptr(), stride: width };
+            let e = Shareable { activation: f.activation, residual: None };
+            // SAFETY: the result has room for all rows and channels, and is ours.
+            unsafe {
+                if shared {
+                    self.multiply_shared(x, rows, w, out, &e);
+                } else {
+                    self.multiply(x, rows, w, 0..w.weight.blocks(), out, &e.epilogue(&w.bias));
+                }
+            }
+            return result;
+        }
+        // The gate's channels come before those that it multiplies: a task computes some of both and gates them at once. Where the
+        // halves share a block, there is one task for all.
+        let blocks = width / BLOCK;
+        let whole = width.is_multiple_of(BLOCK);
+        let groups = if whole && shared { self.groups(blocks) } else { 1 };
+        let out = Shared(result.floats_mut().as_mut_ptr());
+        self.pool.run(groups, |group| {
+            let mine = if whole { part(blocks, groups, group) } else { 0..0 };
+            let (first, count) = if whole { (mine.start * BLOCK, mine.len() * BLOCK) } else { (0, width) };
+            let mut both = self.scratch.take(rows * 2 * count);
+            let data = both.floats_mut().as_mut_ptr();
+            let e = Epilogue { bias: Some(&w.bias), activation: Activation::None, residual: None };
+            // SAFETY: channels `first..first + count` of both halves go to the buffer, side by side in a row: the pointers are moved
+            // back by what the kernel adds for the first channel.
+            unsafe {
+                if whole {
+                    let gate = Out { data: data.wrapping_sub(first), stride: 2 * count };
+                    self.multiply(x, rows, w, mine.clone(), gate, &e);
+                    let up = Out { data: data.wrapping_add(count).wrapping_sub(width + first), stride: 2 * count };
+                    self.multiply(x, rows, w, blocks + mine.start..blocks + mine.end, up, &e);
+                } else {
+                    self.multiply(x, rows, w, 0..w.weight.blocks(), Out { data, stride: 2 * count }, &e);
+                }
+            }
+            for (row, both) in both.floats().chunks_exact(2 * count).enumerate() {
+                let (gate, up) = both.split_at(count);
+                // SAFETY: the row's part of the result is this task's.
+                let out = unsafe { std::slice::from_raw_parts_mut(out.at(row * width + first), count) };
+                self.kernel.gate(gate, up, f.activation, out);
+            }
+        });
+        result
+    }
+}
+
+/// What tasks of one product share of its epilogue.
+struct Shareable {
+    activation: Activation,
+    residual: Option<(Shared<f32>, usize)>,
+}
+
+impl Shareable {
+    fn epilogue<'a>(&self, bias: &'a [f32]) -> Epilogue<'a> {
+        // SAFETY: offset 0 lies in every allocation.
+        let residual = self.residual.as_ref().map(|(data, stride)| (unsafe { data.at(0) }.cast_const(), *stride));
+        Epilogue { bias: Some(bias), activation: self.activation, residual }
+    }
+}
+
+/// Part number `group` of `blocks`, cut at even blocks, so that only the last tile can be narrow.
+fn part(blocks: usize, groups: usize, group: usize) -> Range<usize> {
+    let pairs = blocks.div_ceil(2);
+    let bound = |group: usize| (2 * (group * pairs / groups)).min(blocks);
+    bound(group)..bound(group + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chunks, part};
+
+    #[test]
+    fn chunks_hold_every_row_once() {
+        for (rows, threads) in [(1, 1), (64, 2), (65, 2), (512, 2), (513, 3), (4096, 5)] {
+            let chunks = Chunks::new(rows, 96, threads).unwrap();
+            let mut next = 0;
+            for chunk in 0..chunks.count {
+                let range = chunks.range(chunk);
+                assert!(
+                    range.start == next && !range.is_empty() && range.len() <= 96,
+                    "{rows} rows, {threads} threads"
+                );
+                next = range.end;
+            }
+            assert_eq!(next, rows);
+        }
+        assert!(Chunks::new(63, 96, 2).is_none());
+    }
+
+    #[test]
+    fn parts_hold_every_block_once() {
+        for blocks in 1..40usize {
+            for groups in 1..=blocks.div_ceil(2) {
+                let parts = (0..groups).map(|group| part(blocks, groups, group));
+                assert_eq!(parts.flatten().collect::<Vec<_>>(), (0..blocks).collect::<Vec<_>>());
+            }
+        }
+    }
+}

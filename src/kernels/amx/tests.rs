@@ -1,0 +1,210 @@
+//! The AMX kernel against the AVX-512 kernel, whose bits it has to have, and against the plain reference.
+//!
+//! Where the machine has no tiles, `emulate.rs` does their instructions.
+
+use std::io::Write;
+
+use super::super::amx::emulate;
+use super::super::avx512::Avx512;
+use super::*;
+
+/// Both kernels, or a line on the real stderr (the test harness keeps the other one to itself) and nothing.
+fn kernels(test: &str) -> Option<(Box<dyn Kernel>, Box<dyn Kernel>)> {
+    let line = match (emulate::kernel(), Avx512::new()) {
+        (Ok(amx), Some(avx512)) => {
+            let _ = writeln!(std::io::stderr(), "{test}: {}", emulate::describe());
+            return Some((Box::new(amx), Box::new(avx512)));
+        }
+        (Err(why), _) => why,
+        (_, None) => "this machine has no AVX-512 VNNI",
+    };
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {line}");
+    None
+}
+
+struct Case {
+    layer: Layer,
+    input: Input,
+    bias: Vec<f32>,
+    before: Vec<f32>,
+    rows: usize,
+    outputs: usize,
+}
+
+impl Case {
+    fn new(kernel: &dyn Kernel, rows: usize, inputs: usize, outputs: usize) -> Self {
+        let mut numbers = Numbers((rows * 10_000 + inputs * 100 + outputs) as u64);
+        let (a, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
+        let layer = PackedI8::new(outputs, inputs, |n, row| row.copy_from_slice(&w[n * inputs..][..inputs]));
+        let layer = Layer::I8(layer);
+        let input = layer.input(kernel, &a);
+        Self { layer, input, bias: numbers.vec(outputs), before: numbers.vec(rows * outputs), rows, outputs }
+    }
+
+    fn blocks(&self) -> usize {
+        self.outputs.div_ceil(BLOCK)
+    }
+
+    /// With everything that an epilogue can do, in parts of so many rows and blocks.
+    fn run(&self, kernel: &dyn Kernel, rows: usize, blocks: usize) -> Vec<f32> {
+        let mut out = self.before.clone();
+        let e = Epilogue {
+            bias: Some(&self.bias),
+            activation: Activation::Gelu,
+            residual: Some((std::ptr::null(), self.outputs)),
+        };
+        for row in (0..self.rows).step_by(rows) {
+            for block in (0..self.blocks()).step_by(blocks) {
+                let (r, b) = (row..self.rows.min(row + rows), block..self.blocks().min(block + blocks));
+                self.layer.run(kernel, &self.input, r, b, &mut out, &e);
+            }
+        }
+        out
+    }
+}
+
+/// Rows, inputs, outputs: all shapes of tiles; inputs of less than a chunk, of ragged chunks and of several depths; and
+/// blocks alone, in pairs and partial.
+fn tile_shapes() -> impl Iterator<Item = (usize, usize, usize)> {
+    let rows = (7..=18).chain([24, 31, 32, 33, 40, 48, 49, 64, 95, 96, 97, 113, 131]).map(|rows| (rows, 68, 33));
+    let inputs = [1, 60, 63, 64, 65, 100, 124, 127, 128, 192, 384, 768, 769, 832, 1540, 2304].map(|k| (37, k, 20));
+    let outputs = [1, 15, 16, 17, 31, 32, 33, 48, 100].into_iter().flat_map(|n| [(9, 130, n), (41, 64, n)]);
+    rows.chain(inputs).chain(outputs)
+}
+
+#[test]
+fn tiles_have_the_bits_of_avx512() {
+    let Some((amx, avx512)) = kernels("tiles_have_the_bits_of_avx512") else { return };
+    for (rows, inputs, outputs) in tile_shapes() {
+        let case = Case::new(&*avx512, rows, inputs, outputs);
+        let before = emulate::done();
+        let got = case.run(&*amx, rows, case.blocks());
+        assert_same_bits(&got, &case.run(&*avx512, rows, case.blocks()));
+        if let (Some(before), Some(after)) = (before, emulate::done()) {
+            assert_eq!(after > before, rows >= 8 && inputs > 60, "{rows}x{inputs}x{outputs} took the other path");
+        }
+        assert_ne!(emulate::configured(), Some(true), "the thread's tiles are not released");
+    }
+}
+
+#[test]
+fn tiles_agree_with_the_reference() {
+    let Some((amx, _)) = kernels("tiles_agree_with_the_reference") else { return };
+    for (rows, inputs, outputs) in tile_shapes() {
+        let case = Case::new(&*amx, rows, inputs, outputs);
+        let mut out = vec![f32::NAN; rows * outputs];
+        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
+        case.layer.run(&*amx, &case.input, 0..rows, 0..case.blocks(), &mut out, &e);
+        for (i, &got) in out.iter().enumerate() {
+            let (want, tolerance) = case.layer.reference(&*amx, &case.input, i / outputs, i % outputs);
+            close(&format_args!("{rows}x{inputs}x{outputs} at {i}"), got, want, tolerance);
+        }
+    }
+}
+
+#[test]
+fn tiles_have_the_same_bits_however_split() {
+    let Some((amx, _)) = kernels("tiles_have_the_same_bits_however_split") else { return };
+    let case = Case::new(&*amx, 101, 204, 90);
+    let whole = case.run(&*amx, 101, case.blocks());
+    for rows in [1, 3, 7, 8, 9, 16, 17, 31, 32, 33, 50, 96, 100] {
+        for blocks in [1, 2, 3, 5] {
+            assert_same_bits(&whole, &case.run(&*amx, rows, blocks));
+        }
+    }
+}
+
+#[test]
+fn tiles_have_the_same_bits_on_every_thread() {
+    let Some((amx, _)) = kernels("tiles_have_the_same_bits_on_every_thread") else { return };
+    let case = Case::new(&*amx, 45, 320, 70);
+    let whole = case.run(&*amx, 45, case.blocks());
+    // Configuration is a thread's own: each has to make it, and none may leave it to the next product.
+    std::thread::scope(|scope| {
+        for rows in [8, 13, 32, 45] {
+            let (case, whole, amx) = (&case, &whole, &amx);
+            scope.spawn(move || {
+                for _ in 0..3 {
+                    assert_same_bits(whole, &case.run(&**amx, rows, case.blocks()));
+                    assert_ne!(emulate::configured(), Some(true));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn extreme_bytes_do_not_saturate_in_tiles() {
+    let Some((amx, _)) = kernels("extreme_bytes_do_not_saturate_in_tiles") else { return };
+    let (rows, inputs) = (17, 4096 + 12);
+    for sign in [1i8, -1] {
+        let w = PackedI8::new(2, inputs, |_, row| row.fill(f32::from(sign)));
+        let bytes = vec![255u8; rows * inputs];
+        let scales = vec![RowScale { scale: 1.0, zero: 0 }; rows];
+        let mut out = vec![0.0; rows * 2];
+        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
+        let a = Rows { data: bytes.as_ptr(), stride: inputs, rows };
+        // SAFETY: all rows and both outputs are there.
+        unsafe { amx.linear_i8(a, &scales, &w, 0..1, Out { data: out.as_mut_ptr(), stride: 2 }, &e) };
+        let want = (255 * 127 * i32::from(sign) * inputs as i32) as f32 * w.scales()[0];
+        assert!(out.iter().all(|&x| x == want), "{out:?} is not {want}");
+    }
+}
+
+/// Bytes that end where memory that nobody may touch begins.
+struct Guarded {
+    map: *mut u8,
+    room: usize,
+    page: usize,
+}
+
+impl Guarded {
+    fn new(bytes: usize) -> Self {
+        // SAFETY: a new mapping, whose last page is then taken away.
+        unsafe {
+            let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+            let room = bytes.next_multiple_of(page);
+            let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            let map = libc::mmap(std::ptr::null_mut(), room + page, access, flags, -1, 0);
+            assert_ne!(map, libc::MAP_FAILED);
+            assert_eq!(libc::mprotect(map.byte_add(room), page, libc::PROT_NONE), 0);
+            Self { map: map.cast(), room, page }
+        }
+    }
+
+    fn last<T>(&mut self, count: usize) -> &mut [T] {
+        assert!(count * size_of::<T>() <= self.room);
+        // SAFETY: within the mapping; zeroes, or what was written before as numbers, are numbers.
+        unsafe { std::slice::from_raw_parts_mut(self.map.add(self.room - count * size_of::<T>()).cast(), count) }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is its own.
+        unsafe { libc::munmap(self.map.cast(), self.room + self.page) };
+    }
+}
+
+#[test]
+fn tiles_stay_within_their_buffers() {
+    let Some((amx, avx512)) = kernels("tiles_stay_within_their_buffers") else { return };
+    for (rows, inputs, outputs) in tile_shapes() {
+        let case = Case::new(&*avx512, rows, inputs, outputs);
+        let Layer::I8(w) = &case.layer else { unreachable!() };
+        let (mut bytes, mut to) = (Guarded::new(case.input.bytes.len()), Guarded::new(rows * outputs * 4));
+        let bytes = bytes.last::<u8>(case.input.bytes.len());
+        bytes.copy_from_slice(&case.input.bytes);
+        let to = to.last::<f32>(rows * outputs);
+        let a = Rows { data: bytes.as_ptr(), stride: w.padded_inputs(), rows };
+        let out = Out { data: to.as_mut_ptr(), stride: outputs };
+        let e = Epilogue { bias: Some(&case.bias), activation: Activation::Gelu, residual: None };
+        let mut want = vec![0.0; rows * outputs];
+        emulate::within(bytes, w.parts()[0], || {
+            // SAFETY: all rows and all outputs are there.
+            unsafe { amx.linear_i8(a, &case.input.scales, w, 0..case.blocks(), out, &e) };
+        });
+        case.layer.run(&*avx512, &case.input, 0..rows, 0..case.blocks(), &mut want, &e);
+        assert_same_bits(to, &want);
+    }
+}

@@ -1,0 +1,193 @@
+//! The tile registers: their shapes, and a product of two by two of them.
+//!
+//! The intrinsics are not stable, so this is assembly. A product is one block of it: between blocks, nothing tells the
+//! compiler that tiles hold values.
+
+use std::arch::asm;
+
+/// Rows of a tile, and its columns of 32 bits.
+pub(super) const SIDE: usize = 16;
+/// Inputs in a tile.
+pub(super) const CHUNK: usize = 64;
+/// Rows of a product, and its columns.
+pub(super) const STRIP: usize = 2 * SIDE;
+
+/// What `ldtilecfg` reads. Tiles 0 to 3 are sums, two rows of two; 4 and 5 activations, 6 and 7 weights.
+#[repr(C, align(64))]
+struct Shapes {
+    palette: u8,
+    start_row: u8,
+    reserved: [u8; 14],
+    row_bytes: [u16; 16],
+    rows: [u8; 16],
+}
+
+/// The tiles of this thread, configured for a product and released when dropped.
+///
+/// Configuration belongs to a thread, and our kernels run on threads that are not ours. So a product leaves nothing
+/// behind: no shapes that it would meet again changed by someone else's code, and no 8 KiB for the system to save
+/// whenever such a thread is interrupted. The calling convention lets anybody change tiles; they hold nothing of the
+/// caller's. Shapes take some tens of cycles, a product thousands.
+pub(super) struct Tiles {
+    /// Rows in the upper and lower tiles; 0 before the first product.
+    heights: (usize, usize),
+}
+
+/// A part of a product: a strip of rows, a pair of blocks, some of the inputs.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    /// The first row, `a_stride` bytes before the next.
+    pub a: *const u8,
+    pub a_stride: usize,
+    /// The first block, `w_stride` bytes before the next.
+    pub w: *const i8,
+    pub w_stride: usize,
+    /// Rows of `STRIP` sums, aligned to 64 bytes.
+    pub sums: *mut i32,
+    /// How many chunks of inputs, at least one.
+    pub chunks: usize,
+    /// Whether the sums hold those of earlier inputs.
+    pub add: bool,
+}
+
+impl Tiles {
+    pub(super) fn new() -> Self {
+        Self { heights: (0, 0) }
+    }
+
+    /// # Safety
+    /// The machine and the system let this process use tiles; rows, blocks (1 or 2) and inputs exist, and a strip of
+    /// sums of that many rows.
+    #[inline(always)]
+    pub(super) unsafe fn multiply(&mut self, rows: usize, blocks: usize, step: &Step) {
+        let lower = rows.saturating_sub(SIDE);
+        // A lower tile that is not used has a shape all the same: a tile without rows may not have columns either.
+        let heights = (rows.min(SIDE), if lower == 0 { SIDE } else { lower });
+        if self.heights != heights {
+            // SAFETY: the caller's promise.
+            unsafe { configure(heights) };
+            self.heights = heights;
+        }
+        // SAFETY: the caller's promise; the tiles have the shape of these rows.
+        unsafe {
+            match (lower > 0, blocks > 1) {
+                (true, true) => two_by_two(step),
+                (true, false) => two_by_one(step),
+                (false, true) => one_by_two(step),
+                (false, false) => one_by_one(step),
+            }
+        }
+    }
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        if self.heights != (0, 0) {
+            // SAFETY: `multiply` was called, whose caller promised that tiles may be used.
+            unsafe { asm!("tilerelease", options(nostack, nomem, preserves_flags)) };
+        }
+    }
+}
+
+/// # Safety
+/// The machine and the system let this process use tiles.
+unsafe fn configure((upper, lower): (usize, usize)) {
+    let mut shapes = Shapes { palette: 1, start_row: 0, reserved: [0; 14], row_bytes: [0; 16], rows: [0; 16] };
+    let heights = [upper, upper, lower, lower, upper, lower, SIDE, SIDE];
+    for (tile, height) in heights.into_iter().enumerate() {
+        shapes.row_bytes[tile] = CHUNK as u16;
+        shapes.rows[tile] = height as u8;
+    }
+    // SAFETY: the caller's promise; the shapes are within what palette 1 allows.
+    unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly, preserves_flags)) };
+}
+
+/// One shape of product. The sums are loaded or made zero, then each chunk's tiles are multiplied and the weights of
+/// four chunks later asked for (that address may lie outside the weight; it is a hint and never faults), and the sums
+/// are stored.
+macro_rules! product {
+    ($name:ident: $($load:literal),+; $($zero:literal),+; $($multiply:literal),+; $($ahead:literal),+; $($store:literal),+) => {
+        /// # Safety
+        /// As `Tiles::multiply`, and the tiles have the shapes of the product.
+        unsafe fn $name(step: &Step) {
+            // SAFETY: the caller's promise; all registers that change are named.
+            unsafe {
+                asm!(
+                    "test {add:e}, {add:e}",
+                    "jz 2f",
+                    $($load,)+
+                    "jmp 3f",
+                    "2:",
+                    $($zero,)+
+                    "3:",
+                    $($multiply,)+
+                    ".irp line, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+                    $($ahead,)+
+                    ".endr",
+                    "add {upper}, 64",
+                    "add {lower}, 64",
+                    "add {left}, 1024",
+                    "add {right}, 1024",
+                    "dec {chunks}",
+                    "jnz 3b",
+                    $($store,)+
+                    upper = inout(reg) step.a => _,
+                    lower = inout(reg) step.a.wrapping_add(SIDE * step.a_stride) => _,
+                    left = inout(reg) step.w => _,
+                    right = inout(reg) step.w.wrapping_add(step.w_stride) => _,
+                    chunks = inout(reg) step.chunks => _,
+                    a_stride = in(reg) step.a_stride,
+                    w_stride = in(reg) CHUNK,
+                    sums = in(reg) step.sums,
+                    stride = in(reg) STRIP * size_of::<i32>(),
+                    add = in(reg) u32::from(step.add),
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+product! {
+    two_by_two:
+    "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm1, [{sums} + {stride} + 64]",
+    "tileloadd tmm2, [{sums} + {stride} + 2048]", "tileloadd tmm3, [{sums} + {stride} + 2112]";
+    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3";
+    "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", "tdpbusd tmm0, tmm4, tmm6",
+    "tileloadd tmm7, [{right} + {w_stride}]", "tdpbusd tmm1, tmm4, tmm7",
+    "tileloadd tmm5, [{lower} + {a_stride}]", "tdpbusd tmm2, tmm5, tmm6", "tdpbusd tmm3, tmm5, tmm7";
+    "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
+    "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1",
+    "tilestored [{sums} + {stride} + 2048], tmm2", "tilestored [{sums} + {stride} + 2112], tmm3"
+}
+
+product! {
+    two_by_one:
+    "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm2, [{sums} + {stride} + 2048]";
+    "tilezero tmm0", "tilezero tmm2";
+    "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", "tdpbusd tmm0, tmm4, tmm6",
+    "tileloadd tmm5, [{lower} + {a_stride}]", "tdpbusd tmm2, tmm5, tmm6";
+    "prefetcht0 [{left} + 64 * \\line + 4096]";
+    "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 2048], tmm2"
+}
+
+product! {
+    one_by_two:
+    "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm1, [{sums} + {stride} + 64]";
+    "tilezero tmm0", "tilezero tmm1";
+    "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", "tdpbusd tmm0, tmm4, tmm6",
+    "tileloadd tmm7, [{right} + {w_stride}]", "tdpbusd tmm1, tmm4, tmm7";
+    "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
+    "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1"
+}
+
+product! {
+    one_by_one:
+    "tileloadd tmm0, [{sums} + {stride}]";
+    "tilezero tmm0";
+    "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", "tdpbusd tmm0, tmm4, tmm6";
+    "prefetcht0 [{left} + 64 * \\line + 4096]";
+    "tilestored [{sums} + {stride}], tmm0"
+}

@@ -1,0 +1,28 @@
+//! Rows of activations to bf16.
+
+use half::bf16;
+
+use super::BLOCK;
+use super::vector::Vector;
+
+/// Rounds to nearest, ties to even; what `out` has beyond `x` becomes 0.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn round_row<V: Vector>(x: &[f32], out: &mut [bf16]) {
+    assert!(out.len() >= x.len(), "no room for the rounded row");
+    let whole = x.len() / BLOCK * BLOCK;
+    let rest = x.len() - whole;
+    let mut last = [bf16::ZERO; BLOCK];
+    // SAFETY: the machine has the instructions; accesses stay within `x` and, by the assertion, `out`.
+    unsafe {
+        for i in (0..whole).step_by(BLOCK) {
+            V::load(x.as_ptr().add(i)).store_bf16(out.as_mut_ptr().add(i));
+        }
+        V::load_first(x.as_ptr().add(whole), rest).store_bf16(last.as_mut_ptr());
+    }
+    out[whole..x.len()].copy_from_slice(&last[..rest]);
+    // The padding meets weights that are 0, and 0 · NaN would not be.
+    out[x.len()..].fill(bf16::ZERO);
+}
