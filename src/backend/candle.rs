@@ -217,6 +217,10 @@ impl Backend for Candle {
         Ok(Linear { weight, bias: self.upload(view.bias()?, &[view.outputs])? })
     }
 
+    fn outputs(&self, linear: &Linear) -> usize {
+        linear.weight.dims().get(1).copied().unwrap_or(0)
+    }
+
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
         let (weight, bias) = (view.weight()?, view.bias()?);
         let width = weight.len();

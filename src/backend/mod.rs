@@ -218,6 +218,7 @@ pub trait Backend: Send + Sync + 'static {
     fn table_bytes(&self, rows: usize, width: usize) -> usize;
 
     fn linear_load(&self, view: &LinearView) -> Result<Self::Linear>;
+    fn outputs(&self, linear: &Self::Linear) -> usize;
     fn norm_load(&self, view: &NormView) -> Result<Self::Norm>;
     fn table_load(&self, view: &TensorView) -> Result<Self::Table>;
     /// A table of values that are computed and not stored.
@@ -294,8 +295,32 @@ pub trait Backend: Send + Sync + 'static {
         heads: Heads,
         scores: Scores<Self::RelativeBias>,
     ) -> Result<Self::Tensor>;
-    /// `ln Σ exp` of each row, in the host's memory.
+    /// `ln Σ exp` of a row in the host's memory.
     fn log_sum_exp(&self, row: &[f32]) -> f32;
+    /// The first of the largest values of a row in the host's memory; None where nothing is above -∞.
+    fn arg_max(&self, row: &[f32]) -> Option<u32> {
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let found = row.iter().position(|&x| x == largest && x > f32::NEG_INFINITY);
+        found.map(|i| i as u32)
+    }
+
+    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, without the outputs in `forbidden`.
+    fn project_arg_max(
+        &self,
+        x: &Self::Tensor,
+        norm: Option<&Self::Norm>,
+        w: &Self::Linear,
+        forbidden: &[u32],
+        out: &mut Vec<Option<u32>>,
+    ) -> Result<()> {
+        let mut values = Vec::new();
+        self.read(&self.project(x, norm, w, Activation::None)?, &mut values)?;
+        for row in values.chunks_exact_mut(self.outputs(w).max(1)) {
+            forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
+            out.push(self.arg_max(row));
+        }
+        Ok(())
+    }
 
     /// One row a sequence (or all rows, for `Pooling::None`), in the host's memory.
     fn pool(&self, x: &Self::Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {

@@ -2,13 +2,13 @@
 //! twice as many continuations as beams are looked at (more with several end tokens), and a heuristic says when the running ones can
 //! no longer win. The arithmetic is its, in f32, so that the same texts come out.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::transformer::network::{Feed, Sequence, Want};
 
 use super::constraint::Constraint;
 use super::options::{EarlyStopping, Settings};
 use super::processors::{History, process};
-use super::search::{Context, FinishReason, Output, Search, Start};
+use super::search::{Context, FinishReason, Output, Rows, Search, Start};
 use super::text::{Watch, finished};
 
 /// What stands for an impossible score, as in the reference.
@@ -109,7 +109,10 @@ impl Search for BeamSearch {
         }
     }
 
-    fn advance(&mut self, logits: &mut [f32], context: Context<'_>) -> Result<bool> {
+    fn advance(&mut self, rows: Rows<'_>, context: Context<'_>) -> Result<bool> {
+        let Rows::Logits(logits) = rows else {
+            return Err(Error::internal("beams without logits"));
+        };
         let s = context.settings;
         let beams = self.finished.len();
         let ends = s.eos.len().max(1) + 1;

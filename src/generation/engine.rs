@@ -19,7 +19,7 @@ use super::constraint::Constraint;
 use super::lookup::Lookup;
 use super::options::Settings;
 use super::sampling::fresh_seed;
-use super::search::{Context, FinishReason, Fresh, Output, Search, Start};
+use super::search::{Context, FinishReason, Fresh, Output, Rows, Search, Start};
 use super::session::Prefix;
 use super::single::Single;
 use super::text::Watch;
@@ -82,8 +82,8 @@ struct Active {
     search: Box<dyn Search>,
 }
 
-/// A search's part of a step, which any thread may do: its logits, and whether it ended.
-type Advance<'a> = Mutex<(&'a mut Active, &'a mut [f32], Result<bool>)>;
+/// A search's part of a step, which any thread may do: what it is given, and whether it ended.
+type Advance<'a> = Mutex<(&'a mut Active, Rows<'a>, Result<bool>)>;
 
 /// The memory of one step's lists, which the next one uses again.
 #[derive(Default)]
@@ -92,6 +92,7 @@ struct Lists {
     /// Rows of logits of each search.
     counts: Vec<usize>,
     logits: Vec<f32>,
+    tokens: Vec<Option<u32>>,
     work: Vec<Advance<'static>>,
 }
 
@@ -112,6 +113,7 @@ impl Job<'_> {
         };
         let mut active: Vec<Active> = Vec::new();
         let mut lists = Lists::default();
+        let forbidden = s.plainly_forbidden().filter(|_| self.constraint.is_none());
         let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
         let context = Context { network: &*self.model.network, tokenizer: &self.model.tokenizer, settings: s };
@@ -127,7 +129,7 @@ impl Job<'_> {
                 return Ok(());
             }
             self.call.check()?;
-            self.step(&mut active, &mut lists, context, begun, most_rows, &mut listener)?;
+            self.step(&mut active, &mut lists, forbidden.as_deref(), context, begun, most_rows, &mut listener)?;
             // Those that ended leave; the order of the others stays.
             let mut ended = Vec::new();
             let mut i = 0;
@@ -161,6 +163,7 @@ impl Job<'_> {
         &self,
         active: &mut [Active],
         lists: &mut Lists,
+        forbidden: Option<&[u32]>,
         context: Context<'_>,
         begun: Instant,
         most_rows: usize,
@@ -168,10 +171,11 @@ impl Job<'_> {
     ) -> Result<()> {
         let call = self.call;
         let width = self.model.spec.vocabulary;
-        let Lists { feeds, counts, logits, work } = lists;
+        let Lists { feeds, counts, logits, tokens: chosen, work } = lists;
         let mut feeds: Vec<Feed> = emptied(std::mem::take(feeds));
         counts.clear();
         logits.clear();
+        chosen.clear();
         let prefill = active.iter().any(|a| a.first);
         let start = Instant::now();
         // What all drafts may take together. It decides when texts are done, never what they become.
@@ -192,22 +196,32 @@ impl Job<'_> {
         }
         let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
         let stage = if prefill { Stage::Prefill } else { Stage::Decode };
-        call.counters.time(stage, feeds.len(), tokens, || context.network.step(&mut feeds, logits, call))?;
+        call.counters.time(stage, feeds.len(), tokens, || match forbidden {
+            Some(forbidden) => context.network.choose(&mut feeds, forbidden, chosen, call),
+            None => context.network.step(&mut feeds, logits, call),
+        })?;
         let sequences = feeds.len();
         lists.feeds = emptied(feeds);
         // Each search has rows of its own, and so may advance on any thread.
         let start = Instant::now();
         let mut work: Vec<Advance> = emptied(std::mem::take(work));
-        let mut rest = logits.as_mut_slice();
+        let (mut rest, mut tokens) = (logits.as_mut_slice(), chosen.as_slice());
         for (active, count) in active.iter_mut().zip(&*counts) {
-            let (mine, after) = rest.split_at_mut(count * width);
-            rest = after;
-            work.push(Mutex::new((active, mine, Ok(false))));
+            let rows = if forbidden.is_some() {
+                let (mine, after) = tokens.split_at(*count);
+                tokens = after;
+                Rows::Tokens(mine)
+            } else {
+                let (mine, after) = rest.split_at_mut(count * width);
+                rest = after;
+                Rows::Logits(mine)
+            };
+            work.push(Mutex::new((active, rows, Ok(false))));
         }
         self.model.pool.run(work.len(), |i| {
             let mut entry = work[i].lock().unwrap_or_else(PoisonError::into_inner);
-            let (active, logits, result) = &mut *entry;
-            *result = active.search.advance(logits, context);
+            let (active, rows, result) = &mut *entry;
+            *result = active.search.advance(std::mem::replace(rows, Rows::Tokens(&[])), context);
         });
         let sampling = start.elapsed();
         let mut accepted = 0;

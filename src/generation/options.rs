@@ -150,6 +150,25 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// If a text's tokens are simply the likeliest that are not forbidden: the forbidden ones.
+    pub fn plainly_forbidden(&self) -> Option<Vec<u32>> {
+        let plain = self.sampling.is_none()
+            && self.num_beams == 1
+            && self.grammar.is_none()
+            && !self.logprobs
+            && (self.ignore_eos || self.min_new_tokens == 0 && self.min_length == 0)
+            && self.repetition_penalty == 1.0
+            && self.presence_penalty == 0.0
+            && self.frequency_penalty == 0.0
+            && self.no_repeat_ngram_size == 0
+            && self.bad_words.is_empty()
+            && self.begin_suppress.is_empty()
+            && self.forced_bos.is_none()
+            && self.forced_eos.is_empty();
+        let eos: &[u32] = if self.ignore_eos { &self.eos } else { &[] };
+        plain.then(|| [eos, &self.suppress].concat())
+    }
+
     /// How many tokens may follow a prompt of this many.
     pub fn limit(&self, prompt: usize) -> usize {
         self.max_length.map_or(self.max_new_tokens, |length| length.saturating_sub(prompt).max(1))

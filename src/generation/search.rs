@@ -71,6 +71,14 @@ pub struct Start {
     pub number: usize,
 }
 
+/// What a step gives a search.
+pub enum Rows<'a> {
+    /// Rows of logits, which it may change.
+    Logits(&'a mut [f32]),
+    /// Where nothing changes the logits or asks for them: of each row the likeliest token, None where all are forbidden.
+    Tokens(&'a [Option<u32>]),
+}
+
 /// What a step has brought to one text.
 pub struct Fresh<'a> {
     pub watch: &'a mut Watch,
@@ -85,8 +93,8 @@ pub struct Fresh<'a> {
 pub trait Search: Send {
     /// The tokens to run next: one feed a sequence, in a fixed order. At most `room` of them are a draft.
     fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize, settings: &Settings);
-    /// Takes the rows of logits of those feeds, which it may change. Whether the search has ended.
-    fn advance(&mut self, logits: &mut [f32], context: Context<'_>) -> Result<bool>;
+    /// Takes what became of those feeds. Whether the search has ended.
+    fn advance(&mut self, rows: Rows<'_>, context: Context<'_>) -> Result<bool>;
     /// How many drafted tokens of the last step stood, so that they needed no step of their own.
     fn accepted(&self) -> usize {
         0

@@ -8,7 +8,7 @@ use super::lookup::Lookup;
 use super::options::Settings;
 use super::processors::{History, process};
 use super::sampling::{self, Random};
-use super::search::{Context, FinishReason, Fresh, Output, ROOM, Search, Start};
+use super::search::{Context, FinishReason, Fresh, Output, ROOM, Rows, Search, Start};
 use super::text::{Watch, finished};
 
 pub struct Single {
@@ -61,19 +61,14 @@ impl Single {
             constraint.mask(row)?;
         }
         let token = match &settings.sampling {
-            None => likeliest(row),
+            None => context.network.arg_max(row),
             Some(sampling) => {
                 let candidates = sampling::candidates(row, sampling);
                 let draw = self.random.at(count);
                 (!candidates.is_empty()).then(|| sampling::choose(&candidates, draw))
             }
         };
-        token.ok_or_else(|| {
-            Error::invalid_argument(
-                "no token is left to choose: bad_words_ids, suppress_tokens, min_new_tokens and the grammar forbid them all, or \
-                 the model's numbers are not finite",
-            )
-        })
+        token.ok_or_else(none_left)
     }
 
     /// Notes the chosen token, the last of `count`. Whether the text ends with it.
@@ -105,22 +100,11 @@ impl Single {
     }
 }
 
-/// The token with the highest score, the lowest of equals; None if all are forbidden.
-fn likeliest(row: &[f32]) -> Option<u32> {
-    // In lanes, so that the comparison is vectorised; the place is looked up after.
-    let mut lanes = [f32::NEG_INFINITY; 32];
-    let chunks = row.chunks_exact(32);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        for (lane, &x) in lanes.iter_mut().zip(chunk) {
-            *lane = if x > *lane { x } else { *lane };
-        }
-    }
-    let top = lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
-    if top == f32::NEG_INFINITY {
-        return None;
-    }
-    row.iter().position(|&x| x == top).map(|i| i as u32)
+fn none_left() -> Error {
+    Error::invalid_argument(
+        "no token is left to choose: bad_words_ids, suppress_tokens, min_new_tokens and the grammar forbid them all, or the model's \
+         numbers are not finite",
+    )
 }
 
 impl Search for Single {
@@ -143,14 +127,23 @@ impl Search for Single {
         feeds.push(Feed { sequence: &mut self.sequence, ids, want });
     }
 
-    fn advance(&mut self, logits: &mut [f32], context: Context<'_>) -> Result<bool> {
+    fn advance(&mut self, mut rows: Rows<'_>, context: Context<'_>) -> Result<bool> {
         let drafted = self.drafted;
         let (before, mut ended) = (self.tokens.len() - drafted, false);
         self.ends.clear();
         // Each row as if its step were the only one, with the tokens before it and no others.
-        for (place, row) in logits.chunks_exact_mut(logits.len() / (1 + drafted)).enumerate() {
+        for place in 0..1 + drafted {
             let count = before + place;
-            let token = match self.choose(count, row, context) {
+            let (row, token) = match &mut rows {
+                Rows::Tokens(tokens) => (&mut [][..], tokens[place].ok_or_else(none_left)),
+                Rows::Logits(logits) => {
+                    let width = logits.len() / (1 + drafted);
+                    let row = &mut logits[place * width..][..width];
+                    let token = self.choose(count, row, context);
+                    (row, token)
+                }
+            };
+            let token = match token {
                 Ok(token) => token,
                 // It comes again in a step of its own, once the tokens before it were handed out.
                 Err(_) if place > 0 => break,
@@ -196,22 +189,5 @@ impl Search for Single {
         let score = self.logprobs.iter().sum::<f32>() + 0.0;
         let output = Output { text, tokens: self.tokens, logprobs: self.logprobs, score, finish_reason: self.reason };
         Ok((vec![output], Some(self.sequence)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::likeliest;
-
-    #[test]
-    fn the_first_of_the_likeliest() {
-        let mut row = vec![0.0; 100];
-        assert_eq!(likeliest(&row), Some(0));
-        (row[40], row[77], row[99]) = (2.0, 2.0, f32::NAN);
-        assert_eq!(likeliest(&row), Some(40));
-        row[98] = 3.0;
-        assert_eq!(likeliest(&row), Some(98));
-        assert_eq!(likeliest(&[f32::NEG_INFINITY; 40]), None);
-        assert_eq!(likeliest(&[f32::NAN; 40]), None);
     }
 }

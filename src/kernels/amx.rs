@@ -24,7 +24,7 @@ use super::{
     Activation, Attention, BLOCK, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
     RowScale, Rows,
 };
-use super::{activation, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
 use tiles::{CHUNK, SIDE, STRIP, Step, Tiles};
 
 /// Fewer rows than these go the way of AVX-512: a tile reads its weights whatever its height, and for few rows that

@@ -13,7 +13,7 @@ use super::{
     Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
     Rows,
 };
-use super::{activation, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI (and what AVX2 stands for).
 pub(super) struct Avx512(());

@@ -14,7 +14,7 @@ use super::{
     Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
     Rows,
 };
-use super::{activation, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
 
 /// Proof that the machine has AVX512-BF16 and what AVX-512 stands for.
 pub(super) struct Avx512Bf16(());

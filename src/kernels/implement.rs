@@ -120,6 +120,16 @@ macro_rules! implement_kernel {
                 unsafe { run(x) }
             }
 
+            fn arg_max(&self, x: &[f32]) -> Option<(usize, f32)> {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &[f32]) -> Option<(usize, f32)> {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { arg_max::arg_max::<$vector>(x) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x) }
+            }
+
             fn add_f32(&self, x: &mut [f32], y: &[f32]) {
                 $(#[target_feature(enable = $features)])?
                 unsafe fn run(x: &mut [f32], y: &[f32]) {

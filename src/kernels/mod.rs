@@ -7,6 +7,7 @@
 mod activation;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod amx;
+mod arg_max;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -191,6 +192,9 @@ pub trait Kernel: Send + Sync {
 
     /// `ln Σ exp(x)`.
     fn log_sum_exp(&self, x: &[f32]) -> f32;
+
+    /// The first of the largest values and its place; None where nothing is above -∞. A NaN is never the largest.
+    fn arg_max(&self, x: &[f32]) -> Option<(usize, f32)>;
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
     fn add_f32(&self, x: &mut [f32], y: &[f32]);

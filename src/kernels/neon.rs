@@ -22,7 +22,7 @@ use super::{
     Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
     Rows,
 };
-use super::{activation, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
 
 /// Proof that the machine has NEON, which all of ARMv8-A has.
 pub(super) struct Neon(());

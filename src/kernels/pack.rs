@@ -15,7 +15,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::BLOCK;
-use crate::storage::{self, Plain, Store};
+use crate::storage::{self, Plain, Store, Zero};
 
 /// Inputs in one group of an 8-bit weight.
 const GROUP: usize = 4;
@@ -30,9 +30,8 @@ unsafe impl Plain for Line {}
 
 const LINE: usize = size_of::<Line>();
 
-/// A zeroed buffer aligned to 64 bytes.
-fn lines(bytes: usize) -> Vec<Line> {
-    vec![Line([0; LINE]); bytes.div_ceil(LINE)]
+impl Zero for Line {
+    const ZERO: Self = Self([0; LINE]);
 }
 
 /// An 8-bit weight: byte (output `n`, input `k`) is at `[n / 16][k / 4][n % 16][k % 4]`, padding is zero.
@@ -57,29 +56,30 @@ impl PackedI8 {
     pub fn new(outputs: usize, inputs: usize, mut channel: impl FnMut(usize, &mut [f32])) -> Self {
         let padded = inputs.next_multiple_of(GROUP);
         let blocks = outputs.div_ceil(BLOCK);
-        let mut data = lines(blocks * padded * BLOCK);
         let mut scales = vec![0.0; blocks * BLOCK];
         let mut sums = vec![0; blocks * BLOCK];
         let mut row = vec![0.0f32; inputs];
-        for n in 0..outputs {
-            row.fill(0.0);
-            channel(n, &mut row);
-            let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-            // A range so small that its reciprocal overflows holds nothing that a sum of f32 would notice.
-            let inverse = if largest > f32::MIN_POSITIVE * 256.0 { 127.0 / largest } else { 0.0 };
-            scales[n] = if inverse > 0.0 { largest / 127.0 } else { 0.0 };
-            let mut sum = 0i32;
-            // A group of four inputs of sixteen channels is exactly one line.
-            let block = &mut data[(n / BLOCK) * (padded / GROUP)..][..padded / GROUP];
-            for (k, &w) in row.iter().enumerate() {
-                // A NaN becomes 0 here; infinities were caught by the scale, which is then infinite too.
-                let byte = (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
-                sum = sum.wrapping_add(i32::from(byte));
-                block[k / GROUP].0[(n % BLOCK) * GROUP + k % GROUP] = byte as u8;
+        // A group of four inputs of sixteen channels is exactly one line.
+        let data = Store::filled(blocks * (padded / GROUP), |data: &mut [Line]| {
+            for n in 0..outputs {
+                row.fill(0.0);
+                channel(n, &mut row);
+                let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+                // A range so small that its reciprocal overflows holds nothing that a sum of f32 would notice.
+                let inverse = if largest > f32::MIN_POSITIVE * 256.0 { 127.0 / largest } else { 0.0 };
+                scales[n] = if inverse > 0.0 { largest / 127.0 } else { 0.0 };
+                let mut sum = 0i32;
+                let block = &mut data[(n / BLOCK) * (padded / GROUP)..][..padded / GROUP];
+                for (k, &w) in row.iter().enumerate() {
+                    // A NaN becomes 0 here; infinities were caught by the scale, which is then infinite too.
+                    let byte = (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+                    sum = sum.wrapping_add(i32::from(byte));
+                    block[k / GROUP].0[(n % BLOCK) * GROUP + k % GROUP] = byte as u8;
+                }
+                sums[n] = sum;
             }
-            sums[n] = sum;
-        }
-        Self { outputs, inputs, data: data.into(), scales: scales.into(), sums: sums.into() }
+        });
+        Self { outputs, inputs, data, scales: scales.into(), sums: sums.into() }
     }
 
     /// A weight that lies in a mapped file as [`Self::parts`] gave it; None if the file has no room for it there.
@@ -200,20 +200,20 @@ impl<T: sealed::Element + Default> PackedFloat<T> {
         let blocks = outputs.div_ceil(BLOCK);
         let padded = inputs.next_multiple_of(T::GROUP);
         let count = blocks * padded * BLOCK;
-        let mut data = lines(count * size_of::<T>());
         let mut row = vec![T::default(); inputs];
-        // SAFETY: the buffer holds at least `count` elements, is aligned for them, and any initialised bytes are a
-        // float.
-        let values = unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast::<T>(), count) };
-        for n in 0..outputs {
-            row.fill(T::default());
-            channel(n, &mut row);
-            let block = &mut values[(n / BLOCK) * padded * BLOCK..][..padded * BLOCK];
-            for (lanes, group) in block.chunks_exact_mut(BLOCK * T::GROUP).zip(row.chunks(T::GROUP)) {
-                lanes[(n % BLOCK) * T::GROUP..][..group.len()].copy_from_slice(group);
+        let data = Store::filled((count * size_of::<T>()).div_ceil(LINE), |data: &mut [Line]| {
+            // SAFETY: the buffer holds at least `count` elements, is aligned for them, and any initialised bytes are a float.
+            let values = unsafe { std::slice::from_raw_parts_mut(data.as_mut_ptr().cast::<T>(), count) };
+            for n in 0..outputs {
+                row.fill(T::default());
+                channel(n, &mut row);
+                let block = &mut values[(n / BLOCK) * padded * BLOCK..][..padded * BLOCK];
+                for (lanes, group) in block.chunks_exact_mut(BLOCK * T::GROUP).zip(row.chunks(T::GROUP)) {
+                    lanes[(n % BLOCK) * T::GROUP..][..group.len()].copy_from_slice(group);
+                }
             }
-        }
-        Self { outputs, inputs, data: data.into(), element: PhantomData }
+        });
+        Self { outputs, inputs, data, element: PhantomData }
     }
 
     /// A weight that lies in a mapped file as [`Self::parts`] gave it; None if the file has no room for it there.

@@ -629,3 +629,21 @@ fn every_f16_widens() {
         }
     }
 }
+
+#[test]
+fn the_first_of_the_largest_is_found() {
+    for kernel in available() {
+        for length in [1, 15, 16, 17, 40, 100] {
+            let mut row = vec![-1.0; length];
+            assert_eq!(kernel.arg_max(&row), Some((0, -1.0)), "{}", kernel.name());
+            for place in [length - 1, length / 2] {
+                row[place] = 2.0;
+                assert_eq!(kernel.arg_max(&row), Some((place, 2.0)), "{} {length}", kernel.name());
+            }
+            row[0] = f32::NAN;
+            assert_eq!(kernel.arg_max(&row).is_some(), length > 1, "{} {length}", kernel.name());
+            row.fill(f32::NEG_INFINITY);
+            assert_eq!(kernel.arg_max(&row), None, "{}", kernel.name());
+        }
+    }
+}

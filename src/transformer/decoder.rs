@@ -15,7 +15,7 @@ use crate::memory::emptied;
 
 use super::network::{Feed, Memory, Sequence, Transformer, Want};
 use super::rotary::Rotations;
-use super::spec::{Activation, Position};
+use super::spec::{Activation, LanguageHead, Position};
 use super::stack::{Run, Stack};
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
@@ -59,6 +59,13 @@ impl<B: Backend> Memory for Held<B> {
 fn held<B: Backend>(sequence: &mut Sequence) -> Result<&mut Held<B>> {
     let held = sequence.0.as_any().downcast_mut();
     held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))
+}
+
+/// What becomes of the rows that logits are wanted of.
+pub(super) enum Wanted<'a> {
+    Logits(&'a mut Vec<f32>),
+    /// The likeliest token of each, without the forbidden ones.
+    Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
 }
 
 /// One pass through the decoder: sequences, and the tokens to append to them.
@@ -110,6 +117,8 @@ pub(super) struct Lists<B: Backend> {
     tokens: Tokens,
     wanted: Vec<usize>,
     rotations: Rotations,
+    /// Of a step that is asked for tokens, where they are needed.
+    logits: Vec<f32>,
 }
 
 impl<B: Backend> Default for Lists<B> {
@@ -121,6 +130,7 @@ impl<B: Backend> Default for Lists<B> {
             tokens: Tokens::default(),
             wanted: Vec::new(),
             rotations: Rotations::default(),
+            logits: Vec::new(),
         }
     }
 }
@@ -197,13 +207,13 @@ impl<B: Backend> Transformer<B> {
         Ok(finished.collect())
     }
 
-    pub(super) fn feed(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
+    pub(super) fn feed(&self, feeds: &mut [Feed], mut out: Wanted, call: Call<'_>) -> Result<()> {
         let (decoder, _) = self.require_decoder()?;
         let Some((language, head)) = &self.language else {
             return Err(Error::internal("logits were asked of a model without a language head"));
         };
         let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let Lists { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
+        let Lists { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations, logits: mut own } =
             lists().pop().unwrap_or_default();
         let mut works: Vec<Work<B>> = emptied(works);
         for feed in feeds {
@@ -213,7 +223,6 @@ impl<B: Backend> Transformer<B> {
                 works.push(Work::new(feed, decoder.switch())?);
             }
         }
-        let before = logits.len();
         // The works are cut into passes of about `PASS_TOKENS` tokens, each work at most once in a pass.
         let (mut next, mut start) = (0, 0);
         while next < works.len() {
@@ -241,13 +250,42 @@ impl<B: Backend> Transformer<B> {
             call.counters.time(Stage::Linear, items, rows, || {
                 let x = if wanted.len() == rows { x } else { self.backend.rows(&x, &wanted)? };
                 let norm = decoder.final_norm.as_ref();
-                self.backend.read(&self.backend.project(&x, norm, language, Activation::None)?, logits)
+                match &mut out {
+                    // A soft cap keeps the order, but may make neighbours equal, of which the first counts.
+                    Wanted::Tokens(forbidden, tokens) if head.softcap == 0.0 => {
+                        self.backend.project_arg_max(&x, norm, language, forbidden, tokens)
+                    }
+                    Wanted::Tokens(forbidden, tokens) => {
+                        own.clear();
+                        self.logits(&x, norm, language, head, &mut own)?;
+                        tokens.extend(own.chunks_exact_mut(self.spec.vocabulary).map(|row| {
+                            forbidden.iter().for_each(|&token| row[token as usize] = f32::NEG_INFINITY);
+                            self.backend.arg_max(row)
+                        }));
+                        Ok(())
+                    }
+                    Wanted::Logits(logits) => self.logits(&x, norm, language, head, logits),
+                }
             })?;
         }
+        lists().push(Lists { works: emptied(works), slots, sources, tokens, wanted, rotations, logits: own });
+        Ok(())
+    }
+
+    /// Appends the language head's rows to `logits`.
+    fn logits(
+        &self,
+        x: &B::Tensor,
+        norm: Option<&B::Norm>,
+        language: &B::Linear,
+        head: &LanguageHead,
+        logits: &mut Vec<f32>,
+    ) -> Result<()> {
+        let before = logits.len();
+        self.backend.read(&self.backend.project(x, norm, language, Activation::None)?, logits)?;
         if head.softcap > 0.0 {
             logits[before..].iter_mut().for_each(|x| *x = head.softcap * (*x / head.softcap).tanh());
         }
-        lists().push(Lists { works: emptied(works), slots, sources, tokens, wanted, rotations });
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::memory::Budget;
 use crate::tasks::pooling::Pooling;
 
-use super::decoder::Lists;
+use super::decoder::{Lists, Wanted};
 use super::spec::{LanguageHead, Spec};
 use super::stack::Stack;
 use super::weights::ModelView;
@@ -28,8 +28,19 @@ pub trait Network: Send + Sync {
     /// Appends each feed's tokens to its sequence. The logits that were wanted are appended to `logits`, a row of `vocabulary`
     /// values for each token, in the feeds' order.
     fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()>;
+    /// As `step`, but appends for each row that was wanted the token with the largest logit, the first of equals, without those that
+    /// are `forbidden`; None where none is left.
+    fn choose(
+        &self,
+        feeds: &mut [Feed],
+        forbidden: &[u32],
+        tokens: &mut Vec<Option<u32>>,
+        call: Call<'_>,
+    ) -> Result<()>;
     /// `ln Σ exp` of a row of logits.
     fn log_sum_exp(&self, row: &[f32]) -> f32;
+    /// The token with the largest logit of a row, the first of equals; None where nothing is above -∞.
+    fn arg_max(&self, row: &[f32]) -> Option<u32>;
     /// The length beyond which a sequence's keys are made otherwise, if there is one.
     fn switch(&self) -> Option<usize>;
     /// The backend's description.
@@ -197,11 +208,25 @@ impl<B: Backend> Network for Transformer<B> {
     }
 
     fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
-        self.feed(feeds, logits, call)
+        self.feed(feeds, Wanted::Logits(logits), call)
+    }
+
+    fn choose(
+        &self,
+        feeds: &mut [Feed],
+        forbidden: &[u32],
+        tokens: &mut Vec<Option<u32>>,
+        call: Call<'_>,
+    ) -> Result<()> {
+        self.feed(feeds, Wanted::Tokens(forbidden, tokens), call)
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {
         self.backend.log_sum_exp(row)
+    }
+
+    fn arg_max(&self, row: &[f32]) -> Option<u32> {
+        self.backend.arg_max(row)
     }
 
     fn switch(&self) -> Option<usize> {

@@ -100,6 +100,7 @@ static void drafting(const kinglet_model *model) {
     for (uint32_t i = 0; i < COUNT(only); ++i) only[i] = i;
     options.suppress_tokens.data = only;
     options.suppress_tokens.count = COUNT(only);
+    options.max_matching_ngram_size = 2;
     OK(kinglet_counters_reset(model, &error));
     OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
     one = output(made, 0, 0);

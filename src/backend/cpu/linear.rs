@@ -238,6 +238,59 @@ impl Cpu {
         result
     }
 
+    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, without the outputs in `forbidden`. A task keeps its channels' part of
+    /// the product to itself and tells the largest of it.
+    pub(super) fn product_arg_max(
+        &self,
+        x: &Tensor,
+        norm: Option<&Norm>,
+        w: &Linear,
+        forbidden: &[u32],
+        out: &mut Vec<Option<u32>>,
+    ) {
+        let (rows, blocks, outputs) = (x.rows, w.weight.blocks(), w.weight.outputs());
+        let operand = self.operand(Source::of(x), norm, &w.weight, true);
+        let e = Shareable { activation: Activation::None, residual: None };
+        // Parts that stay in the second-level cache beside some weights.
+        let most = INNER_BYTES / (rows * BLOCK * size_of::<f32>()).max(1);
+        let groups = blocks.div_ceil(most.max(2)).max(self.groups(blocks)).min(blocks.div_ceil(2)).max(1);
+        let mut found = self.scratch.take(groups * rows * 2);
+        let table = Shared(found.floats_mut().as_mut_ptr().cast::<(f32, u32)>());
+        self.pool.run(groups, |group| {
+            let part = part(blocks, groups, group);
+            let first = part.start * BLOCK;
+            let width = outputs.min(part.end * BLOCK) - first;
+            let mut logits = self.scratch.take(rows * width);
+            let data = logits.floats_mut();
+            // SAFETY: the buffer has room for the part's channels of all rows: the pointer is moved back by what the kernel adds for
+            // the first of them.
+            unsafe {
+                let to = Out { data: data.as_mut_ptr().wrapping_sub(first), stride: width };
+                self.multiply(&operand, rows, w, part, to, &e.epilogue(&w.bias));
+            }
+            for (row, logits) in data.chunks_exact_mut(width).enumerate() {
+                for &i in forbidden.iter().filter(|&&i| (first..first + width).contains(&(i as usize))) {
+                    logits[i as usize - first] = f32::NEG_INFINITY;
+                }
+                let best = self.kernel.arg_max(logits);
+                let best = best.map_or((f32::NEG_INFINITY, 0), |(place, value)| (value, (first + place) as u32));
+                // SAFETY: the table has a place for each group and row, and this one is the task's.
+                unsafe { table.at(group * rows + row).write(best) };
+            }
+        });
+        for row in 0..rows {
+            let mut best = (f32::NEG_INFINITY, 0);
+            for group in 0..groups {
+                // SAFETY: all tasks have written their places.
+                let other = unsafe { table.at(group * rows + row).read() };
+                if other.0 > best.0 {
+                    best = other;
+                }
+            }
+            out.push((best.0 > f32::NEG_INFINITY).then_some(best.1));
+        }
+    }
+
     /// `after(residual + post(x·Wᵀ + b))`, in the residual's memory.
     pub(super) fn product_joined(&self, x: &Tensor, w: &Linear, mut residual: Tensor, ends: Ends<Norm>) -> Tensor {
         let width = residual.width;

@@ -133,6 +133,10 @@ impl Backend for Cpu {
         weights::linear_load(self.precision, view)
     }
 
+    fn outputs(&self, linear: &Linear) -> usize {
+        linear.weight.outputs()
+    }
+
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
         let weight = view.weight()?;
         let mut bias = view.bias()?;
@@ -250,5 +254,21 @@ impl Backend for Cpu {
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {
         self.kernel.log_sum_exp(row)
+    }
+
+    fn arg_max(&self, row: &[f32]) -> Option<u32> {
+        self.kernel.arg_max(row).map(|(place, _)| place as u32)
+    }
+
+    fn project_arg_max(
+        &self,
+        x: &Tensor,
+        norm: Option<&Norm>,
+        w: &Linear,
+        forbidden: &[u32],
+        out: &mut Vec<Option<u32>>,
+    ) -> Result<()> {
+        self.product_arg_max(x, norm, w, forbidden, out);
+        Ok(())
     }
 }
