@@ -1,6 +1,9 @@
 //! Speed of the kernels on one thread, each that this machine has.
 //!
-//! The throughput criterion prints is in operations (a multiply and an add count as two), so "Gelem/s" reads as Gop/s.
+//! The throughput criterion prints is in operations (a multiply and an add count as two), so "Gelem/s" reads as Gop/s. Before it comes
+//! a table of the best kernel beside what this machine can do at best, measured in the same minute.
+
+mod limits;
 
 use std::hint::black_box;
 
@@ -137,5 +140,74 @@ fn rows(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, linear, attention, rows);
+/// The best kernel's products beside the machine's limits: operations from registers for many rows, memory's bytes for one.
+fn shares(_: &mut Criterion) {
+    let Some(&kernel) = available().first() else { return };
+    let memory = limits::memory();
+    println!("{} on one thread; memory reads {memory:.1} GB/s", kernel.name());
+    println!("{:<6} {:<16} {:>10} {:>10} {:>7}", "type", "rows x in x out", "achieved", "limit", "share");
+    // The last is larger than the caches: its single row is bound by memory.
+    for (rows, inputs, outputs) in
+        [(4096, 384, 1536), (4096, 1536, 384), (512, 768, 3072), (16, 768, 3072), (1, 4096, 16384)]
+    {
+        for (kind, bytes) in [("i8", 1), ("bf16", 2), ("f16", 2), ("f32", 4)] {
+            let time = product(kernel, kind, rows, inputs, outputs);
+            let (achieved, limit, unit) = if rows == 1 {
+                ((inputs * outputs * bytes) as f64 / time / 1e9, Some(memory), "GB/s")
+            } else {
+                ((2 * rows * inputs * outputs) as f64 / time / 1e9, limits::operations(kind), "Gop/s")
+            };
+            let shape = format!("{rows}x{inputs}x{outputs}");
+            let (limit, share) = limit.map_or(("unknown".into(), String::new()), |limit| {
+                (format!("{limit:.0}"), format!("{:.0} %", 100.0 * achieved / limit))
+            });
+            println!("{kind:<6} {shape:<16} {achieved:>10.1} {limit:>10} {share:>7} {unit}");
+        }
+    }
+}
+
+/// Seconds of one product.
+fn product(kernel: &dyn Kernel, kind: &str, rows: usize, inputs: usize, outputs: usize) -> f64 {
+    let (a, weights) = (numbers(rows * inputs), numbers(inputs * 16));
+    let channel = |n: usize| &weights[n % 16 * inputs..][..inputs];
+    let mut out = vec![0.0; rows * outputs];
+    let to = Out { data: out.as_mut_ptr(), stride: outputs };
+    let e = Epilogue { bias: None, activation: Activation::None, residual: None };
+    let floats = Rows { data: a.as_ptr(), stride: inputs, rows };
+    // SAFETY, for all four: the shapes agree and nothing else touches the output.
+    match kind {
+        "i8" => {
+            let w = PackedI8::new(outputs, inputs, |n, row| row.copy_from_slice(channel(n)));
+            let (bytes, scales) = quantized(kernel, &a, inputs, w.padded_inputs());
+            let x = Rows { data: bytes.as_ptr(), stride: w.padded_inputs(), rows };
+            // SAFETY: as above.
+            limits::shortest(|| unsafe { kernel.linear_i8(x, &scales, &w, 0..w.blocks(), to, &e) })
+        }
+        "bf16" => {
+            let w = PackedBf16::new(outputs, inputs, |n, row: &mut [bf16]| {
+                row.iter_mut().zip(channel(n)).for_each(|(to, from)| *to = bf16::from_f32(*from));
+            });
+            let mut rounded = vec![bf16::ZERO; rows * w.padded_inputs()];
+            let pairs = a.chunks(inputs).zip(rounded.chunks_mut(w.padded_inputs()));
+            pairs.for_each(|(x, rounded)| kernel.round_row(x, rounded));
+            let x = Rows { data: rounded.as_ptr(), stride: w.padded_inputs(), rows };
+            // SAFETY: as above.
+            limits::shortest(|| unsafe { kernel.linear_bf16(x, &w, 0..w.blocks(), to, &e) })
+        }
+        "f16" => {
+            let w = PackedF16::new(outputs, inputs, |n, row: &mut [half::f16]| {
+                row.iter_mut().zip(channel(n)).for_each(|(to, from)| *to = half::f16::from_f32(*from));
+            });
+            // SAFETY: as above.
+            limits::shortest(|| unsafe { kernel.linear_f16(floats, &w, 0..w.blocks(), to, &e) })
+        }
+        _ => {
+            let w = PackedF32::new(outputs, inputs, |n, row: &mut [f32]| row.copy_from_slice(channel(n)));
+            // SAFETY: as above.
+            limits::shortest(|| unsafe { kernel.linear_f32(floats, &w, 0..w.blocks(), to, &e) })
+        }
+    }
+}
+
+criterion_group!(benches, shares, linear, attention, rows);
 criterion_main!(benches);

@@ -17,7 +17,7 @@ fn model(c: &mut Criterion) {
         let name = precision.name();
         group.bench_function(format!("load {name}"), |b| b.iter(|| load(&path, Device::Cpu, precision, 0)));
         let model = load(&path, Device::Cpu, precision, 0);
-        for batch in [1, 4, 8, 16, 32] {
+        for batch in [1, 4, 8, 16, 32, 64] {
             let texts = vec![TEXT; batch];
             let tokens = model.tokenize(&texts, None, &EncodeOptions::default(), None).unwrap().tokens();
             group.throughput(Throughput::Elements(tokens as u64));

@@ -35,13 +35,13 @@ pub fn memory() -> f64 {
     size_of_val(&data[..]) as f64 / time / 1e9
 }
 
-/// Sixteen instructions of one kind on registers of their own, often; `operations` is how many one of them does.
+/// A function that runs sixteen instructions of one kind, on registers of their own, so many times.
 #[cfg(target_arch = "x86_64")]
 macro_rules! registers {
-    ($operations:expr, $instruction:literal) => {{
-        const ROUNDS: usize = 20_000;
-        let time = shortest(|| {
-            for _ in 0..ROUNDS {
+    ($name:ident, $instruction:literal) => {
+        #[target_feature(enable = "avx512f")]
+        fn $name(rounds: usize) {
+            for _ in 0..rounds {
                 // SAFETY: the caller saw that the machine has the instruction; only registers are written.
                 unsafe {
                     std::arch::asm!(
@@ -61,20 +61,33 @@ macro_rules! registers {
                     );
                 }
             }
-        });
-        ($operations * 16 * ROUNDS) as f64 / time / 1e9
-    }};
+        }
+    };
 }
+
+#[cfg(target_arch = "x86_64")]
+registers!(bytes, "vpdpbusd");
+#[cfg(target_arch = "x86_64")]
+registers!(pairs, "vdpbf16ps");
+#[cfg(target_arch = "x86_64")]
+registers!(floats, "vfmadd231ps");
 
 /// Giga-operations a second of the widest vectors of this machine: bytes, bf16, f32. None where there is no AVX-512.
 #[cfg(target_arch = "x86_64")]
 pub fn operations(kind: &str) -> Option<f64> {
-    match kind {
-        "i8" if is_x86_feature_detected!("avx512vnni") => Some(registers!(128, "vpdpbusd")),
-        "bf16" if is_x86_feature_detected!("avx512bf16") => Some(registers!(64, "vdpbf16ps")),
-        "f32" | "f16" if is_x86_feature_detected!("avx512f") => Some(registers!(32, "vfmadd231ps")),
-        _ => None,
+    const ROUNDS: usize = 20_000;
+    if !is_x86_feature_detected!("avx512f") {
+        return None;
     }
+    let (run, operations): (unsafe fn(usize), usize) = match kind {
+        "i8" if is_x86_feature_detected!("avx512vnni") => (bytes, 128),
+        "bf16" if is_x86_feature_detected!("avx512bf16") => (pairs, 64),
+        "f32" | "f16" => (floats, 32),
+        _ => return None,
+    };
+    // SAFETY: the machine has AVX-512 F and the instruction.
+    let time = shortest(|| unsafe { run(ROUNDS) });
+    Some((operations * 16 * ROUNDS) as f64 / time / 1e9)
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -116,7 +116,8 @@ impl Job<'_> {
         let forbidden = s.plainly_forbidden().filter(|_| self.constraint.is_none());
         let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
-        let context = Context { network: &*self.model.network, tokenizer: &self.model.tokenizer, settings: s };
+        let (network, tokenizer) = (&*self.model.network, &self.model.tokenizer);
+        let context = Context { network, tokenizer, settings: s, forbidden: forbidden.as_deref() };
         loop {
             while active.iter().map(|a| a.rows).sum::<usize>() + copies * s.num_beams
                 <= most_rows.max(copies * s.num_beams)
@@ -129,7 +130,7 @@ impl Job<'_> {
                 return Ok(());
             }
             self.call.check()?;
-            self.step(&mut active, &mut lists, forbidden.as_deref(), context, begun, most_rows, &mut listener)?;
+            self.step(&mut active, &mut lists, context, begun, most_rows, &mut listener)?;
             // Those that ended leave; the order of the others stays.
             let mut ended = Vec::new();
             let mut i = 0;
@@ -163,7 +164,6 @@ impl Job<'_> {
         &self,
         active: &mut [Active],
         lists: &mut Lists,
-        forbidden: Option<&[u32]>,
         context: Context<'_>,
         begun: Instant,
         most_rows: usize,
@@ -196,7 +196,7 @@ impl Job<'_> {
         }
         let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
         let stage = if prefill { Stage::Prefill } else { Stage::Decode };
-        call.counters.time(stage, feeds.len(), tokens, || match forbidden {
+        call.counters.time(stage, feeds.len(), tokens, || match context.forbidden {
             Some(forbidden) => context.network.choose(&mut feeds, forbidden, chosen, call),
             None => context.network.step(&mut feeds, logits, call),
         })?;
@@ -207,7 +207,7 @@ impl Job<'_> {
         let mut work: Vec<Advance> = emptied(std::mem::take(work));
         let (mut rest, mut tokens) = (logits.as_mut_slice(), chosen.as_slice());
         for (active, count) in active.iter_mut().zip(&*counts) {
-            let rows = if forbidden.is_some() {
+            let rows = if context.forbidden.is_some() {
                 let (mine, after) = tokens.split_at(*count);
                 tokens = after;
                 Rows::Tokens(mine)

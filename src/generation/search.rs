@@ -52,6 +52,8 @@ pub struct Context<'a> {
     pub network: &'a dyn Network,
     pub tokenizer: &'a Tokenizer,
     pub settings: &'a Settings,
+    /// Where tokens are simply the likeliest that are not forbidden: the forbidden ones. Steps then give tokens, not logits.
+    pub forbidden: Option<&'a [u32]>,
 }
 
 /// New tokens that room is made for before the first; most texts are shorter.
