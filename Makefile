@@ -36,6 +36,7 @@ test:
 	cargo clippy --all-targets -- -D warnings
 	cargo test
 	@# Equal bits hold for each instruction set; the tests above ran the machine's best.
+	KINGLET_ISA=avx512 cargo test --test same_bits --test generation_bits fixtures
 	KINGLET_ISA=avx2 cargo test --test same_bits --test generation_bits fixtures
 	KINGLET_ISA=portable cargo test --test same_bits --test generation_bits fixtures
 	@$(MAKE) --no-print-directory prefix
