@@ -1,8 +1,7 @@
 //! What a user holds: a loaded model. Clones share it, and every method may be called from any thread at any time.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -244,24 +243,15 @@ impl Model {
             return Ok(rows);
         }
         let passes: Vec<batching::Pass> = std::iter::from_fn(next).collect();
-        let parts: Vec<OnceLock<Result<Vec<f32>>>> = passes.iter().map(|_| OnceLock::new()).collect();
-        let failed = AtomicBool::new(false);
+        let parts = Mutex::new(Parts { rows, next: 0, early: passes.iter().map(|_| None).collect(), error: None });
+        let parts_of = || parts.lock().unwrap_or_else(PoisonError::into_inner);
         pool.run(passes.len(), |i| {
-            if !failed.load(Ordering::Relaxed) {
+            if parts_of().error.is_none() {
                 let part = run(&passes[i]);
-                failed.fetch_or(part.is_err(), Ordering::Relaxed);
-                let _ = parts[i].set(part);
+                parts_of().add(i, part);
             }
         });
-        // Those behind a failed one may be missing; the error comes before them or is among them.
-        let mut error = None;
-        for part in parts {
-            match part.into_inner() {
-                Some(Ok(part)) => rows.extend(part),
-                Some(Err(e)) => error = error.or(Some(e)),
-                None => {}
-            }
-        }
+        let Parts { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
         error.map_or(Ok(rows), Err)
     }
 
@@ -275,6 +265,28 @@ impl Model {
                     "{directory}: the model has no head for {task} (config.json's \"architectures\" says what it has)"
                 )))
             }
+        }
+    }
+}
+
+/// Rows of passes that end in any order, strung together in theirs as soon as may be.
+struct Parts {
+    rows: Vec<f32>,
+    /// The pass whose rows come next; those behind it wait.
+    next: usize,
+    early: Vec<Option<Vec<f32>>>,
+    error: Option<Error>,
+}
+
+impl Parts {
+    fn add(&mut self, pass: usize, part: Result<Vec<f32>>) {
+        match part {
+            Ok(part) => self.early[pass] = Some(part),
+            Err(error) => self.error = Some(error),
+        }
+        while let Some(part) = self.early.get_mut(self.next).and_then(Option::take) {
+            self.rows.extend(part);
+            self.next += 1;
         }
     }
 }
