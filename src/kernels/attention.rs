@@ -184,13 +184,31 @@ unsafe fn attend_tile<V: Vector>(
             }
         }
     }
-    for (i, sums) in sums.iter().enumerate().take(rows) {
-        // SAFETY: the caller's promise; only the head's own columns are written.
+    // SAFETY: the caller's promise; only the head's own columns are written.
+    unsafe { divide::<V>(total, dim, &sums[..rows], a.out.add(query * a.out_stride), a.out_stride) };
+}
+
+/// Writes the gathered rows, each divided by the sum of its lanes.
+///
+/// # Safety
+/// The machine has `V`'s instructions; `total` holds a row of whole blocks for each of `sums`, and `out` one of `dim` floats.
+#[inline(always)]
+pub(super) unsafe fn divide<V: Vector>(
+    total: *const f32,
+    dim: usize,
+    sums: &[[f32; BLOCK]],
+    out: *mut f32,
+    stride: usize,
+) {
+    let width = dim.next_multiple_of(BLOCK);
+    for (i, sums) in sums.iter().enumerate() {
+        // SAFETY: the caller's promise.
         unsafe {
             let factor = V::splat(1.0 / V::load(sums.as_ptr()).sum());
-            let out = a.out.add((query + i) * a.out_stride);
             for j in (0..dim).step_by(BLOCK) {
-                V::load(total.add(i * width + j)).mul(factor).store_first(out.add(j), (dim - j).min(BLOCK));
+                V::load(total.add(i * width + j))
+                    .mul(factor)
+                    .store_first(out.add(i * stride + j), (dim - j).min(BLOCK));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! replaced, never multiplied away, because a page's unused part holds whatever was there before. Chunks begin at fixed keys, so
 //! that a query's result is the same bits whether it is computed with its prompt or alone.
 
-use super::attention::{CHUNK, LARGEST_TILE, multiply};
+use super::attention::{CHUNK, LARGEST_TILE, divide, multiply};
 use super::linear::{FloatProduct, Operand};
 use super::softmax::Scores;
 use super::vector::Vector;
@@ -142,14 +142,6 @@ unsafe fn attend_tile<V: Vector>(
             }
         }
     }
-    for (i, sums) in sums.iter().enumerate().take(rows) {
-        // SAFETY: the caller's promise; only the head's own columns are written.
-        unsafe {
-            let factor = V::splat(1.0 / V::load(sums.as_ptr()).sum());
-            let out = a.out.add((query + i) * a.out_stride);
-            for j in (0..dim).step_by(BLOCK) {
-                V::load(total.add(i * width + j)).mul(factor).store_first(out.add(j), (dim - j).min(BLOCK));
-            }
-        }
-    }
+    // SAFETY: the caller's promise; only the head's own columns are written.
+    unsafe { divide::<V>(total, dim, &sums[..rows], a.out.add(query * a.out_stride), a.out_stride) };
 }
