@@ -5,7 +5,10 @@
 //! far are rescaled when a chunk raises the maximum. Both products are the tiles of `linear`. The chunks depend on the
 //! number of keys alone, so that a query's result is the same bits whichever queries it is computed with.
 
-use super::linear::{Edge, FloatProduct, Floats, Operand};
+use half::bf16;
+
+use super::linear::{Edge, FloatProduct, Floats, PairProduct};
+use super::round::round_row;
 use super::softmax::Scores;
 use super::vector::{Place, Tile, Vector};
 use super::{Attention, BLOCK};
@@ -16,10 +19,14 @@ pub(super) const CHUNK: usize = 128;
 /// The most queries in a tile of any instruction set.
 pub(super) const LARGEST_TILE: usize = 12;
 
-/// The parts of the scratch memory, in floats.
+/// The parts of the scratch memory, in floats. In pairs everything that is multiplied is bf16.
 struct Layout {
-    /// Transposed keys: `[block of 16 keys][head_dim][16]`.
+    /// Transposed keys: `[block of 16 keys][head_dim][16]`, in pairs `[block][head_dim / 2][16][2]`.
     keys: usize,
+    /// In pairs: values as `[block of 16 components][keys / 2][16][2]`, and the queries and probabilities of a tile.
+    values: usize,
+    queries: usize,
+    probabilities: usize,
     /// Scores, then probabilities, of one chunk: `[query][CHUNK]`.
     scores: usize,
     /// What a chunk adds to the output, and the output so far: `[query][head_dim rounded up to 16]` each.
@@ -27,22 +34,37 @@ struct Layout {
 }
 
 impl Layout {
-    fn new(tokens: usize, head_dim: usize) -> Self {
-        Self {
-            keys: tokens.next_multiple_of(BLOCK) * head_dim,
-            scores: LARGEST_TILE * CHUNK,
-            output: LARGEST_TILE * head_dim.next_multiple_of(BLOCK),
+    fn new(tokens: usize, head_dim: usize, pairs: bool) -> Self {
+        let (tokens, width) = (tokens.next_multiple_of(BLOCK), head_dim.next_multiple_of(BLOCK));
+        let output = LARGEST_TILE * width;
+        let scores = LARGEST_TILE * CHUNK;
+        if pairs {
+            let (values, queries) = (tokens * width / 2, LARGEST_TILE * width / 2);
+            return Self { keys: tokens * width / 2, values, queries, probabilities: scores / 2, scores, output };
         }
+        Self { keys: tokens * head_dim, values: 0, queries: 0, probabilities: 0, scores, output }
     }
 
     /// With room to align the start to a cache line.
     fn floats(&self) -> usize {
-        BLOCK + self.keys + self.scores + 2 * self.output
+        BLOCK + self.keys + self.values + self.queries + self.probabilities + self.scores + 2 * self.output
     }
 }
 
 pub(super) fn scratch(tokens: usize, head_dim: usize) -> usize {
-    Layout::new(tokens, head_dim).floats()
+    Layout::new(tokens, head_dim, false).floats().max(Layout::new(tokens, head_dim, true).floats())
+}
+
+/// Where the parts of the scratch memory begin.
+#[derive(Clone, Copy)]
+struct Memory {
+    keys: *mut f32,
+    values: *mut f32,
+    queries: *mut bf16,
+    probabilities: *mut bf16,
+    scores: *mut f32,
+    added: *mut f32,
+    total: *mut f32,
 }
 
 /// Transposes the keys in blocks of 16. Keys beyond the last are 0: their scores are replaced, but must not be NaN from
@@ -54,19 +76,76 @@ pub(super) fn scratch(tokens: usize, head_dim: usize) -> usize {
 unsafe fn pack_keys<V: Vector>(a: &Attention, out: *mut f32) {
     let dim = a.head_dim;
     for key in (0..a.tokens).step_by(BLOCK) {
-        let count = (a.tokens - key).min(BLOCK);
         // SAFETY: keys and components stay within the sequence and the head.
-        unsafe {
-            let from = a.k.add(key * a.stride);
-            let to = out.add(key * dim);
-            let whole = if count == BLOCK { dim / BLOCK * BLOCK } else { 0 };
-            for d in (0..whole).step_by(BLOCK) {
-                V::transpose(from.add(d), a.stride, to.add(d * BLOCK));
+        unsafe { transpose_keys::<V>(a, key, 0, dim, out.add(key * dim)) };
+    }
+}
+
+/// Writes components `first..end` of the 16 keys from `key` on, component by component.
+///
+/// # Safety
+/// As `pack_keys`, for that part.
+#[inline(always)]
+unsafe fn transpose_keys<V: Vector>(a: &Attention, key: usize, first: usize, end: usize, to: *mut f32) {
+    let count = (a.tokens - key).min(BLOCK);
+    let whole = if count == BLOCK { (end - first) / BLOCK * BLOCK } else { 0 };
+    // SAFETY: keys and components stay within the sequence and the head.
+    unsafe {
+        let from = a.k.add(key * a.stride + first);
+        for d in (0..whole).step_by(BLOCK) {
+            V::transpose(from.add(d), a.stride, to.add(d * BLOCK));
+        }
+        for d in whole..end - first {
+            for j in 0..BLOCK {
+                *to.add(d * BLOCK + j) = if j < count { *from.add(j * a.stride + d) } else { 0.0 };
             }
-            for d in whole..dim {
-                for j in 0..BLOCK {
-                    *to.add(d * BLOCK + j) = if j < count { *from.add(j * a.stride + d) } else { 0.0 };
+        }
+    }
+}
+
+/// As `pack_keys`, in pairs of components; those beyond the last are 0.
+///
+/// # Safety
+/// As `pack_keys`.
+#[inline(always)]
+unsafe fn pack_key_pairs<V: Vector>(a: &Attention, out: *mut f32) {
+    let width = a.head_dim.next_multiple_of(BLOCK);
+    let mut block = [0.0f32; BLOCK * BLOCK];
+    for key in (0..a.tokens).step_by(BLOCK) {
+        for first in (0..a.head_dim).step_by(BLOCK) {
+            let end = a.head_dim.min(first + BLOCK);
+            if end - first < BLOCK {
+                block.fill(0.0);
+            }
+            // SAFETY: the caller's promise; the block has room for 16 components.
+            unsafe {
+                transpose_keys::<V>(a, key, first, end, block.as_mut_ptr());
+                for d in (0..BLOCK).step_by(2) {
+                    let low = V::load(block.as_ptr().add(d * BLOCK));
+                    let high = V::load(block.as_ptr().add((d + 1) * BLOCK));
+                    low.store_pairs(high, out.add((key * width + (first + d) * BLOCK) / 2));
                 }
+            }
+        }
+    }
+}
+
+/// Values in pairs of keys; a key beyond the last is 0.
+///
+/// # Safety
+/// As `pack_keys`.
+#[inline(always)]
+unsafe fn pack_value_pairs<V: Vector>(a: &Attention, out: *mut f32) {
+    let padded = a.tokens.next_multiple_of(BLOCK);
+    for first in (0..a.head_dim).step_by(BLOCK) {
+        let lanes = (a.head_dim - first).min(BLOCK);
+        for key in (0..a.tokens).step_by(2) {
+            // SAFETY: keys and components stay within the sequence and the head.
+            unsafe {
+                let from = a.v.add(key * a.stride + first);
+                let low = V::load_first(from, lanes);
+                let high = if key + 1 < a.tokens { V::load_first(from.add(a.stride), lanes) } else { V::splat(0.0) };
+                low.store_pairs(high, out.add((first * padded + key * BLOCK) / 2));
             }
         }
     }
@@ -77,15 +156,13 @@ unsafe fn pack_keys<V: Vector>(a: &Attention, out: *mut f32) {
 /// # Safety
 /// As `Vector::tile`.
 #[inline(always)]
-pub(super) unsafe fn multiply<V: Vector, W: Operand<V>>(
-    product: &FloatProduct<W>,
+pub(super) unsafe fn multiply<V: Vector, T: Tile<V>>(
+    product: &T,
     rows: usize,
     blocks: usize,
     out: *mut f32,
     stride: usize,
-) where
-    FloatProduct<W>: Tile<V>,
-{
+) {
     let mut block = 0;
     while block < blocks {
         let width = V::tile_blocks(rows, blocks - block);
@@ -98,12 +175,14 @@ pub(super) unsafe fn multiply<V: Vector, W: Operand<V>>(
     }
 }
 
+/// `PAIRS` rounds what is multiplied to bf16, for instruction sets that multiply that faster.
+///
 /// # Safety
 /// That of `Kernel::attend`, and the machine has `V`'s instructions.
 #[inline(always)]
-pub(super) unsafe fn attend<V: Vector>(a: &Attention, scratch: &mut [f32]) {
-    const { assert!(V::FLOAT_ROWS <= LARGEST_TILE) };
-    let layout = Layout::new(a.tokens, a.head_dim);
+pub(super) unsafe fn attend<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
+    const { assert!(V::FLOAT_ROWS <= LARGEST_TILE && V::PAIR_ROWS <= LARGEST_TILE) };
+    let layout = Layout::new(a.tokens, a.head_dim, PAIRS);
     assert!(scratch.len() >= layout.floats(), "scratch is too small");
     let (first, end) = a.queries;
     // SAFETY: the assertion keeps all parts within the scratch; the rest is the caller's promise.
@@ -111,14 +190,24 @@ pub(super) unsafe fn attend<V: Vector>(a: &Attention, scratch: &mut [f32]) {
         let start = scratch.as_mut_ptr();
         // At most 15 floats, for which `floats` has room; should the offset be unknown, only speed is lost.
         let keys = start.add(start.align_offset(64).min(BLOCK));
-        let scores = keys.add(layout.keys);
+        let values = keys.add(layout.keys);
+        let queries = values.add(layout.values);
+        let probabilities = queries.add(layout.queries);
+        let scores = probabilities.add(layout.probabilities);
         let added = scores.add(layout.scores);
         let total = added.add(layout.output);
-        pack_keys::<V>(a, keys);
+        let (queries, probabilities) = (queries.cast(), probabilities.cast());
+        let memory = Memory { keys, values, queries, probabilities, scores, added, total };
+        if PAIRS {
+            pack_key_pairs::<V>(a, keys);
+            pack_value_pairs::<V>(a, values);
+        } else {
+            pack_keys::<V>(a, keys);
+        }
         let mut query = first;
         while query < end {
-            let rows = V::tile_rows(end - query, V::FLOAT_ROWS);
-            attend_tile::<V>(a, query, rows, keys, scores, added, total);
+            let rows = V::tile_rows(end - query, if PAIRS { V::PAIR_ROWS } else { V::FLOAT_ROWS });
+            attend_tile::<V, PAIRS>(a, query, rows, memory);
             query += rows;
         }
     }
@@ -129,28 +218,38 @@ pub(super) unsafe fn attend<V: Vector>(a: &Attention, scratch: &mut [f32]) {
 /// # Safety
 /// As `attend`; the parts of the scratch are laid out as `Layout` says.
 #[inline(always)]
-unsafe fn attend_tile<V: Vector>(
-    a: &Attention,
-    query: usize,
-    rows: usize,
-    keys: *const f32,
-    scores: *mut f32,
-    added: *mut f32,
-    total: *mut f32,
-) {
+unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize, rows: usize, memory: Memory) {
+    let Memory { keys, values, queries, probabilities, scores, added, total } = memory;
     let dim = a.head_dim;
     let width = dim.next_multiple_of(BLOCK);
+    let padded = a.tokens.next_multiple_of(BLOCK);
     let (whole, edge) = (dim / BLOCK, dim % BLOCK);
     let mut largest = [f32::NEG_INFINITY; LARGEST_TILE];
     // Lane by lane; the lanes are added at the end.
     let mut sums = [[0.0f32; BLOCK]; LARGEST_TILE];
+    if PAIRS {
+        for i in 0..rows {
+            // SAFETY: the caller's promise; a row of queries has room for whole blocks.
+            unsafe {
+                let from = std::slice::from_raw_parts(a.q.add((query + i) * a.stride), dim);
+                round_row::<V>(from, std::slice::from_raw_parts_mut(queries.add(i * width), width));
+            }
+        }
+    }
     for chunk in (0..a.tokens).step_by(CHUNK) {
         let count = (a.tokens - chunk).min(CHUNK);
         // SAFETY: the caller's promise.
         unsafe {
-            let operand = Floats { data: keys.add(chunk * dim), block: dim * BLOCK, step: BLOCK };
-            let product = FloatProduct { a: a.q.add(query * a.stride), stride: a.stride, inputs: dim, w: operand };
-            multiply::<V, _>(&product, rows, count.div_ceil(BLOCK), scores, CHUNK);
+            if PAIRS {
+                let w = keys.add(chunk * width / 2).cast::<bf16>();
+                let product =
+                    PairProduct { a: queries, stride: width, inputs: dim.next_multiple_of(2), w, block: width * BLOCK };
+                multiply::<V, _>(&product, rows, count.div_ceil(BLOCK), scores, CHUNK);
+            } else {
+                let operand = Floats { data: keys.add(chunk * dim), block: dim * BLOCK, step: BLOCK };
+                let product = FloatProduct { a: a.q.add(query * a.stride), stride: a.stride, inputs: dim, w: operand };
+                multiply::<V, _>(&product, rows, count.div_ceil(BLOCK), scores, CHUNK);
+            }
 
             for i in 0..rows {
                 let scores = scores.add(i * CHUNK);
@@ -167,12 +266,22 @@ unsafe fn attend_tile<V: Vector>(
 
             let to = if chunk == 0 { total } else { added };
             let v = a.v.add(chunk * a.stride);
-            if whole > 0 {
+            if PAIRS {
+                let even = count.next_multiple_of(2);
+                for i in 0..rows {
+                    let from = std::slice::from_raw_parts(scores.add(i * CHUNK), count);
+                    round_row::<V>(from, std::slice::from_raw_parts_mut(probabilities.add(i * CHUNK), even));
+                }
+                let w = values.add(chunk * BLOCK / 2).cast::<bf16>();
+                let product = PairProduct { a: probabilities, stride: CHUNK, inputs: even, w, block: padded * BLOCK };
+                multiply::<V, _>(&product, rows, width / BLOCK, to, width);
+            }
+            if !PAIRS && whole > 0 {
                 let operand = Floats { data: v, block: BLOCK, step: a.stride };
                 let product = FloatProduct { a: scores, stride: CHUNK, inputs: count, w: operand };
                 multiply::<V, _>(&product, rows, whole, to, width);
             }
-            if edge > 0 {
+            if !PAIRS && edge > 0 {
                 let operand = Edge { data: v.add(whole * BLOCK), step: a.stride, lanes: edge };
                 let product = FloatProduct { a: scores, stride: CHUNK, inputs: count, w: operand };
                 multiply::<V, _>(&product, rows, 1, to.add(whole * BLOCK), width);

@@ -103,6 +103,7 @@ where
 
     const FLOAT_ROWS: usize = 12;
     const BYTE_ROWS: usize = 12;
+    const FAST_PAIRS: bool = BF16;
     const BYTE_OFFSET: i32 = 0;
 
     #[inline(always)]

@@ -168,7 +168,17 @@ macro_rules! implement_kernel {
                 $(#[target_feature(enable = $features)])?
                 unsafe fn run(a: &Attention, scratch: &mut [f32]) {
                     // SAFETY: this function's features are the vector's; the rest is the caller's promise.
-                    unsafe { attention::attend::<$vector>(a, scratch) }
+                    unsafe { attention::attend::<$vector, false>(a, scratch) }
+                }
+                // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
+                unsafe { run(a, scratch) }
+            }
+
+            unsafe fn attend_rounded(&self, a: &Attention, scratch: &mut [f32]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(a: &Attention, scratch: &mut [f32]) {
+                    // SAFETY: this function's features are the vector's; the rest is the caller's promise.
+                    unsafe { attention::attend::<$vector, { <$vector as crate::kernels::vector::Vector>::FAST_PAIRS }>(a, scratch) }
                 }
                 // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
                 unsafe { run(a, scratch) }

@@ -126,28 +126,33 @@ unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], a
 }
 
 /// Rows in bf16 times a weight in bf16, two inputs at a time: their bits are one lane.
-struct PairProduct<'a> {
-    a: Rows<bf16>,
-    w: &'a PackedBf16,
+#[derive(Clone, Copy)]
+pub(super) struct PairProduct {
+    pub a: *const bf16,
+    pub stride: usize,
+    /// Even.
+    pub inputs: usize,
+    /// `[block][inputs / 2][16][2]`, blocks `block` apart.
+    pub w: *const bf16,
+    pub block: usize,
 }
 
-impl<V: Vector> Tile<V> for PairProduct<'_> {
+impl<V: Vector> Tile<V> for PairProduct {
     #[inline(always)]
     unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
-            let inputs = self.w.padded_inputs();
-            let a = self.a.data.add(at.row * self.a.stride);
-            let w = self.w.data().add(at.block * inputs * BLOCK);
+            let a = self.a.add(at.row * self.stride);
+            let w = self.w.add(at.block * self.block);
             let mut sums = [[V::splat(0.0); B]; R];
-            for k in (0..inputs).step_by(2) {
+            for k in (0..self.inputs).step_by(2) {
                 let mut pairs = [V::splat(0.0); B];
                 for (j, pairs) in pairs.iter_mut().enumerate() {
-                    *pairs = V::load(w.add((j * inputs + k) * BLOCK).cast());
+                    *pairs = V::load(w.add(j * self.block + k * BLOCK).cast());
                 }
                 for (i, sums) in sums.iter_mut().enumerate() {
-                    let x = V::splat(a.add(i * self.a.stride + k).cast::<f32>().read_unaligned());
+                    let x = V::splat(a.add(i * self.stride + k).cast::<f32>().read_unaligned());
                     for (sum, &w) in sums.iter_mut().zip(&pairs) {
                         *sum = sum.add_pairs(x, w);
                     }
@@ -384,5 +389,8 @@ pub(super) unsafe fn linear_bf16<V: Vector>(
     let panel = panel_rows(w.padded_inputs() * size_of::<bf16>());
     let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: V::PAIR_ROWS, panel };
     // SAFETY: the caller's promise.
-    unsafe { plan.run::<V, _>(&PairProduct { a, w }) }
+    unsafe {
+        let inputs = w.padded_inputs();
+        plan.run::<V, _>(&PairProduct { a: a.data, stride: a.stride, inputs, w: w.data(), block: inputs * BLOCK })
+    }
 }

@@ -210,6 +210,13 @@ pub trait Kernel: Send + Sync {
     /// The pointers of `a` are valid for the ranges its fields describe, and nobody else touches the output meanwhile.
     unsafe fn attend(&self, a: &Attention, scratch: &mut [f32]);
 
+    /// As `attend`, for models whose products are rounded anyway: where the machine multiplies bf16 faster, queries, keys, values and
+    /// probabilities are rounded to it.
+    ///
+    /// # Safety
+    /// As `attend`.
+    unsafe fn attend_rounded(&self, a: &Attention, scratch: &mut [f32]);
+
     /// Floats of scratch that `attend_pages` needs.
     fn paged_scratch(&self, head_dim: usize) -> usize;
 

@@ -378,7 +378,9 @@ fn hostile_rows_break_nothing() {
                         layer.run(kernel, &layer.input(kernel, &x), 0..1, 0..2, &mut [0.0; 17], &e);
                     }
                 }
-                attend(kernel, &Heads::of(&x, count, 1), 0..count, None);
+                for rounded in [false, true] {
+                    attend(kernel, rounded, &Heads::of(&x, count, 1), 0..count, None);
+                }
             }
         }
     }
@@ -426,7 +428,8 @@ impl Heads {
 }
 
 /// Attends with some queries; the rows of the others stay NaN. `bias` holds all distances, the middle one being 0.
-fn attend(kernel: &dyn Kernel, heads: &Heads, queries: Range<usize>, bias: Option<&[f32]>) -> Vec<f32> {
+/// `rounded` is whether what is multiplied may be rounded to bf16.
+fn attend(kernel: &dyn Kernel, rounded: bool, heads: &Heads, queries: Range<usize>, bias: Option<&[f32]>) -> Vec<f32> {
     let (tokens, dim) = (heads.tokens, heads.dim);
     let mut out = vec![f32::NAN; tokens * dim];
     // Old scratch must not matter, not even NaN.
@@ -445,7 +448,7 @@ fn attend(kernel: &dyn Kernel, heads: &Heads, queries: Range<usize>, bias: Optio
         bias: bias.map(|b| b[tokens - 1..].as_ptr()),
     };
     // SAFETY: all pointers cover all tokens; the bias covers all distances.
-    unsafe { kernel.attend(&a, &mut scratch) };
+    unsafe { if rounded { kernel.attend_rounded(&a, &mut scratch) } else { kernel.attend(&a, &mut scratch) } }
     out
 }
 
@@ -458,10 +461,13 @@ fn attention_agrees_with_the_reference() {
                 // Rising, so that later chunks raise the maximum.
                 let bias: Vec<f32> = (0..2 * tokens - 1).map(|i| (i % 7) as f32 * 0.3 + i as f32 * 0.02).collect();
                 for bias in [None, Some(&bias[..])] {
-                    let out = attend(kernel, &heads, 0..tokens, bias);
-                    for query in (0..tokens).step_by(1 + tokens / 20) {
-                        for (d, want) in heads.reference(query, bias).into_iter().enumerate() {
-                            close(&format_args!("{} {tokens}x{dim}", kernel.name()), out[query * dim + d], want, 2e-6);
+                    for (rounded, most) in [(false, 2e-6), (true, 2e-2)] {
+                        let out = attend(kernel, rounded, &heads, 0..tokens, bias);
+                        for query in (0..tokens).step_by(1 + tokens / 20) {
+                            for (d, want) in heads.reference(query, bias).into_iter().enumerate() {
+                                let at = format_args!("{} {tokens}x{dim}, rounded: {rounded}", kernel.name());
+                                close(&at, out[query * dim + d], want, most);
+                            }
                         }
                     }
                 }
@@ -476,15 +482,17 @@ fn attention_bits_do_not_depend_on_the_queries() {
         for (tokens, dim) in [(5, 8), (29, 20), (70, 32), (150, 32), (40, 64)] {
             let heads = Heads::new(tokens, dim);
             let bias = Numbers(1).vec(2 * tokens - 1);
-            let whole = attend(kernel, &heads, 0..tokens, Some(&bias));
-            for step in [1, 2, 5, 7, 16] {
-                let mut parts = Vec::new();
-                for first in (0..tokens).step_by(step) {
-                    let end = tokens.min(first + step);
-                    let part = attend(kernel, &heads, first..end, Some(&bias));
-                    parts.extend_from_slice(&part[first * dim..end * dim]);
+            for rounded in [false, true] {
+                let whole = attend(kernel, rounded, &heads, 0..tokens, Some(&bias));
+                for step in [1, 2, 5, 7, 16] {
+                    let mut parts = Vec::new();
+                    for first in (0..tokens).step_by(step) {
+                        let end = tokens.min(first + step);
+                        let part = attend(kernel, rounded, &heads, first..end, Some(&bias));
+                        parts.extend_from_slice(&part[first * dim..end * dim]);
+                    }
+                    assert_same_bits(&whole, &parts);
                 }
-                assert_same_bits(&whole, &parts);
             }
         }
     }

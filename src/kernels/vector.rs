@@ -28,6 +28,8 @@ pub(super) trait Vector: Copy {
     const BYTE_ROWS: usize;
     /// The same for pairs of bf16, of which a widened weight takes twice a float's registers.
     const PAIR_ROWS: usize = Self::FLOAT_ROWS;
+    /// Whether pairs are multiplied faster than floats.
+    const FAST_PAIRS: bool = false;
     /// What is subtracted from a quantised activation (0..=255) before it is stored as a byte.
     const BYTE_OFFSET: i32;
 
@@ -93,6 +95,19 @@ pub(super) trait Vector: Copy {
             self.store(lanes.as_mut_ptr());
             for (i, &x) in lanes.iter().enumerate() {
                 p.add(i).write(bf16::from_f32(x));
+            }
+        }
+    }
+    /// Rounds to bf16 and stores sixteen pairs: `self` in the low halves, `high` in the others.
+    #[inline(always)]
+    unsafe fn store_pairs(self, high: Self, p: *mut f32) {
+        let (mut a, mut b) = ([bf16::ZERO; 16], [bf16::ZERO; 16]);
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.store_bf16(a.as_mut_ptr());
+            high.store_bf16(b.as_mut_ptr());
+            for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+                p.add(i).cast::<u32>().write(u32::from(a.to_bits()) | u32::from(b.to_bits()) << 16);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use crate::backend::{CachedSequence, Rotation, Scores, Slot};
+use crate::backend::{CachedSequence, Precision, Rotation, Scores, Slot};
 use crate::batching::{Layout, QUERY_CHUNK};
 use crate::kernels::{Attention, BLOCK, PagedAttention};
 use crate::transformer::spec::Heads;
@@ -82,7 +82,12 @@ impl Cpu {
             let mut memory = self.scratch.take(self.kernel.attention_scratch(tokens, heads.dim));
             // SAFETY: the pointers cover the sequence's rows; the bias row reaches `tokens - 1` both ways because the encoder
             // refuses sequences longer than the row was made for; a task writes only its queries' part of its head's columns.
-            unsafe { self.kernel.attend(&attention, memory.floats_mut()) };
+            unsafe {
+                match self.precision {
+                    Precision::Int8 | Precision::Bf16 => self.kernel.attend_rounded(&attention, memory.floats_mut()),
+                    _ => self.kernel.attend(&attention, memory.floats_mut()),
+                }
+            };
         });
         result
     }
