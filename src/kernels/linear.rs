@@ -273,7 +273,8 @@ impl Plan<'_> {
                 }
                 // The usual case without its masks and branches: in a short product they cost as much as its last inputs.
                 let bias = self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load(bias.as_ptr().add(channel)));
-                let out = self.out.data.add(at.row * self.out.stride + channel);
+                // Where a part of the channels goes to a buffer of its own, the pointer was moved back by what comes before them.
+                let out = self.out.data.wrapping_add(at.row * self.out.stride + channel);
                 if let Some((residual, stride)) = self.epilogue.residual {
                     let residual = residual.add(at.row * stride + channel);
                     for i in 0..rows {
@@ -304,7 +305,7 @@ impl Plan<'_> {
                 if let Some((residual, stride)) = self.epilogue.residual {
                     x = x.add(V::load_first(residual.add((at.row + i) * stride + channel), lanes));
                 }
-                x.store_first(self.out.data.add((at.row + i) * self.out.stride + channel), lanes);
+                x.store_first(self.out.data.wrapping_add((at.row + i) * self.out.stride + channel), lanes);
             }
         }
     }

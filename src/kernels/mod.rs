@@ -74,7 +74,8 @@ pub struct Rows<T> {
     pub rows: usize,
 }
 
-/// Where a tile of output goes: element (row i, channel j) of the whole product is at `data + i * stride + j`.
+/// Where a tile of output goes: element (row i, channel j) of the whole product is at `data + i * stride + j`. For the memory of some
+/// blocks alone, `data` lies before it by their first channel.
 #[derive(Clone, Copy)]
 pub struct Out {
     pub data: *mut f32,
