@@ -95,8 +95,8 @@ pub unsafe extern "C" fn kinglet_model_generate(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, (options, callback)) =
+            // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, generate_options::read(options)?) };
         let place = Place::new(generations, "generations")?;
         let result = listening(callback, |listener| loaded.model.generate(&texts, &options, listener))?;
@@ -292,8 +292,8 @@ pub unsafe extern "C" fn kinglet_quantize(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes texts as their sizes say.
         let (source, destination) =
+            // SAFETY: C passes texts as their sizes say.
             unsafe { (source.text(|| "source".into())?, destination.text(|| "destination".into())?) };
         for (path, name) in [(source, "source"), (destination, "destination")] {
             if path.is_empty() {

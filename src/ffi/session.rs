@@ -129,8 +129,8 @@ pub unsafe extern "C" fn kinglet_session_add(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle and texts as their sizes say.
         let ((_, mut session), role, content) =
+            // SAFETY: C passes a live handle and texts as their sizes say.
             unsafe { (lock(session)?, role.text(|| "role".into())?, content.text(|| "content".into())?) };
         session.add(role, content);
         Ok(())
@@ -154,8 +154,8 @@ pub unsafe extern "C" fn kinglet_session_send(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
         let ((chat, mut session), content, (options, callback)) =
+            // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
             unsafe { (lock(session)?, content.text(|| "content".into())?, generate_options::read(options)?) };
         let place = Place::new(generations, "generations")?;
         let output = chat.generate(|| listening(callback, |listener| session.send(content, &options, listener)))?;

@@ -81,8 +81,8 @@ pub unsafe extern "C" fn kinglet_model_classify_tokens(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, (options, aggregation)) =
+            // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
         let place = Place::new(classifications, "classifications")?;
         let result = loaded.model.classify_tokens(&texts, aggregation, &options)?;

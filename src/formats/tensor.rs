@@ -259,11 +259,11 @@ impl TensorView<'_> {
             let base = self.map.as_ptr().addr();
             let begin = ((base + self.offset) & !(AROUND - 1)).saturating_sub(base);
             let end = ((base + self.offset + self.length).next_multiple_of(AROUND) - base).min(self.map.len());
-            // SAFETY: The range lies within `map`, because `offset` and `length` do, which only `Weights` sets, and it is
-            // widened no further than `map` reaches. DONTNEED loses data only in memory that differs from its file. This
-            // mapping is shared and read-only, so a page that is dropped comes back with the same bytes while the file is
-            // not changed, which the contract of `Weights::open` already demands.
             let _a_hint_may_fail =
+                // SAFETY: The range lies within `map`, because `offset` and `length` do, which only `Weights` sets, and it is
+                // widened no further than `map` reaches. DONTNEED loses data only in memory that differs from its file. This
+                // mapping is shared and read-only, so a page that is dropped comes back with the same bytes while the file is
+                // not changed, which the contract of `Weights::open` already demands.
                 unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, begin, end - begin) };
         }
     }
