@@ -154,6 +154,13 @@ pub struct CacheShape {
     pub head_dim: usize,
 }
 
+/// `softcap · tanh(value / softcap)` of each value; 0 for no cap. It keeps the order, but may make neighbours equal.
+pub fn cap(values: &mut [f32], softcap: f32) {
+    if softcap > 0.0 {
+        values.iter_mut().for_each(|x| *x = softcap * (*x / softcap).tanh());
+    }
+}
+
 /// Some rows of an activation and the sequence that they belong to, borrowed.
 pub struct Slot<S> {
     pub rows: Range<usize>,
@@ -304,17 +311,19 @@ pub trait Backend: Send + Sync + 'static {
         found.map(|i| i as u32)
     }
 
-    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, without the outputs in `forbidden`.
+    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`.
     fn project_arg_max(
         &self,
         x: &Self::Tensor,
         norm: Option<&Self::Norm>,
         w: &Self::Linear,
+        softcap: f32,
         forbidden: &[u32],
         out: &mut Vec<Option<u32>>,
     ) -> Result<()> {
         let mut values = Vec::new();
         self.read(&self.project(x, norm, w, Activation::None)?, &mut values)?;
+        cap(&mut values, softcap);
         for row in values.chunks_exact_mut(self.outputs(w).max(1)) {
             forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
             out.push(self.arg_max(row));

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use crate::backend::{Backend, CachedSequence, Scores, Slot};
+use crate::backend::{Backend, CachedSequence, Scores, Slot, cap};
 use crate::batching::{PASS_TOKENS, Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
@@ -15,7 +15,7 @@ use crate::memory::emptied;
 
 use super::network::{Feed, Memory, Sequence, Transformer, Want};
 use super::rotary::Rotations;
-use super::spec::{Activation, LanguageHead, Position};
+use super::spec::{Activation, Position};
 use super::stack::{Run, Stack};
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
@@ -117,8 +117,6 @@ pub(super) struct Lists<B: Backend> {
     tokens: Tokens,
     wanted: Vec<usize>,
     rotations: Rotations,
-    /// Of a step that is asked for tokens, where they are needed.
-    logits: Vec<f32>,
 }
 
 impl<B: Backend> Default for Lists<B> {
@@ -130,7 +128,6 @@ impl<B: Backend> Default for Lists<B> {
             tokens: Tokens::default(),
             wanted: Vec::new(),
             rotations: Rotations::default(),
-            logits: Vec::new(),
         }
     }
 }
@@ -213,7 +210,7 @@ impl<B: Backend> Transformer<B> {
             return Err(Error::internal("logits were asked of a model without a language head"));
         };
         let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let Lists { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations, logits: mut own } =
+        let Lists { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
             lists().pop().unwrap_or_default();
         let mut works: Vec<Work<B>> = emptied(works);
         for feed in feeds {
@@ -251,41 +248,19 @@ impl<B: Backend> Transformer<B> {
                 let x = if wanted.len() == rows { x } else { self.backend.rows(&x, &wanted)? };
                 let norm = decoder.final_norm.as_ref();
                 match &mut out {
-                    // A soft cap keeps the order, but may make neighbours equal, of which the first counts.
-                    Wanted::Tokens(forbidden, tokens) if head.softcap == 0.0 => {
-                        self.backend.project_arg_max(&x, norm, language, forbidden, tokens)
-                    }
                     Wanted::Tokens(forbidden, tokens) => {
-                        own.clear();
-                        self.logits(&x, norm, language, head, &mut own)?;
-                        tokens.extend(own.chunks_exact_mut(self.spec.vocabulary).map(|row| {
-                            forbidden.iter().for_each(|&token| row[token as usize] = f32::NEG_INFINITY);
-                            self.backend.arg_max(row)
-                        }));
+                        self.backend.project_arg_max(&x, norm, language, head.softcap, forbidden, tokens)
+                    }
+                    Wanted::Logits(logits) => {
+                        let before = logits.len();
+                        self.backend.read(&self.backend.project(&x, norm, language, Activation::None)?, logits)?;
+                        cap(&mut logits[before..], head.softcap);
                         Ok(())
                     }
-                    Wanted::Logits(logits) => self.logits(&x, norm, language, head, logits),
                 }
             })?;
         }
-        lists().push(Lists { works: emptied(works), slots, sources, tokens, wanted, rotations, logits: own });
-        Ok(())
-    }
-
-    /// Appends the language head's rows to `logits`.
-    fn logits(
-        &self,
-        x: &B::Tensor,
-        norm: Option<&B::Norm>,
-        language: &B::Linear,
-        head: &LanguageHead,
-        logits: &mut Vec<f32>,
-    ) -> Result<()> {
-        let before = logits.len();
-        self.backend.read(&self.backend.project(x, norm, language, Activation::None)?, logits)?;
-        if head.softcap > 0.0 {
-            logits[before..].iter_mut().for_each(|x| *x = head.softcap * (*x / head.softcap).tanh());
-        }
+        lists().push(Lists { works: emptied(works), slots, sources, tokens, wanted, rotations });
         Ok(())
     }
 

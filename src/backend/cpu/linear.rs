@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use crate::backend::{Ends, FeedForward};
+use crate::backend::{Ends, FeedForward, cap};
 use crate::kernels::{Activation, BLOCK, Epilogue, Out, RowScale, Rows};
 
 use super::scratch::Buffer;
@@ -238,13 +238,14 @@ impl Cpu {
         result
     }
 
-    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, without the outputs in `forbidden`. A task keeps its channels' part of
-    /// the product to itself and tells the largest of it.
+    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`. A task keeps its
+    /// channels' part of the product to itself and tells the largest of it.
     pub(super) fn product_arg_max(
         &self,
         x: &Tensor,
         norm: Option<&Norm>,
         w: &Linear,
+        softcap: f32,
         forbidden: &[u32],
         out: &mut Vec<Option<u32>>,
     ) {
@@ -268,6 +269,7 @@ impl Cpu {
                 let to = Out { data: data.as_mut_ptr().wrapping_sub(first), stride: width };
                 self.multiply(&operand, rows, w, part, to, &e.epilogue(&w.bias));
             }
+            cap(data, softcap);
             for (row, logits) in data.chunks_exact_mut(width).enumerate() {
                 for &i in forbidden.iter().filter(|&&i| (first..first + width).contains(&(i as usize))) {
                     logits[i as usize - first] = f32::NEG_INFINITY;

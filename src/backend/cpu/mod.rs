@@ -265,10 +265,11 @@ impl Backend for Cpu {
         x: &Tensor,
         norm: Option<&Norm>,
         w: &Linear,
+        softcap: f32,
         forbidden: &[u32],
         out: &mut Vec<Option<u32>>,
     ) -> Result<()> {
-        self.product_arg_max(x, norm, w, forbidden, out);
+        self.product_arg_max(x, norm, w, softcap, forbidden, out);
         Ok(())
     }
 }
