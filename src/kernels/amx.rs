@@ -40,7 +40,7 @@ pub(super) struct Amx(());
 
 impl Amx {
     pub(super) fn new() -> Option<Self> {
-        (Avx512::new().is_some() && Support::detect().int8 && permitted()).then_some(Self(()))
+        (Avx512::new().is_some() && detected() && permitted()).then_some(Self(()))
     }
 }
 
@@ -53,37 +53,24 @@ implement_kernel!(
     linear_i8
 );
 
-/// What tiles can do here, if the system has switched them on.
-#[derive(Clone, Copy)]
-struct Support {
-    int8: bool,
-    /// For a bf16 precision, which does not exist yet.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing multiplies bf16 yet"))]
-    bf16: bool,
-}
-
-impl Support {
-    fn detect() -> Self {
-        #[target_feature(enable = "xsave")]
-        fn enabled() -> u64 {
-            // SAFETY: register 0 always exists.
-            unsafe { _xgetbv(0) }
-        }
-        /// Tile configuration and tile data.
-        const STATE: u64 = 1 << 17 | 1 << 18;
-        let none = Self { int8: false, bf16: false };
-        // AVX implies that the system uses XSAVE, without which reading the register is itself an invalid instruction.
-        if !is_x86_feature_detected!("avx") || __cpuid(0).eax < 7 {
-            return none;
-        }
-        // SAFETY: as just said.
-        if unsafe { enabled() } & STATE != STATE {
-            return none;
-        }
-        let features = __cpuid_count(7, 0).edx;
-        let tiles = features & 1 << 24 != 0;
-        Self { int8: tiles && features & 1 << 25 != 0, bf16: tiles && features & 1 << 22 != 0 }
+/// Whether the processor multiplies tiles of bytes, and the system has switched tiles on.
+fn detected() -> bool {
+    #[target_feature(enable = "xsave")]
+    fn enabled() -> u64 {
+        // SAFETY: register 0 always exists.
+        unsafe { _xgetbv(0) }
     }
+    /// Tile configuration and tile data.
+    const STATE: u64 = 1 << 17 | 1 << 18;
+    /// AMX-TILE and AMX-INT8.
+    const FEATURES: u32 = 1 << 24 | 1 << 25;
+    // AVX implies that the system uses XSAVE, without which reading the register is itself an invalid instruction.
+    if !is_x86_feature_detected!("avx") || __cpuid(0).eax < 7 {
+        return false;
+    }
+    // SAFETY: as just said.
+    let state = unsafe { enabled() };
+    state & STATE == STATE && __cpuid_count(7, 0).edx & FEATURES == FEATURES
 }
 
 /// Asks Linux for the tiles' registers, for all threads of this process, those to come included.

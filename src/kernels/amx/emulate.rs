@@ -8,7 +8,7 @@ use std::io::Write;
 use std::sync::Once;
 
 use super::super::avx512::Avx512;
-use super::{Amx, Support};
+use super::{Amx, detected};
 
 /// Rows of a tile and bytes of its rows, at most.
 const ROWS: usize = 16;
@@ -41,7 +41,7 @@ pub(in crate::kernels) fn kernel() -> Result<Amx, &'static str> {
     if Avx512::new().is_none() {
         return Err("this machine has no AVX-512 VNNI, which the AMX kernel builds on");
     }
-    if Support::detect().int8 {
+    if detected() {
         return Amx::new().ok_or("the system refused the permission for tiles");
     }
     static INSTALLED: Once = Once::new();
@@ -50,24 +50,19 @@ pub(in crate::kernels) fn kernel() -> Result<Amx, &'static str> {
 }
 
 /// What the kernel runs on.
-pub(in crate::kernels) fn describe() -> String {
-    let Support { int8, bf16 } = Support::detect();
-    format!(
-        "tiles are {}, AMX-BF16 is {}",
-        if int8 { "native" } else { "emulated" },
-        if bf16 { "there" } else { "not" }
-    )
+pub(in crate::kernels) fn describe() -> &'static str {
+    if detected() { "tiles are native" } else { "tiles are emulated" }
 }
 
 /// Instructions emulated on this thread so far; None where the machine has tiles.
 pub(in crate::kernels) fn done() -> Option<usize> {
-    (!Support::detect().int8).then(|| DONE.get())
+    (!detected()).then(|| DONE.get())
 }
 
 /// Whether this thread's tiles are configured; None where nobody knows.
 pub(in crate::kernels) fn configured() -> Option<bool> {
     // SAFETY: this thread's own state, and no tile instruction runs meanwhile.
-    (!Support::detect().int8).then(|| STATE.with(|state| unsafe { (*state.get()).configured }))
+    (!detected()).then(|| STATE.with(|state| unsafe { (*state.get()).configured }))
 }
 
 /// Runs something during which this thread's tiles of activations and of weights are loaded from this memory only.
