@@ -42,6 +42,8 @@ const TOKENIZER_FACTOR: u64 = 16;
 #[derive(Default)]
 pub struct LoadOptions<'a> {
     pub device: Device,
+    /// Which of the devices of that kind, from 0.
+    pub device_index: usize,
     pub precision: Option<Precision>,
     /// Threads that one call may use, the caller's counted; 0 stands for as many as the process may use.
     pub threads: usize,
@@ -70,6 +72,10 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     if options.threads > MAX_THREADS {
         return Err(Error::invalid_argument(format!("threads: {} is more than {MAX_THREADS}", options.threads)));
     }
+    if options.device_index > 0 && matches!(options.device, Device::Cpu | Device::CandleCpu) {
+        let (index, name) = (options.device_index, options.device.name());
+        return Err(Error::invalid_argument(format!("device_index: {index}, but there is one {name} alone: 0")));
+    }
     let Source { files, weights, precision: packed } = Source::open(directory)?;
     let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
@@ -97,23 +103,13 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
             (Box::new(Transformer::load(backend, &spec, &mut view, &budget, &mut layers)?), precision, (bytes, budget))
         }
         #[cfg(feature = "candle")]
-        Device::CandleCpu => {
-            if !matches!(asked, Precision::Auto | Precision::F32) {
-                return Err(Error::unsupported(format!(
-                    "precision {}: device candle-cpu computes in f32 alone; use f32, or device cpu",
-                    asked.name()
-                )));
-            }
-            let backend = crate::backend::candle::Candle::cpu();
+        device if crate::backend::candle::runs_on(device) => {
+            let precision = settle_on(device, asked, packed, view.dtype());
+            let backend = crate::backend::candle::Candle::open(device, options.device_index, precision)?;
             let (bytes, budget) = limit.check(&backend, &view, &spec, directory)?;
-            let network = Transformer::load(backend, &spec, &mut view, &budget, &mut layers)?;
-            (Box::new(network), Precision::F32, (bytes, budget))
+            (Box::new(Transformer::load(backend, &spec, &mut view, &budget, &mut layers)?), precision, (bytes, budget))
         }
-        #[cfg(not(feature = "candle"))]
-        Device::CandleCpu => {
-            return Err(Error::unsupported("device candle-cpu: this build has no candle; use cpu"));
-        }
-        device @ (Device::Cuda | Device::Metal) => {
+        device => {
             let name = device.name();
             return Err(Error::unsupported(format!("device {name}: this build cannot run on it; use cpu")));
         }
@@ -209,6 +205,16 @@ fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) ->
     }
 }
 
+/// What `Auto` stands for on candle's devices: the reference computes in f32, and GPUs have bf16.
+#[cfg(feature = "candle")]
+fn settle_on(device: Device, asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
+    match (device, asked, stored) {
+        (Device::CandleCpu, Precision::Auto, _) => Precision::F32,
+        (_, Precision::Auto, Some(DType::BF16)) => Precision::Bf16,
+        _ => settle(asked, packed, stored),
+    }
+}
+
 struct Limit {
     bytes: u64,
     tokenizer: u64,
@@ -227,7 +233,7 @@ impl Limit {
         directory: &Path,
     ) -> Result<(u64, Arc<Budget>)> {
         let weights = view.bytes(backend, spec);
-        let pass = crate::batching::pass_bytes(spec, self.threads);
+        let pass = crate::batching::pass_bytes(spec, backend.pass_tokens(), self.threads);
         let needed = weights.saturating_add(self.tokenizer).saturating_add(pass);
         if self.bytes != 0 && needed > self.bytes {
             let (directory, limit, precision) = (directory.display(), self.bytes, backend.precision().name());

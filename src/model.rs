@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::backend::{Device, Precision};
-use crate::batching::{self, PASS_TOKENS, THREAD_PASS_TOKENS};
+use crate::batching::{self, THREAD_PASS_TOKENS};
 use crate::call::{Call, Cancellation};
 use crate::counters::{Counters, Snapshot, Stage};
 use crate::encoding::Encoding;
@@ -182,7 +182,7 @@ impl Model {
 
     /// Bytes that the caches of generation take now, those kept for the next calls too.
     pub fn cache_bytes(&self) -> u64 {
-        self.0.budget.used()
+        self.0.network.cache_bytes()
     }
 
     pub(crate) fn encode(
@@ -225,11 +225,12 @@ impl Model {
         let mut rows = Vec::with_capacity(values);
         let pool = &self.0.pool;
         let longest = encoding.starts().windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
+        let tokens = self.0.network.pass_tokens();
         let apart = self.0.device == Device::Cpu
             && pool.threads() > 1
-            && longest <= PASS_TOKENS
+            && longest <= tokens
             && encoding.tokens() >= 2 * THREAD_PASS_TOKENS * pool.threads();
-        let mut passes = batching::passes(encoding, if apart { THREAD_PASS_TOKENS } else { PASS_TOKENS });
+        let mut passes = batching::passes(encoding, if apart { THREAD_PASS_TOKENS } else { tokens });
         let mut next = || {
             let start = Instant::now();
             let pass = passes.next()?;

@@ -1,37 +1,55 @@
-//! The same transformer over candle-core. On candle's CPU device, in f32, it is the reference that Kinglet's own engine is judged by.
+//! The same transformer over candle-core: NVIDIA's and Apple's GPUs, and candle's CPU device, which in f32 is the reference that
+//! Kinglet's own engine is judged by.
 
+mod attention;
 mod cache;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod devices;
+mod metal;
+mod weights;
 
 use std::borrow::Borrow;
 use std::sync::Arc;
+use std::time::Instant;
 
-use candle_core::{D, DType, Device, IndexOp, Tensor, WithDType};
+use candle_core::{DType, Tensor, WithDType};
 
-use crate::batching::Layout;
+use crate::batching::{DEVICE_PASS_TOKENS, Layout, PASS_TOKENS};
+use crate::counters::Transfers;
 use crate::error::{Error, Result};
 use crate::formats::safetensors::TensorView;
 use crate::kernels::Activation;
 use crate::memory::Budget;
+use crate::tasks::pooling::{self, Pooling};
 use crate::transformer::spec::Heads;
 
 use super::{
-    Backend, CacheShape, CachedSequence, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot,
+    Backend, CacheShape, Device, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot,
 };
+use attention::{Keys, Piece, Plans, RelativeBias};
 use cache::{Cache, Sequence};
+use weights::{Linear, Norm, activate, dense_type};
 
-pub struct Candle {
-    device: Device,
+pub use devices::devices;
+
+/// Whether this build runs on such devices itself.
+pub fn runs_on(kind: Device) -> bool {
+    match kind {
+        Device::Cpu => false,
+        Device::CandleCpu => true,
+        Device::Cuda => cfg!(feature = "cuda"),
+        Device::Metal => cfg!(feature = "metal"),
+    }
 }
 
-impl Candle {
-    /// candle's CPU device.
-    pub fn cpu() -> Self {
-        Self { device: Device::Cpu }
-    }
-
-    fn upload<T: WithDType>(&self, values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
-        Tensor::from_vec(values, shape, &self.device).map_err(failed)
-    }
+pub struct Candle {
+    kind: Device,
+    index: usize,
+    device: candle_core::Device,
+    precision: Precision,
+    plans: Plans,
+    transfers: Transfers,
 }
 
 /// candle's errors can only be defects or a device that gave up: the inputs were checked before.
@@ -39,119 +57,34 @@ fn failed(error: candle_core::Error) -> Error {
     Error::internal(format!("candle: {error}"))
 }
 
-pub struct Linear {
-    /// `[inputs, outputs]`, ready to multiply from the right.
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    /// `activation(norm(x)·Wᵀ + b)`.
-    fn project(&self, x: &Tensor, norm: Option<&Norm>, activation: Activation) -> candle_core::Result<Tensor> {
-        let x = norm.map_or_else(|| Ok(x.clone()), |norm| norm.apply(x))?;
-        activate(&x.matmul(&self.weight)?.broadcast_add(&self.bias)?, activation)
-    }
-
-    /// `after(residual + post(x·Wᵀ + b))`.
-    fn join(&self, x: &Tensor, residual: Tensor, ends: Ends<Norm>) -> candle_core::Result<Tensor> {
-        let y = self.project(x, None, Activation::None)?;
-        let sum = (ends.post.map_or_else(|| Ok(y.clone()), |norm| norm.apply(&y))? + residual)?;
-        ends.after.map_or_else(|| Ok(sum.clone()), |norm| norm.apply(&sum))
-    }
-}
-
-pub struct Norm {
-    rms: bool,
-    weight: Tensor,
-    bias: Option<Tensor>,
-    eps: f64,
-}
-
-impl Norm {
-    /// Over the last dimension.
-    fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let width = x.dim(D::Minus1)? as f64;
-        let mean = |x: &Tensor| x.sum_keepdim(D::Minus1)? / width;
-        let centred = if self.rms { x.clone() } else { x.broadcast_sub(&mean(x)?)? };
-        let scaled = centred.broadcast_div(&(mean(&centred.sqr()?)? + self.eps)?.sqrt()?)?;
-        let scaled = scaled.broadcast_mul(&self.weight)?;
-        match &self.bias {
-            Some(bias) => scaled.broadcast_add(bias),
-            None => Ok(scaled),
-        }
-    }
-}
-
-/// The biases by distance, `[heads, distances]`, and where distance 0 stands.
-pub struct RelativeBias {
-    by_distance: Tensor,
-    centre: usize,
-}
-
-impl RelativeBias {
-    /// `[heads, queries, keys]`, the first query at position `first`.
-    fn matrix(&self, first: usize, queries: usize, keys: usize) -> candle_core::Result<Tensor> {
-        let rows = (first..first + queries).map(|query| self.by_distance.narrow(1, self.centre - query, keys));
-        Tensor::stack(&rows.collect::<candle_core::Result<Vec<_>>>()?, 1)
-    }
-}
-
-fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
-    match activation {
-        Activation::None => Ok(x.clone()),
-        Activation::Relu => x.relu(),
-        Activation::Gelu => x.gelu_erf(),
-        Activation::GeluTanh => x.gelu(),
-        Activation::Silu => x.silu(),
-        Activation::Tanh => x.tanh(),
-    }
-}
-
-fn softmax(x: &Tensor) -> candle_core::Result<Tensor> {
-    let last = x.rank() - 1;
-    let e = x.broadcast_sub(&x.max_keepdim(last)?)?.exp()?;
-    e.broadcast_div(&e.sum_keepdim(last)?)
-}
-
-/// Columns of `[tokens, …]` as `[heads, tokens, dim]`.
-fn split(x: &Tensor, column: usize, heads: usize, dim: usize) -> candle_core::Result<Tensor> {
-    let tokens = x.dim(0)?;
-    x.narrow(1, column, heads * dim)?.reshape((tokens, heads, dim))?.transpose(0, 1)?.contiguous()
-}
-
-/// `[heads, queries, dim]` with `[heads, keys, dim]` twice to `[queries, heads · dim]`; the first query is at position `first`.
-fn attention(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    first: usize,
-    scores: Scores<RelativeBias>,
-) -> candle_core::Result<Tensor> {
-    let ((heads, queries, dim), keys) = (q.dims3()?, k.dim(1)?);
-    let mut s = (q.matmul(&k.t()?.contiguous()?)? * f64::from(scores.scale))?;
-    if scores.softcap > 0.0 {
-        let cap = f64::from(scores.softcap);
-        s = ((s / cap)?.tanh()? * cap)?;
-    }
-    if let Some(bias) = scores.bias {
-        s = (s + bias.matrix(first, queries, keys)?)?;
-    }
-    if scores.causal {
-        let seen = |query: usize, key: usize| key <= query && (scores.window == 0 || key + scores.window > query);
-        let mask = (first..first + queries)
-            .flat_map(|query| (0..keys).map(move |key| if seen(query, key) { 0.0 } else { f32::NEG_INFINITY }));
-        s = s.broadcast_add(&Tensor::from_vec(mask.collect(), (queries, keys), q.device())?)?;
-    }
-    softmax(&s)?.matmul(v)?.transpose(0, 1)?.reshape((queries, heads * dim))
-}
-
 impl Candle {
-    fn stack(&self, rows: Vec<Tensor>, width: usize) -> Result<Tensor> {
-        match rows.is_empty() {
-            true => Tensor::zeros((0, width), DType::F32, &self.device),
-            false => Tensor::cat(&rows, 0),
-        }
-        .map_err(failed)
+    /// The device of this kind and number.
+    ///
+    /// # Errors
+    /// There is none; the message lists those there are.
+    pub fn open(kind: Device, index: usize, precision: Precision) -> Result<Self> {
+        let device = devices::open(kind, index)?;
+        Ok(Self { kind, index, device, precision, plans: Plans::default(), transfers: Transfers::default() })
+    }
+
+    fn upload<T: WithDType>(&self, values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+        let start = Instant::now();
+        let bytes = size_of_val(&values[..]);
+        let tensor = Tensor::from_vec(values, shape, &self.device).map_err(failed)?;
+        self.transfers.add(bytes, start.elapsed());
+        Ok(tensor)
+    }
+
+    /// The values, row by row, as f32 in the host's memory. It waits for the device.
+    fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
+        let start = Instant::now();
+        let values = x.flatten_all().and_then(|x| x.to_dtype(DType::F32)?.to_vec1::<f32>()).map_err(failed)?;
+        self.transfers.add(size_of_val(&values[..]), start.elapsed());
+        Ok(values)
+    }
+
+    fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {
+        Tensor::zeros((rows, width), DType::F32, &self.device).map_err(failed)
     }
 
     fn rotate_heads(
@@ -161,23 +94,43 @@ impl Candle {
         norms: Option<(&Norm, &Norm)>,
         rotation: Option<&Rotation>,
     ) -> candle_core::Result<Tensor> {
-        let tokens = qkv.dim(0)?;
+        let (tokens, dtype) = (qkv.dim(0)?, qkv.dtype());
+        let angles = |values: &[f32], half| Tensor::from_slice(values, (tokens, half), &self.device)?.to_dtype(dtype);
+        let angles = rotation.map(|r| Ok::<_, candle_core::Error>((angles(&r.cos, r.half)?, angles(&r.sin, r.half)?)));
+        let angles = angles.transpose()?;
         let turned = |column: usize, count: usize, norm: Option<&Norm>| {
             let x = qkv.narrow(1, column, count * heads.dim)?.reshape((tokens, count, heads.dim))?;
-            let x = if let Some(norm) = norm { norm.apply(&x)? } else { x };
-            let Some(r) = rotation else { return x.reshape((tokens, count * heads.dim)) };
-            let angles = |values: &[f32]| Tensor::from_slice(values, (tokens, 1, r.half), &self.device);
-            let (cos, sin) = (angles(&r.cos)?, angles(&r.sin)?);
-            let (a, b) = (x.narrow(2, 0, r.half)?, x.narrow(2, r.half, r.half)?);
-            let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-            let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-            let rest = x.narrow(2, 2 * r.half, heads.dim - 2 * r.half)?;
-            Tensor::cat(&[first, second, rest], 2)?.reshape((tokens, count * heads.dim))
+            let x = norm.map_or_else(|| Ok(x.clone()), |norm| norm.apply(&x))?;
+            let Some((cos, sin)) = &angles else { return x.reshape((tokens, count * heads.dim)) };
+            let width = 2 * cos.dim(1)?;
+            let first = x.narrow(2, 0, width)?.unsqueeze(0)?.contiguous()?;
+            let first = candle_nn::rotary_emb::rope_thd(&first, cos, sin)?.squeeze(0)?;
+            let whole = match heads.dim - width {
+                0 => first,
+                rest => Tensor::cat(&[first, x.narrow(2, width, rest)?], 2)?,
+            };
+            whole.reshape((tokens, count * heads.dim))
         };
         let queries = turned(0, heads.count, norms.map(|(query, _)| query))?;
         let keys = turned(heads.query_width(), heads.kv, norms.map(|(_, key)| key))?;
         let values = qkv.narrow(1, heads.query_width() + heads.kv_width(), heads.kv_width())?;
         Tensor::cat(&[queries, keys, values], 1)
+    }
+
+    /// The columns of keys and of values, of rows or of all, as `[kv, batch, keys, dim]`.
+    fn packed_keys(
+        qkv: &Tensor,
+        heads: Heads,
+        rows: Option<&Tensor>,
+        batch: usize,
+        keys: usize,
+    ) -> candle_core::Result<(Tensor, Tensor)> {
+        let part = |column: usize| {
+            let x = qkv.narrow(1, column, heads.kv_width())?.contiguous()?;
+            let x = rows.map_or_else(|| Ok(x.clone()), |rows| x.index_select(rows, 0))?;
+            x.reshape((batch, keys, heads.kv, heads.dim))?.permute((2, 0, 1, 3))?.contiguous()
+        };
+        Ok((part(heads.query_width())?, part(heads.query_width() + heads.kv_width())?))
     }
 }
 
@@ -185,25 +138,37 @@ impl Backend for Candle {
     type Tensor = Tensor;
     type Linear = Linear;
     type Norm = Norm;
+    /// In the type that weights are looked up in.
     type Table = Tensor;
     type RelativeBias = RelativeBias;
     type Cache = Cache;
     type Sequence = Sequence;
 
     fn describe(&self) -> String {
-        "candle-cpu f32".to_string()
+        match self.kind {
+            Device::CandleCpu => format!("candle-cpu {}", self.precision.name()),
+            kind => format!("candle {} {}, {}", kind.name(), self.index, self.precision.name()),
+        }
     }
 
     fn precision(&self) -> Precision {
-        Precision::F32
+        self.precision
+    }
+
+    fn pass_tokens(&self) -> usize {
+        if self.device.is_cpu() { PASS_TOKENS } else { DEVICE_PASS_TOKENS }
+    }
+
+    fn transfers(&self) -> Option<&Transfers> {
+        Some(&self.transfers)
     }
 
     fn linear_bytes(&self, outputs: usize, inputs: usize) -> usize {
-        outputs.saturating_mul(inputs + 1).saturating_mul(size_of::<f32>())
+        weights::linear_bytes(self.precision, outputs, inputs)
     }
 
     fn table_bytes(&self, rows: usize, width: usize) -> usize {
-        rows.saturating_mul(width).saturating_mul(size_of::<f32>())
+        rows.saturating_mul(width).saturating_mul(dense_type(self.precision).size_in_bytes())
     }
 
     fn linear_load(&self, view: &LinearView) -> Result<Linear> {
@@ -212,20 +177,21 @@ impl Backend for Candle {
         for (i, row) in weight.chunks_exact_mut(view.inputs.max(1)).enumerate() {
             rows.f32(i, row)?;
         }
-        let weight = self.upload(weight, &[view.outputs, view.inputs])?;
-        let weight = weight.t().and_then(|w| w.contiguous()).map_err(failed)?;
-        Ok(Linear { weight, bias: self.upload(view.bias()?, &[view.outputs])? })
+        let bias = view.bias()?;
+        let width = bias.len();
+        let (weight, bias) = (self.upload(weight, &[view.outputs, view.inputs])?, self.upload(bias, &[width])?);
+        Linear::new(&weight, &bias, self.precision).map_err(failed)
     }
 
     fn outputs(&self, linear: &Linear) -> usize {
-        linear.weight.dims().get(1).copied().unwrap_or(0)
+        linear.weight.outputs()
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
         let (weight, bias) = (view.weight()?, view.bias()?);
         let width = weight.len();
-        let bias = if bias.is_empty() { None } else { Some(self.upload(bias, &[width])?) };
-        Ok(Norm { rms: view.rms, weight: self.upload(weight, &[width])?, bias, eps: f64::from(view.eps) })
+        let bias = self.upload(if bias.is_empty() { vec![0.0; width] } else { bias }, &[width])?;
+        Ok(Norm { rms: view.rms, weight: self.upload(weight, &[width])?, bias, eps: view.eps })
     }
 
     fn table_load(&self, view: &TensorView) -> Result<Tensor> {
@@ -234,16 +200,16 @@ impl Backend for Candle {
         for (i, row) in values.chunks_exact_mut(width.max(1)).enumerate() {
             view.read_row_f32(i, row)?;
         }
-        self.upload(values, &[rows, width])
+        self.upload(values, &[rows, width])?.to_dtype(dense_type(self.precision)).map_err(failed)
     }
 
     fn table_from(&self, values: Vec<f32>, width: usize) -> Result<Tensor> {
         let rows = values.len() / width.max(1);
-        self.upload(values, &[rows, width])
+        self.upload(values, &[rows, width])?.to_dtype(dense_type(self.precision)).map_err(failed)
     }
 
     fn table_of(&self, linear: &Arc<Linear>) -> Result<Tensor> {
-        linear.weight.t().and_then(|w| w.contiguous()).map_err(failed)
+        linear.weight.rows().map_err(failed)
     }
 
     fn relative_bias_load(&self, by_distance: Vec<Vec<f32>>) -> Result<RelativeBias> {
@@ -256,7 +222,8 @@ impl Backend for Candle {
         let mut sum: Option<Tensor> = None;
         for (table, ids, factor) in sources {
             let ids = self.upload(ids.to_vec(), &[ids.len()])?;
-            let rows = table.index_select(&ids, 0).and_then(|rows| rows * f64::from(*factor)).map_err(failed)?;
+            let rows = table.index_select(&ids, 0).and_then(|rows| rows.to_dtype(DType::F32)).map_err(failed)?;
+            let rows = if *factor == 1.0 { rows } else { (rows * f64::from(*factor)).map_err(failed)? };
             sum = Some(match sum {
                 Some(sum) => (sum + rows).map_err(failed)?,
                 None => rows,
@@ -301,14 +268,21 @@ impl Backend for Candle {
     }
 
     fn attend(&self, qkv: &Tensor, layout: &Layout, heads: Heads, scores: Scores<RelativeBias>) -> Result<Tensor> {
-        let one = |sequence: usize| {
-            let rows = qkv.i(layout.range(sequence))?;
-            let part = |i: usize| split(&rows, i * heads.query_width(), heads.count, heads.dim);
-            attention(&part(0)?, &part(1)?, &part(2)?, 0, scores)
+        let piece = |rows: std::ops::Range<usize>| {
+            let (first, count) = (rows.start, rows.len());
+            Piece { rows, first: 0, keys: Keys::From(first), count }
         };
-        let filled = (0..layout.sequences()).filter(|&i| !layout.range(i).is_empty());
-        let rows = filled.map(one).collect::<candle_core::Result<Vec<_>>>().map_err(failed)?;
-        self.stack(rows, heads.query_width())
+        let filled = (0..layout.sequences()).map(|i| layout.range(i)).filter(|rows| !rows.is_empty());
+        let pieces: Vec<_> = filled.map(piece).collect();
+        if pieces.is_empty() {
+            return self.zeros(0, heads.query_width());
+        }
+        let compute = || {
+            let plan = self.plans.of(pieces, layout.tokens(), heads, scores, &self.device)?;
+            let queries = qkv.narrow(1, 0, heads.query_width())?.contiguous()?;
+            plan.attend(&queries, heads, scores, |rows, batch, keys| Self::packed_keys(qkv, heads, rows, batch, keys))
+        };
+        compute().map_err(failed)
     }
 
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
@@ -318,12 +292,12 @@ impl Backend for Candle {
     }
 
     fn read(&self, x: &Tensor, out: &mut Vec<f32>) -> Result<()> {
-        out.extend(x.flatten_all().and_then(|x| x.to_vec1::<f32>()).map_err(failed)?);
+        out.extend(self.download(x)?);
         Ok(())
     }
 
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Cache {
-        Cache::new(shape, budget)
+        Cache::new(shape, dense_type(self.precision), &self.device, budget)
     }
 
     fn sequence(&self, cache: &Cache) -> Sequence {
@@ -331,14 +305,7 @@ impl Backend for Candle {
     }
 
     fn store(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) -> Result<()> {
-        for slot in slots.iter_mut().filter(|slot| !slot.rows.is_empty()) {
-            let rows = x.i(slot.rows.clone()).map_err(failed)?;
-            let shape = slot.sequence.shape();
-            let part = |at: usize| split(&rows, at, shape.kv_heads, shape.head_dim);
-            let (keys, values) = (part(column), part(column + shape.kv_heads * shape.head_dim));
-            slot.sequence.store(layer, keys.map_err(failed)?, values.map_err(failed)?).map_err(failed)?;
-        }
-        Ok(())
+        cache::store(x, column, slots, layer)
     }
 
     fn attend_cached<S: Borrow<Sequence> + Sync>(
@@ -349,20 +316,76 @@ impl Backend for Candle {
         heads: Heads,
         scores: Scores<RelativeBias>,
     ) -> Result<Tensor> {
-        let one = |slot: &Slot<S>| {
-            let sequence = slot.sequence.borrow();
-            let queries = split(&q.i(slot.rows.clone())?, 0, heads.count, heads.dim)?;
-            let (keys, values) = sequence.read(layer)?;
-            // Each head of keys, once for every head of queries that it serves.
-            let spread = |x: Tensor| {
-                let (kv, tokens, dim) = x.dims3()?;
-                let x = x.unsqueeze(1)?.expand((kv, heads.group(), tokens, dim))?;
-                x.reshape((heads.count, tokens, dim))
-            };
-            attention(&queries, &spread(keys)?, &spread(values)?, sequence.length(), scores)
+        let filled = || slots.iter().filter(|slot| !slot.rows.is_empty());
+        let pieces: Vec<_> = filled().map(|s| s.sequence.borrow().piece(s.rows.clone(), scores.causal)).collect();
+        let Some(any) = filled().next() else { return self.zeros(0, heads.query_width()) };
+        let compute = || {
+            let plan = self.plans.of(pieces, q.dim(0)?, heads, scores, &self.device)?;
+            let queries = q.narrow(1, 0, heads.query_width())?.contiguous()?;
+            plan.attend(&queries, heads, scores, |rows, batch, keys| {
+                let rows = rows.ok_or_else(|| candle_core::Error::Msg("a plan without the cache's rows".into()))?;
+                any.sequence.borrow().read(layer, rows, batch, keys)
+            })
         };
-        let rows = slots.iter().filter(|slot| !slot.rows.is_empty()).map(one);
-        self.stack(rows.collect::<candle_core::Result<Vec<_>>>().map_err(failed)?, heads.query_width())
+        compute().map_err(failed)
+    }
+
+    fn project_arg_max(
+        &self,
+        x: &Tensor,
+        norm: Option<&Norm>,
+        w: &Linear,
+        softcap: f32,
+        forbidden: &[u32],
+        out: &mut Vec<Option<u32>>,
+    ) -> Result<()> {
+        let rows = x.dim(0).map_err(failed)?;
+        if rows == 0 {
+            return Ok(());
+        }
+        let mut mask = Vec::new();
+        if !forbidden.is_empty() {
+            mask.resize(self.outputs(w), 0.0);
+            forbidden.iter().for_each(|&i| mask[i as usize] = f32::NEG_INFINITY);
+        }
+        let compute = || {
+            let mut y = w.project(x, norm, Activation::None)?.to_dtype(DType::F32)?;
+            if softcap > 0.0 {
+                let cap = f64::from(softcap);
+                y = ((y / cap)?.tanh()? * cap)?;
+            }
+            if !mask.is_empty() {
+                y = y.broadcast_add(&Tensor::new(mask, &self.device)?)?;
+            }
+            // A token's number is exact in f32 up to 2^24, so that one transfer brings both.
+            let found = y.argmax_keepdim(1)?.to_dtype(DType::F32)?;
+            Tensor::cat(&[found, y.max_keepdim(1)?], 1)
+        };
+        let values = self.download(&compute().map_err(failed)?)?;
+        out.extend(values.chunks_exact(2).map(|row| (row[1] > f32::NEG_INFINITY).then_some(row[0] as u32)));
+        Ok(())
+    }
+
+    fn pool(&self, x: &Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {
+        let ranges = || (0..layout.sequences()).map(|i| layout.range(i));
+        let one = |of: fn(std::ops::Range<usize>) -> usize| ranges().map(of).collect::<Vec<_>>();
+        match pooling {
+            // A sequence without tokens has no row to take.
+            _ if ranges().any(|rows| rows.is_empty()) => {
+                Ok(pooling::pool(self.download(x)?, layout.starts(), width, pooling))
+            }
+            Pooling::None => self.download(x),
+            Pooling::Cls => self.download(&self.rows(x, &one(|rows| rows.start))?),
+            Pooling::Last => self.download(&self.rows(x, &one(|rows| rows.end - 1))?),
+            Pooling::Mean => {
+                let owner = ranges().enumerate().flat_map(|(i, rows)| rows.map(move |_| i as u32)).collect();
+                let counts = ranges().map(|rows| rows.len() as f32).collect();
+                let owner = self.upload::<u32>(owner, &[layout.tokens()])?;
+                let counts = self.upload::<f32>(counts, &[layout.sequences(), 1])?;
+                let sums = self.zeros(layout.sequences(), width)?.index_add(&owner, x, 0);
+                self.download(&sums.and_then(|sums| sums.broadcast_div(&counts)).map_err(failed)?)
+            }
+        }
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {

@@ -6,13 +6,15 @@
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod cpu;
+pub mod devices;
 mod linear;
 
 use std::borrow::Borrow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::batching::Layout;
+use crate::batching::{Layout, PASS_TOKENS};
+use crate::counters::Transfers;
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::Activation;
@@ -63,10 +65,12 @@ pub enum Device {
     /// Kinglet's own engine.
     #[default]
     Cpu = 0,
-    /// The same transformer over candle-core on the CPU, in f32: the reference that the engine is judged by. Its arithmetic uses as
+    /// The same transformer over candle-core on the CPU: in f32 the reference that the engine is judged by. Its arithmetic uses as
     /// many threads as candle likes.
     CandleCpu = 1,
+    /// NVIDIA's GPUs, by candle-core, in a library of its own (`libkinglet_cuda.so`) that is opened on first use.
     Cuda = 2,
+    /// Apple's GPUs, by candle-core.
     Metal = 3,
 }
 
@@ -219,6 +223,15 @@ pub trait Backend: Send + Sync + 'static {
     fn describe(&self) -> String;
     /// The precision that weights are held in; never `Auto`.
     fn precision(&self) -> Precision;
+
+    /// Tokens that a pass through the model aims at.
+    fn pass_tokens(&self) -> usize {
+        PASS_TOKENS
+    }
+    /// What was carried between the host's memory and the device's; None where they are the same.
+    fn transfers(&self) -> Option<&Transfers> {
+        None
+    }
 
     /// Bytes that a weight will take, asked before anything is allocated.
     fn linear_bytes(&self, outputs: usize, inputs: usize) -> usize;

@@ -13,6 +13,9 @@ pub const PASS_TOKENS: usize = 512;
 /// Tokens that a pass aims at where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
 pub const THREAD_PASS_TOKENS: usize = 256;
 
+/// Tokens that a pass on a GPU aims at: enough to keep it busy.
+pub const DEVICE_PASS_TOKENS: usize = 4096;
+
 /// Queries of one head that are one piece of attention's work.
 pub const QUERY_CHUNK: usize = 128;
 
@@ -28,13 +31,13 @@ fn token_bytes(stack: &Stack) -> u64 {
     floats.saturating_mul(size_of::<f32>() as u64)
 }
 
-/// Bytes of activations that passes on `threads` threads may hold, but for texts of more than [`ACCOUNTED_TOKENS`].
-pub fn pass_bytes(spec: &Spec, threads: usize) -> u64 {
+/// Bytes of activations that passes of `tokens` on `threads` threads may hold, but for texts of more than [`ACCOUNTED_TOKENS`].
+pub fn pass_bytes(spec: &Spec, tokens: usize, threads: usize) -> u64 {
     let stack = |stack: &Stack| {
         // An encoder's sequences are run whole; a decoder's are cut.
         let longest = if stack.cross || spec.encoder.is_none() { 0 } else { stack.max_tokens.min(ACCOUNTED_TOKENS) };
         let threads = if spec.decoder.is_none() { threads } else { 1 };
-        token_bytes(stack).saturating_mul(longest.max(PASS_TOKENS * threads) as u64)
+        token_bytes(stack).saturating_mul(longest.max(tokens * threads) as u64)
     };
     [&spec.encoder, &spec.decoder].into_iter().flatten().map(stack).max().unwrap_or(0)
 }

@@ -51,10 +51,13 @@ pub enum Stage {
     Draft = 15,
     /// Drafted tokens that stood, so that they needed no step of their own.
     Accept = 16,
+    /// Values carried between the host's memory and a GPU's, waiting for what they depend on included: items are their bytes. A GPU
+    /// works beside the program, so the other stages show how long work took to hand over, and the work itself shows here.
+    Transfer = 17,
 }
 
 impl Stage {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Load,
         Self::Tokenize,
         Self::Pack,
@@ -72,6 +75,7 @@ impl Stage {
         Self::AnswerMiss,
         Self::Draft,
         Self::Accept,
+        Self::Transfer,
     ];
 
     /// The name in exports.
@@ -94,6 +98,7 @@ impl Stage {
             Self::AnswerMiss => "answer_miss",
             Self::Draft => "draft",
             Self::Accept => "accept",
+            Self::Transfer => "transfer",
         }
     }
 
@@ -108,6 +113,33 @@ struct Cell {
     items: AtomicU64,
     tokens: AtomicU64,
     nanoseconds: AtomicU64,
+}
+
+impl Cell {
+    fn add(&self, calls: u64, items: usize, tokens: usize, time: Duration) {
+        self.calls.fetch_add(calls, Ordering::Relaxed);
+        self.items.fetch_add(items as u64, Ordering::Relaxed);
+        self.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+        self.nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+}
+
+/// What a backend has carried to and from its device since it was last asked.
+#[derive(Default)]
+pub struct Transfers(Cell);
+
+impl Transfers {
+    pub fn add(&self, bytes: usize, time: Duration) {
+        self.0.add(1, bytes, 0, time);
+    }
+
+    /// Moves what was carried over to the counters.
+    pub fn move_to(&self, counters: &Counters) {
+        let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        let (calls, bytes, nanoseconds) = (taken(&self.0.calls), taken(&self.0.items), taken(&self.0.nanoseconds));
+        let time = Duration::from_nanos(nanoseconds);
+        counters.stages[Stage::Transfer as usize].add(calls, bytes as usize, 0, time);
+    }
 }
 
 /// Totals of one stage since the model was loaded or the counters were reset. A stage that a call enters several times, once a layer
@@ -163,11 +195,7 @@ impl Default for Counters {
 impl Counters {
     /// Adds one entry to a stage. For `Stage::Call` use [`Counters::call`], which also feeds the distribution.
     pub fn add(&self, stage: Stage, items: usize, tokens: usize, time: Duration) {
-        let cell = &self.stages[stage as usize];
-        cell.calls.fetch_add(1, Ordering::Relaxed);
-        cell.items.fetch_add(items as u64, Ordering::Relaxed);
-        cell.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-        cell.nanoseconds.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        self.stages[stage as usize].add(1, items, tokens, time);
     }
 
     /// Runs `work` and adds its time to a stage.

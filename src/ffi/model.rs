@@ -227,6 +227,7 @@ pub unsafe extern "C" fn kinglet_model_load(
             // SAFETY: C passes NULL or a live switch.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
             log: log_of(&o)?,
+            ..LoadOptions::default()
         };
         let model = Model::load(Path::new(path), options)?;
         let labels = model.labels().iter().map(|label| kinglet_str::lend(label)).collect();

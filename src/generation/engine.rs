@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::batching::{self, PASS_TOKENS};
+use crate::batching;
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::encoding::Encoding;
@@ -108,7 +108,7 @@ impl Job<'_> {
         let mut waiting = Waiting {
             job: self,
             next: 0,
-            passes: Box::new(batching::passes(self.inputs, PASS_TOKENS)),
+            passes: Box::new(batching::passes(self.inputs, self.model.network.pass_tokens())),
             sources: VecDeque::new(),
         };
         let mut active: Vec<Active> = Vec::new();
@@ -364,6 +364,6 @@ impl Waiting<'_> {
         }
         // A step that is full of prompts begins at once.
         let pending: usize = active.iter().filter(|a| a.first).count() * prompt.len();
-        Ok(pending < 4 * PASS_TOKENS)
+        Ok(pending < 4 * model.network.pass_tokens())
     }
 }

@@ -140,7 +140,7 @@ impl Model {
         let network = &self.0.network;
         let work = |call: Call<'_>| {
             let encoding = Encoding::from_ids(ids, &[ids.len()], None)?;
-            let mut sequence = match crate::batching::passes(&encoding, crate::batching::PASS_TOKENS).next() {
+            let mut sequence = match crate::batching::passes(&encoding, self.0.network.pass_tokens()).next() {
                 Some(pass) if has_encoder => network.read_sources(&pass, call)?.swap_remove(0),
                 _ => network.sequence()?,
             };

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use crate::backend::{Backend, CachedSequence, Scores, Slot, cap};
-use crate::batching::{PASS_TOKENS, Pass, more_bytes};
+use crate::batching::{Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
 use crate::error::{Error, Result};
@@ -220,7 +220,8 @@ impl<B: Backend> Transformer<B> {
                 works.push(Work::new(feed, decoder.switch())?);
             }
         }
-        // The works are cut into passes of about `PASS_TOKENS` tokens, each work at most once in a pass.
+        // The works are cut into passes of about the backend's number of tokens, each work at most once in a pass.
+        let most = self.backend.pass_tokens();
         let (mut next, mut start) = (0, 0);
         while next < works.len() {
             let mut step = Step::<B> { slots: emptied(slots), sources: emptied(sources), tokens };
@@ -228,13 +229,13 @@ impl<B: Backend> Transformer<B> {
             wanted.clear();
             for Work { held, ids, wanted: rows } in &mut works[next..] {
                 let first = step.tokens.ids.len();
-                let end = ids.len().min(start + PASS_TOKENS - first);
+                let end = ids.len().min(start + most - first);
                 wanted.extend((rows.start.max(start)..rows.end.min(end)).map(|i| first + i - start));
                 let reach = held.own.length() + ids.len() - start;
                 step.add(&mut held.own, held.source.as_deref(), &ids[start..end], reach);
                 let whole = end == ids.len();
                 (next, start) = if whole { (next + 1, 0) } else { (next, end) };
-                if !whole || step.tokens.ids.len() == PASS_TOKENS {
+                if !whole || step.tokens.ids.len() == most {
                     break;
                 }
             }
@@ -268,7 +269,7 @@ impl<B: Backend> Transformer<B> {
     pub(super) fn decode_pass(&self, decoder: &Stack<B>, pass: &Pass, call: Call<'_>) -> Result<B::Tensor> {
         let (_, cache) = self.require_decoder()?;
         self.check_ids("ids", pass.ids, self.spec.vocabulary)?;
-        let more = more_bytes(&decoder.spec, pass.layout.tokens(), PASS_TOKENS);
+        let more = more_bytes(&decoder.spec, pass.layout.tokens(), self.backend.pass_tokens());
         let _held = self.budget.hold(more, "the activations of a long text")?;
         let mut sequences = Vec::with_capacity(pass.layout.sequences());
         for i in 0..pass.layout.sequences() {

@@ -22,8 +22,9 @@ impl<B: Backend> Transformer<B> {
         }
         self.check_length(pass.positions.iter().max().map_or(0, |&last| last as usize + 1), spec.max_tokens)?;
         call.check()?;
-        let _held =
-            self.budget.hold(more_bytes(spec, layout.tokens(), ACCOUNTED_TOKENS), "the activations of a long text")?;
+        let accounted = ACCOUNTED_TOKENS.max(backend.pass_tokens());
+        let more = more_bytes(spec, layout.tokens(), accounted);
+        let _held = self.budget.hold(more, "the activations of a long text")?;
         let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
         let mut x = encoder.embed(run, pass.ids, pass.type_ids, &position_rows(pass, spec.position))?;
         let mut rotations = Rotations::default();

@@ -45,6 +45,10 @@ pub trait Network: Send + Sync {
     fn switch(&self) -> Option<usize>;
     /// The backend's description.
     fn describe(&self) -> String;
+    /// Tokens that a pass aims at.
+    fn pass_tokens(&self) -> usize;
+    /// Bytes that caches take now, and what is kept for the next ones.
+    fn cache_bytes(&self) -> u64;
 }
 
 /// Which of a feed's tokens logits are wanted for.
@@ -173,6 +177,14 @@ impl<B: Backend> Transformer<B> {
         })
     }
 
+    /// Counts what was carried to and from the device.
+    fn settled<T>(&self, call: Call<'_>, result: T) -> T {
+        if let Some(transfers) = self.backend.transfers() {
+            transfers.move_to(call.counters);
+        }
+        result
+    }
+
     /// Ids that would read outside the tables are refused here, once, whatever the backend.
     pub(super) fn check_ids(&self, name: &str, ids: &[u32], limit: usize) -> Result<()> {
         match ids.iter().position(|&id| id as usize >= limit) {
@@ -192,15 +204,15 @@ impl<B: Backend> Transformer<B> {
 
 impl<B: Backend> Network for Transformer<B> {
     fn pooled(&self, pass: &Pass, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
-        self.pooled_states(pass, pooling, call)
+        self.settled(call, self.pooled_states(pass, pooling, call))
     }
 
     fn classify(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<f32>> {
-        self.classification_logits(pass, call)
+        self.settled(call, self.classification_logits(pass, call))
     }
 
     fn read_sources(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<Sequence>> {
-        self.sequences_of(pass, call)
+        self.settled(call, self.sequences_of(pass, call))
     }
 
     fn sequence(&self) -> Result<Sequence> {
@@ -208,7 +220,7 @@ impl<B: Backend> Network for Transformer<B> {
     }
 
     fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
-        self.feed(feeds, Wanted::Logits(logits), call)
+        self.settled(call, self.feed(feeds, Wanted::Logits(logits), call))
     }
 
     fn choose(
@@ -218,7 +230,7 @@ impl<B: Backend> Network for Transformer<B> {
         tokens: &mut Vec<Option<u32>>,
         call: Call<'_>,
     ) -> Result<()> {
-        self.feed(feeds, Wanted::Tokens(forbidden, tokens), call)
+        self.settled(call, self.feed(feeds, Wanted::Tokens(forbidden, tokens), call))
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {
@@ -235,5 +247,13 @@ impl<B: Backend> Network for Transformer<B> {
 
     fn describe(&self) -> String {
         self.backend.describe()
+    }
+
+    fn pass_tokens(&self) -> usize {
+        self.backend.pass_tokens()
+    }
+
+    fn cache_bytes(&self) -> u64 {
+        self.budget.used()
     }
 }

@@ -1,88 +1,161 @@
-//! Keys and values as tensors that grow at their end. Sequences that split share them, because candle's tensors are never changed.
+//! Keys and values on the device, in pages of sixteen tokens (the idea of Kwon et al. 2023): one tensor of keys and one of values a
+//! layer, `[kv heads, rows, dim]`, written in place. A page that two sequences share is never written: the one that goes on gets a
+//! copy, which is made with the step's own writes, by the same scatter.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use candle_core::Tensor;
+use candle_core::{DType, Device, Result as CandleResult, Tensor};
 
-use crate::backend::{CacheShape, CachedSequence};
-use crate::error::Result;
+use crate::backend::{CacheShape, CachedSequence, Slot};
+use crate::error::{Error, Result};
 use crate::memory::Budget;
 
-/// Bytes of one token's keys and values in all layers.
-fn token_bytes(shape: CacheShape) -> usize {
-    2 * shape.layers * shape.kv_heads * shape.head_dim * size_of::<f32>()
-}
+use super::attention::{Keys, Piece};
+use super::failed;
 
-/// Where sequences' memory is counted.
-pub struct Cache {
+/// Tokens of a page.
+const PAGE: usize = 16;
+
+/// Bytes that are kept when no sequence is left.
+const IDLE_BYTES: usize = 256 << 20;
+
+/// The pages of a model.
+struct Pool {
     shape: CacheShape,
+    dtype: DType,
+    device: Device,
+    /// A layer's keys and values. Whoever writes or reads rows holds it for reading: they are moved only while nobody does.
+    layers: RwLock<Vec<(Tensor, Tensor)>>,
+    pages: Mutex<Pages>,
     budget: Arc<Budget>,
 }
 
-impl Cache {
-    pub fn new(shape: CacheShape, budget: &Arc<Budget>) -> Self {
-        Self { shape, budget: budget.clone() }
+#[derive(Default)]
+struct Pages {
+    all: usize,
+    free: Vec<u32>,
+}
+
+impl Pool {
+    fn page_bytes(&self) -> usize {
+        2 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim * self.dtype.size_in_bytes() * PAGE
     }
 
-    pub fn sequence(&self) -> Sequence {
-        Sequence {
-            layers: vec![None; self.shape.layers],
-            length: 0,
-            shape: self.shape,
-            counted: Counted { bytes: 0, budget: self.budget.clone() },
+    /// A page that nobody else holds.
+    fn page(self: &Arc<Self>) -> Result<Arc<Page>> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if pages.free.is_empty() {
+            self.grow(&mut pages)?;
+        }
+        let number = pages.free.pop().ok_or_else(|| Error::internal("a cache that grew has no free page"))?;
+        Ok(Arc::new(Page { number, pool: self.clone() }))
+    }
+
+    /// Makes the tensors twice as long, or a page longer where the budget has no room for that.
+    fn grow(&self, pages: &mut Pages) -> Result<()> {
+        const WHAT: &str = "the cache of keys and values";
+        let bytes = |count: usize| (count * self.page_bytes()) as u64;
+        let mut more = pages.all.max(8);
+        if self.budget.take(bytes(more), WHAT).is_err() {
+            more = 1;
+            self.budget.take(bytes(more), WHAT)?;
+        }
+        let all = pages.all + more;
+        if let Err(error) = self.lengthen(all) {
+            self.budget.give(bytes(more));
+            return Err(Error::out_of_memory(format!("{WHAT}: {} bytes on the device: {error}", bytes(all))));
+        }
+        // The first pages are given out first.
+        pages.free.extend((pages.all as u32..all as u32).rev());
+        pages.all = all;
+        Ok(())
+    }
+
+    fn lengthen(&self, pages: usize) -> CandleResult<()> {
+        let shape = (self.shape.kv_heads, pages * PAGE, self.shape.head_dim);
+        let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
+        let longer = |old: Option<&Tensor>| {
+            let new = Tensor::zeros(shape, self.dtype, &self.device)?;
+            old.map_or(Ok(()), |old| new.slice_set(old, 1, 0))?;
+            CandleResult::Ok(new)
+        };
+        let mut all = Vec::with_capacity(self.shape.layers);
+        for layer in 0..self.shape.layers {
+            let old = layers.get(layer);
+            all.push((longer(old.map(|(keys, _)| keys))?, longer(old.map(|(_, values)| values))?));
+        }
+        *layers = all;
+        Ok(())
+    }
+
+    /// Takes a page back.
+    fn give(&self, number: u32) {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        pages.free.push(number);
+        let bytes = pages.all * self.page_bytes();
+        if pages.free.len() == pages.all && bytes > IDLE_BYTES {
+            self.layers.write().unwrap_or_else(PoisonError::into_inner).clear();
+            self.budget.give(bytes as u64);
+            *pages = Pages::default();
         }
     }
 }
 
-/// Bytes counted in the budget; a clone counts its own, as if nothing were shared.
-struct Counted {
-    bytes: u64,
-    budget: Arc<Budget>,
-}
-
-impl Clone for Counted {
-    fn clone(&self) -> Self {
-        Self { bytes: 0, budget: self.budget.clone() }
-    }
-}
-
-impl Drop for Counted {
+impl Drop for Pool {
     fn drop(&mut self) {
-        self.budget.give(self.bytes);
+        let pages = self.pages.get_mut().unwrap_or_else(PoisonError::into_inner).all;
+        self.budget.give((pages * self.page_bytes()) as u64);
     }
 }
 
-/// The keys and values of one sequence: `[heads, tokens, dim]` each, a pair a layer.
-#[derive(Clone)]
+struct Page {
+    number: u32,
+    pool: Arc<Pool>,
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        self.pool.give(self.number);
+    }
+}
+
+/// Where sequences' pages come from.
+pub struct Cache(Arc<Pool>);
+
+impl Cache {
+    pub fn new(shape: CacheShape, dtype: DType, device: &Device, budget: &Arc<Budget>) -> Self {
+        Self(Arc::new(Pool {
+            shape,
+            dtype,
+            device: device.clone(),
+            layers: RwLock::default(),
+            pages: Mutex::default(),
+            budget: budget.clone(),
+        }))
+    }
+
+    pub fn sequence(&self) -> Sequence {
+        Sequence { pages: Vec::new(), length: 0, shared: None, pool: self.0.clone() }
+    }
+}
+
+/// The keys and values of one sequence.
 pub struct Sequence {
-    layers: Vec<Option<(Tensor, Tensor)>>,
+    pages: Vec<Arc<Page>>,
     length: usize,
-    shape: CacheShape,
-    counted: Counted,
+    /// What the page that is written next was before it was this sequence's alone; copied with the next writes.
+    shared: Option<Arc<Page>>,
+    pool: Arc<Pool>,
 }
 
-impl Sequence {
-    pub fn shape(&self) -> CacheShape {
-        self.shape
-    }
-
-    /// Puts keys and values behind the `length` that the sequence has.
-    pub fn store(&mut self, layer: usize, keys: Tensor, values: Tensor) -> candle_core::Result<()> {
-        let length = self.length;
-        let joined = match &self.layers[layer] {
-            Some((k, v)) if length > 0 => {
-                let join = |old: &Tensor, new: Tensor| Tensor::cat(&[&old.narrow(1, 0, length)?, &new], 1);
-                (join(k, keys)?, join(v, values)?)
-            }
-            _ => (keys, values),
-        };
-        self.layers[layer] = Some(joined);
-        Ok(())
-    }
-
-    /// A layer's keys and values, those just stored too.
-    pub fn read(&self, layer: usize) -> candle_core::Result<(Tensor, Tensor)> {
-        self.layers[layer].clone().ok_or_else(|| candle_core::Error::Msg("a cache without keys".into()))
+impl Clone for Sequence {
+    fn clone(&self) -> Self {
+        let mut pages = self.pages.clone();
+        if let Some(shared) = &self.shared {
+            // A step that failed has left the copy unmade.
+            pages[self.length / PAGE] = shared.clone();
+        }
+        Self { pages, length: self.length, shared: None, pool: self.pool.clone() }
     }
 }
 
@@ -92,19 +165,104 @@ impl CachedSequence for Sequence {
     }
 
     fn truncate(&mut self, length: usize) {
-        // `store` cuts what lies beyond.
-        self.length = self.length.min(length);
+        if length < self.length {
+            if let Some(shared) = self.shared.take() {
+                self.pages[self.length / PAGE] = shared;
+            }
+            self.length = length;
+            self.pages.truncate(length.div_ceil(PAGE));
+        }
     }
 
     fn reserve(&mut self, tokens: usize) -> Result<()> {
-        let wanted = ((self.length + tokens) * token_bytes(self.shape)) as u64;
-        let more = wanted.saturating_sub(self.counted.bytes);
-        self.counted.budget.take(more, "the cache of keys and values")?;
-        self.counted.bytes += more;
+        if !self.length.is_multiple_of(PAGE)
+            && let Some(page) = self.pages.get_mut(self.length / PAGE)
+            && Arc::get_mut(page).is_none()
+        {
+            let own = self.pool.page()?;
+            self.shared = Some(std::mem::replace(page, own));
+        }
+        while self.pages.len() * PAGE < self.length + tokens {
+            self.pages.push(self.pool.page()?);
+        }
         Ok(())
     }
 
     fn advance(&mut self, tokens: usize) {
         self.length += tokens;
+        self.shared = None;
     }
+}
+
+impl Sequence {
+    fn row(&self, token: usize) -> u32 {
+        self.pages[token / PAGE].number * PAGE as u32 + (token % PAGE) as u32
+    }
+
+    /// What queries at `rows` attend to: with `causal` what was just stored too.
+    pub fn piece(&self, rows: std::ops::Range<usize>, causal: bool) -> Piece {
+        let count = if causal { self.length + rows.len() } else { self.length };
+        let pages = self.pages[..count.div_ceil(PAGE)].iter().map(|page| page.number).collect();
+        Piece { rows, first: self.length, keys: Keys::Pages(pages, PAGE), count }
+    }
+
+    /// The keys and values at rows of a layer: `[kv, batch, keys, dim]`.
+    pub fn read(&self, layer: usize, rows: &Tensor, batch: usize, keys: usize) -> CandleResult<(Tensor, Tensor)> {
+        let layers = self.pool.layers.read().unwrap_or_else(PoisonError::into_inner);
+        let shape = (self.pool.shape.kv_heads, batch, keys, self.pool.shape.head_dim);
+        let part = |all: &Tensor| all.index_select(rows, 1)?.reshape(shape);
+        Ok((part(&layers[layer].0)?, part(&layers[layer].1)?))
+    }
+}
+
+/// Writes the keys (from `column` of `x` on) and values (right after them) of each slot's rows behind what its sequence holds.
+pub fn store(x: &Tensor, column: usize, slots: &[Slot<&mut Sequence>], layer: usize) -> Result<()> {
+    let mut slots = slots.iter().filter(|slot| !slot.rows.is_empty()).peekable();
+    let Some(first) = slots.peek() else { return Ok(()) };
+    let pool = first.sequence.pool.clone();
+    let (mut from, mut to, mut old, mut copies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for slot in slots {
+        let Slot { rows, sequence } = slot;
+        let length = sequence.length;
+        from.extend(rows.clone().map(|row| row as u32));
+        to.extend((length..length + rows.len()).map(|token| sequence.row(token)));
+        if let Some(shared) = &sequence.shared {
+            for i in 0..length % PAGE {
+                old.push(shared.number * PAGE as u32 + i as u32);
+                copies.push(sequence.row(length - length % PAGE + i));
+            }
+        }
+    }
+    to.append(&mut copies);
+    write(&pool, x, column, layer, &from, &to, &old).map_err(failed)
+}
+
+/// Writes rows `from` of `x`, and then rows `old` of the cache, to rows `to` of the cache.
+fn write(
+    pool: &Pool,
+    x: &Tensor,
+    column: usize,
+    layer: usize,
+    from: &[u32],
+    to: &[u32],
+    old: &[u32],
+) -> CandleResult<()> {
+    let CacheShape { kv_heads, head_dim, .. } = pool.shape;
+    let layers = pool.layers.read().unwrap_or_else(PoisonError::into_inner);
+    let straight = from.len() == x.dim(0)? && from.iter().enumerate().all(|(i, &row)| i == row as usize);
+    let x = if straight { x.clone() } else { x.index_select(&Tensor::new(from, &pool.device)?, 0)? };
+    let places = Tensor::new(to, &pool.device)?.reshape((1, to.len(), 1))?;
+    let places = places.broadcast_as((kv_heads, to.len(), head_dim))?.contiguous()?;
+    let old = if old.is_empty() { None } else { Some(Tensor::new(old, &pool.device)?) };
+    let width = kv_heads * head_dim;
+    for (all, column) in [(&layers[layer].0, column), (&layers[layer].1, column + width)] {
+        let new = x.narrow(1, column, width)?.reshape((from.len(), kv_heads, head_dim))?;
+        let new = new.transpose(0, 1)?.to_dtype(pool.dtype)?.contiguous()?;
+        let new = match &old {
+            Some(old) => Tensor::cat(&[&new, &all.index_select(old, 1)?], 1)?.contiguous()?,
+            None => new,
+        };
+        all.scatter_set(&places, &new, 1)?;
+    }
+    Ok(())
 }

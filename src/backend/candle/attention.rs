@@ -1,0 +1,300 @@
+//! Attention of many sequences at once by candle's batched products.
+//!
+//! candle has no attention over packed sequences, so those of similar lengths are laid side by side in a padded group; linear layers
+//! stay packed. What a layer needs for that (which row stands where, what sees what) is the same in all layers of a step: a [`Plan`],
+//! made once and remembered.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::backend::Scores;
+use crate::transformer::spec::Heads;
+
+use super::metal;
+
+/// Queries of a sequence that are computed at once.
+const QUERIES: usize = 1024;
+
+/// Scores of a group, over all heads: its memory is a few times as many floats.
+const SCORES: usize = 1 << 26;
+
+/// Plans that are remembered: a model has few kinds of layers, and few calls run at once.
+const PLANS: usize = 16;
+
+/// Biases by distance, `[heads, distances]`, and where distance 0 stands.
+pub struct RelativeBias {
+    pub by_distance: Tensor,
+    pub centre: usize,
+}
+
+/// Some queries of one sequence and the keys that it has.
+#[derive(Clone, PartialEq)]
+pub struct Piece {
+    /// The queries' rows.
+    pub rows: Range<usize>,
+    /// The position of the first query.
+    pub first: usize,
+    /// The row of each key.
+    pub keys: Keys,
+    /// How many keys there are.
+    pub count: usize,
+}
+
+/// Where a sequence's keys lie.
+#[derive(Clone, PartialEq)]
+pub enum Keys {
+    /// One after the other, from this row on.
+    From(usize),
+    /// In pages of so many rows each.
+    Pages(Arc<[u32]>, usize),
+}
+
+impl Keys {
+    fn row(&self, key: usize) -> u32 {
+        match self {
+            Self::From(first) => (first + key) as u32,
+            Self::Pages(pages, size) => pages[key / size] * *size as u32 + (key % size) as u32,
+        }
+    }
+}
+
+/// What a plan was made for.
+#[derive(PartialEq)]
+struct Occasion {
+    pieces: Vec<Piece>,
+    causal: bool,
+    window: usize,
+    /// Which bias; a model's biases do not move.
+    bias: usize,
+}
+
+pub struct Plan {
+    occasion: Occasion,
+    groups: Vec<Group>,
+    /// Where each row of the result stands among the groups' rows; None where they are the rows.
+    order: Option<Tensor>,
+}
+
+/// Sequences side by side.
+struct Group {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    /// The row of each query, `[batch · queries]`; None where the group is all rows in their order.
+    query_rows: Option<Tensor>,
+    /// The row of each key, `[batch · keys]`; None where they are the queries' rows.
+    key_rows: Option<Tensor>,
+    /// What is added to scores: `[kv or 1, batch, group or 1, queries, keys]`, f32.
+    added: Option<Tensor>,
+}
+
+/// The plans of the last steps.
+#[derive(Default)]
+pub struct Plans(Mutex<VecDeque<Arc<Plan>>>);
+
+impl Plans {
+    /// The plan of a layer, made if it is not remembered. `all` is the number of rows.
+    pub fn of(
+        &self,
+        pieces: Vec<Piece>,
+        all: usize,
+        heads: Heads,
+        scores: Scores<RelativeBias>,
+        device: &Device,
+    ) -> Result<Arc<Plan>> {
+        let bias = scores.bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
+        let occasion = Occasion { pieces, causal: scores.causal, window: scores.window, bias };
+        let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plan) = plans().iter().find(|plan| plan.occasion == occasion) {
+            return Ok(plan.clone());
+        }
+        let plan = Arc::new(Plan::new(occasion, all, heads, scores.bias, device)?);
+        let mut plans = plans();
+        plans.truncate(PLANS - 1);
+        plans.push_front(plan.clone());
+        Ok(plan)
+    }
+}
+
+/// Small numbers that stand in a similar place.
+fn class(tokens: usize, step: u32) -> u32 {
+    tokens.max(1).ilog2() / step
+}
+
+impl Plan {
+    fn new(
+        occasion: Occasion,
+        all: usize,
+        heads: Heads,
+        bias: Option<&RelativeBias>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut alike: BTreeMap<_, Vec<Piece>> = BTreeMap::new();
+        for piece in &occasion.pieces {
+            for start in (0..piece.rows.len()).step_by(QUERIES) {
+                let end = piece.rows.len().min(start + QUERIES);
+                let rows = piece.rows.start + start..piece.rows.start + end;
+                let part = Piece { rows, first: piece.first + start, ..piece.clone() };
+                alike.entry((class(end - start, 1), piece.count > 0, class(piece.count, 2))).or_default().push(part);
+            }
+        }
+        let mut groups = Vec::new();
+        let mut places = vec![0u32; all];
+        let mut place = 0;
+        for pieces in alike.values() {
+            let most = |of: fn(&Piece) -> usize| pieces.iter().map(of).max().unwrap_or(0);
+            let (queries, keys) = (most(|p| p.rows.len()), most(|p| p.count));
+            let batch = (SCORES / (queries * keys * heads.count).max(1)).max(1);
+            for pieces in pieces.chunks(batch) {
+                for piece in pieces {
+                    for (i, row) in piece.rows.clone().enumerate() {
+                        places[row] = (place + i) as u32;
+                    }
+                    place += queries;
+                }
+                groups.push(Group::new(pieces, queries, keys, all, heads, &occasion, bias, device)?);
+            }
+        }
+        let straight = places.iter().enumerate().all(|(row, &at)| at as usize == row) && place == all;
+        let order = if straight { None } else { Some(Tensor::new(places, device)?) };
+        Ok(Self { occasion, groups, order })
+    }
+
+    /// `[rows, heads · dim]` queries to as many results. `keys` gives a group's keys and values, `[kv, batch, keys, dim]`, by their
+    /// rows.
+    pub fn attend(
+        &self,
+        q: &Tensor,
+        heads: Heads,
+        scores: Scores<RelativeBias>,
+        keys_of: impl Fn(Option<&Tensor>, usize, usize) -> Result<(Tensor, Tensor)>,
+    ) -> Result<Tensor> {
+        let mut results = Vec::with_capacity(self.groups.len());
+        for group in &self.groups {
+            if group.keys == 0 {
+                // Nothing is seen, and nothing gathered.
+                let shape = (group.batch * group.queries, heads.query_width());
+                results.push(Tensor::zeros(shape, q.dtype(), q.device())?);
+                continue;
+            }
+            let (keys, values) = keys_of(group.key_rows.as_ref(), group.batch, group.keys)?;
+            let (dtype, q_type) = (keys.dtype(), q.dtype());
+            let q = group.query_rows.as_ref().map_or_else(|| Ok(q.clone()), |rows| q.index_select(rows, 0))?;
+            let q = q.reshape((group.batch, group.queries, heads.kv, heads.group(), heads.dim))?;
+            let q = q.permute((2, 0, 3, 1, 4))?.contiguous()?.to_dtype(dtype)?;
+            let q = q.reshape((heads.kv, group.batch, heads.group() * group.queries, heads.dim))?;
+            let mixed = group.mix(&q, &keys, &values, heads, scores)?;
+            let mixed = mixed.reshape((heads.kv, group.batch, heads.group(), group.queries, heads.dim))?;
+            let mixed = mixed.permute((1, 3, 0, 2, 4))?.contiguous()?.to_dtype(q_type)?;
+            results.push(mixed.reshape((group.batch * group.queries, heads.query_width()))?);
+        }
+        let joined = match &results[..] {
+            [only] => only.clone(),
+            many => Tensor::cat(many, 0)?,
+        };
+        self.order.as_ref().map_or_else(|| Ok(joined.clone()), |order| joined.index_select(order, 0))
+    }
+}
+
+impl Group {
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        pieces: &[Piece],
+        queries: usize,
+        keys: usize,
+        all: usize,
+        heads: Heads,
+        occasion: &Occasion,
+        bias: Option<&RelativeBias>,
+        device: &Device,
+    ) -> Result<Self> {
+        let batch = pieces.len();
+        // What pads is computed and thrown away: any row will do.
+        let query_rows: Vec<u32> = (pieces.iter())
+            .flat_map(|p| (0..queries).map(|i| if i < p.rows.len() { (p.rows.start + i) as u32 } else { 0 }))
+            .collect();
+        let key_rows: Vec<u32> = (pieces.iter())
+            .flat_map(|p| (0..keys).map(|i| if i < p.count { p.keys.row(i) } else { 0 }))
+            .collect();
+        let straight = query_rows.len() == all && query_rows.iter().enumerate().all(|(i, &row)| row as usize == i);
+        let own = straight && matches!(pieces[0].keys, Keys::From(_)) && key_rows == query_rows;
+        let mut group = Self {
+            batch,
+            queries,
+            keys,
+            query_rows: if straight { None } else { Some(Tensor::new(query_rows, device)?) },
+            key_rows: if own { None } else { Some(Tensor::new(key_rows, device)?) },
+            added: group_mask(pieces, queries, keys, occasion, device)?,
+        };
+        if let Some(bias) = bias {
+            let distance = |p: &Piece, i: usize, key: usize| (bias.centre + key).saturating_sub(p.first + i);
+            let most = bias.by_distance.dim(1)?.saturating_sub(1);
+            let index = pieces.iter().flat_map(|p| {
+                // Padding may lie beyond all distances.
+                (0..queries).flat_map(move |i| (0..keys).map(move |key| distance(p, i, key).min(most) as u32))
+            });
+            let index = Tensor::new(index.collect::<Vec<_>>(), device)?;
+            let values = bias.by_distance.index_select(&index, 1)?;
+            let values = values.reshape((heads.kv, heads.group(), batch, queries, keys))?.transpose(1, 2)?;
+            group.added = Some(match &group.added {
+                Some(mask) => values.broadcast_add(mask)?,
+                None => values.contiguous()?,
+            });
+        }
+        Ok(group)
+    }
+
+    /// `softmax(cap(scale · q·Kᵀ) + added)·V`.
+    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, scores: Scores<RelativeBias>) -> Result<Tensor> {
+        if self.added.is_none() && scores.softcap == 0.0 && metal::fuses(q) {
+            return metal::attention(q, k, v, scores.scale);
+        }
+        let q = if scores.scale == 1.0 { q.clone() } else { (q * f64::from(scores.scale))? };
+        let mut s = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
+        if scores.softcap > 0.0 {
+            let cap = f64::from(scores.softcap);
+            s = ((s / cap)?.tanh()? * cap)?;
+        }
+        if let Some(added) = &self.added {
+            let shape = s.shape().clone();
+            s = s.reshape((heads.kv, self.batch, heads.group(), self.queries, self.keys))?;
+            s = s.broadcast_add(added)?.reshape(shape)?;
+        }
+        candle_nn::ops::softmax_last_dim(&s)?.to_dtype(v.dtype())?.matmul(v)
+    }
+}
+
+/// What each query does not see, as -∞: `[1, batch, 1, queries, keys]`; None where each sees all keys.
+fn group_mask(
+    pieces: &[Piece],
+    queries: usize,
+    keys: usize,
+    occasion: &Occasion,
+    device: &Device,
+) -> Result<Option<Tensor>> {
+    let sees = |p: &Piece, i: usize| {
+        if !occasion.causal {
+            return (0, p.count);
+        }
+        // Padding sees the last key, for a row must see something.
+        let end = (p.first + i + 1).min(p.count);
+        (if occasion.window == 0 { 0 } else { end.saturating_sub(occasion.window) }, end)
+    };
+    let ranges = || pieces.iter().flat_map(|p| (0..queries).map(move |i| sees(p, i)));
+    if ranges().all(|range| range == (0, keys)) {
+        return Ok(None);
+    }
+    let column = |values: Vec<f32>| Tensor::from_vec(values, (pieces.len() * queries, 1), device);
+    let first = column(ranges().map(|(first, _)| first as f32).collect())?;
+    let end = column(ranges().map(|(_, end)| end as f32).collect())?;
+    let key = Tensor::arange(0.0, keys as f32, device)?.unsqueeze(0)?;
+    let shape = (pieces.len() * queries, keys);
+    let late = key.broadcast_ge(&end)?;
+    let outside = if occasion.window == 0 { late } else { (late + key.broadcast_lt(&first)?)? };
+    let hidden = Tensor::full(f32::NEG_INFINITY, shape, device)?;
+    let mask = outside.where_cond(&hidden, &Tensor::zeros(shape, DType::F32, device)?)?;
+    mask.reshape((1, pieces.len(), 1, queries, keys)).map(Some)
+}

@@ -1,0 +1,145 @@
+//! Weights as candle multiplies them.
+//!
+//! The residual stream is f32 whatever the weights are; a product in f16 or bf16 rounds what it reads and gives its own type, and what
+//! is added to the stream is widened first. So a deep model's stream does not overflow f16, as T5's does in a stream of f16.
+
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{DType, Module, Result, Tensor};
+
+use crate::backend::{Ends, Precision};
+use crate::kernels::Activation;
+
+/// Inputs of a row that share a scale in Q8_0.
+pub const QUANTIZED_BLOCK: usize = 32;
+
+/// The type of candle's that a precision's dense weights have.
+pub fn dense_type(precision: Precision) -> DType {
+    match precision {
+        Precision::Auto | Precision::F32 => DType::F32,
+        Precision::Bf16 => DType::BF16,
+        Precision::F16 | Precision::Int8 => DType::F16,
+    }
+}
+
+/// Bytes of a weight of `outputs` rows.
+pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
+    let row = match precision {
+        // 32 numbers of a byte and an f16 scale.
+        Precision::Int8 => inputs.div_ceil(QUANTIZED_BLOCK).saturating_mul(QUANTIZED_BLOCK + 2),
+        _ => inputs.saturating_mul(dense_type(precision).size_in_bytes()),
+    };
+    outputs.saturating_mul(row + dense_type(precision).size_in_bytes())
+}
+
+pub enum Weight {
+    /// `[outputs, inputs]`.
+    Dense(Tensor),
+    /// Rows of Q8_0, their inputs filled up with zeros to whole blocks.
+    Quantized { product: QMatMul, outputs: usize, inputs: usize },
+}
+
+impl Weight {
+    /// From f32 values `[outputs, inputs]` on the device.
+    pub fn new(values: &Tensor, precision: Precision) -> Result<Self> {
+        if precision != Precision::Int8 {
+            return Ok(Self::Dense(values.to_dtype(dense_type(precision))?));
+        }
+        let (outputs, inputs) = values.dims2()?;
+        let values = values.pad_with_zeros(1, 0, inputs.next_multiple_of(QUANTIZED_BLOCK) - inputs)?;
+        let product = QMatMul::from_qtensor(QTensor::quantize(&values.contiguous()?, GgmlDType::Q8_0)?)?;
+        Ok(Self::Quantized { product, outputs, inputs })
+    }
+
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Dense(weight) => weight.dims().first().copied().unwrap_or(0),
+            Self::Quantized { outputs, .. } => *outputs,
+        }
+    }
+
+    /// The rows, to be looked up.
+    pub fn rows(&self) -> Result<Tensor> {
+        match self {
+            Self::Dense(weight) => Ok(weight.clone()),
+            Self::Quantized { product, inputs, .. } => product.dequantize_f16()?.narrow(1, 0, *inputs)?.contiguous(),
+        }
+    }
+
+    /// `x·Wᵀ`, in the dense weight's type, or f32.
+    fn multiply(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Dense(weight) => x.to_dtype(weight.dtype())?.matmul(&weight.t()?),
+            // candle's products of blocks divide by the number of rows.
+            Self::Quantized { outputs, .. } if x.dim(0)? == 0 => Tensor::zeros((0, *outputs), DType::F32, x.device()),
+            Self::Quantized { product, inputs, .. } => {
+                let more = inputs.next_multiple_of(QUANTIZED_BLOCK) - inputs;
+                product.forward(&x.to_dtype(DType::F32)?.pad_with_zeros(1, 0, more)?.contiguous()?)
+            }
+        }
+    }
+}
+
+pub struct Linear {
+    pub weight: Weight,
+    pub bias: Option<Tensor>,
+}
+
+impl Linear {
+    /// From f32 values on the device; a `bias` without values is none.
+    pub fn new(weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Self> {
+        let weight = Weight::new(weight, precision)?;
+        let dtype = if precision == Precision::Int8 { DType::F32 } else { dense_type(precision) };
+        let bias = if bias.elem_count() == 0 { None } else { Some(bias.to_dtype(dtype)?) };
+        Ok(Self { weight, bias })
+    }
+
+    /// `activation(norm(x)·Wᵀ + b)`.
+    pub fn project(&self, x: &Tensor, norm: Option<&Norm>, activation: Activation) -> Result<Tensor> {
+        let normed = norm.map(|norm| norm.apply(x)).transpose()?;
+        let y = self.weight.multiply(normed.as_ref().unwrap_or(x))?;
+        let y = self.bias.as_ref().map_or_else(|| Ok(y.clone()), |bias| y.broadcast_add(bias))?;
+        activate(&y, activation)
+    }
+
+    /// `after(residual + post(x·Wᵀ + b))`.
+    pub fn join(&self, x: &Tensor, residual: Tensor, ends: Ends<Norm>) -> Result<Tensor> {
+        let y = self.project(x, None, Activation::None)?.to_dtype(DType::F32)?;
+        let sum = (ends.post.map_or_else(|| Ok(y.clone()), |norm| norm.apply(&y))? + residual)?;
+        ends.after.map_or_else(|| Ok(sum.clone()), |norm| norm.apply(&sum))
+    }
+}
+
+pub struct Norm {
+    pub rms: bool,
+    pub weight: Tensor,
+    pub bias: Tensor,
+    pub eps: f32,
+}
+
+impl Norm {
+    /// Over the last dimension, in f32; the result has the type of `x`.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let dtype = x.dtype();
+        let x = x.to_dtype(DType::F32)?.contiguous()?;
+        if x.elem_count() == 0 {
+            return x.to_dtype(dtype);
+        }
+        let normed = if self.rms {
+            candle_nn::ops::rms_norm(&x, &self.weight, self.eps)?
+        } else {
+            candle_nn::ops::layer_norm(&x, &self.weight, &self.bias, self.eps)?
+        };
+        normed.to_dtype(dtype)
+    }
+}
+
+pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::None => Ok(x.clone()),
+        Activation::Relu => x.relu(),
+        Activation::Gelu => x.gelu_erf(),
+        Activation::GeluTanh => x.gelu(),
+        Activation::Silu => x.silu(),
+        Activation::Tanh => x.tanh(),
+    }
+}
