@@ -22,20 +22,26 @@ impl Cancellation {
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// What `cancel` sets.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
 }
 
 /// The context of one call, handed down from the public method to the transformer.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     pub counters: &'a Counters,
-    pub cancellation: Option<&'a Cancellation>,
+    /// Set once the caller has cancelled.
+    pub cancelled: Option<&'a AtomicBool>,
 }
 
 impl Call<'_> {
     /// Asked between layers and between passes, so that a cancelled call ends within a few milliseconds.
     pub fn check(&self) -> Result<()> {
-        match self.cancellation {
-            Some(c) if c.is_cancelled() => Err(Error::cancelled()),
+        match self.cancelled {
+            Some(cancelled) if cancelled.load(Ordering::Relaxed) => Err(Error::cancelled()),
             _ => Ok(()),
         }
     }

@@ -29,6 +29,25 @@ pub enum Status {
     Internal = 9,
 }
 
+impl Status {
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Ok,
+        Self::InvalidArgument,
+        Self::NotFound,
+        Self::Io,
+        Self::InvalidFile,
+        Self::Unsupported,
+        Self::OutOfMemory,
+        Self::Cancelled,
+        Self::Panic,
+        Self::Internal,
+    ];
+
+    pub(crate) fn from_u32(value: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|&status| status as u32 == value)
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Error {
     status: Status,

@@ -15,6 +15,7 @@ pub mod backend;
 mod batching;
 mod call;
 pub mod counters;
+pub mod devices;
 mod encoding;
 mod error;
 mod families;
@@ -30,6 +31,8 @@ mod memory;
 mod model;
 mod packing;
 mod panics;
+#[doc(hidden)]
+pub mod provider;
 mod storage;
 mod tasks;
 #[doc(hidden)]
@@ -40,6 +43,7 @@ mod transformer;
 pub use backend::{Device, Precision};
 pub use call::Cancellation;
 pub use counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};
+pub use devices::{DeviceInfo, Devices, devices};
 pub use encoding::{Encoding, NO_SEQUENCE, Span};
 pub use error::{Error, Result, Status};
 pub use families::names as families;

@@ -1,11 +1,13 @@
 //! From a directory, a GGUF file or a `.kinglet` file to a [`Model`]: read the configuration, find and check every tensor, compare with the memory limit, and only
 //! then allocate and convert.
 
+pub(crate) mod device;
+
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use crate::backend::{Backend, Device, Precision, cpu::Cpu};
+use crate::backend::{Device, Precision};
 use crate::call::Cancellation;
 use crate::counters::{Counters, Stage};
 use crate::error::{Error, Result};
@@ -13,21 +15,19 @@ use crate::families;
 use crate::formats::files::Files;
 
 use crate::formats::source::Source;
-use crate::formats::tensor::DType;
 use crate::generation::answers::Answers;
 use crate::generation::options::Defaults;
 use crate::generation::template::ChatTemplate;
-use crate::kernels;
 use crate::log::Log;
-use crate::memory::Budget;
 use crate::model::{Inner, Model};
+use crate::provider;
 use crate::tasks::classification::ClassifierSettings;
 use crate::tasks::embedding::EmbeddingSettings;
 use crate::threads::{self, Pool};
 use crate::tokenizer::{Tokenizer, TokenizerFiles};
-use crate::transformer::network::{Network, Transformer};
-use crate::transformer::spec::Spec;
 use crate::transformer::weights::ModelView;
+
+use device::{Limit, Place, Placed};
 
 /// The most threads that a model may be given.
 const MAX_THREADS: usize = 1024;
@@ -89,30 +89,16 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
 
     let asked = options.precision.unwrap_or(Precision::Auto);
     let threads = if options.threads == 0 { threads::available() } else { options.threads };
-    let limit =
-        Limit { bytes: options.memory_limit, threads, tokenizer: tokenizer_size.saturating_mul(TOKENIZER_FACTOR) };
+    let tokenizer = tokenizer_size.saturating_mul(TOKENIZER_FACTOR);
+    let limit = Limit { bytes: options.memory_limit, threads, tokenizer };
     progress(0.0)?;
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
-    let (network, precision, (weight_bytes, budget)): (Box<dyn Network>, _, _) = match options.device {
-        Device::Cpu => {
-            let kernel = kernels::select().map_err(Error::invalid_argument)?;
-            let precision = settle(asked, packed, view.dtype());
-            let backend = Cpu::new(kernel, precision, pool.clone());
-            let (bytes, budget) = limit.check(&backend, &view, &spec, directory)?;
-            (Box::new(Transformer::load(backend, &spec, &mut view, &budget, &mut layers)?), precision, (bytes, budget))
-        }
-        #[cfg(feature = "candle")]
-        device if crate::backend::candle::runs_on(device) => {
-            let precision = settle_on(device, asked, packed, view.dtype());
-            let backend = crate::backend::candle::Candle::open(device, options.device_index, precision)?;
-            let (bytes, budget) = limit.check(&backend, &view, &spec, directory)?;
-            (Box::new(Transformer::load(backend, &spec, &mut view, &budget, &mut layers)?), precision, (bytes, budget))
-        }
-        device => {
-            let name = device.name();
-            return Err(Error::unsupported(format!("device {name}: this build cannot run on it; use cpu")));
-        }
+    let place = Place { device: options.device, index: options.device_index, precision: asked, packed, limit };
+    let Placed { network, precision, weight_bytes, budget } = if place.is_here() && !(place.device == Device::CandleCpu && provider::is_named()) {
+        place.load(directory, &spec, &mut view, &pool, &mut layers)?
+    } else {
+        provider::load(&place, directory, &mut layers, cancellation.as_ref())?
     };
     // Vocabulary and embedding table may differ (both are padded here and there); ids are checked when they are used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
@@ -155,6 +141,7 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     Ok(Model(Arc::new(Inner {
         directory: directory.to_path_buf(),
         device: options.device,
+        device_index: options.device_index,
         precision,
         spec,
         network,
@@ -192,58 +179,4 @@ fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
     };
     let special: Vec<_> = names.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
     Ok(ChatTemplate::new(&source, &special, &origin))
-}
-
-/// What `Auto` stands for.
-fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
-    match (asked, packed, stored) {
-        (Precision::Auto, Some(packed), _) => packed,
-        // GGUF's blocks are narrower still.
-        (Precision::Auto, _, Some(DType::F32) | None) => Precision::F32,
-        (Precision::Auto, ..) => Precision::F16,
-        (asked, ..) => asked,
-    }
-}
-
-/// What `Auto` stands for on candle's devices: the reference computes in f32, and GPUs have bf16.
-#[cfg(feature = "candle")]
-fn settle_on(device: Device, asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
-    match (device, asked, stored) {
-        (Device::CandleCpu, Precision::Auto, _) => Precision::F32,
-        (_, Precision::Auto, Some(DType::BF16)) => Precision::Bf16,
-        _ => settle(asked, packed, stored),
-    }
-}
-
-struct Limit {
-    bytes: u64,
-    tokenizer: u64,
-    /// Threads that may run passes of their own.
-    threads: usize,
-}
-
-impl Limit {
-    /// Refuses a model that would pass the limit, before anything is allocated for it. Returns its weights' bytes, and what is left
-    /// for the caches of generation.
-    fn check<B: Backend>(
-        &self,
-        backend: &B,
-        view: &ModelView,
-        spec: &Spec,
-        directory: &Path,
-    ) -> Result<(u64, Arc<Budget>)> {
-        let weights = view.bytes(backend, spec);
-        let pass = crate::batching::pass_bytes(spec, backend.pass_tokens(), self.threads);
-        let needed = weights.saturating_add(self.tokenizer).saturating_add(pass);
-        if self.bytes != 0 && needed > self.bytes {
-            let (directory, limit, precision) = (directory.display(), self.bytes, backend.precision().name());
-            return Err(Error::out_of_memory(format!(
-                "{directory}: needs about {needed} bytes in {precision} ({weights} of weights, {pass} of activations, {} of \
-                 tokenizer), and the memory limit is {limit}",
-                self.tokenizer
-            )));
-        }
-        let left = if self.bytes == 0 { u64::MAX } else { self.bytes - needed };
-        Ok((weights, Arc::new(Budget::new(left))))
-    }
 }

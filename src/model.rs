@@ -32,6 +32,7 @@ pub struct Model(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub directory: PathBuf,
     pub device: Device,
+    pub device_index: usize,
     pub precision: Precision,
     pub spec: Spec,
     pub network: Box<dyn Network>,
@@ -88,7 +89,9 @@ impl Model {
 
     /// The counters of this model since it was loaded or they were reset.
     pub fn counters(&self) -> Snapshot {
-        self.0.counters.read()
+        let mut snapshot = self.0.counters.read();
+        snapshot.device_memory = self.device_memory();
+        snapshot
     }
 
     pub fn reset_counters(&self) {
@@ -134,6 +137,19 @@ impl Model {
         self.0.pool.threads()
     }
 
+    /// Which of the devices of its kind it runs on.
+    pub fn device_index(&self) -> usize {
+        self.0.device_index
+    }
+
+    /// Bytes that the model holds on a GPU now, weights and caches; 0 for one that runs on the CPU.
+    pub fn device_memory(&self) -> u64 {
+        match self.0.device {
+            Device::Cpu | Device::CandleCpu => 0,
+            Device::Cuda | Device::Metal => self.0.weight_bytes + self.cache_bytes(),
+        }
+    }
+
     /// Names of the classification head's outputs; empty for a model without a head.
     pub fn labels(&self) -> &[String] {
         &self.0.classifier.labels
@@ -151,6 +167,8 @@ impl Model {
             "path": self.0.directory.display().to_string(),
             "family": spec.family,
             "device": self.0.device.name(),
+            "device_index": self.0.device_index,
+            "device_memory": self.device_memory_info(),
             "precision": self.0.precision.name(),
             "kernels": self.0.network.describe(),
             "threads": self.0.pool.threads(),
@@ -163,6 +181,20 @@ impl Model {
             "embedding": { "pooling": pooling, "normalize": embedding.normalize },
             "head": head,
             "labels": classifier.labels,
+        })
+    }
+
+    /// A GPU's memory: the model's, all, and what nobody uses; null for a model that runs on the CPU.
+    fn device_memory_info(&self) -> Value {
+        let of_kind = match self.0.device {
+            Device::Cpu | Device::CandleCpu => return Value::Null,
+            device => crate::devices::of_kind(device).unwrap_or_default(),
+        };
+        let info = of_kind.into_iter().find(|info| info.index == self.0.device_index);
+        json!({
+            "used_by_model": self.device_memory(),
+            "total": info.as_ref().map(|info| info.memory_total),
+            "free": info.as_ref().map(|info| info.memory_free),
         })
     }
 
@@ -205,7 +237,7 @@ impl Model {
         shape: impl FnOnce(&T) -> (usize, usize),
     ) -> Result<T> {
         let start = Instant::now();
-        let call = Call { counters: &self.0.counters, cancellation };
+        let call = Call { counters: &self.0.counters, cancelled: cancellation.map(Cancellation::flag) };
         let result = work(call)?;
         let (items, tokens) = shape(&result);
         self.0.counters.call(items, tokens, start.elapsed());

@@ -1,5 +1,6 @@
 //! Catching panics without a word on standard error: the library never prints, but Rust's panic hook does.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
@@ -16,6 +17,13 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
     let outcome = catch_unwind(AssertUnwindSafe(work));
     INSIDE.with(|inside| inside.set(inside.get() - 1));
     outcome
+}
+
+/// What is said of a panic.
+pub fn describe(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message");
+    format!("a defect in Kinglet: {text}; please report it with what led to it")
 }
 
 /// Panics inside a guard, or on a worker that serves one, go unreported, because they end up in an error; all others go to the

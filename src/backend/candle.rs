@@ -387,12 +387,4 @@ impl Backend for Candle {
             }
         }
     }
-
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if largest == f32::NEG_INFINITY {
-            return largest;
-        }
-        largest + row.iter().map(|x| (x - largest).exp()).sum::<f32>().ln()
-    }
 }

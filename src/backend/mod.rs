@@ -6,7 +6,6 @@
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod cpu;
-pub mod devices;
 mod linear;
 
 use std::borrow::Borrow;
@@ -165,6 +164,22 @@ pub fn cap(values: &mut [f32], softcap: f32) {
     }
 }
 
+/// `ln Σ exp` of a row.
+pub fn log_sum_exp(row: &[f32]) -> f32 {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if largest == f32::NEG_INFINITY {
+        return largest;
+    }
+    largest + row.iter().map(|x| (x - largest).exp()).sum::<f32>().ln()
+}
+
+/// The first of the largest values of a row; None where nothing is above -∞.
+pub fn arg_max(row: &[f32]) -> Option<u32> {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let found = row.iter().position(|&x| x == largest && x > f32::NEG_INFINITY);
+    found.map(|i| i as u32)
+}
+
 /// Some rows of an activation and the sequence that they belong to, borrowed.
 pub struct Slot<S> {
     pub rows: Range<usize>,
@@ -316,12 +331,12 @@ pub trait Backend: Send + Sync + 'static {
         scores: Scores<Self::RelativeBias>,
     ) -> Result<Self::Tensor>;
     /// `ln Σ exp` of a row in the host's memory.
-    fn log_sum_exp(&self, row: &[f32]) -> f32;
+    fn log_sum_exp(&self, row: &[f32]) -> f32 {
+        log_sum_exp(row)
+    }
     /// The first of the largest values of a row in the host's memory; None where nothing is above -∞.
     fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let found = row.iter().position(|&x| x == largest && x > f32::NEG_INFINITY);
-        found.map(|i| i as u32)
+        arg_max(row)
     }
 
     /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`.

@@ -54,6 +54,7 @@ impl Snapshot {
                 "standard_deviation_ns": l.standard_deviation,
                 "p50_ns": l.p50, "p90_ns": l.p90, "p95_ns": l.p95, "p99_ns": l.p99,
             },
+            "device_memory_bytes": self.device_memory,
         });
         format!("{value}\n")
     }
@@ -103,6 +104,9 @@ impl Snapshot {
         }
         let _ = writeln!(text, "{name}_sum {}", self.stage(Stage::Call).nanoseconds as f64 / 1e9);
         let _ = writeln!(text, "{name}_count {}", l.count);
+        let name = "kinglet_device_memory_bytes";
+        let _ = writeln!(text, "# HELP {name} Bytes that the model holds on a GPU.\n# TYPE {name} gauge");
+        let _ = writeln!(text, "{name} {}", self.device_memory);
         text
     }
 }

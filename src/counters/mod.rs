@@ -116,6 +116,17 @@ struct Cell {
 }
 
 impl Cell {
+    /// What was counted, which is zero from now on.
+    fn take(&self) -> StageTotals {
+        let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
+        StageTotals {
+            calls: taken(&self.calls),
+            items: taken(&self.items),
+            tokens: taken(&self.tokens),
+            nanoseconds: taken(&self.nanoseconds),
+        }
+    }
+
     fn add(&self, calls: u64, items: usize, tokens: usize, time: Duration) {
         self.calls.fetch_add(calls, Ordering::Relaxed);
         self.items.fetch_add(items as u64, Ordering::Relaxed);
@@ -135,10 +146,7 @@ impl Transfers {
 
     /// Moves what was carried over to the counters.
     pub fn move_to(&self, counters: &Counters) {
-        let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
-        let (calls, bytes, nanoseconds) = (taken(&self.0.calls), taken(&self.0.items), taken(&self.0.nanoseconds));
-        let time = Duration::from_nanos(nanoseconds);
-        counters.stages[Stage::Transfer as usize].add(calls, bytes as usize, 0, time);
+        counters.put(Stage::Transfer, self.0.take());
     }
 }
 
@@ -222,6 +230,22 @@ impl Counters {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).reset();
     }
 
+    /// Sets the stages to zero and hands over what they were, but for those that were empty.
+    pub(crate) fn take(&self, mut each: impl FnMut(Stage, StageTotals)) {
+        for (cell, stage) in self.stages.iter().zip(Stage::ALL) {
+            let totals = cell.take();
+            if totals != StageTotals::default() {
+                each(stage, totals);
+            }
+        }
+    }
+
+    /// Adds what was counted elsewhere.
+    pub(crate) fn put(&self, stage: Stage, totals: StageTotals) {
+        let StageTotals { calls, items, tokens, nanoseconds } = totals;
+        self.stages[stage as usize].add(calls, items as usize, tokens as usize, Duration::from_nanos(nanoseconds));
+    }
+
     /// A copy of all figures. Calls that finish meanwhile may show in some of them and not in others.
     pub fn read(&self) -> Snapshot {
         let stages = std::array::from_fn(|i| {
@@ -249,7 +273,7 @@ impl Counters {
                 p99: calls.value_at_quantile(0.99),
             }
         };
-        Snapshot { stages, latency }
+        Snapshot { stages, latency, device_memory: 0 }
     }
 }
 
@@ -258,6 +282,8 @@ impl Counters {
 pub struct Snapshot {
     stages: [StageTotals; Stage::ALL.len()],
     latency: Latency,
+    /// Bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
+    pub device_memory: u64,
 }
 
 impl Snapshot {

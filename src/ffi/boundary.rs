@@ -1,9 +1,7 @@
 //! The one place where panics stop and errors become values.
 
-use std::any::Any;
-
 use crate::error::{Error, Result, Status};
-use crate::panics::guarded;
+use crate::panics::{describe, guarded};
 
 use super::error::{kinglet_error, kinglet_status};
 use super::handle;
@@ -13,10 +11,7 @@ pub(super) fn boundary(error: *mut *mut kinglet_error, work: impl FnOnce() -> Re
     let failure = match guarded(work) {
         Ok(Ok(())) => return Status::Ok as kinglet_status,
         Ok(Err(failure)) => failure,
-        Err(payload) => Error::new(
-            Status::Panic,
-            format!("a defect in Kinglet: {}; please report it with what led to it", describe(&*payload)),
-        ),
+        Err(payload) => Error::new(Status::Panic, describe(&*payload)),
     };
     let status = failure.status() as kinglet_status;
     if !error.is_null() {
@@ -29,11 +24,6 @@ pub(super) fn boundary(error: *mut *mut kinglet_error, work: impl FnOnce() -> Re
 /// For functions that return nothing or a plain value: a panic gives the default.
 pub(super) fn quietly<T: Default>(work: impl FnOnce() -> T) -> T {
     guarded(work).unwrap_or_default()
-}
-
-fn describe(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]

@@ -97,6 +97,11 @@ pub struct kinglet_counters {
     pub draft: kinglet_stage,
     /// Drafted tokens that stood, so that they needed no step of their own.
     pub accept: kinglet_stage,
+    /// Values carried between the host's memory and a GPU's, waiting for what they depend on included: items are their bytes. A GPU
+    /// works beside the program, so the other stages show how long work took to hand over, and the work itself shows here.
+    pub transfer: kinglet_stage,
+    /// Bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
+    pub device_memory: u64,
 }
 
 // SAFETY: repr(C), `struct_size` first, plain values.
@@ -141,6 +146,8 @@ fn fill(snapshot: &Snapshot) -> kinglet_counters {
         answer_miss: stage(Stage::AnswerMiss),
         draft: stage(Stage::Draft),
         accept: stage(Stage::Accept),
+        transfer: stage(Stage::Transfer),
+        device_memory: snapshot.device_memory,
     }
 }
 

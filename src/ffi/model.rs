@@ -22,12 +22,13 @@ pub type kinglet_device = u32;
 
 /// Kinglet's own engine on the CPU.
 pub const KINGLET_DEVICE_CPU: u32 = 0;
-/// The same model over the candle library on the CPU, in f32: the reference that the engine is judged by. Slow, and its
-/// arithmetic uses as many threads as candle likes.
+/// The same model over the candle library on the CPU: in f32 the reference that the engine is judged by. Slow, and its arithmetic uses
+/// as many threads as candle likes.
 pub const KINGLET_DEVICE_CANDLE_CPU: u32 = 1;
-/// NVIDIA GPUs. KINGLET_STATUS_UNSUPPORTED in this version.
+/// NVIDIA GPUs, by a library of its own, libkinglet_cuda.so, which is looked for beside this one on first use (the environment variable
+/// KINGLET_PROVIDER names another). KINGLET_STATUS_UNSUPPORTED, with the reason, where it, a driver or a GPU is missing.
 pub const KINGLET_DEVICE_CUDA: u32 = 2;
-/// Apple GPUs. KINGLET_STATUS_UNSUPPORTED in this version.
+/// Apple GPUs, in builds with the feature metal. KINGLET_STATUS_UNSUPPORTED in others.
 pub const KINGLET_DEVICE_METAL: u32 = 3;
 
 /// The number type that weights are held and multiplied in: one of the KINGLET_PRECISION constants.
@@ -130,6 +131,8 @@ pub struct kinglet_model_options {
     /// Bytes that finished generations may be remembered in, the least recently used forgotten first: a question that comes again
     /// with the same options is answered from there. 0 (the default): none are.
     pub answer_cache_bytes: u64,
+    /// Which of the devices of that kind, from 0 (the default); kinglet_device_list tells which there are.
+    pub device_index: u32,
 }
 
 impl Default for kinglet_model_options {
@@ -147,6 +150,7 @@ impl Default for kinglet_model_options {
             log_user_data: std::ptr::null_mut(),
             cancellation: std::ptr::null(),
             answer_cache_bytes: 0,
+            device_index: 0,
         }
     }
 }
@@ -227,7 +231,7 @@ pub unsafe extern "C" fn kinglet_model_load(
             // SAFETY: C passes NULL or a live switch.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
             log: log_of(&o)?,
-            ..LoadOptions::default()
+            device_index: o.device_index as usize,
         };
         let model = Model::load(Path::new(path), options)?;
         let labels = model.labels().iter().map(|label| kinglet_str::lend(label)).collect();
@@ -293,6 +297,8 @@ pub struct kinglet_model_view {
     pub has_encoder: u32,
     /// Bytes that the caches of keys and values take now: of calls, sessions and prefixes, and what is kept for the next ones.
     pub cache_bytes: u64,
+    /// Which of the devices of its kind the model runs on.
+    pub device_index: u32,
 }
 
 // SAFETY: repr(C), `struct_size` first, plain values.
@@ -328,6 +334,7 @@ pub unsafe extern "C" fn kinglet_model_read(
             can_generate: model.can_generate().into(),
             has_encoder: model.has_encoder().into(),
             cache_bytes: model.cache_bytes(),
+            device_index: model.device_index() as u32,
         });
         Ok(())
     })

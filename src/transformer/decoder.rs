@@ -57,7 +57,7 @@ impl<B: Backend> Memory for Held<B> {
 }
 
 fn held<B: Backend>(sequence: &mut Sequence) -> Result<&mut Held<B>> {
-    let held = sequence.0.as_any().downcast_mut();
+    let held = sequence.memory().as_any().downcast_mut();
     held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))
 }
 
@@ -176,7 +176,7 @@ impl<B: Backend> Transformer<B> {
 
     pub(super) fn empty_sequence(&self) -> Result<Sequence> {
         let (_, cache) = self.require_decoder()?;
-        Ok(Sequence(Box::new(Held::<B>::new(self.backend.sequence(cache), None))))
+        Ok(Sequence::new(Box::new(Held::<B>::new(self.backend.sequence(cache), None))))
     }
 
     pub(super) fn sequences_of(&self, pass: &Pass, call: Call<'_>) -> Result<Vec<Sequence>> {
@@ -199,7 +199,7 @@ impl<B: Backend> Transformer<B> {
         }
         let finished = sources.into_iter().enumerate().map(|(i, mut source)| {
             source.advance(layout.range(i).len());
-            Sequence(Box::new(Held::<B>::new(backend.sequence(cache), Some(Arc::new(source)))))
+            Sequence::new(Box::new(Held::<B>::new(backend.sequence(cache), Some(Arc::new(source)))))
         });
         Ok(finished.collect())
     }

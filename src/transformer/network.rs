@@ -78,10 +78,10 @@ impl Feed<'_> {
 }
 
 /// What a decoder remembers of one text. A clone shares what both remember, and either may go on.
-pub struct Sequence(pub(super) Box<dyn Memory>);
+pub struct Sequence(Box<dyn Memory>);
 
 /// A backend's sequence behind [`Sequence`].
-pub(super) trait Memory: Any + Send + Sync {
+pub(crate) trait Memory: Any + Send + Sync {
     fn fork(&self) -> Box<dyn Memory>;
     fn length(&self) -> usize;
     fn truncate(&mut self, length: usize);
@@ -95,6 +95,14 @@ impl Clone for Sequence {
 }
 
 impl Sequence {
+    pub(crate) fn new(memory: Box<dyn Memory>) -> Self {
+        Self(memory)
+    }
+
+    pub(crate) fn memory(&mut self) -> &mut dyn Memory {
+        &mut *self.0
+    }
+
     /// Tokens that it holds.
     pub fn length(&self) -> usize {
         self.0.length()

@@ -4,7 +4,7 @@ use candle_core::Device as Opened;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
 
 use crate::backend::Device;
-use crate::backend::devices::DeviceInfo;
+use crate::devices::DeviceInfo;
 use crate::error::{Error, Result};
 
 /// The oldest compute capability that the kernels were compiled for, ten times: `make cuda` says it. Newer GPUs compile them anew from

@@ -25,11 +25,11 @@ pub fn open(index: usize) -> crate::error::Result<Device> {
 
 /// The GPUs there are, with the bytes that one program may well use.
 #[cfg(feature = "metal")]
-pub fn devices() -> Vec<crate::backend::devices::DeviceInfo> {
+pub fn devices() -> Vec<crate::devices::DeviceInfo> {
     let all = candle_metal_kernels::metal::Device::all().into_iter().enumerate();
     let info = |(index, gpu): (usize, candle_metal_kernels::metal::Device)| {
         let total = gpu.recommended_max_working_set_size() as u64;
-        crate::backend::devices::DeviceInfo {
+        crate::devices::DeviceInfo {
             device: crate::backend::Device::Metal,
             index,
             name: gpu.architecture_name(),

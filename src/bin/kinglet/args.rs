@@ -43,6 +43,8 @@ pub enum Verb {
     Quantize(Quantize),
     /// Measures answers to a set of questions against those expected, and how long they take
     Evaluate(Evaluate),
+    /// Lists the devices that models can run on
+    Devices(Devices),
     /// Measures speed on random token ids
     Bench(Bench),
 }
@@ -51,7 +53,7 @@ impl Verb {
     /// The model that the verb loads, if it does.
     pub fn model(&self) -> Option<&ModelArgs> {
         match self {
-            Self::Quantize(_) => None,
+            Self::Quantize(_) | Self::Devices(_) => None,
             Self::Generate(Generate { model, .. })
             | Self::Chat(Chat { model, .. })
             | Self::Logits(Logits { model, .. })
@@ -67,6 +69,13 @@ impl Verb {
 }
 
 #[derive(Args)]
+pub struct Devices {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// A Hugging Face directory (config.json, tokenizer.json, model.safetensors), a .gguf file, or a .kinglet file
@@ -75,6 +84,9 @@ pub struct ModelArgs {
     /// Where it runs
     #[arg(long, default_value = "cpu", value_parser = choice(Device::ALL.map(|d| (d.name(), d))))]
     pub device: Device,
+    /// Which of the devices of that kind
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub device_index: usize,
     /// What weights are held and multiplied in; auto is what the checkpoint holds
     #[arg(long, default_value = "auto", value_parser = choice(Precision::ALL.map(|p| (p.name(), p))))]
     pub precision: Precision,

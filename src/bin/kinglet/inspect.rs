@@ -20,6 +20,11 @@ pub fn run(model: &Model, args: &Inspect) -> Outcome<()> {
     for name in ["path", "family", "device", "precision", "kernels", "threads"] {
         row(&mut out, name, &plain(&info[name]))?;
     }
+    if !info["device_memory"].is_null() {
+        let memory = &info["device_memory"];
+        let (used, total, free) = (&memory["used_by_model"], &memory["total"], &memory["free"]);
+        row(&mut out, "device memory", &format!("{used} bytes of {total}, {free} free"))?;
+    }
     let bytes = model.weight_bytes();
     row(&mut out, "weights", &format!("{:.1} MB ({bytes} bytes)", bytes as f64 / 1e6))?;
     row(&mut out, "longest text", &format!("{} tokens", model.max_length()))?;

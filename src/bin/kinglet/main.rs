@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod chat;
 mod classify;
+mod devices;
 mod embed;
 mod evaluate;
 mod failure;
@@ -55,6 +56,9 @@ fn run(cli: &Cli) -> Outcome<()> {
     if let Verb::Quantize(args) = &cli.verb {
         return quantize::run(args);
     }
+    if let Verb::Devices(args) = &cli.verb {
+        return devices::run(args);
+    }
     let Some(args) = cli.verb.model() else { return Ok(()) };
     let model = load(args)?;
     match &cli.verb {
@@ -62,7 +66,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Chat(args) => chat::run(&model, args),
         Verb::Logits(args) => logits::run(&model, args),
         Verb::Evaluate(args) => evaluate::run(&model, args),
-        Verb::Quantize(_) => Ok(()),
+        Verb::Quantize(_) | Verb::Devices(_) => Ok(()),
         Verb::Embed(args) => embed::run(&model, args),
         Verb::Classify(args) => classify::run(&model, args),
         Verb::Tokenize(args) => tokenize::run(&model, args),
@@ -85,6 +89,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
     };
     let options = LoadOptions {
         device: args.device,
+        device_index: args.device_index,
         precision: Some(args.precision),
         threads: args.threads,
         memory_limit: args.memory_limit,
