@@ -152,14 +152,15 @@
 // Kinglet's own engine on the CPU.
 #define KINGLET_DEVICE_CPU 0
 
-// The same model over the candle library on the CPU, in f32: the reference that the engine is judged by. Slow, and its
-// arithmetic uses as many threads as candle likes.
+// The same model over the candle library on the CPU: in f32 the reference that the engine is judged by. Slow, and its arithmetic uses
+// as many threads as candle likes.
 #define KINGLET_DEVICE_CANDLE_CPU 1
 
-// NVIDIA GPUs. KINGLET_STATUS_UNSUPPORTED in this version.
+// NVIDIA GPUs, by a library of its own, libkinglet_cuda.so, which is looked for beside this one on first use (the environment variable
+// KINGLET_PROVIDER names another). KINGLET_STATUS_UNSUPPORTED, with the reason, where it, a driver or a GPU is missing.
 #define KINGLET_DEVICE_CUDA 2
 
-// Apple GPUs. KINGLET_STATUS_UNSUPPORTED in this version.
+// Apple GPUs, in builds with the feature metal. KINGLET_STATUS_UNSUPPORTED in others.
 #define KINGLET_DEVICE_METAL 3
 
 // What the model's files hold: f32 stays f32; f16, bf16 and GGUF's quantised types are held as f16; a .kinglet file stays as it was
@@ -194,6 +195,9 @@ typedef struct kinglet_cancellation kinglet_cancellation;
 
 // The scores of a batch of texts or pairs.
 typedef struct kinglet_classifications kinglet_classifications;
+
+// The devices of this machine that this build can run models on.
+typedef struct kinglet_devices kinglet_devices;
 
 // The embeddings of a batch of texts.
 typedef struct kinglet_embeddings kinglet_embeddings;
@@ -342,10 +346,40 @@ typedef struct {
   kinglet_stage draft;
   // Drafted tokens that stood, so that they needed no step of their own.
   kinglet_stage accept;
+  // Values carried between the host's memory and a GPU's, waiting for what they depend on included: items are their bytes. A GPU
+  // works beside the program, so the other stages show how long work took to hand over, and the work itself shows here.
+  kinglet_stage transfer;
+  // Bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
+  uint64_t device_memory;
 } kinglet_counters;
 
 // A form for exported counters: one of the KINGLET_FORMAT constants.
 typedef uint32_t kinglet_format;
+
+// Where a model runs: one of the KINGLET_DEVICE constants.
+typedef uint32_t kinglet_device;
+
+// A device that a model can be loaded on.
+typedef struct {
+  kinglet_device device;
+  // Its number among those of its kind: device_index in kinglet_model_options.
+  uint32_t index;
+  kinglet_str name;
+  // Bytes of its memory; 0 where that is not known.
+  uint64_t memory_total;
+  // Bytes of it that nobody uses.
+  uint64_t memory_free;
+} kinglet_device_info;
+
+// What a list of devices holds. Set `struct_size` to its size before the call. All pointers are valid until the list is freed.
+typedef struct {
+  size_t struct_size;
+  // `count` devices, CPUs first.
+  const kinglet_device_info *devices;
+  size_t count;
+  // Why there are no others: a line for each kind of device that is missing.
+  kinglet_str missing;
+} kinglet_devices_view;
 
 // How the vectors of a text's tokens become one: one of the KINGLET_POOLING constants.
 typedef uint32_t kinglet_pooling;
@@ -614,9 +648,6 @@ typedef struct {
   const size_t *starts;
 } kinglet_hidden_states_view;
 
-// Where a model runs: one of the KINGLET_DEVICE constants.
-typedef uint32_t kinglet_device;
-
 // How grave a log line is: one of the KINGLET_LOG constants.
 typedef uint32_t kinglet_log_level;
 
@@ -650,6 +681,8 @@ typedef struct {
   // Bytes that finished generations may be remembered in, the least recently used forgotten first: a question that comes again
   // with the same options is answered from there. 0 (the default): none are.
   uint64_t answer_cache_bytes;
+  // Which of the devices of that kind, from 0 (the default); kinglet_device_list tells which there are.
+  uint32_t device_index;
 } kinglet_model_options;
 
 // What was loaded. Set `struct_size` to its size before the call.
@@ -681,6 +714,8 @@ typedef struct {
   uint32_t has_encoder;
   // Bytes that the caches of keys and values take now: of calls, sessions and prefixes, and what is kept for the next ones.
   uint64_t cache_bytes;
+  // Which of the devices of its kind the model runs on.
+  uint32_t device_index;
 } kinglet_model_view;
 
 // What a session holds. Set `struct_size` to its size before the call.
@@ -803,6 +838,18 @@ kinglet_status kinglet_counters_export(const kinglet_model *model,
                                        kinglet_format format,
                                        kinglet_text **text,
                                        kinglet_error **error);
+
+// Looks for devices. On success `*devices` is a list that the caller frees with kinglet_devices_free. A kind of device whose driver or
+// library is missing is no failure: the list has none of it, and says why. Any thread. The first call opens the library for NVIDIA's
+// GPUs, if it is there, which may take seconds.
+kinglet_status kinglet_device_list(kinglet_devices **devices,
+                                   kinglet_error **error);
+
+// Fills `view` with what the list holds. The view is valid until the list is freed. Any thread.
+kinglet_status kinglet_devices_read(const kinglet_devices *devices, kinglet_devices_view *view, kinglet_error **error);
+
+// Frees a list of devices and all views of it. NULL does nothing. No other call may use it meanwhile or later.
+void kinglet_devices_free(kinglet_devices *devices);
 
 // Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
 kinglet_status kinglet_embed_options_init(kinglet_embed_options *options, size_t struct_size, kinglet_error **error);

@@ -194,7 +194,7 @@ fn every_function_refuses_bad_arguments() {
     covers(&["kinglet_model_free", "kinglet_text_free", "kinglet_encoding_free", "kinglet_embeddings_free"]);
     covers(&["kinglet_classifications_free", "kinglet_token_classifications_free", "kinglet_hidden_states_free"]);
     covers(&["kinglet_cancellation_free", "kinglet_generations_free", "kinglet_logits_free", "kinglet_prefix_free"]);
-    covers(&["kinglet_session_free"]);
+    covers(&["kinglet_session_free", "kinglet_devices_free"]);
     // SAFETY: NULL is allowed.
     unsafe {
         kinglet_model_free(null_mut());
@@ -209,6 +209,7 @@ fn every_function_refuses_bad_arguments() {
         kinglet_logits_free(null_mut());
         kinglet_prefix_free(null_mut());
         kinglet_session_free(null_mut());
+        kinglet_devices_free(null_mut());
     }
 
     covers(&["kinglet_cancellation_new", "kinglet_cancellation_cancel"]);
@@ -254,10 +255,8 @@ fn every_function_refuses_bad_arguments() {
                 kinglet_model_load(path, &options, &mut model, e)
             });
         }
-        (options.device, options.precision) = (KINGLET_DEVICE_CANDLE_CPU, KINGLET_PRECISION_INT8);
-        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "candle", &mut |e| {
-            kinglet_model_load(path, &options, &mut model, e)
-        });
+        (options.device, options.device_index) = (KINGLET_DEVICE_CPU, 3);
+        refused(f, "device_index: 3", |e| kinglet_model_load(path, &options, &mut model, e));
         let mut options = sized!(kinglet_model_options, kinglet_model_options_init);
         options.memory_limit = 1;
         refused_with(KINGLET_STATUS_OUT_OF_MEMORY, f, "limit is 1", &mut |e| {
@@ -496,6 +495,18 @@ fn every_function_refuses_bad_arguments() {
         let view = check_read!(read, kinglet_token_classifications_view, entities, "classifications");
         assert_eq!((view.count, view.label_count), (2, 5));
         kinglet_token_classifications_free(entities);
+    }
+
+    covers(&["kinglet_device_list", "kinglet_devices_read"]);
+    let mut devices = untouched();
+    unsafe {
+        refused("kinglet_device_list", "devices: is NULL", |e| kinglet_device_list(null_mut(), e));
+        ok(|e| kinglet_device_list(&mut devices, e));
+        let view = check_read!(kinglet_devices_read, kinglet_devices_view, devices, "devices");
+        let listed = std::slice::from_raw_parts(view.devices, view.count);
+        assert_eq!((listed[0].device, listed[0].index), (KINGLET_DEVICE_CPU, 0));
+        assert!(listed.iter().all(|info| info.name.size > 0));
+        kinglet_devices_free(devices);
     }
 
     covers(&["kinglet_counters_read", "kinglet_counters_reset", "kinglet_counters_export"]);

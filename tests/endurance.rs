@@ -82,7 +82,8 @@ fn ten_thousand_generations_leave_nothing() {
 #[test]
 fn loading_and_freeing_leaves_nothing() {
     let _alone = alone();
-    let path = fixtures().join("mpnet");
+    let (reads, writes) = (fixtures().join("mpnet"), fixtures().join("generation/t5"));
+    let options = GenerateOptions { max_new_tokens: Some(4), ..GenerateOptions::default() };
     for device in [Device::Cpu, Device::CandleCpu] {
         if device == Device::CandleCpu && !cfg!(feature = "candle") {
             eprintln!("skipped: candle-cpu, because this build has no candle");
@@ -90,8 +91,10 @@ fn loading_and_freeing_leaves_nothing() {
         }
         let cycle = |count: usize| {
             for _ in 0..count {
-                let model = load(&path, device, Precision::F32, 2);
+                let model = load(&reads, device, Precision::F32, 2);
                 model.embed(&["a small bird"], &EmbedOptions::default()).unwrap();
+                let model = load(&writes, device, Precision::F32, 2);
+                model.generate(&["a small bird"], &options, None).unwrap();
             }
         };
         cycle(20);

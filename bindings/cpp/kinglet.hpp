@@ -28,6 +28,7 @@
 #ifndef KINGLET_HPP
 #define KINGLET_HPP
 
+#include "kinglet/devices.hpp"
 #include "kinglet/generation.hpp"
 #include "kinglet/model.hpp"
 #include "kinglet/options.hpp"

@@ -68,6 +68,11 @@ type Counters struct {
 	Draft Stage
 	// Accept is drafted tokens that stood, so that they needed no step of their own.
 	Accept Stage
+	// Transfer is values carried to and from a GPU; Items are their bytes. A GPU works beside the program, so the other stages show how
+	// long work took to hand over, and the work itself shows here.
+	Transfer Stage
+	// DeviceMemory is the bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
+	DeviceMemory uint64
 }
 
 // Counters reads the model's counters. Calls that run meanwhile may show in some figures and not in others.
@@ -113,6 +118,9 @@ func (m *Model) Counters() (Counters, error) {
 		AnswerMiss: stage(c.answer_miss),
 		Draft:      stage(c.draft),
 		Accept:     stage(c.accept),
+		Transfer:   stage(c.transfer),
+
+		DeviceMemory: uint64(c.device_memory),
 	}, nil
 }
 

@@ -12,11 +12,11 @@ type Device uint32
 const (
 	// DeviceCPU is Kinglet's own engine on the CPU.
 	DeviceCPU Device = C.KINGLET_DEVICE_CPU
-	// DeviceCandleCPU is the reference that the engine is judged by: the candle library on the CPU, in f32. Slow.
+	// DeviceCandleCPU is the candle library on the CPU: in f32 the reference that the engine is judged by. Slow.
 	DeviceCandleCPU Device = C.KINGLET_DEVICE_CANDLE_CPU
-	// DeviceCUDA is for NVIDIA GPUs; [ErrUnsupported] in this version.
+	// DeviceCUDA is for NVIDIA GPUs; [ErrUnsupported], with the reason, where the library for them, a driver or a GPU is missing.
 	DeviceCUDA Device = C.KINGLET_DEVICE_CUDA
-	// DeviceMetal is for Apple GPUs; [ErrUnsupported] in this version.
+	// DeviceMetal is for Apple GPUs, in builds that have it; [ErrUnsupported] in others.
 	DeviceMetal Device = C.KINGLET_DEVICE_METAL
 )
 

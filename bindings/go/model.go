@@ -61,6 +61,8 @@ type Options struct {
 	// AnswerCacheBytes that finished generations may be remembered in, the least recently used forgotten first: a question that
 	// comes again with the same options is answered from there. 0: none are.
 	AnswerCacheBytes uint64
+	// DeviceIndex says which of the devices of that kind; [ListDevices] tells which there are.
+	DeviceIndex int
 }
 
 // Model is a loaded model. All its methods may be called from many goroutines at once.
@@ -91,7 +93,11 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	if options.Threads < 0 || uint64(options.Threads) > math.MaxUint32 {
 		return nil, invalid("Threads: %d is no number of threads; 0 stands for as many as the process may use", options.Threads)
 	}
+	if options.DeviceIndex < 0 || uint64(options.DeviceIndex) > math.MaxUint32 {
+		return nil, invalid("DeviceIndex: %d is no number of a device; they count from 0", options.DeviceIndex)
+	}
 	o.device = C.kinglet_device(options.Device)
+	o.device_index = C.uint32_t(options.DeviceIndex)
 	o.precision = C.kinglet_precision(options.Precision)
 	o.threads = C.uint32_t(options.Threads)
 	o.memory_limit = C.uint64_t(options.MemoryLimit)
@@ -160,8 +166,9 @@ type Properties struct {
 	Path string
 	// Family is the model_type of config.json, for instance "bert".
 	Family string
-	// Device runs the model.
-	Device Device
+	// Device runs the model, and DeviceIndex says which of its kind.
+	Device      Device
+	DeviceIndex int
 	// Precision is the one that runs, never [PrecisionAuto].
 	Precision Precision
 	// Threads that one call may use.
@@ -221,6 +228,7 @@ func (c *core) properties() (Properties, error) {
 		Path:           string(bytesOf(view.path)),
 		Family:         string(bytesOf(view.family)),
 		Device:         Device(view.device),
+		DeviceIndex:    int(view.device_index),
 		Precision:      Precision(view.precision),
 		Threads:        int(view.threads),
 		HiddenSize:     int(view.hidden_size),

@@ -31,6 +31,7 @@ static void versions(void) {
 static void free_nothing(void) {
     kinglet_error_free(NULL);
     kinglet_text_free(NULL);
+    kinglet_devices_free(NULL);
     kinglet_model_free(NULL);
     kinglet_encoding_free(NULL);
     kinglet_embeddings_free(NULL);
@@ -463,6 +464,18 @@ static void cancelling(const kinglet_model *model) {
     FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_cancellation_new(NULL, &error));
 }
 
+static void devices(void) {
+    kinglet_devices *found = NULL;
+    kinglet_devices_view view = {.struct_size = sizeof view};
+
+    OK(kinglet_device_list(&found, &error));
+    OK(kinglet_devices_read(found, &view, &error));
+    CHECK(view.count >= 1 && view.devices[0].device == KINGLET_DEVICE_CPU && view.devices[0].index == 0);
+    CHECK(view.devices[0].name.size > 0);
+    kinglet_devices_free(found);
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_device_list(NULL, &error));
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: consumer FIXTURES\n");
@@ -472,6 +485,7 @@ int main(int argc, char **argv) {
     versions();
     free_nothing();
     loading();
+    devices();
     kinglet_model *model = load("bert");
     tokenising(model);
     embedding(model);

@@ -242,6 +242,16 @@ void results(const kinglet::Model &model) {
     CHECK(taken.size() == 1);
 }
 
+void devices() {
+    const kinglet::Devices found = kinglet::devices();
+    CHECK(found.size() >= 1 && found[0].device == kinglet::Device::Cpu && found[0].index == 0 && !found[0].name.empty());
+    bool cuda = false;
+    for (std::size_t i = 0; i < found.size(); ++i) cuda = cuda || found[i].device == kinglet::Device::Cuda;
+    // Every kind is listed, or it is said why not.
+    CHECK(cuda != (found.missing().find("cuda") != std::string_view::npos));
+    CHECK(kinglet::try_devices().has_value());
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -257,6 +267,7 @@ int main(int argc, char **argv) {
     embedding(model);
     counters(model);
     cancelling(model);
+    devices();
     heads(fixtures);
     results(model);
     CHECK(generate_main(fixtures) == 0);

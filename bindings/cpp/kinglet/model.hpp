@@ -343,6 +343,7 @@ public:
     // The `model_type` of config.json.
     std::string_view family() const noexcept { return detail::to_cpp(view_.family); }
     Device device() const noexcept { return static_cast<Device>(view_.device); }
+    std::uint32_t device_index() const noexcept { return view_.device_index; }
     // The precision that runs, never Precision::Auto.
     Precision precision() const noexcept { return static_cast<Precision>(view_.precision); }
     std::size_t threads() const noexcept { return view_.threads; }
@@ -416,6 +417,7 @@ private:
         c.memory_limit = options.memory_limit;
         c.log_level = static_cast<kinglet_log_level>(options.log_level);
         c.answer_cache_bytes = options.answer_cache_bytes;
+        c.device_index = options.device_index;
         c.cancellation = detail::to_c(options.cancellation);
         if (options.progress) {
             c.progress = &detail::Progress::call;

@@ -167,6 +167,8 @@ struct ModelOptions {
     // Bytes that finished generations may be remembered in, the least recently used forgotten first: a question that comes again with
     // the same options is answered from there. 0: none are.
     std::uint64_t answer_cache_bytes = 0;
+    // Which of the devices of that kind; devices() tells which there are.
+    std::uint32_t device_index = 0;
 };
 
 // What is wanted of Model::tokenize.

@@ -311,9 +311,13 @@ public:
     // With prompt_lookup_num_tokens: what was drafted, and what of it stood, so that it needed no step of its own.
     Stage draft() const noexcept { return stage(c_.draft); }
     Stage accept() const noexcept { return stage(c_.accept); }
+    // Values carried to and from a GPU; items are their bytes. The other stages show how long a GPU's work took to hand over.
+    Stage transfer() const noexcept { return stage(c_.transfer); }
+    // Bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
+    std::uint64_t device_memory() const noexcept { return c_.device_memory; }
 
-    // All of them with their names, those of generation last.
-    std::array<std::pair<std::string_view, Stage>, 17> stages() const noexcept {
+    // All of them with their names, those of generation and of GPUs last.
+    std::array<std::pair<std::string_view, Stage>, 18> stages() const noexcept {
         return {{{"load", load()},
                  {"tokenize", tokenize()},
                  {"pack", pack()},
@@ -330,7 +334,8 @@ public:
                  {"answer_hit", answer_hit()},
                  {"answer_miss", answer_miss()},
                  {"draft", draft()},
-                 {"accept", accept()}}};
+                 {"accept", accept()},
+                 {"transfer", transfer()}}};
     }
 
 private:

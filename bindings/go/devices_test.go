@@ -1,0 +1,40 @@
+package kinglet
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestDevices(t *testing.T) {
+	list, err := ListDevices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Devices) == 0 || list.Devices[0].Device != DeviceCPU || list.Devices[0].Name == "" || list.Devices[0].MemoryTotal == 0 {
+		t.Fatalf("%+v", list)
+	}
+	// Every kind is listed, or it is said why not.
+	for _, kind := range []Device{DeviceCUDA, DeviceMetal} {
+		listed := false
+		for _, info := range list.Devices {
+			listed = listed || info.Device == kind
+		}
+		if explained := strings.Contains(list.Missing, kind.String()); listed == explained {
+			t.Errorf("%v: listed %v, explained %v: %q", kind, listed, explained, list.Missing)
+		}
+	}
+	for _, index := range []int{1, -1} {
+		if _, err := Load(context.Background(), fixture("bert"), &Options{DeviceIndex: index}); !errors.Is(err, ErrInvalidArgument) {
+			t.Errorf("DeviceIndex %d: %v", index, err)
+		}
+	}
+	model := load(t, "bert", nil)
+	if p := model.Properties(); p.DeviceIndex != 0 {
+		t.Errorf("%+v", p)
+	}
+	if c, err := model.Counters(); err != nil || c.DeviceMemory != 0 || c.Transfer.Calls != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
