@@ -2,11 +2,14 @@
 
 PREFIX ?= /usr/local
 export PREFIX DESTDIR
+# Features that the tests are to have besides the default ones, for instance metal.
+FEATURES ?=
 
 help:
 	@echo 'make demo      build everything, then write LLVM IR with a C++ program and a small T5'
 	@echo 'make test      every check: Rust, C, C++, Go'
 	@echo 'make test-aarch64   the kernels for ARM, under qemu (Linux, as root: it may make a chroot of Debian sid)'
+	@echo 'make cuda      the library for NVIDIA GPUs, which `make install` puts beside the main one (fetches CUDA'"'"'s compiler)'
 	@echo 'make build     the library (shared and static) and the command line, in target/release'
 	@echo 'make install   put them into PREFIX (default /usr/local), under DESTDIR if it is set'
 	@echo 'make header    make include/kinglet.h anew from src/ffi'
@@ -15,7 +18,7 @@ help:
 
 build:
 	@scripts/setup build
-	cargo build --release
+	cargo build --release --features '$(FEATURES)'
 
 install: build
 	@scripts/install
@@ -33,8 +36,8 @@ test:
 	@scripts/fetch-model minilm
 	@scripts/fetch-model smollm2
 	cargo fmt --check
-	cargo clippy --all-targets -- -D warnings
-	cargo test
+	cargo clippy --all-targets --features '$(FEATURES)' -- -D warnings
+	cargo test --features '$(FEATURES)'
 	@# Equal bits hold for each instruction set; the tests above ran the machine's best.
 	KINGLET_ISA=avx512 cargo test --test same_bits --test generation_bits fixtures
 	KINGLET_ISA=avx2 cargo test --test same_bits --test generation_bits fixtures
@@ -45,6 +48,9 @@ test:
 
 test-aarch64:
 	@scripts/test-aarch64
+
+cuda:
+	@scripts/cuda
 
 header:
 	KINGLET_UPDATE_HEADER=1 cargo test --test header
@@ -57,5 +63,5 @@ clean:
 	cargo clean
 	rm -rf build/prefix build/demo build/demo.log build/consumers build/go-test.json
 
-.PHONY: help build install prefix demo test test-aarch64 header bench clean
+.PHONY: help build install prefix demo test test-aarch64 cuda header bench clean
 .DEFAULT_GOAL := help

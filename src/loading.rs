@@ -95,11 +95,12 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
     let place = Place { device: options.device, index: options.device_index, precision: asked, packed, limit };
-    let Placed { network, precision, weight_bytes, budget } = if place.is_here() && !(place.device == Device::CandleCpu && provider::is_named()) {
-        place.load(directory, &spec, &mut view, &pool, &mut layers)?
-    } else {
-        provider::load(&place, directory, &mut layers, cancellation.as_ref())?
-    };
+    let Placed { network, precision, weight_bytes, budget } =
+        if place.is_here() && !(place.device == Device::CandleCpu && provider::is_named()) {
+            place.load(directory, &spec, &mut view, &pool, &mut layers)?
+        } else {
+            provider::load(&place, directory, &mut layers, cancellation.as_ref())?
+        };
     // Vocabulary and embedding table may differ (both are padded here and there); ids are checked when they are used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
     progress(1.0)?;

@@ -84,11 +84,7 @@ fn loading_and_freeing_leaves_nothing() {
     let _alone = alone();
     let (reads, writes) = (fixtures().join("mpnet"), fixtures().join("generation/t5"));
     let options = GenerateOptions { max_new_tokens: Some(4), ..GenerateOptions::default() };
-    for device in [Device::Cpu, Device::CandleCpu] {
-        if device == Device::CandleCpu && !cfg!(feature = "candle") {
-            eprintln!("skipped: candle-cpu, because this build has no candle");
-            continue;
-        }
+    for device in support::devices() {
         let cycle = |count: usize| {
             for _ in 0..count {
                 let model = load(&reads, device, Precision::F32, 2);

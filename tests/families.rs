@@ -7,20 +7,7 @@ use std::path::Path;
 
 use kinglet::{Aggregation, ClassifyOptions, Device, EmbedOptions, EncodeOptions, Model, Precision, ScoreFunction};
 use serde_json::Value;
-use support::{cases, distance, floats, ids, load, models};
-
-/// The bar for f32.
-const TOLERANCE: f32 = 1e-4;
-
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
-    if cfg!(feature = "candle") {
-        devices.push(Device::CandleCpu);
-    } else {
-        eprintln!("skipped: candle-cpu, because this build has no candle");
-    }
-    devices
-}
+use support::{cases, devices, distance, floats, ids, load, models, tolerance};
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
@@ -65,12 +52,12 @@ fn check_logits(model: &Model, case: &Value, at: &str) -> f32 {
         model.classify(&[text], pairs.as_deref(), &options).unwrap().scores
     };
     let error = distance(&scores, &floats(&case["logits"]));
-    assert!(error <= TOLERANCE, "{at}: logits differ by {error:e}");
+    assert!(error <= tolerance(model.device()), "{at}: logits differ by {error:e}");
     error
 }
 
 #[test]
-fn every_fixture_gives_the_reference_s_numbers_on_every_backend() {
+fn every_fixture_gives_the_reference_s_numbers_on_every_device() {
     let mut seen = BTreeSet::new();
     println!("{:24} {:12} {:>12} {:>12} {:>12}", "fixture", "device", "hidden", "logits", "embedding");
     for path in models() {
@@ -85,7 +72,7 @@ fn every_fixture_gives_the_reference_s_numbers_on_every_backend() {
                 // MPNet's tokenizer numbers pairs' types, and its model has none.
                 let states = model.hidden_states(&ids, &[ids.len()], Some(&types), None).unwrap();
                 let error = distance(&states.values, &floats(&case["hidden"]));
-                assert!(error <= TOLERANCE, "{at}: hidden states differ by {error:e}");
+                assert!(error <= tolerance(device), "{at}: hidden states differ by {error:e}");
                 hidden = hidden.max(error);
                 if !case["logits"].is_null() {
                     logits = logits.max(check_logits(&model, case, &at));
@@ -93,7 +80,7 @@ fn every_fixture_gives_the_reference_s_numbers_on_every_backend() {
                 if !case["embedding"].is_null() {
                     let result = model.embed(&[case["text"].as_str().unwrap()], &EmbedOptions::default()).unwrap();
                     let error = distance(&result.values, &floats(&case["embedding"]));
-                    assert!(error <= TOLERANCE, "{at}: the embedding differs by {error:e}");
+                    assert!(error <= tolerance(device), "{at}: the embedding differs by {error:e}");
                     assert_eq!(result.truncated, [u8::from(case["truncated"].as_bool().unwrap_or(false))], "{at}");
                     embedding = embedding.max(error);
                 }
@@ -120,7 +107,7 @@ fn whole_batches_give_what_single_texts_give() {
         }
         let states = model.hidden_states(&all, &lengths, Some(&types), None).unwrap();
         let error = distance(&states.values, &expected);
-        assert!(error <= TOLERANCE, "{}: {error:e}", name(&path));
+        assert!(error <= tolerance(Device::Cpu), "{}: {error:e}", name(&path));
     }
 }
 

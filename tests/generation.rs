@@ -7,10 +7,7 @@ use std::path::{Path, PathBuf};
 
 use kinglet::{Device, EarlyStopping, GenerateOptions, Model, Output, Precision};
 use serde_json::Value;
-use support::{distance, floats, ids, load};
-
-/// The bar for f32.
-const TOLERANCE: f32 = 1e-4;
+use support::{devices, distance, floats, ids, load, tolerance};
 
 fn folders() -> Vec<PathBuf> {
     let folder = support::fixtures().join("generation");
@@ -26,10 +23,6 @@ fn reference(path: &Path) -> Value {
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
-}
-
-fn devices() -> Vec<Device> {
-    if cfg!(feature = "candle") { vec![Device::Cpu, Device::CandleCpu] } else { vec![Device::Cpu] }
 }
 
 fn generate(model: &Model, input: &[u32], options: &GenerateOptions) -> Vec<Output> {
@@ -76,7 +69,7 @@ fn every_family_gives_the_reference_s_logits_and_texts() {
                             false => model.logits(&decoder, None, stepwise, None),
                         };
                         let error = distance(&logits.unwrap().values, &expected);
-                        if error > TOLERANCE || error.is_nan() {
+                        if error > tolerance(device) || error.is_nan() {
                             failures.push(format!("{at}, stepwise {stepwise}: logits differ by {error:e}"));
                         }
                         *worst = worst.max(error);
@@ -97,7 +90,7 @@ fn every_family_gives_the_reference_s_logits_and_texts() {
                 for (k, expected) in case["beam5"].as_array().unwrap().iter().enumerate() {
                     let tokens = until_end(&ids(&expected["tokens"]), &ends);
                     let score = expected["score"].as_f64().unwrap() as f32;
-                    if beams[k].tokens != tokens || (beams[k].score - score).abs() > 1e-4 {
+                    if beams[k].tokens != tokens || (beams[k].score - score).abs() > tolerance(device) {
                         failures.push(format!("{at}: beam {k} {:?} {}, not {score}", beams[k].tokens, beams[k].score));
                     }
                 }
@@ -193,7 +186,7 @@ fn a_decoder_s_hidden_states_are_those_that_its_head_reads() {
             let whole = model.logits(&ids, None, false, None).unwrap();
             let expected = [&whole.values[..], &whole.values[..2 * whole.vocabulary]].concat();
             let error = distance(&computed, &expected);
-            assert!(error <= TOLERANCE, "{fixture} on {}: {error:e}", device.name());
+            assert!(error <= tolerance(device), "{fixture} on {}: {error:e}", device.name());
         }
     }
 }

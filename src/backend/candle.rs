@@ -24,9 +24,7 @@ use crate::memory::Budget;
 use crate::tasks::pooling::{self, Pooling};
 use crate::transformer::spec::Heads;
 
-use super::{
-    Backend, CacheShape, Device, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot,
-};
+use super::{Backend, CacheShape, Device, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot};
 use attention::{Keys, Piece, Plans, RelativeBias};
 use cache::{Cache, Sequence};
 use weights::{Linear, Norm, activate, dense_type};

@@ -62,7 +62,10 @@ mod imp {
             let hint = if explicit {
                 format!("{VARIABLE} names it")
             } else {
-                format!("`make {0}` builds it, and it lies beside libkinglet.{EXTENSION}; or use device cpu", device.name())
+                format!(
+                    "`make {0}` builds it, and it lies beside libkinglet.{EXTENSION}; or use device cpu",
+                    device.name()
+                )
             };
             Error::unsupported(format!("device {}: {why} ({hint})", device.name()))
         })?;
@@ -134,6 +137,8 @@ mod imp {
 
     pub fn open(device: Device, _: Option<OsString>) -> Result<&'static Table> {
         let name = device.name();
-        Err(Error::unsupported(format!("device {name}: Kinglet's providers are not made for this system; use device cpu")))
+        Err(Error::unsupported(format!(
+            "device {name}: Kinglet's providers are not made for this system; use device cpu"
+        )))
     }
 }

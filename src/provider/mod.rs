@@ -16,8 +16,8 @@ pub use table::Table;
 use std::path::Path;
 
 use crate::backend::Device;
-use crate::devices::DeviceInfo;
 use crate::call::Cancellation;
+use crate::devices::DeviceInfo;
 use crate::error::Result;
 use crate::loading::device::{Place, Placed, Progress};
 

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::devices::DeviceInfo;
 use crate::backend::{self, Device, Precision};
 use crate::batching::Pass;
 use crate::call::{Call, Cancellation};
 use crate::counters::{Counters, Stage, StageTotals};
+use crate::devices::DeviceInfo;
 use crate::error::{Error, Result, Status};
 use crate::loading::device::{Place, Placed, Progress};
 use crate::memory::Budget;

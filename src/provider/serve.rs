@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::devices::DeviceInfo;
 use crate::backend::{Device, Precision};
 use crate::batching::{Layout, Pass};
 use crate::call::Call;
 use crate::counters::Counters;
+use crate::devices::DeviceInfo;
 use crate::error::{Error, Result, Status};
 use crate::families;
 use crate::formats::source::Source;
@@ -225,12 +225,7 @@ unsafe fn pass<'a>(view: *const PassView) -> Pass<'a> {
     }
 }
 
-unsafe extern "C" fn pooled(
-    network: *const c_void,
-    view: *const PassView,
-    pooling: u32,
-    caller: *const Caller,
-) -> u32 {
+unsafe extern "C" fn pooled(network: *const c_void, view: *const PassView, pooling: u32, caller: *const Caller) -> u32 {
     // SAFETY: the host's promise, for all that follows.
     unsafe {
         run(network, caller, |network, call, caller| {
@@ -288,11 +283,7 @@ unsafe fn feeds<'a>(views: Slice<FeedView>) -> Vec<Feed<'a>> {
     // SAFETY: the caller's promise.
     let feed = |view: &FeedView| unsafe {
         let want = [Want::None, Want::Last, Want::All].into_iter().find(|&want| want as u32 == view.want);
-        Feed {
-            sequence: &mut *view.sequence.cast::<Sequence>(),
-            ids: view.ids.get(),
-            want: want.unwrap_or(Want::None),
-        }
+        Feed { sequence: &mut *view.sequence.cast::<Sequence>(), ids: view.ids.get(), want: want.unwrap_or(Want::None) }
     };
     // SAFETY: as above.
     unsafe { views.get() }.iter().map(feed).collect()

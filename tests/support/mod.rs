@@ -36,6 +36,22 @@ pub fn minilm() -> Option<PathBuf> {
     None
 }
 
+/// The devices that numbers are compared on: all that this build finds here. A GPU counts if this build or a provider that
+/// `KINGLET_PROVIDER` names can use it.
+pub fn devices() -> Vec<Device> {
+    let mut devices: Vec<_> = kinglet::devices().devices.iter().map(|info| info.device).collect();
+    devices.dedup();
+    if !devices.contains(&Device::CandleCpu) {
+        eprintln!("skipped: candle-cpu, because this build has no candle");
+    }
+    devices
+}
+
+/// What numbers in f32 may differ by on a device. GPUs add in another order.
+pub fn tolerance(device: Device) -> f32 {
+    if matches!(device, Device::Cpu | Device::CandleCpu) { 1e-4 } else { 1e-3 }
+}
+
 /// Held by tests that measure the whole process's memory, so that those of one file run one at a time.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());

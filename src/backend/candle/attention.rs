@@ -125,13 +125,7 @@ fn class(tokens: usize, step: u32) -> u32 {
 }
 
 impl Plan {
-    fn new(
-        occasion: Occasion,
-        all: usize,
-        heads: Heads,
-        bias: Option<&RelativeBias>,
-        device: &Device,
-    ) -> Result<Self> {
+    fn new(occasion: Occasion, all: usize, heads: Heads, bias: Option<&RelativeBias>, device: &Device) -> Result<Self> {
         let mut alike: BTreeMap<_, Vec<Piece>> = BTreeMap::new();
         for piece in &occasion.pieces {
             for start in (0..piece.rows.len()).step_by(QUERIES) {
@@ -216,9 +210,8 @@ impl Group {
         let query_rows: Vec<u32> = (pieces.iter())
             .flat_map(|p| (0..queries).map(|i| if i < p.rows.len() { (p.rows.start + i) as u32 } else { 0 }))
             .collect();
-        let key_rows: Vec<u32> = (pieces.iter())
-            .flat_map(|p| (0..keys).map(|i| if i < p.count { p.keys.row(i) } else { 0 }))
-            .collect();
+        let key_rows: Vec<u32> =
+            (pieces.iter()).flat_map(|p| (0..keys).map(|i| if i < p.count { p.keys.row(i) } else { 0 })).collect();
         let straight = query_rows.len() == all && query_rows.iter().enumerate().all(|(i, &row)| row as usize == i);
         let own = straight && matches!(pieces[0].keys, Keys::From(_)) && key_rows == query_rows;
         let mut group = Self {
