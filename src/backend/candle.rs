@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Tensor, WithDType};
+use half::{bf16, f16};
 
 use crate::batching::{DEVICE_PASS_TOKENS, Layout, PASS_TOKENS};
 use crate::counters::Transfers;
@@ -76,8 +77,17 @@ impl Candle {
     /// The values, row by row, as f32 in the host's memory. It waits for the device.
     fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
         let start = Instant::now();
-        let values = x.flatten_all().and_then(|x| x.to_dtype(DType::F32)?.to_vec1::<f32>()).map_err(failed)?;
-        self.transfers.add(size_of_val(&values[..]), start.elapsed());
+        let read = || {
+            let x = x.flatten_all()?;
+            // Narrow values are widened here: fewer bytes cross.
+            Ok(match x.dtype() {
+                DType::F16 => x.to_vec1::<f16>()?.into_iter().map(f32::from).collect(),
+                DType::BF16 => x.to_vec1::<bf16>()?.into_iter().map(f32::from).collect(),
+                _ => x.to_dtype(DType::F32)?.to_vec1::<f32>()?,
+            })
+        };
+        let values: Vec<f32> = read().map_err(failed)?;
+        self.transfers.add(x.elem_count() * x.dtype().size_in_bytes(), start.elapsed());
         Ok(values)
     }
 
