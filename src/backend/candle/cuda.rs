@@ -72,7 +72,7 @@ pub(super) fn open(index: usize) -> Result<Opened> {
         let (oldest, rest) = (OLDEST / 10, OLDEST % 10);
         return Err(Error::unsupported(format!(
             "device cuda {index}: its compute capability is {major}.{minor}, and this build serves {oldest}.{rest} and newer; \
-             build with CUDA_COMPUTE_CAP={major}{minor} make cuda, or use device cpu"
+             use device cpu"
         )));
     }
     Opened::new_cuda(index).map_err(super::failed)
