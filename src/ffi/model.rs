@@ -38,7 +38,7 @@ pub type kinglet_precision = u32;
 /// packed.
 pub const KINGLET_PRECISION_AUTO: u32 = 0;
 pub const KINGLET_PRECISION_F32: u32 = 1;
-/// Weights in f16, activations and sums in f32.
+/// Weights in f16, activations and sums in f32. In this precision and the next two the CPU engine caches keys and values in f16.
 pub const KINGLET_PRECISION_F16: u32 = 2;
 /// Weights and activations of matrix products in 8 bits, sums exact.
 pub const KINGLET_PRECISION_INT8: u32 = 3;

@@ -225,6 +225,12 @@ where
     }
 
     #[inline(always)]
+    unsafe fn store_f16(self, p: *mut half::f16) {
+        _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0));
+        _mm_storeu_si128(p.add(8).cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.1));
+    }
+
+    #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, n: usize) {
         if n == 16 {
             return self.store(p);

@@ -152,6 +152,11 @@ where
     }
 
     #[inline(always)]
+    unsafe fn store_f16(self, p: *mut half::f16) {
+        _mm256_storeu_si256(p.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(self.0));
+    }
+
+    #[inline(always)]
     unsafe fn store_first(self, p: *mut f32, n: usize) {
         _mm512_mask_storeu_ps(p, mask(n), self.0);
     }

@@ -70,6 +70,16 @@ macro_rules! implement_kernel {
                 unsafe { run(x, out) }
             }
 
+            fn narrow(&self, x: &[f32], out: &mut [half::f16]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &[f32], out: &mut [half::f16]) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { round::narrow::<$vector>(x, out) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, out) }
+            }
+
             unsafe fn linear_bf16(&self, a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue) {
                 $(#[target_feature(enable = $features)])?
                 unsafe fn run(a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue) {

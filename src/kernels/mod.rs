@@ -112,10 +112,27 @@ pub struct Attention {
     pub bias: Option<*const f32>,
 }
 
+/// The number type of a cache's keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheType {
+    F32,
+    F16,
+}
+
+impl CacheType {
+    /// Bytes of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F32 => size_of::<f32>(),
+            Self::F16 => size_of::<half::f16>(),
+        }
+    }
+}
+
 /// Some queries of one head, attending to the keys and values of a cache.
 ///
-/// The cache lies in pages of [`BLOCK`] tokens. In a page, a head's keys are `[head_dim][BLOCK]` floats at `key_offset` and its
-/// values `[BLOCK][head_dim rounded up to BLOCK]` at `value_offset`.
+/// The cache lies in pages of [`BLOCK`] tokens. In a page, a head's keys are `[head_dim][BLOCK]` numbers at `key_offset` and its
+/// values `[BLOCK][head_dim rounded up to BLOCK]` at `value_offset`, both counted in numbers of type `kind`.
 #[derive(Clone, Copy)]
 pub struct PagedAttention {
     pub q: *const f32,
@@ -132,7 +149,8 @@ pub struct PagedAttention {
     pub causal: bool,
     /// How many keys a query sees, its own counted; 0 for all.
     pub window: usize,
-    pub pages: *const *const f32,
+    pub pages: *const *const u8,
+    pub kind: CacheType,
     pub key_offset: usize,
     pub value_offset: usize,
     pub head_dim: usize,
@@ -177,6 +195,10 @@ pub trait Kernel: Send + Sync {
 
     /// Rounds one row to bf16, ties to even; NaN stays NaN. `out.len()` is `x.len()` rounded up to 2.
     fn round_row(&self, x: &[f32], out: &mut [bf16]);
+
+    /// Rounds numbers to f16, ties to even, for the cache. What is beyond ±65504, the largest f16, becomes that, never infinite; NaN
+    /// stays NaN. Both slices are of one length.
+    fn narrow(&self, x: &[f32], out: &mut [half::f16]);
 
     /// # Safety
     /// As `linear_f32`; rows of `a` hold `w.padded_inputs()` values, those beyond the inputs being 0.

@@ -158,6 +158,15 @@ unsafe fn widen(halves: uint16x8_t) -> (float32x4_t, float32x4_t) {
     (low, high)
 }
 
+/// Eight floats rounded to f16; as `widen`.
+#[inline(always)]
+unsafe fn narrow(low: float32x4_t, high: float32x4_t) -> uint16x8_t {
+    let mut halves;
+    asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) halves, in(vreg) low, options(pure, nomem, nostack, preserves_flags));
+    asm!("fcvtn2 {0:v}.8h, {1:v}.4s", inout(vreg) halves, in(vreg) high, options(pure, nomem, nostack, preserves_flags));
+    halves
+}
+
 /// 2^n for integers in -126..=127.
 #[inline(always)]
 unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
@@ -268,6 +277,12 @@ impl<D: Dot> Vector for Lanes<D> {
         vst1q_f32(p.add(4), self.0[1]);
         vst1q_f32(p.add(8), self.0[2]);
         vst1q_f32(p.add(12), self.0[3]);
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut half::f16) {
+        vst1q_u16(p.cast(), narrow(self.0[0], self.0[1]));
+        vst1q_u16(p.add(8).cast(), narrow(self.0[2], self.0[3]));
     }
 
     #[inline(always)]

@@ -5,42 +5,69 @@
 //! replaced, never multiplied away, because a page's unused part holds whatever was there before. Chunks begin at fixed keys, so
 //! that a query's result is the same bits whether it is computed with its prompt or alone.
 
+use half::f16;
+
 use super::attention::{CHUNK, LARGEST_TILE, divide, multiply};
 use super::linear::{FloatProduct, Operand};
 use super::softmax::Scores;
 use super::vector::Vector;
-use super::{BLOCK, PagedAttention};
+use super::{BLOCK, CacheType, PagedAttention};
+
+/// A number of a cache: f32, or f16, which is widened as it is read, so that both are multiplied and summed in f32.
+trait Number: Copy {
+    /// Sixteen of them.
+    ///
+    /// # Safety
+    /// The machine has `V`'s instructions and the numbers exist.
+    unsafe fn lanes<V: Vector>(p: *const Self) -> V;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn lanes<V: Vector>(p: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(p) }
+    }
+}
+
+impl Number for f16 {
+    #[inline(always)]
+    unsafe fn lanes<V: Vector>(p: *const Self) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load_f16(p) }
+    }
+}
 
 /// Keys of a page: `[dim][16]` at `offset`.
 #[derive(Clone, Copy)]
-struct Keys {
-    pages: *const *const f32,
+struct Keys<T> {
+    pages: *const *const T,
     offset: usize,
 }
 
-impl<V: Vector> Operand<V> for Keys {
+impl<V: Vector, T: Number> Operand<V> for Keys<T> {
     #[inline(always)]
     unsafe fn lanes(self, block: usize, k: usize) -> V {
         // SAFETY: the caller's promise.
-        unsafe { V::load((*self.pages.add(block)).add(self.offset + k * BLOCK)) }
+        unsafe { T::lanes((*self.pages.add(block)).add(self.offset + k * BLOCK)) }
     }
 }
 
 /// Values of a page: `[16][width]` at `offset`.
 #[derive(Clone, Copy)]
-struct Values {
-    pages: *const *const f32,
+struct Values<T> {
+    pages: *const *const T,
     offset: usize,
     width: usize,
 }
 
-impl<V: Vector> Operand<V> for Values {
+impl<V: Vector, T: Number> Operand<V> for Values<T> {
     #[inline(always)]
     unsafe fn lanes(self, block: usize, k: usize) -> V {
         // SAFETY: the caller's promise.
         unsafe {
             let page = *self.pages.add(k / BLOCK);
-            V::load(page.add(self.offset + (k % BLOCK) * self.width + block * BLOCK))
+            T::lanes(page.add(self.offset + (k % BLOCK) * self.width + block * BLOCK))
         }
     }
 }
@@ -79,7 +106,10 @@ pub(super) unsafe fn attend<V: Vector>(a: &PagedAttention, scratch_memory: &mut 
         let mut query = 0;
         while query < a.queries {
             let rows = V::tile_rows(a.queries - query, V::FLOAT_ROWS);
-            attend_tile::<V>(a, query, rows, scores, added, total);
+            match a.kind {
+                CacheType::F32 => attend_tile::<V, f32>(a, query, rows, scores, added, total),
+                CacheType::F16 => attend_tile::<V, f16>(a, query, rows, scores, added, total),
+            }
             query += rows;
         }
     }
@@ -88,7 +118,7 @@ pub(super) unsafe fn attend<V: Vector>(a: &PagedAttention, scratch_memory: &mut 
 /// # Safety
 /// As `attend`.
 #[inline(always)]
-unsafe fn attend_tile<V: Vector>(
+unsafe fn attend_tile<V: Vector, T: Number>(
     a: &PagedAttention,
     query: usize,
     rows: usize,
@@ -114,7 +144,7 @@ unsafe fn attend_tile<V: Vector>(
         let count = (end - chunk).min(CHUNK);
         // SAFETY: the caller's promise: pages reach `end`.
         unsafe {
-            let pages = a.pages.add(chunk / BLOCK);
+            let pages = a.pages.cast::<*const T>().add(chunk / BLOCK);
             let keys = Keys { pages, offset: a.key_offset };
             let product = FloatProduct { a: a.q.add(query * a.q_stride), stride: a.q_stride, inputs: dim, w: keys };
             multiply::<V, _>(&product, rows, count.div_ceil(BLOCK), scores, CHUNK);

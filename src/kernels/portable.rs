@@ -43,6 +43,20 @@ fn widen(half: u16) -> f32 {
     f32::from_bits(magnitude.to_bits() | special | u32::from(half & 0x8000) << 16)
 }
 
+/// The nearest f16 to a magnitude of at most 65504, ties to even; a NaN for one. Without a branch, as `widen`.
+#[inline(always)]
+fn narrow(x: f32) -> u16 {
+    let sign = x.to_bits() >> 16 & 0x8000;
+    let magnitude = x.to_bits() & 0x7fff_ffff;
+    // A half, less the least bit that stays where that is even already; the exponents' biases differ by 112.
+    let normal = (magnitude.wrapping_add(0xfff + (magnitude >> 13 & 1)).wrapping_sub(112 << 23)) >> 13;
+    // Below 2⁻¹⁴ all f16 are multiples of 2⁻²⁴, and so are the floats from 0.5 to 1.
+    let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
+    let finite = if magnitude < (127 - 14) << 23 { subnormal } else { normal };
+    let narrowed = if magnitude > 0x7f80_0000 { 0x7e00 } else { finite };
+    (sign | narrowed) as u16
+}
+
 impl Lanes {
     #[inline(always)]
     fn map(self, y: Self, f: impl Fn(f32, f32) -> f32) -> Self {
@@ -100,6 +114,12 @@ impl Vector for Lanes {
     unsafe fn store(self, p: *mut f32) {
         // SAFETY: the caller's promise.
         unsafe { p.cast::<[f32; 16]>().write_unaligned(self.0) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut half::f16) {
+        // SAFETY: the caller's promise; an f16 is its 16 bits.
+        unsafe { p.cast::<[u16; 16]>().write(self.0.map(narrow)) }
     }
 
     #[inline(always)]

@@ -13,6 +13,8 @@ use super::*;
 #[path = "amx/tests.rs"]
 mod amx;
 
+mod paged;
+
 const ACTIVATIONS: [Activation; 6] =
     [Activation::None, Activation::Relu, Activation::Gelu, Activation::GeluTanh, Activation::Silu, Activation::Tanh];
 

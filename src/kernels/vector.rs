@@ -40,6 +40,8 @@ pub(super) trait Vector: Copy {
     unsafe fn load_f16(p: *const half::f16) -> Self;
     unsafe fn load_i8(p: *const i8) -> Self;
     unsafe fn store(self, p: *mut f32);
+    /// Rounds to f16, ties to even, and stores sixteen; for magnitudes up to 65504, and NaN, which stays one.
+    unsafe fn store_f16(self, p: *mut half::f16);
     /// Writes only the first `n` lanes.
     unsafe fn store_first(self, p: *mut f32, n: usize);
     /// The first `n` lanes of `self`, the others from `rest`.

@@ -2,12 +2,14 @@
 
 use std::borrow::Borrow;
 
+use half::f16;
+
 use crate::backend::{CachedSequence, Precision, Rotation, Scores, Slot};
 use crate::batching::{Layout, QUERY_CHUNK};
-use crate::kernels::{Attention, BLOCK, PagedAttention};
+use crate::kernels::{Attention, BLOCK, CacheType, PagedAttention};
 use crate::transformer::spec::Heads;
 
-use super::cache::Sequence;
+use super::cache::{PageShape, Sequence};
 use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, Shared, Tensor};
 
 impl RelativeBias {
@@ -23,7 +25,7 @@ const PIECES_A_THREAD: usize = 8;
 /// Where a page lies.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct PagePointer(*const f32);
+struct PagePointer(*const u8);
 
 // SAFETY: pages are read while the sequences that hold them are borrowed, and nobody writes meanwhile.
 unsafe impl Sync for PagePointer {}
@@ -41,6 +43,26 @@ struct Piece {
 fn pieces<S>(slots: &[Slot<S>], rows: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
     let slots = slots.iter().enumerate();
     slots.flat_map(move |(i, slot)| (0..slot.rows.len()).step_by(rows).map(move |row| (i, row)))
+}
+
+/// Writes one token's keys and values, head by head one after the other, into its lane of a page.
+///
+/// # Safety
+/// The page has this shape and type, and nobody else touches the lane.
+unsafe fn write_row<T: Copy>(page: *mut T, shape: PageShape, layer: usize, lane: usize, row: &[T]) {
+    let dim = shape.head_dim();
+    let (keys, values) = row.split_at(shape.kv_heads() * dim);
+    for (head, (keys, values)) in keys.chunks_exact(dim).zip(values.chunks_exact(dim)).enumerate() {
+        // SAFETY: the head's part of the page.
+        unsafe {
+            let to = page.add(shape.keys(layer, head) + lane);
+            for (d, key) in keys.iter().enumerate() {
+                to.add(d * BLOCK).write(*key);
+            }
+            let to = page.add(shape.values(layer, head) + lane * shape.width);
+            to.copy_from_nonoverlapping(values.as_ptr(), dim);
+        }
+    }
 }
 
 impl Cpu {
@@ -143,6 +165,7 @@ impl Cpu {
                     causal: scores.causal,
                     window: scores.window,
                     pages: pages[piece.pages as usize..].as_ptr().cast(),
+                    kind: shape.kind,
                     key_offset: shape.keys(layer, kv_head),
                     value_offset: shape.values(layer, kv_head),
                     head_dim: heads.dim,
@@ -167,33 +190,31 @@ impl Cpu {
         result
     }
 
-    /// Writes keys and values into the cache: keys transposed, values as they are.
+    /// Writes keys and values into the cache, in its number type: keys transposed, values as they are.
     pub(super) fn store_rows(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) {
+        let Some(shape) = slots.first().map(|slot| slot.sequence.shape()) else { return };
         let input = x.buffer.floats();
         let mut chunks = self.scratch.list::<(usize, usize)>(pieces(slots, NORM_CHUNK).count());
         pieces(slots, NORM_CHUNK).for_each(|piece| chunks.push(piece));
         let slots = &*slots;
+        // A row's keys, and its values behind them.
+        let count = 2 * shape.kv_heads() * shape.head_dim();
         self.pool.run(chunks.len().div_ceil(4), |task| {
+            let mut rounded = (shape.kind == CacheType::F16).then(|| self.scratch.filled(count, f16::ZERO));
             for &(slot_index, first) in chunks.iter().skip(4 * task).take(4) {
                 let slot = &slots[slot_index];
-                let shape = slot.sequence.shape();
-                let dim = shape.head_dim();
                 for row in first..slot.rows.len().min(first + NORM_CHUNK) {
                     let position = slot.sequence.length() + row;
-                    let lane = position % BLOCK;
-                    // SAFETY: `reserve` made room, sequences are borrowed for writing, and each row is one task's.
-                    let page = unsafe { slot.sequence.page_mut(position) };
-                    let keys = &input[(slot.rows.start + row) * x.width + column..];
-                    let values = &keys[shape.kv_heads() * dim..];
-                    for head in 0..shape.kv_heads() {
-                        let (at, to) = (shape.keys(layer, head), shape.values(layer, head) + lane * shape.width);
-                        // SAFETY: the head's part of the page; the lane is this token's.
-                        unsafe {
-                            for (d, key) in keys[head * dim..][..dim].iter().enumerate() {
-                                page.add(at + d * BLOCK + lane).write(*key);
-                            }
-                            for (d, value) in values[head * dim..][..dim].iter().enumerate() {
-                                page.add(to + d).write(*value);
+                    let from = &input[(slot.rows.start + row) * x.width + column..][..count];
+                    // SAFETY: `reserve` made room, sequences are borrowed for writing, and each row is one task's; one cache's pages
+                    // are of one type.
+                    unsafe {
+                        let page = slot.sequence.page_mut(position);
+                        match &mut rounded {
+                            None => write_row(page.cast::<f32>(), shape, layer, position % BLOCK, from),
+                            Some(rounded) => {
+                                self.kernel.narrow(from, rounded);
+                                write_row(page.cast::<f16>(), shape, layer, position % BLOCK, rounded);
                             }
                         }
                     }

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::{CacheShape, CachedSequence};
 use crate::error::{Error, Result};
-use crate::kernels::BLOCK;
+use crate::kernels::{BLOCK, CacheType};
 use crate::memory::Budget;
 
 /// One cache line, so that pages are aligned for the widest vectors. Threads write their own parts of a page at once.
 #[repr(C, align(64))]
-struct Line(UnsafeCell<[f32; 16]>);
+struct Line(UnsafeCell<[u8; 64]>);
 
 // SAFETY: what is written and when is the contract of `Sequence::page_mut`.
 unsafe impl Sync for Line {}
@@ -20,17 +20,18 @@ unsafe impl Sync for Line {}
 /// Idle pages kept, in bytes; more are given back to the system.
 const IDLE_BYTES: usize = 64 << 20;
 
-/// Where the parts of a page lie, in floats.
+/// Where the parts of a page lie, in numbers of its type.
 #[derive(Clone, Copy)]
 pub struct PageShape {
     shape: CacheShape,
-    /// A value's floats, rounded up to whole vectors.
+    pub kind: CacheType,
+    /// A value's components, rounded up to whole vectors.
     pub width: usize,
 }
 
 impl PageShape {
-    pub fn new(shape: CacheShape) -> Self {
-        Self { shape, width: shape.head_dim.next_multiple_of(BLOCK) }
+    pub fn new(shape: CacheShape, kind: CacheType) -> Self {
+        Self { shape, kind, width: shape.head_dim.next_multiple_of(BLOCK) }
     }
 
     pub fn kv_heads(&self) -> usize {
@@ -52,7 +53,7 @@ impl PageShape {
     }
 
     fn lines(&self) -> usize {
-        self.keys(self.shape.layers, 0) / BLOCK
+        (self.keys(self.shape.layers, 0) * self.kind.bytes()).div_ceil(size_of::<Line>())
     }
 
     pub fn bytes(&self) -> usize {
@@ -80,7 +81,7 @@ impl Pool {
             self.budget.give(bytes);
             return Err(Error::out_of_memory("the system has no memory for the cache of keys and values"));
         }
-        memory.resize_with(self.shape.lines(), || Line(UnsafeCell::new([0.0; 16])));
+        memory.resize_with(self.shape.lines(), || Line(UnsafeCell::new([0; 64])));
         Ok(Arc::new(Page { memory: memory.into_boxed_slice(), budget: self.budget.clone() }))
     }
 
@@ -103,8 +104,8 @@ struct Page {
 }
 
 impl Page {
-    fn data(&self) -> *mut f32 {
-        UnsafeCell::raw_get(self.memory.as_ptr().cast::<UnsafeCell<f32>>())
+    fn data(&self) -> *mut u8 {
+        UnsafeCell::raw_get(self.memory.as_ptr().cast::<UnsafeCell<u8>>())
     }
 }
 
@@ -118,8 +119,8 @@ impl Drop for Page {
 pub struct Cache(Arc<Pool>);
 
 impl Cache {
-    pub fn new(shape: CacheShape, budget: &Arc<Budget>) -> Self {
-        Self(Arc::new(Pool { shape: PageShape::new(shape), idle: Mutex::default(), budget: budget.clone() }))
+    pub fn new(shape: CacheShape, kind: CacheType, budget: &Arc<Budget>) -> Self {
+        Self(Arc::new(Pool { shape: PageShape::new(shape, kind), idle: Mutex::default(), budget: budget.clone() }))
     }
 
     pub fn sequence(&self) -> Sequence {
@@ -152,13 +153,13 @@ impl Sequence {
     /// The page of token `position`, for writing.
     ///
     /// # Safety
-    /// `reserve` made room for the position, no clone was made since, and each float is written by one thread, while nobody reads.
-    pub unsafe fn page_mut(&self, position: usize) -> *mut f32 {
+    /// `reserve` made room for the position, no clone was made since, and each number is written by one thread, while nobody reads.
+    pub unsafe fn page_mut(&self, position: usize) -> *mut u8 {
         self.pages[position / BLOCK].data()
     }
 
     /// Where each page lies.
-    pub fn pages(&self) -> impl ExactSizeIterator<Item = *const f32> + '_ {
+    pub fn pages(&self) -> impl ExactSizeIterator<Item = *const u8> + '_ {
         self.pages.iter().map(|page| page.data().cast_const())
     }
 }
@@ -180,7 +181,7 @@ impl CachedSequence for Sequence {
             if Arc::get_mut(page).is_none() {
                 let copy = self.pool.page()?;
                 // SAFETY: the copy is nobody else's, and nobody writes a page that is shared.
-                unsafe { copy.data().copy_from_nonoverlapping(page.data(), page.memory.len() * BLOCK) };
+                unsafe { copy.data().copy_from_nonoverlapping(page.data(), size_of_val(&*page.memory)) };
                 *page = copy;
             }
         }
@@ -202,19 +203,23 @@ mod tests {
 
     fn cache(limit: u64) -> (Cache, Arc<Budget>) {
         let budget = Arc::new(Budget::new(limit));
-        (Cache::new(CacheShape { layers: 2, kv_heads: 3, head_dim: 20 }, &budget), budget)
+        (Cache::new(CacheShape { layers: 2, kv_heads: 3, head_dim: 20 }, CacheType::F32, &budget), budget)
     }
 
     #[test]
     fn parts_of_a_page_do_not_overlap() {
-        let shape = PageShape::new(CacheShape { layers: 2, kv_heads: 3, head_dim: 20 });
-        let mut at = 0;
-        for (layer, head) in (0..2).flat_map(|layer| (0..3).map(move |head| (layer, head))) {
-            assert_eq!(shape.keys(layer, head), at);
-            assert_eq!(shape.values(layer, head), at + 20 * 16);
-            at += 20 * 16 + 16 * 32;
+        for (kind, bytes) in [(CacheType::F32, 4), (CacheType::F16, 2)] {
+            let shape = PageShape::new(CacheShape { layers: 2, kv_heads: 3, head_dim: 20 }, kind);
+            let mut at = 0;
+            for (layer, head) in (0..2).flat_map(|layer| (0..3).map(move |head| (layer, head))) {
+                assert_eq!(shape.keys(layer, head), at);
+                assert_eq!(shape.values(layer, head), at + 20 * 16);
+                at += 20 * 16 + 16 * 32;
+            }
+            assert_eq!(shape.bytes(), at * bytes);
         }
-        assert_eq!(shape.bytes(), at * 4);
+        let odd = PageShape::new(CacheShape { layers: 1, kv_heads: 1, head_dim: 1 }, CacheType::F16);
+        assert_eq!(odd.bytes(), (16 + 16 * 16) * 2 + 32);
     }
 
     #[test]

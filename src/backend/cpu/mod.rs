@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::batching::Layout;
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{Activation, Kernel};
+use crate::kernels::{Activation, CacheType, Kernel};
 use crate::memory::Budget;
 use crate::threads::Pool;
 use crate::transformer::spec::Heads;
@@ -229,7 +229,9 @@ impl Backend for Cpu {
     }
 
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Cache {
-        Cache::new(shape, budget)
+        // An f32 model is the reference for the others, whose weights are rounded more than keys and values are here.
+        let kind = if self.precision == Precision::F32 { CacheType::F32 } else { CacheType::F16 };
+        Cache::new(shape, kind, budget)
     }
 
     fn sequence(&self, cache: &Cache) -> Sequence {

@@ -1,7 +1,7 @@
 //! Memory for activations, used again from call to call: after the first call of a size nothing is allocated.
 
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One cache line, so that buffers are aligned for the widest vectors.
@@ -43,6 +43,13 @@ impl Scratch {
         List { buffer: self.take(floats), len: 0, capacity, element: PhantomData }
     }
 
+    /// A list of `count` items.
+    pub fn filled<T: Copy>(&self, count: usize, item: T) -> List<T> {
+        let mut list = self.list(count);
+        (0..count).for_each(|_| list.push(item));
+        list
+    }
+
     /// Bytes held by idle buffers.
     #[cfg(test)]
     fn idle_bytes(&self) -> usize {
@@ -74,6 +81,13 @@ impl<T> Deref for List<T> {
     fn deref(&self) -> &[T] {
         // SAFETY: the first `len` items were pushed.
         unsafe { std::slice::from_raw_parts(self.buffer.floats().as_ptr().cast::<T>(), self.len) }
+    }
+}
+
+impl<T> DerefMut for List<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: the first `len` items were pushed; the borrow is exclusive.
+        unsafe { std::slice::from_raw_parts_mut(self.buffer.floats_mut().as_mut_ptr().cast::<T>(), self.len) }
     }
 }
 
