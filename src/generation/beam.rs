@@ -8,7 +8,7 @@ use crate::transformer::network::{Feed, Sequence, Want};
 use super::constraint::Constraint;
 use super::options::{EarlyStopping, Settings};
 use super::processors::{History, process};
-use super::search::{Context, FinishReason, Output, Rows, Search, Start};
+use super::search::{Context, FinishReason, Output, ROOM, Rows, Search, Start};
 use super::text::{Watch, finished};
 
 /// What stands for an impossible score, as in the reference.
@@ -23,7 +23,7 @@ struct Beam {
     watch: Option<Watch>,
 }
 
-#[derive(Clone)]
+#[derive(Default)]
 struct Done {
     score: f32,
     tokens: Vec<u32>,
@@ -40,45 +40,78 @@ struct Candidate {
     logprob: f32,
 }
 
+/// A candidate, why its text ends with it, if it does, and where stop strings have to be looked for, how its text stands.
+struct Continuation {
+    candidate: Candidate,
+    reason: Option<FinishReason>,
+    watch: Option<Watch>,
+}
+
+/// The memory of one step's lists, which the next one uses again.
+#[derive(Default)]
+struct Lists {
+    candidates: Vec<Candidate>,
+    continuations: Vec<Continuation>,
+    /// The continuations that go on.
+    going: Vec<usize>,
+    parents: Vec<Option<Beam>>,
+}
+
 pub struct BeamSearch {
     prompt: Vec<u32>,
     held: usize,
     limit: usize,
     /// One before the first step, then as many as were asked for.
     running: Vec<Beam>,
+    /// Beams without children, whose memory serves those that split off.
+    idle: Vec<Beam>,
+    /// The best first; always as many as were asked for.
     finished: Vec<Done>,
     may_improve: bool,
+    lists: Lists,
 }
 
 impl BeamSearch {
     pub fn new(start: Start, beams: usize, watch: Option<Watch>) -> Self {
-        let nothing = Done { score: IMPOSSIBLE, tokens: Vec::new(), logprobs: Vec::new(), reason: None };
+        let room = start.limit.min(ROOM);
         let beam = Beam {
             sequence: start.sequence,
-            tokens: Vec::new(),
-            logprobs: Vec::new(),
+            tokens: Vec::with_capacity(room),
+            logprobs: Vec::with_capacity(room),
             score: 0.0,
             constraint: start.constraint,
             watch,
         };
+        let finished = (0..beams).map(|_| Done { score: IMPOSSIBLE, ..Done::default() });
         Self {
             held: beam.sequence.length(),
             prompt: start.prompt,
             limit: start.limit,
             running: vec![beam],
-            finished: vec![nothing; beams],
+            idle: Vec::new(),
+            finished: finished.collect(),
             may_improve: true,
+            lists: Lists::default(),
         }
     }
 
     /// Turns each beam's row into scores of whole texts, and picks the best continuations of all of them.
-    fn candidates(&mut self, logits: &mut [f32], context: Context<'_>, count: usize) -> Result<Vec<Candidate>> {
+    fn candidates(
+        &mut self,
+        logits: &mut [f32],
+        context: Context<'_>,
+        count: usize,
+        best: &mut Vec<Candidate>,
+    ) -> Result<()> {
         let vocabulary = logits.len() / self.running.len();
-        let mut best: Vec<Candidate> = Vec::with_capacity(count + 1);
+        let mut workspace = context.workspaces.take();
+        best.clear();
+        best.reserve(count + 1);
         for (index, (beam, row)) in self.running.iter_mut().zip(logits.chunks_exact_mut(vocabulary)).enumerate() {
             let total = context.network.log_sum_exp(row);
             row.iter_mut().for_each(|x| *x -= total);
-            process(row, &History { prompt: &self.prompt, generated: &beam.tokens }, context.settings, self.limit);
+            let history = History { prompt: &self.prompt, generated: &beam.tokens };
+            process(row, &history, context.settings, self.limit, &mut workspace.tokens);
             if let Some(constraint) = &mut beam.constraint {
                 constraint.mask(row)?;
             }
@@ -95,7 +128,53 @@ impl BeamSearch {
                 best.truncate(count);
             }
         }
-        Ok(best)
+        context.workspaces.give(workspace);
+        Ok(())
+    }
+
+    /// Keeps a text that ended, if it is better than one of those kept.
+    fn keep(&mut self, c: Candidate, score: f32, reason: FinishReason) {
+        let at = self.finished.partition_point(|done| done.score.total_cmp(&score).is_ge());
+        if at == self.finished.len() {
+            return;
+        }
+        let (beam, mut done) = (&self.running[c.beam], self.finished.pop().unwrap_or_default());
+        done.tokens.clone_from(&beam.tokens);
+        done.tokens.push(c.token);
+        done.logprobs.clone_from(&beam.logprobs);
+        done.logprobs.push(c.logprob);
+        self.finished.insert(at, Done { score, reason: Some(reason), ..done });
+    }
+
+    /// Continues the running beams. A beam's last child takes its cache, the others share what it holds.
+    fn go_on(&mut self, lists: &mut Lists) -> Result<()> {
+        let Lists { continuations, going, parents, .. } = lists;
+        parents.extend(self.running.drain(..).map(Some));
+        for (place, &i) in going.iter().enumerate() {
+            let c = continuations[i].candidate;
+            let again = going[place + 1..].iter().any(|&later| continuations[later].candidate.beam == c.beam);
+            let beam =
+                if again { parents[c.beam].as_ref().map(|b| b.split(self.idle.pop())) } else { parents[c.beam].take() };
+            let Some(mut beam) = beam else { continue };
+            beam.tokens.push(c.token);
+            beam.logprobs.push(c.logprob);
+            beam.score = c.score;
+            beam.watch = continuations[i].watch.take();
+            if let Some(constraint) = &mut beam.constraint {
+                constraint.accept(c.token)?;
+            }
+            self.running.push(beam);
+        }
+        for mut beam in parents.drain(..).flatten() {
+            beam.sequence.truncate(0);
+            self.idle.push(beam);
+        }
+        Ok(())
+    }
+
+    /// Whether finished texts fill all places and nothing more is wanted.
+    fn is_full(&self, s: &Settings) -> bool {
+        s.early_stopping == EarlyStopping::Yes && self.finished.iter().all(|d| d.reason.is_some())
     }
 }
 
@@ -116,65 +195,44 @@ impl Search for BeamSearch {
         let s = context.settings;
         let beams = self.finished.len();
         let ends = s.eos.len().max(1) + 1;
-        let candidates = self.candidates(logits, context, (ends * beams).min(logits.len()))?;
+        let mut lists = std::mem::take(&mut self.lists);
+        self.candidates(logits, context, (ends * beams).min(logits.len()), &mut lists.candidates)?;
         let length = self.running[0].tokens.len() + 1;
         let at_limit = length >= self.limit;
 
-        // Which continuations end here, and where stop strings have to be looked for, how their text stands.
-        let mut reasons = Vec::with_capacity(candidates.len());
-        let mut watches = Vec::with_capacity(candidates.len());
-        for c in &candidates {
+        lists.continuations.clear();
+        for &candidate in &lists.candidates {
             let mut reason = at_limit.then_some(FinishReason::Length);
-            let eos = s.eos.contains(&c.token);
+            let eos = s.eos.contains(&candidate.token);
             if eos {
                 reason = Some(FinishReason::Eos);
             }
-            let mut watch = self.running[c.beam].watch.clone();
+            let mut watch = self.running[candidate.beam].watch.clone();
             if let Some(watch) = watch.as_mut().filter(|_| !eos)
-                && watch.push(c.token, context.tokenizer)?
+                && watch.push(candidate.token, context.tokenizer)?
             {
                 reason = Some(FinishReason::StopString);
             }
-            reasons.push(reason);
-            watches.push(watch);
+            lists.continuations.push(Continuation { candidate, reason, watch });
         }
 
         // Finished texts: the old ones and the new, the best of which stay.
-        let full = s.early_stopping == EarlyStopping::Yes && self.finished.iter().all(|d| d.reason.is_some());
         let divisor = (length as f64).powf(f64::from(s.length_penalty)) as f32;
-        for (i, (c, reason)) in candidates.iter().zip(&reasons).enumerate() {
-            if reason.is_none() || i >= beams || full || !self.may_improve {
-                continue;
-            }
-            let beam = &self.running[c.beam];
-            let (mut tokens, mut logprobs) = (beam.tokens.clone(), beam.logprobs.clone());
-            tokens.push(c.token);
-            logprobs.push(c.logprob);
-            self.finished.push(Done { score: c.score / divisor, tokens, logprobs, reason: *reason });
-        }
-        self.finished.sort_by(|a, b| b.score.total_cmp(&a.score));
-        self.finished.truncate(beams);
-
-        // The best of those that go on. A beam's last child takes its cache, the others share what it holds.
-        let going: Vec<usize> = (0..candidates.len()).filter(|&i| reasons[i].is_none()).take(beams).collect();
-        let none_goes_on = going.is_empty();
-        if !none_goes_on {
-            let mut parents: Vec<Option<Beam>> = self.running.drain(..).map(Some).collect();
-            for (place, &i) in going.iter().enumerate() {
-                let c = candidates[i];
-                let again = going[place + 1..].iter().any(|&later| candidates[later].beam == c.beam);
-                let mut beam = if again { parents[c.beam].as_ref().map(Beam::split) } else { parents[c.beam].take() };
-                if let Some(beam) = &mut beam {
-                    beam.tokens.push(c.token);
-                    beam.logprobs.push(c.logprob);
-                    beam.score = c.score;
-                    beam.watch = watches[i].take();
-                    if let Some(constraint) = &mut beam.constraint {
-                        constraint.accept(c.token)?;
-                    }
+        if !self.is_full(s) && self.may_improve {
+            for Continuation { candidate, reason, .. } in lists.continuations.iter().take(beams) {
+                if let Some(reason) = *reason {
+                    self.keep(*candidate, candidate.score / divisor, reason);
                 }
-                self.running.extend(beam);
             }
+        }
+
+        // The best of those that go on.
+        lists.going.clear();
+        let going = lists.continuations.iter().enumerate().filter(|(_, c)| c.reason.is_none());
+        lists.going.extend(going.map(|(i, _)| i).take(beams));
+        let none_goes_on = lists.going.is_empty();
+        if !none_goes_on {
+            self.go_on(&mut lists)?;
             let best_length = match s.early_stopping {
                 EarlyStopping::Never if s.length_penalty > 0.0 => self.limit,
                 _ => length,
@@ -184,8 +242,8 @@ impl Search for BeamSearch {
             let beaten = |d: &Done| possible > if d.reason.is_some() { lowest } else { IMPOSSIBLE };
             self.may_improve = self.may_improve && self.finished.iter().any(beaten);
         }
-        let full = s.early_stopping == EarlyStopping::Yes && self.finished.iter().all(|d| d.reason.is_some());
-        Ok(none_goes_on || full || !self.may_improve)
+        self.lists = lists;
+        Ok(none_goes_on || self.is_full(s) || !self.may_improve)
     }
 
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {
@@ -201,14 +259,26 @@ impl Search for BeamSearch {
 }
 
 impl Beam {
-    fn split(&self) -> Self {
-        Self {
-            sequence: self.sequence.clone(),
-            tokens: self.tokens.clone(),
-            logprobs: self.logprobs.clone(),
-            score: self.score,
-            constraint: self.constraint.clone(),
-            watch: self.watch.clone(),
-        }
+    /// A beam that goes on from here, in the memory of another one, if there is one.
+    fn split(&self, other: Option<Self>) -> Self {
+        let room = self.tokens.capacity();
+        let mut beam = match other {
+            Some(mut beam) => {
+                beam.sequence.clone_from(&self.sequence);
+                beam
+            }
+            None => Self {
+                sequence: self.sequence.clone(),
+                tokens: Vec::with_capacity(room),
+                logprobs: Vec::with_capacity(room),
+                score: self.score,
+                constraint: None,
+                watch: None,
+            },
+        };
+        beam.tokens.clone_from(&self.tokens);
+        beam.logprobs.clone_from(&self.logprobs);
+        beam.constraint.clone_from(&self.constraint);
+        beam
     }
 }

@@ -19,7 +19,7 @@ use super::constraint::Constraint;
 use super::lookup::Lookup;
 use super::options::Settings;
 use super::sampling::fresh_seed;
-use super::search::{Context, FinishReason, Fresh, Output, Rows, Search, Start};
+use super::search::{Context, FinishReason, Fresh, Output, Rows, Search, Start, Workspaces};
 use super::session::Prefix;
 use super::single::Single;
 use super::text::Watch;
@@ -117,7 +117,9 @@ impl Job<'_> {
         let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
         let (network, tokenizer) = (&*self.model.network, &self.model.tokenizer);
-        let context = Context { network, tokenizer, settings: s, forbidden: forbidden.as_deref() };
+        let workspaces = Workspaces::default();
+        let context =
+            Context { network, tokenizer, settings: s, forbidden: forbidden.as_deref(), workspaces: &workspaces };
         loop {
             while active.iter().map(|a| a.rows).sum::<usize>() + copies * s.num_beams
                 <= most_rows.max(copies * s.num_beams)

@@ -1,7 +1,5 @@
 //! What changes a row of scores before a token is chosen, in the order in which transformers' `generate` does it.
 
-use std::collections::HashMap;
-
 use super::options::Settings;
 
 /// The tokens of one sequence so far: the decoder's prompt, then what was generated.
@@ -44,32 +42,34 @@ fn force(scores: &mut [f32], tokens: &[u32]) {
     }
 }
 
-/// Applies everything but a grammar and what sampling adds. `limit` is the number of new tokens that this sequence may have.
-pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize) {
+/// Applies everything but a grammar and what sampling adds. `limit` is the number of new tokens that this sequence may have; `list` is
+/// memory to work in.
+pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize, list: &mut Vec<u32>) {
     if s.repetition_penalty != 1.0 {
-        let mut seen: Vec<u32> = history.all().collect();
-        seen.sort_unstable();
-        seen.dedup();
-        for token in seen {
+        list.clear();
+        list.extend(history.all());
+        list.sort_unstable();
+        list.dedup();
+        for &token in &*list {
             let score = &mut scores[token as usize];
             *score = if *score < 0.0 { *score * s.repetition_penalty } else { *score / s.repetition_penalty };
         }
     }
     if s.presence_penalty != 0.0 || s.frequency_penalty != 0.0 {
-        let mut counts = HashMap::new();
-        for &token in history.generated {
-            *counts.entry(token).or_insert(0u32) += 1;
-        }
-        for (token, count) in counts {
-            scores[token as usize] -= s.presence_penalty + s.frequency_penalty * count as f32;
+        list.clear();
+        list.extend_from_slice(history.generated);
+        list.sort_unstable();
+        for equal in list.chunk_by(|a, b| a == b) {
+            scores[equal[0] as usize] -= s.presence_penalty + s.frequency_penalty * equal.len() as f32;
         }
     }
     let n = s.no_repeat_ngram_size;
     if n > 0 && history.len() + 1 >= n {
         let end = history.len();
-        let last: Vec<u32> = (end + 1 - n..end).map(|i| history.at(i)).collect();
+        list.clear();
+        list.extend((end + 1 - n..end).map(|i| history.at(i)));
         for next in n - 1..end {
-            if history.ends_with(next, &last) {
+            if history.ends_with(next, list) {
                 scores[history.at(next) as usize] = NEVER;
             }
         }
@@ -109,7 +109,7 @@ mod tests {
     fn run(options: GenerateOptions, prompt: &[u32], generated: &[u32], scores: &[f32]) -> Vec<f32> {
         let settings = options.settle(&Defaults::default(), scores.len()).unwrap();
         let mut scores = scores.to_vec();
-        process(&mut scores, &History { prompt, generated }, &settings, settings.limit(prompt.len()));
+        process(&mut scores, &History { prompt, generated }, &settings, settings.limit(prompt.len()), &mut Vec::new());
         scores
     }
 

@@ -55,12 +55,22 @@ fn by_probability(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
     b.probability.total_cmp(&a.probability).then(a.token.cmp(&b.token))
 }
 
+/// Memory that `candidates` works in.
+#[derive(Default)]
+pub struct Memory {
+    scores: Vec<(u32, f32)>,
+    candidates: Vec<Candidate>,
+}
+
 /// What the warpers leave of a row of logits, ordered by token.
-pub fn candidates(logits: &[f32], sampling: &Sampling) -> Vec<Candidate> {
+pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, memory: &'a mut Memory) -> &'a [Candidate] {
+    let Memory { scores, candidates } = memory;
+    scores.clear();
+    candidates.clear();
     let allowed = logits.iter().enumerate().filter(|(_, x)| **x > f32::NEG_INFINITY);
     // The largest is taken out first: divided by a small temperature, it could overflow.
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut scores: Vec<(u32, f32)> = allowed.map(|(i, x)| (i as u32, (x - top) / sampling.temperature)).collect();
+    scores.extend(allowed.map(|(i, x)| (i as u32, (x - top) / sampling.temperature)));
     if sampling.top_k > 0 && sampling.top_k < scores.len() {
         let nth = sampling.top_k - 1;
         scores.select_nth_unstable_by(nth, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -70,11 +80,9 @@ pub fn candidates(logits: &[f32], sampling: &Sampling) -> Vec<Candidate> {
         scores.sort_unstable_by_key(|(token, _)| *token);
     }
     let largest = scores.iter().map(|(_, score)| *score).fold(f32::NEG_INFINITY, f32::max);
-    let mut candidates: Vec<Candidate> = scores
-        .into_iter()
-        .map(|(token, score)| Candidate { token, probability: exp(f64::from(score - largest)) })
-        .collect();
-    normalise(&mut candidates);
+    let weighed = |&(token, score): &(u32, f32)| Candidate { token, probability: exp(f64::from(score - largest)) };
+    candidates.extend(scores.iter().map(weighed));
+    normalise(candidates);
     if sampling.top_p < 1.0 {
         candidates.sort_unstable_by(by_probability);
         // A token goes if those after it and itself have no more than the rest.
@@ -88,16 +96,16 @@ pub fn candidates(logits: &[f32], sampling: &Sampling) -> Vec<Candidate> {
             keep = i;
         }
         candidates.truncate(keep);
-        normalise(&mut candidates);
+        normalise(candidates);
     }
     if sampling.min_p > 0.0 {
         let top = candidates.iter().map(|c| c.probability).fold(0.0, f64::max);
         candidates.retain(|c| c.probability >= top * f64::from(sampling.min_p));
-        normalise(&mut candidates);
+        normalise(candidates);
     }
     if sampling.typical_p < 1.0 {
-        typical(&mut candidates, f64::from(sampling.typical_p));
-        normalise(&mut candidates);
+        typical(candidates, f64::from(sampling.typical_p));
+        normalise(candidates);
     }
     candidates.sort_unstable_by_key(|c| c.token);
     candidates
@@ -109,7 +117,7 @@ fn typical(candidates: &mut Vec<Candidate>, mass: f64) {
     let surprise = |c: &Candidate| -ln(c.probability);
     let entropy: f64 = candidates.iter().map(|c| c.probability * surprise(c)).sum();
     let far = |c: &Candidate| (surprise(c) - entropy).abs();
-    candidates.sort_by(|a, b| far(a).total_cmp(&far(b)).then(a.token.cmp(&b.token)));
+    candidates.sort_unstable_by(|a, b| far(a).total_cmp(&far(b)).then(a.token.cmp(&b.token)));
     let mut total = 0.0;
     let mut keep = 0;
     for c in &*candidates {
@@ -195,7 +203,8 @@ mod tests {
             };
             let logits: Vec<f32> =
                 case["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
-            let kept = candidates(&logits, &sampling);
+            let mut memory = Memory::default();
+            let kept = candidates(&logits, &sampling, &mut memory);
             let expected = case["kept"].as_object().unwrap();
             let tokens: Vec<String> = kept.iter().map(|c| c.token.to_string()).collect();
             assert!(

@@ -1,5 +1,7 @@
 //! What greedy decoding, sampling and beam search have in common: each advances its sequences by the logits of a step.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::error::Result;
 use crate::tokenizer::Tokenizer;
 use crate::transformer::network::{Feed, Network, Sequence};
@@ -7,6 +9,7 @@ use crate::transformer::network::{Feed, Network, Sequence};
 use super::constraint::Constraint;
 use super::lookup::Lookup;
 use super::options::Settings;
+use super::sampling;
 use super::text::Watch;
 
 /// Why a text ended. The numbers are part of the C ABI: they are only ever appended to.
@@ -54,6 +57,29 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// Where tokens are simply the likeliest that are not forbidden: the forbidden ones. Steps then give tokens, not logits.
     pub forbidden: Option<&'a [u32]>,
+    pub workspaces: &'a Workspaces,
+}
+
+/// Memory in which a search works while it advances, as much as a vocabulary for some; nothing in it is kept.
+#[derive(Default)]
+pub struct Workspace {
+    /// Tokens of a history.
+    pub tokens: Vec<u32>,
+    pub sampling: sampling::Memory,
+}
+
+/// The workspaces of a call: as many as threads that advance searches at once.
+#[derive(Default)]
+pub struct Workspaces(Mutex<Vec<Workspace>>);
+
+impl Workspaces {
+    pub fn take(&self) -> Workspace {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub fn give(&self, workspace: Workspace) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+    }
 }
 
 /// New tokens that room is made for before the first; most texts are shorter.

@@ -56,18 +56,21 @@ impl Single {
     /// Chooses the token after the first `count` that were generated.
     fn choose(&mut self, count: usize, row: &mut [f32], context: Context<'_>) -> Result<u32> {
         let settings = context.settings;
-        process(row, &History { prompt: &self.prompt, generated: &self.tokens[..count] }, settings, self.limit);
+        let mut workspace = context.workspaces.take();
+        let history = History { prompt: &self.prompt, generated: &self.tokens[..count] };
+        process(row, &history, settings, self.limit, &mut workspace.tokens);
         if let Some(constraint) = &mut self.constraint {
             constraint.mask(row)?;
         }
         let token = match &settings.sampling {
             None => context.network.arg_max(row),
             Some(sampling) => {
-                let candidates = sampling::candidates(row, sampling);
+                let candidates = sampling::candidates(row, sampling, &mut workspace.sampling);
                 let draw = self.random.at(count);
-                (!candidates.is_empty()).then(|| sampling::choose(&candidates, draw))
+                (!candidates.is_empty()).then(|| sampling::choose(candidates, draw))
             }
         };
+        context.workspaces.give(workspace);
         token.ok_or_else(none_left)
     }
 

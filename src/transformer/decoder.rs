@@ -43,6 +43,15 @@ impl<B: Backend> Memory for Held<B> {
         })
     }
 
+    fn copy_to(&self, other: &mut dyn Memory) -> bool {
+        let Some(other) = other.as_any().downcast_mut::<Self>() else { return false };
+        other.own.clone_from(&self.own);
+        other.source.clone_from(&self.source);
+        other.tokens.clone_from(&self.tokens);
+        other.long = self.long;
+        true
+    }
+
     fn length(&self) -> usize {
         self.own.length()
     }

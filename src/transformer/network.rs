@@ -83,6 +83,8 @@ pub struct Sequence(Box<dyn Memory>);
 /// A backend's sequence behind [`Sequence`].
 pub(crate) trait Memory: Any + Send + Sync {
     fn fork(&self) -> Box<dyn Memory>;
+    /// As `fork`, into what another one was; false if that is of another backend.
+    fn copy_to(&self, other: &mut dyn Memory) -> bool;
     fn length(&self) -> usize;
     fn truncate(&mut self, length: usize);
     fn as_any(&mut self) -> &mut dyn Any;
@@ -91,6 +93,13 @@ pub(crate) trait Memory: Any + Send + Sync {
 impl Clone for Sequence {
     fn clone(&self) -> Self {
         Self(self.0.fork())
+    }
+
+    /// Without allocating, where `self` was as long before.
+    fn clone_from(&mut self, source: &Self) {
+        if !source.0.copy_to(&mut *self.0) {
+            *self = source.clone();
+        }
     }
 }
 

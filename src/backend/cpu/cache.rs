@@ -132,11 +132,26 @@ impl Cache {
 const FIRST_PAGES: usize = 64;
 
 /// The keys and values of one sequence. A clone shares the pages.
-#[derive(Clone)]
 pub struct Sequence {
     pages: Vec<Arc<Page>>,
     length: usize,
     pool: Arc<Pool>,
+}
+
+impl Clone for Sequence {
+    fn clone(&self) -> Self {
+        // With room for the pages to come.
+        let mut pages = Vec::with_capacity(self.pages.capacity());
+        pages.extend_from_slice(&self.pages);
+        Self { pages, length: self.length, pool: self.pool.clone() }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.pool.give(self.pages.drain(..));
+        self.pages.extend_from_slice(&source.pages);
+        self.length = source.length;
+        self.pool.clone_from(&source.pool);
+    }
 }
 
 impl Drop for Sequence {
