@@ -93,11 +93,11 @@ fn longer_texts_allocate_no_more() {
                     // The longest first: scratch memory and pages of the cache are there from then on. Which thread takes which
                     // scratch memory is chance, so that a call may still grow some: the least of three counts.
                     let at = format!("{fixture} in {}, {threads} threads, {kind}", precision.name());
-                    let steps = [28, 16].map(|tokens| (0..3).map(|_| allocations(&model, options, tokens)).min());
+                    let steps = [56, 16].map(|tokens| (0..3).map(|_| allocations(&model, options, tokens)).min());
                     let [long, short] = steps.map(Option::unwrap_or_default);
-                    // The lists of an answer grow a few times in all, and beams are made as often as they first split off; an
-                    // allocation a step would be 12.
-                    assert!(long <= short + 8, "{at}: {short} allocations for 16 tokens and {long} for 28");
+                    // The lists of an answer grow a few times in all, beams are made as often as they first split off, and where two
+                    // threads choose tokens at once a second workspace is made; an allocation a step would be 40.
+                    assert!(long <= short + 24, "{at}: {short} allocations for 16 tokens and {long} for 56");
                 }
             }
         }

@@ -83,8 +83,10 @@ pub struct Sequence(Box<dyn Memory>);
 /// A backend's sequence behind [`Sequence`].
 pub(crate) trait Memory: Any + Send + Sync {
     fn fork(&self) -> Box<dyn Memory>;
-    /// As `fork`, into what another one was; false if that is of another backend.
-    fn copy_to(&self, other: &mut dyn Memory) -> bool;
+    /// As `fork`, into what another one was; false if that cannot be.
+    fn copy_to(&self, _other: &mut dyn Memory) -> bool {
+        false
+    }
     fn length(&self) -> usize;
     fn truncate(&mut self, length: usize);
     fn as_any(&mut self) -> &mut dyn Any;
