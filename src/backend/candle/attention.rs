@@ -64,11 +64,20 @@ impl Keys {
 /// What a plan was made for.
 #[derive(PartialEq)]
 struct Occasion {
+    /// The rows of queries.
+    all: usize,
     pieces: Vec<Piece>,
     causal: bool,
     window: usize,
     /// Which bias; a model's biases do not move.
     bias: usize,
+}
+
+/// What a plan is made with.
+struct Setting<'a> {
+    heads: Heads,
+    bias: Option<&'a RelativeBias>,
+    device: &'a Device,
 }
 
 pub struct Plan {
@@ -106,12 +115,12 @@ impl Plans {
         device: &Device,
     ) -> Result<Arc<Plan>> {
         let bias = scores.bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
-        let occasion = Occasion { pieces, causal: scores.causal, window: scores.window, bias };
+        let occasion = Occasion { all, pieces, causal: scores.causal, window: scores.window, bias };
         let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans().iter().find(|plan| plan.occasion == occasion) {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(Plan::new(occasion, all, heads, scores.bias, device)?);
+        let plan = Arc::new(Plan::new(occasion, &Setting { heads, bias: scores.bias, device })?);
         let mut plans = plans();
         plans.truncate(PLANS - 1);
         plans.push_front(plan.clone());
@@ -125,7 +134,9 @@ fn class(tokens: usize, step: u32) -> u32 {
 }
 
 impl Plan {
-    fn new(occasion: Occasion, all: usize, heads: Heads, bias: Option<&RelativeBias>, device: &Device) -> Result<Self> {
+    fn new(occasion: Occasion, setting: &Setting) -> Result<Self> {
+        let &Setting { heads, device, .. } = setting;
+        let all = occasion.all;
         let mut alike: BTreeMap<_, Vec<Piece>> = BTreeMap::new();
         for piece in &occasion.pieces {
             for start in (0..piece.rows.len()).step_by(QUERIES) {
@@ -149,7 +160,7 @@ impl Plan {
                     }
                     place += queries;
                 }
-                groups.push(Group::new(pieces, queries, keys, all, heads, &occasion, bias, device)?);
+                groups.push(Group::new(pieces, queries, keys, &occasion, setting)?);
             }
         }
         let straight = places.iter().enumerate().all(|(row, &at)| at as usize == row) && place == all;
@@ -194,17 +205,9 @@ impl Plan {
 }
 
 impl Group {
-    #[allow(clippy::too_many_arguments)]
-    fn new(
-        pieces: &[Piece],
-        queries: usize,
-        keys: usize,
-        all: usize,
-        heads: Heads,
-        occasion: &Occasion,
-        bias: Option<&RelativeBias>,
-        device: &Device,
-    ) -> Result<Self> {
+    fn new(pieces: &[Piece], queries: usize, keys: usize, occasion: &Occasion, setting: &Setting) -> Result<Self> {
+        let &Setting { heads, bias, device } = setting;
+        let all = occasion.all;
         let batch = pieces.len();
         // What pads is computed and thrown away: any row will do.
         let query_rows: Vec<u32> = (pieces.iter())

@@ -2,6 +2,7 @@
 //! layer, `[kv heads, rows, dim]`, written in place. A page that two sequences share is never written: the one that goes on gets a
 //! copy, which is made with the step's own writes, by the same scatter.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
@@ -16,6 +17,9 @@ use super::failed;
 /// Tokens of a page.
 const PAGE: usize = 16;
 
+/// Steps whose writes are remembered: few calls run at once, and a step has those of its own tokens and of a source text.
+const STEPS: usize = 8;
+
 /// Bytes that are kept when no sequence is left.
 const IDLE_BYTES: usize = 256 << 20;
 
@@ -27,6 +31,8 @@ struct Pool {
     /// A layer's keys and values. Whoever writes or reads rows holds it for reading: they are moved only while nobody does.
     layers: RwLock<Vec<(Tensor, Tensor)>>,
     pages: Mutex<Pages>,
+    /// Where the last steps wrote.
+    writes: Mutex<VecDeque<Arc<Writes>>>,
     budget: Arc<Budget>,
 }
 
@@ -130,6 +136,7 @@ impl Cache {
             device: device.clone(),
             layers: RwLock::default(),
             pages: Mutex::default(),
+            writes: Mutex::default(),
             budget: budget.clone(),
         }))
     }
@@ -215,6 +222,66 @@ impl Sequence {
     }
 }
 
+/// Where a step writes, the same in all layers.
+struct Writes {
+    /// The step's rows.
+    all: usize,
+    /// Rows of the step's activation.
+    from: Vec<u32>,
+    /// Rows of the cache: of those, and then of `old`.
+    to: Vec<u32>,
+    /// Rows of the cache that are copied.
+    old: Vec<u32>,
+    /// The lists on the device; `from` where it is not all rows in their order, `to` for each number of a row.
+    from_rows: Option<Tensor>,
+    to_rows: Tensor,
+    old_rows: Option<Tensor>,
+}
+
+impl Pool {
+    /// The writes on the device, made if they are not those of the last layers. `all` is the number of rows.
+    fn writes(&self, from: Vec<u32>, to: Vec<u32>, old: Vec<u32>, all: usize) -> CandleResult<Arc<Writes>> {
+        let last = || self.writes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writes) = last().iter().find(|w| w.all == all && w.from == from && w.to == to && w.old == old) {
+            return Ok(writes.clone());
+        }
+        let rows = |list: &[u32]| Tensor::new(list, &self.device);
+        let straight = from.len() == all && from.iter().enumerate().all(|(i, &row)| i == row as usize);
+        let shape = (self.shape.kv_heads, to.len(), self.shape.head_dim);
+        let to_rows = rows(&to)?.reshape((1, to.len(), 1))?.broadcast_as(shape)?.contiguous()?;
+        let writes = Arc::new(Writes {
+            all,
+            from_rows: if straight { None } else { Some(rows(&from)?) },
+            to_rows,
+            old_rows: if old.is_empty() { None } else { Some(rows(&old)?) },
+            from,
+            to,
+            old,
+        });
+        let mut last = last();
+        last.truncate(STEPS - 1);
+        last.push_front(writes.clone());
+        Ok(writes)
+    }
+
+    fn write(&self, x: &Tensor, column: usize, layer: usize, writes: &Writes) -> CandleResult<()> {
+        let CacheShape { kv_heads, head_dim, .. } = self.shape;
+        let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
+        let x = writes.from_rows.as_ref().map_or_else(|| Ok(x.clone()), |rows| x.index_select(rows, 0))?;
+        let width = kv_heads * head_dim;
+        for (all, column) in [(&layers[layer].0, column), (&layers[layer].1, column + width)] {
+            let new = x.narrow(1, column, width)?.reshape((writes.from.len(), kv_heads, head_dim))?;
+            let new = new.transpose(0, 1)?.to_dtype(self.dtype)?.contiguous()?;
+            let new = match &writes.old_rows {
+                Some(old) => Tensor::cat(&[&new, &all.index_select(old, 1)?], 1)?.contiguous()?,
+                None => new,
+            };
+            all.scatter_set(&writes.to_rows, &new, 1)?;
+        }
+        Ok(())
+    }
+}
+
 /// Writes the keys (from `column` of `x` on) and values (right after them) of each slot's rows behind what its sequence holds.
 pub fn store(x: &Tensor, column: usize, slots: &[Slot<&mut Sequence>], layer: usize) -> Result<()> {
     let mut slots = slots.iter().filter(|slot| !slot.rows.is_empty()).peekable();
@@ -234,35 +301,9 @@ pub fn store(x: &Tensor, column: usize, slots: &[Slot<&mut Sequence>], layer: us
         }
     }
     to.append(&mut copies);
-    write(&pool, x, column, layer, &from, &to, &old).map_err(failed)
-}
-
-/// Writes rows `from` of `x`, and then rows `old` of the cache, to rows `to` of the cache.
-fn write(
-    pool: &Pool,
-    x: &Tensor,
-    column: usize,
-    layer: usize,
-    from: &[u32],
-    to: &[u32],
-    old: &[u32],
-) -> CandleResult<()> {
-    let CacheShape { kv_heads, head_dim, .. } = pool.shape;
-    let layers = pool.layers.read().unwrap_or_else(PoisonError::into_inner);
-    let straight = from.len() == x.dim(0)? && from.iter().enumerate().all(|(i, &row)| i == row as usize);
-    let x = if straight { x.clone() } else { x.index_select(&Tensor::new(from, &pool.device)?, 0)? };
-    let places = Tensor::new(to, &pool.device)?.reshape((1, to.len(), 1))?;
-    let places = places.broadcast_as((kv_heads, to.len(), head_dim))?.contiguous()?;
-    let old = if old.is_empty() { None } else { Some(Tensor::new(old, &pool.device)?) };
-    let width = kv_heads * head_dim;
-    for (all, column) in [(&layers[layer].0, column), (&layers[layer].1, column + width)] {
-        let new = x.narrow(1, column, width)?.reshape((from.len(), kv_heads, head_dim))?;
-        let new = new.transpose(0, 1)?.to_dtype(pool.dtype)?.contiguous()?;
-        let new = match &old {
-            Some(old) => Tensor::cat(&[&new, &all.index_select(old, 1)?], 1)?.contiguous()?,
-            None => new,
-        };
-        all.scatter_set(&places, &new, 1)?;
-    }
-    Ok(())
+    let write = || {
+        let writes = pool.writes(from, to, old, x.dim(0)?)?;
+        pool.write(x, column, layer, &writes)
+    };
+    write().map_err(failed)
 }
