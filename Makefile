@@ -14,7 +14,7 @@ help:
 	@echo 'make install   put them into PREFIX (default /usr/local), under DESTDIR if it is set'
 	@echo 'make header    make include/kinglet.h anew from src/ffi'
 	@echo 'make bench     the benchmarks'
-	@echo 'make clean     remove what was built; the model that was fetched stays'
+	@echo 'make clean     remove what was built; what was fetched stays'
 
 build:
 	@scripts/setup build
@@ -35,6 +35,7 @@ test:
 	@scripts/setup test
 	@scripts/fetch-model minilm
 	@scripts/fetch-model smollm2
+	@scripts/fetch-model onnxruntime && scripts/fetch-model minilm-onnx || printf '\n*** The tests of ONNX graphs will be skipped\n\n'
 	cargo fmt --check
 	cargo clippy --all-targets --features '$(FEATURES)' -- -D warnings
 	cargo test --features '$(FEATURES)'

@@ -683,6 +683,10 @@ typedef struct {
   uint64_t answer_cache_bytes;
   // Which of the devices of that kind, from 0 (the default); kinglet_device_list tells which there are.
   uint32_t device_index;
+  // The path of ONNX Runtime's shared library (libonnxruntime), version 1.17 or newer, which ONNX graphs need and nothing else
+  // does. A process opens one: where another is open already, that stays in use and a warning is logged. Default empty: what the
+  // environment variable ORT_DYLIB_PATH names, else what the system's search path has. Not needed after the call.
+  kinglet_str onnxruntime;
 } kinglet_model_options;
 
 // What was loaded. Set `struct_size` to its size before the call.
@@ -1021,8 +1025,9 @@ void kinglet_hidden_states_free(kinglet_hidden_states *states);
 kinglet_status kinglet_model_options_init(kinglet_model_options *options, size_t struct_size, kinglet_error **error);
 
 // Loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards with
-// model.safetensors.index.json), a GGUF file, or a .kinglet file, which stays mapped and must not change while the model lives. `options` may be NULL for the defaults. On success `*model` is a model that the caller
-// frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
+// model.safetensors.index.json), a GGUF file, a .kinglet file, which stays mapped and must not change while the model lives, or an
+// ONNX export (a directory with model.onnx or the like and no safetensors, or the path of an .onnx file), which ONNX Runtime runs.
+// `options` may be NULL for the defaults. On success `*model` is a model that the caller frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
 //
 // Fails with KINGLET_STATUS_NOT_FOUND, _IO, _INVALID_FILE (the message names the file), _UNSUPPORTED (a family, device or
 // precision), _OUT_OF_MEMORY (the limit) and _CANCELLED.

@@ -94,7 +94,7 @@ impl Error {
         };
         let advice = match status {
             Status::NotFound => {
-                "; a model is a directory with config.json, tokenizer.json and model.safetensors, a .gguf file, or a .kinglet file"
+                "; a model is a directory with config.json, tokenizer.json and model.safetensors, a .gguf, .kinglet or .onnx file"
             }
             _ => "",
         };

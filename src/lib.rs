@@ -29,6 +29,8 @@ mod loading;
 mod log;
 mod memory;
 mod model;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod packing;
 mod panics;
 #[doc(hidden)]

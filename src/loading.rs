@@ -1,7 +1,8 @@
-//! From a directory, a GGUF file or a `.kinglet` file to a [`Model`]: read the configuration, find and check every tensor, compare with the memory limit, and only
+//! From a directory, a GGUF file, a `.kinglet` file or an ONNX export to a [`Model`]: read the configuration, find and check every tensor, compare with the memory limit, and only
 //! then allocate and convert.
 
 pub(crate) mod device;
+mod graphs;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -28,6 +29,7 @@ use crate::tokenizer::{Tokenizer, TokenizerFiles};
 use crate::transformer::weights::ModelView;
 
 use device::{Limit, Place, Placed};
+use graphs::Known;
 
 /// The most threads that a model may be given.
 const MAX_THREADS: usize = 1024;
@@ -54,6 +56,8 @@ pub struct LoadOptions<'a> {
     pub answer_cache: usize,
     /// Called with the done share of the work, from 0 to 1, on the loading thread; returning false cancels the load.
     pub progress: Option<&'a mut dyn FnMut(f32) -> bool>,
+    /// The shared library of ONNX Runtime, for ONNX graphs. None: what `ORT_DYLIB_PATH` names, else the system's. A process can open one.
+    pub onnxruntime: Option<&'a Path>,
     pub cancellation: Option<Cancellation>,
     pub log: Log,
 }
@@ -76,14 +80,17 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
         let (index, name) = (options.device_index, options.device.name());
         return Err(Error::invalid_argument(format!("device_index: {index}, but there is one {name} alone: 0")));
     }
-    let Source { files, weights, precision: packed } = Source::open(directory)?;
+    let Source { files, weights, precision: packed, export } = Source::open(directory)?;
     let config = files.require_config("config.json")?;
-    let spec = families::spec(&config)?;
-    let embedding = EmbeddingSettings::read(&files)?;
-    let classifier = ClassifierSettings::read(&config, &spec)?;
+    let mut spec = match &export {
+        Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
+        None => families::spec(&config)?,
+    };
+    let mut embedding = EmbeddingSettings::read(&files)?;
+    let mut classifier = ClassifierSettings::read(&config, &spec)?;
     let generation = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
     let chat = chat_template(&files)?;
-    let mut view = ModelView::find(&spec, &weights)?;
+    let mut view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
     let tokenizer_files = TokenizerFiles::read(&files)?;
     let tokenizer_size = tokenizer_files.json.len() as u64;
 
@@ -95,12 +102,16 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
     let place = Place { device: options.device, index: options.device_index, precision: asked, packed, limit };
-    let Placed { network, precision, weight_bytes, budget } =
-        if place.is_here() && !(place.device == Device::CandleCpu && provider::is_named()) {
-            place.load(directory, &spec, &mut view, &pool, &mut layers)?
-        } else {
-            provider::load(&place, directory, &mut layers, cancellation.as_ref())?
-        };
+    let placed = if let Some(export) = &export {
+        let (embedding, classifier) = (&mut embedding, &mut classifier);
+        let known = Known { config: &config, spec: &mut spec, embedding, classifier };
+        place.load_graphs(directory, export, known, options.onnxruntime, &options.log, &mut layers)
+    } else if place.is_here() && !(place.device == Device::CandleCpu && provider::is_named()) {
+        place.load(directory, &spec, &mut view, &pool, &mut layers)
+    } else {
+        provider::load(&place, directory, &mut layers, cancellation.as_ref())
+    };
+    let Placed { network, precision, weight_bytes, budget } = placed?;
     // Vocabulary and embedding table may differ (both are padded here and there); ids are checked when they are used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
     progress(1.0)?;

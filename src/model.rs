@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::backend::{Device, Precision};
-use crate::batching::{self, THREAD_PASS_TOKENS};
+use crate::batching;
 use crate::call::{Call, Cancellation};
 use crate::counters::{Counters, Snapshot, Stage};
 use crate::encoding::Encoding;
@@ -163,7 +163,7 @@ impl Model {
             Ok(pooling) => json!(pooling.name()),
             Err(error) => json!(error.message()),
         };
-        json!({
+        let mut info = json!({
             "path": self.0.directory.display().to_string(),
             "family": spec.family,
             "device": self.0.device.name(),
@@ -181,7 +181,11 @@ impl Model {
             "embedding": { "pooling": pooling, "normalize": embedding.normalize },
             "head": head,
             "labels": classifier.labels,
-        })
+        });
+        if let (Value::Object(info), Value::Object(more)) = (&mut info, self.0.network.info()) {
+            info.extend(more);
+        }
+        info
     }
 
     /// A GPU's memory: the model's, all, and what nobody uses; null for a model that runs on the CPU.
@@ -258,18 +262,18 @@ impl Model {
         let pool = &self.0.pool;
         let longest = encoding.starts().windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
         let tokens = self.0.network.pass_tokens();
-        let apart = self.0.device == Device::Cpu
-            && pool.threads() > 1
-            && longest <= tokens
-            && encoding.tokens() >= 2 * THREAD_PASS_TOKENS * pool.threads();
-        let mut passes = batching::passes(encoding, if apart { THREAD_PASS_TOKENS } else { tokens });
+        let apart =
+            self.0.network.thread_pass_tokens().filter(|&part| {
+                pool.threads() > 1 && longest <= tokens && encoding.tokens() >= 2 * part * pool.threads()
+            });
+        let mut passes = batching::passes(encoding, apart.unwrap_or(tokens));
         let mut next = || {
             let start = Instant::now();
             let pass = passes.next()?;
             call.counters.add(Stage::Pack, pass.layout.sequences(), pass.layout.tokens(), start.elapsed());
             Some(pass)
         };
-        if !apart {
+        if apart.is_none() {
             while let Some(pass) = next() {
                 rows.extend(run(&pass)?);
             }

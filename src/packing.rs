@@ -30,7 +30,14 @@ pub fn quantize(
     precision: Precision,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Result<()> {
-    let Source { files, weights, precision: packed } = Source::open(source)?;
+    let Source { files, weights, precision: packed, export } = Source::open(source)?;
+    if export.is_some() {
+        return Err(Error::unsupported(format!(
+            "{}: an ONNX export is run as it is and cannot be packed; quantize the original safetensors, or load an export in int8 \
+             (model_quantized.onnx)",
+            source.display()
+        )));
+    }
     if packed.is_some() {
         return Err(Error::invalid_argument(format!(
             "{}: is packed already; quantize from the original weights",

@@ -152,6 +152,10 @@ impl Backend for Candle {
     type Cache = Cache;
     type Sequence = Sequence;
 
+    fn name(&self) -> &'static str {
+        "candle"
+    }
+
     fn describe(&self) -> String {
         match self.kind {
             Device::CandleCpu => format!("candle-cpu {}", self.precision.name()),

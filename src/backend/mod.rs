@@ -234,6 +234,7 @@ pub trait Backend: Send + Sync + 'static {
     /// The keys and values of one sequence in all layers.
     type Sequence: CachedSequence;
 
+    fn name(&self) -> &'static str;
     /// What is to be said of the backend in a model's info, for instance the kernels chosen.
     fn describe(&self) -> String;
     /// The precision that weights are held in; never `Auto`.
@@ -242,6 +243,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Tokens that a pass through the model aims at.
     fn pass_tokens(&self) -> usize {
         PASS_TOKENS
+    }
+    /// Tokens of a pass where it is best that every thread runs passes of its own; None where it is not.
+    fn thread_pass_tokens(&self) -> Option<usize> {
+        None
     }
     /// What was carried between the host's memory and the device's; None where they are the same.
     fn transfers(&self) -> Option<&Transfers> {

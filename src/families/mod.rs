@@ -4,6 +4,7 @@ mod bart;
 mod bert;
 mod distilbert;
 mod gemma;
+mod generic;
 mod gpt2;
 mod gpt_neox;
 mod llama;
@@ -16,7 +17,7 @@ mod roberta;
 mod rope;
 mod t5;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Status};
 use crate::formats::json::Config;
 use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Heads, Position, Spec, Stack};
 
@@ -64,6 +65,19 @@ pub fn spec(config: &Config) -> Result<Spec> {
     let spec = read(config)?;
     check(config, &spec)?;
     Ok(spec)
+}
+
+/// As [`spec`], for a model whose arithmetic is an ONNX graph's: what Kinglet could not compute itself is described as far as tasks
+/// must know it. `has_decoder` says whether a decoder was exported.
+pub fn spec_of_graph(config: &Config, has_decoder: bool) -> Result<Spec> {
+    match spec(config) {
+        Err(error) if error.status() == Status::Unsupported => {
+            let spec = generic::spec(config, has_decoder)?;
+            check(config, &spec)?;
+            Ok(spec)
+        }
+        outcome => outcome,
+    }
 }
 
 /// What every Spec must hold to, whatever the family.
@@ -163,15 +177,20 @@ pub fn labels(config: &Config) -> Result<usize> {
     }
 }
 
+/// The head that a class of transformers has.
+fn head_kind(architecture: &str) -> Option<HeadKind> {
+    match architecture {
+        a if a.ends_with("ForSequenceClassification") => Some(HeadKind::Sequence),
+        a if a.ends_with("ForTokenClassification") => Some(HeadKind::Token),
+        _ => None,
+    }
+}
+
 /// The head that `architectures` names, if any: for sequence classification `dense` then `output`, for token
 /// classification `classifier` alone.
 fn head(config: &Config, dense: Dense, output: &'static str) -> Result<Option<Head>> {
     let architecture = config.get("architectures").and_then(|v| v[0].as_str()).unwrap_or_default();
-    let kind = match architecture {
-        a if a.ends_with("ForSequenceClassification") => HeadKind::Sequence,
-        a if a.ends_with("ForTokenClassification") => HeadKind::Token,
-        _ => return Ok(None),
-    };
+    let Some(kind) = head_kind(architecture) else { return Ok(None) };
     let labels = labels(config)?;
     if labels == 0 {
         return Err(Error::invalid_file(config.path(), "id2label: names no label"));

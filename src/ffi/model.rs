@@ -133,6 +133,10 @@ pub struct kinglet_model_options {
     pub answer_cache_bytes: u64,
     /// Which of the devices of that kind, from 0 (the default); kinglet_device_list tells which there are.
     pub device_index: u32,
+    /// The path of ONNX Runtime's shared library (libonnxruntime), version 1.17 or newer, which ONNX graphs need and nothing else
+    /// does. A process opens one: where another is open already, that stays in use and a warning is logged. Default empty: what the
+    /// environment variable ORT_DYLIB_PATH names, else what the system's search path has. Not needed after the call.
+    pub onnxruntime: kinglet_str,
 }
 
 impl Default for kinglet_model_options {
@@ -151,11 +155,12 @@ impl Default for kinglet_model_options {
             cancellation: std::ptr::null(),
             answer_cache_bytes: 0,
             device_index: 0,
+            onnxruntime: kinglet_str { data: std::ptr::null(), size: 0 },
         }
     }
 }
 
-// SAFETY: repr(C), `struct_size` first, integers, pointers and optional functions.
+// SAFETY: repr(C), `struct_size` first, integers, pointers, text and optional functions.
 unsafe impl Versioned for kinglet_model_options {
     const NAME: &'static str = "options";
     const FIRST_SIZE: usize = offset_of!(Self, answer_cache_bytes);
@@ -199,8 +204,9 @@ fn log_of(options: &kinglet_model_options) -> Result<Log> {
 }
 
 /// Loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards with
-/// model.safetensors.index.json), a GGUF file, or a .kinglet file, which stays mapped and must not change while the model lives. `options` may be NULL for the defaults. On success `*model` is a model that the caller
-/// frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
+/// model.safetensors.index.json), a GGUF file, a .kinglet file, which stays mapped and must not change while the model lives, or an
+/// ONNX export (a directory with model.onnx or the like and no safetensors, or the path of an .onnx file), which ONNX Runtime runs.
+/// `options` may be NULL for the defaults. On success `*model` is a model that the caller frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
 ///
 /// Fails with KINGLET_STATUS_NOT_FOUND, _IO, _INVALID_FILE (the message names the file), _UNSUPPORTED (a family, device or
 /// precision), _OUT_OF_MEMORY (the limit) and _CANCELLED.
@@ -220,6 +226,8 @@ pub unsafe extern "C" fn kinglet_model_load(
         }
         let device = Device::from_u32(o.device).ok_or_else(|| unknown(o.device, "options.device"))?;
         let precision = choice(o.precision, "options.precision", Precision::from_u32)?;
+        // SAFETY: C passes text as its size says.
+        let onnxruntime = unsafe { o.onnxruntime.text(|| "options.onnxruntime".into()) }?;
         let mut progress = |share: f32| o.progress.is_none_or(|callback| callback(o.progress_user_data, share) != 0);
         let options = LoadOptions {
             device,
@@ -228,6 +236,7 @@ pub unsafe extern "C" fn kinglet_model_load(
             memory_limit: o.memory_limit,
             answer_cache: usize::try_from(o.answer_cache_bytes).unwrap_or(usize::MAX),
             progress: Some(&mut progress),
+            onnxruntime: (!onnxruntime.is_empty()).then(|| Path::new(onnxruntime)),
             // SAFETY: C passes NULL or a live switch.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
             log: log_of(&o)?,

@@ -13,6 +13,7 @@ pub mod gguf;
 pub mod json;
 #[cfg(test)]
 mod mutation;
+pub mod onnx;
 pub mod packed;
 pub mod safetensors;
 pub mod source;

@@ -1,4 +1,4 @@
-//! A model wherever it lies: a Hugging Face directory, a GGUF file, or a `.kinglet` file.
+//! A model wherever it lies: a Hugging Face directory, a GGUF file, a `.kinglet` file, or an ONNX export.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::files::Files;
 use super::gguf::Gguf;
+use super::onnx::Export;
 use super::packed::{self, Packed};
 use super::weights::Weights;
 use crate::backend::Precision;
@@ -18,6 +19,8 @@ pub struct Source {
     pub weights: Weights,
     /// What the weights were packed in, for a `.kinglet` file.
     pub precision: Option<Precision>,
+    /// Set where the model is ONNX graphs; `weights` are empty then.
+    pub export: Option<Export>,
 }
 
 impl Source {
@@ -30,15 +33,27 @@ impl Source {
             {
                 return Self::open_file(&file);
             }
+            if let Some(export) = Export::find(path) {
+                return Self::of_export(export);
+            }
             let files = Files::Directory(path.to_owned());
             // The configuration first: a missing one says most clearly that this is no model.
             files.require_config("config.json")?;
-            return Ok(Self { files, weights: Weights::open(path)?, precision: None });
+            return Ok(Self { files, weights: Weights::open(path)?, precision: None, export: None });
         }
         Self::open_file(path)
     }
 
+    fn of_export(export: Export) -> Result<Self> {
+        let files = export.files();
+        files.require_config("config.json")?;
+        Ok(Self { files, weights: Weights::none(export.path()), precision: None, export: Some(export) })
+    }
+
     fn open_file(path: &Path) -> Result<Self> {
+        if let Some(export) = Export::find(path) {
+            return Self::of_export(export);
+        }
         let mut magic = [0; 8];
         let (file, _) = super::open_regular(path)?;
         let count = read_some(file, &mut magic).map_err(|e| Error::io(path, &e))?;
@@ -51,17 +66,22 @@ impl Source {
                     ("tokenizer.json".to_string(), tokenizer.into_bytes()),
                     ("tokenizer_config.json".to_string(), tokenizer_config.to_string().into_bytes()),
                 ]);
-                Ok(Self { files: Files::Inside { path: path.to_owned(), files }, weights, precision: None })
+                Ok(Self {
+                    files: Files::Inside { path: path.to_owned(), files },
+                    weights,
+                    precision: None,
+                    export: None,
+                })
             }
             magic if *magic == packed::MAGIC => {
                 let Packed { weights, precision, files } = Packed::open(path)?;
                 let files = Files::Inside { path: path.to_owned(), files };
-                Ok(Self { files, weights, precision: Some(precision) })
+                Ok(Self { files, weights, precision: Some(precision), export: None })
             }
             _ => Err(Error::invalid_file(
                 path,
-                "not a model: name a directory with config.json, tokenizer.json and model.safetensors, a .gguf file, or a \
-                 .kinglet file",
+                "not a model: name a directory with config.json, tokenizer.json and model.safetensors, a .gguf, \
+                 .kinglet or .onnx file",
             )),
         }
     }

@@ -40,6 +40,11 @@ pub(super) struct Entry {
 }
 
 impl Weights {
+    /// No tensors, for a model that is graphs.
+    pub(super) fn none(path: &Path) -> Self {
+        Self { shards: Vec::new(), tensors: BTreeMap::new(), catalogue: path.to_owned() }
+    }
+
     /// The tensor of this name, of any type and shape; None where there is none.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;

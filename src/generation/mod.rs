@@ -197,6 +197,13 @@ impl Model {
                 "num_beams: texts cannot be streamed while beams compete; set it to 1, or ask for whole texts",
             ));
         }
+        if settings.num_beams > 1 && !self.0.network.remembers() {
+            return Err(Error::unsupported(format!(
+                "num_beams: {}: the graph has no past_key_values, so that beams would cost the whole text a token each; set it to 1, or \
+                 export with a past (optimum-cli export onnx --task …-with-past)",
+                self.0.directory.display()
+            )));
+        }
         if !settings.stop_strings.is_empty() && !self.0.tokenizer.is_present() {
             return Err(Error::invalid_argument("stop_strings: the model has no tokenizer to find them with"));
         }

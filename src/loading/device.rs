@@ -137,11 +137,15 @@ impl Limit {
         spec: &Spec,
         directory: &Path,
     ) -> Result<(u64, Arc<Budget>)> {
-        let weights = view.bytes(backend, spec);
         let pass = crate::batching::pass_bytes(spec, backend.pass_tokens(), self.threads);
+        self.of(view.bytes(backend, spec), pass, backend.precision(), directory)
+    }
+
+    /// As `check`, of bytes that are known.
+    pub fn of(&self, weights: u64, pass: u64, precision: Precision, directory: &Path) -> Result<(u64, Arc<Budget>)> {
         let needed = weights.saturating_add(self.tokenizer).saturating_add(pass);
         if self.bytes != 0 && needed > self.bytes {
-            let (directory, limit, precision) = (directory.display(), self.bytes, backend.precision().name());
+            let (directory, limit, precision) = (directory.display(), self.bytes, precision.name());
             return Err(Error::out_of_memory(format!(
                 "{directory}: needs about {needed} bytes in {precision} ({weights} of weights, {pass} of activations, {} of \
                  tokenizer), and the memory limit is {limit}",

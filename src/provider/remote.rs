@@ -310,6 +310,10 @@ impl Network for Remote {
         self.description.as_ref().map_or_else(String::new, |description| description.kernels.clone())
     }
 
+    fn info(&self) -> serde_json::Value {
+        self.description.as_ref().map_or_else(Default::default, |description| description.info.clone())
+    }
+
     fn pass_tokens(&self) -> usize {
         self.description.as_ref().map_or(crate::batching::PASS_TOKENS, |description| description.pass_tokens)
     }

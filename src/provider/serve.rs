@@ -65,6 +65,7 @@ pub struct Description {
     pub budget: u64,
     pub pass_tokens: usize,
     pub switch: Option<usize>,
+    pub info: serde_json::Value,
 }
 
 /// A device as it crosses.
@@ -189,7 +190,7 @@ fn open(
         let name = place.device.name();
         return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
     }
-    let Source { files, weights, precision: packed } = Source::open(&request.path)?;
+    let Source { files, weights, precision: packed, .. } = Source::open(&request.path)?;
     let spec = families::spec(&files.require_config("config.json")?)?;
     let mut view = ModelView::find(&spec, &weights)?;
     let pool = Arc::new(Pool::new(1));
@@ -201,6 +202,7 @@ fn open(
         budget: placed.budget.limit(),
         pass_tokens: placed.network.pass_tokens(),
         switch: placed.network.switch(),
+        info: placed.network.info(),
     };
     Ok((placed, description))
 }

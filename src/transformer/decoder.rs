@@ -13,7 +13,7 @@ use crate::counters::Stage;
 use crate::error::{Error, Result};
 use crate::memory::emptied;
 
-use super::network::{Feed, Memory, Sequence, Transformer, Want};
+use super::network::{Feed, Memory, Sequence, Transformer, Want, check_ids, check_length};
 use super::rotary::Rotations;
 use super::spec::{Activation, Position};
 use super::stack::{Run, Stack};
@@ -223,8 +223,8 @@ impl<B: Backend> Transformer<B> {
             lists().pop().unwrap_or_default();
         let mut works: Vec<Work<B>> = emptied(works);
         for feed in feeds {
-            self.check_ids("ids", feed.ids, self.spec.vocabulary)?;
-            self.check_length(feed.sequence.length() + feed.ids.len(), decoder.spec.max_tokens)?;
+            check_ids("ids", feed.ids, self.spec.vocabulary)?;
+            check_length(feed.sequence.length() + feed.ids.len(), decoder.spec.max_tokens)?;
             if !feed.ids.is_empty() {
                 works.push(Work::new(feed, decoder.switch())?);
             }
@@ -277,13 +277,13 @@ impl<B: Backend> Transformer<B> {
     /// The hidden states of a pass of whole texts, for a decoder that is used as an encoder.
     pub(super) fn decode_pass(&self, decoder: &Stack<B>, pass: &Pass, call: Call<'_>) -> Result<B::Tensor> {
         let (_, cache) = self.require_decoder()?;
-        self.check_ids("ids", pass.ids, self.spec.vocabulary)?;
+        check_ids("ids", pass.ids, self.spec.vocabulary)?;
         let more = more_bytes(&decoder.spec, pass.layout.tokens(), self.backend.pass_tokens());
         let _held = self.budget.hold(more, "the activations of a long text")?;
         let mut sequences = Vec::with_capacity(pass.layout.sequences());
         for i in 0..pass.layout.sequences() {
             let tokens = pass.layout.range(i).len();
-            self.check_length(tokens, decoder.spec.max_tokens)?;
+            check_length(tokens, decoder.spec.max_tokens)?;
             let mut own = self.backend.sequence(cache);
             own.reserve(tokens)?;
             sequences.push(own);

@@ -7,7 +7,7 @@ use crate::counters::Stage;
 use crate::error::{Error, Result};
 use crate::tasks::pooling::Pooling;
 
-use super::network::Transformer;
+use super::network::{Transformer, check_ids, check_length};
 use super::rotary::Rotations;
 use super::spec::{Activation, HeadKind, Position};
 use super::stack::{Run, Stack};
@@ -16,11 +16,11 @@ impl<B: Backend> Transformer<B> {
     /// The last hidden states of a pass: `[tokens, hidden]`.
     pub(super) fn encode(&self, encoder: &Stack<B>, pass: &Pass, call: Call<'_>) -> Result<B::Tensor> {
         let (backend, spec, layout) = (&self.backend, &encoder.spec, &pass.layout);
-        self.check_ids("ids", pass.ids, self.spec.vocabulary)?;
+        check_ids("ids", pass.ids, self.spec.vocabulary)?;
         if spec.token_types > 0 {
-            self.check_ids("type_ids", pass.type_ids, spec.token_types)?;
+            check_ids("type_ids", pass.type_ids, spec.token_types)?;
         }
-        self.check_length(pass.positions.iter().max().map_or(0, |&last| last as usize + 1), spec.max_tokens)?;
+        check_length(pass.positions.iter().max().map_or(0, |&last| last as usize + 1), spec.max_tokens)?;
         call.check()?;
         let accounted = ACCOUNTED_TOKENS.max(backend.pass_tokens());
         let more = more_bytes(spec, layout.tokens(), accounted);
@@ -89,7 +89,7 @@ impl<B: Backend> Transformer<B> {
 }
 
 /// The rows of the position table that a pass's tokens take.
-fn position_rows(pass: &Pass, position: Position) -> Vec<u32> {
+pub(crate) fn position_rows(pass: &Pass, position: Position) -> Vec<u32> {
     let padding = match position {
         Position::Learned { first, .. } => return pass.positions.iter().map(|p| p + first as u32).collect(),
         Position::LearnedAfterPadding { padding, .. } => padding as u32,

@@ -1,7 +1,7 @@
 //! The transformer, written once: it reads a [`spec::Spec`] and computes through a [`crate::backend::Backend`].
 
 mod decoder;
-mod encoder;
+pub(crate) mod encoder;
 pub mod network;
 mod relative;
 mod rotary;

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
+
 use crate::backend::{Backend, CacheShape};
 use crate::batching::Pass;
 use crate::call::Call;
@@ -45,10 +47,20 @@ pub trait Network: Send + Sync {
     fn switch(&self) -> Option<usize>;
     /// The backend's description.
     fn describe(&self) -> String;
+    /// What a model's info says of how it is run, `backend` first.
+    fn info(&self) -> Value;
     /// Tokens that a pass aims at.
     fn pass_tokens(&self) -> usize;
+    /// Tokens of a pass where it is best that every thread runs passes of its own; None where it is not.
+    fn thread_pass_tokens(&self) -> Option<usize> {
+        None
+    }
     /// Bytes that caches take now, and what is kept for the next ones.
     fn cache_bytes(&self) -> u64;
+    /// Whether sequences hold what was computed. Where they do not, a token costs the whole text again.
+    fn remembers(&self) -> bool {
+        true
+    }
 }
 
 /// Which of a feed's tokens logits are wanted for.
@@ -80,7 +92,7 @@ impl Feed<'_> {
 /// What a decoder remembers of one text. A clone shares what both remember, and either may go on.
 pub struct Sequence(Box<dyn Memory>);
 
-/// A backend's sequence behind [`Sequence`].
+/// A network's sequence behind [`Sequence`].
 pub(crate) trait Memory: Any + Send + Sync {
     fn fork(&self) -> Box<dyn Memory>;
     /// As `fork`, into what another one was; false if that cannot be.
@@ -195,7 +207,9 @@ impl<B: Backend> Transformer<B> {
             backend,
         })
     }
+}
 
+impl<B: Backend> Transformer<B> {
     /// Counts what was carried to and from the device.
     fn settled<T>(&self, call: Call<'_>, result: T) -> T {
         if let Some(transfers) = self.backend.transfers() {
@@ -203,22 +217,22 @@ impl<B: Backend> Transformer<B> {
         }
         result
     }
+}
 
-    /// Ids that would read outside the tables are refused here, once, whatever the backend.
-    pub(super) fn check_ids(&self, name: &str, ids: &[u32], limit: usize) -> Result<()> {
-        match ids.iter().position(|&id| id as usize >= limit) {
-            Some(i) => Err(Error::invalid_argument(format!("{name}: {} is not below {limit}", ids[i]))),
-            None => Ok(()),
-        }
+/// Ids that would read outside the tables are refused here, once, whatever the network.
+pub(crate) fn check_ids(name: &str, ids: &[u32], limit: usize) -> Result<()> {
+    match ids.iter().position(|&id| id as usize >= limit) {
+        Some(i) => Err(Error::invalid_argument(format!("{name}: {} is not below {limit}", ids[i]))),
+        None => Ok(()),
     }
+}
 
-    /// Refuses a sequence that is longer than its stack can take.
-    pub(super) fn check_length(&self, tokens: usize, most: usize) -> Result<()> {
-        if tokens <= most {
-            return Ok(());
-        }
-        Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
+/// Refuses a sequence that is longer than its stack can take.
+pub(crate) fn check_length(tokens: usize, most: usize) -> Result<()> {
+    if tokens <= most {
+        return Ok(());
     }
+    Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
 }
 
 impl<B: Backend> Network for Transformer<B> {
@@ -268,8 +282,16 @@ impl<B: Backend> Network for Transformer<B> {
         self.backend.describe()
     }
 
+    fn info(&self) -> Value {
+        json!({ "backend": self.backend.name() })
+    }
+
     fn pass_tokens(&self) -> usize {
         self.backend.pass_tokens()
+    }
+
+    fn thread_pass_tokens(&self) -> Option<usize> {
+        self.backend.thread_pass_tokens()
     }
 
     fn cache_bytes(&self) -> u64 {

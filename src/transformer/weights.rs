@@ -39,7 +39,8 @@ pub struct StackView<'a> {
     pub final_norm: Option<NormView<'a>>,
 }
 
-/// The tensors of a whole model.
+/// The tensors of a whole model. The default: none, for a model that is ONNX graphs.
+#[derive(Default)]
 pub struct ModelView<'a> {
     pub encoder: Option<StackView<'a>>,
     pub decoder: Option<StackView<'a>>,

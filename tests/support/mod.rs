@@ -52,6 +52,47 @@ pub fn tolerance(device: Device) -> f32 {
     if matches!(device, Device::Cpu | Device::CandleCpu) { 1e-4 } else { 1e-3 }
 }
 
+/// ONNX Runtime's library: `KINGLET_ONNXRUNTIME`, else what `make test` puts into `build/onnxruntime`. None, said loudly, if it is not
+/// there or this build runs no ONNX graphs.
+pub fn onnxruntime() -> Option<PathBuf> {
+    if !cfg!(feature = "onnx") {
+        eprintln!("skipped: this build runs no ONNX graphs");
+        return None;
+    }
+    let name = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/onnxruntime").join(name);
+    let path = std::env::var_os("KINGLET_ONNXRUNTIME").map_or(default, PathBuf::from);
+    if path.is_file() {
+        return Some(path);
+    }
+    eprintln!("skipped: ONNX Runtime is not in {}; `make test` fetches it", path.display());
+    None
+}
+
+/// An export, on two threads unless `options` say otherwise.
+pub fn load_onnx(library: &Path, path: &Path) -> kinglet::Result<Model> {
+    Model::load(path, LoadOptions { threads: 2, onnxruntime: Some(library), ..LoadOptions::default() })
+}
+
+/// A copy of a folder without the files that `left_out` says.
+pub fn copy_of(folder: &Path, left_out: impl Fn(&str) -> bool) -> tempfile::TempDir {
+    fn copy(from: &Path, to: &Path, left_out: &dyn Fn(&str) -> bool) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                copy(&path, &to.join(name), left_out);
+            } else if !left_out(name) {
+                std::fs::copy(&path, to.join(name)).unwrap();
+            }
+        }
+    }
+    let to = tempfile::tempdir().unwrap();
+    copy(folder, to.path(), &left_out);
+    to
+}
+
 /// Held by tests that measure the whole process's memory, so that those of one file run one at a time.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());

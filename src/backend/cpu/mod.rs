@@ -12,7 +12,7 @@ pub(crate) mod weights;
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use crate::batching::Layout;
+use crate::batching::{Layout, THREAD_PASS_TOKENS};
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::{Activation, CacheType, Kernel};
@@ -112,6 +112,14 @@ impl Backend for Cpu {
     type RelativeBias = RelativeBias;
     type Cache = Cache;
     type Sequence = Sequence;
+
+    fn name(&self) -> &'static str {
+        "kinglet"
+    }
+
+    fn thread_pass_tokens(&self) -> Option<usize> {
+        Some(THREAD_PASS_TOKENS)
+    }
 
     fn describe(&self) -> String {
         self.kernel.name().to_string()

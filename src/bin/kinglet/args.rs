@@ -78,7 +78,7 @@ pub struct Devices {
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// A Hugging Face directory (config.json, tokenizer.json, model.safetensors), a .gguf file, or a .kinglet file
+    /// A Hugging Face directory (config.json, tokenizer.json, model.safetensors), a .gguf or .kinglet file, or an ONNX export
     #[arg(long, value_name = "PATH")]
     pub model: PathBuf,
     /// Where it runs
@@ -99,6 +99,9 @@ pub struct ModelArgs {
     /// Remembers answers in this many bytes; K, M and G count in 1024s
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size)]
     pub answer_cache: u64,
+    /// ONNX Runtime's shared library, which .onnx files need [default: what ORT_DYLIB_PATH names, else the system's]
+    #[arg(long, value_name = "PATH")]
+    pub onnxruntime: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -95,6 +95,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
         memory_limit: args.memory_limit,
         answer_cache: args.answer_cache as usize,
         progress: Some(&mut progress),
+        onnxruntime: args.onnxruntime.as_deref(),
         ..LoadOptions::default()
     };
     Ok(Model::load(&args.model, options)?)

@@ -1,0 +1,66 @@
+//! A model of any family, as far as tasks must know it where an ONNX graph does the arithmetic: sizes, limits, labels.
+
+use super::{head_kind, labels};
+use crate::error::{Error, Result};
+use crate::formats::json::Config;
+use crate::transformer::spec::{Head, Heads, LanguageHead, LanguageWeight, Names, Spec, Stack};
+
+/// What a model is called whose `model_type` is none of the families.
+pub const FAMILY: &str = "onnx";
+
+/// The longest text where `config.json` sets no limit.
+const LONGEST: usize = 8192;
+
+/// The first of several names for the same number that is there.
+fn either(config: &Config, keys: &[&str], default: usize) -> Result<usize> {
+    for key in keys {
+        if let Some(value) = config.usize_opt(key)? {
+            return Ok(value);
+        }
+    }
+    Ok(default)
+}
+
+pub(super) fn spec(config: &Config, has_decoder: bool) -> Result<Spec> {
+    let hidden = either(config, &["hidden_size", "d_model", "dim", "n_embd"], 0)?;
+    if hidden == 0 {
+        let what = "names no hidden_size (nor d_model, dim or n_embd)";
+        return Err(Error::invalid_file(config.path(), what));
+    }
+    let architecture = config.strings("architectures")?.first().copied().unwrap_or_default();
+    let kind = head_kind(architecture);
+    let generates = ["ForCausalLM", "LMHeadModel"].iter().any(|end| architecture.ends_with(end));
+    let both = kind.is_none() && config.bool_or("is_encoder_decoder", false)?;
+    let count = either(config, &["num_attention_heads", "n_head", "num_heads"], 1)?.max(1);
+    let kv = either(config, &["num_key_value_heads"], count)?.max(1);
+    let dim = either(config, &["head_dim", "d_kv"], (hidden / count).max(1))?;
+    let layers = either(config, &["num_hidden_layers", "n_layer", "num_layers", "n_layers"], 1)?;
+    let inner = either(config, &["intermediate_size", "d_ff", "hidden_dim", "n_inner"], hidden)?;
+    let positions = ["max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length"];
+    let stack = |cross: bool| -> Result<Stack> {
+        Ok(Stack {
+            max_tokens: either(config, &positions, LONGEST)?,
+            token_types: config.usize_or("type_vocab_size", 0)?,
+            cross,
+            ..Stack::new(hidden, layers, Heads { count, kv, dim }, inner, Names::EMPTY)
+        })
+    };
+    let decodes = both || (kind.is_none() && (generates || has_decoder));
+    let labels = labels(config)?;
+    if kind.is_some() && labels == 0 {
+        return Err(Error::invalid_file(config.path(), "id2label: names no label"));
+    }
+    Ok(Spec {
+        family: FAMILY,
+        vocabulary: config.usize("vocab_size")?,
+        encoder: (both || !decodes).then(|| stack(false)).transpose()?,
+        decoder: decodes.then(|| stack(both)).transpose()?,
+        head: kind.map(|kind| Head { kind, dense: None, output: "", labels }),
+        language: decodes.then_some(LanguageHead {
+            weight: LanguageWeight::Tied,
+            bias: None,
+            scale: 1.0,
+            softcap: 0.0,
+        }),
+    })
+}
