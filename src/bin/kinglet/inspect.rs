@@ -17,13 +17,19 @@ pub fn run(model: &Model, args: &Inspect) -> Outcome<()> {
         out.json(&info)?;
         return out.flush();
     }
-    for name in ["path", "family", "device", "precision", "kernels", "threads"] {
+    for name in ["path", "family", "device", "precision", "backend", "kernels", "threads"] {
         row(&mut out, name, &plain(&info[name]))?;
     }
     if !info["device_memory"].is_null() {
         let memory = &info["device_memory"];
         let (used, total, free) = (&memory["used_by_model"], &memory["total"], &memory["free"]);
         row(&mut out, "device memory", &format!("{used} bytes of {total}, {free} free"))?;
+    }
+    for graph in info["graphs"].as_array().into_iter().flatten() {
+        row(&mut out, "graph", &plain(graph))?;
+    }
+    if info["past"] == false {
+        row(&mut out, "past", "none; each token costs the whole text again")?;
     }
     let bytes = model.weight_bytes();
     row(&mut out, "weights", &format!("{:.1} MB ({bytes} bytes)", bytes as f64 / 1e6))?;
