@@ -263,6 +263,17 @@ fn every_function_refuses_bad_arguments() {
             kinglet_model_load(path, &options, &mut model, e)
         });
         let mut options = sized!(kinglet_model_options, kinglet_model_options_init);
+        for (bad, says) in bad_strings() {
+            options.onnxruntime = bad;
+            refused(f, says, |e| kinglet_model_load(path, &options, &mut model, e));
+        }
+        options.onnxruntime = text("no/such/library.so");
+        let export = fixtures().join("onnx/bert");
+        let status = if cfg!(feature = "onnx") { KINGLET_STATUS_NOT_FOUND } else { KINGLET_STATUS_UNSUPPORTED };
+        refused_with(status, f, if cfg!(feature = "onnx") { "no/such/library.so" } else { "ONNX" }, &mut |e| {
+            kinglet_model_load(text(export.to_str().unwrap()), &options, &mut model, e)
+        });
+        let mut options = sized!(kinglet_model_options, kinglet_model_options_init);
         options.progress = Some(stop);
         refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| {
             kinglet_model_load(path, &options, &mut model, e)

@@ -63,6 +63,9 @@ type Options struct {
 	AnswerCacheBytes uint64
 	// DeviceIndex says which of the devices of that kind; [ListDevices] tells which there are.
 	DeviceIndex int
+	// ONNXRuntime is the path of ONNX Runtime's shared library, 1.17 or newer, which ONNX graphs need. A process opens one: a second
+	// is not opened, and a warning logged. Empty: what ORT_DYLIB_PATH names, else the system's.
+	ONNXRuntime string
 }
 
 // Model is a loaded model. All its methods may be called from many goroutines at once.
@@ -75,8 +78,8 @@ type Model struct {
 }
 
 // Load loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards
-// with their index), a GGUF file, or a .kinglet file as [Quantize] writes it. The files must not change during the call; a .kinglet
-// file stays mapped and must not change while the model lives. Options may be nil.
+// with their index), a GGUF file, a .kinglet file as [Quantize] writes it, or an ONNX export ([Options.ONNXRuntime]). The files must
+// not change during the call; a .kinglet file stays mapped and must not change while the model lives. Options may be nil.
 //
 // It fails with [ErrNotFound], [ErrIO], [ErrInvalidFile] (the message names the file), [ErrUnsupported] (a family, device or
 // precision), [ErrOutOfMemory] (the limit), [ErrInvalidArgument], and [ErrCancelled] (the context, or Progress).
@@ -122,11 +125,12 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 		progress = cgo.NewHandle(&reporter)
 		defer progress.Delete()
 	}
-	place, err := lend([]string{path})
+	place, err := lend([]string{path}, []string{options.ONNXRuntime})
 	if err != nil {
 		return nil, err
 	}
 	defer place.free()
+	o.onnxruntime = *place.second([]string{path}, []string{options.ONNXRuntime})
 	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
 		o.cancellation = cancellation
 		return C.kinglet_go_load(*place.strs, &o, C.uintptr_t(progress), C.uintptr_t(core.logHandle), &core.model, failure)

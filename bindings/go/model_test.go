@@ -233,6 +233,31 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// An export is run by ONNX Runtime, which is opened when the first one is loaded.
+func TestONNX(t *testing.T) {
+	const nowhere = "/nowhere/libonnxruntime.so"
+	_, err := Load(t.Context(), fixture("onnx/bert"), &Options{ONNXRuntime: nowhere})
+	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), nowhere) || !strings.Contains(err.Error(), "1.17") {
+		t.Fatal(err)
+	}
+	library := os.Getenv("KINGLET_ONNXRUNTIME")
+	if _, err := os.Stat(library); library == "" || err != nil {
+		t.Skipf("ONNX Runtime is not at KINGLET_ONNXRUNTIME=%q; `make test` fetches it", library)
+	}
+	model := load(t, "onnx/bert", &Options{ONNXRuntime: library, Threads: 2})
+	text := "a small bird"
+	got, err := model.Embed(t.Context(), []string{text}, nil)
+	check(t, err)
+	want, err := load(t, "bert", nil).Embed(t.Context(), []string{text}, nil)
+	check(t, err)
+	near(t, "embedding", got.Vector(0), want.Vector(0))
+	info, err := model.Info()
+	check(t, err)
+	if !strings.Contains(info, `"backend":"onnx"`) {
+		t.Fatalf("%s", info)
+	}
+}
+
 // A callback's panic comes out of Load, with its value, and nothing is left behind.
 func TestCallbackPanics(t *testing.T) {
 	for name, options := range map[string]*Options{

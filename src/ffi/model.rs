@@ -135,7 +135,8 @@ pub struct kinglet_model_options {
     pub device_index: u32,
     /// The path of ONNX Runtime's shared library (libonnxruntime), version 1.17 or newer, which ONNX graphs need and nothing else
     /// does. A process opens one: where another is open already, that stays in use and a warning is logged. Default empty: what the
-    /// environment variable ORT_DYLIB_PATH names, else what the system's search path has. Not needed after the call.
+    /// environment variable ORT_DYLIB_PATH names, else what the system's search path has. For KINGLET_DEVICE_CUDA and _METAL it must
+    /// have the CUDA or the CoreML provider. Not needed after the call.
     pub onnxruntime: kinglet_str,
 }
 
@@ -205,7 +206,8 @@ fn log_of(options: &kinglet_model_options) -> Result<Log> {
 
 /// Loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards with
 /// model.safetensors.index.json), a GGUF file, a .kinglet file, which stays mapped and must not change while the model lives, or an
-/// ONNX export (a directory with model.onnx or the like and no safetensors, or the path of an .onnx file), which ONNX Runtime runs.
+/// ONNX export (a directory with model.onnx or the like and no safetensors, or the path of an .onnx file), which ONNX Runtime runs and
+/// of whose files `precision` picks one by its name.
 /// `options` may be NULL for the defaults. On success `*model` is a model that the caller frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
 ///
 /// Fails with KINGLET_STATUS_NOT_FOUND, _IO, _INVALID_FILE (the message names the file), _UNSUPPORTED (a family, device or

@@ -2,6 +2,8 @@
 
 #include <kinglet.hpp>
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -393,6 +395,22 @@ void files_and_answers(const std::string &fixtures) {
           [&] { kinglet::quantize(fixtures + "/nowhere", destination, kinglet::Precision::F32); });
 }
 
+// As onnx() in consumer_session.c; a decoder here.
+void onnx(const std::string &fixtures) {
+    kinglet::ModelOptions options;
+    CHECK(options.onnxruntime.empty());
+    options.onnxruntime = "/nowhere/libonnxruntime.so";
+    fails(kinglet::Status::NotFound, "onnxruntime: /nowhere/libonnxruntime.so",
+          [&] { (void)kinglet::Model::load(fixtures + "/onnx/gpt2", options); });
+    const char *library = std::getenv("KINGLET_ONNXRUNTIME");
+    if (!library || !*library) return;
+    options.onnxruntime = library;
+    const auto model = kinglet::Model::load(fixtures + "/onnx/gpt2", options);
+    CHECK(same(model.generate("The river", defaults())[0].tokens, greedy));
+    CHECK(model.info().find("\"backend\":\"onnx\"") != std::string::npos);
+    std::printf("an ONNX graph was run by %s\n", library);
+}
+
 } // namespace
 
 int generate_main(const std::string &fixtures) {
@@ -409,5 +427,6 @@ int generate_main(const std::string &fixtures) {
     sources(fixtures);
     sessions(fixtures);
     files_and_answers(fixtures);
+    onnx(fixtures);
     return finish(__cplusplus >= 202002L ? "consumer_generate.cpp, C++20" : "consumer_generate.cpp, C++17");
 }

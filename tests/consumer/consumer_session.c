@@ -262,6 +262,40 @@ static void answers(void) {
     kinglet_model_free(model);
 }
 
+/* ONNX graphs, which need ONNX Runtime: KINGLET_ONNXRUNTIME says where it is, and scripts/test-consumers says so if it is not. */
+static void onnx(void) {
+    const char *library = getenv("KINGLET_ONNXRUNTIME");
+    const kinglet_str text = str("The small bird");
+    kinglet_model *model = NULL;
+    kinglet_model_options options;
+    kinglet_embeddings *made = NULL, *expected = NULL;
+    kinglet_embeddings_view view, expected_view;
+    size_t i;
+
+    OK(kinglet_model_options_init(&options, sizeof options, &error));
+    CHECK(options.onnxruntime.size == 0);
+    options.onnxruntime = str("/nowhere/libonnxruntime.so");
+    FAILS(KINGLET_STATUS_NOT_FOUND, "onnxruntime: /nowhere/libonnxruntime.so",
+          kinglet_model_load(str(fixture("onnx/bert")), &options, &model, &error));
+    if (library == NULL || *library == 0) return;
+    options.onnxruntime = str(library);
+    OK(kinglet_model_load(str(fixture("onnx/bert")), &options, &model, &error));
+    OK(kinglet_model_embed(model, &text, 1, NULL, &made, &error));
+    kinglet_model_free(model);
+    model = load("bert");
+    OK(kinglet_model_embed(model, &text, 1, NULL, &expected, &error));
+    kinglet_model_free(model);
+    view.struct_size = sizeof view;
+    expected_view.struct_size = sizeof expected_view;
+    OK(kinglet_embeddings_read(made, &view, &error));
+    OK(kinglet_embeddings_read(expected, &expected_view, &error));
+    REQUIRE(view.dimension == expected_view.dimension);
+    for (i = 0; i < view.dimension; ++i) NEAR(view.values[i], expected_view.values[i]);
+    kinglet_embeddings_free(made);
+    kinglet_embeddings_free(expected);
+    printf("an ONNX graph was run by %s\n", library);
+}
+
 /* What a program passes that was compiled before generation came: the structs end earlier. */
 static void old_structs(void) {
     const size_t options_size = offsetof(kinglet_model_options, answer_cache_bytes);
@@ -372,6 +406,7 @@ int session_main(const char *directory) {
     sessions();
     quantizing();
     answers();
+    onnx();
     old_structs();
     CHECK(rmdir(scratch) == 0);
     return finish("consumer_session.c");

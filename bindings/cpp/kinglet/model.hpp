@@ -85,8 +85,8 @@ inline Result<void> same_size(const Texts &first, const Texts &second) noexcept 
 // batch in one call is served better than the same texts in many calls. Results may outlive the model.
 class Model {
 public:
-    // Loads a model: a directory as Hugging Face publishes it, a GGUF file, or a .kinglet file, which stays mapped and must not change
-    // while the model lives. `path` is UTF-8.
+    // Loads a model: a directory as Hugging Face publishes it, a GGUF file, a .kinglet file, which stays mapped and must not change
+    // while the model lives, or an ONNX export (ModelOptions::onnxruntime). `path` is UTF-8.
     static Result<Model> try_load(std::string_view path, const ModelOptions &options = {}) noexcept {
         detail::Progress progress{options.progress};
         return load_with(path, options, progress);
@@ -418,6 +418,7 @@ private:
         c.log_level = static_cast<kinglet_log_level>(options.log_level);
         c.answer_cache_bytes = options.answer_cache_bytes;
         c.device_index = options.device_index;
+        c.onnxruntime = detail::to_c(std::string_view(options.onnxruntime));
         c.cancellation = detail::to_c(options.cancellation);
         if (options.progress) {
             c.progress = &detail::Progress::call;

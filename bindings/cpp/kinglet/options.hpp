@@ -169,6 +169,9 @@ struct ModelOptions {
     std::uint64_t answer_cache_bytes = 0;
     // Which of the devices of that kind; devices() tells which there are.
     std::uint32_t device_index = 0;
+    // The path (UTF-8) of ONNX Runtime's shared library, 1.17 or newer, which ONNX graphs need. A process opens one: a second is not
+    // opened, and a warning logged. Empty: what ORT_DYLIB_PATH names, else the system's.
+    std::string onnxruntime = {};
 };
 
 // What is wanted of Model::tokenize.
