@@ -67,6 +67,37 @@ fn the_real_t5_of_the_demo() {
     }
 }
 
+/// An option that forbids nothing makes every step give all its logits, of which beams otherwise get the likeliest alone.
+#[test]
+fn beams_are_the_same_by_likeliest_tokens_and_by_all_logits() {
+    let texts = ["The small bird sings near the river", "Something else", "7 8 9"];
+    for fixture in ["gpt2", "llama", "gemma2", "t5-gated"] {
+        let path = fixtures().join("generation").join(fixture);
+        for (device, precision, threads) in [
+            (Device::Cpu, Precision::F32, 1),
+            (Device::Cpu, Precision::Int8, 3),
+            (Device::Cpu, Precision::Bf16, 2),
+            (Device::CandleCpu, Precision::F32, 1),
+        ] {
+            let model = load(&path, device, precision, threads);
+            for (beams, ignore_eos) in [(2, false), (5, true), (16, false)] {
+                let options = GenerateOptions {
+                    max_new_tokens: Some(14),
+                    num_beams: Some(beams),
+                    num_return_sequences: Some(2),
+                    suppress_tokens: Some(vec![9, 30, 31]),
+                    ignore_eos,
+                    logprobs: true,
+                    ..GenerateOptions::default()
+                };
+                let all = GenerateOptions { no_repeat_ngram_size: Some(1000), ..options.clone() };
+                let at = format!("{fixture} in {}, {beams} beams, {threads} threads", precision.name());
+                assert_eq!(generate(&model, &texts, &options), generate(&model, &texts, &all), "{at}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_prefix_and_steps_change_no_bit() {
     for fixture in ["gpt2", "llama", "gemma3"] {

@@ -16,7 +16,7 @@ use crate::batching::{Layout, PASS_TOKENS};
 use crate::counters::Transfers;
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::Activation;
+use crate::kernels::{Activation, FREE, Placed, keep_largest};
 use crate::memory::Budget;
 use crate::tasks::pooling::{self, Pooling};
 use crate::transformer::spec::Heads;
@@ -178,6 +178,41 @@ pub fn arg_max(row: &[f32]) -> Option<u32> {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let found = row.iter().position(|&x| x == largest && x > f32::NEG_INFINITY);
     found.map(|i| i as u32)
+}
+
+/// The likeliest tokens of some rows of logits.
+#[derive(Default)]
+pub struct Likeliest {
+    /// How many of a row: the largest logit first, of equals the lower token; [`FREE`] where there are fewer.
+    pub count: usize,
+    pub tokens: Vec<Placed>,
+    /// `ln Σ exp` of each row.
+    pub totals: Vec<f32>,
+}
+
+impl Likeliest {
+    pub fn clear(&mut self, count: usize) {
+        self.count = count;
+        self.tokens.clear();
+        self.totals.clear();
+    }
+
+    /// Adds a row without tokens, and lends its list.
+    pub fn push(&mut self, total: f32) -> &mut [Placed] {
+        let first = self.tokens.len();
+        self.totals.push(total);
+        self.tokens.resize(first + self.count, FREE);
+        &mut self.tokens[first..]
+    }
+
+    /// Adds rows of `width` logits, without the tokens that are `forbidden`.
+    pub fn add(&mut self, logits: &mut [f32], width: usize, forbidden: &[u32], log_sum_exp: impl Fn(&[f32]) -> f32) {
+        for row in logits.chunks_exact_mut(width.max(1)) {
+            let list = self.push(log_sum_exp(row));
+            forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
+            row.iter().enumerate().for_each(|(i, &value)| keep_largest(list, (value, i as u32)));
+        }
+    }
 }
 
 /// Some rows of an activation and the sequence that they belong to, borrowed.
@@ -361,6 +396,24 @@ pub trait Backend: Send + Sync + 'static {
             forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
             out.push(self.arg_max(row));
         }
+        Ok(())
+    }
+
+    /// Adds each row of `norm(x)·Wᵀ + b`, softly capped, to `out`: its total of all outputs, and its likeliest without those in
+    /// `forbidden`.
+    fn project_top_k(
+        &self,
+        x: &Self::Tensor,
+        norm: Option<&Self::Norm>,
+        w: &Self::Linear,
+        softcap: f32,
+        forbidden: &[u32],
+        out: &mut Likeliest,
+    ) -> Result<()> {
+        let mut values = Vec::new();
+        self.read(&self.project(x, norm, w, Activation::None)?, &mut values)?;
+        cap(&mut values, softcap);
+        out.add(&mut values, self.outputs(w), forbidden, |row| self.log_sum_exp(row));
         Ok(())
     }
 

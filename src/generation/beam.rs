@@ -40,6 +40,19 @@ struct Candidate {
     logprob: f32,
 }
 
+impl Candidate {
+    /// The order of the candidates: the best first, and equals by their places among the scores of all beams.
+    fn precedes(&self, other: &Self) -> bool {
+        let place = |c: &Self| (c.beam, c.token);
+        self.score > other.score || self.score == other.score && place(self) < place(other)
+    }
+}
+
+/// How many continuations are looked at in a step: enough for all beams to go on whichever of them end.
+pub fn continuations(s: &Settings) -> usize {
+    (s.eos.len().max(1) + 1) * s.num_beams
+}
+
 /// A candidate, why its text ends with it, if it does, and where stop strings have to be looked for, how its text stands.
 struct Continuation {
     candidate: Candidate,
@@ -95,8 +108,36 @@ impl BeamSearch {
         }
     }
 
-    /// Turns each beam's row into scores of whole texts, and picks the best continuations of all of them.
-    fn candidates(
+    /// Picks the best continuations of all beams.
+    fn candidates(&mut self, rows: Rows<'_>, context: Context<'_>, best: &mut Vec<Candidate>) -> Result<()> {
+        let count = continuations(context.settings);
+        best.clear();
+        best.reserve(count + 1);
+        match rows {
+            Rows::Logits(logits) => self.candidates_of_logits(logits, context, count, best),
+            Rows::Likeliest(tokens, totals) => {
+                let each = tokens.len() / totals.len().max(1);
+                let rows = tokens.chunks_exact(each.max(1)).zip(totals);
+                for (index, (beam, (row, total))) in self.running.iter().zip(rows).enumerate() {
+                    for &(logit, token) in row.iter().filter(|(logit, _)| *logit > f32::NEG_INFINITY) {
+                        let logprob = logit - total;
+                        let candidate = Candidate { score: logprob + beam.score, beam: index, token, logprob };
+                        // Neither NaN nor what is beyond the last of them goes in.
+                        if candidate.score > f32::NEG_INFINITY {
+                            let at = best.partition_point(|c| c.precedes(&candidate));
+                            best.insert(at, candidate);
+                            best.truncate(count);
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Rows::Tokens(_) => Err(Error::internal("beams without scores")),
+        }
+    }
+
+    /// Turns each beam's row into scores of whole texts.
+    fn candidates_of_logits(
         &mut self,
         logits: &mut [f32],
         context: Context<'_>,
@@ -105,8 +146,6 @@ impl BeamSearch {
     ) -> Result<()> {
         let vocabulary = logits.len() / self.running.len();
         let mut workspace = context.workspaces.take();
-        best.clear();
-        best.reserve(count + 1);
         for (index, (beam, row)) in self.running.iter_mut().zip(logits.chunks_exact_mut(vocabulary)).enumerate() {
             let total = context.network.log_sum_exp(row);
             row.iter_mut().for_each(|x| *x -= total);
@@ -123,8 +162,9 @@ impl BeamSearch {
                 if score.partial_cmp(&floor) != Some(std::cmp::Ordering::Greater) {
                     continue;
                 }
-                let at = best.partition_point(|c| c.score >= score);
-                best.insert(at, Candidate { score, beam: index, token: token as u32, logprob });
+                let candidate = Candidate { score, beam: index, token: token as u32, logprob };
+                let at = best.partition_point(|c| c.precedes(&candidate));
+                best.insert(at, candidate);
                 best.truncate(count);
             }
         }
@@ -189,14 +229,10 @@ impl Search for BeamSearch {
     }
 
     fn advance(&mut self, rows: Rows<'_>, context: Context<'_>) -> Result<bool> {
-        let Rows::Logits(logits) = rows else {
-            return Err(Error::internal("beams without logits"));
-        };
         let s = context.settings;
         let beams = self.finished.len();
-        let ends = s.eos.len().max(1) + 1;
         let mut lists = std::mem::take(&mut self.lists);
-        self.candidates(logits, context, (ends * beams).min(logits.len()), &mut lists.candidates)?;
+        self.candidates(rows, context, &mut lists.candidates)?;
         let length = self.running[0].tokens.len() + 1;
         let at_limit = length >= self.limit;
 

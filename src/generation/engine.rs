@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::backend::Likeliest;
 use crate::batching;
 use crate::call::Call;
 use crate::counters::Stage;
@@ -14,12 +15,12 @@ use crate::memory::emptied;
 use crate::model::Inner;
 use crate::transformer::network::{Feed, Sequence, Want};
 
-use super::beam::BeamSearch;
+use super::beam::{self, BeamSearch};
 use super::constraint::Constraint;
 use super::lookup::Lookup;
 use super::options::Settings;
 use super::sampling::fresh_seed;
-use super::search::{Context, FinishReason, Fresh, Output, Rows, Search, Start, Workspaces};
+use super::search::{Context, FinishReason, Fresh, Output, Rows, Search, Start, Steps, Workspaces};
 use super::session::Prefix;
 use super::single::Single;
 use super::text::Watch;
@@ -93,6 +94,7 @@ struct Lists {
     counts: Vec<usize>,
     logits: Vec<f32>,
     tokens: Vec<Option<u32>>,
+    likeliest: Likeliest,
     work: Vec<Advance<'static>>,
 }
 
@@ -118,8 +120,14 @@ impl Job<'_> {
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
         let (network, tokenizer) = (&*self.model.network, &self.model.tokenizer);
         let workspaces = Workspaces::default();
-        let context =
-            Context { network, tokenizer, settings: s, forbidden: forbidden.as_deref(), workspaces: &workspaces };
+        let steps = match &forbidden {
+            Some(forbidden) if s.num_beams > 1 => {
+                Steps::Likeliest { forbidden, count: beam::continuations(s).min(width.max(1)) }
+            }
+            Some(forbidden) if !s.logprobs => Steps::Tokens { forbidden },
+            _ => Steps::Logits,
+        };
+        let context = Context { network, tokenizer, settings: s, steps, workspaces: &workspaces };
         loop {
             while active.iter().map(|a| a.rows).sum::<usize>() + copies * s.num_beams
                 <= most_rows.max(copies * s.num_beams)
@@ -173,7 +181,7 @@ impl Job<'_> {
     ) -> Result<()> {
         let call = self.call;
         let width = self.model.spec.vocabulary;
-        let Lists { feeds, counts, logits, tokens: chosen, work } = lists;
+        let Lists { feeds, counts, logits, tokens: chosen, likeliest, work } = lists;
         let mut feeds: Vec<Feed> = emptied(std::mem::take(feeds));
         counts.clear();
         logits.clear();
@@ -198,25 +206,34 @@ impl Job<'_> {
         }
         let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
         let stage = if prefill { Stage::Prefill } else { Stage::Decode };
-        call.counters.time(stage, feeds.len(), tokens, || match context.forbidden {
-            Some(forbidden) => context.network.choose(&mut feeds, forbidden, chosen, call),
-            None => context.network.step(&mut feeds, logits, call),
+        call.counters.time(stage, feeds.len(), tokens, || match context.steps {
+            Steps::Logits => context.network.step(&mut feeds, logits, call),
+            Steps::Tokens { forbidden } => context.network.choose(&mut feeds, forbidden, chosen, call),
+            Steps::Likeliest { forbidden, count } => {
+                likeliest.clear(count);
+                context.network.likeliest(&mut feeds, forbidden, likeliest, call)
+            }
         })?;
         let sequences = feeds.len();
         lists.feeds = emptied(feeds);
         // Each search has rows of its own, and so may advance on any thread.
         let start = Instant::now();
         let mut work: Vec<Advance> = emptied(std::mem::take(work));
-        let (mut rest, mut tokens) = (logits.as_mut_slice(), chosen.as_slice());
+        let (mut rest, mut row) = (logits.as_mut_slice(), 0);
         for (active, count) in active.iter_mut().zip(&*counts) {
-            let rows = if context.forbidden.is_some() {
-                let (mine, after) = tokens.split_at(*count);
-                tokens = after;
-                Rows::Tokens(mine)
-            } else {
-                let (mine, after) = rest.split_at_mut(count * width);
-                rest = after;
-                Rows::Logits(mine)
+            let mine = row..row + count;
+            row = mine.end;
+            let rows = match context.steps {
+                Steps::Logits => {
+                    let (mine, after) = rest.split_at_mut(count * width);
+                    rest = after;
+                    Rows::Logits(mine)
+                }
+                Steps::Tokens { .. } => Rows::Tokens(&chosen[mine]),
+                Steps::Likeliest { count, .. } => {
+                    let tokens = &likeliest.tokens[mine.start * count..mine.end * count];
+                    Rows::Likeliest(tokens, &likeliest.totals[mine])
+                }
             };
             work.push(Mutex::new((active, rows, Ok(false))));
         }

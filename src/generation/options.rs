@@ -150,12 +150,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// If a text's tokens are simply the likeliest that are not forbidden: the forbidden ones.
+    /// If nothing but tokens that are always forbidden changes the model's scores: those tokens.
     pub fn plainly_forbidden(&self) -> Option<Vec<u32>> {
         let plain = self.sampling.is_none()
-            && self.num_beams == 1
             && self.grammar.is_none()
-            && !self.logprobs
             && (self.ignore_eos || self.min_new_tokens == 0 && self.min_length == 0)
             && self.repetition_penalty == 1.0
             && self.presence_penalty == 0.0

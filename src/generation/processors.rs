@@ -1,6 +1,7 @@
 //! What changes a row of scores before a token is chosen, in the order in which transformers' `generate` does it.
 
 use super::options::Settings;
+use super::search::ROOM;
 
 /// The tokens of one sequence so far: the decoder's prompt, then what was generated.
 pub struct History<'a> {
@@ -45,6 +46,8 @@ fn force(scores: &mut [f32], tokens: &[u32]) {
 /// Applies everything but a grammar and what sampling adds. `limit` is the number of new tokens that this sequence may have; `list` is
 /// memory to work in.
 pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize, list: &mut Vec<u32>) {
+    list.clear();
+    list.reserve(history.prompt.len() + limit.min(ROOM));
     if s.repetition_penalty != 1.0 {
         list.clear();
         list.extend(history.all());

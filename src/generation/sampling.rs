@@ -66,6 +66,7 @@ pub struct Memory {
 pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, memory: &'a mut Memory) -> &'a [Candidate] {
     let Memory { scores, candidates } = memory;
     scores.clear();
+    scores.reserve(logits.len());
     candidates.clear();
     let allowed = logits.iter().enumerate().filter(|(_, x)| **x > f32::NEG_INFINITY);
     // The largest is taken out first: divided by a small temperature, it could overflow.

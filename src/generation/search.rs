@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
+use crate::kernels::Placed;
 use crate::tokenizer::Tokenizer;
 use crate::transformer::network::{Feed, Network, Sequence};
 
@@ -55,9 +56,23 @@ pub struct Context<'a> {
     pub network: &'a dyn Network,
     pub tokenizer: &'a Tokenizer,
     pub settings: &'a Settings,
-    /// Where tokens are simply the likeliest that are not forbidden: the forbidden ones. Steps then give tokens, not logits.
-    pub forbidden: Option<&'a [u32]>,
+    pub steps: Steps<'a>,
     pub workspaces: &'a Workspaces,
+}
+
+/// What steps give. Where the likeliest tokens that are not forbidden are all that a search looks at, it is those and not logits.
+#[derive(Clone, Copy)]
+pub enum Steps<'a> {
+    Logits,
+    /// The likeliest of each row.
+    Tokens {
+        forbidden: &'a [u32],
+    },
+    /// So many of each row.
+    Likeliest {
+        forbidden: &'a [u32],
+        count: usize,
+    },
 }
 
 /// Memory in which a search works while it advances, as much as a vocabulary for some; nothing in it is kept.
@@ -105,6 +120,8 @@ pub enum Rows<'a> {
     Logits(&'a mut [f32]),
     /// Where nothing changes the logits or asks for them: of each row the likeliest token, None where all are forbidden.
     Tokens(&'a [Option<u32>]),
+    /// Of each row the likeliest, as in `backend::Likeliest`, and its total.
+    Likeliest(&'a [Placed], &'a [f32]),
 }
 
 /// What a step has brought to one text.

@@ -145,6 +145,7 @@ impl Search for Single {
                     let token = self.choose(count, row, context);
                     (row, token)
                 }
+                Rows::Likeliest(..) => return Err(Error::internal("several tokens for a search that takes one")),
             };
             let token = match token {
                 Ok(token) => token,

@@ -1,7 +1,7 @@
 //! Functions of one number, sixteen at a time.
 
 use super::vector::Vector;
-use super::{Activation, BLOCK};
+use super::{Activation, BLOCK, ExpSum};
 
 /// `coefficients[0] · x^(n-1) + ... + coefficients[n-1]` by Horner's rule.
 ///
@@ -141,12 +141,12 @@ pub(super) unsafe fn gate<V: Vector>(gate: &[f32], up: &[f32], activation: Activ
     }
 }
 
-/// `ln Σ exp(x)`, the largest value taken out first; -∞ for a row of nothing but -∞.
+/// `Σ exp(x - largest)` with the largest value, which is -∞ for a row of nothing but -∞.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
 #[inline(always)]
-pub(super) unsafe fn log_sum_exp<V: Vector>(x: &[f32]) -> f32 {
+pub(super) unsafe fn exp_sum<V: Vector>(x: &[f32]) -> ExpSum {
     let whole = x.len() / BLOCK * BLOCK;
     // SAFETY: the caller's promise; reads stay within `x`.
     unsafe {
@@ -156,7 +156,7 @@ pub(super) unsafe fn log_sum_exp<V: Vector>(x: &[f32]) -> f32 {
         }
         let largest = x[whole..].iter().fold(top.largest(), |most, &v| most.max(v));
         if largest == f32::NEG_INFINITY {
-            return largest;
+            return ExpSum { largest, sum: 0.0 };
         }
         let maximum = V::splat(largest);
         let mut sum = V::splat(0.0);
@@ -169,6 +169,6 @@ pub(super) unsafe fn log_sum_exp<V: Vector>(x: &[f32]) -> f32 {
             let e = exp(V::load_first(x.as_ptr().add(whole), rest).sub(maximum));
             sum = sum.add(e.first_or(rest, V::splat(0.0)));
         }
-        largest + sum.sum().ln()
+        ExpSum { largest, sum: sum.sum() }
     }
 }

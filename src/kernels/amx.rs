@@ -21,10 +21,10 @@ use super::implement::implement_kernel;
 use super::linear::Plan;
 use super::vector::{Place, Vector};
 use super::{
-    Activation, Attention, BLOCK, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
-    RowScale, Rows,
+    Activation, Attention, BLOCK, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8,
+    PagedAttention, Placed, RowScale, Rows,
 };
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
 use tiles::{CHUNK, SIDE, STRIP, Step, Tiles};
 
 /// Fewer rows than these go the way of AVX-512: a tile reads its weights whatever its height, and for few rows that

@@ -9,10 +9,10 @@ use half::bf16;
 use super::implement::implement_kernel;
 use super::vector::{Place, Tile, Vector, tile_shapes};
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
-    Rows,
+    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
+    Placed, RowScale, Rows,
 };
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
 
 /// Proof that the machine has AVX2, FMA and F16C.
 pub(super) struct Avx2(());

@@ -11,10 +11,10 @@ use super::avx512::{Avx512, PairLanes, Zmm};
 use super::implement::implement_kernel;
 use super::vector::tile_shapes;
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
-    Rows,
+    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
+    Placed, RowScale, Rows,
 };
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
 
 /// Proof that the machine has AVX512-BF16 and what AVX-512 stands for.
 pub(super) struct Avx512Bf16(());

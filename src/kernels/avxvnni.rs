@@ -10,10 +10,10 @@ use super::avx2::{Avx2, ByteLanes, Integers, Pair};
 use super::implement::implement_kernel;
 use super::vector::tile_shapes;
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
-    Rows,
+    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
+    Placed, RowScale, Rows,
 };
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
 
 /// Proof that the machine has AVX-VNNI and what AVX2 stands for.
 pub(super) struct AvxVnni(());

@@ -120,11 +120,11 @@ macro_rules! implement_kernel {
                 unsafe { run(gate, up, activation, out) }
             }
 
-            fn log_sum_exp(&self, x: &[f32]) -> f32 {
+            fn exp_sum(&self, x: &[f32]) -> ExpSum {
                 $(#[target_feature(enable = $features)])?
-                unsafe fn run(x: &[f32]) -> f32 {
+                unsafe fn run(x: &[f32]) -> ExpSum {
                     // SAFETY: this function's features are the vector's.
-                    unsafe { activation::log_sum_exp::<$vector>(x) }
+                    unsafe { activation::exp_sum::<$vector>(x) }
                 }
                 // SAFETY: `self` proves that the machine has the features.
                 unsafe { run(x) }
@@ -138,6 +138,16 @@ macro_rules! implement_kernel {
                 }
                 // SAFETY: `self` proves that the machine has the features.
                 unsafe { run(x) }
+            }
+
+            fn top_k(&self, x: &[f32], first: u32, list: &mut [Placed]) {
+                $(#[target_feature(enable = $features)])?
+                unsafe fn run(x: &[f32], first: u32, list: &mut [Placed]) {
+                    // SAFETY: this function's features are the vector's.
+                    unsafe { top_k::top_k::<$vector>(x, first, list) }
+                }
+                // SAFETY: `self` proves that the machine has the features.
+                unsafe { run(x, first, list) }
             }
 
             fn add_f32(&self, x: &mut [f32], y: &[f32]) {

@@ -32,6 +32,7 @@ mod select;
 mod softmax;
 #[cfg(test)]
 mod tests;
+mod top_k;
 mod vector;
 
 use std::ops::Range;
@@ -40,6 +41,7 @@ use half::bf16;
 
 pub use pack::{PackedBf16, PackedF16, PackedF32, PackedFloat, PackedI8};
 pub use select::{available, select};
+pub use top_k::{FREE, Placed, keep_largest};
 
 /// Output channels in one block of a packed weight.
 pub const BLOCK: usize = 16;
@@ -51,6 +53,43 @@ pub const BLOCK: usize = 16;
 pub struct RowScale {
     pub scale: f32,
     pub zero: i32,
+}
+
+/// Values of a row whose exponentials are summed together. It is a row's own cut, whoever computes its parts, and so its sum is the
+/// same bits.
+pub const EXP_PART: usize = 32 * BLOCK;
+
+/// `Σ exp(x - largest)` of some values, and the largest of them.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpSum {
+    pub largest: f32,
+    pub sum: f32,
+}
+
+impl ExpSum {
+    /// Of no values.
+    pub const NONE: Self = Self { largest: f32::NEG_INFINITY, sum: 0.0 };
+
+    /// The sum of both; the order of several matters to the last bits.
+    pub fn join(self, other: Self) -> Self {
+        if other.largest == f32::NEG_INFINITY {
+            return self;
+        }
+        if self.largest >= other.largest {
+            return Self { sum: self.sum + other.sum * (other.largest - self.largest).exp(), ..self };
+        }
+        Self { sum: other.sum + self.sum * (self.largest - other.largest).exp(), ..other }
+    }
+
+    /// `ln Σ exp(x)`; -∞ for nothing but -∞.
+    pub fn ln(self) -> f32 {
+        if self.largest == f32::NEG_INFINITY { self.largest } else { self.largest + self.sum.ln() }
+    }
+}
+
+/// `ln Σ exp` of a row, by its parts.
+pub fn log_sum_exp(kernel: &dyn Kernel, row: &[f32]) -> f32 {
+    row.chunks(EXP_PART).map(|part| kernel.exp_sum(part)).fold(ExpSum::NONE, ExpSum::join).ln()
 }
 
 /// What a linear layer's epilogue applies to each sum, after dequantising and bias, before the residual.
@@ -213,11 +252,14 @@ pub trait Kernel: Send + Sync {
     /// `out = activation(gate) · up`.
     fn gate(&self, gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]);
 
-    /// `ln Σ exp(x)`.
-    fn log_sum_exp(&self, x: &[f32]) -> f32;
+    /// The sum of a part of a row, at most [`EXP_PART`] long.
+    fn exp_sum(&self, x: &[f32]) -> ExpSum;
 
     /// The first of the largest values and its place; None where nothing is above -∞. A NaN is never the largest.
     fn arg_max(&self, x: &[f32]) -> Option<(usize, f32)>;
+
+    /// Adds the values of `x`, the first of which has the place `first`, to a list of the largest, all of whose places are lower.
+    fn top_k(&self, x: &[f32], first: u32, list: &mut [Placed]);
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
     fn add_f32(&self, x: &mut [f32], y: &[f32]);

@@ -19,10 +19,10 @@ use self::{dotprod::Dotprod, matrix::Matrix, widening::Widening};
 use super::implement::implement_kernel;
 use super::vector::{self, ByteTile, Place, Tile, Vector};
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
-    Rows,
+    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
+    Placed, RowScale, Rows,
 };
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
 
 /// Proof that the machine has NEON, which all of ARMv8-A has.
 pub(super) struct Neon(());

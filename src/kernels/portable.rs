@@ -10,10 +10,10 @@ use half::bf16;
 use super::implement::implement_kernel;
 use super::vector::{Vector, tile_shapes};
 use super::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention, RowScale,
-    Rows,
+    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
+    Placed, RowScale, Rows,
 };
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round};
+use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
 
 /// The kernel that runs anywhere.
 pub(super) struct Portable;

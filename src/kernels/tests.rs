@@ -13,6 +13,7 @@ use super::*;
 #[path = "amx/tests.rs"]
 mod amx;
 
+mod logits;
 mod paged;
 
 const ACTIVATIONS: [Activation; 6] =
@@ -636,24 +637,6 @@ fn every_f16_widens() {
         kernel.add_f16(&mut got, &all);
         for (got, want) in got.iter().zip(&all) {
             assert!(*got == want.to_f32() || got.is_nan() && want.is_nan(), "{}: {got} is not {want}", kernel.name());
-        }
-    }
-}
-
-#[test]
-fn the_first_of_the_largest_is_found() {
-    for kernel in available() {
-        for length in [1, 15, 16, 17, 40, 100] {
-            let mut row = vec![-1.0; length];
-            assert_eq!(kernel.arg_max(&row), Some((0, -1.0)), "{}", kernel.name());
-            for place in [length - 1, length / 2] {
-                row[place] = 2.0;
-                assert_eq!(kernel.arg_max(&row), Some((place, 2.0)), "{} {length}", kernel.name());
-            }
-            row[0] = f32::NAN;
-            assert_eq!(kernel.arg_max(&row).is_some(), length > 1, "{} {length}", kernel.name());
-            row.fill(f32::NEG_INFINITY);
-            assert_eq!(kernel.arg_max(&row), None, "{}", kernel.name());
         }
     }
 }

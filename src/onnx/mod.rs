@@ -166,7 +166,7 @@ impl Network for OnnxNetwork {
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        self.kernel.log_sum_exp(row)
+        kernels::log_sum_exp(self.kernel, row)
     }
 
     fn arg_max(&self, row: &[f32]) -> Option<u32> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::backend::{self, Device, Precision};
+use crate::backend::{self, Device, Likeliest, Precision};
 use crate::batching::Pass;
 use crate::call::{Call, Cancellation};
 use crate::counters::{Counters, Stage, StageTotals};
@@ -291,6 +291,17 @@ impl Network for Remote {
         let run = |feeds, caller| unsafe { (self.table.choose)(self.network, feeds, forbidden, caller) };
         let chosen = self.with_feeds(feeds, call, run)?.tokens;
         tokens.extend(chosen.into_iter().map(|token| (token != NO_TOKEN).then_some(token)));
+        Ok(())
+    }
+
+    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
+        let (forbidden, count) = (Slice::of(forbidden), out.count);
+        // SAFETY: the table's contract; feeds have sequences of their own.
+        let run = |feeds, caller| unsafe { (self.table.likeliest)(self.network, feeds, forbidden, count, caller) };
+        let Answer { floats, tokens, .. } = self.with_feeds(feeds, call, run)?;
+        let (totals, values) = floats.split_at(floats.len().saturating_sub(tokens.len()));
+        out.totals.extend_from_slice(totals);
+        out.tokens.extend(values.iter().copied().zip(tokens));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{Device, Precision};
+use crate::backend::{Device, Likeliest, Precision};
 use crate::batching::{Layout, Pass};
 use crate::call::Call;
 use crate::counters::Counters;
@@ -35,6 +35,7 @@ pub static TABLE: Table = Table {
     sequence,
     step,
     choose,
+    likeliest,
     cache_bytes,
     sequence_fork,
     sequence_length,
@@ -315,6 +316,27 @@ unsafe extern "C" fn choose(
             let mut tokens = Vec::new();
             network.choose(&mut feeds(views), forbidden.get(), &mut tokens, call)?;
             let tokens: Vec<u32> = tokens.into_iter().map(|token| token.unwrap_or(NO_TOKEN)).collect();
+            (caller.tokens)(caller.context, Slice::of(&tokens));
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn likeliest(
+    network: *const c_void,
+    views: Slice<FeedView>,
+    forbidden: Slice<u32>,
+    count: usize,
+    caller: *const Caller,
+) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, call, caller| {
+            let mut found = Likeliest::default();
+            found.clear(count);
+            network.likeliest(&mut feeds(views), forbidden.get(), &mut found, call)?;
+            let (values, tokens): (Vec<f32>, Vec<u32>) = found.tokens.into_iter().unzip();
+            (caller.floats)(caller.context, Slice::of(&[found.totals, values].concat()));
             (caller.tokens)(caller.context, Slice::of(&tokens));
             Ok(())
         })

@@ -110,6 +110,14 @@ pub struct Table {
         forbidden: Slice<u32>,
         caller: *const Caller,
     ) -> u32,
+    /// Gives floats, a total and `count` logits a row, and as many tokens as logits.
+    pub likeliest: unsafe extern "C" fn(
+        network: *const c_void,
+        feeds: Slice<FeedView>,
+        forbidden: Slice<u32>,
+        count: usize,
+        caller: *const Caller,
+    ) -> u32,
     /// Bytes that caches take now.
     pub cache_bytes: unsafe extern "C" fn(network: *const c_void) -> u64,
     /// NULL if that failed.

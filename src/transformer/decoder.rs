@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use crate::backend::{Backend, CachedSequence, Scores, Slot, cap};
+use crate::backend::{Backend, CachedSequence, Likeliest, Scores, Slot, cap};
 use crate::batching::{Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
@@ -75,6 +75,8 @@ pub(super) enum Wanted<'a> {
     Logits(&'a mut Vec<f32>),
     /// The likeliest token of each, without the forbidden ones.
     Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
+    /// Several of each, likewise.
+    Likeliest(&'a [u32], &'a mut Likeliest),
 }
 
 /// One pass through the decoder: sequences, and the tokens to append to them.
@@ -260,6 +262,9 @@ impl<B: Backend> Transformer<B> {
                 match &mut out {
                     Wanted::Tokens(forbidden, tokens) => {
                         self.backend.project_arg_max(&x, norm, language, head.softcap, forbidden, tokens)
+                    }
+                    Wanted::Likeliest(forbidden, rows) => {
+                        self.backend.project_top_k(&x, norm, language, head.softcap, forbidden, rows)
                     }
                     Wanted::Logits(logits) => {
                         let before = logits.len();

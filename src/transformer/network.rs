@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::backend::{Backend, CacheShape};
+use crate::backend::{Backend, CacheShape, Likeliest};
 use crate::batching::Pass;
 use crate::call::Call;
 use crate::error::{Error, Result};
@@ -39,6 +39,15 @@ pub trait Network: Send + Sync {
         tokens: &mut Vec<Option<u32>>,
         call: Call<'_>,
     ) -> Result<()>;
+    /// As `step`, but adds each row that was wanted to `out`, without the tokens that are `forbidden`.
+    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
+        let rows = feeds.iter().map(Feed::rows).sum::<usize>();
+        let mut logits = Vec::new();
+        self.step(feeds, &mut logits, call)?;
+        let width = logits.len() / rows.max(1);
+        out.add(&mut logits, width, forbidden, |row| self.log_sum_exp(row));
+        Ok(())
+    }
     /// `ln Σ exp` of a row of logits.
     fn log_sum_exp(&self, row: &[f32]) -> f32;
     /// The token with the largest logit of a row, the first of equals; None where nothing is above -∞.
@@ -264,6 +273,10 @@ impl<B: Backend> Network for Transformer<B> {
         call: Call<'_>,
     ) -> Result<()> {
         self.settled(call, self.feed(feeds, Wanted::Tokens(forbidden, tokens), call))
+    }
+
+    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
+        self.settled(call, self.feed(feeds, Wanted::Likeliest(forbidden, out), call))
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use crate::backend::{Ends, FeedForward, cap};
+use crate::backend::{Ends, FeedForward};
 use crate::kernels::{Activation, BLOCK, Epilogue, Out, RowScale, Rows};
 
 use super::scratch::Buffer;
@@ -22,7 +22,7 @@ const ROW_CHUNK: usize = 96;
 const FEWEST_ROWS: usize = 32;
 
 /// Bytes that lie between a feed-forward's two products of a chunk; they and some weights share the second-level cache.
-const INNER_BYTES: usize = 384 << 10;
+pub(super) const INNER_BYTES: usize = 384 << 10;
 
 /// Floats that one thread norms and rounds sooner than it could hand them out.
 const SMALL: usize = 8 << 10;
@@ -49,13 +49,13 @@ impl Chunks {
 
 /// Some rows of an activation in memory.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+pub(super) struct Source<'a> {
     floats: &'a [f32],
     width: usize,
 }
 
 impl<'a> Source<'a> {
-    fn of(x: &'a Tensor) -> Self {
+    pub(super) fn of(x: &'a Tensor) -> Self {
         Self { floats: x.buffer.floats(), width: x.width }
     }
 
@@ -73,7 +73,7 @@ impl<'a> Source<'a> {
 }
 
 /// Rows as a weight multiplies them.
-enum Operand<'a> {
+pub(super) enum Operand<'a> {
     /// As they were, or a normed copy.
     Floats(Source<'a>),
     Normed(Buffer),
@@ -90,7 +90,7 @@ const fn byte_row(padded: usize) -> usize {
 
 impl Cpu {
     /// Norms rows, if `norm` says so, and rounds them to what `weight` multiplies. `shared` spreads the work over the threads.
-    fn operand<'a>(&self, x: Source<'a>, norm: Option<&Norm>, weight: &Weight, shared: bool) -> Operand<'a> {
+    pub(super) fn operand<'a>(&self, x: Source<'a>, norm: Option<&Norm>, weight: &Weight, shared: bool) -> Operand<'a> {
         let (rows, width) = (x.rows(), x.width);
         let mut operand = match (weight, norm) {
             (Weight::Int8(w), _) => {
@@ -154,7 +154,15 @@ impl Cpu {
     ///
     /// # Safety
     /// `out`, and the residual in `e`, reach all rows of `x` and all channels of `blocks`, and nobody else touches those.
-    unsafe fn multiply(&self, x: &Operand, rows: usize, w: &Linear, blocks: Range<usize>, out: Out, e: &Epilogue) {
+    pub(super) unsafe fn multiply(
+        &self,
+        x: &Operand,
+        rows: usize,
+        w: &Linear,
+        blocks: Range<usize>,
+        out: Out,
+        e: &Epilogue,
+    ) {
         let floats = |data: *const f32| Rows { data, stride: w.weight.inputs(), rows };
         // SAFETY: the operand was made for this weight, so its rows have the length that the kernel reads; the rest is the caller's
         // promise.
@@ -200,13 +208,13 @@ impl Cpu {
             // SAFETY: offset 0 lies in every allocation.
             let out = Out { data: unsafe { data.at(0) }, stride: out.stride };
             // SAFETY: the caller's promise; tasks have different channels.
-            unsafe { self.multiply(x, rows, w, part(blocks, groups, group), out, &e.epilogue(&w.bias)) };
+            unsafe { self.multiply(x, rows, w, part(blocks, 2, groups, group), out, &e.epilogue(&w.bias)) };
         });
     }
 
     /// Groups of blocks that a product of few rows is cut into: four a thread even out the ends, and a group keeps at least two blocks,
     /// the width of a register tile.
-    fn groups(&self, blocks: usize) -> usize {
+    pub(super) fn groups(&self, blocks: usize) -> usize {
         let wanted = if self.pool.threads() == 1 { 1 } else { 4 * self.pool.threads() };
         wanted.min(blocks.div_ceil(2)).max(1)
     }
@@ -236,61 +244,6 @@ impl Cpu {
             }
         }
         result
-    }
-
-    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`. A task keeps its
-    /// channels' part of the product to itself and tells the largest of it.
-    pub(super) fn product_arg_max(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Vec<Option<u32>>,
-    ) {
-        let (rows, blocks, outputs) = (x.rows, w.weight.blocks(), w.weight.outputs());
-        let operand = self.operand(Source::of(x), norm, &w.weight, true);
-        let e = Shareable { activation: Activation::None, residual: None };
-        // Parts that stay in the second-level cache beside some weights.
-        let most = INNER_BYTES / (rows * BLOCK * size_of::<f32>()).max(1);
-        let groups = blocks.div_ceil(most.max(2)).max(self.groups(blocks)).min(blocks.div_ceil(2)).max(1);
-        let mut found = self.scratch.take(groups * rows * 2);
-        let table = Shared(found.floats_mut().as_mut_ptr().cast::<(f32, u32)>());
-        self.pool.run(groups, |group| {
-            let part = part(blocks, groups, group);
-            let first = part.start * BLOCK;
-            let width = outputs.min(part.end * BLOCK) - first;
-            let mut logits = self.scratch.take(rows * width);
-            let data = logits.floats_mut();
-            // SAFETY: the buffer has room for the part's channels of all rows: the pointer is moved back by what the kernel adds for
-            // the first of them.
-            unsafe {
-                let to = Out { data: data.as_mut_ptr().wrapping_sub(first), stride: width };
-                self.multiply(&operand, rows, w, part, to, &e.epilogue(&w.bias));
-            }
-            cap(data, softcap);
-            for (row, logits) in data.chunks_exact_mut(width).enumerate() {
-                for &i in forbidden.iter().filter(|&&i| (first..first + width).contains(&(i as usize))) {
-                    logits[i as usize - first] = f32::NEG_INFINITY;
-                }
-                let best = self.kernel.arg_max(logits);
-                let best = best.map_or((f32::NEG_INFINITY, 0), |(place, value)| (value, (first + place) as u32));
-                // SAFETY: the table has a place for each group and row, and this one is the task's.
-                unsafe { table.at(group * rows + row).write(best) };
-            }
-        });
-        for row in 0..rows {
-            let mut best = (f32::NEG_INFINITY, 0);
-            for group in 0..groups {
-                // SAFETY: all tasks have written their places.
-                let other = unsafe { table.at(group * rows + row).read() };
-                if other.0 > best.0 {
-                    best = other;
-                }
-            }
-            out.push((best.0 > f32::NEG_INFINITY).then_some(best.1));
-        }
     }
 
     /// `after(residual + post(x·Wᵀ + b))`, in the residual's memory.
@@ -416,7 +369,7 @@ impl Cpu {
         let groups = if whole && shared { self.groups(blocks) } else { 1 };
         let out = Shared(result.floats_mut().as_mut_ptr());
         self.pool.run(groups, |group| {
-            let mine = if whole { part(blocks, groups, group) } else { 0..0 };
+            let mine = if whole { part(blocks, 2, groups, group) } else { 0..0 };
             let (first, count) = if whole { (mine.start * BLOCK, mine.len() * BLOCK) } else { (0, width) };
             let mut both = self.scratch.take(rows * 2 * count);
             let data = both.floats_mut().as_mut_ptr();
@@ -458,10 +411,10 @@ impl Shareable {
     }
 }
 
-/// Part number `group` of `blocks`, cut at even blocks, so that only the last tile can be narrow.
-fn part(blocks: usize, groups: usize, group: usize) -> Range<usize> {
-    let pairs = blocks.div_ceil(2);
-    let bound = |group: usize| (2 * (group * pairs / groups)).min(blocks);
+/// Part number `group` of `blocks`, cut at multiples of `unit`. With even ones only the last tile can be narrow.
+pub(super) fn part(blocks: usize, unit: usize, groups: usize, group: usize) -> Range<usize> {
+    let units = blocks.div_ceil(unit);
+    let bound = |group: usize| (unit * (group * units / groups)).min(blocks);
     bound(group)..bound(group + 1)
 }
 
@@ -490,8 +443,11 @@ mod tests {
     #[test]
     fn parts_hold_every_block_once() {
         for blocks in 1..40usize {
-            for groups in 1..=blocks.div_ceil(2) {
-                let parts = (0..groups).map(|group| part(blocks, groups, group));
+            for (unit, groups) in
+                [2, 5].into_iter().flat_map(|unit| (1..=blocks.div_ceil(unit)).map(move |g| (unit, g)))
+            {
+                let parts = (0..groups).map(|group| part(blocks, unit, groups, group));
+                assert!(parts.clone().all(|part| part.start.is_multiple_of(unit)));
                 assert_eq!(parts.flatten().collect::<Vec<_>>(), (0..blocks).collect::<Vec<_>>());
             }
         }

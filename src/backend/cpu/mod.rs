@@ -5,6 +5,7 @@
 
 mod attention;
 mod cache;
+mod head;
 mod linear;
 mod scratch;
 pub(crate) mod weights;
@@ -15,12 +16,14 @@ use std::sync::Arc;
 use crate::batching::{Layout, THREAD_PASS_TOKENS};
 use crate::error::Result;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{Activation, CacheType, Kernel};
+use crate::kernels::{self, Activation, CacheType, Kernel};
 use crate::memory::Budget;
 use crate::threads::Pool;
 use crate::transformer::spec::Heads;
 
-use super::{Backend, CacheShape, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot};
+use super::{
+    Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, Precision, Rotation, Scores, Slot,
+};
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, Values};
@@ -263,7 +266,7 @@ impl Backend for Cpu {
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        self.kernel.log_sum_exp(row)
+        kernels::log_sum_exp(self.kernel, row)
     }
 
     fn arg_max(&self, row: &[f32]) -> Option<u32> {
@@ -280,6 +283,19 @@ impl Backend for Cpu {
         out: &mut Vec<Option<u32>>,
     ) -> Result<()> {
         self.product_arg_max(x, norm, w, softcap, forbidden, out);
+        Ok(())
+    }
+
+    fn project_top_k(
+        &self,
+        x: &Tensor,
+        norm: Option<&Norm>,
+        w: &Linear,
+        softcap: f32,
+        forbidden: &[u32],
+        out: &mut Likeliest,
+    ) -> Result<()> {
+        self.product_top_k(x, norm, w, softcap, forbidden, out);
         Ok(())
     }
 }

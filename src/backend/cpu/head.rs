@@ -1,0 +1,128 @@
+//! The language head, where only the likeliest tokens are wanted: a task keeps its channels' part of the logits to itself, and tells what
+//! is the largest of it.
+
+use crate::backend::{Likeliest, cap};
+use crate::kernels::{Activation, BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, Placed, keep_largest};
+
+use super::linear::{INNER_BYTES, Source, part};
+use super::weights::Linear;
+use super::{Cpu, Norm, Shared, Tensor};
+
+/// How the channels are cut: in so many groups, at multiples of so many blocks.
+#[derive(Clone, Copy)]
+struct Cut {
+    unit: usize,
+    groups: usize,
+}
+
+impl Cpu {
+    /// Parts that stay in the second-level cache beside some weights.
+    fn cut(&self, rows: usize, blocks: usize, unit: usize) -> Cut {
+        let most = INNER_BYTES / (rows * BLOCK * size_of::<f32>()).max(1);
+        let groups = blocks.div_ceil(most.max(2)).max(self.groups(blocks)).min(blocks.div_ceil(unit)).max(1);
+        Cut { unit, groups }
+    }
+
+    /// Calls `work` with each group of channels and row: the group's number, its first channel, the row's number and the logits.
+    fn each_group(
+        &self,
+        x: &Tensor,
+        norm: Option<&Norm>,
+        w: &Linear,
+        softcap: f32,
+        cut: Cut,
+        work: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
+    ) {
+        let (rows, blocks, outputs) = (x.rows, w.weight.blocks(), w.weight.outputs());
+        let operand = self.operand(Source::of(x), norm, &w.weight, true);
+        self.pool.run(cut.groups, |group| {
+            let part = part(blocks, cut.unit, cut.groups, group);
+            let first = part.start * BLOCK;
+            let width = outputs.min(part.end * BLOCK) - first;
+            let mut logits = self.scratch.take(rows * width);
+            let data = logits.floats_mut();
+            let e = Epilogue { bias: Some(&w.bias), activation: Activation::None, residual: None };
+            // SAFETY: the buffer has room for the part's channels of all rows: the pointer is moved back by what the kernel adds for
+            // the first of them.
+            unsafe {
+                let to = Out { data: data.as_mut_ptr().wrapping_sub(first), stride: width };
+                self.multiply(&operand, rows, w, part, to, &e);
+            }
+            cap(data, softcap);
+            for (row, logits) in data.chunks_exact_mut(width).enumerate() {
+                work(group, first, row, logits);
+            }
+        });
+    }
+
+    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`.
+    pub(super) fn product_arg_max(
+        &self,
+        x: &Tensor,
+        norm: Option<&Norm>,
+        w: &Linear,
+        softcap: f32,
+        forbidden: &[u32],
+        out: &mut Vec<Option<u32>>,
+    ) {
+        let rows = x.rows;
+        let cut = self.cut(rows, w.weight.blocks(), 2);
+        let mut found = self.scratch.filled(cut.groups * rows, FREE);
+        let table = Shared(found.as_mut_ptr());
+        self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
+            forbid(logits, first, forbidden);
+            if let Some((place, value)) = self.kernel.arg_max(logits) {
+                // SAFETY: the table has a place for each group and row, and this one is the task's.
+                unsafe { table.at(group * rows + row).write((value, (first + place) as u32)) };
+            }
+        });
+        for row in 0..rows {
+            let mut best = [FREE];
+            (0..cut.groups).for_each(|group| keep_largest(&mut best, found[group * rows + row]));
+            out.push((best[0].0 > f32::NEG_INFINITY).then_some(best[0].1));
+        }
+    }
+
+    /// Adds each row of `norm(x)·Wᵀ + b`, softly capped, to `out`, the outputs in `forbidden` counted in its total alone.
+    pub(super) fn product_top_k(
+        &self,
+        x: &Tensor,
+        norm: Option<&Norm>,
+        w: &Linear,
+        softcap: f32,
+        forbidden: &[u32],
+        out: &mut Likeliest,
+    ) {
+        let (rows, outputs, count) = (x.rows, w.weight.outputs(), out.count);
+        let cut = self.cut(rows, w.weight.blocks(), EXP_PART / BLOCK);
+        let mut found = self.scratch.filled(cut.groups * rows * count, FREE);
+        let mut sums = self.scratch.filled(outputs.div_ceil(EXP_PART) * rows, ExpSum::NONE);
+        let (lists, totals) = (Shared(found.as_mut_ptr()), Shared(sums.as_mut_ptr()));
+        self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
+            for (i, part) in logits.chunks(EXP_PART).enumerate() {
+                // SAFETY: there is a sum for each part and row, and this group's are the task's.
+                unsafe { totals.at((first / EXP_PART + i) * rows + row).write(self.kernel.exp_sum(part)) };
+            }
+            forbid(logits, first, forbidden);
+            // SAFETY: there is a list for each group and row, and this one is the task's.
+            let list = unsafe { std::slice::from_raw_parts_mut(lists.at((group * rows + row) * count), count) };
+            self.kernel.top_k(logits, first as u32, list);
+        });
+        for row in 0..rows {
+            let total = sums.iter().skip(row).step_by(rows).fold(ExpSum::NONE, |sum, part| sum.join(*part));
+            let list: &mut [Placed] = out.push(total.ln());
+            for group in 0..cut.groups {
+                found[(group * rows + row) * count..][..count].iter().for_each(|placed| keep_largest(list, *placed));
+            }
+        }
+    }
+}
+
+/// Takes out those of some channels that are forbidden.
+fn forbid(logits: &mut [f32], first: usize, forbidden: &[u32]) {
+    for &channel in forbidden {
+        if let Some(logit) = (channel as usize).checked_sub(first).and_then(|i| logits.get_mut(i)) {
+            *logit = f32::NEG_INFINITY;
+        }
+    }
+}
