@@ -175,8 +175,8 @@
 // Weights and activations of matrix products in 8 bits, sums exact.
 #define KINGLET_PRECISION_INT8 3
 
-// Weights and activations of matrix products in bf16, sums in f32. Where AVX512-BF16 is fast (AMD's Zen 5), twice the speed of f32;
-// elsewhere f16 is as fast or faster, and nearer.
+// Weights and activations of matrix products in bf16, sums in f32. For processors with AMX, or with a fast AVX512-BF16 (AMD's Zen 5:
+// twice the speed of f32); elsewhere f16 is as fast or faster, and nearer.
 #define KINGLET_PRECISION_BF16 4
 
 #define KINGLET_LOG_ERROR 1

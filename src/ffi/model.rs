@@ -42,8 +42,8 @@ pub const KINGLET_PRECISION_F32: u32 = 1;
 pub const KINGLET_PRECISION_F16: u32 = 2;
 /// Weights and activations of matrix products in 8 bits, sums exact.
 pub const KINGLET_PRECISION_INT8: u32 = 3;
-/// Weights and activations of matrix products in bf16, sums in f32. Where AVX512-BF16 is fast (AMD's Zen 5), twice the speed of f32;
-/// elsewhere f16 is as fast or faster, and nearer.
+/// Weights and activations of matrix products in bf16, sums in f32. For processors with AMX, or with a fast AVX512-BF16 (AMD's Zen 5:
+/// twice the speed of f32); elsewhere f16 is as fast or faster, and nearer.
 pub const KINGLET_PRECISION_BF16: u32 = 4;
 
 /// How grave a log line is: one of the KINGLET_LOG constants.

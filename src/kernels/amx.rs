@@ -1,7 +1,8 @@
-//! AMX: the AVX-512 kernel, with 8-bit products of many rows in tiles.
+//! AMX: the AVX-512 kernel, with 8-bit products of many rows and all products in bf16 in tiles.
 //!
 //! A block of a packed weight is a column of tiles as it lies, and rows of activations are tiles with a stride, so
-//! nothing is copied. Sums are integers and what follows them is AVX-512's own code: the bits are the same.
+//! nothing is copied. Sums of bytes are integers and what follows them is AVX-512's own code: the bits are the same. Sums
+//! of bf16 are not: a tile sums even and odd inputs of a chunk apart, and then the chunks.
 //!
 //! Linux alone: it hands the tiles out on request, to a whole process, and this is the request that we know.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line works on raw tiles, under the promise that the function was given.
@@ -13,6 +14,7 @@ mod tiles;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use half::bf16;
 
@@ -25,7 +27,7 @@ use super::{
     PagedAttention, Placed, RowScale, Rows,
 };
 use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
-use tiles::{CHUNK, SIDE, STRIP, Step, Tiles};
+use tiles::{CHUNK, Kind, SIDE, STRIP, Step, Tiles};
 
 /// Fewer rows than these go the way of AVX-512: a tile reads its weights whatever its height, and for few rows that
 /// takes as long as the products themselves do without tiles.
@@ -47,14 +49,32 @@ impl Amx {
 implement_kernel!(
     Amx,
     Lanes,
-    "x86_64-amx-int8",
+    "x86_64-amx",
     "amx",
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c";
-    linear_i8
+    linear_i8;
+    linear_bf16
 );
+
+/// AMX-BF16, AMX-TILE and AMX-INT8, where CPUID says so.
+const BF16: u32 = 1 << 22;
+const TILE: u32 = 1 << 24;
+const INT8: u32 = 1 << 25;
 
 /// Whether the processor multiplies tiles of bytes, and the system has switched tiles on.
 fn detected() -> bool {
+    features() & (TILE | INT8) == TILE | INT8
+}
+
+/// Whether it multiplies tiles of bf16 too. All processors with the one have the other so far; a virtual machine may hide it.
+fn multiplies_pairs() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    // What is emulated for tests is all of it.
+    *FOUND.get_or_init(|| features() & BF16 != 0 || cfg!(test) && !detected())
+}
+
+/// What the processor says of tiles; nothing where the system has not switched them on.
+fn features() -> u32 {
     #[target_feature(enable = "xsave")]
     fn enabled() -> u64 {
         // SAFETY: register 0 always exists.
@@ -62,15 +82,13 @@ fn detected() -> bool {
     }
     /// Tile configuration and tile data.
     const STATE: u64 = 1 << 17 | 1 << 18;
-    /// AMX-TILE and AMX-INT8.
-    const FEATURES: u32 = 1 << 24 | 1 << 25;
     // AVX implies that the system uses XSAVE, without which reading the register is itself an invalid instruction.
     if !is_x86_feature_detected!("avx") || __cpuid(0).eax < 7 {
-        return false;
+        return 0;
     }
     // SAFETY: as just said.
     let state = unsafe { enabled() };
-    state & STATE == STATE && __cpuid_count(7, 0).edx & FEATURES == FEATURES
+    if state & STATE == STATE { __cpuid_count(7, 0).edx } else { 0 }
 }
 
 /// Asks Linux for the tiles' registers, for all threads of this process, those to come included.
@@ -87,6 +105,65 @@ fn permitted() -> bool {
 /// times as long.
 #[repr(C, align(64))]
 struct Sums([MaybeUninit<i32>; PANEL * STRIP]);
+
+/// The operands of a product in tiles.
+struct Operands {
+    kind: Kind,
+    a: *const u8,
+    /// Bytes between rows.
+    a_stride: usize,
+    w: *const u8,
+    /// Bytes of a block.
+    block: usize,
+    /// Whole chunks of a row.
+    chunks: usize,
+}
+
+/// What is left of a product once its tiles are summed.
+trait Rest {
+    /// Adds what fills no chunk and turns sums into real numbers, in their place.
+    ///
+    /// # Safety
+    /// The machine has what `Amx` stands for; the rows and blocks exist, their sums too.
+    unsafe fn add(&self, at: Place, rows: usize, blocks: usize);
+}
+
+/// # Safety
+/// The operands hold all rows and blocks of the plan, which lies within the product; its output is valid for it; and the machine has
+/// the instructions of the kind.
+#[inline(always)]
+unsafe fn multiply(o: &Operands, plan: &Plan, rest: &impl Rest) {
+    let (rows, chunks, end) = (plan.rows, o.chunks, plan.blocks.end);
+    // Even depths: a last one of a chunk or two would spend its time on loading and storing sums.
+    let depth = chunks.div_ceil(chunks.div_ceil(DEPTH));
+    let mut sums = Sums([MaybeUninit::uninit(); PANEL * STRIP]);
+    let sums = sums.0.as_mut_ptr().cast::<i32>();
+    let mut tiles = Tiles::new();
+    for panel in (0..rows).step_by(PANEL) {
+        let panel_rows = PANEL.min(rows - panel);
+        for block in plan.blocks.clone().step_by(2) {
+            let pair = 2.min(end - block);
+            let weights = o.w.add(block * o.block);
+            for chunk in (0..chunks).step_by(depth) {
+                for strip in (0..panel_rows).step_by(STRIP) {
+                    let step = Step {
+                        a: o.a.add((panel + strip) * o.a_stride + chunk * CHUNK),
+                        a_stride: o.a_stride,
+                        w: weights.add(chunk * CHUNK * SIDE),
+                        w_stride: o.block,
+                        sums: sums.add(strip * STRIP),
+                        chunks: depth.min(chunks - chunk),
+                        add: chunk > 0,
+                    };
+                    tiles.multiply(o.kind, STRIP.min(panel_rows - strip), pair, &step);
+                }
+            }
+            let place = Place { row: panel, block, out: sums.cast(), stride: STRIP };
+            rest.add(place, panel_rows, pair);
+            plan.finish::<Lanes>(place, panel_rows, pair);
+        }
+    }
+}
 
 /// # Safety
 /// That of `Kernel::linear_i8`, and the machine has what `Amx` stands for.
@@ -106,53 +183,21 @@ unsafe fn linear_i8(
     }
     linear::check(&blocks, w.blocks(), w.outputs(), epilogue);
     assert!(scales.len() >= a.rows, "a row without its scale");
-    let (rows, end, outputs) = (a.rows, blocks.end, w.outputs());
-    let plan = Plan { rows, blocks: blocks.clone(), outputs, out, epilogue, tile: STRIP, panel: PANEL };
-    // Even depths: a last one of a chunk or two would spend its time on loading and storing sums.
-    let depth = chunks.div_ceil(chunks.div_ceil(DEPTH));
-    let mut sums = Sums([MaybeUninit::uninit(); PANEL * STRIP]);
-    let sums = sums.0.as_mut_ptr().cast::<i32>();
-    let mut tiles = Tiles::new();
-    for panel in (0..rows).step_by(PANEL) {
-        let panel_rows = PANEL.min(rows - panel);
-        for block in blocks.clone().step_by(2) {
-            let pair = 2.min(end - block);
-            let weights = w.data().add(block * inputs * BLOCK);
-            for chunk in (0..chunks).step_by(depth) {
-                for strip in (0..panel_rows).step_by(STRIP) {
-                    let step = Step {
-                        a: a.data.add((panel + strip) * a.stride + chunk * CHUNK),
-                        a_stride: a.stride,
-                        w: weights.add(chunk * CHUNK * BLOCK),
-                        w_stride: inputs * BLOCK,
-                        sums: sums.add(strip * STRIP),
-                        chunks: depth.min(chunks - chunk),
-                        add: chunk > 0,
-                    };
-                    tiles.multiply(STRIP.min(panel_rows - strip), pair, &step);
-                }
-            }
-            let product = Rest { a, scales, w, from: chunks * CHUNK };
-            let place = Place { row: panel, block, out: sums.cast(), stride: STRIP };
-            product.add(place, panel_rows, pair);
-            plan.finish::<Lanes>(place, panel_rows, pair);
-        }
-    }
+    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: STRIP, panel: PANEL };
+    let (kind, block) = (Kind::Bytes, inputs * BLOCK);
+    let operands = Operands { kind, a: a.data, a_stride: a.stride, w: w.data().cast(), block, chunks };
+    multiply(&operands, &plan, &ByteRest { a, scales, w, from: chunks * CHUNK });
 }
 
-/// What is left of a product once its tiles are summed: inputs that fill no chunk, and the scales.
-struct Rest<'a> {
+/// The inputs that fill no chunk, and the scales.
+struct ByteRest<'a> {
     a: Rows<u8>,
     scales: &'a [RowScale],
     w: &'a PackedI8,
     from: usize,
 }
 
-impl Rest<'_> {
-    /// Turns sums into real numbers, in their place.
-    ///
-    /// # Safety
-    /// As `linear_i8`; the rows and blocks exist, their sums too.
+impl Rest for ByteRest<'_> {
     #[inline(always)]
     unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
         let inputs = self.w.padded_inputs();
@@ -167,6 +212,63 @@ impl Rest<'_> {
                     sums = Lanes::dot(sums, Lanes::load_bytes(a.add(k)), Lanes::load_weights(w.add(k * BLOCK)));
                 }
                 linear::dequantise::<Lanes>(sums, row, self.w, at.block + j).store(to);
+            }
+        }
+    }
+}
+
+/// Inputs in bf16 that fill a chunk.
+const PAIR_CHUNK: usize = CHUNK / size_of::<bf16>();
+
+/// Rows go through tiles however few they are: tiles round in an order of their own, and a row's bits must not depend on the others.
+///
+/// # Safety
+/// That of `Kernel::linear_bf16`, and the machine has what `Amx` stands for.
+#[inline(always)]
+unsafe fn linear_bf16(a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, epilogue: &Epilogue) {
+    let inputs = w.padded_inputs();
+    let chunks = inputs / PAIR_CHUNK;
+    if chunks == 0 || !multiplies_pairs() {
+        return linear::linear_bf16::<Lanes>(a, w, blocks, out, epilogue);
+    }
+    linear::check(&blocks, w.blocks(), w.outputs(), epilogue);
+    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: STRIP, panel: PANEL };
+    let operands = Operands {
+        kind: Kind::Pairs,
+        a: a.data.cast(),
+        a_stride: a.stride * size_of::<bf16>(),
+        w: w.data().cast(),
+        block: inputs * BLOCK * size_of::<bf16>(),
+        chunks,
+    };
+    multiply(&operands, &plan, &PairRest { a, w, from: chunks * PAIR_CHUNK });
+}
+
+/// The inputs that fill no chunk.
+struct PairRest<'a> {
+    a: Rows<bf16>,
+    w: &'a PackedBf16,
+    from: usize,
+}
+
+impl Rest for PairRest<'_> {
+    #[inline(always)]
+    unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
+        let inputs = self.w.padded_inputs();
+        if self.from == inputs {
+            return;
+        }
+        for i in 0..rows {
+            let a = self.a.data.add((at.row + i) * self.a.stride);
+            for j in 0..blocks {
+                let w = self.w.data().add((at.block + j) * inputs * BLOCK);
+                let to = at.out.add(i * at.stride + j * BLOCK);
+                let mut sums = Lanes::load(to);
+                for k in (self.from..inputs).step_by(2) {
+                    let x = Lanes::splat(a.add(k).cast::<f32>().read_unaligned());
+                    sums = sums.add_pairs(x, Lanes::load(w.add(k * BLOCK).cast()));
+                }
+                sums.store(to);
             }
         }
     }

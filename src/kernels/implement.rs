@@ -1,12 +1,16 @@
 //! The bridge from an instruction set's vector to the `Kernel` trait.
 
 /// Implements `Kernel` for a type whose existence proves that the machine has the instructions: every method steps into
-/// a function compiled with them and instantiates the algorithm there. A kernel may bring a `linear_i8` of its own.
+/// a function compiled with them and instantiates the algorithm there. A kernel may bring a `linear_i8` and a `linear_bf16` of its
+/// own.
 macro_rules! implement_kernel {
     ($kernel:ty, $vector:ty, $name:literal, $isa:literal $(, $features:literal)?) => {
-        implement_kernel!($kernel, $vector, $name, $isa $(, $features)?; linear::linear_i8::<$vector>);
+        implement_kernel!(
+            $kernel, $vector, $name, $isa $(, $features)?;
+            linear::linear_i8::<$vector>; linear::linear_bf16::<$vector>
+        );
     };
-    ($kernel:ty, $vector:ty, $name:literal, $isa:literal $(, $features:literal)?; $linear_i8:path) => {
+    ($kernel:ty, $vector:ty, $name:literal, $isa:literal $(, $features:literal)?; $linear_i8:path; $linear_bf16:path) => {
         impl Kernel for $kernel {
             fn name(&self) -> &'static str {
                 $name
@@ -84,7 +88,7 @@ macro_rules! implement_kernel {
                 $(#[target_feature(enable = $features)])?
                 unsafe fn run(a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue) {
                     // SAFETY: this function's features are the vector's; the rest is the caller's promise.
-                    unsafe { linear::linear_bf16::<$vector>(a, w, blocks, out, e) }
+                    unsafe { $linear_bf16(a, w, blocks, out, e) }
                 }
                 // SAFETY: `self` proves that the machine has the features; the rest is the caller's promise.
                 unsafe { run(a, w, blocks, out, e) }

@@ -216,7 +216,8 @@ impl Instruction {
                 }
                 (0x4b, 3, Some((from, stride))) => tiles.load(self.reg, from, stride),
                 (0x4b, 2, Some((to, stride))) => tiles.store(self.reg, to, stride),
-                (0x5e, 1, None) => tiles.dot(self.reg, self.rm, self.vvvv),
+                (0x5e, 1, None) => tiles.dot(self.reg, self.rm, self.vvvv, bytes),
+                (0x5c, 2, None) => tiles.dot(self.reg, self.rm, self.vvvv, pairs),
                 _ => return false,
             }
         }
@@ -299,8 +300,8 @@ impl State {
         }
     }
 
-    /// Unsigned bytes of `a` times signed bytes of `b`.
-    fn dot(&mut self, sums: usize, a: usize, b: usize) {
+    /// Rows of `a` times columns of `b`, added to the sums: `add` gives a new sum from an old one, a row and a column.
+    fn dot(&mut self, sums: usize, a: usize, b: usize, add: fn(Dword, &[Dword], &[Dword]) -> Dword) {
         for tile in [sums, a, b] {
             self.used(tile);
         }
@@ -308,21 +309,41 @@ impl State {
         demand(self.rows[sums] == self.rows[a] && self.row_bytes[sums] == self.row_bytes[b], "shapes that do not fit");
         demand(self.row_bytes[a] == 4 * self.rows[b], "depths that do not fit");
         demand(self.row_bytes[b].is_multiple_of(4), "columns that are no multiple of 32 bits");
+        let depth = self.rows[b];
         for m in 0..self.rows[sums] {
+            let (left, _) = self.data[a][m].as_chunks::<4>();
             let mut row = [[0u8; 4]; ROW_BYTES / 4];
             for (n, to) in row.iter_mut().enumerate().take(self.row_bytes[sums] / 4) {
-                let at = 4 * n..4 * n + 4;
-                let mut sum = i32::from_le_bytes(self.data[sums][m][at.clone()].try_into().unwrap());
-                for k in 0..self.rows[b] {
-                    for i in 0..4 {
-                        let product =
-                            i32::from(self.data[a][m][4 * k + i]) * i32::from(self.data[b][k][4 * n + i] as i8);
-                        sum = sum.wrapping_add(product);
-                    }
-                }
-                *to = sum.to_le_bytes();
+                let dword = |row: &[u8; ROW_BYTES]| -> Dword { row.as_chunks::<4>().0[n] };
+                let mut column = [[0; 4]; ROWS];
+                column.iter_mut().zip(&self.data[b]).for_each(|(to, row)| *to = dword(row));
+                *to = add(dword(&self.data[sums][m]), &left[..depth], &column[..depth]);
             }
             self.data[sums][m] = *row.as_flattened().as_array().unwrap();
         }
     }
+}
+
+/// 32 bits of a tile.
+type Dword = [u8; 4];
+
+/// TDPBUSD: unsigned bytes of `a` times signed bytes of `b`.
+fn bytes(sum: Dword, a: &[Dword], b: &[Dword]) -> Dword {
+    let products = a.as_flattened().iter().zip(b.as_flattened()).map(|(a, b)| i32::from(*a) * i32::from(*b as i8));
+    products.fold(i32::from_le_bytes(sum), i32::wrapping_add).to_le_bytes()
+}
+
+/// TDPBF16PS: sums of even and of odd products, fused and begun at 0, then both together, then with what was there. Denormals are 0
+/// before and after each operation.
+fn pairs(sum: Dword, a: &[Dword], b: &[Dword]) -> Dword {
+    let flush = |x: f32| if x.is_subnormal() { 0f32.copysign(x) } else { x };
+    let half = |x: &Dword, i: usize| flush(f32::from_bits(u32::from(x[2 * i]) << 16 | u32::from(x[2 * i + 1]) << 24));
+    let mut sums = [0.0f32; 2];
+    for (a, b) in a.iter().zip(b) {
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = flush(half(a, i).mul_add(half(b, i), *sum));
+        }
+    }
+    let both = flush(sums[0] + sums[1]);
+    flush(flush(f32::from_le_bytes(sum)) + both).to_le_bytes()
 }

@@ -36,7 +36,20 @@ impl Case {
         let mut numbers = Numbers((rows * 10_000 + inputs * 100 + outputs) as u64);
         let (a, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
         let layer = PackedI8::new(outputs, inputs, |n, row| row.copy_from_slice(&w[n * inputs..][..inputs]));
-        let layer = Layer::I8(layer);
+        Self::of(kernel, Layer::I8(layer), a, numbers, rows)
+    }
+
+    fn pairs(kernel: &dyn Kernel, rows: usize, inputs: usize, outputs: usize) -> Self {
+        let mut numbers = Numbers((rows * 10_000 + inputs * 100 + outputs) as u64);
+        let (a, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
+        let layer = PackedBf16::new(outputs, inputs, |n, row| {
+            row.iter_mut().zip(&w[n * inputs..]).for_each(|(to, from)| *to = bf16::from_f32(*from));
+        });
+        Self::of(kernel, Layer::Bf16(layer), a, numbers, rows)
+    }
+
+    fn of(kernel: &dyn Kernel, layer: Layer, a: Vec<f32>, mut numbers: Numbers, rows: usize) -> Self {
+        let (outputs, _) = layer.shape();
         let input = layer.input(kernel, &a);
         Self { layer, input, bias: numbers.vec(outputs), before: numbers.vec(rows * outputs), rows, outputs }
     }
@@ -151,6 +164,78 @@ fn extreme_bytes_do_not_saturate_in_tiles() {
     }
 }
 
+/// All remainders of tiles, strips, chunks and pairs of blocks, for bf16.
+fn pair_shapes() -> impl Iterator<Item = (usize, usize, usize)> {
+    let rows = (1..=18).chain([31, 32, 33, 49, 97]).map(|rows| (rows, 70, 33));
+    let inputs = [1, 2, 31, 32, 33, 63, 64, 65, 127, 384, 769].map(|k| (5, k, 20));
+    let outputs = [1, 16, 17, 32, 48, 100].map(|n| (3, 64, n));
+    rows.chain(inputs).chain(outputs)
+}
+
+#[test]
+fn pairs_in_tiles_agree_with_the_reference() {
+    let Some((amx, _)) = kernels("pairs_in_tiles_agree_with_the_reference") else { return };
+    for (rows, inputs, outputs) in pair_shapes() {
+        let case = Case::pairs(&*amx, rows, inputs, outputs);
+        let mut out = vec![f32::NAN; rows * outputs];
+        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
+        let before = emulate::done();
+        case.layer.run(&*amx, &case.input, 0..rows, 0..case.blocks(), &mut out, &e);
+        if let (Some(before), Some(after)) = (before, emulate::done()) {
+            assert_eq!(after > before, inputs >= 31, "{rows}x{inputs}x{outputs} took the other path");
+        }
+        assert_ne!(emulate::configured(), Some(true), "the thread's tiles are not released");
+        for (i, &got) in out.iter().enumerate() {
+            let (want, tolerance) = case.layer.reference(&*amx, &case.input, i / outputs, i % outputs);
+            close(&format_args!("{rows}x{inputs}x{outputs} at {i}"), got, want, tolerance);
+        }
+    }
+}
+
+#[test]
+fn pairs_in_tiles_have_the_same_bits_however_split() {
+    let Some((amx, _)) = kernels("pairs_in_tiles_have_the_same_bits_however_split") else { return };
+    // More chunks than fit one depth, and inputs behind the last.
+    for inputs in [32, 70, 450] {
+        let case = Case::pairs(&*amx, 61, inputs, 36);
+        let whole = case.run(&*amx, 61, case.blocks());
+        for rows in 1..=40 {
+            assert_same_bits(&whole, &case.run(&*amx, rows, 1 + rows % case.blocks()));
+        }
+    }
+}
+
+/// The order and the rounding of the manual, in numbers that any other order would lose.
+#[test]
+fn pairs_are_summed_as_the_manual_says() {
+    let Some((amx, _)) = kernels("pairs_are_summed_as_the_manual_says") else { return };
+    let big = 2f32.powi(24);
+    let product = |a: &[(usize, f32)], w: &[(usize, f32)]| {
+        let mut row = vec![0.0f32; 96];
+        a.iter().for_each(|&(k, x)| row[k] = x);
+        let layer = Layer::Bf16(PackedBf16::new(1, 96, |_, row| {
+            w.iter().for_each(|&(k, x)| row[k] = bf16::from_f32(x));
+        }));
+        let mut out = [f32::NAN];
+        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
+        layer.run(&*amx, &layer.input(&*amx, &row), 0..1, 0..1, &mut out, &e);
+        out[0]
+    };
+    let ones: Vec<(usize, f32)> = (0..96).map(|k| (k, 1.0)).collect();
+    // Even and odd inputs are summed apart: the 1 meets 2²⁴ after -2²⁴ did, or before.
+    assert_eq!(product(&[(0, big), (2, -big), (4, 1.0)], &ones), 1.0);
+    assert_eq!(product(&[(0, big), (1, 1.0), (2, -big)], &ones), 1.0);
+    assert_eq!(product(&[(0, big), (2, 1.0), (4, -big)], &ones), 0.0);
+    // So are chunks.
+    assert_eq!(product(&[(0, big), (1, -big), (32, 1.0)], &ones), 1.0);
+    assert_eq!(product(&[(0, big), (32, 1.0), (64, -big)], &ones), 0.0);
+    // Denormals are 0, going in and coming out.
+    assert_eq!(product(&[(0, 1e-39)], &[(0, 1e38)]), 0.0);
+    assert_eq!(product(&[(0, 1e-20)], &[(0, 1e-20)]), 0.0);
+    assert!(product(&[(0, f32::NAN)], &ones).is_nan());
+    assert_eq!(product(&[(5, f32::INFINITY)], &ones), f32::INFINITY);
+}
+
 /// Bytes that end where memory that nobody may touch begins.
 struct Guarded {
     map: *mut u8,
@@ -205,6 +290,31 @@ fn tiles_stay_within_their_buffers() {
             unsafe { amx.linear_i8(a, &case.input.scales, w, 0..case.blocks(), out, &e) };
         });
         case.layer.run(&*avx512, &case.input, 0..rows, 0..case.blocks(), &mut want, &e);
+        assert_same_bits(to, &want);
+    }
+}
+
+#[test]
+fn pairs_in_tiles_stay_within_their_buffers() {
+    let Some((amx, _)) = kernels("pairs_in_tiles_stay_within_their_buffers") else { return };
+    for (rows, inputs, outputs) in pair_shapes() {
+        let case = Case::pairs(&*amx, rows, inputs, outputs);
+        let Layer::Bf16(w) = &case.layer else { unreachable!() };
+        let (mut from, mut to) = (Guarded::new(case.input.rounded.len() * 2), Guarded::new(rows * outputs * 4));
+        let from = from.last::<bf16>(case.input.rounded.len());
+        from.copy_from_slice(&case.input.rounded);
+        let to = to.last::<f32>(rows * outputs);
+        let a = Rows { data: from.as_ptr(), stride: w.padded_inputs(), rows };
+        let out = Out { data: to.as_mut_ptr(), stride: outputs };
+        let e = Epilogue { bias: Some(&case.bias), activation: Activation::Gelu, residual: None };
+        let mut want = vec![0.0; rows * outputs];
+        // SAFETY: any two bytes are a bf16's.
+        let bytes = unsafe { std::slice::from_raw_parts(from.as_ptr().cast::<u8>(), size_of_val(from)) };
+        emulate::within(bytes, w.parts()[0], || {
+            // SAFETY: all rows and all outputs are there.
+            unsafe { amx.linear_bf16(a, w, 0..case.blocks(), out, &e) };
+        });
+        case.layer.run(&*amx, &case.input, 0..rows, 0..case.blocks(), &mut want, &e);
         assert_same_bits(to, &want);
     }
 }

@@ -7,7 +7,7 @@ use std::arch::asm;
 
 /// Rows of a tile, and its columns of 32 bits.
 pub(super) const SIDE: usize = 16;
-/// Inputs in a tile.
+/// Bytes of a tile's row: so many inputs, or half as many in bf16.
 pub(super) const CHUNK: usize = 64;
 /// Rows of a product, and its columns.
 pub(super) const STRIP: usize = 2 * SIDE;
@@ -33,6 +33,15 @@ pub(super) struct Tiles {
     heights: (usize, usize),
 }
 
+/// What is multiplied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Four unsigned bytes with four signed ones, summed in i32.
+    Bytes,
+    /// Two bf16 with two others, summed in f32: chunk by chunk, and within one in the order that the instruction has.
+    Pairs,
+}
+
 /// A part of a product: a strip of rows, a pair of blocks, some of the inputs.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
@@ -40,9 +49,9 @@ pub(super) struct Step {
     pub a: *const u8,
     pub a_stride: usize,
     /// The first block, `w_stride` bytes before the next.
-    pub w: *const i8,
+    pub w: *const u8,
     pub w_stride: usize,
-    /// Rows of `STRIP` sums, aligned to 64 bytes.
+    /// Rows of `STRIP` sums, i32 or f32, aligned to 64 bytes.
     pub sums: *mut i32,
     /// How many chunks of inputs, at least one.
     pub chunks: usize,
@@ -59,7 +68,7 @@ impl Tiles {
     /// The machine and the system let this process use tiles; rows, blocks (1 or 2) and inputs exist, and a strip of
     /// sums of that many rows.
     #[inline(always)]
-    pub(super) unsafe fn multiply(&mut self, rows: usize, blocks: usize, step: &Step) {
+    pub(super) unsafe fn multiply(&mut self, kind: Kind, rows: usize, blocks: usize, step: &Step) {
         let lower = rows.saturating_sub(SIDE);
         // A lower tile that is not used has a shape all the same: a tile without rows may not have columns either.
         let heights = (rows.min(SIDE), if lower == 0 { SIDE } else { lower });
@@ -70,11 +79,15 @@ impl Tiles {
         }
         // SAFETY: the caller's promise; the tiles have the shape of these rows.
         unsafe {
-            match (lower > 0, blocks > 1) {
-                (true, true) => two_by_two(step),
-                (true, false) => two_by_one(step),
-                (false, true) => one_by_two(step),
-                (false, false) => one_by_one(step),
+            match (kind, lower > 0, blocks > 1) {
+                (Kind::Bytes, true, true) => bytes::two_by_two(step),
+                (Kind::Bytes, true, false) => bytes::two_by_one(step),
+                (Kind::Bytes, false, true) => bytes::one_by_two(step),
+                (Kind::Bytes, false, false) => bytes::one_by_one(step),
+                (Kind::Pairs, true, true) => pairs::two_by_two(step),
+                (Kind::Pairs, true, false) => pairs::two_by_one(step),
+                (Kind::Pairs, false, true) => pairs::one_by_two(step),
+                (Kind::Pairs, false, false) => pairs::one_by_one(step),
             }
         }
     }
@@ -106,10 +119,10 @@ unsafe fn configure((upper, lower): (usize, usize)) {
 /// four chunks later asked for (that address may lie outside the weight; it is a hint and never faults), and the sums
 /// are stored.
 macro_rules! product {
-    ($name:ident: $($load:literal),+; $($zero:literal),+; $($multiply:literal),+; $($ahead:literal),+; $($store:literal),+) => {
+    ($name:ident: $($load:literal),+; $($zero:literal),+; $($multiply:expr),+; $($ahead:literal),+; $($store:literal),+) => {
         /// # Safety
         /// As `Tiles::multiply`, and the tiles have the shapes of the product.
-        unsafe fn $name(step: &Step) {
+        pub unsafe fn $name(step: &Step) {
             // SAFETY: the caller's promise; all registers that change are named.
             unsafe {
                 asm!(
@@ -150,44 +163,58 @@ macro_rules! product {
     };
 }
 
-product! {
-    two_by_two:
-    "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm1, [{sums} + {stride} + 64]",
-    "tileloadd tmm2, [{sums} + {stride} + 2048]", "tileloadd tmm3, [{sums} + {stride} + 2112]";
-    "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3";
-    "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", "tdpbusd tmm0, tmm4, tmm6",
-    "tileloadd tmm7, [{right} + {w_stride}]", "tdpbusd tmm1, tmm4, tmm7",
-    "tileloadd tmm5, [{lower} + {a_stride}]", "tdpbusd tmm2, tmm5, tmm6", "tdpbusd tmm3, tmm5, tmm7";
-    "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
-    "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1",
-    "tilestored [{sums} + {stride} + 2048], tmm2", "tilestored [{sums} + {stride} + 2112], tmm3"
+/// All shapes with one instruction for the products.
+macro_rules! products {
+    ($kind:ident: $dot:literal) => {
+        mod $kind {
+            use std::arch::asm;
+
+            use super::{CHUNK, SIDE, STRIP, Step};
+
+            product! {
+                two_by_two:
+                "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm1, [{sums} + {stride} + 64]",
+                "tileloadd tmm2, [{sums} + {stride} + 2048]", "tileloadd tmm3, [{sums} + {stride} + 2112]";
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3";
+                "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", concat!($dot, " tmm0, tmm4, tmm6"),
+                "tileloadd tmm7, [{right} + {w_stride}]", concat!($dot, " tmm1, tmm4, tmm7"),
+                "tileloadd tmm5, [{lower} + {a_stride}]", concat!($dot, " tmm2, tmm5, tmm6"), concat!($dot, " tmm3, tmm5, tmm7");
+                "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
+                "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1",
+                "tilestored [{sums} + {stride} + 2048], tmm2", "tilestored [{sums} + {stride} + 2112], tmm3"
+            }
+
+            product! {
+                two_by_one:
+                "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm2, [{sums} + {stride} + 2048]";
+                "tilezero tmm0", "tilezero tmm2";
+                "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", concat!($dot, " tmm0, tmm4, tmm6"),
+                "tileloadd tmm5, [{lower} + {a_stride}]", concat!($dot, " tmm2, tmm5, tmm6");
+                "prefetcht0 [{left} + 64 * \\line + 4096]";
+                "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 2048], tmm2"
+            }
+
+            product! {
+                one_by_two:
+                "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm1, [{sums} + {stride} + 64]";
+                "tilezero tmm0", "tilezero tmm1";
+                "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", concat!($dot, " tmm0, tmm4, tmm6"),
+                "tileloadd tmm7, [{right} + {w_stride}]", concat!($dot, " tmm1, tmm4, tmm7");
+                "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
+                "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1"
+            }
+
+            product! {
+                one_by_one:
+                "tileloadd tmm0, [{sums} + {stride}]";
+                "tilezero tmm0";
+                "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", concat!($dot, " tmm0, tmm4, tmm6");
+                "prefetcht0 [{left} + 64 * \\line + 4096]";
+                "tilestored [{sums} + {stride}], tmm0"
+            }
+        }
+    };
 }
 
-product! {
-    two_by_one:
-    "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm2, [{sums} + {stride} + 2048]";
-    "tilezero tmm0", "tilezero tmm2";
-    "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", "tdpbusd tmm0, tmm4, tmm6",
-    "tileloadd tmm5, [{lower} + {a_stride}]", "tdpbusd tmm2, tmm5, tmm6";
-    "prefetcht0 [{left} + 64 * \\line + 4096]";
-    "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 2048], tmm2"
-}
-
-product! {
-    one_by_two:
-    "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm1, [{sums} + {stride} + 64]";
-    "tilezero tmm0", "tilezero tmm1";
-    "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", "tdpbusd tmm0, tmm4, tmm6",
-    "tileloadd tmm7, [{right} + {w_stride}]", "tdpbusd tmm1, tmm4, tmm7";
-    "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
-    "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1"
-}
-
-product! {
-    one_by_one:
-    "tileloadd tmm0, [{sums} + {stride}]";
-    "tilezero tmm0";
-    "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", "tdpbusd tmm0, tmm4, tmm6";
-    "prefetcht0 [{left} + 64 * \\line + 4096]";
-    "tilestored [{sums} + {stride}], tmm0"
-}
+products!(bytes: "tdpbusd");
+products!(pairs: "tdpbf16ps");
