@@ -322,7 +322,7 @@ typedef struct {
   kinglet_stage embed;
   // Scaled dot-product attention; its projections count as linear.
   kinglet_stage attention;
-  // Matrix products with weights, and the norms between them.
+  // Matrix products with weights, and the norms between them; the whole runs of an ONNX graph.
   kinglet_stage linear;
   // Pooling and normalisation.
   kinglet_stage pool;

@@ -62,6 +62,8 @@ pub struct LoadOptions<'a> {
     pub log: Log,
 }
 
+// What the files say is changed by graphs alone.
+#[cfg_attr(not(feature = "onnx"), allow(unused_mut))]
 pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> {
     let start = Instant::now();
     let cancellation = options.cancellation.take();
@@ -102,10 +104,15 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
     let place = Place { device: options.device, index: options.device_index, precision: asked, packed, limit };
+    let mut opened = weights.files().count();
     let placed = if let Some(export) = &export {
         let (embedding, classifier) = (&mut embedding, &mut classifier);
         let known = Known { config: &config, spec: &mut spec, embedding, classifier };
-        place.load_graphs(directory, export, known, options.onnxruntime, &options.log, &mut layers)
+        let loaded = place.load_graphs(directory, export, known, options.onnxruntime, &options.log, &mut layers);
+        loaded.map(|(placed, graphs)| {
+            opened = graphs;
+            placed
+        })
     } else if place.is_here() && !(place.device == Device::CandleCpu && provider::is_named()) {
         place.load(directory, &spec, &mut view, &pool, &mut layers)
     } else {
@@ -119,7 +126,7 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     let wanted = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length());
     let max_length = wanted.min(spec.max_tokens());
     let counters = Counters::default();
-    counters.add(Stage::Load, weights.files().count(), 0, start.elapsed());
+    counters.add(Stage::Load, opened, 0, start.elapsed());
     if pool.threads() < threads {
         options.log.warning(|| format!("the system gave {} of {threads} threads", pool.threads()));
     }

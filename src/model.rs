@@ -57,7 +57,8 @@ pub(crate) struct Inner {
 
 impl Model {
     /// Loads an unconverted Hugging Face directory (`config.json`, `tokenizer.json` and `model.safetensors`, or shards with their
-    /// index, and what lies beside them of sentence-transformers' files), a GGUF file, or a `.kinglet` file.
+    /// index, and what lies beside them of sentence-transformers' files), a GGUF file, a `.kinglet` file, or an ONNX export: a
+    /// directory with `model.onnx` or the like and no safetensors, or the path of a graph, which ONNX Runtime runs.
     ///
     /// # Errors
     /// A file that is missing, broken or hostile, by name; a family, device or precision that is not supported; a model larger

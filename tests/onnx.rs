@@ -121,7 +121,7 @@ fn int8_minilm_gives_what_python_s_onnx_runtime_gives() {
     let halves = tensors.tensor("embeddings").unwrap().data().as_chunks::<2>().0.to_vec();
     let expected: Vec<f32> = halves.into_iter().map(|half| half::f16::from_le_bytes(half).to_f32()).collect();
     let model = load_onnx(&library, &path).unwrap();
-    assert_eq!(model.max_length(), 256);
+    assert_eq!((model.max_length(), model.precision()), (256, Precision::Int8));
     let found = model.embed(&refs(&texts), &EmbedOptions::default()).unwrap();
     let cosines = (0..200).map(|i| cosine(found.row(i), &expected[i * 384..][..384]));
     let worst = cosines.fold(1.0, f64::min);
@@ -350,6 +350,35 @@ fn a_missing_or_wrong_library_is_a_clear_error() {
     }
     let error = refused(&[], &[]);
     assert!(error.contains("the system has none") && error.contains("release page"), "{error}");
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_command_line_runs_graphs() {
+    let Some(library) = onnxruntime() else { return };
+    let run = |arguments: &[&str], by_variable: bool| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kinglet"));
+        command.args(arguments).arg("--model").arg(fixture("bert/model.onnx"));
+        match by_variable {
+            true => command.env("ORT_DYLIB_PATH", &library),
+            false => command.arg("--onnxruntime").arg(&library),
+        };
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let model = load_onnx(&library, &fixture("bert")).unwrap();
+    let expected = model.embed(&["a small bird"], &EmbedOptions::default()).unwrap().values;
+    for by_variable in [false, true] {
+        let line = run(&["embed", "--json", "a small bird"], by_variable);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(distance(&floats(&value["embedding"]), &expected) <= BATCH_TOLERANCE);
+    }
+    let told = run(&["inspect"], false);
+    let rows = |name: &str| told.lines().find(|line| line.starts_with(name)).unwrap().to_string();
+    assert!(rows("backend").ends_with("onnx") && rows("graph").ends_with("bert/model.onnx"), "{told}");
+    assert!(rows("kernels").contains("onnxruntime 1.") && rows("kernels").ends_with(" cpu"), "{told}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub enum Stage {
     Embed = 3,
     /// Scaled dot-product attention (its projections count as `Linear`).
     Attention = 4,
-    /// Matrix products with weights, and the norms between them.
+    /// Matrix products with weights, and the norms between them; the whole runs of an ONNX graph.
     Linear = 5,
     /// Pooling, normalisation, heads' activations.
     Pool = 6,

@@ -73,7 +73,7 @@ pub struct kinglet_counters {
     pub embed: kinglet_stage,
     /// Scaled dot-product attention; its projections count as linear.
     pub attention: kinglet_stage,
-    /// Matrix products with weights, and the norms between them.
+    /// Matrix products with weights, and the norms between them; the whole runs of an ONNX graph.
     pub linear: kinglet_stage,
     /// Pooling and normalisation.
     pub pool: kinglet_stage,

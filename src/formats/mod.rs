@@ -14,6 +14,7 @@ pub mod json;
 #[cfg(test)]
 mod mutation;
 pub mod onnx;
+pub mod onnx_weights;
 pub mod packed;
 pub mod safetensors;
 pub mod source;

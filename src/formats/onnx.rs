@@ -64,6 +64,12 @@ impl Graphs {
         [&self.encoder, &self.decoder, &self.with_past].into_iter().flatten().map(PathBuf::as_path)
     }
 
+    /// What most of the weights are held in: as the largest graph itself says, else as its name does.
+    pub fn held(&self) -> Precision {
+        let largest = self.paths().max_by_key(|path| std::fs::metadata(path).map_or(0, |file| file.len()));
+        largest.and_then(super::onnx_weights::precision).unwrap_or(self.precision)
+    }
+
     /// Bytes of the graphs and of the external data beside them.
     pub fn bytes(&self) -> u64 {
         self.paths().map(bytes_of).sum()

@@ -21,7 +21,7 @@ pub(super) struct Known<'a> {
 }
 
 impl Place {
-    /// Opens the graphs of an export. `library` is where ONNX Runtime lies, if the caller said so.
+    /// Opens the graphs of an export, and tells how many there are. `library` is where ONNX Runtime lies, if the caller said so.
     #[cfg(feature = "onnx")]
     pub(super) fn load_graphs(
         &self,
@@ -31,10 +31,11 @@ impl Place {
         library: Option<&Path>,
         log: &Log,
         progress: Progress<'_>,
-    ) -> Result<Placed> {
+    ) -> Result<(Placed, usize)> {
         let Known { config, spec, embedding, classifier } = known;
         let graphs = export.choose(crate::onnx::shape(spec), self.precision)?;
-        let (weight_bytes, budget) = self.limit.of(graphs.bytes(), 0, graphs.precision, directory)?;
+        let precision = graphs.held();
+        let (weight_bytes, budget) = self.limit.of(graphs.bytes(), 0, precision, directory)?;
         let opening = crate::onnx::Opening {
             graphs: &graphs,
             config,
@@ -52,7 +53,7 @@ impl Place {
         if spec.head.is_none() {
             *classifier = ClassifierSettings::default();
         }
-        Ok(Placed { network: Box::new(network), precision: graphs.precision, weight_bytes, budget })
+        Ok((Placed { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
     }
 
     #[cfg(not(feature = "onnx"))]
@@ -64,7 +65,7 @@ impl Place {
         _: Option<&Path>,
         _: &Log,
         _: Progress<'_>,
-    ) -> Result<Placed> {
+    ) -> Result<(Placed, usize)> {
         let path = export.path().display();
         let what = format!("{path}: this build runs no ONNX graphs; use safetensors, or GGUF");
         Err(crate::error::Error::unsupported(what))

@@ -55,7 +55,10 @@ pub type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
 impl Graph {
     pub fn open(runtime: &Runtime, path: &Path, options: &Options) -> Result<Self> {
         crate::formats::open_regular(path)?;
-        let session = runtime.session(path, options)?;
+        // `ort` takes for granted that a graph's types are known to it.
+        let opened = crate::panics::guarded(|| runtime.session(path, options));
+        let session =
+            opened.map_err(|_| Error::invalid_file(path, "the graph's inputs and outputs cannot be described"))??;
         let ports = |outlets: &[Outlet]| outlets.iter().map(Port::new).collect();
         let (inputs, outputs) = (ports(session.inputs()), ports(session.outputs()));
         Ok(Self { path: path.to_owned(), inputs, outputs, session: Mutex::new(session) })

@@ -210,10 +210,8 @@ impl Reader {
         mut take: impl FnMut(&Run, DynValue) -> Result<()>,
     ) -> Result<()> {
         self.check(pass)?;
-        let start = std::time::Instant::now();
         let lengths: Vec<_> = (0..pass.layout.sequences()).map(|i| pass.layout.range(i).len()).collect();
         let groups = groups(&lengths, self.graph.input(MASK).is_some());
-        call.counters.add(Stage::Pack, lengths.len(), pass.layout.tokens(), start.elapsed());
         for texts in groups {
             call.check()?;
             let longest = texts.iter().map(|&text| lengths[text]).max().unwrap_or(0);
