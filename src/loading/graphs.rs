@@ -41,6 +41,7 @@ impl Place {
             config,
             pooling: embedding.pooling.as_ref().ok().copied(),
             device: self.device,
+            index: self.index,
             threads: self.limit.threads,
             library,
             budget: &budget,

@@ -51,6 +51,8 @@ pub struct Opening<'a> {
     /// What the model's files ask for, if that is known here.
     pub pooling: Option<Pooling>,
     pub device: Device,
+    /// Which of the devices of that kind.
+    pub index: usize,
     pub threads: usize,
     /// Where ONNX Runtime lies, if the caller said so.
     pub library: Option<&'a Path>,
@@ -76,10 +78,10 @@ impl OnnxNetwork {
         spec: &mut Spec,
         mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
-        let Opening { graphs, config, pooling, device, threads, library, budget, log } = opening;
+        let Opening { graphs, config, pooling, device, index, threads, library, budget, log } = opening;
         let runtime = Runtime::get(library, log)?;
         let kernel = kernels::select().map_err(Error::invalid_argument)?;
-        let options = Options { device, threads, log };
+        let options = Options { device, index, threads, log };
         let (mut done, all) = (0, graphs.paths().count());
         let mut open = |path: &Path| {
             let graph = Graph::open(&runtime, path, &options)?;

@@ -44,6 +44,8 @@ pub struct Runtime {
 /// How sessions are to run.
 pub struct Options<'a> {
     pub device: Device,
+    /// Which of the devices of that kind.
+    pub index: usize,
     pub threads: usize,
     pub log: &'a Log,
 }
@@ -164,7 +166,7 @@ impl Runtime {
             )
         };
         let builder = self.builder(options).map_err(|e| failed(e.to_string()))?;
-        let mut builder = with_device(builder, options.device)?;
+        let mut builder = with_device(builder, options.device, options.index)?;
         builder.commit_from_file(graph).map_err(|e| failed(e.to_string()))
     }
 
@@ -190,13 +192,16 @@ impl Runtime {
 }
 
 /// Registers the provider of a device, which must be there: nothing falls back in silence.
-fn with_device(builder: SessionBuilder, device: Device) -> Result<SessionBuilder> {
+fn with_device(builder: SessionBuilder, device: Device, index: usize) -> Result<SessionBuilder> {
     let (provider, needs) = match device {
         Device::Cpu => return Ok(builder),
         Device::Cuda => (
-            ep::CUDA::default().with_device_id(0).build().error_on_failure(),
+            ep::CUDA::default().with_device_id(i32::try_from(index).unwrap_or(i32::MAX)).build().error_on_failure(),
             "a libonnxruntime with CUDA (onnxruntime-gpu), its libonnxruntime_providers_cuda beside it, and CUDA with cuDNN",
         ),
+        Device::Metal if index > 0 => {
+            return Err(Error::unsupported(format!("device_index: {index}, but CoreML chooses by itself; use 0")));
+        }
         Device::Metal if cfg!(target_os = "macos") => {
             (ep::CoreML::default().build().error_on_failure(), "a libonnxruntime with CoreML")
         }
