@@ -143,11 +143,13 @@ fn median(times: &mut [f64]) -> f64 {
     if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 }
 }
 
-/// The instruction set that the work ran on.
-fn isa(model: &Model) -> Outcome<&'static str> {
+/// The instruction set that the work ran on, or what chose it.
+fn isa(model: &Model) -> Outcome<String> {
+    let info = model.info();
     match model.device() {
-        Device::Cpu => kinglet::kernels::select().map(|kernel| kernel.isa()).map_err(Failure::new),
-        other => Ok(other.name()),
+        Device::Cpu if info["backend"] == "onnx" => Ok(info["kernels"].as_str().unwrap_or_default().to_string()),
+        Device::Cpu => kinglet::kernels::select().map(|kernel| kernel.isa().to_string()).map_err(Failure::new),
+        other => Ok(other.name().to_string()),
     }
 }
 
