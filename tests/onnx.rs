@@ -268,6 +268,18 @@ fn broken_graphs_give_errors_that_name_the_file() {
     let folder = copy_of(&fixture("gpt2"), |name| name.ends_with("_data") || name.starts_with("decoder"));
     let error = message(load_onnx(&library, folder.path()));
     assert!(error.contains("model.onnx"), "{error}");
+    // Sizes that no tensor bounds are bounded all the same.
+    for (name, key, value) in [
+        ("bert", "\"vocab_size\": 300", "\"vocab_size\": 300000000"),
+        ("bert-classifier", "\"id2label\"", "\"num_labels\": 2000000000, \"no_labels\""),
+    ] {
+        let folder = copy_of(&fixture(name), |_| false);
+        let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
+        assert!(config.contains(key), "{config}");
+        std::fs::write(folder.path().join("config.json"), config.replace(key, value)).unwrap();
+        let error = message(load_onnx(&library, folder.path()));
+        assert!(error.contains("config.json") && error.contains("at most"), "{error}");
+    }
     // Ids are checked before the graph sees them.
     let model = load_onnx(&library, &fixture("bert")).unwrap();
     let error = message(model.hidden_states(&[100_000], &[1], None, None));

@@ -23,6 +23,12 @@ use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Heads, Positio
 
 type Reader = fn(&Config) -> Result<Spec>;
 
+/// The largest vocabulary that a graph may have.
+const MOST_TOKENS: usize = 1 << 24;
+
+/// The most labels of a head.
+const MOST_LABELS: usize = 1 << 20;
+
 /// The families, by `model_type`.
 const FAMILIES: [(&str, Reader); 19] = [
     ("bert", bert::spec),
@@ -70,14 +76,20 @@ pub fn spec(config: &Config) -> Result<Spec> {
 /// As [`spec`], for a model whose arithmetic is an ONNX graph's: what Kinglet could not compute itself is described as far as tasks
 /// must know it. `has_decoder` says whether a decoder was exported.
 pub fn spec_of_graph(config: &Config, has_decoder: bool) -> Result<Spec> {
-    match spec(config) {
+    let spec = match spec(config) {
         Err(error) if error.status() == Status::Unsupported => {
             let spec = generic::spec(config, has_decoder)?;
             check(config, &spec)?;
-            Ok(spec)
+            spec
         }
-        outcome => outcome,
+        outcome => outcome?,
+    };
+    // There is no table of embeddings that would bound it, and rows of logits are as long.
+    if spec.vocabulary > MOST_TOKENS {
+        let what = format!("is {}; at most {MOST_TOKENS} are supported", spec.vocabulary);
+        return Err(config.invalid("vocab_size", what));
     }
+    Ok(spec)
 }
 
 /// What every Spec must hold to, whatever the family.
@@ -173,7 +185,12 @@ fn named_activation(config: &Config, key: &str, name: &str) -> Result<Activation
 pub fn labels(config: &Config) -> Result<usize> {
     match config.get("id2label").and_then(|v| v.as_object()) {
         Some(labels) => Ok(labels.len()),
-        None => config.usize_or("num_labels", 2),
+        None => match config.usize_or("num_labels", 2)? {
+            count if count > MOST_LABELS => {
+                Err(config.invalid("num_labels", format!("is {count}; at most {MOST_LABELS} are supported")))
+            }
+            count => Ok(count),
+        },
     }
 }
 

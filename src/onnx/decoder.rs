@@ -35,6 +35,9 @@ const PAST: &str = "past_key_values.";
 const PRESENT: &str = "present.";
 const LOGITS: &str = "logits";
 
+/// The most heads, and the widest.
+const WIDEST: usize = 1 << 16;
+
 /// Keys or values of one layer: an input, and the output that it comes from.
 struct Past {
     input: String,
@@ -182,6 +185,10 @@ impl Decoder {
                 heads: port.axis(1).unwrap_or(stack.heads.kv),
                 width: port.axis(3).unwrap_or(stack.heads.dim),
             };
+            if past.heads > WIDEST || past.width > WIDEST {
+                let (name, heads, width) = (&past.input, past.heads, past.width);
+                return Err(going_on.error(format!("input `{name}` has {heads} heads of {width}, which no model has")));
+            }
             if of_source { cross.push(past) } else { own.push(past) }
         }
         if own.is_empty() && (with_past.is_some() || !cross.is_empty()) {

@@ -21,6 +21,9 @@ const RUN_TOKENS: usize = 1024;
 /// Padding that a run may always have, in tokens: a run of its own costs about as much.
 const FREE_PADDING: usize = 32;
 
+/// The widest vector of a text.
+const WIDEST: usize = 1 << 16;
+
 pub const IDS: &str = "input_ids";
 pub const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
@@ -85,11 +88,13 @@ impl Reader {
         let logits = graph.output(LOGITS).map(|port| port.name.clone());
         let Some(stack) = &mut spec.encoder else { return Err(Error::internal("a reader without an encoder")) };
         match &states {
-            States::Sentence(name, _) => {
-                if let Some(width) = graph.output(name).and_then(|port| port.axis(-1)) {
-                    stack.hidden = width;
+            States::Sentence(name, _) => match graph.output(name).and_then(|port| port.axis(-1)) {
+                Some(width) if width == 0 || width > WIDEST => {
+                    return Err(graph.error(format!("output `{name}` is {width} wide; 1 to {WIDEST} are supported")));
                 }
-            }
+                Some(width) => stack.hidden = width,
+                None => {}
+            },
             States::Tokens(name) => {
                 let width = graph.output(name).and_then(|port| port.axis(-1));
                 if let Some(width) = width.filter(|&width| width != stack.hidden) {
