@@ -14,6 +14,7 @@ pub const PASS_TOKENS: usize = 512;
 pub const THREAD_PASS_TOKENS: usize = 256;
 
 /// Tokens that a pass on a GPU aims at: enough to keep it busy.
+#[cfg(feature = "candle")]
 pub const DEVICE_PASS_TOKENS: usize = 4096;
 
 /// Queries of one head that are one piece of attention's work.

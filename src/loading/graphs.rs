@@ -13,6 +13,7 @@ use crate::transformer::spec::Spec;
 use super::device::{Place, Placed, Progress};
 
 /// What is known of the model before its graphs are opened, and what they change of it.
+#[cfg_attr(not(feature = "onnx"), expect(dead_code))]
 pub(super) struct Known<'a> {
     pub config: &'a Config,
     pub spec: &'a mut Spec,
