@@ -14,7 +14,7 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 
 use crate::backend::Device;
-use crate::error::{Error, Result, Status};
+use crate::error::{Error, Result, Status, causes};
 use crate::formats::shortened;
 use crate::log::{Log, LogLevel};
 
@@ -233,15 +233,4 @@ pub fn provider(device: Device) -> &'static str {
 
 fn same(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-/// An error with what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
