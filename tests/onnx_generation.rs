@@ -4,7 +4,10 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use kinglet::{Device, Event, GenerateOptions, Generations, LoadOptions, Log, LogLevel, Model, Precision, Status};
+use kinglet::{
+    Device, EmbedOptions, Event, GenerateOptions, Generations, LoadOptions, Log, LogLevel, Model, Pooling, Precision,
+    Status,
+};
 use support::{alone, copy_of, distance, floats, ids, load_onnx, onnxruntime, resident};
 
 const TOLERANCE: f32 = 1e-4;
@@ -168,7 +171,7 @@ fn streams_prefixes_and_beginnings_that_are_shared() {
 }
 
 #[test]
-fn an_encoder_decoder_embeds_and_may_be_its_encoder_alone() {
+fn what_has_hidden_states_embeds() {
     let Some(library) = onnxruntime() else { return };
     let native = native("t5");
     let expected = native.embed(&TEXTS, &Default::default()).unwrap().values;
@@ -178,6 +181,16 @@ fn an_encoder_decoder_embeds_and_may_be_its_encoder_alone() {
     let alone = load_onnx(&library, folder.path()).unwrap();
     assert!(!alone.can_generate());
     assert!(distance(&alone.embed(&TEXTS, &Default::default()).unwrap().values, &expected) <= TOLERANCE);
+    // A decoder's export for embedding.
+    let native = self::native("gpt2");
+    let states = load_onnx(&library, &graphs("gpt2/states.onnx")).unwrap();
+    assert!(!states.can_generate());
+    for pooling in [Pooling::Mean, Pooling::Last] {
+        let options = EmbedOptions { pooling: Some(pooling), ..EmbedOptions::default() };
+        let (expected, found) =
+            (native.embed(&TEXTS, &options).unwrap().values, states.embed(&TEXTS, &options).unwrap().values);
+        assert!(distance(&found, &expected) <= TOLERANCE, "{}", pooling.name());
+    }
     let decoder = load_onnx(&library, &graphs("gpt2")).unwrap();
     let error = decoder.embed(&["a"], &Default::default()).unwrap_err();
     assert!(error.message().contains("model.onnx") && error.message().contains("logits alone"), "{error}");
@@ -235,7 +248,7 @@ fn broken_decoders_give_errors_that_name_the_file() {
     let folder = form("gpt2", &[]);
     std::fs::copy(graphs("bert/model.onnx"), folder.path().join("model.onnx")).unwrap();
     let error = load_onnx(&library, folder.path()).err().unwrap();
-    assert!(error.message().contains("`logits`"), "{error}");
+    assert!(error.message().contains("32 wide") && error.message().contains("36"), "{error}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use ort::session::SessionInputValue;
 use ort::value::{DynValue, TensorElementType as Element};
 
 use super::graph::{Graph, Inputs, Port};
-use super::past::{Block, Row, element, together};
+use super::past::{Block, PAST, Past, Row, element, together};
 use super::reader::{IDS, MASK, POSITIONS, Reader};
 use crate::batching::{PASS_TOKENS, Pass};
 use crate::call::Call;
@@ -31,21 +31,7 @@ const KEPT: &str = "num_logits_to_keep";
 const BRANCH: &str = "use_cache_branch";
 const HIDDEN: &str = "encoder_hidden_states";
 const SOURCE_MASK: &str = "encoder_attention_mask";
-const PAST: &str = "past_key_values.";
-const PRESENT: &str = "present.";
 const LOGITS: &str = "logits";
-
-/// The most heads, and the widest.
-const WIDEST: usize = 1 << 16;
-
-/// Keys or values of one layer: an input, and the output that it comes from.
-struct Past {
-    input: String,
-    output: String,
-    element: Element,
-    heads: usize,
-    width: usize,
-}
 
 /// A decoder in one graph or two.
 pub struct Decoder {
@@ -165,29 +151,12 @@ impl Decoder {
         for port in &going_on.inputs {
             let Some(rest) = port.name.strip_prefix(PAST) else { continue };
             let of_source = rest.contains(".encoder.");
-            let output = format!("{PRESENT}{rest}");
+            let past = Past::new(going_on, port, stack.heads)?;
             for graph in graphs() {
                 // A graph that goes on hands the source's keys through at most.
                 if !of_source || std::ptr::eq(graph, &first) {
-                    graph.require_output(&output)?;
+                    graph.require_output(&past.output)?;
                 }
-            }
-            let element = port.element.filter(|element| matches!(element, Element::Float32 | Element::Float16));
-            let (Some(element), 4) = (element, port.shape.len()) else {
-                return Err(
-                    going_on.error(format!("input `{}` is not [texts, heads, tokens, width] in f32 or f16", port.name))
-                );
-            };
-            let past = Past {
-                input: port.name.clone(),
-                output,
-                element,
-                heads: port.axis(1).unwrap_or(stack.heads.kv),
-                width: port.axis(3).unwrap_or(stack.heads.dim),
-            };
-            if past.heads > WIDEST || past.width > WIDEST {
-                let (name, heads, width) = (&past.input, past.heads, past.width);
-                return Err(going_on.error(format!("input `{name}` has {heads} heads of {width}, which no model has")));
             }
             if of_source { cross.push(past) } else { own.push(past) }
         }
@@ -398,22 +367,13 @@ impl Decoder {
                     };
                     match block {
                         Some(_) => blocks.value(block, at)?.into(),
-                        None => self.nothing(graph, &list[at], rows)?,
+                        None => list[at].nothing(graph, rows)?,
                     }
                 }
             };
             inputs.push((Cow::Borrowed(port.name.as_str()), value));
         }
         Ok(inputs)
-    }
-
-    /// The past of a text that begins.
-    fn nothing(&self, graph: &Graph, past: &Past, rows: usize) -> Result<SessionInputValue<'static>> {
-        let shape = [rows, past.heads, 0, past.width];
-        match past.element {
-            Element::Float16 => graph.tensor(&shape, Vec::<f16>::new()),
-            _ => graph.tensor(&shape, Vec::<f32>::new()),
-        }
     }
 
     /// Hands out the rows of logits that are wanted.

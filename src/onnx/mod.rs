@@ -89,8 +89,13 @@ impl OnnxNetwork {
             progress(done, all)?;
             Ok::<_, Error>(graph)
         };
-        let reader = graphs.encoder.as_deref().map(&mut open).transpose()?;
-        let first = graphs.decoder.as_deref().map(&mut open).transpose()?;
+        let mut reader = graphs.encoder.as_deref().map(&mut open).transpose()?;
+        let mut first = graphs.decoder.as_deref().map(&mut open).transpose()?;
+        // Decoders that were trained to embed are exported without logits.
+        if reader.is_none() && first.as_ref().is_some_and(Reader::is) {
+            reader = first.take();
+            (spec.encoder, spec.language) = (spec.decoder.take(), None);
+        }
         let with_past = graphs.with_past.as_deref().map(&mut open).transpose()?;
         if let Some(graph) = &reader
             && spec.decoder.is_some()

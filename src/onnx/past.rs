@@ -4,11 +4,55 @@
 use std::sync::Arc;
 
 use half::f16;
+use ort::session::SessionInputValue;
 use ort::value::{DynValue, TensorElementType as Element, ValueType};
 
-use super::graph::Graph;
+use super::graph::{Graph, Port};
 use crate::error::{Error, Result};
 use crate::memory::Budget;
+use crate::transformer::spec::Heads;
+
+/// What the inputs of a past begin with, and the outputs that become it.
+pub const PAST: &str = "past_key_values.";
+const PRESENT: &str = "present.";
+
+/// The most heads, and the widest.
+const WIDEST: usize = 1 << 16;
+
+/// Keys or values of one layer: an input, and the output that it comes from.
+pub struct Past {
+    pub input: String,
+    pub output: String,
+    pub element: Element,
+    pub heads: usize,
+    pub width: usize,
+}
+
+impl Past {
+    /// `heads` are the decoder's, for what the graph leaves open.
+    pub fn new(graph: &Graph, port: &Port, heads: Heads) -> Result<Self> {
+        let name = &port.name;
+        let element = port.element.filter(|element| matches!(element, Element::Float32 | Element::Float16));
+        let (Some(element), 4) = (element, port.shape.len()) else {
+            return Err(graph.error(format!("input `{name}` is not [texts, heads, tokens, width] in f32 or f16")));
+        };
+        let (heads, width) = (port.axis(1).unwrap_or(heads.kv), port.axis(3).unwrap_or(heads.dim));
+        if heads > WIDEST || width > WIDEST {
+            return Err(graph.error(format!("input `{name}` has {heads} heads of {width}, which no model has")));
+        }
+        let output = format!("{PRESENT}{}", name.strip_prefix(PAST).unwrap_or(name));
+        Ok(Self { input: name.clone(), output, element, heads, width })
+    }
+
+    /// The past of texts that begin.
+    pub fn nothing(&self, graph: &Graph, rows: usize) -> Result<SessionInputValue<'static>> {
+        let shape = [rows, self.heads, 0, self.width];
+        match self.element {
+            Element::Float16 => graph.tensor(&shape, Vec::<f16>::new()),
+            _ => graph.tensor(&shape, Vec::<f32>::new()),
+        }
+    }
+}
 
 /// Tensors `[rows, heads, tokens, width]` or `[rows, tokens, width]`, one text a row.
 pub struct Block {

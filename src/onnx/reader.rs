@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use ort::value::DynValue;
 
 use super::graph::{Graph, Inputs};
+use super::past::{PAST, Past};
 use crate::batching::Pass;
 use crate::call::Call;
 use crate::counters::Stage;
@@ -57,6 +58,8 @@ pub struct Reader {
     token_types: usize,
     max_tokens: usize,
     position: Position,
+    /// What a decoder that embeds takes of a past; a whole text has none.
+    past: Vec<Past>,
     /// The token that texts are filled up with.
     padding: u32,
 }
@@ -70,10 +73,15 @@ struct Run<'a> {
 }
 
 impl Reader {
+    /// Whether a graph reads: that it gives vectors, and no logits of a language head.
+    pub fn is(graph: &Graph) -> bool {
+        graph.output(LOGITS).is_none() && TOKENS.into_iter().chain([SENTENCE]).any(|name| graph.output(name).is_some())
+    }
+
     /// Finds what the graph takes and gives, and sets the Spec's hidden size to what comes out where the graph pools by itself.
     /// `pooling` is what the model's files ask for, if that is known here; `padding` is their token for it.
     pub fn new(graph: Graph, spec: &mut Spec, pooling: Option<Pooling>, padding: u32) -> Result<Self> {
-        graph.check_inputs(|name| [IDS, MASK, TYPES, POSITIONS].contains(&name))?;
+        graph.check_inputs(|name| [IDS, MASK, TYPES, POSITIONS].contains(&name) || name.starts_with(PAST))?;
         if graph.input(IDS).is_none() {
             return Err(graph.error(format!("the graph has no input `{IDS}`")));
         }
@@ -122,8 +130,11 @@ impl Reader {
                 )));
             }
         }
+        let past = graph.inputs.iter().filter(|port| port.name.starts_with(PAST));
+        let past = past.map(|port| Past::new(&graph, port, stack.heads)).collect::<Result<_>>()?;
         Ok(Self {
             states,
+            past,
             logits,
             hidden: stack.hidden,
             labels: spec.head.as_ref().map(|head| (head.kind, head.labels)),
@@ -252,6 +263,9 @@ impl Reader {
                 _ => run.padded(&self.positions(run.pass), 0),
             };
             inputs.push((Cow::Borrowed(name), self.graph.integers(port, &shape, &values)?));
+        }
+        for past in &self.past {
+            inputs.push((Cow::Owned(past.input.clone()), past.nothing(&self.graph, run.texts.len())?));
         }
         Ok(inputs)
     }
