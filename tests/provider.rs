@@ -5,6 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use kinglet::{Device, EmbedOptions, GenerateOptions, Precision};
 use serde_json::Value;
 
 /// The provider that this build has made, if it has: `cargo test` makes it, one test alone does not.
@@ -84,6 +85,43 @@ fn a_provider_s_stages_are_counted_and_its_errors_told() {
     assert!(message.contains("memory limit is 100000"), "{message}");
     let message = failure(&kinglet(Some(&provider), &["embed", "--model", &bert, "--device", "cuda", "a"]));
     assert!(message.contains("device cuda"), "{message}");
+}
+
+/// What a provider may grow by in a hundred cycles, for the allocator's own sake.
+const NOISE: usize = 4 << 20;
+
+#[test]
+fn a_hundred_cycles_leave_nothing() {
+    let Some(provider) = provider() else { return };
+    // SAFETY: the other tests of this file read no variables; their programs are given theirs.
+    unsafe { std::env::set_var("KINGLET_PROVIDER", provider) };
+    let (reads, writes) = (support::fixtures().join("mpnet"), support::fixtures().join("generation/llama"));
+    let options = GenerateOptions { max_new_tokens: Some(3), ..GenerateOptions::default() };
+    let beams = GenerateOptions { num_beams: Some(3), ..options.clone() };
+    let cycle = |count: usize| {
+        for _ in 0..count {
+            let model = support::load(&reads, Device::CandleCpu, Precision::F32, 1);
+            model.embed(&["a small bird"], &EmbedOptions::default()).unwrap();
+            let model = support::load(&writes, Device::CandleCpu, Precision::F32, 1);
+            let prefix = model.prefix("a small", true).unwrap();
+            let beams = GenerateOptions { prefix: Some(prefix), ..beams.clone() };
+            model.generate(&["a small bird"], &beams, None).unwrap();
+            // Calls from several threads, whose sequences come and go beside each other.
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| model.generate(&["a small bird", "sings"], &options, None).unwrap());
+                }
+            });
+            assert!(model.cache_bytes() > 0);
+        }
+    };
+    cycle(20);
+    let before = support::resident("VmRSS");
+    cycle(100);
+    if let (Some(before), Some(after)) = (before, support::resident("VmRSS")) {
+        println!("resident: {before} bytes, {after} after a hundred cycles");
+        assert!(after < before + NOISE, "{before} bytes became {after}");
+    }
 }
 
 #[test]
