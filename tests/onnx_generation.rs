@@ -197,6 +197,35 @@ fn what_has_hidden_states_embeds() {
 }
 
 #[test]
+fn a_past_and_logits_may_be_halves() {
+    let Some(library) = onnxruntime() else { return };
+    let options =
+        || LoadOptions { precision: Some(Precision::F16), onnxruntime: Some(&library), ..LoadOptions::default() };
+    let model = Model::load(graphs("gpt2"), options()).unwrap();
+    assert!(model.info()["graphs"][0].as_str().unwrap().ends_with("model_fp16.onnx"));
+    let prefix = model.prefix("The small bird sings", true).unwrap();
+    assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 2) as u64, "two bytes a number");
+    for case in support::cases(&support::fixtures().join("generation/gpt2")) {
+        if case["logits"].is_null() {
+            continue;
+        }
+        let (input, expected) = (ids(&case["decoder_ids"]), floats(&case["logits"]));
+        for stepwise in [false, true] {
+            let found = model.logits(&input, None, stepwise, None).unwrap().values;
+            let cosine = support::cosine(&found, &expected);
+            assert!(cosine > 0.9999, "stepwise {stepwise}: {cosine}");
+        }
+    }
+    // Rows of several pasts are gathered: beams share and leave them.
+    for options in [plain(), GenerateOptions { num_beams: Some(3), ..plain() }] {
+        let together = model.generate(&TEXTS, &options, None).unwrap();
+        for (text, outputs) in TEXTS.iter().zip(&together.outputs) {
+            assert_eq!(model.generate(&[text], &options, None).unwrap().outputs[0][0].tokens, outputs[0].tokens);
+        }
+    }
+}
+
+#[test]
 fn the_past_is_counted_and_limited() {
     let Some(library) = onnxruntime() else { return };
     for (name, form, folder) in forms() {
