@@ -78,7 +78,7 @@ void greedily(const kinglet::Model &model) {
 
     const auto counters = model.counters();
     CHECK(counters.prefill().tokens >= 59 && counters.decode().tokens > 0 && counters.sample().time.count() > 0);
-    CHECK(counters.first_token().items == 2 && counters.detokenize().items == 2 && counters.stages().size() == 17);
+    CHECK(counters.first_token().items == 2 && counters.detokenize().items == 2 && counters.stages().size() == 18);
     CHECK(counters.stages()[12].first == "first_token" && counters.stages()[12].second.items == 2);
     CHECK(counters.answer_hit().calls == 0 && counters.answer_miss().calls == 0);
 
