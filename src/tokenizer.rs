@@ -3,6 +3,8 @@
 //! `tokenizer.json` may fix a truncation and a padding for every call. Both are taken out at load: padding is never computed,
 //! and the length limit belongs to the model and the call. What the file says of truncation (side, strategy, stride 0) is kept.
 
+mod templates;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -15,6 +17,7 @@ use crate::call::Call;
 use crate::counters::Stage;
 use crate::encoding::{Encoding, NO_SEQUENCE, Span};
 use crate::error::{Error, Result, Status};
+use crate::formats;
 use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::panics;
@@ -120,6 +123,11 @@ impl Tokenizer {
         let strategy = truncation.map(|t| t.strategy).unwrap_or_default();
 
         let post = tokenizer.get_post_processor().cloned();
+        if let Some(token) = post.as_ref().and_then(templates::missing_token) {
+            let token = formats::quoted(&token);
+            let what = format!("post_processor: its template has {token}, which its special_tokens lack");
+            return Err(Error::invalid_file(&path, what));
+        }
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::invalid_file(&path, e))?;

@@ -189,6 +189,29 @@ fn hostile_settings() {
 }
 
 #[test]
+fn a_template_without_its_special_tokens_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(support::fixtures().join("mpnet")).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.is_file() {
+            std::fs::copy(&file, folder.path().join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let path = folder.path().join("tokenizer.json");
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let template = serde_json::json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {},
+    });
+    tokenizer["post_processor"] = template;
+    std::fs::write(&path, tokenizer.to_string()).unwrap();
+    let error = Model::load(folder.path(), LoadOptions::default()).map(|_| ()).unwrap_err();
+    assert_eq!(error.status(), Status::InvalidFile, "{error}");
+    assert!(error.message().contains("tokenizer.json: post_processor: its template has `<s>`"), "{error}");
+}
+
+#[test]
 fn the_memory_limit_is_checked_first() {
     let _alone = alone();
     let before = LIVE.load(Ordering::Relaxed);
