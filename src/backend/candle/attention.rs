@@ -24,6 +24,10 @@ const SCORES: usize = 1 << 26;
 /// Plans that are remembered: a model has few kinds of layers, and few calls run at once.
 const PLANS: usize = 16;
 
+/// Bytes of masks and biases that they may hold; the last few are remembered all the same, because a step's layers take turns with them.
+const PLAN_BYTES: usize = 64 << 20;
+const LEAST_PLANS: usize = 3;
+
 /// Biases by distance, `[heads, distances]`, and where distance 0 stands.
 pub struct RelativeBias {
     pub by_distance: Tensor,
@@ -122,8 +126,11 @@ impl Plans {
         }
         let plan = Arc::new(Plan::new(occasion, &Setting { heads, bias: scores.bias, device })?);
         let mut plans = plans();
-        plans.truncate(PLANS - 1);
         plans.push_front(plan.clone());
+        let bytes = |plans: &VecDeque<Arc<Plan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();
+        while plans.len() > PLANS || (plans.len() > LEAST_PLANS && bytes(&plans) > PLAN_BYTES) {
+            plans.pop_back();
+        }
         Ok(plan)
     }
 }
@@ -166,6 +173,11 @@ impl Plan {
         let straight = places.iter().enumerate().all(|(row, &at)| at as usize == row) && place == all;
         let order = if straight { None } else { Some(Tensor::new(places, device)?) };
         Ok(Self { occasion, groups, order })
+    }
+
+    /// Bytes of its masks and biases.
+    fn bytes(&self) -> usize {
+        self.groups.iter().filter_map(|group| group.added.as_ref()).map(|x| x.elem_count() * size_of::<f32>()).sum()
     }
 
     /// `[rows, heads · dim]` queries to as many results. `keys` gives a group's keys and values, `[kv, batch, keys, dim]`, by their
