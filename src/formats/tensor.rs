@@ -146,6 +146,7 @@ pub struct TensorView<'a> {
     pub(super) map: &'a Arc<Mmap>,
     /// Where the tensor lies in `map`. Apart from `bytes`, because that field can be assigned to and `release` trusts this.
     pub(super) offset: usize,
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
     pub(super) length: usize,
     /// Rows are those of the first dimension.
     pub(super) order: RowOrder,

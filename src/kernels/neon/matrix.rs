@@ -84,15 +84,15 @@ impl Dot for Matrix {
                 }
             }
         }
-        for i in (0..R).step_by(2) {
-            for j in 0..B {
-                let (x, y) = (sums[i][j], sums[i + 1][j]);
+        for pair in sums.chunks_exact_mut(2) {
+            let [first, second] = pair else { continue };
+            for (x, y) in first.iter_mut().zip(second) {
                 let (a0, b0) = split(x[0], x[1]);
                 let (a1, b1) = split(x[2], x[3]);
                 let (a2, b2) = split(y[0], y[1]);
                 let (a3, b3) = split(y[2], y[3]);
-                sums[i][j] = [a0, a1, a2, a3];
-                sums[i + 1][j] = [b0, b1, b2, b3];
+                *x = [a0, a1, a2, a3];
+                *y = [b0, b1, b2, b3];
             }
         }
         // Four inputs, or none.
