@@ -164,15 +164,15 @@
 #define KINGLET_DEVICE_METAL 3
 
 // What the model's files hold: f32 stays f32; f16, bf16 and GGUF's quantised types are held as f16; a .kinglet file stays as it was
-// packed.
+// packed. On GPUs bf16 stays bf16; on KINGLET_DEVICE_CANDLE_CPU all are f32.
 #define KINGLET_PRECISION_AUTO 0
 
 #define KINGLET_PRECISION_F32 1
 
-// Weights in f16, activations and sums in f32. In this precision and the next two the CPU engine caches keys and values in f16.
+// Weights in f16, activations and sums in f32; on GPUs products round what they read and give to f16. In this precision and the next two the CPU engine caches keys and values in f16.
 #define KINGLET_PRECISION_F16 2
 
-// Weights and activations of matrix products in 8 bits, sums exact.
+// Weights and activations of matrix products in 8 bits, sums exact; on GPUs in blocks of 32 weights that share a scale.
 #define KINGLET_PRECISION_INT8 3
 
 // Weights and activations of matrix products in bf16, sums in f32. For processors with AMX, or with a fast AVX512-BF16 (AMD's Zen 5:

@@ -87,3 +87,29 @@ fn host_memory() -> (u64, u64) {
     #[cfg(not(unix))]
     (0, 0)
 }
+
+#[cfg(all(test, feature = "candle"))]
+mod tests {
+    use super::*;
+    use crate::error::Status;
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error_that_lists_those_there_are() {
+        let info = |index, name: &str| DeviceInfo {
+            device: Device::Cuda,
+            index,
+            name: name.to_string(),
+            memory_total: 2,
+            memory_free: 1,
+        };
+        let error = DeviceInfo::absent(Device::Cuda, 2, &[info(0, "one GPU"), info(1, "another")]);
+        assert_eq!(error.status(), Status::InvalidArgument);
+        let expected = "device_index: there is no cuda device 2; there are 0 (one GPU), 1 (another)";
+        assert_eq!(error.message(), expected);
+        let error = DeviceInfo::absent(Device::Metal, 0, &[]);
+        assert_eq!(
+            (error.status(), error.message()),
+            (Status::Unsupported, "device metal: this machine has none; use device cpu")
+        );
+    }
+}
