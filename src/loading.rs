@@ -2,6 +2,7 @@
 //! then allocate and convert.
 
 pub(crate) mod device;
+#[cfg(feature = "onnx")]
 mod graphs;
 
 use std::path::Path;
@@ -29,7 +30,6 @@ use crate::tokenizer::{Tokenizer, TokenizerFiles};
 use crate::transformer::weights::ModelView;
 
 use device::{Limit, Place, Placed};
-use graphs::Known;
 
 /// The most threads that a model may be given.
 const MAX_THREADS: usize = 1024;
@@ -104,21 +104,26 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
     let place = Place { device: options.device, index: options.device_index, precision: asked, packed, limit };
-    let mut opened = weights.files().count();
-    let placed = if let Some(export) = &export {
-        let (embedding, classifier) = (&mut embedding, &mut classifier);
-        let known = Known { config: &config, spec: &mut spec, embedding, classifier };
-        let loaded = place.load_graphs(directory, export, known, options.onnxruntime, &options.log, &mut layers);
-        loaded.map(|(placed, graphs)| {
-            opened = graphs;
-            placed
-        })
-    } else if place.is_here() && !(place.device == Device::CandleCpu && provider::is_named()) {
-        place.load(directory, &spec, &mut view, &pool, &mut layers)
-    } else {
-        provider::load(&place, directory, &mut layers, cancellation.as_ref())
+    let here = place.is_here() && !(place.device == Device::CandleCpu && provider::is_named());
+    let shards = weights.files().count();
+    let (placed, opened) = match &export {
+        #[cfg(feature = "onnx")]
+        Some(export) => {
+            let (embedding, classifier) = (&mut embedding, &mut classifier);
+            let known = graphs::Known { config: &config, spec: &mut spec, embedding, classifier };
+            place.load_graphs(directory, export, known, options.onnxruntime, &options.log, &mut layers)?
+        }
+        #[cfg(not(feature = "onnx"))]
+        Some(export) => {
+            let path = export.path().display();
+            return Err(Error::unsupported(format!(
+                "{path}: this build runs no ONNX graphs; use safetensors, or GGUF"
+            )));
+        }
+        None if here => (place.load(directory, &spec, &mut view, &pool, &mut layers)?, shards),
+        None => (provider::load(&place, directory, &mut layers, cancellation.as_ref())?, shards),
     };
-    let Placed { network, precision, weight_bytes, budget } = placed?;
+    let Placed { network, precision, weight_bytes, budget } = placed;
     // Vocabulary and embedding table may differ (both are padded here and there); ids are checked when they are used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
     progress(1.0)?;

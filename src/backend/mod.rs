@@ -28,12 +28,13 @@ pub use linear::{LinearView, Order, Part, RowReader};
 #[repr(u32)]
 pub enum Precision {
     /// What the checkpoint holds: f32 weights stay f32; f16, bf16 and GGUF's quantised weights are held as f16; a `.kinglet` file's
-    /// stay as they were packed.
+    /// stay as they were packed. On GPUs bf16 stays bf16; on `candle-cpu` all are f32.
     Auto = 0,
     F32 = 1,
-    /// Weights in f16, activations and sums in f32.
+    /// Weights in f16, activations and sums in f32. By candle products round what they read and give to f16.
     F16 = 2,
-    /// Weights and activations of matrix products in 8 bits, sums exact, everything else in f32.
+    /// Weights and activations of matrix products in 8 bits, sums exact, everything else in f32. By candle in blocks of 32 that share a
+    /// scale.
     Int8 = 3,
     /// Weights and activations of matrix products in bf16, sums and everything else in f32.
     Bf16 = 4,
@@ -379,6 +380,21 @@ pub trait Backend: Send + Sync + 'static {
         arg_max(row)
     }
 
+    /// Appends `norm(x)·Wᵀ + b`, softly capped, row by row to `out` in the host's memory.
+    fn project_logits(
+        &self,
+        x: &Self::Tensor,
+        norm: Option<&Self::Norm>,
+        w: &Self::Linear,
+        softcap: f32,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let before = out.len();
+        self.read(&self.project(x, norm, w, Activation::None)?, out)?;
+        cap(&mut out[before..], softcap);
+        Ok(())
+    }
+
     /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`.
     fn project_arg_max(
         &self,
@@ -390,8 +406,7 @@ pub trait Backend: Send + Sync + 'static {
         out: &mut Vec<Option<u32>>,
     ) -> Result<()> {
         let mut values = Vec::new();
-        self.read(&self.project(x, norm, w, Activation::None)?, &mut values)?;
-        cap(&mut values, softcap);
+        self.project_logits(x, norm, w, softcap, &mut values)?;
         for row in values.chunks_exact_mut(self.outputs(w).max(1)) {
             forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
             out.push(self.arg_max(row));
@@ -411,8 +426,7 @@ pub trait Backend: Send + Sync + 'static {
         out: &mut Likeliest,
     ) -> Result<()> {
         let mut values = Vec::new();
-        self.read(&self.project(x, norm, w, Activation::None)?, &mut values)?;
-        cap(&mut values, softcap);
+        self.project_logits(x, norm, w, softcap, &mut values)?;
         out.add(&mut values, self.outputs(w), forbidden, |row| self.log_sum_exp(row));
         Ok(())
     }

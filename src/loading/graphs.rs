@@ -13,7 +13,6 @@ use crate::transformer::spec::Spec;
 use super::device::{Place, Placed, Progress};
 
 /// What is known of the model before its graphs are opened, and what they change of it.
-#[cfg_attr(not(feature = "onnx"), expect(dead_code))]
 pub(super) struct Known<'a> {
     pub config: &'a Config,
     pub spec: &'a mut Spec,
@@ -23,7 +22,6 @@ pub(super) struct Known<'a> {
 
 impl Place {
     /// Opens the graphs of an export, and tells how many there are. `library` is where ONNX Runtime lies, if the caller said so.
-    #[cfg(feature = "onnx")]
     pub(super) fn load_graphs(
         &self,
         directory: &Path,
@@ -56,20 +54,5 @@ impl Place {
             *classifier = ClassifierSettings::default();
         }
         Ok((Placed { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
-    }
-
-    #[cfg(not(feature = "onnx"))]
-    pub(super) fn load_graphs(
-        &self,
-        _: &Path,
-        export: &Export,
-        _: Known,
-        _: Option<&Path>,
-        _: &Log,
-        _: Progress<'_>,
-    ) -> Result<(Placed, usize)> {
-        let path = export.path().display();
-        let what = format!("{path}: this build runs no ONNX graphs; use safetensors, or GGUF");
-        Err(crate::error::Error::unsupported(what))
     }
 }

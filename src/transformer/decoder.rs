@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use crate::backend::{Backend, CachedSequence, Likeliest, Scores, Slot, cap};
+use crate::backend::{Backend, CachedSequence, Likeliest, Scores, Slot};
 use crate::batching::{Pass, more_bytes};
 use crate::call::Call;
 use crate::counters::Stage;
@@ -15,7 +15,7 @@ use crate::memory::emptied;
 
 use super::network::{Feed, Memory, Sequence, Transformer, Want, check_ids, check_length};
 use super::rotary::Rotations;
-use super::spec::{Activation, Position};
+use super::spec::Position;
 use super::stack::{Run, Stack};
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
@@ -266,12 +266,7 @@ impl<B: Backend> Transformer<B> {
                     Wanted::Likeliest(forbidden, rows) => {
                         self.backend.project_top_k(&x, norm, language, head.softcap, forbidden, rows)
                     }
-                    Wanted::Logits(logits) => {
-                        let before = logits.len();
-                        self.backend.read(&self.backend.project(&x, norm, language, Activation::None)?, logits)?;
-                        cap(&mut logits[before..], head.softcap);
-                        Ok(())
-                    }
+                    Wanted::Logits(logits) => self.backend.project_logits(&x, norm, language, head.softcap, logits),
                 }
             })?;
         }
