@@ -11,56 +11,45 @@
 //! # Ok::<(), kinglet::Error>(())
 //! ```
 
-pub mod backend;
-mod batching;
-mod call;
-pub mod counters;
-pub mod devices;
-mod encoding;
-mod error;
+mod api;
+mod backend;
+mod base;
+mod engine;
 mod families;
 pub mod ffi;
 #[doc(hidden)]
 pub mod formats;
-mod generation;
+mod generate;
+mod jinja;
 #[doc(hidden)]
 pub mod kernels;
-mod loading;
-mod log;
-mod memory;
-mod model;
-#[cfg(feature = "onnx")]
-mod onnx;
-mod packing;
-mod panics;
-#[doc(hidden)]
-pub mod provider;
-mod storage;
+mod load;
+mod network;
+mod spec;
 mod tasks;
-#[doc(hidden)]
-pub mod threads;
-mod tokenizer;
-mod transformer;
+mod text;
 
-pub use backend::{Device, Precision};
-pub use call::Cancellation;
-pub use counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};
-pub use devices::{DeviceInfo, Devices, devices};
-pub use encoding::{Encoding, NO_SEQUENCE, Span};
-pub use error::{Error, Result, Status};
+pub use api::Model;
+pub use base::call::Cancellation;
+pub use base::counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};
+pub use base::error::{Error, Result, Status};
+pub use base::log::{Log, LogLevel};
+#[doc(hidden)]
+pub use base::threads;
 pub use families::names as families;
-pub use generation::constraint::Grammar;
-pub use generation::options::{EarlyStopping, GenerateOptions};
-pub use generation::session::{Prefix, Session};
-pub use generation::template::Message;
-pub use generation::{Event, FinishReason, Generations, Listener, Logits, Output};
-pub use loading::LoadOptions;
-pub use log::{Log, LogLevel};
-pub use model::Model;
-pub use packing::quantize;
+pub use generate::constraint::Grammar;
+pub use generate::options::{EarlyStopping, GenerateOptions};
+pub use generate::session::{Prefix, Session};
+pub use generate::{Event, FinishReason, Generations, Listener, Logits, Output};
+pub use jinja::Message;
+pub use load::devices::{Devices, devices};
+pub use load::{LoadOptions, quantize};
+#[doc(hidden)]
+pub use network::provider;
+pub use spec::{Device, DeviceInfo, Pooling, Precision};
 pub use tasks::classification::{Classifications, ClassifyOptions, ScoreFunction};
 pub use tasks::embedding::{EmbedOptions, Embeddings};
 pub use tasks::hidden::HiddenStates;
-pub use tasks::pooling::Pooling;
 pub use tasks::token_classification::{Aggregation, Entity, TokenClassifications};
-pub use tokenizer::{EncodeOptions, Tokenizer};
+pub use text::encoding::{Encoding, NO_SEQUENCE, Span};
+pub use text::tokenizer::{EncodeOptions, Tokenizer};

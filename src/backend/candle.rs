@@ -16,19 +16,21 @@ use std::time::Instant;
 use candle_core::{DType, Tensor, WithDType};
 use half::{bf16, f16};
 
-use crate::batching::{DEVICE_PASS_TOKENS, Layout, PASS_TOKENS};
-use crate::counters::Transfers;
-use crate::error::{Error, Result};
+use crate::base::counters::Transfers;
+use crate::base::error::{Error, Result};
+use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::Activation;
-use crate::memory::Budget;
-use crate::tasks::pooling::{self, Pooling};
-use crate::transformer::spec::Heads;
+use crate::spec::{Activation, Device, Heads, Layout, Pooling, Precision};
 
-use super::{Backend, CacheShape, Device, Ends, FeedForward, LinearView, NormView, Precision, Rotation, Scores, Slot};
+use super::{
+    Backend, CacheShape, Ends, FeedForward, LinearView, NormView, PASS_TOKENS, Rotation, Scores, Slot, pooling,
+};
 use attention::{Keys, Piece, Plans, RelativeBias};
 use cache::{Cache, Sequence};
 use weights::{Linear, Norm, activate, dense_type};
+
+/// Tokens that a pass on a GPU aims at: enough to keep it busy.
+const DEVICE_PASS_TOKENS: usize = 4096;
 
 pub use devices::devices;
 

@@ -6,90 +6,25 @@
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod cpu;
-mod linear;
+pub(crate) mod pooling;
+mod view;
 
 use std::borrow::Borrow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::batching::{Layout, PASS_TOKENS};
-use crate::counters::Transfers;
-use crate::error::Result;
+use crate::base::counters::Transfers;
+use crate::base::error::Result;
+use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{Activation, FREE, Placed, keep_largest};
-use crate::memory::Budget;
-use crate::tasks::pooling::{self, Pooling};
-use crate::transformer::spec::Heads;
+use crate::kernels::{FREE, Placed, keep_largest};
+use crate::spec::{Activation, Heads, Layout, Pooling, Precision};
 
-pub use linear::{LinearView, Order, Part, RowReader};
+pub use view::{LinearView, Order, Part, RowReader};
 
-/// The number type that weights are held and multiplied in. In all but f32 the CPU engine caches keys and values in f16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Precision {
-    /// What the checkpoint holds: f32 weights stay f32; f16, bf16 and GGUF's quantised weights are held as f16; a `.kinglet` file's
-    /// stay as they were packed. On GPUs bf16 stays bf16; on `candle-cpu` all are f32.
-    Auto = 0,
-    F32 = 1,
-    /// Weights in f16, activations and sums in f32. By candle products round what they read and give to f16.
-    F16 = 2,
-    /// Weights and activations of matrix products in 8 bits, sums exact, everything else in f32. By candle in blocks of 32 that share a
-    /// scale.
-    Int8 = 3,
-    /// Weights and activations of matrix products in bf16, sums and everything else in f32.
-    Bf16 = 4,
-}
-
-impl Precision {
-    pub const ALL: [Self; 5] = [Self::Auto, Self::F32, Self::F16, Self::Int8, Self::Bf16];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-            Self::Int8 => "int8",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    pub fn from_u32(value: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|&p| p as u32 == value)
-    }
-}
-
-/// Where a model runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Device {
-    /// Kinglet's own engine.
-    #[default]
-    Cpu = 0,
-    /// The same transformer over candle-core on the CPU: in f32 the reference that the engine is judged by. Its arithmetic uses as
-    /// many threads as candle likes.
-    CandleCpu = 1,
-    /// NVIDIA's GPUs, by candle-core, in a library of its own (`libkinglet_cuda.so`) that is opened on first use.
-    Cuda = 2,
-    /// Apple's GPUs, by candle-core.
-    Metal = 3,
-}
-
-impl Device {
-    pub const ALL: [Self; 4] = [Self::Cpu, Self::CandleCpu, Self::Cuda, Self::Metal];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::CandleCpu => "candle-cpu",
-            Self::Cuda => "cuda",
-            Self::Metal => "metal",
-        }
-    }
-
-    pub fn from_u32(value: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|&d| d as u32 == value)
-    }
-}
+/// Tokens that one pass through the model aims at. Activations of this many tokens fit the second-level cache of the
+/// machines at hand for MiniLM's shape; larger passes only cost memory. Results do not depend on it.
+pub const PASS_TOKENS: usize = 512;
 
 /// A norm as it lies in the checkpoint.
 #[derive(Clone)]

@@ -1,9 +1,9 @@
 //! BART (Lewis et al. 2020), and mBART (Liu et al. 2020), which has its norms before the sublayers and one after the last layer.
 
 use super::{activation, heads};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{LanguageHead, LanguageWeight, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
+use crate::spec::{LanguageHead, LanguageWeight, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
 
 /// Rows of the position table before the first token's.
 const FIRST: usize = 2;

@@ -1,9 +1,9 @@
 //! BERT (Devlin et al. 2018), and the many encoders that keep its shape and names.
 
 use super::{activation, equal_heads, head};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
+use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
 
 /// The names that BERT shares with RoBERTa.
 pub(super) const NAMES: Names = Names {

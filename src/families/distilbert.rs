@@ -1,9 +1,9 @@
 //! DistilBERT (Sanh et al. 2019): BERT without token types, under names of its own.
 
 use super::{activation, head, heads};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Names, Position, Rows, Spec, Stack};
+use crate::spec::{Activation, Dense, Names, Position, Rows, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "distilbert.",

@@ -2,9 +2,9 @@
 //! most layers, soft caps on scores (2) or normalised queries and keys (3).
 
 use super::{activation, llama};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Attention, Biases, Names, Norm, NormPlace, Spec, Stack};
+use crate::spec::{Attention, Biases, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     attention_post_norm: Some("layers.{}.post_attention_layernorm"),

@@ -1,9 +1,9 @@
 //! A model of any family, as far as tasks must know it where an ONNX graph does the arithmetic: sizes, limits, labels.
 
 use super::{head_kind, labels};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::transformer::spec::{Head, Heads, LanguageHead, LanguageWeight, Names, Spec, Stack};
+use crate::spec::{Head, Heads, LanguageHead, LanguageWeight, Names, Spec, Stack};
 
 /// What a model is called whose `model_type` is none of the families.
 pub const FAMILY: &str = "onnx";

@@ -1,9 +1,9 @@
 //! GPT-2 (Radford et al. 2019), DistilGPT2 too.
 
 use super::{activation, equal_heads};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::transformer::spec::{LanguageHead, LanguageWeight, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
+use crate::spec::{LanguageHead, LanguageWeight, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "transformer.",

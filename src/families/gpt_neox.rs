@@ -1,9 +1,9 @@
 //! GPT-NeoX (Black et al. 2022) and Pythia: attention and feed-forward side by side, a part of each head turned.
 
 use super::{activation, equal_heads, rope};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Biases, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Rows, Spec, Stack};
+use crate::spec::{Biases, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Rows, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "gpt_neox.",

@@ -2,11 +2,9 @@
 //! Gemma begin with.
 
 use super::{activation, rope};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{
-    Biases, Heads, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Rows, Spec, Stack,
-};
+use crate::spec::{Biases, Heads, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Rows, Spec, Stack};
 
 pub(super) const NAMES: Names = Names {
     prefix: "model.",

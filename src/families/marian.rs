@@ -1,9 +1,9 @@
 //! Marian's translation models (Junczys-Dowmunt et al. 2018): BART's shape with sinusoidal positions and no norm of the embeddings.
 
 use super::bart::{self, Side};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::transformer::spec::{Names, NormPlace, Position, Spec, Stack};
+use crate::spec::{Names, NormPlace, Position, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     if !config.bool_or("share_encoder_decoder_embeddings", true)? {

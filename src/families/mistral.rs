@@ -1,9 +1,9 @@
 //! Mistral (Jiang et al. 2023): Llama with a window on what a token sees.
 
 use super::llama;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Attention, Spec, Stack};
+use crate::spec::{Attention, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let stack = llama::stack(config)?;

@@ -17,9 +17,9 @@ mod roberta;
 mod rope;
 mod t5;
 
-use crate::error::{Error, Result, Status};
+use crate::base::error::{Error, Result, Status};
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Head, HeadKind, Heads, Position, Spec, Stack};
+use crate::spec::{Activation, Dense, Head, HeadKind, Heads, Position, Spec, Stack};
 
 type Reader = fn(&Config) -> Result<Spec>;
 

@@ -1,9 +1,9 @@
 //! MPNet (Song et al. 2020): BERT's shape with T5's relative attention bias beside learned positions, and no token types.
 
 use super::{activation, head, heads};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Relative, Rows, Spec, Stack};
+use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Relative, Rows, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "mpnet.",

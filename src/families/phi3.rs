@@ -1,9 +1,9 @@
 //! Phi-3 (Abdin et al. 2024): Llama with queries, keys and values, and gate and rest, in one tensor each.
 
 use super::llama;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Attention, Names, Rows, Spec, Stack};
+use crate::spec::{Attention, Names, Rows, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let stack = llama::stack(config)?;

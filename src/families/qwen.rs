@@ -1,9 +1,9 @@
 //! Qwen2 (Yang et al. 2024), with biases on queries, keys and values, and Qwen3 (Yang et al. 2025), which normalises them instead.
 
 use super::llama;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Attention, Biases, Spec, Stack};
+use crate::spec::{Attention, Biases, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let third = config.str("model_type")? == "qwen3";

@@ -1,9 +1,9 @@
 //! RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2020): BERT's shape; positions are counted from the padding id plus 1.
 
 use super::{activation, bert, equal_heads, head};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     bert::absolute_positions(config)?;

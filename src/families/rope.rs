@@ -1,8 +1,8 @@
 //! Rotary positions in configurations: the fields that each family has had, and `rope_parameters`, which transformers 5 writes.
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::transformer::spec::{Rotary, RotaryScaling};
+use crate::spec::{Rotary, RotaryScaling};
 
 /// Reads the rotary positions of heads that are `head_dim` wide, in a model of `max_tokens` positions.
 pub(super) fn read(config: &Config, head_dim: usize, max_tokens: usize) -> Result<Rotary> {

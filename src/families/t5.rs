@@ -1,9 +1,9 @@
 //! T5 (Raffel et al. 2020) in all its forms: v1.0, v1.1 and Flan-T5, mT5 (Xue et al. 2021), CodeT5.
 
 use super::named_activation;
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::transformer::spec::{
+use crate::spec::{
     Activation, Attention, Biases, Heads, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Relative, Rows, Spec,
     Stack,
 };

@@ -1,7 +1,7 @@
 //! The one place where panics stop and errors become values.
 
-use crate::error::{Error, Result, Status};
-use crate::panics::{describe, guarded};
+use crate::base::error::{Error, Result, Status};
+use crate::base::panics::{describe, guarded};
 
 use super::error::{kinglet_error, kinglet_status};
 use super::handle;

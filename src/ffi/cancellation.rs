@@ -1,7 +1,7 @@
 //! A switch that stops long calls from another thread.
 
-use crate::call::Cancellation;
-use crate::error::Result;
+use crate::base::call::Cancellation;
+use crate::base::error::Result;
 
 use super::boundary::{boundary, quietly};
 use super::error::{kinglet_error, kinglet_status};

@@ -1,6 +1,6 @@
 //! Classification of texts, and scoring of pairs.
 
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::tasks::classification::{Classifications, ClassifyOptions, ScoreFunction};
 use crate::tasks::token_classification::Aggregation;
 

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use crate::counters::{Format, Snapshot, Stage};
+use crate::base::counters::{Format, Snapshot, Stage};
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};

@@ -67,7 +67,7 @@ pub unsafe extern "C" fn kinglet_device_list(
 ) -> kinglet_status {
     boundary(error, || {
         let place = Place::new(devices, "devices")?;
-        let found = crate::devices::devices();
+        let found = crate::load::devices::devices();
         let names: Vec<String> = found.devices.iter().map(|info| info.name.clone()).collect();
         let listed = found.devices.iter().zip(&names).map(|(info, name)| kinglet_device_info {
             device: info.device as u32,

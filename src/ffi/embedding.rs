@@ -1,7 +1,7 @@
 //! Embeddings.
 
+use crate::spec::Pooling;
 use crate::tasks::embedding::{EmbedOptions, Embeddings};
-use crate::tasks::pooling::Pooling;
 
 use super::boundary::{boundary, quietly};
 use super::cancellation::{self, kinglet_cancellation};

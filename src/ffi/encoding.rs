@@ -1,8 +1,8 @@
 //! Tokenising and decoding.
 
-use crate::encoding::{Encoding, Span};
-use crate::error::Error;
-use crate::tokenizer::EncodeOptions;
+use crate::base::error::Error;
+use crate::text::encoding::{Encoding, Span};
+use crate::text::tokenizer::EncodeOptions;
 
 use super::boundary::{boundary, quietly};
 use super::cancellation::{self, kinglet_cancellation};
@@ -15,7 +15,7 @@ use super::structs::{self, Results, Versioned, flag, options};
 /// The value of kinglet_encoding_view.sequences for tokens that came from no text.
 pub const KINGLET_NO_SEQUENCE: u8 = 255;
 
-const _: () = assert!(KINGLET_NO_SEQUENCE == crate::encoding::NO_SEQUENCE);
+const _: () = assert!(KINGLET_NO_SEQUENCE == crate::text::encoding::NO_SEQUENCE);
 
 /// What is wanted of kinglet_model_tokenize. Call kinglet_tokenize_options_init first; later versions add fields at the end.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use crate::error::{Error, Status};
+use crate::base::error::{Error, Status};
 
 use super::boundary::quietly;
 use super::handle::{self, Alone, Handle};

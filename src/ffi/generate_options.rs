@@ -3,10 +3,10 @@
 use std::ffi::c_void;
 use std::mem::offset_of;
 
-use crate::error::{Error, Result};
-use crate::generation::constraint::Grammar;
-use crate::generation::options::{EarlyStopping, GenerateOptions};
-use crate::generation::{Event, FinishReason};
+use crate::base::error::{Error, Result};
+use crate::generate::constraint::Grammar;
+use crate::generate::options::{EarlyStopping, GenerateOptions};
+use crate::generate::{Event, FinishReason};
 
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};

@@ -3,8 +3,8 @@
 use std::ffi::c_void;
 use std::path::Path;
 
-use crate::backend::Precision;
-use crate::generation::{Event, Generations, Listener, Logits};
+use crate::generate::{Event, Generations, Listener, Logits};
+use crate::spec::Precision;
 
 use super::boundary::{boundary, quietly};
 use super::cancellation::{self, kinglet_cancellation};
@@ -14,7 +14,7 @@ use super::handle::{self, Alone, Handle, Place};
 use super::model::{kinglet_model, kinglet_precision, kinglet_progress_callback};
 use super::strings::{array, kinglet_str, texts};
 use super::structs::{Results, Versioned, flag, unknown};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// What was generated for a batch.
 pub struct kinglet_generations {
@@ -302,6 +302,6 @@ pub unsafe extern "C" fn kinglet_quantize(
         }
         let precision = Precision::from_u32(precision).ok_or_else(|| unknown(precision, "precision"))?;
         let mut report = |share: f32| progress.is_none_or(|callback| callback(progress_user_data, share) != 0);
-        crate::packing::quantize(Path::new(source), Path::new(destination), precision, &mut report)
+        crate::load::quantize(Path::new(source), Path::new(destination), precision, &mut report)
     })
 }

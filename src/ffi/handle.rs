@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// An opaque type of the C ABI.
 pub(super) trait Handle {

@@ -4,11 +4,11 @@ use std::ffi::c_void;
 use std::mem::offset_of;
 use std::path::Path;
 
-use crate::backend::{Device, Precision};
-use crate::error::{Error, Result};
-use crate::loading::LoadOptions;
-use crate::log::{Log, LogLevel};
-use crate::model::Model;
+use crate::api::Model;
+use crate::base::error::{Error, Result};
+use crate::base::log::{Log, LogLevel};
+use crate::load::LoadOptions;
+use crate::spec::{Device, Precision};
 
 use super::boundary::{boundary, quietly};
 use super::cancellation::{self, kinglet_cancellation};

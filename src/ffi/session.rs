@@ -3,9 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crate::error::{Error, Result};
-use crate::generation::session::{Prefix, Session};
-use crate::generation::{Generations, Output};
+use crate::base::error::{Error, Result};
+use crate::generate::session::{Prefix, Session};
+use crate::generate::{Generations, Output};
 
 use super::boundary::{boundary, quietly};
 use super::error::{kinglet_error, kinglet_status};

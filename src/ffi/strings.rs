@@ -1,6 +1,6 @@
 //! Strings in and out.
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};

@@ -2,7 +2,7 @@
 //! shorter: the missing options have their defaults, the missing results are not written. A newer caller's is longer: that is
 //! fine as long as it left what this library does not know at zero.
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 use super::handle::null;
 

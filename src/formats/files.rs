@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::json::{self, CONFIG_LIMIT, Config};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// Where a model's configuration, tokenizer and other small files are found by name.
 #[derive(Clone, Debug)]

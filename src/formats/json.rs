@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::{open_regular, quoted, shortened};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// The most bytes that a configuration file may have. Real ones have a few thousand; an index of 100,000 tensors has 10 MB.
 pub const CONFIG_LIMIT: u64 = 16 << 20;
@@ -227,7 +227,7 @@ fn describe(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Status;
+    use crate::base::error::Status;
 
     fn config(text: &str) -> Result<Config> {
         let dir = tempfile::tempdir().unwrap();

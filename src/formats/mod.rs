@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 mod blocks;
 pub mod files;
@@ -86,7 +86,7 @@ pub(crate) fn shortened(message: impl std::fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Status;
+    use crate::base::error::Status;
 
     #[test]
     fn only_regular_files_with_contents_are_opened() {

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::files::Files;
-use crate::backend::Precision;
-use crate::error::{Error, Result, Status};
+use crate::base::error::{Error, Result, Status};
+use crate::spec::Precision;
 
 /// What follows a file's stem, and what numbers that says it holds, in the order in which they are tried: the names of Optimum,
 /// transformers.js and sentence-transformers.

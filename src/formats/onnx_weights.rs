@@ -5,7 +5,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use crate::backend::Precision;
+use crate::spec::Precision;
 
 /// `ModelProto.graph`, `GraphProto.initializer`, `TensorProto.dims` and `.data_type`.
 const GRAPH: u64 = 7;

@@ -31,9 +31,9 @@ use serde_json::{Map, Value, json};
 use super::tensor::{DType, RowOrder};
 use super::weights::{Entry, MAX_TENSORS, Shard, Weights};
 use super::{json, open_regular, quoted};
-use crate::backend::Precision;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::kernels::BLOCK;
+use crate::spec::Precision;
 
 /// The small files that a model may have, and that are kept beside its weights.
 pub const FILES: [&str; 8] = [

@@ -27,7 +27,7 @@ use self::header::Header;
 use super::tensor::RowOrder;
 use super::weights::{Entry, MAX_TENSORS, Shard};
 use super::{json, open_regular, quoted, shortened};
-use crate::error::{Error, Result, Status};
+use crate::base::error::{Error, Result, Status};
 
 pub use super::tensor::{DType, TensorView};
 pub use super::weights::Weights;

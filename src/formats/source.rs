@@ -10,8 +10,8 @@ use super::gguf::Gguf;
 use super::onnx::Export;
 use super::packed::{self, Packed};
 use super::weights::Weights;
-use crate::backend::Precision;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::spec::Precision;
 
 /// What a model is made of.
 pub struct Source {

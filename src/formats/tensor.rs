@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 
 use super::{blocks, packed, quoted};
-use crate::error::{Error, Result, Status};
+use crate::base::error::{Error, Result, Status};
 
 /// How a tensor's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use memmap2::Mmap;
 
 use super::quoted;
 use super::tensor::{DType, RowOrder, TensorView};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// The most tensors in one model. The largest published mixtures of experts have some 90,000; what Kinglet runs has hundreds.
 pub(super) const MAX_TENSORS: usize = 100_000;

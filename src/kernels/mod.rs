@@ -39,6 +39,7 @@ use std::ops::Range;
 
 use half::bf16;
 
+pub use crate::spec::Activation;
 pub use pack::{PackedBf16, PackedF16, PackedF32, PackedFloat, PackedI8};
 pub use select::{available, select};
 pub use top_k::{FREE, Placed, keep_largest};
@@ -90,19 +91,6 @@ impl ExpSum {
 /// `ln Σ exp` of a row, by its parts.
 pub fn log_sum_exp(kernel: &dyn Kernel, row: &[f32]) -> f32 {
     row.chunks(EXP_PART).map(|part| kernel.exp_sum(part)).fold(ExpSum::NONE, ExpSum::join).ln()
-}
-
-/// What a linear layer's epilogue applies to each sum, after dequantising and bias, before the residual.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    None,
-    Relu,
-    /// `x·Φ(x)` with the error function (`gelu` in Hugging Face configurations).
-    Gelu,
-    /// The tanh approximation (`gelu_new`, `gelu_pytorch_tanh`).
-    GeluTanh,
-    Silu,
-    Tanh,
 }
 
 /// Row-major rows in memory: row `i` starts at `data + i * stride` (in elements).

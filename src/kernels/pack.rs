@@ -15,7 +15,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::BLOCK;
-use crate::storage::{self, Plain, Store, Zero};
+use crate::base::storage::{self, Plain, Store, Zero};
 
 /// Inputs in one group of an 8-bit weight.
 const GROUP: usize = 4;

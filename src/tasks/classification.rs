@@ -1,13 +1,13 @@
 //! Classification of texts and pairs, and scoring of pairs by a cross-encoder.
 
-use crate::call::Cancellation;
-use crate::encoding::Encoding;
-use crate::error::{Error, Result};
+use crate::base::call::{Call, Cancellation};
+use crate::base::error::{Error, Result};
+use crate::engine::Engine;
 use crate::families;
 use crate::formats::json::Config;
-use crate::model::Model;
-use crate::tokenizer::EncodeOptions;
-use crate::transformer::spec::{HeadKind, Spec};
+use crate::spec::{HeadKind, Spec};
+use crate::text::encoding::Encoding;
+use crate::text::tokenizer::EncodeOptions;
 
 /// How logits become scores. The numbers are part of the C ABI: they are only ever appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,84 +112,85 @@ pub struct Classifications {
     pub truncated: Vec<u8>,
 }
 
-impl Model {
-    /// Classifies texts, or pairs if `pairs` holds their second texts.
-    ///
-    /// # Errors
-    /// A model without a sequence classification head; `pairs` of another length; cancellation.
-    pub fn classify(
-        &self,
-        texts: &[&str],
-        pairs: Option<&[&str]>,
-        options: &ClassifyOptions,
-    ) -> Result<Classifications> {
-        self.require_head(HeadKind::Sequence, "classification")?;
-        let function = options.function.or(self.0.classifier.function).unwrap_or(ScoreFunction::Softmax);
-        self.run_classifier(texts, pairs, function, options)
-    }
+/// As [`crate::Model::classify`].
+pub(crate) fn classify(
+    engine: &Engine,
+    settings: &ClassifierSettings,
+    texts: &[&str],
+    pairs: Option<&[&str]>,
+    options: &ClassifyOptions,
+) -> Result<Classifications> {
+    engine.require_head(HeadKind::Sequence, "classification")?;
+    let function = options.function.or(settings.function).unwrap_or(ScoreFunction::Softmax);
+    run_classifier(engine, settings, texts, pairs, function, options)
+}
 
-    /// Scores pairs with a cross-encoder, a model with one output: how well each document answers its query.
-    ///
-    /// # Errors
-    /// As [`Model::classify`]; a model with more than one label.
-    pub fn score(&self, queries: &[&str], documents: &[&str], options: &ClassifyOptions) -> Result<Classifications> {
-        self.require_head(HeadKind::Sequence, "scoring pairs")?;
-        let labels = self.0.classifier.labels.len();
-        if labels != 1 {
-            let directory = self.0.directory.display();
-            return Err(Error::unsupported(format!(
-                "{directory}: scoring pairs needs a model with one output, and this one has {labels} labels; classify the \
-                 pairs instead"
-            )));
+/// As [`crate::Model::score`].
+pub(crate) fn score(
+    engine: &Engine,
+    settings: &ClassifierSettings,
+    queries: &[&str],
+    documents: &[&str],
+    options: &ClassifyOptions,
+) -> Result<Classifications> {
+    engine.require_head(HeadKind::Sequence, "scoring pairs")?;
+    let labels = settings.labels.len();
+    if labels != 1 {
+        let path = engine.path.display();
+        return Err(Error::unsupported(format!(
+            "{path}: scoring pairs needs a model with one output, and this one has {labels} labels; classify the \
+             pairs instead"
+        )));
+    }
+    let of_file = || settings.pair_function.clone().unwrap_or(Ok(ScoreFunction::Sigmoid));
+    let function = options.function.map_or_else(of_file, Ok)?;
+    run_classifier(engine, settings, queries, Some(documents), function, options)
+}
+
+fn run_classifier(
+    engine: &Engine,
+    settings: &ClassifierSettings,
+    texts: &[&str],
+    pairs: Option<&[&str]>,
+    function: ScoreFunction,
+    options: &ClassifyOptions,
+) -> Result<Classifications> {
+    let labels = settings.labels.len();
+    let work = |call: Call<'_>| {
+        let encoding = engine.encode(texts, pairs, &encode_options(engine, options, false), call)?;
+        if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
+            return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
         }
-        let of_file = || self.0.classifier.pair_function.clone().unwrap_or(Ok(ScoreFunction::Sigmoid));
-        let function = options.function.map_or_else(of_file, Ok)?;
-        self.run_classifier(queries, Some(documents), function, options)
-    }
+        let mut scores =
+            engine.run_passes(&encoding, encoding.len() * labels, call, |pass| engine.network.classify(pass, call))?;
+        function.apply(&mut scores, labels);
+        let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
+        let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
+        Ok(Classifications { scores, labels, best, tokens, truncated: encoding.truncated })
+    };
+    engine.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.tokens.iter().sum()))
+}
 
-    fn run_classifier(
-        &self,
-        texts: &[&str],
-        pairs: Option<&[&str]>,
-        function: ScoreFunction,
-        options: &ClassifyOptions,
-    ) -> Result<Classifications> {
-        let labels = self.0.classifier.labels.len();
-        let work = |call: crate::call::Call<'_>| {
-            let encoding = self.encode(texts, pairs, &self.encode_options(options, false), call)?;
-            if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
-                return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
-            }
-            let mut scores =
-                self.passes(&encoding, encoding.len() * labels, call, |pass| self.0.network.classify(pass, call))?;
-            function.apply(&mut scores, labels);
-            let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
-            let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
-            Ok(Classifications { scores, labels, best, tokens, truncated: encoding.truncated })
-        };
-        self.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.tokens.iter().sum()))
+pub(super) fn encode_options(engine: &Engine, options: &ClassifyOptions, offsets: bool) -> EncodeOptions {
+    EncodeOptions {
+        max_length: options.max_length.map(|n| n.min(engine.spec.max_tokens())),
+        offsets,
+        ..Default::default()
     }
+}
 
-    pub(crate) fn encode_options(&self, options: &ClassifyOptions, offsets: bool) -> EncodeOptions {
-        EncodeOptions {
-            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens())),
-            offsets,
-            ..Default::default()
-        }
-    }
-
-    /// The token logits of an encoded batch, as probabilities.
-    pub(crate) fn token_scores(
-        &self,
-        encoding: &Encoding,
-        function: Option<ScoreFunction>,
-        call: crate::call::Call<'_>,
-    ) -> Result<Vec<f32>> {
-        let values = encoding.tokens() * self.0.classifier.labels.len();
-        let mut scores = self.passes(encoding, values, call, |pass| self.0.network.classify(pass, call))?;
-        function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, self.0.classifier.labels.len());
-        Ok(scores)
-    }
+/// The token logits of an encoded batch, as probabilities.
+pub(super) fn token_scores(
+    engine: &Engine,
+    labels: usize,
+    encoding: &Encoding,
+    function: Option<ScoreFunction>,
+    call: Call<'_>,
+) -> Result<Vec<f32>> {
+    let values = encoding.tokens() * labels;
+    let mut scores = engine.run_passes(encoding, values, call, |pass| engine.network.classify(pass, call))?;
+    function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, labels);
+    Ok(scores)
 }
 
 /// The place of the highest score; the first of equals.

@@ -1,13 +1,14 @@
 //! Text embeddings as sentence-transformers computes them: encoder, pooling, normalisation.
 
-use crate::call::Cancellation;
-use crate::error::{Error, Result};
+use crate::backend::pooling;
+use crate::base::call::{Call, Cancellation};
+use crate::base::counters::Stage;
+use crate::base::error::{Error, Result};
+use crate::engine::Engine;
 use crate::formats::files::Files;
 use crate::formats::json::Config;
-use crate::model::Model;
-use crate::tokenizer::EncodeOptions;
-
-use super::pooling::{self, Pooling};
+use crate::spec::Pooling;
+use crate::text::tokenizer::EncodeOptions;
 
 /// What a directory's sentence-transformers files say. Without such files: the mean, not normalised.
 #[derive(Clone, Debug)]
@@ -132,43 +133,40 @@ impl Embeddings {
     }
 }
 
-impl Model {
-    /// Embeds texts. The result's bits for a text depend on neither the other texts nor the number of threads (device `cpu`).
-    ///
-    /// # Errors
-    /// A pooling that the model's files ask for and Kinglet does not have; cancellation.
-    pub fn embed(&self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings> {
-        let settings = &self.0.embedding;
-        let pooling = options.pooling.map_or_else(|| settings.pooling.clone(), Ok)?;
-        let normalize = options.normalize.unwrap_or(settings.normalize);
-        let encode = EncodeOptions {
-            max_length: options.max_length.map(|n| n.min(self.0.spec.max_tokens())),
-            ..Default::default()
-        };
-        let lower: Option<Vec<String>> = settings.lowercase.then(|| texts.iter().map(|t| t.to_lowercase()).collect());
-        let lower: Option<Vec<&str>> = lower.as_ref().map(|l| l.iter().map(String::as_str).collect());
-        let work = |call: crate::call::Call<'_>| {
-            let encoding = self.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
-            let rows = if pooling == Pooling::None { encoding.tokens() } else { encoding.len() };
-            let mut values = self.passes(&encoding, rows * self.0.spec.hidden(), call, |pass| {
-                self.0.network.pooled(pass, pooling, call)
-            })?;
-            if normalize {
-                let start = std::time::Instant::now();
-                pooling::normalize(&mut values, self.0.spec.hidden());
-                call.counters.add(crate::counters::Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
-            }
-            Ok(Embeddings {
-                values,
-                dimension: self.0.spec.hidden(),
-                starts: match pooling {
-                    Pooling::None => encoding.starts().to_vec(),
-                    _ => (0..=encoding.len()).collect(),
-                },
-                tokens: encoding.starts().windows(2).map(|w| w[1] - w[0]).collect(),
-                truncated: encoding.truncated,
-            })
-        };
-        self.call(options.cancellation.as_ref(), work, |e| (e.truncated.len(), e.tokens.iter().sum()))
-    }
+/// As [`crate::Model::embed`].
+pub(crate) fn embed(
+    engine: &Engine,
+    settings: &EmbeddingSettings,
+    texts: &[&str],
+    options: &EmbedOptions,
+) -> Result<Embeddings> {
+    let pooling = options.pooling.map_or_else(|| settings.pooling.clone(), Ok)?;
+    let normalize = options.normalize.unwrap_or(settings.normalize);
+    let encode =
+        EncodeOptions { max_length: options.max_length.map(|n| n.min(engine.spec.max_tokens())), ..Default::default() };
+    let lower: Option<Vec<String>> = settings.lowercase.then(|| texts.iter().map(|t| t.to_lowercase()).collect());
+    let lower: Option<Vec<&str>> = lower.as_ref().map(|l| l.iter().map(String::as_str).collect());
+    let work = |call: Call<'_>| {
+        let encoding = engine.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
+        let rows = if pooling == Pooling::None { encoding.tokens() } else { encoding.len() };
+        let mut values = engine.run_passes(&encoding, rows * engine.spec.hidden(), call, |pass| {
+            engine.network.pooled(pass, pooling, call)
+        })?;
+        if normalize {
+            let start = std::time::Instant::now();
+            pooling::normalize(&mut values, engine.spec.hidden());
+            call.counters.add(Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
+        }
+        Ok(Embeddings {
+            values,
+            dimension: engine.spec.hidden(),
+            starts: match pooling {
+                Pooling::None => encoding.starts().to_vec(),
+                _ => (0..=encoding.len()).collect(),
+            },
+            tokens: encoding.starts().windows(2).map(|w| w[1] - w[0]).collect(),
+            truncated: encoding.truncated,
+        })
+    };
+    engine.call(options.cancellation.as_ref(), work, |e| (e.truncated.len(), e.tokens.iter().sum()))
 }

@@ -1,7 +1,6 @@
-//! What a model is used for: each file adds one task's methods to [`crate::Model`].
+//! What an encoder is used for: each file is one task over an [`Engine`](crate::engine::Engine).
 
 pub mod classification;
 pub mod embedding;
 pub mod hidden;
-pub mod pooling;
 pub mod token_classification;

@@ -1,10 +1,11 @@
 //! Token classification: named entities and the like.
 
-use crate::error::Result;
-use crate::model::Model;
-use crate::transformer::spec::HeadKind;
+use crate::base::call::Call;
+use crate::base::error::Result;
+use crate::engine::Engine;
+use crate::spec::HeadKind;
 
-use super::classification::{ClassifyOptions, best};
+use super::classification::{ClassifierSettings, ClassifyOptions, best, encode_options, token_scores};
 
 /// The label of tokens that belong to no entity.
 const OUTSIDE: &str = "O";
@@ -56,50 +57,40 @@ pub struct TokenClassifications {
     pub truncated: Vec<u8>,
 }
 
-impl Model {
-    /// Labels the tokens of texts.
-    ///
-    /// # Errors
-    /// A model without a token classification head; cancellation.
-    pub fn classify_tokens(
-        &self,
-        texts: &[&str],
-        aggregation: Aggregation,
-        options: &ClassifyOptions,
-    ) -> Result<TokenClassifications> {
-        self.require_head(HeadKind::Token, "token classification")?;
-        let names = &self.0.classifier.labels;
-        let labels = names.len();
-        let work = |call: crate::call::Call<'_>| {
-            let encoding = self.encode(texts, None, &self.encode_options(options, true), call)?;
-            let scores = self.token_scores(&encoding, options.function, call)?;
-            let offsets = encoding.offsets().unwrap_or_default();
-            let mut entities = Vec::new();
-            for (text, bounds) in encoding.starts().windows(2).enumerate() {
-                let tokens = (bounds[0]..bounds[1]).filter(|&t| encoding.special_tokens_mask()[t] == 0);
-                let tokens = tokens.map(|t| {
-                    let row = &scores[t * labels..][..labels];
-                    let label = best(row);
-                    let name = names[label].clone();
-                    let (start, end) = (offsets[t].start, offsets[t].end);
-                    Entity { text, name, label: label as u32, score: row[label], start, end }
-                });
-                match aggregation {
-                    Aggregation::None => entities.extend(tokens),
-                    Aggregation::Simple => group(tokens, &mut entities),
-                }
+/// As [`crate::Model::classify_tokens`].
+pub(crate) fn classify_tokens(
+    engine: &Engine,
+    settings: &ClassifierSettings,
+    texts: &[&str],
+    aggregation: Aggregation,
+    options: &ClassifyOptions,
+) -> Result<TokenClassifications> {
+    engine.require_head(HeadKind::Token, "token classification")?;
+    let names = &settings.labels;
+    let labels = names.len();
+    let work = |call: Call<'_>| {
+        let encoding = engine.encode(texts, None, &encode_options(engine, options, true), call)?;
+        let scores = token_scores(engine, labels, &encoding, options.function, call)?;
+        let offsets = encoding.offsets().unwrap_or_default();
+        let mut entities = Vec::new();
+        for (text, bounds) in encoding.starts().windows(2).enumerate() {
+            let tokens = (bounds[0]..bounds[1]).filter(|&t| encoding.special_tokens_mask()[t] == 0);
+            let tokens = tokens.map(|t| {
+                let row = &scores[t * labels..][..labels];
+                let label = best(row);
+                let name = names[label].clone();
+                let (start, end) = (offsets[t].start, offsets[t].end);
+                Entity { text, name, label: label as u32, score: row[label], start, end }
+            });
+            match aggregation {
+                Aggregation::None => entities.extend(tokens),
+                Aggregation::Simple => group(tokens, &mut entities),
             }
-            entities.retain(|e| e.name != OUTSIDE);
-            Ok(TokenClassifications {
-                entities,
-                scores,
-                labels,
-                starts: encoding.starts,
-                truncated: encoding.truncated,
-            })
-        };
-        self.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.starts[c.starts.len() - 1]))
-    }
+        }
+        entities.retain(|e| e.name != OUTSIDE);
+        Ok(TokenClassifications { entities, scores, labels, starts: encoding.starts, truncated: encoding.truncated })
+    };
+    engine.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.starts[c.starts.len() - 1]))
 }
 
 /// Joins neighbouring tokens of one kind.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::backend::Scores;
-use crate::transformer::spec::Heads;
+use crate::spec::Heads;
 
 use super::metal;
 

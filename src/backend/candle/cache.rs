@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 
 use crate::backend::{CacheShape, CachedSequence, Slot};
-use crate::error::{Error, Result};
-use crate::memory::Budget;
+use crate::base::error::{Error, Result};
+use crate::base::memory::Budget;
 
 use super::attention::{Keys, Piece};
 use super::failed;

@@ -3,9 +3,8 @@
 use candle_core::Device as Opened;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
 
-use crate::backend::Device;
-use crate::devices::DeviceInfo;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::spec::{Device, DeviceInfo};
 
 /// The oldest compute capability that the kernels were compiled for, ten times: `make cuda` says it. Newer GPUs compile them anew from
 /// PTX when they are first used.

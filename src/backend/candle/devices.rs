@@ -2,9 +2,8 @@
 
 use candle_core::Device as Opened;
 
-use crate::backend::Device;
-use crate::devices::DeviceInfo;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::spec::{Device, DeviceInfo};
 
 #[cfg(feature = "cuda")]
 use super::cuda;

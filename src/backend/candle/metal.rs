@@ -19,18 +19,18 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32) -> Result<Tenso
 
 /// The GPU of this number, which there is.
 #[cfg(feature = "metal")]
-pub fn open(index: usize) -> crate::error::Result<Device> {
+pub fn open(index: usize) -> crate::base::error::Result<Device> {
     Device::new_metal(index).map_err(super::failed)
 }
 
 /// The GPUs there are, with the bytes that one program may well use.
 #[cfg(feature = "metal")]
-pub fn devices() -> Vec<crate::devices::DeviceInfo> {
+pub fn devices() -> Vec<crate::spec::DeviceInfo> {
     let all = candle_metal_kernels::metal::Device::all().into_iter().enumerate();
     let info = |(index, gpu): (usize, candle_metal_kernels::metal::Device)| {
         let total = gpu.recommended_max_working_set_size() as u64;
-        crate::devices::DeviceInfo {
-            device: crate::backend::Device::Metal,
+        crate::spec::DeviceInfo {
+            device: crate::spec::Device::Metal,
             index,
             name: gpu.architecture_name(),
             memory_total: total,

@@ -6,8 +6,8 @@
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Module, Result, Tensor};
 
-use crate::backend::{Ends, Precision};
-use crate::kernels::Activation;
+use crate::backend::Ends;
+use crate::spec::{Activation, Precision};
 
 /// Inputs of a row that share a scale in Q8_0.
 pub const QUANTIZED_BLOCK: usize = 32;

@@ -4,10 +4,9 @@ use std::borrow::Borrow;
 
 use half::f16;
 
-use crate::backend::{CachedSequence, Precision, Rotation, Scores, Slot};
-use crate::batching::{Layout, QUERY_CHUNK};
+use crate::backend::{CachedSequence, Rotation, Scores, Slot};
 use crate::kernels::{Attention, BLOCK, CacheType, PagedAttention};
-use crate::transformer::spec::Heads;
+use crate::spec::{Heads, Layout, Precision, QUERY_CHUNK};
 
 use super::cache::{PageShape, Sequence};
 use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, Shared, Tensor};

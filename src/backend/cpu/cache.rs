@@ -6,9 +6,9 @@ use std::cell::UnsafeCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::{CacheShape, CachedSequence};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::base::memory::Budget;
 use crate::kernels::{BLOCK, CacheType};
-use crate::memory::Budget;
 
 /// One cache line, so that pages are aligned for the widest vectors. Threads write their own parts of a page at once.
 #[repr(C, align(64))]

@@ -2,7 +2,8 @@
 //! is the largest of it.
 
 use crate::backend::{Likeliest, cap};
-use crate::kernels::{Activation, BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, Placed, keep_largest};
+use crate::kernels::{BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, Placed, keep_largest};
+use crate::spec::Activation;
 
 use super::linear::{INNER_BYTES, Source, part};
 use super::weights::Linear;

@@ -9,7 +9,8 @@ use std::ops::Range;
 use half::bf16;
 
 use crate::backend::{Ends, FeedForward};
-use crate::kernels::{Activation, BLOCK, Epilogue, Out, RowScale, Rows};
+use crate::kernels::{BLOCK, Epilogue, Out, RowScale, Rows};
+use crate::spec::Activation;
 
 use super::scratch::Buffer;
 use super::weights::{Linear, Weight};

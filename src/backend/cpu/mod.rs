@@ -13,20 +13,20 @@ pub(crate) mod weights;
 use std::borrow::Borrow;
 use std::sync::Arc;
 
-use crate::batching::{Layout, THREAD_PASS_TOKENS};
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::base::memory::Budget;
+use crate::base::threads::Pool;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{self, Activation, CacheType, Kernel};
-use crate::memory::Budget;
-use crate::threads::Pool;
-use crate::transformer::spec::Heads;
+use crate::kernels::{self, CacheType, Kernel};
+use crate::spec::{Activation, Heads, Layout, Precision};
 
-use super::{
-    Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, Precision, Rotation, Scores, Slot,
-};
+use super::{Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, Rotation, Scores, Slot};
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, Values};
+
+/// Tokens that a pass aims at where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
+const THREAD_PASS_TOKENS: usize = 256;
 
 /// Rows of an element-wise operation that are one task.
 const NORM_CHUNK: usize = 32;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
-use crate::backend::{LinearView, Order, Part, Precision, RowReader};
-use crate::error::Result;
+use crate::backend::{LinearView, Order, Part, RowReader};
+use crate::base::error::Result;
+use crate::base::storage::Store;
 use crate::formats::safetensors::{DType, TensorView};
 use crate::kernels::{PackedBf16, PackedF16, PackedF32, PackedI8};
-use crate::storage::Store;
+use crate::spec::Precision;
 
 /// Bytes of a mapped tensor that may be resident before they are let go.
 const RESIDENT: usize = 1 << 20;

@@ -1,6 +1,6 @@
 //! The architectures that are read: what Hugging Face calls their tensors, and what llama.cpp's converter did to them.
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::tensor::RowOrder;
 

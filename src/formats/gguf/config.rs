@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::architecture::{Architecture, Heads};
 use super::metadata::Metadata;
 use super::rope;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::weights::Weights;
 

@@ -7,7 +7,7 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use super::metadata::{Array, Metadata, Value};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::tensor::DType;
 use crate::formats::weights::MAX_TENSORS;
 use crate::formats::{open_regular, quoted};

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::metadata::Metadata;
 use super::vocabulary::{self, Kind, Vocabulary, contradiction};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::quoted;
 
 pub(super) const KEY: &str = "tokenizer.ggml.merges";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 
 /// The largest whole number that [`Metadata::usize`] accepts: no dimension, count or token id of a model comes near.

@@ -16,7 +16,7 @@ use self::container::Container;
 use self::tokenizer::Tokenizer;
 use super::quoted;
 use super::weights::{Entry, Shard, Weights};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 mod architecture;
 mod charsmap;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::metadata::Metadata;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 
 const KEY: &str = "tokenizer.ggml.pre";

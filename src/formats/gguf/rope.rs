@@ -5,7 +5,7 @@ use std::f32::consts::TAU;
 use serde_json::{Value, json};
 
 use super::config::{Fields, number};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::formats::quoted;
 use crate::formats::weights::Weights;
 
@@ -131,7 +131,7 @@ fn factors(fields: &Fields, weights: &Weights, name: &str, turning: usize) -> Re
     let list = view.to_vec_f32()?;
     if list.iter().any(|x| !x.is_finite() || *x <= 0.0) {
         let what = format!("tensor {} holds values that are not above 0 and finite", quoted(name));
-        return Err(crate::error::Error::invalid_file(fields.metadata.path(), what));
+        return Err(crate::base::error::Error::invalid_file(fields.metadata.path(), what));
     }
     Ok(Some(list))
 }

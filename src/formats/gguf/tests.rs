@@ -6,7 +6,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
-use crate::error::Status;
+use crate::base::error::Status;
 use crate::formats::safetensors::DType;
 
 mod hostile;

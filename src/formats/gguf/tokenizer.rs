@@ -12,7 +12,7 @@ use super::merges::{self, Merge};
 use super::metadata::Metadata;
 use super::pretokenizer;
 use super::vocabulary::{Kind, Special, Vocabulary, contradiction};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 
 const MODEL: &str = "tokenizer.ggml.model";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::metadata::{Metadata, Texts};
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 
 const TOKENS: &str = "tokenizer.ggml.tokens";

@@ -1,0 +1,87 @@
+//! What was loaded and how it runs, as JSON.
+
+use serde_json::{Value, json};
+
+use crate::load::Loaded;
+use crate::spec::{Device, Position, Stack};
+
+use super::Model;
+
+impl Model {
+    /// What was loaded and how it runs, as one JSON object.
+    pub fn info(&self) -> Value {
+        let Loaded { engine, embedding, classifier, .. } = &*self.0;
+        let spec = &engine.spec;
+        let head = spec.head.as_ref().map(|head| format!("{:?}", head.kind).to_lowercase());
+        let pooling = match &embedding.pooling {
+            Ok(pooling) => json!(pooling.name()),
+            Err(error) => json!(error.message()),
+        };
+        let mut info = json!({
+            "path": self.0.engine.path.display().to_string(),
+            "family": spec.family,
+            "device": self.0.device.name(),
+            "device_index": self.0.device_index,
+            "device_memory": self.device_memory_info(),
+            "precision": self.0.precision.name(),
+            "kernels": self.0.engine.network.describe(),
+            "threads": self.0.engine.pool.threads(),
+            "weight_bytes": self.0.weight_bytes,
+            "max_length": self.0.engine.max_length,
+            "vocabulary": spec.vocabulary,
+            "max_tokens": spec.max_tokens(),
+            "encoder": spec.encoder.as_ref().map(describe),
+            "decoder": spec.decoder.as_ref().map(describe),
+            "embedding": { "pooling": pooling, "normalize": embedding.normalize },
+            "head": head,
+            "labels": classifier.labels,
+        });
+        if let (Value::Object(info), Value::Object(more)) = (&mut info, self.0.engine.network.info()) {
+            info.extend(more);
+        }
+        info
+    }
+
+    /// A GPU's memory: the model's, all, and what nobody uses; null for a model that runs on the CPU.
+    fn device_memory_info(&self) -> Value {
+        let of_kind = match self.0.device {
+            Device::Cpu | Device::CandleCpu => return Value::Null,
+            device => crate::load::devices::of_kind(device).unwrap_or_default(),
+        };
+        let info = of_kind.into_iter().find(|info| info.index == self.0.device_index);
+        json!({
+            "used_by_model": self.device_memory(),
+            "total": info.as_ref().map(|info| info.memory_total),
+            "free": info.as_ref().map(|info| info.memory_free),
+        })
+    }
+}
+
+fn describe(stack: &Stack) -> Value {
+    let attention = &stack.attention;
+    json!({
+        "hidden": stack.hidden,
+        "layers": stack.layers,
+        "heads": stack.heads.count,
+        "kv_heads": stack.heads.kv,
+        "head_dim": stack.heads.dim,
+        "intermediate": stack.intermediate,
+        "activation": format!("{}{:?}", if stack.gated { "gated " } else { "" }, stack.activation),
+        "norm": format!("{:?} {:?} eps {:e}", stack.norm.place, stack.norm.kind, stack.norm.eps),
+        "position": position(stack),
+        "token_types": stack.token_types,
+        "window": attention.windows.iter().max(),
+        "max_tokens": stack.max_tokens,
+    })
+}
+
+/// How a stack knows the order of tokens.
+fn position(stack: &Stack) -> String {
+    let mut parts = Vec::new();
+    if stack.position != Position::None {
+        parts.push(format!("{:?}", stack.position));
+    }
+    parts.extend(stack.relative.map(|relative| format!("{relative:?}")));
+    parts.extend(stack.rotary.as_ref().map(|r| format!("rotary, {} components, base {}", r.dim, r.theta)));
+    parts.join(" and ")
+}

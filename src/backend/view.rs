@@ -1,0 +1,155 @@
+//! A linear layer as it lies in a checkpoint, and how its rows are read: families store queries, keys and values together or apart,
+//! interleaved by head, or transposed, and backends need not know.
+
+use half::f16;
+
+use crate::base::error::Result;
+use crate::formats::safetensors::TensorView;
+
+/// Columns of a transposed tensor that are read at once: enough that a cache line is read whole.
+const COLUMNS: usize = 64;
+
+/// A linear layer: `parts` are stacked along the outputs (query, key and value are one product).
+#[derive(Clone)]
+pub struct LinearView<'a> {
+    /// What the layer is called where it is stored packed: its first tensor's name.
+    pub key: String,
+    pub parts: Vec<Part<'a>>,
+    pub inputs: usize,
+    pub outputs: usize,
+}
+
+/// A part of a layer: some rows of one tensor.
+#[derive(Clone)]
+pub struct Part<'a> {
+    pub weight: TensorView<'a>,
+    pub bias: Option<TensorView<'a>>,
+    pub outputs: usize,
+    pub order: Order,
+}
+
+/// Which rows of a tensor are a part's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Rows from this one on.
+    From(usize),
+    /// Columns from this one on: the tensor is `[inputs, outputs]`.
+    ColumnsFrom(usize),
+    /// `dim` rows at `first`, and again every `stride` rows.
+    ByHead { first: usize, dim: usize, stride: usize },
+}
+
+impl Order {
+    /// Where output `i` lies along the tensor's outputs.
+    fn at(self, i: usize) -> usize {
+        match self {
+            Self::From(first) | Self::ColumnsFrom(first) => first + i,
+            Self::ByHead { first, dim, stride } => first + i / dim * stride + i % dim,
+        }
+    }
+}
+
+impl Part<'_> {
+    /// The bias of each output; zeros if there is none.
+    fn bias(&self) -> Result<Vec<f32>> {
+        match &self.bias {
+            None => Ok(vec![0.0; self.outputs]),
+            Some(bias) => {
+                let all = bias.to_vec_f32()?;
+                Ok((0..self.outputs).map(|i| all[self.order.at(i)]).collect())
+            }
+        }
+    }
+}
+
+impl LinearView<'_> {
+    /// The bias of each output; zeros where the layer has none.
+    pub fn bias(&self) -> Result<Vec<f32>> {
+        let mut bias = Vec::with_capacity(self.outputs);
+        for part in &self.parts {
+            bias.extend(part.bias()?);
+        }
+        Ok(bias)
+    }
+
+    pub fn rows(&self) -> RowReader<'_> {
+        RowReader { view: self, part: 0, before: 0, block: Vec::new(), block_at: (usize::MAX, 0) }
+    }
+}
+
+/// Reads a layer's rows, meant to be asked for in order.
+pub struct RowReader<'a> {
+    view: &'a LinearView<'a>,
+    /// The current part, and the outputs before it.
+    part: usize,
+    before: usize,
+    /// Some columns of a transposed tensor as rows, and which: the part and the first column.
+    block: Vec<f32>,
+    block_at: (usize, usize),
+}
+
+impl<'a> RowReader<'a> {
+    /// The part that an output is in, and the output's number there.
+    fn find(&mut self, output: usize) -> (&'a Part<'a>, usize) {
+        if output < self.before {
+            (self.part, self.before) = (0, 0);
+        }
+        let parts = &self.view.parts;
+        while self.part + 1 < parts.len() && output - self.before >= parts[self.part].outputs {
+            self.before += parts[self.part].outputs;
+            self.part += 1;
+        }
+        (&parts[self.part], output - self.before)
+    }
+
+    pub fn f32(&mut self, output: usize, out: &mut [f32]) -> Result<()> {
+        let (part, i) = self.find(output);
+        if let Order::ColumnsFrom(first) = part.order {
+            self.load_columns(part, first + i)?;
+            let column = first + i - self.block_at.1;
+            out.copy_from_slice(&self.block[column * out.len()..][..out.len()]);
+            return Ok(());
+        }
+        part.weight.read_row_f32(part.order.at(i), out)
+    }
+
+    pub fn f16(&mut self, output: usize, out: &mut [f16]) -> Result<()> {
+        let (part, i) = self.find(output);
+        if let Order::ColumnsFrom(_) = part.order {
+            let mut row = vec![0.0; out.len()];
+            self.f32(output, &mut row)?;
+            for (out, x) in out.iter_mut().zip(row) {
+                *out = f16::from_f32(x);
+            }
+            return Ok(());
+        }
+        part.weight.read_row_f16(part.order.at(i), out)
+    }
+
+    /// Makes sure that `block` holds a column.
+    fn load_columns(&mut self, part: &Part, column: usize) -> Result<()> {
+        let first = column / COLUMNS * COLUMNS;
+        if self.block_at == (self.part, first) {
+            return Ok(());
+        }
+        let (inputs, width) = (self.view.inputs, part.weight.cols());
+        let count = COLUMNS.min(width - first);
+        self.block.resize(inputs * count, 0.0);
+        let mut row = [0.0; COLUMNS];
+        for input in 0..inputs {
+            part.weight.read_f32(input * width + first, &mut row[..count])?;
+            for (j, x) in row[..count].iter().enumerate() {
+                self.block[j * inputs + input] = *x;
+            }
+        }
+        self.block_at = (self.part, first);
+        Ok(())
+    }
+
+    /// Lets go of the pages of what was read last.
+    pub fn release(&self) {
+        if let Some(part) = self.view.parts.get(self.part) {
+            part.weight.release();
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! What every long call carries: a way to be cancelled, and the counters it reports to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::base::counters::Counters;
+use crate::base::error::{Error, Result};
+
+/// A switch that stops calls from another thread. Clones share the switch; once cancelled it stays so.
+#[derive(Clone, Debug, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+impl Cancellation {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// What `cancel` sets.
+    pub(crate) fn flag(&self) -> &AtomicBool {
+        &self.0
+    }
+}
+
+/// The context of one call, handed down from the public method to the transformer.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    pub counters: &'a Counters,
+    /// Set once the caller has cancelled.
+    pub cancelled: Option<&'a AtomicBool>,
+}
+
+impl Call<'_> {
+    /// Asked between layers and between passes, so that a cancelled call ends within a few milliseconds.
+    pub fn check(&self) -> Result<()> {
+        match self.cancelled {
+            Some(cancelled) if cancelled.load(Ordering::Relaxed) => Err(Error::cancelled()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Catching panics without a word on standard error: the library never prints, but Rust's panic hook does.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+thread_local! {
+    /// How many guards this thread is inside of.
+    static INSIDE: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `work`; a panic comes back as its payload. What `work` was changing must not be used after a panic.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    install();
+    INSIDE.with(|inside| inside.set(inside.get() + 1));
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    INSIDE.with(|inside| inside.set(inside.get() - 1));
+    outcome
+}
+
+/// What is said of a panic.
+pub fn describe(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message");
+    format!("a defect in Kinglet: {text}; please report it with what led to it")
+}
+
+/// Panics inside a guard, or on a worker that serves one, go unreported, because they end up in an error; all others go to the
+/// hook that was there.
+fn install() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let worker =
+                std::thread::current().name().is_some_and(|name| name.starts_with(crate::base::threads::WORKER));
+            if !worker && INSIDE.try_with(Cell::get).unwrap_or(0) == 0 {
+                previous(info);
+            }
+        }));
+    });
+}

@@ -1,0 +1,74 @@
+//! A loaded network with all that running it needs: tokenizer, threads, counters and memory budget. Tasks and generation are
+//! functions over it; it knows neither.
+
+pub(crate) mod passes;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base::call::{Call, Cancellation};
+use crate::base::counters::Counters;
+use crate::base::error::{Error, Result};
+use crate::base::memory::Budget;
+use crate::base::threads::Pool;
+use crate::network::Network;
+use crate::spec::{HeadKind, Spec};
+use crate::text::encoding::Encoding;
+use crate::text::tokenizer::{EncodeOptions, Tokenizer};
+
+pub(crate) struct Engine {
+    /// The path that the model was loaded from.
+    pub path: PathBuf,
+    pub spec: Spec,
+    pub network: Box<dyn Network>,
+    pub tokenizer: Tokenizer,
+    /// The most tokens of a text, special ones counted.
+    pub max_length: usize,
+    pub pool: Arc<Pool>,
+    pub counters: Counters,
+    /// Bytes of KV caches and of the activations of long texts.
+    pub budget: Arc<Budget>,
+}
+
+impl Engine {
+    pub fn encode(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        options: &EncodeOptions,
+        call: Call<'_>,
+    ) -> Result<Encoding> {
+        let max_length = options.max_length.unwrap_or(self.max_length);
+        let options = EncodeOptions { max_length: Some(max_length), ..options.clone() };
+        self.tokenizer.encode(texts, pairs, &options, &self.pool, call)
+    }
+
+    /// Runs a whole call: hands out its context, and counts it if it succeeds. `shape` tells its items and tokens.
+    pub fn call<T>(
+        &self,
+        cancellation: Option<&Cancellation>,
+        work: impl FnOnce(Call<'_>) -> Result<T>,
+        shape: impl FnOnce(&T) -> (usize, usize),
+    ) -> Result<T> {
+        let start = Instant::now();
+        let call = Call { counters: &self.counters, cancelled: cancellation.map(Cancellation::flag) };
+        let result = work(call)?;
+        let (items, tokens) = shape(&result);
+        self.counters.call(items, tokens, start.elapsed());
+        Ok(result)
+    }
+
+    /// Refuses a task that the model has no head for.
+    pub fn require_head(&self, kind: HeadKind, task: &str) -> Result<()> {
+        match &self.spec.head {
+            Some(head) if head.kind == kind => Ok(()),
+            _ => {
+                let path = self.path.display();
+                Err(Error::unsupported(format!(
+                    "{path}: the model has no head for {task} (config.json's \"architectures\" says what it has)"
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Packing: the sequences of a batch lie end to end, so that nothing is computed for padding; and passes: a large batch runs a part
+//! at a time, so that activations stay in the cache and memory does not grow with the batch.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::base::call::Call;
+use crate::base::counters::Stage;
+use crate::base::error::{Error, Result};
+use crate::spec::{Batch, Layout};
+use crate::text::encoding::Encoding;
+
+use super::Engine;
+
+/// Cuts a batch into passes of whole sequences and, but for longer sequences, at most `tokens` tokens. Sequences without tokens take
+/// no part in a pass but keep their place.
+pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<'_>> {
+    let mut next = 0;
+    std::iter::from_fn(move || {
+        let starts = encoding.starts();
+        let first = next;
+        if first == encoding.len() {
+            return None;
+        }
+        next += 1;
+        while next < encoding.len() && starts[next + 1] - starts[first] <= tokens {
+            next += 1;
+        }
+        let range = starts[first]..starts[next];
+        let mut positions = Vec::with_capacity(range.len());
+        for bounds in starts[first..=next].windows(2) {
+            positions.extend(0..(bounds[1] - bounds[0]) as u32);
+        }
+        Some(Batch {
+            layout: Layout::new(starts[first..=next].iter().map(|&start| start - range.start).collect()),
+            ids: &encoding.ids()[range.clone()],
+            type_ids: &encoding.type_ids()[range],
+            positions,
+        })
+    })
+}
+
+impl Engine {
+    /// Runs an encoding through the model a pass at a time and strings the passes' rows together, `values` numbers in all: growing
+    /// step by step would hold a large result twice. A large batch runs a pass a thread, so that threads wait for each other only at
+    /// the end; a small one shares each pass among them.
+    pub fn run_passes(
+        &self,
+        encoding: &Encoding,
+        values: usize,
+        call: Call<'_>,
+        run: impl Fn(&Batch) -> Result<Vec<f32>> + Sync,
+    ) -> Result<Vec<f32>> {
+        let mut rows = Vec::with_capacity(values);
+        let pool = &self.pool;
+        let longest = encoding.starts().windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
+        let tokens = self.network.pass_tokens();
+        let apart = self
+            .network
+            .thread_pass_tokens()
+            .filter(|&part| pool.threads() > 1 && longest <= tokens && encoding.tokens() >= 2 * part * pool.threads());
+        let mut passes = passes(encoding, apart.unwrap_or(tokens));
+        let mut next = || {
+            let start = Instant::now();
+            let pass = passes.next()?;
+            call.counters.add(Stage::Pack, pass.layout.sequences(), pass.layout.tokens(), start.elapsed());
+            Some(pass)
+        };
+        if apart.is_none() {
+            while let Some(pass) = next() {
+                rows.extend(run(&pass)?);
+            }
+            return Ok(rows);
+        }
+        let passes: Vec<Batch> = std::iter::from_fn(next).collect();
+        let parts = Mutex::new(Parts { rows, next: 0, early: passes.iter().map(|_| None).collect(), error: None });
+        let parts_of = || parts.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.run(passes.len(), |i| {
+            if parts_of().error.is_none() {
+                let part = run(&passes[i]);
+                parts_of().add(i, part);
+            }
+        });
+        let Parts { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        error.map_or(Ok(rows), Err)
+    }
+}
+
+/// Rows of passes that end in any order, strung together in theirs as soon as may be.
+struct Parts {
+    rows: Vec<f32>,
+    /// The pass whose rows come next; those behind it wait.
+    next: usize,
+    early: Vec<Option<Vec<f32>>>,
+    error: Option<Error>,
+}
+
+impl Parts {
+    fn add(&mut self, pass: usize, part: Result<Vec<f32>>) {
+        match part {
+            Ok(part) => self.early[pass] = Some(part),
+            Err(error) => self.error = Some(error),
+        }
+        while let Some(part) = self.early.get_mut(self.next).and_then(Option::take) {
+            self.rows.extend(part);
+            self.next += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::PASS_TOKENS;
+
+    fn encoding(lengths: &[usize]) -> Encoding {
+        let mut starts = vec![0];
+        for length in lengths {
+            starts.push(starts[starts.len() - 1] + length);
+        }
+        let tokens = starts[lengths.len()];
+        Encoding {
+            ids: (0..tokens as u32).collect(),
+            type_ids: vec![0; tokens],
+            truncated: vec![0; lengths.len()],
+            starts,
+            ..Encoding::default()
+        }
+    }
+
+    #[test]
+    fn passes_hold_every_sequence_once_and_in_order() {
+        for lengths in [
+            vec![],
+            vec![0],
+            vec![3],
+            vec![0, 0, 5, 0],
+            vec![700, 700, 10, 2000, 1],
+            vec![PASS_TOKENS, 1, PASS_TOKENS - 1],
+        ] {
+            let batch = encoding(&lengths);
+            let (mut found, mut ids) = (Vec::new(), Vec::new());
+            for pass in passes(&batch, PASS_TOKENS) {
+                assert!(pass.layout.tokens() <= PASS_TOKENS || pass.layout.sequences() == 1);
+                assert_eq!(pass.layout.tokens(), pass.ids.len());
+                for sequence in 0..pass.layout.sequences() {
+                    let range = pass.layout.range(sequence);
+                    found.push(range.len());
+                    assert!(pass.positions[range].iter().copied().eq(0..found[found.len() - 1] as u32));
+                }
+                ids.extend_from_slice(pass.ids);
+            }
+            assert_eq!(found, lengths);
+            assert_eq!(ids, batch.ids());
+        }
+    }
+}

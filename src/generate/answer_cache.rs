@@ -1,0 +1,152 @@
+//! The answer cache: finished generations by everything that decides them, the least recently used forgotten first. It saves the
+//! whole work for questions that come again word for word; sampling without a seed never asks it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
+use super::options::Settings;
+use super::search::Output;
+
+/// What decides an answer: the input's tokens and every setting. The model is the cache's owner.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key(Box<[u8]>);
+
+impl Key {
+    /// None for what must not be answered from memory.
+    pub(crate) fn new(input: &[u32], settings: &Settings) -> Option<Self> {
+        if settings.sampling.as_ref().is_some_and(|sampling| sampling.seed.is_none()) {
+            return None;
+        }
+        // Debug text names every field, floats to the last digit.
+        let mut key = format!("{settings:?}").into_bytes();
+        key.push(0);
+        input.iter().for_each(|id| key.extend_from_slice(&id.to_le_bytes()));
+        Some(Self(key.into_boxed_slice()))
+    }
+}
+
+/// Answers up to a size.
+pub struct Answers {
+    limit: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<Key, Entry>,
+    /// Keys by when they were last used.
+    order: BTreeMap<u64, Key>,
+    clock: u64,
+    bytes: usize,
+}
+
+struct Entry {
+    outputs: Vec<Output>,
+    used: u64,
+    bytes: usize,
+}
+
+/// Bytes that an answer takes, its key twice and the tables' own included.
+fn size(key: &Key, outputs: &[Output]) -> usize {
+    let texts: usize = outputs.iter().map(|o| o.text.len() + 4 * (o.tokens.len() + o.logprobs.len())).sum();
+    2 * key.0.len() + texts + size_of_val(outputs) + 200
+}
+
+impl Answers {
+    /// `limit` bytes; 0 keeps nothing.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, state: Mutex::default() }
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.limit > 0
+    }
+
+    pub fn get(&self, key: &Key) -> Option<Vec<Output>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        let entry = state.entries.get_mut(key)?;
+        state.clock += 1;
+        state.order.remove(&entry.used);
+        entry.used = state.clock;
+        state.order.insert(state.clock, key.clone());
+        Some(entry.outputs.clone())
+    }
+
+    pub fn put(&self, key: Key, outputs: &[Output]) {
+        let bytes = size(&key, outputs);
+        if bytes > self.limit {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = &mut *state;
+        state.remove(&key);
+        while state.bytes + bytes > self.limit {
+            let Some((_, oldest)) = state.order.pop_first() else { break };
+            state.remove(&oldest);
+        }
+        state.clock += 1;
+        state.bytes += bytes;
+        state.order.insert(state.clock, key.clone());
+        state.entries.insert(key, Entry { outputs: outputs.to_vec(), used: state.clock, bytes });
+    }
+
+    /// Bytes held.
+    #[cfg(test)]
+    fn bytes(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+}
+
+impl State {
+    fn remove(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.order.remove(&entry.used);
+            self.bytes -= entry.bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::options::{Defaults, GenerateOptions};
+    use crate::generate::search::FinishReason;
+
+    fn key(input: &[u32], options: GenerateOptions) -> Option<Key> {
+        Key::new(input, &options.settle(&Defaults::default(), 100).unwrap())
+    }
+
+    fn output(text: &str) -> Vec<Output> {
+        let (tokens, logprobs) = (vec![1, 2], Vec::new());
+        vec![Output { text: text.into(), tokens, logprobs, score: 0.0, finish_reason: FinishReason::Eos }]
+    }
+
+    #[test]
+    fn keys_tell_inputs_and_options_apart() {
+        let o = GenerateOptions::default;
+        let plain = key(&[1, 2], o());
+        assert!(plain == key(&[1, 2], o()) && plain != key(&[1, 3], o()) && plain != key(&[1], o()));
+        assert!(plain != key(&[1, 2], GenerateOptions { num_beams: Some(2), ..o() }));
+        assert!(plain != key(&[1, 2], GenerateOptions { repetition_penalty: Some(1.0000001), ..o() }));
+        assert!(key(&[1], GenerateOptions { do_sample: Some(true), ..o() }).is_none());
+        let seeded = |seed| key(&[1], GenerateOptions { do_sample: Some(true), seed: Some(seed), ..o() });
+        assert!(seeded(1) == seeded(1) && seeded(1) != seeded(2));
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first() {
+        let keys: Vec<Key> = (0..3).map(|i| key(&[i], GenerateOptions::default()).unwrap()).collect();
+        let each = size(&keys[0], &output("a"));
+        let answers = Answers::new(2 * each);
+        answers.put(keys[0].clone(), &output("a"));
+        answers.put(keys[1].clone(), &output("b"));
+        assert_eq!(answers.get(&keys[0]), Some(output("a")));
+        answers.put(keys[2].clone(), &output("c"));
+        assert_eq!(answers.get(&keys[1]), None);
+        assert_eq!((answers.get(&keys[0]), answers.get(&keys[2])), (Some(output("a")), Some(output("c"))));
+        assert_eq!(answers.bytes(), 2 * each);
+        answers.put(keys[2].clone(), &output(&"d".repeat(3 * each)));
+        assert_eq!(answers.get(&keys[2]), Some(output("c")));
+    }
+}

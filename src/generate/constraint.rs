@@ -1,0 +1,430 @@
+//! Answers that keep to a form: a JSON schema, a regular expression or a grammar. Before each token the scores of those that
+//! cannot continue the text are put out of reach. The grammars are llguidance's; the vocabulary is read from our tokenizer.
+
+use std::sync::Arc;
+use std::thread;
+
+use llguidance::api::{GrammarInit, GrammarWithLexer, ParserLimits, TopLevelGrammar};
+use llguidance::earley::SlicedBiasComputer;
+use llguidance::earley::lexerspec::LexerSpec;
+use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
+use llguidance::{JsonCompileOptions, Matcher, ParserFactory, TokenParser};
+use serde_json::{Deserializer, Value};
+use tokenizers::Tokenizer;
+
+use crate::base::error::{Error, Result};
+use crate::base::panics::guarded;
+use crate::formats::shortened;
+
+/// The longest source of a grammar.
+const MAX_SOURCE: usize = 256 << 10;
+/// The largest vocabulary: what the trie of tokens can number is four times that.
+const MAX_VOCABULARY: usize = 1 << 20;
+/// The trie holds at most so many bytes of tokens, and no token that is longer than [`MAX_TOKEN`].
+const MAX_TOKEN_BYTES: usize = 1 << 22;
+/// Longer tokens, mostly runs of blanks, are never allowed.
+const MAX_TOKEN: usize = 512;
+/// The stack that a grammar is compiled on. The compiler recurses over rules that lead to rules, of which the longest source
+/// has some ten thousand; only what is touched takes memory.
+const COMPILER_STACK: usize = 256 << 20;
+
+/// The properties of a schema's objects, squared and summed: the time to compile an object grows so. 2,000 properties in one
+/// object take half a second.
+const MAX_PROPERTIES_SQUARED: usize = 2000 * 2000;
+
+/// The whitespace between the parts of JSON: enough for lines and their indentation, but a model that has lost its way cannot
+/// go on with blanks for ever.
+const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
+
+/// What an answer must be. The sources come from the caller, and as often from the caller's users: they are limited.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Grammar {
+    /// The text of a JSON schema: the answer is JSON that satisfies it.
+    JsonSchema(String),
+    /// A regular expression, which the whole answer matches.
+    Regex(String),
+    /// A grammar in llguidance's variant of Lark, whose first rule is `start`.
+    Lark(String),
+}
+
+impl Grammar {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::JsonSchema(_) => "JSON schema",
+            Self::Regex(_) => "regular expression",
+            Self::Lark(_) => "Lark grammar",
+        }
+    }
+
+    fn source(&self) -> &str {
+        match self {
+            Self::JsonSchema(source) | Self::Regex(source) | Self::Lark(source) => source,
+        }
+    }
+
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::invalid_argument(format!(
+            "grammar: the {} cannot be used: {}",
+            self.kind(),
+            shortened(first_lines(what))
+        ))
+    }
+
+    fn parsed(&self) -> Result<GrammarWithLexer> {
+        Ok(match self {
+            Self::JsonSchema(source) => {
+                let mut schema: Value = serde_json::from_str(source).map_err(|e| self.error(e))?;
+                self.check_properties(&schema)?;
+                if schema.as_object().is_some_and(|schema| !schema.contains_key("x-guidance")) {
+                    let whitespace_pattern = Some(WHITESPACE.to_owned());
+                    JsonCompileOptions { whitespace_pattern, ..Default::default() }.apply_to(&mut schema);
+                }
+                GrammarWithLexer::from_json_schema(schema)
+            }
+            Self::Regex(source) => match without_anchors(source) {
+                "" => GrammarWithLexer::from_lark("start: \"\"".into()),
+                source => GrammarWithLexer::from_regex(source),
+            },
+            Self::Lark(source) => {
+                // Schemas may lie in the grammar: `%json {…}`.
+                for (at, keyword) in source.match_indices("%json") {
+                    let after = &source[at + keyword.len()..];
+                    if let Some(Ok(schema)) = Deserializer::from_str(after).into_iter::<Value>().next() {
+                        self.check_properties(&schema)?;
+                    }
+                }
+                GrammarWithLexer::from_lark(source.clone())
+            }
+        })
+    }
+
+    fn check_properties(&self, schema: &Value) -> Result<()> {
+        // serde_json does not nest deeper than 128 levels.
+        fn squares(value: &Value) -> usize {
+            match value {
+                Value::Array(items) => items.iter().map(squares).sum(),
+                Value::Object(object) => object.len() * object.len() + object.values().map(squares).sum::<usize>(),
+                _ => 0,
+            }
+        }
+        if squares(schema) > MAX_PROPERTIES_SQUARED {
+            return Err(self.error("its objects have too many properties"));
+        }
+        Ok(())
+    }
+}
+
+/// A model's vocabulary as bytes: made once a model, shared by its calls.
+pub struct Vocabulary {
+    factory: ParserFactory,
+    size: usize,
+    /// Whether the decoder drops a space at the beginning of a text, so that an answer may begin with a token that has one.
+    drops_first_space: bool,
+}
+
+impl Vocabulary {
+    /// `vocabulary_size` is the number of scores that the model gives, of which `eos` end an answer. Tokens of the tokenizer
+    /// beyond it are left out.
+    pub fn new(tokenizer: &Tokenizer, vocabulary_size: usize, eos: &[u32]) -> Result<Self> {
+        if vocabulary_size == 0 || vocabulary_size > MAX_VOCABULARY {
+            let what = format!("a vocabulary of {vocabulary_size} tokens; from 1 to {MAX_VOCABULARY} are supported");
+            return Err(Error::unsupported(what));
+        }
+        let Some(&first_eos) = eos.first() else {
+            return Err(Error::unsupported("constrained output needs an end token, and the model has none"));
+        };
+        if let Some(token) = eos.iter().find(|token| **token as usize >= vocabulary_size) {
+            let what = format!("the end token {token} is not in the vocabulary of {vocabulary_size} tokens");
+            return Err(Error::invalid_argument(what));
+        }
+        let spelling = Spelling::of(tokenizer)?;
+        let words = words(tokenizer, &spelling, vocabulary_size, eos)?;
+        let info = TokRxInfo::new(vocabulary_size as u32, first_eos);
+        let trie = TokTrie::from(&info, &words).with_eos_tokens(eos);
+        let environment: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let mut factory =
+            ParserFactory::new(&environment, InferenceCapabilities::default(), &SlicedBiasComputer::general_slices())
+                .map_err(|e| Error::internal(format!("the vocabulary cannot be indexed: {}", first_lines(e))))?;
+        factory.quiet();
+        *factory.limits_mut() = limits();
+        Ok(Self { factory, size: vocabulary_size, drops_first_space: spelling.drops_first_space })
+    }
+
+    /// The state before the first token of an answer.
+    pub fn constraint(&self, grammar: &Grammar) -> Result<Constraint> {
+        let length = grammar.source().len();
+        if length > MAX_SOURCE {
+            return Err(grammar.error(format!("it has {length} bytes, and at most {MAX_SOURCE} are accepted")));
+        }
+        let mut inner = grammar.parsed()?;
+        let mut grammars = Vec::new();
+        if self.drops_first_space {
+            inner.name = Some("answer".into());
+            grammars.push(GrammarWithLexer::from_lark("start: \" \"? @answer".into()));
+        }
+        grammars.push(inner);
+        let grammars = TopLevelGrammar { grammars, max_tokens: None };
+        let parser = thread::scope(|scope| {
+            let compiler = thread::Builder::new().name("kinglet-grammar".into()).stack_size(COMPILER_STACK);
+            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammars)));
+            compiled.map(|thread| thread.join().and_then(|outcome| outcome))
+        });
+        let matcher = match parser {
+            Ok(Ok(Ok(parser))) => Matcher::new(Ok(parser)),
+            Ok(Ok(Err(what))) => return Err(grammar.error(what)),
+            Ok(Err(_)) => return Err(grammar.error("its compiler failed")),
+            Err(e) => return Err(Error::out_of_memory(format!("no thread for the compiler of grammars: {e}"))),
+        };
+        match matcher.get_error() {
+            Some(what) => Err(grammar.error(what)),
+            None => Ok(Constraint { matcher, size: self.size }),
+        }
+    }
+
+    fn compile(&self, grammars: TopLevelGrammar) -> Result<TokenParser, String> {
+        let (limits, environment) = (self.factory.limits().clone(), self.factory.tok_env().clone());
+        let (grammar, lexemes) =
+            GrammarInit::Serialized(grammars).to_internal(Some(environment), limits).map_err(|e| e.to_string())?;
+        self.try_first_bytes(&lexemes)?;
+        let parser = self.factory.create_parser_from_init_default(GrammarInit::Internal(grammar, lexemes));
+        parser.map_err(|e| e.to_string())
+    }
+
+    /// llguidance limits the work on each byte of an answer but the first, which it tries while it makes a parser: there an
+    /// intersection of two small expressions can take hours. So the first byte is tried here before, with a limit.
+    fn try_first_bytes(&self, lexemes: &LexerSpec) -> Result<(), String> {
+        let mut limits = self.factory.limits().clone();
+        let mut lexemes = lexemes.clone();
+        lexemes.add_extra_lexemes(&self.factory.extra_lexemes());
+        let mut automaton = lexemes.to_regex_vec(&mut limits).map_err(|e| e.to_string())?;
+        automaton.set_fuel(limits.initial_lexer_fuel.max(1));
+        automaton.set_max_states(limits.max_lexer_states);
+        let start = automaton.initial_state(&lexemes.all_lexemes());
+        for byte in 0..=u8::MAX {
+            automaton.transition(start, byte);
+            if automaton.has_error() {
+                return Err("it takes too much work to find out what may come first".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far a text has come in a grammar. Clones go their own ways.
+#[derive(Clone)]
+pub struct Constraint {
+    matcher: Matcher,
+    size: usize,
+}
+
+impl Constraint {
+    /// Sets the scores of the tokens that may not follow to minus infinity. There may be more scores than tokens: those
+    /// beyond the vocabulary are padding, which may never follow.
+    pub fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
+        if logits.len() < self.size {
+            let what = format!("{} scores for a vocabulary of {} tokens", logits.len(), self.size);
+            return Err(Error::internal(what));
+        }
+        let allowed = self.matcher.compute_mask_or_eos().map_err(stuck)?;
+        let bits = allowed.as_slice();
+        for (i, block) in logits.chunks_mut(32).enumerate() {
+            let mut word = bits.get(i).copied().unwrap_or(0);
+            // The last word's bits beyond the vocabulary are not ours to read.
+            let left = self.size.saturating_sub(i * 32);
+            if left < 32 {
+                word &= (1 << left) - 1;
+            }
+            if word == u32::MAX {
+                continue;
+            }
+            for (bit, logit) in block.iter_mut().enumerate() {
+                if word >> bit & 1 == 0 {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells which token was chosen. It must be one that [`Constraint::mask`] leaves.
+    pub fn accept(&mut self, token: u32) -> Result<()> {
+        if self.is_finished() && self.is_end(token) {
+            return Ok(());
+        }
+        self.matcher.consume_token(token).map_err(stuck)
+    }
+
+    /// Whether the text so far is complete, and nothing may follow but the end.
+    pub fn is_finished(&self) -> bool {
+        self.matcher.is_stopped() && !self.matcher.is_error()
+    }
+
+    /// Whether the text so far would be a complete answer.
+    #[cfg(test)]
+    fn may_end(&mut self) -> bool {
+        self.is_finished() || self.matcher.is_accepting().unwrap_or(false)
+    }
+
+    fn is_end(&self, token: u32) -> bool {
+        self.matcher.tok_env().is_ok_and(|environment| environment.tok_trie().eos_tokens().contains(&token))
+    }
+}
+
+fn stuck(what: impl std::fmt::Display) -> Error {
+    let what = match first_lines(what).as_str() {
+        "NoExtensionBias" => "no token of the vocabulary may follow".to_owned(),
+        what => shortened(what),
+    };
+    Error::invalid_argument(format!("grammar: the answer cannot be continued: {what}"))
+}
+
+/// A message without the backtrace that llguidance adds to some.
+fn first_lines(what: impl std::fmt::Display) -> String {
+    let what = what.to_string();
+    what.split("\n<").next().unwrap_or_default().trim().to_owned()
+}
+
+/// The expression without the anchors around it: all of the answer is matched anyway.
+fn without_anchors(source: &str) -> &str {
+    let source = source.strip_prefix('^').unwrap_or(source);
+    match source.strip_suffix('$') {
+        Some(inner) if (inner.len() - inner.trim_end_matches('\\').len()) % 2 == 0 => inner,
+        _ => source,
+    }
+}
+
+/// What grammars may take. The fuels are steps of llguidance's own, some ten thousand a millisecond.
+fn limits() -> ParserLimits {
+    ParserLimits {
+        max_items_in_row: 2000,
+        initial_lexer_fuel: 1_000_000,
+        step_lexer_fuel: 200_000,
+        step_max_items: 50_000,
+        // One or two KiB each.
+        max_lexer_states: 50_000,
+        max_grammar_size: 250_000,
+        precompute_large_lexemes: true,
+        verbose_errors: false,
+    }
+}
+
+/// How a tokenizer's vocabulary spells bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Spelling {
+    /// Each character of a token stands for a byte, in GPT-2's alphabet.
+    byte_level: bool,
+    /// `<0xAB>` is the byte AB.
+    byte_fallback: bool,
+    /// What stands for a space.
+    space: Option<String>,
+    drops_first_space: bool,
+}
+
+impl Spelling {
+    /// Read off the decoder, which has to know; a tokenizer without one may tell by how it splits.
+    fn of(tokenizer: &Tokenizer) -> Result<Self> {
+        let unreadable = |e| Error::internal(format!("the tokenizer's decoder cannot be read: {e}"));
+        let mut spelling = Self::default();
+        let decoder = match (tokenizer.get_decoder(), tokenizer.get_pre_tokenizer()) {
+            (Some(decoder), _) => serde_json::to_value(decoder),
+            (None, Some(pre_tokenizer)) => serde_json::to_value(pre_tokenizer),
+            (None, None) => return Ok(spelling),
+        };
+        spelling.read(&decoder.map_err(unreadable)?)?;
+        Ok(spelling)
+    }
+
+    fn read(&mut self, part: &Value) -> Result<()> {
+        let text = |key: &str| part[key].as_str();
+        match text("type").unwrap_or_default() {
+            "Sequence" => {
+                let parts = part["decoders"].as_array().or_else(|| part["pretokenizers"].as_array());
+                for part in parts.into_iter().flatten() {
+                    self.read(part)?;
+                }
+            }
+            "ByteLevel" => self.byte_level = true,
+            "ByteFallback" => self.byte_fallback = true,
+            "Metaspace" => {
+                self.space = text("replacement").map(str::to_owned);
+                self.drops_first_space = text("prepend_scheme") != Some("never");
+            }
+            "Replace" if text("content") == Some(" ") => {
+                self.space = part["pattern"]["String"].as_str().map(str::to_owned)
+            }
+            "Strip" => self.drops_first_space = text("content") == Some(" ") && part["start"].as_u64() > Some(0),
+            "Fuse" | "Split" | "Digits" | "Punctuation" | "WhitespaceSplit" | "Replace" => {}
+            other => {
+                let what =
+                    format!("constrained output with a tokenizer whose decoder is {}", crate::formats::quoted(other));
+                return Err(Error::unsupported(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes that an ordinary token adds to a text.
+    fn bytes(&self, token: &str) -> Vec<u8> {
+        if self.byte_level
+            && let Some(bytes) = token.chars().map(byte_of).collect::<Option<Vec<u8>>>()
+        {
+            return bytes;
+        }
+        if self.byte_fallback
+            && let Some(digits) = token.strip_prefix("<0x").and_then(|token| token.strip_suffix('>'))
+            && digits.len() == 2
+            && let Ok(byte) = u8::from_str_radix(digits, 16)
+        {
+            return vec![byte];
+        }
+        match &self.space {
+            Some(space) if !space.is_empty() => token.replace(space, " ").into_bytes(),
+            _ => token.as_bytes().to_vec(),
+        }
+    }
+}
+
+/// The byte that a character of GPT-2's alphabet stands for: printable Latin-1 stands for itself, and the other bytes, in their
+/// order, for the characters from U+0100 on.
+fn byte_of(c: char) -> Option<u8> {
+    let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    match u32::from(c) {
+        code if code < 0x100 => printable(code).then_some(code as u8),
+        code => (0..0x100).filter(|byte| !printable(*byte)).nth(code as usize - 0x100).map(|byte| byte as u8),
+    }
+}
+
+/// The bytes of each token; none for ids without a token. Special tokens carry a mark that no text has.
+fn words(tokenizer: &Tokenizer, spelling: &Spelling, size: usize, eos: &[u32]) -> Result<Vec<Vec<u8>>> {
+    let marked = |token: &str| [&[TokTrie::SPECIAL_TOKEN_MARKER], token.as_bytes()].concat();
+    let mut words = vec![Vec::new(); size];
+    let added = tokenizer.get_added_tokens_decoder();
+    for (token, id) in tokenizer.get_vocab(true) {
+        let Some(word) = words.get_mut(id as usize) else { continue };
+        *word = match added.get(&id) {
+            Some(added) if added.special => marked(&token),
+            Some(_) => token.into_bytes(),
+            None => spelling.bytes(&token),
+        };
+    }
+    for &id in eos {
+        let word = &mut words[id as usize];
+        if word.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER) {
+            *word = marked(&format!("<end {id}>"));
+        }
+    }
+    for word in &mut words {
+        if word.len() > MAX_TOKEN {
+            word.clear();
+        }
+    }
+    match words.iter().map(Vec::len).sum::<usize>() {
+        total if total < MAX_TOKEN_BYTES => Ok(words),
+        total => Err(Error::unsupported(format!(
+            "constrained output with a vocabulary of {total} bytes; fewer than {MAX_TOKEN_BYTES} are supported"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! Generating text: options, the loop, choosing tokens, chats, constraints, and the answer cache.
+
+pub(crate) mod answer_cache;
+mod beam;
+pub(crate) mod constraint;
+mod decoding;
+mod detokenize;
+mod logits_processors;
+pub(crate) mod options;
+mod prompt_lookup;
+mod sampling;
+mod search;
+pub(crate) mod session;
+mod single;
+
+use std::sync::{Arc, OnceLock};
+
+use crate::base::call::{Call, Cancellation};
+use crate::base::counters::Stage;
+use crate::base::error::{Error, Result};
+use crate::engine::Engine;
+use crate::jinja::ChatTemplate;
+use crate::network::{Feed, Sequence, Want};
+use crate::text::encoding::Encoding;
+use crate::text::tokenizer::EncodeOptions;
+
+use answer_cache::{Answers, Key};
+use constraint::Vocabulary;
+use decoding::{Answer, Job};
+use options::{Defaults, GenerateOptions, Settings};
+
+pub use decoding::{Event, Listener};
+pub use search::{FinishReason, Output};
+
+/// What was generated for a batch.
+#[derive(Clone, Debug, Default)]
+pub struct Generations {
+    /// For each text its outputs, the best first.
+    pub outputs: Vec<Vec<Output>>,
+    /// Tokens of each input, special ones counted.
+    pub input_tokens: Vec<usize>,
+    /// Which inputs were cut to what the encoder takes: 1 or 0 each.
+    pub truncated: Vec<u8>,
+}
+
+impl Generations {
+    fn shape(&self) -> (usize, usize) {
+        (self.outputs.len(), self.outputs.iter().flatten().map(|output| output.tokens.len()).sum())
+    }
+}
+
+/// The raw logits of a sequence.
+#[derive(Clone, Debug)]
+pub struct Logits {
+    /// `[tokens, vocabulary]`.
+    pub values: Vec<f32>,
+    pub vocabulary: usize,
+}
+
+/// Generation over an engine: what the model's files say of it, its answer cache, chat template and grammar vocabulary.
+pub(crate) struct Generator {
+    pub engine: Arc<Engine>,
+    pub defaults: Defaults,
+    pub answers: Answers,
+    /// The chat template, or why there is none.
+    pub chat: Result<ChatTemplate>,
+    /// The vocabulary as grammars need it, made when the first one comes.
+    grammar: OnceLock<Result<Vocabulary>>,
+}
+
+impl Generator {
+    pub fn new(engine: Arc<Engine>, defaults: Defaults, answers: Answers, chat: Result<ChatTemplate>) -> Self {
+        Self { engine, defaults, answers, chat, grammar: OnceLock::new() }
+    }
+
+    /// The model's chat template.
+    fn chat_template(&self) -> Result<&ChatTemplate> {
+        self.chat.as_ref().map_err(Error::clone)
+    }
+
+    /// The vocabulary as grammars need it.
+    fn grammar_vocabulary(&self) -> Result<&Vocabulary> {
+        let made = self.grammar.get_or_init(|| {
+            let eos = self.defaults.eos();
+            Vocabulary::new(self.engine.tokenizer.inner()?, self.engine.spec.vocabulary, eos)
+        });
+        made.as_ref().map_err(Error::clone)
+    }
+
+    pub(crate) fn require_language(&self) -> Result<()> {
+        if self.engine.spec.language.is_some() {
+            return Ok(());
+        }
+        let (path, family) = (self.engine.path.display(), self.engine.spec.family);
+        Err(Error::unsupported(format!("{path}: {family} generates no text; it can embed or classify")))
+    }
+
+    /// As [`crate::Model::generate`].
+    pub fn generate(
+        &self,
+        texts: &[&str],
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+    ) -> Result<Generations> {
+        self.require_language()?;
+        let work = |call: Call<'_>| {
+            let encoding = self.encode_prompts(texts, options, call)?;
+            self.run(&encoding, options, listener, call)
+        };
+        self.engine.call(options.cancellation.as_ref(), work, Generations::shape)
+    }
+
+    /// As [`crate::Model::generate_ids`].
+    pub fn generate_ids(
+        &self,
+        ids: &[u32],
+        lengths: &[usize],
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+    ) -> Result<Generations> {
+        self.require_language()?;
+        let encoding = Encoding::from_ids(ids, lengths, None)?;
+        let work = |call: Call<'_>| self.run(&encoding, options, listener, call);
+        self.engine.call(options.cancellation.as_ref(), work, Generations::shape)
+    }
+
+    /// As [`crate::Model::logits`].
+    pub fn logits(
+        &self,
+        ids: &[u32],
+        decoder_ids: Option<&[u32]>,
+        stepwise: bool,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<Logits> {
+        self.require_language()?;
+        let has_encoder = self.engine.spec.encoder.is_some();
+        if has_encoder != decoder_ids.is_some() {
+            return Err(Error::invalid_argument(match has_encoder {
+                true => {
+                    "decoder_ids: are needed, because the model has an encoder; they begin with the decoder's start token"
+                }
+                false => "decoder_ids: the model has no encoder; give all tokens as ids",
+            }));
+        }
+        if has_encoder && ids.is_empty() {
+            return Err(Error::invalid_argument("ids: are empty; the encoder needs a token"));
+        }
+        let tokens = decoder_ids.unwrap_or(ids);
+        let most = self.engine.spec.decoder.as_ref().map_or(0, |stack| stack.max_tokens);
+        if tokens.len() > most {
+            let (name, count) = (if has_encoder { "decoder_ids" } else { "ids" }, tokens.len());
+            return Err(Error::invalid_argument(format!("{name}: {count} tokens; the model takes at most {most}")));
+        }
+        let network = &self.engine.network;
+        let work = |call: Call<'_>| {
+            let encoding = Encoding::from_ids(ids, &[ids.len()], None)?;
+            let mut sequence = match crate::engine::passes::passes(&encoding, self.engine.network.pass_tokens()).next()
+            {
+                Some(pass) if has_encoder => network.read_sources(&pass, call)?.swap_remove(0),
+                _ => network.sequence()?,
+            };
+            let count = tokens.len() * self.engine.spec.vocabulary;
+            let _held = self.engine.budget.hold((count * size_of::<f32>()) as u64, "the logits")?;
+            let mut values = Vec::new();
+            values
+                .try_reserve_exact(count)
+                .map_err(|_| Error::out_of_memory(format!("no memory for {count} logits")))?;
+            for ids in tokens.chunks(if stepwise { 1 } else { tokens.len().max(1) }) {
+                network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::All }], &mut values, call)?;
+            }
+            Ok(Logits { values, vocabulary: self.engine.spec.vocabulary })
+        };
+        self.engine.call(cancellation, work, |logits| (1, logits.values.len() / logits.vocabulary.max(1)))
+    }
+
+    /// One prompt's outputs, its tokens, and the sequence to go on from.
+    pub(crate) fn generate_one(
+        &self,
+        text: &str,
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+    ) -> Result<(Vec<Output>, Vec<u32>, Option<Sequence>)> {
+        let work = |call: Call<'_>| {
+            let encoding = self.encode_prompts(&[text], options, call)?;
+            let settings = self.settle(options, listener.is_some())?;
+            let mut answer = None;
+            self.job(&encoding, &settings, options, call)?.run(listener, |_, done| answer = Some(done))?;
+            let Answer { outputs, prompt, sequence } = answer.ok_or_else(|| Error::internal("no answer"))?;
+            Ok((outputs, prompt, sequence))
+        };
+        self.engine.call(options.cancellation.as_ref(), work, |(outputs, ..)| {
+            (1, outputs.iter().map(|output| output.tokens.len()).sum())
+        })
+    }
+
+    fn encode_prompts(&self, texts: &[&str], options: &GenerateOptions, call: Call<'_>) -> Result<Encoding> {
+        // A source text may be cut; a prompt that lost its end would be answered wrongly.
+        let max_length = if self.engine.spec.encoder.is_some() { None } else { Some(usize::MAX) };
+        let add_special_tokens = options.add_special_tokens.unwrap_or(true);
+        self.engine.encode(texts, None, &EncodeOptions { add_special_tokens, max_length, offsets: false }, call)
+    }
+
+    fn settle(&self, options: &GenerateOptions, streams: bool) -> Result<Settings> {
+        let settings = options.settle(&self.defaults, self.engine.spec.vocabulary)?;
+        if options.grammar.is_some() && options.eos_token_id.is_some() {
+            return Err(Error::invalid_argument(
+                "eos_token_id: a grammar ends with the model's own end tokens; leave it out",
+            ));
+        }
+        if streams && settings.num_beams > 1 {
+            return Err(Error::invalid_argument(
+                "num_beams: texts cannot be streamed while beams compete; set it to 1, or ask for whole texts",
+            ));
+        }
+        if settings.num_beams > 1 && !self.engine.network.remembers() {
+            return Err(Error::unsupported(format!(
+                "num_beams: {}: the graph has no past_key_values, so that beams would cost the whole text a token each; set it to 1, or \
+                 export with a past (optimum-cli export onnx --task …-with-past)",
+                self.engine.path.display()
+            )));
+        }
+        if !settings.stop_strings.is_empty() && !self.engine.tokenizer.is_present() {
+            return Err(Error::invalid_argument("stop_strings: the model has no tokenizer to find them with"));
+        }
+        if let Some(prefix) = &options.prefix {
+            self.require_plain_decoder("a prefix")?;
+            if !std::ptr::eq(prefix.generator(), self) {
+                return Err(Error::invalid_argument("prefix: was made by another model"));
+            }
+        }
+        Ok(settings)
+    }
+
+    fn job<'a>(
+        &'a self,
+        inputs: &'a Encoding,
+        settings: &'a Settings,
+        options: &'a GenerateOptions,
+        call: Call<'a>,
+    ) -> Result<Job<'a>> {
+        let constraint = match &settings.grammar {
+            Some(grammar) => Some(self.grammar_vocabulary()?.constraint(grammar)?),
+            None => None,
+        };
+        Ok(Job { generator: self, inputs, numbers: None, settings, constraint, prefix: options.prefix.as_ref(), call })
+    }
+
+    fn run(
+        &self,
+        inputs: &Encoding,
+        options: &GenerateOptions,
+        listener: Option<Listener<'_>>,
+        call: Call<'_>,
+    ) -> Result<Generations> {
+        let settings = self.settle(options, listener.is_some())?;
+        let mut result = Generations {
+            outputs: vec![Vec::new(); inputs.len()],
+            input_tokens: inputs.starts().windows(2).map(|w| w[1] - w[0]).collect(),
+            truncated: inputs.truncated().to_vec(),
+        };
+        let answers = &self.answers;
+        // Whoever listens wants to see the text grow.
+        if !answers.is_on() || listener.is_some() {
+            let job = self.job(inputs, &settings, options, call)?;
+            job.run(listener, |i, answer| result.outputs[i] = answer.outputs)?;
+            return Ok(result);
+        }
+        let starts = inputs.starts();
+        // Answers are the same with drafts and without.
+        let deciding = Settings { lookup: Default::default(), ..settings.clone() };
+        let keys: Vec<_> =
+            (0..inputs.len()).map(|i| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], &deciding)).collect();
+        let mut missing = Vec::new();
+        for (i, key) in keys.iter().enumerate() {
+            let start = std::time::Instant::now();
+            match key.as_ref().and_then(|key| answers.get(key)) {
+                Some(outputs) => {
+                    let tokens = outputs.iter().map(|output| output.tokens.len()).sum();
+                    call.counters.add(Stage::AnswerHit, 1, tokens, start.elapsed());
+                    result.outputs[i] = outputs;
+                }
+                None => {
+                    if key.is_some() {
+                        call.counters.add(Stage::AnswerMiss, 1, 0, start.elapsed());
+                    }
+                    missing.push(i);
+                }
+            }
+        }
+        let inputs = inputs.select(&missing);
+        let job = Job { numbers: Some(&missing), ..self.job(&inputs, &settings, options, call)? };
+        job.run(None, |i, answer| {
+            if let Some(key) = &keys[missing[i]] {
+                answers.put(key.clone(), &answer.outputs);
+            }
+            result.outputs[missing[i]] = answer.outputs;
+        })?;
+        Ok(result)
+    }
+}

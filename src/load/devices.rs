@@ -1,0 +1,63 @@
+//! The devices there are.
+
+use crate::base::error::Error;
+use crate::kernels;
+use crate::network::provider;
+use crate::spec::{Device, DeviceInfo};
+
+/// The devices of this machine that this build can run models on, and why there are no others.
+#[derive(Clone, Debug, Default)]
+pub struct Devices {
+    pub devices: Vec<DeviceInfo>,
+    /// A line for each kind of device that is missing.
+    pub missing: Vec<String>,
+}
+
+/// Looks for devices. The first look at CUDA opens its provider.
+pub fn devices() -> Devices {
+    let mut all = Devices::default();
+    let (memory_total, memory_free) = host_memory();
+    let host = |device, name| DeviceInfo { device, index: 0, name, memory_total, memory_free };
+    match kernels::select() {
+        Ok(kernel) => all.devices.push(host(Device::Cpu, format!("this machine's processors, {}", kernel.name()))),
+        Err(why) => all.missing.push(format!("device cpu: {why}")),
+    }
+    if cfg!(feature = "candle") {
+        all.devices.push(host(Device::CandleCpu, "this machine's processors, by candle: the reference".to_string()));
+    }
+    for device in [Device::Cuda, Device::Metal] {
+        match of_kind(device) {
+            Ok(found) if found.is_empty() => {
+                all.missing.push(format!("device {}: this machine has none", device.name()));
+            }
+            Ok(found) => all.devices.extend(found),
+            Err(error) => all.missing.push(error.message().to_string()),
+        }
+    }
+    all
+}
+
+/// The GPUs of a kind, here or by a provider.
+pub(crate) fn of_kind(device: Device) -> Result<Vec<DeviceInfo>, Error> {
+    #[cfg(feature = "candle")]
+    if crate::backend::candle::runs_on(device) {
+        return crate::backend::candle::devices(device);
+    }
+    provider::devices(device)
+}
+
+/// Bytes of the machine's memory, and of what nobody uses; 0 where the system does not tell.
+fn host_memory() -> (u64, u64) {
+    #[cfg(unix)]
+    let pages = |name| {
+        // SAFETY: it reads a setting of the system; a name that it does not know gives -1.
+        let (pages, size) = unsafe { (libc::sysconf(name), libc::sysconf(libc::_SC_PAGESIZE)) };
+        u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(size).unwrap_or(0))
+    };
+    #[cfg(target_os = "linux")]
+    return (pages(libc::_SC_PHYS_PAGES), pages(libc::_SC_AVPHYS_PAGES));
+    #[cfg(all(unix, not(target_os = "linux")))]
+    return (pages(libc::_SC_PHYS_PAGES), 0);
+    #[cfg(not(unix))]
+    (0, 0)
+}

@@ -1,0 +1,56 @@
+//! A model of ONNX graphs, opened with what its files say.
+
+use std::path::Path;
+
+use crate::base::error::Result;
+use crate::base::log::Log;
+use crate::formats::json::Config;
+use crate::formats::onnx::Export;
+use crate::spec::Spec;
+use crate::tasks::classification::ClassifierSettings;
+use crate::tasks::embedding::EmbeddingSettings;
+
+use crate::network::placement::{Place, Placed, Progress};
+
+/// What is known of the model before its graphs are opened, and what they change of it.
+pub(super) struct Known<'a> {
+    pub config: &'a Config,
+    pub spec: &'a mut Spec,
+    pub embedding: &'a mut EmbeddingSettings,
+    pub classifier: &'a mut ClassifierSettings,
+}
+
+/// Opens the graphs of an export, and tells how many there are. `library` is the path of ONNX Runtime, if the caller gave one.
+pub(super) fn load(
+    place: &Place,
+    directory: &Path,
+    export: &Export,
+    known: Known,
+    library: Option<&Path>,
+    log: &Log,
+    progress: Progress<'_>,
+) -> Result<(Placed, usize)> {
+    let Known { config, spec, embedding, classifier } = known;
+    let graphs = export.choose(crate::network::onnx::shape(spec), place.precision)?;
+    let precision = graphs.held();
+    let (weight_bytes, budget) = place.limit.of(graphs.bytes(), 0, precision, directory)?;
+    let opening = crate::network::onnx::Opening {
+        graphs: &graphs,
+        config,
+        pooling: embedding.pooling.as_ref().ok().copied(),
+        device: place.device,
+        index: place.index,
+        threads: place.limit.threads,
+        library,
+        budget: &budget,
+        log,
+    };
+    let network = crate::network::onnx::OnnxNetwork::open(opening, spec, progress)?;
+    if let Some(pooling) = network.pools() {
+        embedding.pooling = Ok(pooling);
+    }
+    if spec.head.is_none() {
+        *classifier = ClassifierSettings::default();
+    }
+    Ok((Placed { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
+}

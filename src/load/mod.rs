@@ -1,0 +1,201 @@
+//! From a directory, a GGUF file, a `.kinglet` file or an ONNX export to a loaded model: read the configuration, find and check every
+//! tensor, compare with the memory limit, and only then allocate and convert.
+
+pub(crate) mod devices;
+#[cfg(feature = "onnx")]
+mod graphs;
+mod options;
+mod quantize;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::base::call::Cancellation;
+use crate::base::counters::{Counters, Stage};
+use crate::base::error::{Error, Result};
+use crate::base::log::Log;
+use crate::base::threads::{self, Pool};
+use crate::engine::Engine;
+use crate::families;
+use crate::formats::files::Files;
+use crate::formats::source::Source;
+use crate::generate::Generator;
+use crate::generate::answer_cache::Answers;
+use crate::generate::options::Defaults;
+use crate::jinja::ChatTemplate;
+use crate::network::placement::{Limit, Place, Placed};
+use crate::network::provider;
+use crate::network::transformer::weights::ModelView;
+use crate::spec::{Device, Precision};
+use crate::tasks::classification::ClassifierSettings;
+use crate::tasks::embedding::EmbeddingSettings;
+use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
+
+pub use options::LoadOptions;
+pub use quantize::quantize;
+
+/// The most threads that a model may be given.
+const MAX_THREADS: usize = 1024;
+
+/// The longest chat template that is read.
+const TEMPLATE_LIMIT: u64 = 1 << 20;
+
+/// A tokenizer's tables take about this many times its file's size.
+const TOKENIZER_FACTOR: u64 = 16;
+
+/// A model as it was loaded.
+pub(crate) struct Loaded {
+    pub engine: Arc<Engine>,
+    pub generator: Arc<Generator>,
+    pub embedding: EmbeddingSettings,
+    pub classifier: ClassifierSettings,
+    pub device: Device,
+    pub device_index: usize,
+    /// Never `Auto`.
+    pub precision: Precision,
+    pub weight_bytes: u64,
+}
+
+// Only graphs change what the files say.
+#[cfg_attr(not(feature = "onnx"), allow(unused_mut))]
+pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
+    let start = Instant::now();
+    check(&options)?;
+    let cancellation = options.cancellation.take();
+    let mut report = options.progress.take();
+    let mut progress = |share: f32| {
+        let cancelled = cancellation.as_ref().is_some_and(Cancellation::is_cancelled);
+        if cancelled || report.as_mut().is_some_and(|report| !report(share)) {
+            return Err(Error::new(crate::base::error::Status::Cancelled, "the load was cancelled"));
+        }
+        Ok(())
+    };
+    let Source { files, weights, precision: packed, export } = Source::open(path)?;
+    let config = files.require_config("config.json")?;
+    let mut spec = match &export {
+        Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
+        None => families::spec(&config)?,
+    };
+    let mut embedding = EmbeddingSettings::read(&files)?;
+    let mut classifier = ClassifierSettings::read(&config, &spec)?;
+    let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
+    let chat = chat_template(&files)?;
+    let mut view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
+    let tokenizer_files = TokenizerFiles::read(&files)?;
+    let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
+
+    let precision = options.precision.unwrap_or(Precision::Auto);
+    let threads = if options.threads == 0 { threads::available() } else { options.threads };
+    let limit = Limit { bytes: options.memory_limit, threads, tokenizer };
+    progress(0.0)?;
+    let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
+    let pool = Arc::new(Pool::new(threads));
+    let place = Place { device: options.device, index: options.device_index, precision, packed, limit };
+    let here = place.is_here() && !(place.device == Device::CandleCpu && provider::is_named());
+    let shards = weights.files().count();
+    let (placed, opened) = match &export {
+        #[cfg(feature = "onnx")]
+        Some(export) => {
+            let (embedding, classifier) = (&mut embedding, &mut classifier);
+            let known = graphs::Known { config: &config, spec: &mut spec, embedding, classifier };
+            graphs::load(&place, path, export, known, options.onnxruntime, &options.log, &mut layers)?
+        }
+        #[cfg(not(feature = "onnx"))]
+        Some(export) => {
+            let path = export.path().display();
+            return Err(Error::unsupported(format!(
+                "{path}: this build runs no ONNX graphs; use safetensors, or GGUF"
+            )));
+        }
+        None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
+        None => (provider::load(&place, path, &mut layers, cancellation.as_ref())?, shards),
+    };
+    let Placed { network, precision, weight_bytes, budget } = placed;
+    // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when they are used.
+    let tokenizer = Tokenizer::new(tokenizer_files)?;
+    progress(1.0)?;
+
+    let max_length = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length()).min(spec.max_tokens());
+    let counters = Counters::default();
+    counters.add(Stage::Load, opened, 0, start.elapsed());
+    let engine =
+        Arc::new(Engine { path: path.to_path_buf(), spec, network, tokenizer, max_length, pool, counters, budget });
+    let loaded = Loaded {
+        device: options.device,
+        device_index: options.device_index,
+        generator: Arc::new(Generator::new(engine.clone(), defaults, Answers::new(options.answer_cache), chat)),
+        engine,
+        embedding,
+        classifier,
+        precision,
+        weight_bytes,
+    };
+    loaded.report(&options.log, threads, start);
+    Ok(loaded)
+}
+
+fn check(options: &LoadOptions) -> Result<()> {
+    if options.threads > MAX_THREADS {
+        return Err(Error::invalid_argument(format!("threads: {} is more than {MAX_THREADS}", options.threads)));
+    }
+    if options.device_index > 0 && matches!(options.device, Device::Cpu | Device::CandleCpu) {
+        let (index, name) = (options.device_index, options.device.name());
+        return Err(Error::invalid_argument(format!("device_index {index}: there is only one {name} device, index 0")));
+    }
+    Ok(())
+}
+
+impl Loaded {
+    /// Logs what was loaded and what a user should know of it.
+    fn report(&self, log: &Log, threads: usize, start: Instant) {
+        let Self { engine, generator, embedding, .. } = self;
+        let path = engine.path.display();
+        if engine.pool.threads() < threads {
+            log.warning(|| format!("the system gave {} of {threads} threads", engine.pool.threads()));
+        }
+        let ignored = &generator.defaults.ignored;
+        if !ignored.is_empty() {
+            let fields = ignored.join(", ");
+            log.warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not have"));
+        }
+        if !engine.tokenizer.is_present() {
+            let path = engine.tokenizer.path().display();
+            log.warning(|| format!("{path}: not found; the model takes only token ids"));
+        }
+        if !embedding.found && engine.spec.head.is_none() {
+            log.info(|| format!("{path}: no sentence-transformers files; embeddings are the mean, not normalised"));
+        }
+        log.info(|| {
+            format!(
+                "{path}: {} in {}, {} on {} thread(s), loaded in {:.0} ms",
+                engine.spec.family,
+                self.precision.name(),
+                engine.network.describe(),
+                engine.pool.threads(),
+                start.elapsed().as_secs_f64() * 1e3
+            )
+        });
+    }
+}
+
+/// The chat template, or why there is none: a model without one can do everything but chat.
+fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
+    const JINJA: &str = "chat_template.jinja";
+    const CONFIG: &str = "tokenizer_config.json";
+    let (jinja, config) = (files.text(JINJA, TEMPLATE_LIMIT)?, files.json(CONFIG)?);
+    let Some(source) = ChatTemplate::source_of(jinja.as_deref(), config.as_ref()) else {
+        let path = files.path().display();
+        return Ok(Err(Error::unsupported(format!(
+            "{path}: no chat template ({JINJA}, or chat_template in {CONFIG}); use generate"
+        ))));
+    };
+    let origin = files.name(if jinja.is_some() { JINJA } else { CONFIG });
+    let names = ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token"];
+    let text = |name: &str| {
+        let value = config.as_ref()?.get(name)?;
+        value.as_str().or_else(|| value.get("content")?.as_str())
+    };
+    let special: Vec<_> = names.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
+    Ok(ChatTemplate::new(&source, &special, &origin))
+}

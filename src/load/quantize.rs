@@ -1,0 +1,160 @@
+//! `kinglet quantize`: a model's weights packed once, so that loading it later costs page faults.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::backend::cpu::weights::{self as pack, Weight};
+use crate::backend::{LinearView, NormView};
+use crate::base::error::{Error, Result};
+use crate::base::storage;
+use crate::families;
+use crate::formats::files::Files;
+use crate::formats::packed::{FILES, Writer};
+use crate::formats::source::Source;
+use crate::formats::tensor::{DType, TensorView};
+use crate::network::transformer::weights::{ModelView, StackView};
+use crate::spec::{Precision, Spec};
+
+/// The largest small file.
+const FILE_LIMIT: u64 = 256 << 20;
+
+/// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one `.kinglet` file, its weights in
+/// `precision`. `progress` gets the done share, from 0 to 1, and returns false to cancel.
+///
+/// # Errors
+/// As [`crate::Model::load`]; a destination that cannot be written (nothing is left of it then); a source that is a `.kinglet` file
+/// already.
+pub fn quantize(
+    source: &Path,
+    destination: &Path,
+    precision: Precision,
+    progress: &mut dyn FnMut(f32) -> bool,
+) -> Result<()> {
+    let Source { files, weights, precision: packed, export } = Source::open(source)?;
+    if export.is_some() {
+        return Err(Error::unsupported(format!(
+            "{}: an ONNX export is run as it is and cannot be packed; quantize the original safetensors, or load an export in int8 \
+             (model_quantized.onnx)",
+            source.display()
+        )));
+    }
+    if packed.is_some() {
+        return Err(Error::invalid_argument(format!(
+            "{}: is packed already; quantize from the original weights",
+            source.display()
+        )));
+    }
+    if precision == Precision::Auto {
+        return Err(Error::invalid_argument("precision: auto is none to write; choose int8, bf16, f16 or f32"));
+    }
+    let config = files.require_config("config.json")?;
+    let spec = families::spec(&config)?;
+    let view = ModelView::find(&spec, &weights)?;
+    let mut packer = Packer { writer: Writer::create(destination)?, precision, done: 0, all: steps(&spec), progress };
+    packer.model(&view)?;
+    packer.writer.finish(precision, &small_files(&files)?)
+}
+
+/// The small files by name, with the pooling's under the name that it has.
+fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
+    let mut found = BTreeMap::new();
+    for name in FILES {
+        if let Some(bytes) = files.bytes(name, FILE_LIMIT)? {
+            found.insert(name.to_string(), bytes);
+        }
+    }
+    Ok(found)
+}
+
+fn steps(spec: &Spec) -> usize {
+    [&spec.encoder, &spec.decoder].into_iter().flatten().map(|stack| stack.layers + 1).sum::<usize>() + 1
+}
+
+struct Packer<'a> {
+    writer: Writer,
+    precision: Precision,
+    done: usize,
+    all: usize,
+    progress: &'a mut dyn FnMut(f32) -> bool,
+}
+
+impl Packer<'_> {
+    fn step(&mut self) -> Result<()> {
+        self.done += 1;
+        match (self.progress)(self.done as f32 / self.all as f32) {
+            true => Ok(()),
+            false => Err(Error::cancelled()),
+        }
+    }
+
+    fn model(&mut self, view: &ModelView) -> Result<()> {
+        // The language head first: where it is the word embeddings too, they are found packed.
+        for linear in [&view.language, &view.head_dense, &view.head_output].into_iter().flatten() {
+            self.linear(linear)?;
+        }
+        self.step()?;
+        [&view.encoder, &view.decoder].into_iter().flatten().try_for_each(|stack| self.stack(stack))
+    }
+
+    fn stack(&mut self, view: &StackView) -> Result<()> {
+        let tables = [Some(&view.word), view.position.as_ref(), view.token_type.as_ref()];
+        tables.into_iter().flatten().try_for_each(|table| self.table(table))?;
+        view.relative_bias.iter().try_for_each(|table| self.plain(table))?;
+        [&view.embedding_norm, &view.final_norm].into_iter().flatten().try_for_each(|norm| self.norm(norm))?;
+        self.step()?;
+        for layer in &view.layers {
+            let cross = layer.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
+            for linear in [&layer.qkv, &layer.attention_output, &layer.up, &layer.down].into_iter().chain(cross) {
+                self.linear(linear)?;
+            }
+            let head_norms = layer.head_norms.iter().flat_map(|(query, key)| [query, key]);
+            let norms = [&layer.attention_norm, &layer.output_norm].into_iter().chain(head_norms);
+            let post = layer.attention_post_norm.iter().chain(&layer.output_post_norm);
+            norms.chain(post).chain(layer.cross.as_ref().map(|c| &c.norm)).try_for_each(|norm| self.norm(norm))?;
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn linear(&mut self, view: &LinearView) -> Result<()> {
+        let shape = [view.outputs, view.inputs];
+        let packed = pack::linear_load(self.precision, view)?;
+        let name = format!("{}.weight", view.key);
+        match &packed.weight {
+            Weight::F32(w) => self.writer.tensor(&name, DType::PackedF32, &shape, &w.parts())?,
+            Weight::F16(w) => self.writer.tensor(&name, DType::PackedF16, &shape, &w.parts())?,
+            Weight::Int8(w) => self.writer.tensor(&name, DType::PackedI8, &shape, &w.parts())?,
+            Weight::Bf16(w) => self.writer.tensor(&name, DType::PackedBf16, &shape, &w.parts())?,
+        }
+        if view.parts.iter().any(|part| part.bias.is_some()) {
+            let name = format!("{}.bias", view.key);
+            self.writer.tensor(&name, DType::F32, &[view.outputs], &[storage::bytes(&packed.bias)])?;
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, view: &TensorView) -> Result<()> {
+        let shape = [view.rows(), view.cols()];
+        match self.precision {
+            Precision::Int8 => {
+                let (values, scales) = pack::rows_i8(view)?;
+                self.writer.rows_i8(view.name, &shape, storage::bytes(&values), storage::bytes(&scales))
+            }
+            Precision::F16 | Precision::Bf16 => {
+                let values = pack::rows_f16(view)?;
+                self.writer.tensor(view.name, DType::F16, &shape, &[storage::bytes(&values)])
+            }
+            Precision::F32 | Precision::Auto => self.plain(view),
+        }
+    }
+
+    /// Norms and biases stay in f32.
+    fn plain(&mut self, view: &TensorView) -> Result<()> {
+        self.writer.tensor(view.name, DType::F32, view.shape, &[storage::bytes(&view.to_vec_f32()?)])
+    }
+
+    fn norm(&mut self, norm: &NormView) -> Result<()> {
+        self.plain(&norm.weight)?;
+        norm.bias.iter().try_for_each(|bias| self.plain(bias))
+    }
+}

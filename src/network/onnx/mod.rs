@@ -1,0 +1,211 @@
+//! ONNX graphs, run whole by ONNX Runtime: no arithmetic here, only what goes in and what comes out.
+//!
+//! A graph stands where the transformer over a backend stands otherwise, so that tasks, searches and sessions are the same for both. The
+//! bits of a result may depend on the batch, because ONNX Runtime makes no promise there.
+
+mod decoder;
+mod graph;
+mod past;
+mod reader;
+mod runtime;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::base::call::Call;
+use crate::base::error::{Error, Result};
+use crate::base::log::Log;
+use crate::base::memory::Budget;
+use crate::formats::json::Config;
+use crate::formats::onnx::{Graphs, Shape};
+use crate::kernels::{self, Kernel};
+use crate::network::{Feed, Network, Sequence};
+use crate::spec::{Batch, Device, Pooling, Spec};
+
+use decoder::{Decoder, Out};
+use graph::Graph;
+use reader::Reader;
+use runtime::{Options, Runtime};
+
+/// Tokens of a pass: enough texts that those of like lengths find each other.
+const PASS_TOKENS: usize = 4096;
+
+/// The shape of a model that a Spec describes.
+pub fn shape(spec: &Spec) -> Shape {
+    match (&spec.encoder, &spec.decoder) {
+        (Some(_), Some(_)) => Shape::EncoderDecoder,
+        (None, Some(_)) => Shape::Decoder,
+        _ => Shape::Encoder,
+    }
+}
+
+/// How a model's graphs are to be opened.
+pub struct Opening<'a> {
+    pub graphs: &'a Graphs,
+    pub config: &'a Config,
+    /// What the model's files ask for, if that is known here.
+    pub pooling: Option<Pooling>,
+    pub device: Device,
+    /// Which of the devices of that kind.
+    pub index: usize,
+    pub threads: usize,
+    /// Where ONNX Runtime lies, if the caller said so.
+    pub library: Option<&'a Path>,
+    pub budget: &'a Arc<Budget>,
+    pub log: &'a Log,
+}
+
+/// A model's graphs.
+pub struct OnnxNetwork {
+    reader: Option<Reader>,
+    decoder: Option<Decoder>,
+    kernel: &'static dyn Kernel,
+    device: Device,
+    version: String,
+    budget: Arc<Budget>,
+}
+
+impl OnnxNetwork {
+    /// Opens a model's graphs and checks them against its Spec, from which what the graphs do not give is taken away. `progress(done,
+    /// all)` counts graphs and may stop the load by returning an error.
+    pub fn open(
+        opening: Opening,
+        spec: &mut Spec,
+        mut progress: impl FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
+        let Opening { graphs, config, pooling, device, index, threads, library, budget, log } = opening;
+        let runtime = Runtime::get(library, log)?;
+        let kernel = kernels::select().map_err(Error::invalid_argument)?;
+        let options = Options { device, index, threads, log };
+        let (mut done, all) = (0, graphs.paths().count());
+        let mut open = |path: &Path| {
+            let graph = Graph::open(&runtime, path, &options)?;
+            done += 1;
+            progress(done, all)?;
+            Ok::<_, Error>(graph)
+        };
+        let mut reader = graphs.encoder.as_deref().map(&mut open).transpose()?;
+        let mut first = graphs.decoder.as_deref().map(&mut open).transpose()?;
+        // Decoders that were trained to embed are exported without logits.
+        if reader.is_none() && first.as_ref().is_some_and(Reader::is) {
+            reader = first.take();
+            (spec.encoder, spec.language) = (spec.decoder.take(), None);
+        }
+        let with_past = graphs.with_past.as_deref().map(&mut open).transpose()?;
+        if let Some(graph) = &reader
+            && spec.decoder.is_some()
+            && first.is_none()
+        {
+            let path = graph.path().display();
+            log.warning(|| format!("{path}: has no decoder beside it; the model embeds and generates nothing"));
+            (spec.decoder, spec.language) = (None, None);
+        }
+        if let Some(graph) = &reader
+            && spec.head.is_some()
+            && graph.output("logits").is_none()
+        {
+            let path = graph.path().display();
+            log.warning(|| format!("{path}: config.json has a head that the graph has not; the model embeds alone"));
+            spec.head = None;
+        }
+        let padding = config.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+        let reader = reader.map(|graph| Reader::new(graph, spec, pooling, padding.unwrap_or(0))).transpose()?;
+        let decoder = first.map(|first| Decoder::new(first, with_past, spec, kernel, budget)).transpose()?;
+        if let Some(decoder) = decoder.as_ref().filter(|decoder| !decoder.remembers()) {
+            let path = decoder.graphs().next().map(|graph| graph.path().display().to_string()).unwrap_or_default();
+            log.warning(|| format!("{path}: has no past_key_values; each token costs the whole text again"));
+        }
+        Ok(Self { reader, decoder, kernel, device, version: runtime.version().to_string(), budget: budget.clone() })
+    }
+
+    /// How the graph pools by itself, where it gives a vector a text and no others.
+    pub fn pools(&self) -> Option<Pooling> {
+        self.reader.as_ref().and_then(Reader::pools)
+    }
+
+    fn reader(&self) -> Result<&Reader> {
+        self.reader.as_ref().ok_or_else(|| {
+            let path = self.decoder.iter().flat_map(Decoder::graphs).next().map(|graph| graph.path().display());
+            let path = path.map(|path| path.to_string()).unwrap_or_default();
+            Error::unsupported(format!("{path}: the graph gives logits alone and no hidden states; generate with it"))
+        })
+    }
+
+    fn decoder(&self) -> Result<&Decoder> {
+        self.decoder.as_ref().ok_or_else(|| Error::internal("a model without a decoder's graph"))
+    }
+}
+
+impl Network for OnnxNetwork {
+    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+        self.reader()?.pooled(pass, pooling, call)
+    }
+
+    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
+        self.reader()?.classify(pass, call)
+    }
+
+    fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
+        self.decoder()?.read_sources(self.reader()?, pass, call)
+    }
+
+    fn sequence(&self) -> Result<Sequence> {
+        self.decoder()?.sequence()
+    }
+
+    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
+        self.decoder()?.feed(feeds, Out::Logits(logits), call)
+    }
+
+    fn choose(
+        &self,
+        feeds: &mut [Feed],
+        forbidden: &[u32],
+        tokens: &mut Vec<Option<u32>>,
+        call: Call<'_>,
+    ) -> Result<()> {
+        self.decoder()?.feed(feeds, Out::Tokens(forbidden, tokens), call)
+    }
+
+    fn log_sum_exp(&self, row: &[f32]) -> f32 {
+        kernels::log_sum_exp(self.kernel, row)
+    }
+
+    fn arg_max(&self, row: &[f32]) -> Option<u32> {
+        self.kernel.arg_max(row).map(|(place, _)| place as u32)
+    }
+
+    fn switch(&self) -> Option<usize> {
+        None
+    }
+
+    fn describe(&self) -> String {
+        format!("onnxruntime {} {}", self.version, runtime::provider(self.device))
+    }
+
+    fn info(&self) -> Value {
+        let graphs =
+            self.reader.iter().map(|reader| &reader.graph).chain(self.decoder.iter().flat_map(Decoder::graphs));
+        json!({
+            "backend": "onnx",
+            "graphs": graphs.map(|graph| graph.path().display().to_string()).collect::<Vec<_>>(),
+            "onnxruntime": self.version,
+            "execution_provider": runtime::provider(self.device),
+            "past": self.decoder.as_ref().map(Decoder::remembers),
+        })
+    }
+
+    fn pass_tokens(&self) -> usize {
+        PASS_TOKENS
+    }
+
+    fn cache_bytes(&self) -> u64 {
+        self.budget.used()
+    }
+
+    fn remembers(&self) -> bool {
+        self.decoder.as_ref().is_none_or(Decoder::remembers)
+    }
+}

@@ -1,0 +1,159 @@
+//! A model's network on its device: the precision settled, the memory limit compared, the weights converted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::backend::{Backend, cpu::Cpu};
+use crate::base::error::{Error, Result};
+use crate::base::memory::Budget;
+use crate::base::threads::Pool;
+use crate::formats::tensor::DType;
+use crate::kernels;
+use crate::network::Network;
+use crate::network::transformer::Transformer;
+use crate::network::transformer::weights::ModelView;
+use crate::spec::{Device, Precision, Spec};
+
+/// Told how many layers of how many are done; an error stops the load.
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> Result<()>;
+
+/// Where and how a network is to run.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub device: Device,
+    pub index: usize,
+    /// What was asked for.
+    pub precision: Precision,
+    /// What the file was packed in.
+    pub packed: Option<Precision>,
+    pub limit: Limit,
+}
+
+/// A network in its place.
+pub(crate) struct Placed {
+    pub network: Box<dyn Network>,
+    /// Never `Auto`.
+    pub precision: Precision,
+    pub weight_bytes: u64,
+    /// What the caches of generation may take.
+    pub budget: Arc<Budget>,
+}
+
+impl Place {
+    /// Whether this build can run it.
+    pub fn is_here(&self) -> bool {
+        self.device == Device::Cpu || runs_here(self.device)
+    }
+
+    /// Converts the weights, here.
+    pub fn load(
+        &self,
+        directory: &Path,
+        spec: &Spec,
+        view: &mut ModelView,
+        pool: &Arc<Pool>,
+        progress: Progress<'_>,
+    ) -> Result<Placed> {
+        let stored = view.dtype();
+        match self.device {
+            Device::Cpu => {
+                let kernel = kernels::select().map_err(Error::invalid_argument)?;
+                let precision = settle(self.precision, self.packed, stored);
+                self.transformer(Cpu::new(kernel, precision, pool.clone()), directory, spec, view, progress)
+            }
+            #[cfg(feature = "candle")]
+            device => {
+                let precision = settle_on(device, self.precision, self.packed, stored);
+                let backend = crate::backend::candle::Candle::open(device, self.index, precision)?;
+                self.transformer(backend, directory, spec, view, progress)
+            }
+            #[cfg(not(feature = "candle"))]
+            device => Err(Error::unsupported(format!("device {}: this build has no candle; use cpu", device.name()))),
+        }
+    }
+
+    fn transformer<B: Backend>(
+        &self,
+        backend: B,
+        directory: &Path,
+        spec: &Spec,
+        view: &mut ModelView,
+        progress: Progress<'_>,
+    ) -> Result<Placed> {
+        let (weight_bytes, budget) = self.limit.check(&backend, view, spec, directory)?;
+        let precision = backend.precision();
+        let network = Box::new(Transformer::load(backend, spec, view, &budget, progress)?);
+        Ok(Placed { network, precision, weight_bytes, budget })
+    }
+}
+
+#[cfg(feature = "candle")]
+fn runs_here(device: Device) -> bool {
+    crate::backend::candle::runs_on(device)
+}
+
+#[cfg(not(feature = "candle"))]
+fn runs_here(_: Device) -> bool {
+    false
+}
+
+/// What `Auto` stands for.
+fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
+    match (asked, packed, stored) {
+        (Precision::Auto, Some(packed), _) => packed,
+        // GGUF's blocks are narrower still.
+        (Precision::Auto, _, Some(DType::F32) | None) => Precision::F32,
+        (Precision::Auto, ..) => Precision::F16,
+        (asked, ..) => asked,
+    }
+}
+
+/// What `Auto` stands for on candle's devices: the reference computes in f32, and GPUs have bf16.
+#[cfg(feature = "candle")]
+fn settle_on(device: Device, asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
+    match (device, asked, stored) {
+        (Device::CandleCpu, Precision::Auto, _) => Precision::F32,
+        (_, Precision::Auto, Some(DType::BF16)) => Precision::Bf16,
+        _ => settle(asked, packed, stored),
+    }
+}
+
+/// What a model may take, and what is taken beside its network.
+#[derive(Clone, Copy)]
+pub(crate) struct Limit {
+    /// 0 stands for no limit.
+    pub bytes: u64,
+    pub tokenizer: u64,
+    /// Threads that may run passes of their own.
+    pub threads: usize,
+}
+
+impl Limit {
+    /// Refuses a model that would pass the limit, before anything is allocated for it. Returns its weights' bytes, and what is left
+    /// for the caches of generation.
+    fn check<B: Backend>(
+        &self,
+        backend: &B,
+        view: &ModelView,
+        spec: &Spec,
+        directory: &Path,
+    ) -> Result<(u64, Arc<Budget>)> {
+        let pass = super::activation_memory::pass_bytes(spec, backend.pass_tokens(), self.threads);
+        self.of(view.bytes(backend, spec), pass, backend.precision(), directory)
+    }
+
+    /// As `check`, of bytes that are known.
+    pub fn of(&self, weights: u64, pass: u64, precision: Precision, directory: &Path) -> Result<(u64, Arc<Budget>)> {
+        let needed = weights.saturating_add(self.tokenizer).saturating_add(pass);
+        if self.bytes != 0 && needed > self.bytes {
+            let (directory, limit, precision) = (directory.display(), self.bytes, precision.name());
+            return Err(Error::out_of_memory(format!(
+                "{directory}: needs about {needed} bytes in {precision} ({weights} of weights, {pass} of activations, {} of \
+                 tokenizer), and the memory limit is {limit}",
+                self.tokenizer
+            )));
+        }
+        let left = if self.bytes == 0 { u64::MAX } else { self.bytes - needed };
+        Ok((weights, Arc::new(Budget::new(left))))
+    }
+}

@@ -1,0 +1,367 @@
+//! The provider's side: the functions of the table over networks of this build.
+
+use std::ffi::c_void;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Likeliest;
+use crate::base::call::Call;
+use crate::base::counters::Counters;
+use crate::base::error::{Error, Result, Status};
+use crate::base::panics::{describe, guarded};
+use crate::base::threads::Pool;
+use crate::families;
+use crate::formats::source::Source;
+use crate::network::placement::{Limit, Place, Placed};
+use crate::network::transformer::weights::ModelView;
+use crate::network::{Feed, Network, Sequence, Want};
+use crate::spec::{Batch, Device, DeviceInfo, Layout, Pooling, Precision};
+
+use super::table::{Caller, FeedView, NO_TOKEN, PassView, Slice, Table, VERSION};
+
+pub static TABLE: Table = Table {
+    version: VERSION,
+    build: BUILD,
+    devices,
+    load,
+    network_free,
+    pooled,
+    classify,
+    read_sources,
+    sequence,
+    step,
+    choose,
+    likeliest,
+    cache_bytes,
+    sequence_fork,
+    sequence_length,
+    sequence_truncate,
+    sequence_free,
+};
+
+const BUILD: Slice<u8> = Slice::of(env!("CARGO_PKG_VERSION").as_bytes());
+
+/// What is to be loaded.
+#[derive(Serialize, Deserialize)]
+pub struct Request {
+    pub path: PathBuf,
+    pub device: u32,
+    pub index: usize,
+    pub precision: u32,
+    pub memory_limit: u64,
+    pub tokenizer: u64,
+    pub threads: usize,
+}
+
+/// What was loaded.
+#[derive(Serialize, Deserialize)]
+pub struct Description {
+    pub precision: u32,
+    pub kernels: String,
+    pub weight_bytes: u64,
+    pub budget: u64,
+    pub pass_tokens: usize,
+    pub switch: Option<usize>,
+    pub info: serde_json::Value,
+}
+
+/// A device as it crosses.
+#[derive(Serialize, Deserialize)]
+pub struct DeviceEntry {
+    pub device: u32,
+    pub index: usize,
+    pub name: String,
+    pub memory_total: u64,
+    pub memory_free: u64,
+}
+
+struct Served {
+    network: Box<dyn Network>,
+    /// Handed over after each call.
+    counters: Counters,
+}
+
+impl Caller {
+    fn tell(&self, text: &str) {
+        // SAFETY: the host's function takes what lives during the call.
+        unsafe { (self.text)(self.context, Slice::of(text.as_bytes())) }
+    }
+}
+
+/// Runs `work`, and tells the caller why it failed.
+///
+/// # Safety
+/// `caller` is a live one.
+unsafe fn answer(caller: *const Caller, work: impl FnOnce(&Caller) -> Result<()>) -> u32 {
+    // SAFETY: the caller's promise.
+    let caller = unsafe { &*caller };
+    let error = match guarded(|| work(caller)) {
+        Ok(Ok(())) => return Status::Ok as u32,
+        Ok(Err(error)) => error,
+        Err(payload) => Error::new(Status::Panic, describe(&*payload)),
+    };
+    caller.tell(error.message());
+    error.status() as u32
+}
+
+/// Runs a call on a network and hands over what it counted.
+///
+/// # Safety
+/// `network` and `caller` are live ones.
+unsafe fn run(
+    network: *const c_void,
+    caller: *const Caller,
+    work: impl FnOnce(&dyn Network, Call<'_>, &Caller) -> Result<()>,
+) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        answer(caller, |caller| {
+            let served = &*network.cast::<Served>();
+            let call = Call { counters: &served.counters, cancelled: caller.cancelled.as_ref() };
+            let result = work(&*served.network, call, caller);
+            served.counters.take(|stage, t| {
+                (caller.stage)(caller.context, Slice::of(&[stage as u64, t.calls, t.items, t.tokens, t.nanoseconds]));
+            });
+            result
+        })
+    }
+}
+
+unsafe extern "C" fn devices(device: u32, caller: *const Caller) -> u32 {
+    let work = |caller: &Caller| {
+        let all = match Device::from_u32(device) {
+            #[cfg(feature = "candle")]
+            Some(device) => crate::backend::candle::devices(device)?,
+            _ => Vec::new(),
+        };
+        let entry = |info: DeviceInfo| {
+            let DeviceInfo { device, index, name, memory_total, memory_free } = info;
+            DeviceEntry { device: device as u32, index, name, memory_total, memory_free }
+        };
+        caller.tell(&to_json(&all.into_iter().map(entry).collect::<Vec<_>>())?);
+        Ok(())
+    };
+    // SAFETY: the host's promise.
+    unsafe { answer(caller, work) }
+}
+
+fn to_json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()))
+}
+
+unsafe extern "C" fn load(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32 {
+    let work = |caller: &Caller| {
+        // SAFETY: the host lends the request.
+        let request: Request = serde_json::from_slice(unsafe { request.get() })
+            .map_err(|error| Error::internal(format!("a request that cannot be read: {error}")))?;
+        let unknown = || Error::internal("a request for an unknown device or precision");
+        let place = Place {
+            device: Device::from_u32(request.device).ok_or_else(unknown)?,
+            index: request.index,
+            precision: Precision::from_u32(request.precision).ok_or_else(unknown)?,
+            packed: None,
+            limit: Limit { bytes: request.memory_limit, tokenizer: request.tokenizer, threads: request.threads },
+        };
+        let mut progress = |done: usize, all: usize| {
+            // SAFETY: the host's function may be called while the load lasts.
+            let go_on = unsafe { (caller.progress)(caller.context, done, all) };
+            if go_on == 0 { Err(Error::cancelled()) } else { Ok(()) }
+        };
+        let (placed, description) = open(&request, place, &mut progress)?;
+        caller.tell(&to_json(&description)?);
+        let served = Box::new(Served { network: placed.network, counters: Counters::default() });
+        // SAFETY: the host gives a place for a pointer.
+        unsafe { network.write(Box::into_raw(served).cast()) };
+        Ok(())
+    };
+    // SAFETY: the host's promise.
+    unsafe { answer(caller, work) }
+}
+
+fn open(
+    request: &Request,
+    place: Place,
+    progress: &mut dyn FnMut(usize, usize) -> Result<()>,
+) -> Result<(Placed, Description)> {
+    if !place.is_here() {
+        let name = place.device.name();
+        return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
+    }
+    let Source { files, weights, precision: packed, .. } = Source::open(&request.path)?;
+    let spec = families::spec(&files.require_config("config.json")?)?;
+    let mut view = ModelView::find(&spec, &weights)?;
+    let pool = Arc::new(Pool::new(1));
+    let placed = Place { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
+    let description = Description {
+        precision: placed.precision as u32,
+        kernels: placed.network.describe(),
+        weight_bytes: placed.weight_bytes,
+        budget: placed.budget.limit(),
+        pass_tokens: placed.network.pass_tokens(),
+        switch: placed.network.switch(),
+        info: placed.network.info(),
+    };
+    Ok((placed, description))
+}
+
+unsafe extern "C" fn network_free(network: *mut c_void) {
+    // SAFETY: the host gives up what `load` gave.
+    let _ = guarded(|| drop(unsafe { Box::from_raw(network.cast::<Served>()) }));
+}
+
+/// # Safety
+/// The pass is lent for `'a`.
+unsafe fn pass<'a>(view: *const PassView) -> Batch<'a> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let PassView { starts, ids, type_ids, positions } = &*view;
+        Batch {
+            layout: Layout::new(starts.get().to_vec()),
+            ids: ids.get(),
+            type_ids: type_ids.get(),
+            positions: positions.get().to_vec(),
+        }
+    }
+}
+
+unsafe extern "C" fn pooled(network: *const c_void, view: *const PassView, pooling: u32, caller: *const Caller) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, call, caller| {
+            let pooling = Pooling::from_u32(pooling).ok_or_else(|| Error::internal("an unknown pooling"))?;
+            (caller.floats)(caller.context, Slice::of(&network.pooled(&pass(view), pooling, call)?));
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn classify(network: *const c_void, view: *const PassView, caller: *const Caller) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, call, caller| {
+            (caller.floats)(caller.context, Slice::of(&network.classify(&pass(view), call)?));
+            Ok(())
+        })
+    }
+}
+
+fn give(sequence: Sequence) -> *mut c_void {
+    Box::into_raw(Box::new(sequence)).cast()
+}
+
+unsafe extern "C" fn read_sources(
+    network: *const c_void,
+    view: *const PassView,
+    sequences: *mut *mut c_void,
+    caller: *const Caller,
+) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, call, _| {
+            for (i, sequence) in network.read_sources(&pass(view), call)?.into_iter().enumerate() {
+                sequences.add(i).write(give(sequence));
+            }
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn sequence(network: *const c_void, sequence: *mut *mut c_void, caller: *const Caller) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, _, _| {
+            sequence.write(give(network.sequence()?));
+            Ok(())
+        })
+    }
+}
+
+/// # Safety
+/// The feeds are lent for `'a`, and no two have the same sequence.
+unsafe fn feeds<'a>(views: Slice<FeedView>) -> Vec<Feed<'a>> {
+    // SAFETY: the caller's promise.
+    let feed = |view: &FeedView| unsafe {
+        let want = [Want::None, Want::Last, Want::All].into_iter().find(|&want| want as u32 == view.want);
+        Feed { sequence: &mut *view.sequence.cast::<Sequence>(), ids: view.ids.get(), want: want.unwrap_or(Want::None) }
+    };
+    // SAFETY: as above.
+    unsafe { views.get() }.iter().map(feed).collect()
+}
+
+unsafe extern "C" fn step(network: *const c_void, views: Slice<FeedView>, caller: *const Caller) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, call, caller| {
+            let mut logits = Vec::new();
+            network.step(&mut feeds(views), &mut logits, call)?;
+            (caller.floats)(caller.context, Slice::of(&logits));
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn choose(
+    network: *const c_void,
+    views: Slice<FeedView>,
+    forbidden: Slice<u32>,
+    caller: *const Caller,
+) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, call, caller| {
+            let mut tokens = Vec::new();
+            network.choose(&mut feeds(views), forbidden.get(), &mut tokens, call)?;
+            let tokens: Vec<u32> = tokens.into_iter().map(|token| token.unwrap_or(NO_TOKEN)).collect();
+            (caller.tokens)(caller.context, Slice::of(&tokens));
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn likeliest(
+    network: *const c_void,
+    views: Slice<FeedView>,
+    forbidden: Slice<u32>,
+    count: usize,
+    caller: *const Caller,
+) -> u32 {
+    // SAFETY: the host's promise, for all that follows.
+    unsafe {
+        run(network, caller, |network, call, caller| {
+            let mut found = Likeliest::default();
+            found.clear(count);
+            network.likeliest(&mut feeds(views), forbidden.get(), &mut found, call)?;
+            let (values, tokens): (Vec<f32>, Vec<u32>) = found.tokens.into_iter().unzip();
+            (caller.floats)(caller.context, Slice::of(&[found.totals, values].concat()));
+            (caller.tokens)(caller.context, Slice::of(&tokens));
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn cache_bytes(network: *const c_void) -> u64 {
+    // SAFETY: the host's promise.
+    guarded(|| unsafe { &*network.cast::<Served>() }.network.cache_bytes()).unwrap_or(0)
+}
+
+unsafe extern "C" fn sequence_fork(sequence: *const c_void) -> *mut c_void {
+    // SAFETY: the host's promise.
+    guarded(|| give(unsafe { &*sequence.cast::<Sequence>() }.clone())).unwrap_or(std::ptr::null_mut())
+}
+
+unsafe extern "C" fn sequence_length(sequence: *const c_void) -> usize {
+    // SAFETY: the host's promise.
+    guarded(|| unsafe { &*sequence.cast::<Sequence>() }.length()).unwrap_or(0)
+}
+
+unsafe extern "C" fn sequence_truncate(sequence: *mut c_void, length: usize) {
+    // SAFETY: the host's promise: nobody else uses the sequence.
+    let _ = guarded(|| unsafe { &mut *sequence.cast::<Sequence>() }.truncate(length));
+}
+
+unsafe extern "C" fn sequence_free(sequence: *mut c_void) {
+    // SAFETY: the host gives up what another function gave.
+    let _ = guarded(|| drop(unsafe { Box::from_raw(sequence.cast::<Sequence>()) }));
+}

@@ -1,0 +1,131 @@
+//! The functions that a provider hands out, and what they take.
+
+use std::ffi::c_void;
+use std::sync::atomic::AtomicBool;
+
+/// Another number for every other table: FNV-1a (Fowler, Noll, Vo) over what describes it.
+pub const VERSION: u64 = hash(include_bytes!("table.rs"), hash(include_bytes!("serve.rs"), 0xcbf2_9ce4_8422_2325));
+
+const fn hash(text: &[u8], seed: u64) -> u64 {
+    let (mut hash, mut i) = (seed, 0);
+    while i < text.len() {
+        hash = (hash ^ text[i] as u64).wrapping_mul(0x100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
+/// Some values, lent for the time of a call.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Slice<T> {
+    data: *const T,
+    length: usize,
+}
+
+impl<T> Slice<T> {
+    pub const fn of(values: &[T]) -> Self {
+        Self { data: values.as_ptr(), length: values.len() }
+    }
+
+    /// # Safety
+    /// It was made of values that live for `'a` and do not change.
+    pub unsafe fn get<'a>(self) -> &'a [T] {
+        if self.length == 0 {
+            return &[];
+        }
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.data, self.length) }
+    }
+}
+
+/// What a function may call back while it runs, on the thread that called it.
+#[repr(C)]
+pub struct Caller {
+    pub context: *mut c_void,
+    /// Takes results.
+    pub floats: unsafe extern "C" fn(context: *mut c_void, values: Slice<f32>),
+    pub tokens: unsafe extern "C" fn(context: *mut c_void, values: Slice<u32>),
+    /// Takes a result that is text, or after a failure the message.
+    pub text: unsafe extern "C" fn(context: *mut c_void, text: Slice<u8>),
+    /// Takes a stage's number, calls, items, tokens and nanoseconds.
+    pub stage: unsafe extern "C" fn(context: *mut c_void, figures: Slice<u64>),
+    /// Takes the layers that are loaded and their number; 0 stops the load.
+    pub progress: unsafe extern "C" fn(context: *mut c_void, done: usize, all: usize) -> u32,
+    /// NULL, or what is set when the call is to end. `AtomicBool` is a byte everywhere.
+    pub cancelled: *const AtomicBool,
+}
+
+/// A [`Batch`](crate::spec::Batch).
+#[repr(C)]
+pub struct PassView {
+    pub starts: Slice<usize>,
+    pub ids: Slice<u32>,
+    pub type_ids: Slice<u32>,
+    pub positions: Slice<u32>,
+}
+
+/// A [`Feed`](crate::network::Feed).
+#[repr(C)]
+pub struct FeedView {
+    pub sequence: *mut c_void,
+    pub ids: Slice<u32>,
+    pub want: u32,
+}
+
+/// A token that stands for none.
+pub const NO_TOKEN: u32 = u32::MAX;
+
+/// All return a status of the C ABI unless they say otherwise; `network` and `sequence` are what this table's functions gave.
+#[repr(C)]
+pub struct Table {
+    pub version: u64,
+    /// The crate's version.
+    pub build: Slice<u8>,
+    /// Gives text: a JSON array of the GPUs of a kind.
+    pub devices: unsafe extern "C" fn(device: u32, caller: *const Caller) -> u32,
+    /// `request` is a JSON object; gives text, a JSON object, and the network.
+    pub load: unsafe extern "C" fn(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32,
+    pub network_free: unsafe extern "C" fn(network: *mut c_void),
+    /// Gives floats.
+    pub pooled:
+        unsafe extern "C" fn(network: *const c_void, pass: *const PassView, pooling: u32, caller: *const Caller) -> u32,
+    /// Gives floats.
+    pub classify: unsafe extern "C" fn(network: *const c_void, pass: *const PassView, caller: *const Caller) -> u32,
+    /// Writes as many sequences as the pass has.
+    pub read_sources: unsafe extern "C" fn(
+        network: *const c_void,
+        pass: *const PassView,
+        sequences: *mut *mut c_void,
+        caller: *const Caller,
+    ) -> u32,
+    pub sequence:
+        unsafe extern "C" fn(network: *const c_void, sequence: *mut *mut c_void, caller: *const Caller) -> u32,
+    /// Gives floats.
+    pub step: unsafe extern "C" fn(network: *const c_void, feeds: Slice<FeedView>, caller: *const Caller) -> u32,
+    /// Gives tokens.
+    pub choose: unsafe extern "C" fn(
+        network: *const c_void,
+        feeds: Slice<FeedView>,
+        forbidden: Slice<u32>,
+        caller: *const Caller,
+    ) -> u32,
+    /// Gives floats, a total and `count` logits a row, and as many tokens as logits.
+    pub likeliest: unsafe extern "C" fn(
+        network: *const c_void,
+        feeds: Slice<FeedView>,
+        forbidden: Slice<u32>,
+        count: usize,
+        caller: *const Caller,
+    ) -> u32,
+    /// Bytes that caches take now.
+    pub cache_bytes: unsafe extern "C" fn(network: *const c_void) -> u64,
+    /// NULL if that failed.
+    pub sequence_fork: unsafe extern "C" fn(sequence: *const c_void) -> *mut c_void,
+    pub sequence_length: unsafe extern "C" fn(sequence: *const c_void) -> usize,
+    pub sequence_truncate: unsafe extern "C" fn(sequence: *mut c_void, length: usize),
+    pub sequence_free: unsafe extern "C" fn(sequence: *mut c_void),
+}
+
+// SAFETY: the text that it points to is the crate's own and never changes.
+unsafe impl Sync for Table {}

@@ -1,0 +1,173 @@
+//! The transformer, written once: it reads a [`Spec`] and computes through a [`Backend`].
+
+mod decoder;
+mod encoder;
+mod relative;
+mod rotary;
+mod stack;
+pub(crate) mod weights;
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::backend::{Backend, CacheShape, Likeliest};
+use crate::base::call::Call;
+use crate::base::error::Result;
+use crate::base::memory::Budget;
+use crate::spec::{Batch, LanguageHead, Pooling, Spec};
+
+use super::{Feed, Network, Sequence};
+use decoder::{Lists, Wanted};
+use stack::Stack;
+use weights::ModelView;
+
+/// A model loaded on a backend.
+pub struct Transformer<B: Backend> {
+    backend: B,
+    spec: Spec,
+    encoder: Option<Stack<B>>,
+    decoder: Option<Stack<B>>,
+    head_dense: Option<B::Linear>,
+    head_output: Option<B::Linear>,
+    language: Option<(Arc<B::Linear>, LanguageHead)>,
+    cache: Option<B::Cache>,
+    lists: Mutex<Vec<Lists<B>>>,
+    budget: Arc<Budget>,
+}
+
+impl<B: Backend> Transformer<B> {
+    /// Converts the weights to the backend's form. `progress(done, all)` counts layers and embeddings and may stop the load by
+    /// returning an error. Caches of keys and values are counted in `budget`.
+    pub fn load(
+        backend: B,
+        spec: &Spec,
+        view: &mut ModelView,
+        budget: &Arc<Budget>,
+        mut progress: impl FnMut(usize, usize) -> Result<()>,
+    ) -> Result<Self> {
+        let stacks = [&spec.encoder, &spec.decoder].into_iter().flatten();
+        let steps = stacks.map(|stack| stack.layers + 1).sum();
+        progress(0, steps)?;
+        let mut done = 0;
+        let mut layer = || {
+            done += 1;
+            progress(done, steps)
+        };
+        if let (Some(head), Some(decoder)) = (&spec.language, &mut view.decoder)
+            && let Some(norm) = &mut decoder.final_norm
+        {
+            norm.scale = head.scale;
+        }
+        let language = view.language.as_ref().map(|l| backend.linear_load(l).map(Arc::new)).transpose()?;
+        let tied = match &language {
+            Some(linear) if view.tied => Some(Arc::new(backend.table_of(linear)?)),
+            _ => None,
+        };
+        let shared = view.shares_words();
+        let decoder = match (&spec.decoder, &view.decoder) {
+            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, tied, &mut layer)?),
+            _ => None,
+        };
+        let word = decoder.as_ref().filter(|_| shared).map(|decoder| decoder.word.clone());
+        let encoder = match (&spec.encoder, &view.encoder) {
+            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, word, &mut layer)?),
+            _ => None,
+        };
+        let cache = spec.decoder.as_ref().map(|stack| {
+            let heads = stack.heads;
+            let shape = CacheShape { layers: stack.layers, kv_heads: heads.kv, head_dim: heads.dim };
+            backend.cache(shape, budget)
+        });
+        Ok(Self {
+            encoder,
+            decoder,
+            head_dense: view.head_dense.as_ref().map(|l| backend.linear_load(l)).transpose()?,
+            head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
+            language: language.zip(spec.language.clone()),
+            cache,
+            lists: Mutex::default(),
+            budget: budget.clone(),
+            spec: spec.clone(),
+            backend,
+        })
+    }
+}
+
+impl<B: Backend> Transformer<B> {
+    /// Counts what was carried to and from the device.
+    fn settled<T>(&self, call: Call<'_>, result: T) -> T {
+        if let Some(transfers) = self.backend.transfers() {
+            transfers.move_to(call.counters);
+        }
+        result
+    }
+}
+
+impl<B: Backend> Network for Transformer<B> {
+    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+        self.settled(call, self.pooled_states(pass, pooling, call))
+    }
+
+    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
+        self.settled(call, self.classification_logits(pass, call))
+    }
+
+    fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
+        self.settled(call, self.sequences_of(pass, call))
+    }
+
+    fn sequence(&self) -> Result<Sequence> {
+        self.empty_sequence()
+    }
+
+    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
+        self.settled(call, self.feed(feeds, Wanted::Logits(logits), call))
+    }
+
+    fn choose(
+        &self,
+        feeds: &mut [Feed],
+        forbidden: &[u32],
+        tokens: &mut Vec<Option<u32>>,
+        call: Call<'_>,
+    ) -> Result<()> {
+        self.settled(call, self.feed(feeds, Wanted::Tokens(forbidden, tokens), call))
+    }
+
+    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
+        self.settled(call, self.feed(feeds, Wanted::Likeliest(forbidden, out), call))
+    }
+
+    fn log_sum_exp(&self, row: &[f32]) -> f32 {
+        self.backend.log_sum_exp(row)
+    }
+
+    fn arg_max(&self, row: &[f32]) -> Option<u32> {
+        self.backend.arg_max(row)
+    }
+
+    fn switch(&self) -> Option<usize> {
+        self.decoder.as_ref().and_then(Stack::switch)
+    }
+
+    fn describe(&self) -> String {
+        self.backend.describe()
+    }
+
+    fn info(&self) -> Value {
+        json!({ "backend": self.backend.name() })
+    }
+
+    fn pass_tokens(&self) -> usize {
+        self.backend.pass_tokens()
+    }
+
+    fn thread_pass_tokens(&self) -> Option<usize> {
+        self.backend.thread_pass_tokens()
+    }
+
+    fn cache_bytes(&self) -> u64 {
+        self.budget.used()
+    }
+}

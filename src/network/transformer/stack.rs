@@ -1,0 +1,265 @@
+//! The layers that encoders and decoders are made of: attention, feed-forward, norms and residual sums (Vaswani et al. 2017), in
+//! the order that the Spec says.
+
+use std::sync::Arc;
+
+use crate::backend::{Backend, Ends, FeedForward, LinearView, NormView};
+use crate::base::call::Call;
+use crate::base::counters::Stage;
+use crate::base::error::Result;
+
+use super::relative;
+use super::rotary::{Frequencies, Rotations};
+use super::weights::{LayerView, StackView};
+use crate::spec::{self, Activation, NormPlace, Position};
+
+/// A stack of layers loaded on a backend.
+pub struct Stack<B: Backend> {
+    pub spec: spec::Stack,
+    pub word: Arc<B::Table>,
+    position: Option<B::Table>,
+    token_type: Option<B::Table>,
+    embedding_norm: Option<B::Norm>,
+    pub relative_bias: Option<B::RelativeBias>,
+    frequencies: Option<Frequencies>,
+    layers: Vec<Layer<B>>,
+    pub final_norm: Option<B::Norm>,
+}
+
+struct Layer<B: Backend> {
+    qkv: B::Linear,
+    attention_output: B::Linear,
+    attention_norm: B::Norm,
+    attention_post_norm: Option<B::Norm>,
+    head_norms: Option<(B::Norm, B::Norm)>,
+    cross: Option<Cross<B>>,
+    up: B::Linear,
+    down: B::Linear,
+    output_norm: B::Norm,
+    output_post_norm: Option<B::Norm>,
+}
+
+struct Cross<B: Backend> {
+    query: B::Linear,
+    key_value: B::Linear,
+    output: B::Linear,
+    norm: B::Norm,
+}
+
+/// One pass through a stack: what runs it, and how much of what is counted.
+pub struct Run<'a, B> {
+    pub backend: &'a B,
+    pub call: Call<'a>,
+    pub items: usize,
+    pub tokens: usize,
+}
+
+impl<B> Clone for Run<'_, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for Run<'_, B> {}
+
+impl<B> Run<'_, B> {
+    pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        self.call.counters.time(stage, self.items, self.tokens, work)
+    }
+}
+
+impl<B: Backend> Stack<B> {
+    /// Converts the weights to the backend's form, layer by layer. `word` is the table, if something else loaded it; `progress` is
+    /// called after each layer and may stop the load by returning an error.
+    pub fn load(
+        backend: &B,
+        spec: &spec::Stack,
+        view: &StackView,
+        word: Option<Arc<B::Table>>,
+        progress: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Self> {
+        let word = word.map_or_else(|| backend.table_load(&view.word).map(Arc::new), Ok)?;
+        let position = match (&view.position, spec.position) {
+            (Some(table), _) => Some(backend.table_load(table)?),
+            (None, Position::Sinusoidal { rows }) => Some(backend.table_from(sines(rows, spec.hidden), spec.hidden)?),
+            _ => None,
+        };
+        let relative_bias = match (&view.relative_bias, spec.relative) {
+            (Some(table), Some(relative)) => {
+                let table = table.to_vec_f32()?;
+                let rows = relative::by_distance(&table, relative, spec.heads.count, spec.max_tokens);
+                Some(backend.relative_bias_load(rows)?)
+            }
+            _ => None,
+        };
+        let norm = |n: &Option<NormView>| n.as_ref().map(|n| backend.norm_load(n)).transpose();
+        let (token_type, embedding_norm) =
+            (view.token_type.as_ref().map(|t| backend.table_load(t)).transpose()?, norm(&view.embedding_norm)?);
+        progress()?;
+        let mut layers = Vec::with_capacity(view.layers.len());
+        for layer in &view.layers {
+            layers.push(Layer::load(backend, layer)?);
+            progress()?;
+        }
+        Ok(Self {
+            word,
+            position,
+            token_type,
+            embedding_norm,
+            relative_bias,
+            frequencies: spec.rotary.as_ref().map(Frequencies::new),
+            layers,
+            final_norm: norm(&view.final_norm)?,
+            spec: spec.clone(),
+        })
+    }
+
+    /// Embeddings of tokens at `rows` of the position table.
+    pub fn embed(&self, run: Run<'_, B>, ids: &[u32], type_ids: &[u32], rows: &[u32]) -> Result<B::Tensor> {
+        run.time(Stage::Embed, || {
+            let mut sources = [(&*self.word, ids, self.spec.embedding_scale); 3];
+            let others = [(&self.position, rows), (&self.token_type, type_ids)];
+            let mut count = 1;
+            for (table, ids) in others {
+                if let Some(table) = table {
+                    sources[count] = (table, ids, 1.0);
+                    count += 1;
+                }
+            }
+            let x = run.backend.embed(&sources[..count])?;
+            match &self.embedding_norm {
+                Some(norm) => run.backend.norm(x, norm),
+                None => Ok(x),
+            }
+        })
+    }
+
+    /// The length beyond which a sequence's keys are made otherwise, if there is one.
+    pub fn switch(&self) -> Option<usize> {
+        self.frequencies.as_ref().and_then(Frequencies::switch)
+    }
+
+    /// Writes what turns queries and keys at these positions; `reach` as in [`Frequencies::at`].
+    pub fn rotations(&self, positions: &[u32], reach: &[u32], out: &mut Rotations) {
+        if let Some(frequencies) = &self.frequencies {
+            frequencies.at(positions, reach, out);
+        }
+    }
+
+    /// Runs one layer. `attend` gets queries, keys and values and gives what the heads gathered; `cross` gets queries for the
+    /// encoder's output.
+    pub fn layer(
+        &self,
+        run: Run<'_, B>,
+        index: usize,
+        x: B::Tensor,
+        rotations: &Rotations,
+        attend: impl FnOnce(B::Tensor) -> Result<B::Tensor>,
+        cross: impl FnOnce(B::Tensor) -> Result<B::Tensor>,
+    ) -> Result<B::Tensor> {
+        run.call.check()?;
+        let (backend, layer, spec) = (run.backend, &self.layers[index], &self.spec);
+        let rotation = rotations.of(spec.attention.window(index));
+        let last = spec.norm.place == NormPlace::Post;
+        let before = |norm| if last { None } else { Some(norm) };
+        let ends = |post, norm| Ends { post, after: if last { Some(norm) } else { None } };
+        let project =
+            |x: &B::Tensor, norm, w| run.time(Stage::Linear, || backend.project(x, before(norm), w, Activation::None));
+        let qkv = project(&x, &layer.attention_norm, &layer.qkv)?;
+        let attended = run.time(Stage::Attention, || {
+            let norms = layer.head_norms.as_ref().map(|(query, key)| (query, key));
+            let qkv = match norms.is_some() || rotation.is_some() {
+                true => backend.rotate(qkv, spec.heads, norms, rotation)?,
+                false => qkv,
+            };
+            attend(qkv)
+        })?;
+        let feed = FeedForward {
+            norm: before(&layer.output_norm),
+            up: &layer.up,
+            activation: spec.activation,
+            gated: spec.gated,
+            down: &layer.down,
+            ends: ends(layer.output_post_norm.as_ref(), &layer.output_norm),
+        };
+        if spec.norm.place == NormPlace::Parallel {
+            return run.time(Stage::Linear, || {
+                let x = backend.feed_forward(x, &feed)?;
+                backend.project_add(&attended, &layer.attention_output, x, Ends { post: None, after: None })
+            });
+        }
+        let joins = ends(layer.attention_post_norm.as_ref(), &layer.attention_norm);
+        let mut x = run.time(Stage::Linear, || backend.project_add(&attended, &layer.attention_output, x, joins))?;
+        drop(attended);
+        if let Some(layer) = &layer.cross {
+            let query = project(&x, &layer.norm, &layer.query)?;
+            let attended = run.time(Stage::Attention, || cross(query))?;
+            x =
+                run.time(Stage::Linear, || backend.project_add(&attended, &layer.output, x, ends(None, &layer.norm)))?;
+        }
+        run.time(Stage::Linear, || backend.feed_forward(x, &feed))
+    }
+
+    /// The keys and values that a layer of the decoder takes from the encoder's output.
+    pub fn cross_key_value(&self, backend: &B, index: usize, source: &B::Tensor) -> Result<Option<B::Tensor>> {
+        let cross = self.layers[index].cross.as_ref();
+        cross.map(|cross| backend.project(source, None, &cross.key_value, Activation::None)).transpose()
+    }
+}
+
+impl<B: Backend> Layer<B> {
+    fn load(backend: &B, view: &LayerView) -> Result<Self> {
+        let linear = |l: &LinearView| backend.linear_load(l);
+        let norm = |n: &NormView| backend.norm_load(n);
+        let norm_opt = |n: &Option<NormView>| n.as_ref().map(norm).transpose();
+        let cross = match &view.cross {
+            None => None,
+            Some(cross) => Some(Cross {
+                query: linear(&cross.query)?,
+                key_value: linear(&cross.key_value)?,
+                output: linear(&cross.output)?,
+                norm: norm(&cross.norm)?,
+            }),
+        };
+        Ok(Self {
+            qkv: linear(&view.qkv)?,
+            attention_output: linear(&view.attention_output)?,
+            attention_norm: norm(&view.attention_norm)?,
+            attention_post_norm: norm_opt(&view.attention_post_norm)?,
+            head_norms: match &view.head_norms {
+                Some((query, key)) => Some((norm(query)?, norm(key)?)),
+                None => None,
+            },
+            cross,
+            up: linear(&view.up)?,
+            down: linear(&view.down)?,
+            output_norm: norm(&view.output_norm)?,
+            output_post_norm: norm_opt(&view.output_post_norm)?,
+        })
+    }
+}
+
+/// Sinusoidal positions: sines in the first half of a row, cosines in the second.
+fn sines(rows: usize, width: usize) -> Vec<f32> {
+    let half = width.div_ceil(2);
+    let mut values = Vec::with_capacity(rows * width);
+    for position in 0..rows {
+        let angle = |i: usize| position as f64 / 10_000f64.powf(2.0 * i as f64 / width as f64);
+        values.extend((0..half).map(|i| angle(i).sin() as f32));
+        values.extend((0..width - half).map(|i| angle(i).cos() as f32));
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sines_come_before_cosines() {
+        let values = sines(3, 4);
+        assert_eq!(values[..4], [0.0, 0.0, 1.0, 1.0]);
+        let expected = [2f64.sin(), 0.02f64.sin(), 2f64.cos(), 0.02f64.cos()];
+        assert!(values[8..].iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-7));
+    }
+}

@@ -1,0 +1,340 @@
+//! Finds a Spec's tensors in the checkpoint and checks every shape before anything is allocated.
+
+use crate::backend::{Backend, LinearView, NormView, Order, Part};
+use crate::base::error::{Error, Result};
+use crate::formats::safetensors::{TensorView, Weights};
+
+use crate::spec::{Heads, LanguageWeight, Norm, NormKind, NormPlace, Position, Rows, Spec, Stack};
+
+pub struct LayerView<'a> {
+    pub qkv: LinearView<'a>,
+    pub attention_output: LinearView<'a>,
+    pub attention_norm: NormView<'a>,
+    pub attention_post_norm: Option<NormView<'a>>,
+    pub head_norms: Option<(NormView<'a>, NormView<'a>)>,
+    pub cross: Option<CrossView<'a>>,
+    pub up: LinearView<'a>,
+    pub down: LinearView<'a>,
+    pub output_norm: NormView<'a>,
+    pub output_post_norm: Option<NormView<'a>>,
+}
+
+/// Attention to the encoder's output.
+pub struct CrossView<'a> {
+    pub query: LinearView<'a>,
+    pub key_value: LinearView<'a>,
+    pub output: LinearView<'a>,
+    pub norm: NormView<'a>,
+}
+
+/// The tensors of an encoder or a decoder, found and of the right shapes.
+pub struct StackView<'a> {
+    pub word: TensorView<'a>,
+    pub position: Option<TensorView<'a>>,
+    pub token_type: Option<TensorView<'a>>,
+    pub embedding_norm: Option<NormView<'a>>,
+    /// `[buckets, heads]`.
+    pub relative_bias: Option<TensorView<'a>>,
+    pub layers: Vec<LayerView<'a>>,
+    pub final_norm: Option<NormView<'a>>,
+}
+
+/// The tensors of a whole model. The default: none, for a model that is ONNX graphs.
+#[derive(Default)]
+pub struct ModelView<'a> {
+    pub encoder: Option<StackView<'a>>,
+    pub decoder: Option<StackView<'a>>,
+    pub head_dense: Option<LinearView<'a>>,
+    pub head_output: Option<LinearView<'a>>,
+    pub language: Option<LinearView<'a>>,
+    /// Whether `language` is the decoder's word embeddings.
+    pub tied: bool,
+}
+
+struct Finder<'a> {
+    weights: &'a Weights,
+    /// What stands before the stack's names in this checkpoint.
+    prefix: &'static str,
+    norm: Norm,
+}
+
+/// A part of a layer that is to be found: its outputs.
+struct Wanted<'n> {
+    rows: Rows,
+    outputs: &'n [usize],
+    inputs: usize,
+    bias: bool,
+    heads: Heads,
+}
+
+impl<'a> Finder<'a> {
+    fn full(&self, template: &str, layer: usize) -> String {
+        format!("{}{}", self.prefix, template.replace("{}", &layer.to_string()))
+    }
+
+    fn part(&self, name: &str, shape: &[usize], channels: usize, bias: bool) -> Result<Part<'a>> {
+        let weight = self.weights.require(&format!("{name}.weight"), shape)?;
+        let bias = bias.then(|| self.weights.require(&format!("{name}.bias"), &[channels])).transpose()?;
+        Ok(Part { weight, bias, outputs: channels, order: Order::From(0) })
+    }
+
+    fn linear(&self, wanted: &Wanted, layer: usize) -> Result<LinearView<'a>> {
+        let (inputs, total) = (wanted.inputs, wanted.outputs.iter().sum());
+        if let Some(packed) = self.packed(wanted, layer, total)? {
+            return Ok(packed);
+        }
+        let mut parts = Vec::with_capacity(wanted.outputs.len());
+        let mut first = 0;
+        let key = match wanted.rows {
+            Rows::Apart(names) => {
+                for (name, &outputs) in names.iter().zip(wanted.outputs) {
+                    parts.push(self.part(&self.full(name, layer), &[outputs, inputs], outputs, wanted.bias)?);
+                }
+                names.first().copied().unwrap_or_default()
+            }
+            Rows::Together(name) | Rows::ByHead(name) | Rows::Transposed(name) => {
+                let transposed = matches!(wanted.rows, Rows::Transposed(_));
+                let shape = if transposed { [inputs, total] } else { [total, inputs] };
+                let whole = self.part(&self.full(name, layer), &shape, total, wanted.bias)?;
+                for &outputs in wanted.outputs {
+                    let dim = wanted.heads.dim;
+                    let order = match wanted.rows {
+                        Rows::ByHead(_) => Order::ByHead { first: first / outputs * dim, dim, stride: 3 * dim },
+                        _ if transposed => Order::ColumnsFrom(first),
+                        _ => Order::From(first),
+                    };
+                    parts.push(Part { outputs, order, ..whole.clone() });
+                    first += outputs;
+                }
+                name
+            }
+        };
+        Ok(LinearView { key: self.full(key, layer), parts, inputs, outputs: total })
+    }
+
+    /// The layer as a `.kinglet` file has it: all parts in one, under the first one's name.
+    fn packed(&self, wanted: &Wanted, layer: usize, total: usize) -> Result<Option<LinearView<'a>>> {
+        let name = match wanted.rows {
+            Rows::Apart(names) => names.first().copied().unwrap_or_default(),
+            Rows::Together(name) | Rows::ByHead(name) | Rows::Transposed(name) => name,
+        };
+        let key = self.full(name, layer);
+        if self.weights.get(&format!("{key}.weight")).is_none_or(|tensor| !tensor.dtype.is_packed()) {
+            return Ok(None);
+        }
+        let part = self.part(&key, &[total, wanted.inputs], total, wanted.bias)?;
+        Ok(Some(LinearView { key, parts: vec![part], inputs: wanted.inputs, outputs: total }))
+    }
+
+    /// A layer of one part, by its name.
+    fn one(&self, name: &str, layer: usize, outputs: usize, inputs: usize, bias: bool) -> Result<LinearView<'a>> {
+        let name = self.full(name, layer);
+        let part = self.part(&name, &[outputs, inputs], outputs, bias)?;
+        Ok(LinearView { key: name, parts: vec![part], inputs, outputs })
+    }
+
+    /// Checkpoints converted from TensorFlow call a norm's weight and bias `gamma` and `beta`.
+    fn norm(&self, template: &str, layer: usize, width: usize) -> Result<NormView<'a>> {
+        let name = self.full(template, layer);
+        let old = self.weights.get(&format!("{name}.gamma")).is_some();
+        let (weight, bias) = if old { ("gamma", "beta") } else { ("weight", "bias") };
+        let bias = self.norm.bias.then(|| self.weights.require(&format!("{name}.{bias}"), &[width])).transpose()?;
+        Ok(NormView {
+            rms: self.norm.kind == NormKind::RmsNorm,
+            weight: self.weights.require(&format!("{name}.{weight}"), &[width])?,
+            bias,
+            eps: self.norm.eps,
+            shift: self.norm.shift,
+            scale: 1.0,
+        })
+    }
+
+    fn norm_opt(&self, template: Option<&str>, layer: usize, width: usize) -> Result<Option<NormView<'a>>> {
+        template.map(|template| self.norm(template, layer, width)).transpose()
+    }
+}
+
+/// A name that the Spec needs and the family did not give.
+fn named<T: Copy>(name: Option<T>, what: &str) -> Result<T> {
+    name.ok_or_else(|| Error::internal(format!("the family names no {what}")))
+}
+
+impl<'a> StackView<'a> {
+    fn find(stack: &Stack, vocabulary: usize, weights: &'a Weights) -> Result<Self> {
+        let names = &stack.names;
+        let candidates = || names.word.iter().flat_map(|name| [(names.prefix, *name), ("", *name)]);
+        let there = |(prefix, name): &(&str, &str)| weights.get(&format!("{prefix}{name}.weight")).is_some();
+        let first = names.word.first().copied().unwrap_or_default();
+        let (prefix, word) = candidates().find(there).unwrap_or((names.prefix, first));
+        let find = Finder { weights, prefix, norm: stack.norm };
+        let (hidden, heads) = (stack.hidden, stack.heads);
+        let table = |name: &str, rows: usize| weights.require(&format!("{prefix}{name}.weight"), &[rows, hidden]);
+        let linear = |rows: Rows, layer: usize, outputs: &[usize], inputs: usize, bias: bool| {
+            find.linear(&Wanted { rows, outputs, inputs, bias, heads }, layer)
+        };
+        let (query, kv) = (heads.query_width(), heads.kv_width());
+        let up = if stack.gated { vec![stack.intermediate; 2] } else { vec![stack.intermediate] };
+        let both = stack.norm.place == NormPlace::Both;
+
+        let cross = |i: usize| {
+            let parts = named(names.cross_key_value, "cross-attention keys")?;
+            Ok(CrossView {
+                query: find.one(named(names.cross_query, "cross-attention")?, i, query, hidden, stack.biases.qkv)?,
+                key_value: linear(Rows::Apart(parts), i, &[kv, kv], hidden, stack.biases.qkv)?,
+                output: find.one(
+                    named(names.cross_output, "cross-attention output")?,
+                    i,
+                    hidden,
+                    query,
+                    stack.biases.attention_output,
+                )?,
+                norm: find.norm(named(names.cross_norm, "cross-attention norm")?, i, hidden)?,
+            })
+        };
+        let layer = |i: usize| {
+            let head_norms = stack.attention.head_norm.then(|| {
+                let query = find.norm(named(names.query_norm, "query norm")?, i, heads.dim)?;
+                Ok((query, find.norm(named(names.key_norm, "key norm")?, i, heads.dim)?))
+            });
+            Ok(LayerView {
+                qkv: linear(names.qkv, i, &[query, kv, kv], hidden, stack.biases.qkv)?,
+                attention_output: linear(names.attention_output, i, &[hidden], query, stack.biases.attention_output)?,
+                attention_norm: find.norm(names.attention_norm, i, hidden)?,
+                attention_post_norm: find.norm_opt(names.attention_post_norm.filter(|_| both), i, hidden)?,
+                head_norms: head_norms.transpose()?,
+                cross: stack.cross.then(|| cross(i)).transpose()?,
+                up: linear(names.up, i, &up, hidden, stack.biases.feed_forward)?,
+                down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward)?,
+                output_norm: find.norm(names.output_norm, i, hidden)?,
+                output_post_norm: find.norm_opt(names.output_post_norm.filter(|_| both), i, hidden)?,
+            })
+        };
+        let relative_bias = match (stack.relative, names.relative_bias) {
+            (Some(relative), Some(name)) => {
+                Some(weights.require(&format!("{prefix}{name}.weight"), &[relative.buckets, heads.count])?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            word: table(word, vocabulary)?,
+            position: match stack.position {
+                Position::Learned { rows, .. } | Position::LearnedAfterPadding { rows, .. } => {
+                    Some(table(names.position, rows)?)
+                }
+                Position::None | Position::Sinusoidal { .. } => None,
+            },
+            token_type: match names.token_type {
+                Some(name) if stack.token_types > 0 => Some(table(name, stack.token_types)?),
+                _ => None,
+            },
+            embedding_norm: find.norm_opt(names.embedding_norm, 0, hidden)?,
+            relative_bias,
+            // The first missing layer ends this, however many the configuration promises.
+            layers: (0..stack.layers).map(layer).collect::<Result<_>>()?,
+            final_norm: find.norm_opt(names.final_norm, 0, hidden)?,
+        })
+    }
+
+    fn linears(&self) -> impl Iterator<Item = &LinearView<'a>> {
+        self.layers.iter().flat_map(|l| {
+            let cross = l.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
+            [&l.qkv, &l.attention_output, &l.up, &l.down].into_iter().chain(cross)
+        })
+    }
+
+    fn bytes<B: Backend>(&self, backend: &B, stack: &Stack) -> u64 {
+        let linears = self.linears().map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64).sum::<u64>();
+        let tables = [self.position.as_ref(), self.token_type.as_ref()];
+        let tables =
+            tables.into_iter().flatten().map(|t| backend.table_bytes(t.shape[0], t.shape[1]) as u64).sum::<u64>();
+        // At most eight vectors a layer.
+        let norms = (2 + 8 * self.layers.len()) * stack.hidden * size_of::<f32>();
+        let distances = self.relative_bias.as_ref().map_or(0, |_| 2 * stack.max_tokens * stack.heads.count * 4);
+        let sines = match stack.position {
+            Position::Sinusoidal { rows } => backend.table_bytes(rows, stack.hidden),
+            _ => 0,
+        };
+        linears + tables + (norms + distances + sines) as u64
+    }
+}
+
+impl<'a> ModelView<'a> {
+    /// # Errors
+    /// A tensor that is missing or of another shape than the Spec says, by file and name.
+    pub fn find(spec: &Spec, weights: &'a Weights) -> Result<Self> {
+        let stack = |stack: &Stack| StackView::find(stack, spec.vocabulary, weights);
+        let (encoder, decoder) =
+            (spec.encoder.as_ref().map(stack).transpose()?, spec.decoder.as_ref().map(stack).transpose()?);
+        let (mut head_dense, mut head_output) = (None, None);
+        if let (Some(head), Some(stack)) = (&spec.head, &spec.encoder) {
+            let prefix = stack.names.prefix;
+            let there = |name: &str| weights.get(&format!("{prefix}{name}.weight")).is_some();
+            let prefixed = stack.names.word.iter().any(|name| there(name));
+            let find = |prefix| Finder { weights, prefix, norm: stack.norm };
+            if let Some(dense) = head.dense {
+                let prefix = if dense.prefixed && prefixed { prefix } else { "" };
+                head_dense = Some(find(prefix).one(dense.name, 0, stack.hidden, stack.hidden, true)?);
+            }
+            head_output = Some(find("").one(head.output, 0, head.labels, stack.hidden, true)?);
+        }
+        let (mut language, mut tied) = (None, false);
+        if let (Some(head), Some(stack), Some(decoder)) = (&spec.language, &spec.decoder, &decoder) {
+            let own = |name: &str| -> Result<LinearView<'a>> {
+                let find = Finder { weights, prefix: "", norm: stack.norm };
+                find.one(name, 0, spec.vocabulary, stack.hidden, false)
+            };
+            let mut found = match head.weight {
+                LanguageWeight::Own(name) => own(name)?,
+                LanguageWeight::OwnOrTied(name) if weights.get(&format!("{name}.weight")).is_some() => own(name)?,
+                _ => {
+                    tied = true;
+                    let outputs = spec.vocabulary;
+                    let part = Part { weight: decoder.word, bias: None, outputs, order: Order::From(0) };
+                    let key = decoder.word.name.trim_end_matches(".weight").to_string();
+                    LinearView { key, parts: vec![part], inputs: stack.hidden, outputs }
+                }
+            };
+            // A `.kinglet` file has it under the weight's name.
+            let packed = format!("{}.bias", found.key);
+            if let Some(name) = head.bias.filter(|name| weights.get(name).is_some()) {
+                found.parts[0].bias = Some(weights.require(name, &[1, spec.vocabulary])?);
+            } else if head.bias.is_some() && weights.get(&packed).is_some() {
+                found.parts[0].bias = Some(weights.require(&packed, &[spec.vocabulary])?);
+            }
+            language = Some(found);
+        }
+        Ok(Self { encoder, decoder, head_dense, head_output, language, tied })
+    }
+
+    /// The number type that the checkpoint mostly holds.
+    pub fn dtype(&self) -> Option<crate::formats::safetensors::DType> {
+        self.encoder.as_ref().or(self.decoder.as_ref()).map(|stack| stack.word.dtype)
+    }
+
+    /// The table that the encoder and the decoder share, if both read the same tensor.
+    pub fn shares_words(&self) -> bool {
+        match (&self.encoder, &self.decoder) {
+            (Some(encoder), Some(decoder)) => encoder.word.name == decoder.word.name,
+            _ => false,
+        }
+    }
+
+    /// Bytes that the weights will take on a backend.
+    pub fn bytes<B: Backend>(&self, backend: &B, spec: &Spec) -> u64 {
+        let stacks = [(&self.encoder, &spec.encoder), (&self.decoder, &spec.decoder)];
+        let stacks = stacks.into_iter().filter_map(|(view, stack)| Some((view.as_ref()?, stack.as_ref()?)));
+        let stacks: u64 = stacks.map(|(view, stack)| view.bytes(backend, stack)).sum();
+        let heads = [&self.head_dense, &self.head_output, &self.language].into_iter().flatten();
+        let heads: u64 = heads.map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64).sum();
+        let own_words = |view: &StackView| backend.table_bytes(view.word.shape[0], view.word.shape[1]) as u64;
+        let decoder_words = match &self.decoder {
+            Some(view) if !self.tied => own_words(view),
+            _ => 0,
+        };
+        let encoder_words = match &self.encoder {
+            Some(view) if !self.shares_words() => own_words(view),
+            _ => 0,
+        };
+        stacks + heads + decoder_words + encoder_words
+    }
+}

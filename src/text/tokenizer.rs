@@ -1,0 +1,350 @@
+//! Text to token ids and back, by Hugging Face's `tokenizers`. Batches are split over the thread pool; the type is reentrant.
+//!
+//! `tokenizer.json` may fix a truncation and a padding for every call. Both are taken out at load: padding is never computed,
+//! and the length limit belongs to the model and the call. What the file says of truncation (side, strategy, stride 0) is kept.
+
+mod templates;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use tokenizers::processors::PostProcessorWrapper;
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
+use tokenizers::{PostProcessor, Tokenizer as HfTokenizer};
+
+use crate::base::call::Call;
+use crate::base::counters::Stage;
+use crate::base::error::{Error, Result, Status};
+use crate::base::panics;
+use crate::base::threads::Pool;
+use crate::formats;
+use crate::formats::files::Files;
+use crate::formats::json::Config;
+use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
+
+/// The largest `tokenizer.json` that is read; the largest published ones hold some 40 MB.
+const FILE_LIMIT: u64 = 256 << 20;
+
+/// What is wanted of one call to [`Tokenizer::encode`].
+#[derive(Clone, Debug)]
+pub struct EncodeOptions {
+    /// Adds `[CLS]`, `</s>` and the like.
+    pub add_special_tokens: bool,
+    /// The most tokens a sequence may have, special ones counted; `None` is the tokenizer's own limit (see
+    /// [`Tokenizer::max_length`]), `Some(usize::MAX)` no limit.
+    pub max_length: Option<usize>,
+    /// Computes where each token lies in its text.
+    pub offsets: bool,
+}
+
+impl Default for EncodeOptions {
+    fn default() -> Self {
+        Self { add_special_tokens: true, max_length: None, offsets: false }
+    }
+}
+
+/// The files that a tokenizer is made of.
+pub(crate) struct TokenizerFiles {
+    /// Empty if there is no such file.
+    pub json: Vec<u8>,
+    /// What errors call it.
+    path: PathBuf,
+    config: Option<Config>,
+}
+
+impl TokenizerFiles {
+    pub fn read(files: &Files) -> Result<Self> {
+        const FILE: &str = "tokenizer.json";
+        let path = files.name(FILE);
+        let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
+        Ok(Self { json, config: files.config("tokenizer_config.json")?, path })
+    }
+}
+
+/// A loaded tokenizer. Clones share it.
+#[derive(Clone)]
+pub struct Tokenizer(Arc<Inner>);
+
+struct Inner {
+    /// None where the model has none: then it can only be given token ids.
+    tokenizer: Option<HfTokenizer>,
+    post: Option<PostProcessorWrapper>,
+    direction: TruncationDirection,
+    strategy: TruncationStrategy,
+    max_length: usize,
+    pad_id: Option<u32>,
+    path: PathBuf,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, and from `tokenizer_config.json`, where it lies beside it, the length limit and truncation side.
+    pub fn from_directory(directory: &Path) -> Result<Self> {
+        Self::new(TokenizerFiles::read(&Files::Directory(directory.to_owned()))?)
+    }
+
+    pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
+        let TokenizerFiles { json: bytes, path, config } = files;
+        if bytes.is_empty() {
+            return Ok(Self(Arc::new(Inner {
+                tokenizer: None,
+                post: None,
+                direction: TruncationDirection::Right,
+                strategy: TruncationStrategy::default(),
+                max_length: usize::MAX,
+                pad_id: None,
+                path,
+            })));
+        }
+        // The crate asserts in places where a file breaks its expectations; such a file is a bad file, not a crash.
+        let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
+        let mut tokenizer = match parsed {
+            Ok(Ok(tokenizer)) => tokenizer,
+            Ok(Err(error)) => return Err(Error::invalid_file(&path, format!("not a tokenizer: {error}"))),
+            Err(_) => return Err(Error::invalid_file(&path, "not a tokenizer: its parts contradict each other")),
+        };
+        drop(bytes);
+
+        let truncation = tokenizer.get_truncation().cloned();
+        let pad_id = tokenizer.get_padding().map(|padding| padding.pad_id);
+        let pad_token =
+            config.as_ref().and_then(|c| c.get("pad_token")).and_then(|v| v.as_str().or(v["content"].as_str()));
+        let pad_id = pad_id.or_else(|| pad_token.and_then(|token| tokenizer.token_to_id(token)));
+        let side = config.as_ref().and_then(|c| c.get("truncation_side")).and_then(|v| v.as_str());
+        let direction = match (side, &truncation) {
+            (Some("left"), _) => TruncationDirection::Left,
+            (Some(_), _) | (None, None) => TruncationDirection::Right,
+            (None, Some(truncation)) => truncation.direction,
+        };
+        // Unset limits are written as 1e30.
+        let model_max = config.as_ref().and_then(|c| c.get("model_max_length")).and_then(|v| v.as_f64());
+        let model_max = model_max.filter(|&n| (1.0..1e9).contains(&n)).map(|n| n as usize);
+        let max_length = truncation.as_ref().map(|t| t.max_length).or(model_max).unwrap_or(usize::MAX);
+        let strategy = truncation.map(|t| t.strategy).unwrap_or_default();
+
+        let post = tokenizer.get_post_processor().cloned();
+        if let Some(token) = post.as_ref().and_then(templates::missing_token) {
+            let token = formats::quoted(&token);
+            let what = format!("post_processor: its template has {token}, which its special_tokens lack");
+            return Err(Error::invalid_file(&path, what));
+        }
+        tokenizer.with_post_processor(None::<PostProcessorWrapper>);
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|e| Error::invalid_file(&path, e))?;
+        Ok(Self(Arc::new(Inner { tokenizer: Some(tokenizer), post, direction, strategy, max_length, pad_id, path })))
+    }
+
+    /// The file it was read from.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The longest sequence that the tokenizer's files allow, special tokens counted; `usize::MAX` if they say nothing.
+    pub fn max_length(&self) -> usize {
+        self.0.max_length
+    }
+
+    /// Ids run from 0 to this number less 1 (files may leave gaps).
+    pub fn vocabulary_size(&self) -> usize {
+        self.0.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.get_vocab_size(true))
+    }
+
+    /// The ids of one text.
+    pub fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+        let counters = crate::base::counters::Counters::default();
+        let call = Call { counters: &counters, cancelled: None };
+        let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), offsets: false };
+        Ok(self.encode(&[text], None, &options, &Pool::new(1), call)?.ids().to_vec())
+    }
+
+    /// Hugging Face's own tokenizer, without a post-processor.
+    pub(crate) fn inner(&self) -> Result<&HfTokenizer> {
+        self.0.hf()
+    }
+
+    /// Whether there is a tokenizer: a model without one can only be given token ids.
+    pub fn is_present(&self) -> bool {
+        self.0.tokenizer.is_some()
+    }
+
+    /// The padding token's id, if the files name one.
+    pub fn pad_id(&self) -> Option<u32> {
+        self.0.pad_id
+    }
+
+    /// Tokenises a batch. `pairs`, where given, holds the second text of each pair. Texts are spread over the pool's threads.
+    ///
+    /// # Errors
+    /// `pairs` of another length than `texts`; a `max_length` that leaves no room beside the special tokens.
+    pub fn encode(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        options: &EncodeOptions,
+        pool: &Pool,
+        call: Call<'_>,
+    ) -> Result<Encoding> {
+        if let Some(pairs) = pairs
+            && pairs.len() != texts.len()
+        {
+            let (n, m) = (texts.len(), pairs.len());
+            return Err(Error::invalid_argument(format!("pairs: {m} second texts for {n} first texts")));
+        }
+        call.check()?;
+        let limit = self.limit(options, pairs.is_some())?;
+        let start = Instant::now();
+        let slots: Vec<OnceLock<Result<One>>> = texts.iter().map(|_| OnceLock::new()).collect();
+        pool.run(texts.len(), |i| {
+            let one = match call.check() {
+                Ok(()) => self.0.encode_one(texts[i], pairs.map(|p| p[i]), options, limit),
+                Err(cancelled) => Err(cancelled),
+            };
+            // The slot is empty: each task has its own.
+            let _ = slots[i].set(one);
+        });
+        let mut all = Vec::with_capacity(slots.len());
+        for (i, slot) in slots.into_iter().enumerate() {
+            let one = slot.into_inner().ok_or_else(|| Error::internal(format!("text {i} was not tokenised")))?;
+            all.push(one?);
+        }
+        let time = start.elapsed();
+        let encoding = call.counters.time(Stage::Pack, texts.len(), all.iter().map(|o| o.encoding.len()).sum(), || {
+            pack(&all, options.offsets, self.0.pad_id.unwrap_or(0))
+        });
+        call.counters.add(Stage::Tokenize, texts.len(), encoding.tokens(), time);
+        Ok(encoding)
+    }
+
+    /// Tokens of text that fit, or `None` for no limit.
+    fn limit(&self, options: &EncodeOptions, pair: bool) -> Result<Option<usize>> {
+        let max = options.max_length.unwrap_or(self.0.max_length);
+        if max == usize::MAX {
+            return Ok(None);
+        }
+        let added = match (&self.0.post, options.add_special_tokens) {
+            (Some(post), true) => post.added_tokens(pair),
+            _ => 0,
+        };
+        match max.checked_sub(added) {
+            Some(room) if room > 0 => Ok(Some(room)),
+            _ => Err(Error::invalid_argument(format!(
+                "max_length: {max} leaves no room for text beside {added} special tokens"
+            ))),
+        }
+    }
+
+    /// Token ids back to text.
+    ///
+    /// # Errors
+    /// An id that the vocabulary does not hold.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        let tokenizer = self.0.hf()?;
+        if let Some((i, id)) = ids.iter().enumerate().find(|&(_, &id)| tokenizer.id_to_token(id).is_none()) {
+            return Err(Error::invalid_argument(format!("ids[{i}]: {id} is not in the vocabulary")));
+        }
+        self.decode_known(ids, skip_special_tokens)
+    }
+
+    /// As `decode`, for ids that a model chose: those beyond the vocabulary (models' tables are padded) have no text, and without a
+    /// tokenizer none has.
+    pub(crate) fn decode_known(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        let Some(tokenizer) = &self.0.tokenizer else { return Ok(String::new()) };
+        let text = tokenizer.decode(ids, skip_special_tokens);
+        text.map_err(|e| Error::new(Status::InvalidArgument, format!("ids: cannot be decoded: {e}")))
+    }
+}
+
+struct One {
+    encoding: tokenizers::Encoding,
+    truncated: bool,
+}
+
+impl Inner {
+    fn hf(&self) -> Result<&HfTokenizer> {
+        self.tokenizer.as_ref().ok_or_else(|| {
+            let path = self.path.display();
+            Error::new(
+                Status::NotFound,
+                format!("{path}: not found; without a tokenizer a model takes token ids alone"),
+            )
+        })
+    }
+
+    fn encode_one(&self, text: &str, pair: Option<&str>, options: &EncodeOptions, limit: Option<usize>) -> Result<One> {
+        let tokenizer = self.hf()?;
+        let raw = |text: &str| {
+            // Without a post-processor this is the bare sequence, to be cut before special tokens join it.
+            if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) }
+        };
+        let failed = |e: tokenizers::Error| Error::invalid_argument(format!("texts: a text cannot be tokenised: {e}"));
+        let mut first = raw(text).map_err(failed)?;
+        let mut second = pair.map(raw).transpose().map_err(failed)?;
+        let mut truncated = false;
+        if let Some(room) = limit
+            && first.len() + second.as_ref().map_or(0, |e| e.len()) > room
+        {
+            truncated = true;
+            let params =
+                TruncationParams { direction: self.direction, max_length: room, strategy: self.strategy, stride: 0 };
+            (first, second) = truncate_encodings(first, second, &params).map_err(failed)?;
+            // What was cut off is kept by the crate as further encodings; nobody here asks for them.
+            drop(first.take_overflowing());
+            if let Some(second) = &mut second {
+                drop(second.take_overflowing());
+            }
+        }
+        let encoding = match &self.post {
+            Some(post) => post.process(first, second, options.add_special_tokens).map_err(failed)?,
+            None => {
+                if let Some(mut second) = second {
+                    first.set_sequence_id(0);
+                    second.set_sequence_id(1);
+                    second.set_type_ids(vec![1; second.len()]);
+                    first.merge_with(second, false);
+                }
+                first
+            }
+        };
+        Ok(One { encoding, truncated })
+    }
+}
+
+fn pack(all: &[One], offsets: bool, pad_id: u32) -> Encoding {
+    let tokens: usize = all.iter().map(|one| one.encoding.len()).sum();
+    let mut packed = Encoding {
+        starts: Vec::with_capacity(all.len() + 1),
+        ids: Vec::with_capacity(tokens),
+        type_ids: Vec::with_capacity(tokens),
+        special: Vec::with_capacity(tokens),
+        sequences: Vec::with_capacity(tokens),
+        offsets: offsets.then(|| Vec::with_capacity(tokens)),
+        words: offsets.then(|| Vec::with_capacity(tokens)),
+        truncated: Vec::with_capacity(all.len()),
+        longest: 0,
+        pad_id,
+    };
+    packed.starts.push(0);
+    for One { encoding, truncated } in all {
+        packed.ids.extend_from_slice(encoding.get_ids());
+        packed.type_ids.extend_from_slice(encoding.get_type_ids());
+        packed.special.extend(encoding.get_special_tokens_mask().iter().map(|&m| m as u8));
+        let second = encoding.n_sequences() > 1;
+        packed.sequences.extend(encoding.get_special_tokens_mask().iter().enumerate().map(|(token, &special)| {
+            match encoding.token_to_sequence(token) {
+                _ if special != 0 => NO_SEQUENCE,
+                Some(sequence) if second => sequence as u8,
+                _ => 0,
+            }
+        }));
+        if let Some(spans) = &mut packed.offsets {
+            spans.extend(encoding.get_offsets().iter().map(|&(start, end)| Span { start, end }));
+        }
+        if let Some(words) = &mut packed.words {
+            words.extend(encoding.get_word_ids().iter().map(|word| word.unwrap_or(u32::MAX)));
+        }
+        packed.truncated.push(u8::from(*truncated));
+        packed.longest = packed.longest.max(encoding.len());
+        packed.starts.push(packed.ids.len());
+    }
+    packed
+}
