@@ -8,17 +8,6 @@ use kinglet::{Device, GenerateOptions, Precision};
 use serde_json::Value;
 use support::{ids, load};
 
-/// `KINGLET_SMOLLM2`, else `build/models/smollm2.gguf`, where `make test` puts it. None, said loudly, if it is not there.
-fn model_file() -> Option<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/models/smollm2.gguf");
-    let path = std::env::var_os("KINGLET_SMOLLM2").map_or(default, PathBuf::from);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: SmolLM2 is not at {}; `make test` fetches it", path.display());
-    None
-}
-
 /// Prompts, their tokens, and the 24 tokens that transformers 5, reading the same file in f32, continues them with.
 fn reference() -> Vec<Value> {
     serde_json::from_str(&std::fs::read_to_string(support::fixtures().join("smollm2.json")).unwrap()).unwrap()
@@ -30,7 +19,7 @@ fn greedy() -> GenerateOptions {
 
 #[test]
 fn greedy_texts_are_those_of_transformers() {
-    let Some(path) = model_file() else { return };
+    let Some(path) = support::smollm2() else { return };
     let (model, cases) = (load(&path, Device::Cpu, Precision::F32, 2), reference());
     assert_eq!(cases.len(), 20);
     let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
@@ -44,7 +33,7 @@ fn greedy_texts_are_those_of_transformers() {
 
 #[test]
 fn eight_bits_are_nearly_as_sure_of_those_texts() {
-    let Some(path) = model_file() else { return };
+    let Some(path) = support::smollm2() else { return };
     // The mean log-probability of the reference's texts, token by token.
     let sureness = |precision| {
         let model = load(&path, Device::Cpu, precision, 2);
@@ -68,7 +57,7 @@ fn eight_bits_are_nearly_as_sure_of_those_texts() {
 
 #[test]
 fn it_holds_a_conversation() {
-    let Some(path) = model_file() else { return };
+    let Some(path) = support::smollm2() else { return };
     let model = load(&path, Device::Cpu, Precision::Int8, 2);
     let mut session = model.session().unwrap();
     let answer = session.send("What is the capital of France?", &greedy(), None).unwrap();

@@ -36,7 +36,7 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
         let embeddings = model.embed(&batch.texts(), &options)?;
         for (i, text) in batch.texts.iter().enumerate() {
             let rows = rows(&embeddings, i);
-            if args.input.json {
+            if args.input.json() {
                 let embedding = if by_token { Embedding::Tokens(rows) } else { Embedding::Text(rows.values) };
                 out.json(&Line { text, embedding, truncated: embeddings.truncated[i] != 0 })?;
                 continue;

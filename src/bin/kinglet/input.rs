@@ -67,12 +67,12 @@ impl<'a> Batches<'a> {
         let source = if args.texts.is_empty() {
             let lines = Lines::new();
             if io::stdin().is_terminal() {
-                output::note("reading texts from the terminal, one a line; Ctrl-D ends");
+                output::note("reading texts from the terminal, one per line; Ctrl-D ends");
                 size = 1;
             }
-            match args.jsonl.as_deref() {
+            match args.field() {
                 Some(_) if kind == Kind::Pair && pair_field.is_none() => {
-                    return Err(Failure::new("pairs from --jsonl need --pair-field, the field of the second text"));
+                    return Err(Failure::usage("pairs from JSON need --pair-field, the field of the second text"));
                 }
                 Some(field) => Source::Json { lines, field, pair_field },
                 None => Source::Lines(lines),
@@ -80,7 +80,9 @@ impl<'a> Batches<'a> {
         } else {
             let (texts, step) = (args.texts.len(), if kind == Kind::Pair { 2 } else { 1 });
             if texts % step != 0 {
-                return Err(Failure::new(format!("{texts} texts do not make pairs; give two arguments for each pair")));
+                return Err(Failure::usage(format!(
+                    "{texts} texts do not make pairs; give two arguments for each pair"
+                )));
             }
             length = Some((texts / step) as u64);
             Source::Arguments(args.texts.iter())
