@@ -29,7 +29,7 @@ impl Cancellation {
     }
 }
 
-/// The context of one call, handed down from the public method to the transformer.
+/// The context of one call, passed down from the public method to the transformer.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     pub counters: &'a Counters,

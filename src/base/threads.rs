@@ -269,7 +269,7 @@ mod tests {
             let threads = Mutex::new(std::collections::HashSet::new());
             pool.run(2, |_| {
                 threads.lock().unwrap().insert(std::thread::current().id());
-                // Long enough that the sleeper takes the second task.
+                // Long enough for the sleeping worker to take the second task.
                 std::thread::sleep(std::time::Duration::from_millis(20));
             });
             assert_eq!(threads.lock().unwrap().len(), 2);

@@ -129,7 +129,7 @@ fn q5_k(bytes: &[u8], out: &mut [f32]) {
 fn q6_k(bytes: &[u8], out: &mut [f32]) {
     let (low, high, scales, d) = (&bytes[..128], &bytes[128..192], &bytes[192..208], half(bytes, 208));
     for (j, out) in out.chunks_exact_mut(32).enumerate() {
-        // 128 elements take 64 bytes of nibbles and 32 of high bits. Their first 64 are the low nibbles.
+        // 128 elements take 64 bytes of nibbles and 32 of high bits. The first 64 elements are in the low nibbles.
         let (part, run) = (j / 4, j % 4);
         let low = &low[part * 64 + run % 2 * 32..][..32];
         let high = &high[part * 32..][..32];

@@ -60,7 +60,7 @@ impl Gguf {
         let mut weights = weights(path, &container, &fields, gated)?;
         let vocabulary = config::vocabulary(&fields, &weights)?;
         let mut config = config::config(&fields, &weights, vocabulary, gated)?;
-        // They are in the configuration now.
+        // The configuration has these now.
         for name in [rope::FACTORS, rope::LONG, rope::SHORT] {
             weights.tensors.remove(name);
         }

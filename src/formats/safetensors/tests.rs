@@ -131,7 +131,7 @@ fn conversions_agree_with_element_wise_ones_across_blocks() {
         assert_eq!(single, expected, "{name}");
         assert_eq!(half, expected.iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>(), "{name}");
     }
-    // A value beyond f16 in the third block is found, and at its own position.
+    // A value beyond f16's range in the third block is found, and the error names its position.
     let at = bytes.len() - 8 * n + 4 * 1400;
     bytes[at..at + 4].copy_from_slice(&(-70000f32).to_le_bytes());
     let weights = open(&bytes).unwrap();
