@@ -1,7 +1,7 @@
-//! Speed of the kernels on one thread, each that this machine has.
+//! Speed of all kernels that this machine supports, on one thread.
 //!
-//! The throughput criterion prints is in operations (a multiply and an add count as two), so "Gelem/s" reads as Gop/s. Before it comes
-//! a table of the best kernel beside what this machine can do at best, measured in the same minute.
+//! Throughput is in operations (a multiply and an add count as two), so read criterion's "Gelem/s" as Gop/s. First comes a table of
+//! the best kernel compared with the limits of this machine, measured just before.
 
 mod limits;
 
@@ -13,7 +13,7 @@ use kinglet::kernels::{
     Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, RowScale, Rows, available,
 };
 
-/// Numbers in -1..1 that look random and are the same every time.
+/// Reproducible pseudo-random numbers in -1..1.
 fn numbers(count: usize) -> Vec<f32> {
     let mut state = 1u32;
     (0..count)
@@ -24,7 +24,7 @@ fn numbers(count: usize) -> Vec<f32> {
         .collect()
 }
 
-/// Rows, inputs and outputs of MiniLM's layers at batch sizes from one word to many texts, and one of BERT base.
+/// Rows, inputs and outputs of MiniLM's layers, from one word to many texts, and of one layer of BERT base.
 const SHAPES: [(usize, usize, usize); 6] =
     [(1, 384, 1536), (16, 384, 1536), (128, 384, 384), (4096, 384, 1536), (4096, 1536, 384), (512, 768, 3072)];
 
@@ -140,13 +140,13 @@ fn rows(c: &mut Criterion) {
     group.finish();
 }
 
-/// The best kernel's products beside the machine's limits: operations from registers for many rows, memory's bytes for one.
+/// The best kernel's products compared with the machine's limits: arithmetic for many rows, memory bandwidth for one.
 fn shares(_: &mut Criterion) {
     let Some(&kernel) = available().first() else { return };
     let memory = limits::memory();
     println!("{} on one thread; memory reads {memory:.1} GB/s", kernel.name());
     println!("{:<6} {:<16} {:>10} {:>10} {:>7}", "type", "rows x in x out", "achieved", "limit", "share");
-    // The last is larger than the caches: its single row is bound by memory.
+    // The last matrix is larger than the caches: a single row is bound by memory.
     for (rows, inputs, outputs) in
         [(4096, 384, 1536), (4096, 1536, 384), (512, 768, 3072), (16, 768, 3072), (1, 8192, 16384)]
     {
@@ -166,7 +166,7 @@ fn shares(_: &mut Criterion) {
     }
 }
 
-/// Seconds of one product.
+/// Seconds per product.
 fn product(kernel: &dyn Kernel, kind: &str, rows: usize, inputs: usize, outputs: usize) -> f64 {
     let (a, weights) = (numbers(rows * inputs), numbers(inputs * 16));
     let channel = |n: usize| &weights[n % 16 * inputs..][..inputs];

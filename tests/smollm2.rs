@@ -1,14 +1,13 @@
-//! The real SmolLM2-135M-Instruct out of its GGUF file (Q4_1): what transformers continues it with, and what 8 bits cost.
+//! The real SmolLM2-135M-Instruct from its GGUF file (Q4_1): texts compared with transformers, and the cost of INT8.
 
 mod support;
 
-use std::path::{Path, PathBuf};
 
 use kinglet::{Device, GenerateOptions, Precision};
 use serde_json::Value;
 use support::{ids, load};
 
-/// Prompts, their tokens, and the 24 tokens that transformers 5, reading the same file in f32, continues them with.
+/// Prompts, their tokens, and the 24 tokens that transformers 5 generates from the same file in f32.
 fn reference() -> Vec<Value> {
     serde_json::from_str(&std::fs::read_to_string(support::fixtures().join("smollm2.json")).unwrap()).unwrap()
 }
@@ -18,7 +17,7 @@ fn greedy() -> GenerateOptions {
 }
 
 #[test]
-fn greedy_texts_are_those_of_transformers() {
+fn greedy_texts_match_transformers() {
     let Some(path) = support::smollm2() else { return };
     let (model, cases) = (load(&path, Device::Cpu, Precision::F32, 2), reference());
     assert_eq!(cases.len(), 20);
@@ -32,9 +31,9 @@ fn greedy_texts_are_those_of_transformers() {
 }
 
 #[test]
-fn eight_bits_are_nearly_as_sure_of_those_texts() {
+fn int8_gives_nearly_the_same_log_probability() {
     let Some(path) = support::smollm2() else { return };
-    // The mean log-probability of the reference's texts, token by token.
+    // The mean log-probability per token of the reference's texts.
     let sureness = |precision| {
         let model = load(&path, Device::Cpu, precision, 2);
         let (mut sum, mut count) = (0.0f64, 0);

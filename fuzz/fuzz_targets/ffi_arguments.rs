@@ -1,4 +1,4 @@
-//! The C ABI with any texts, sizes, numbers and options: whatever comes in, a status comes back, and an error exactly when it is not OK.
+//! The C ABI with arbitrary texts, sizes, numbers and options: every call returns a status, and an error exactly if it is not OK.
 #![no_main]
 
 use std::ptr::{null, null_mut};
@@ -35,13 +35,13 @@ static MODEL: LazyLock<Model> = LazyLock::new(|| {
     Model(model)
 });
 
-/// Runs a call and holds it to the contract; true if it succeeded.
+/// Runs a call and checks the contract; true if it succeeded.
 fn call(f: impl FnOnce(*mut *mut kinglet_error) -> kinglet_status) -> bool {
     let mut error = null_mut();
     let status = f(&mut error);
     assert_eq!(status == KINGLET_STATUS_OK, error.is_null());
     assert!(status != KINGLET_STATUS_PANIC && status != KINGLET_STATUS_INTERNAL, "status {status}");
-    // SAFETY: NULL or an error that was just made.
+    // SAFETY: NULL, or an error that the call has just created.
     unsafe { kinglet_error_free(error) };
     status == KINGLET_STATUS_OK
 }
@@ -54,7 +54,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(input) = Input::arbitrary(&mut Unstructured::new(data)) else { return };
     let model = MODEL.0;
     let texts = strings(&input.texts);
-    // Pairs have to be as many as texts: C gives one count for both.
+    // There must be as many pairs as texts: C has one count for both.
     let pairs = input.pairs.as_ref().filter(|pairs| pairs.len() >= texts.len()).map(|pairs| strings(pairs));
     let pairs = pairs.as_ref().map_or(null(), |pairs| pairs.as_ptr());
     let [a, b, c, d] = input.numbers;

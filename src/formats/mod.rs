@@ -1,5 +1,5 @@
-//! Readers of the files that make up a model. All of them treat the file as hostile: a size is checked before it is
-//! allocated, an offset before it is read, nothing is executed, and every error starts with the file's name.
+//! Readers of model files. They treat every file as hostile: sizes are checked before memory is allocated, offsets before they
+//! are read, nothing is executed, and every error starts with the file's name.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -21,17 +21,17 @@ pub mod source;
 pub mod tensor;
 pub mod weights;
 
-/// Opens `path` for reading and returns it with its length in bytes.
+/// Opens `path` for reading and returns the file and its length in bytes.
 ///
-/// Only a regular file (or a link to one) is opened: a directory would fail later with a message that helps nobody, and
-/// opening a named pipe would hang the host program until somebody wrote to it.
+/// Only a regular file (or a link to one) is opened: a directory would fail later with an unhelpful message, and opening a
+/// named pipe would block the host program until another program wrote to it.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     let kind = fs::metadata(path).map_err(|e| Error::io(path, &e))?;
     if kind.is_dir() {
-        return Err(Error::invalid_file(path, "this is a directory, and a file is needed"));
+        return Err(Error::invalid_file(path, "this is a directory; a file is needed"));
     }
     if !kind.is_file() {
-        return Err(Error::invalid_file(path, "this is a pipe, socket or device, and a regular file is needed"));
+        return Err(Error::invalid_file(path, "this is a pipe, socket or device; a regular file is needed"));
     }
     let file = File::open(path).map_err(|e| Error::io(path, &e))?;
     let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
@@ -41,25 +41,21 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// The contents of a file of at most `limit` bytes, or None where no such file exists.
+/// The contents of a file of at most `limit` bytes, or None if no such file exists.
 pub(crate) fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     if fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
         return Ok(None);
     }
     let (file, length) = open_regular(path)?;
     if length > limit {
-        return Err(Error::invalid_file(
-            path,
-            format!("the file has {length} bytes, and at most {limit} are accepted"),
-        ));
+        return Err(Error::invalid_file(path, format!("the file has {length} bytes; the maximum is {limit}")));
     }
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes).map_err(|e| Error::io(path, &e))?;
     Ok(Some(bytes))
 }
 
-/// Text out of a file, made fit for an error message: in backquotes, control characters escaped, at most 100 characters,
-/// because the file decides what it says and how long it is.
+/// Text from a file, made safe for an error message: in backquotes, control characters escaped, at most 100 characters.
 pub(crate) fn quoted(text: &str) -> String {
     let mut escaped = String::from("`");
     escaped.extend(text.chars().take(100).flat_map(char::escape_debug));
@@ -70,11 +66,11 @@ pub(crate) fn quoted(text: &str) -> String {
     escaped
 }
 
-/// A parser's message, cut to 300 characters: parsers quote the text that they refuse, whatever its length.
+/// A parser's message, cut to about 350 characters: parsers quote the text that they refuse, whatever its length.
 pub(crate) fn shortened(message: impl std::fmt::Display) -> String {
     let message = message.to_string();
     match message.char_indices().nth(300) {
-        // The end holds the line and column.
+        // The end names the line and column.
         Some((cut, _)) => {
             let tail = message.char_indices().rev().nth(50).map_or(cut, |(i, _)| i.max(cut));
             format!("{}…{}", &message[..cut], &message[tail..])

@@ -1,4 +1,4 @@
-//! `kinglet quantize`: a model's weights packed once, so that loading it later costs page faults.
+//! `kinglet quantize`: packs a model's weights once, so that loading them later costs only page faults.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,15 +15,15 @@ use crate::formats::tensor::{DType, TensorView};
 use crate::network::transformer::weights::{ModelView, StackView};
 use crate::spec::{Precision, Spec};
 
-/// The largest small file.
+/// The maximum size of a configuration or tokenizer file, in bytes.
 const FILE_LIMIT: u64 = 256 << 20;
 
 /// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one `.kinglet` file, its weights in
-/// `precision`. `progress` gets the done share, from 0 to 1, and returns false to cancel.
+/// `precision`. `progress` receives the fraction of the work that is done, and returns false to cancel.
 ///
 /// # Errors
-/// As [`crate::Model::load`]; a destination that cannot be written (nothing is left of it then); a source that is a `.kinglet` file
-/// already.
+/// As [`crate::Model::load`]; a destination that cannot be written (no partial file is left); a source that is already a
+/// `.kinglet` file.
 pub fn quantize(
     source: &Path,
     destination: &Path,
@@ -33,19 +33,19 @@ pub fn quantize(
     let Source { files, weights, precision: packed, export } = Source::open(source)?;
     if export.is_some() {
         return Err(Error::unsupported(format!(
-            "{}: an ONNX export is run as it is and cannot be packed; quantize the original safetensors, or load an export in int8 \
+            "{}: an ONNX export cannot be quantized; quantize the original safetensors, or load an export in int8 \
              (model_quantized.onnx)",
             source.display()
         )));
     }
     if packed.is_some() {
         return Err(Error::invalid_argument(format!(
-            "{}: is packed already; quantize from the original weights",
+            "{}: is already a .kinglet file; quantize the original weights",
             source.display()
         )));
     }
     if precision == Precision::Auto {
-        return Err(Error::invalid_argument("precision: auto is none to write; choose int8, bf16, f16 or f32"));
+        return Err(Error::invalid_argument("precision: auto cannot be written; choose int8, bf16, f16 or f32"));
     }
     let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
@@ -55,7 +55,7 @@ pub fn quantize(
     packer.writer.finish(precision, &small_files(&files)?)
 }
 
-/// The small files by name, with the pooling's under the name that it has.
+/// The configuration and tokenizer files, by name.
 fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for name in FILES {
@@ -88,7 +88,7 @@ impl Packer<'_> {
     }
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
-        // The language head first: where it is the word embeddings too, they are found packed.
+        // The language head first: if it is tied to the word embeddings, these are then already packed.
         for linear in [&view.language, &view.head_dense, &view.head_output].into_iter().flatten() {
             self.linear(linear)?;
         }
