@@ -23,6 +23,7 @@ pub mod ffi;
 #[doc(hidden)]
 pub mod formats;
 mod generation;
+mod jinja;
 #[doc(hidden)]
 pub mod kernels;
 mod loading;
@@ -52,8 +53,8 @@ pub use families::names as families;
 pub use generation::constraint::Grammar;
 pub use generation::options::{EarlyStopping, GenerateOptions};
 pub use generation::session::{Prefix, Session};
-pub use generation::template::Message;
 pub use generation::{Event, FinishReason, Generations, Listener, Logits, Output};
+pub use jinja::Message;
 pub use loading::LoadOptions;
 pub use log::{Log, LogLevel};
 pub use model::Model;

@@ -19,7 +19,7 @@ use crate::formats::files::Files;
 use crate::formats::source::Source;
 use crate::generation::answers::Answers;
 use crate::generation::options::Defaults;
-use crate::generation::template::ChatTemplate;
+use crate::jinja::ChatTemplate;
 use crate::log::Log;
 use crate::model::{Inner, Model};
 use crate::provider;

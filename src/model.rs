@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::generation::answers::Answers;
 use crate::generation::constraint::Vocabulary;
 use crate::generation::options::Defaults;
-use crate::generation::template::ChatTemplate;
+use crate::jinja::ChatTemplate;
 use crate::loading::{self, LoadOptions};
 use crate::memory::Budget;
 use crate::tasks::classification::ClassifierSettings;

@@ -11,7 +11,6 @@ mod sampling;
 mod search;
 pub(crate) mod session;
 mod single;
-pub(crate) mod template;
 mod text;
 
 use crate::call::{Call, Cancellation};

@@ -12,7 +12,7 @@ use crate::transformer::network::{Feed, Sequence, Want};
 use super::engine::Listener;
 use super::options::GenerateOptions;
 use super::search::Output;
-use super::template::Message;
+use crate::jinja::Message;
 
 /// The beginning of a prompt, computed: a system prompt, an instruction, a document that many questions are asked of. Clones share it.
 #[derive(Clone)]

@@ -60,7 +60,7 @@ pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
             text.push("}")
         }
         Value::Undefined(Some(name)) => {
-            fault(format!("{} is undefined and cannot be written as JSON", crate::formats::quoted(name)))
+            fault(format!("{} is undefined and cannot be written as JSON", crate::error::quoted(name)))
         }
         other => fault(format!("a {} cannot be written as JSON", other.type_name())),
     }

@@ -27,7 +27,7 @@ impl Given {
             match names.iter().position(|candidate| *candidate == &*name) {
                 Some(at) if bound[at].is_none() => bound[at] = Some(value),
                 Some(_) => return fault(format!("`{callee}` is given `{name}` twice")),
-                None => return fault(format!("`{callee}` has no parameter {}", crate::formats::quoted(&name))),
+                None => return fault(format!("`{callee}` has no parameter {}", crate::error::quoted(&name))),
             }
         }
         Ok(bound)
@@ -457,7 +457,7 @@ fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Value> {
         };
         match value {
             Some(value) => value.write(&mut text)?,
-            None => return fault(format!("a format has no value for {}", crate::formats::quoted(field))),
+            None => return fault(format!("a format has no value for {}", crate::error::quoted(field))),
         }
     }
     text.push(rest)?;

@@ -11,10 +11,8 @@ use crate::error::{Error, Result, Status};
 
 mod ast;
 mod budget;
-mod calls;
 mod date;
 mod evaluator;
-mod expressions;
 mod filters;
 mod json;
 mod lexer;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::ast::{Arguments, Expression, Suffix, SuffixKind};
-use super::budget::{Cause, Fault, Outcome, fault};
-use super::date;
-use super::evaluator::{Closure, Evaluator, Scope};
-use super::methods::{Given, text, whole};
-use super::value::{Function, Value, undefined};
-use crate::formats::{quoted, shortened};
+use super::{Closure, Evaluator, Scope};
+use crate::error::{quoted, shortened};
+use crate::jinja::ast::{Arguments, Expression, Suffix, SuffixKind};
+use crate::jinja::budget::{Cause, Fault, Outcome, fault};
+use crate::jinja::date;
+use crate::jinja::methods::{Given, text, whole};
+use crate::jinja::value::{Function, Value, undefined};
 
 /// The longest `range`, as in Jinja's sandbox.
 const MAX_RANGE: i64 = 100_000;

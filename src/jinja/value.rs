@@ -367,7 +367,7 @@ pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Opti
 /// The error for a use of an undefined value.
 pub(super) fn undefined<T>(name: Option<&str>) -> Outcome<T> {
     match name {
-        Some(name) => fault(format!("{} is undefined", crate::formats::quoted(name))),
+        Some(name) => fault(format!("{} is undefined", crate::error::quoted(name))),
         None => fault("an undefined value is used"),
     }
 }

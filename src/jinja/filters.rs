@@ -10,7 +10,7 @@ use super::lexer::is_space;
 use super::methods::{self, Given, text, text_or_none, whole};
 use super::operators::{arithmetic, format_percent, item, round};
 use super::value::{Number, Value, compare, equal, undefined};
-use crate::formats::quoted;
+use crate::error::quoted;
 
 /// Applies the filter `name` to `value`.
 pub(super) fn apply(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
