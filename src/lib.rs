@@ -23,7 +23,8 @@ pub mod ffi;
 #[doc(hidden)]
 pub mod formats;
 mod generation;
-mod jinja;
+#[doc(hidden)]
+pub mod jinja;
 #[doc(hidden)]
 pub mod kernels;
 mod loading;
@@ -50,11 +51,11 @@ pub use devices::{DeviceInfo, Devices, devices};
 pub use encoding::{Encoding, NO_SEQUENCE, Span};
 pub use error::{Error, Result, Status};
 pub use families::names as families;
+pub use generation::chat::Message;
 pub use generation::constraint::Grammar;
 pub use generation::options::{EarlyStopping, GenerateOptions};
 pub use generation::session::{Prefix, Session};
 pub use generation::{Event, FinishReason, Generations, Listener, Logits, Output};
-pub use jinja::Message;
 pub use loading::LoadOptions;
 pub use log::{Log, LogLevel};
 pub use model::Model;

@@ -18,8 +18,8 @@ use crate::formats::files::Files;
 
 use crate::formats::source::Source;
 use crate::generation::answers::Answers;
+use crate::generation::chat::ChatTemplate;
 use crate::generation::options::Defaults;
-use crate::jinja::ChatTemplate;
 use crate::log::Log;
 use crate::model::{Inner, Model};
 use crate::provider;

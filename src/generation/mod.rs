@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 mod beam;
+pub(crate) mod chat;
 pub(crate) mod constraint;
 mod engine;
 mod lookup;

@@ -6,20 +6,11 @@ use super::Evaluator;
 use crate::error::quoted;
 use crate::jinja::ast::*;
 use crate::jinja::budget::{Outcome, fault};
-use crate::jinja::value::{Value, compare, equal, undefined};
-use crate::jinja::{filters, methods, operators};
+use crate::jinja::value::{Value, compare, equal, position_of_name, undefined};
+use crate::jinja::{filters, methods, operators, predicates};
 
 impl<'t> Evaluator<'t> {
     pub(super) fn evaluate(&mut self, expression: &'t Expression) -> Outcome<Value> {
-        // The commonest leaves need no level of their own.
-        match expression {
-            Expression::Constant(value) => return Ok(value.clone()),
-            Expression::Name(name) => {
-                self.budget.spend(1)?;
-                return self.look_up(name);
-            }
-            _ => {}
-        }
         self.budget.enter()?;
         let value = match expression {
             Expression::Constant(value) => Ok(value.clone()),
@@ -57,7 +48,7 @@ impl<'t> Evaluator<'t> {
     }
 
     pub(super) fn all(&mut self, expressions: &'t [Expression]) -> Outcome<Vec<Value>> {
-        self.budget.allocate(size_of_val(expressions) / size_of::<Expression>() * size_of::<Value>())?;
+        self.budget.allocate_items::<Value>(expressions.len())?;
         expressions.iter().map(|expression| self.evaluate(expression)).collect()
     }
 
@@ -67,6 +58,7 @@ impl<'t> Evaluator<'t> {
     }
 
     fn dict(&mut self, entries: &'t [(Expression, Expression)]) -> Outcome<Value> {
+        self.budget.allocate_items::<(Value, Value)>(entries.len())?;
         let mut pairs = Vec::with_capacity(entries.len());
         for (key, value) in entries {
             pairs.push((self.evaluate(key)?, self.evaluate(value)?));
@@ -74,7 +66,7 @@ impl<'t> Evaluator<'t> {
         Value::dict(pairs, &mut self.budget)
     }
 
-    /// `and` and `or`: the first operand that is as wanted, or the last.
+    /// `and` and `or`: the first operand whose truth value is `wanted`, or else the last operand.
     fn first_that_is(&mut self, wanted: bool, operands: &'t [Expression]) -> Outcome<Value> {
         let mut value = Value::None;
         for operand in operands {
@@ -86,7 +78,7 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    /// Operators from left to right. Text that grows by several of them is copied once.
+    /// Applies operators from left to right. A text that grows by several of them is copied once.
     fn chain(&mut self, first: &'t Expression, rest: &'t [(Operator, Expression)]) -> Outcome<Value> {
         let mut value = self.evaluate(first)?;
         let mut growing: Option<String> = None;
@@ -185,7 +177,7 @@ impl<'t> Evaluator<'t> {
                 }
                 SuffixKind::Test { name, arguments, negated } => {
                     let given = self.arguments(arguments)?;
-                    let holds = filters::test(name, &value, &given.positional, &mut self.budget)?;
+                    let holds = predicates::holds(name, &value, &given.positional, &mut self.budget)?;
                     Value::Bool(holds != *negated)
                 }
             };
@@ -208,13 +200,14 @@ impl<'t> Evaluator<'t> {
         match &value {
             value if methods::exists(value, name) => Ok(Value::Method),
             Value::Dict(dict) => {
-                self.budget.spend(dict.entries.len() / 8)?;
-                Ok(dict.get(name).cloned().unwrap_or_else(|| Value::Undefined(Some(name.clone()))))
+                let found = dict.get(&Value::Str(name.clone()), &mut self.budget)?.cloned();
+                Ok(found.unwrap_or_else(|| Value::Undefined(Some(name.clone()))))
             }
             Value::Undefined(undefined_name) => undefined(undefined_name.as_deref()),
             Value::Namespace(index) => {
-                let found = self.namespaces[*index].iter().rev().find(|(candidate, _)| candidate == name);
-                Ok(found.map_or_else(|| Value::Undefined(Some(name.clone())), |(_, value)| value.clone()))
+                let namespace = &self.namespaces[*index];
+                let found = position_of_name(namespace, name, &mut self.budget)?;
+                Ok(found.map_or_else(|| Value::Undefined(Some(name.clone())), |at| namespace[at].1.clone()))
             }
             Value::Loop(_) => self.attribute_of_loop(&value, name),
             _ => Ok(Value::Undefined(Some(name.clone()))),
@@ -229,7 +222,7 @@ impl<'t> Evaluator<'t> {
             return Ok(found);
         }
         match (&value, index) {
-            // Where there is no such key, an attribute of that name will do.
+            // Without such a key, an attribute of that name is taken.
             (_, Value::Str(name)) => match value {
                 Value::Dict(_) if !methods::exists(&value, &name) => Ok(Value::Undefined(Some(name))),
                 value => self.attribute(value, &name),
@@ -240,7 +233,7 @@ impl<'t> Evaluator<'t> {
     }
 
     fn attribute_of_loop(&mut self, value: &Value, name: &Arc<str>) -> Outcome<Value> {
-        // A loop that a namespace has kept is over.
+        // A loop that was kept in a namespace may be over.
         let Some(state) = (if let Value::Loop(index) = value { self.loops.get(*index) } else { None }) else {
             return Ok(Value::Undefined(Some(name.clone())));
         };
@@ -256,7 +249,7 @@ impl<'t> Evaluator<'t> {
             "first" => Value::Bool(at == 0),
             "last" => Value::Bool(at + 1 == length),
             "length" => number(length),
-            // Loops inside loops are not deeper in Jinja's sense; only recursive ones are.
+            // In Jinja only recursive loops have a depth; nested ones do not.
             "depth" => number(1),
             "depth0" => number(0),
             "previtem" => neighbour(at.checked_sub(1)).unwrap_or_else(undefined),

@@ -1,20 +1,19 @@
-//! Runs a parsed template. Everything that a template can make last or grow goes through the budget.
+//! Runs a parsed template: its statements and its variables. Everything that a template can prolong or grow is charged to
+//! the budget first.
 
 use std::sync::Arc;
 
 use crate::jinja::ast::*;
 use crate::jinja::budget::{Budget, Outcome, fault};
-use crate::jinja::value::{Function, Value, undefined};
+use crate::jinja::value::{Function, Named, Value, position_of_name, undefined};
 
 mod calls;
 mod expressions;
 
-/// The most text that a rendering may put out.
+/// The longest output of a rendering, in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
-/// Variables of one block. Few enough that a search from the end is the quickest.
-type Scope = Vec<(Arc<str>, Value)>;
 
-/// What a body ended with.
+/// How a body ended.
 #[derive(PartialEq, Eq)]
 enum Flow {
     On,
@@ -22,39 +21,39 @@ enum Flow {
     Continue,
 }
 
-/// A macro with the variables that it sees of the blocks around its definition, as they were then.
+/// A macro with the variables of the blocks around its definition, as they were then.
 struct Closure {
     pub index: usize,
-    pub seen: Scope,
+    seen: Named,
 }
 
 struct Loop {
     items: Arc<[Value]>,
     at: usize,
-    /// What `loop.changed` was last given.
+    /// The last argument of `loop.changed`.
     last: Option<Value>,
 }
 
 pub(super) struct Evaluator<'t> {
     template: &'t Template,
     budget: Budget,
-    /// The line of what runs, which is where a fault is.
+    /// The line of the statement or suffix that runs: a fault is there.
     line: u32,
     output: String,
-    /// The first scope holds the template's top level and what it was given.
-    scopes: Vec<Scope>,
-    /// The first scope of the macro that runs; those between it and the top level are hidden from it.
+    /// The first scope holds the variables that were passed in and those of the template's top level.
+    scopes: Vec<Named>,
+    /// The first scope of the macro that runs; scopes between it and the top level are hidden from it.
     base: usize,
-    namespaces: Vec<Scope>,
+    namespaces: Vec<Named>,
     closures: Vec<Closure>,
     loops: Vec<Loop>,
 }
 
 impl<'t> Evaluator<'t> {
-    pub fn new(template: &'t Template) -> Self {
+    pub fn new(template: &'t Template, budget: Budget) -> Self {
         Self {
             template,
-            budget: Budget::new(),
+            budget,
             line: 1,
             output: String::new(),
             scopes: vec![Vec::new()],
@@ -65,17 +64,14 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    pub fn budget(&mut self) -> &mut Budget {
-        &mut self.budget
-    }
-
     pub fn line(&self) -> u32 {
         self.line
     }
 
-    /// Makes a variable of the top level.
-    pub fn define(&mut self, name: impl Into<Arc<str>>, value: Value) {
-        self.scopes[0].push((name.into(), value));
+    /// Defines a variable of the top level.
+    pub fn define(&mut self, name: &str, value: &serde_json::Value) -> Outcome<()> {
+        let value = Value::from_json(value, &mut self.budget)?;
+        store(&mut self.scopes[0], name.into(), value, &mut self.budget)
     }
 
     pub fn run(&mut self) -> Outcome<String> {
@@ -87,7 +83,7 @@ impl<'t> Evaluator<'t> {
     fn write(&mut self, text: &str) -> Outcome<()> {
         self.budget.allocate(text.len())?;
         if self.output.len() + text.len() > MAX_OUTPUT {
-            return fault(format!("the template puts out more than {} MiB", MAX_OUTPUT >> 20));
+            return fault(format!("the template's output is longer than {} MiB", MAX_OUTPUT >> 20));
         }
         self.output.push_str(text);
         Ok(())
@@ -109,15 +105,15 @@ impl<'t> Evaluator<'t> {
     }
 
     /// [`Evaluator::body`] in a scope of its own.
-    fn scoped(&mut self, scope: Scope, body: &'t [Statement]) -> Outcome<Flow> {
+    fn scoped(&mut self, scope: Named, body: &'t [Statement]) -> Outcome<Flow> {
         self.scopes.push(scope);
         let flow = self.body(body)?;
         self.scopes.pop();
         Ok(flow)
     }
 
-    /// What a body puts out, as a string.
-    fn captured(&mut self, scope: Scope, body: &'t [Statement]) -> Outcome<(Value, Flow)> {
+    /// The output of a body, as a string.
+    fn captured(&mut self, scope: Named, body: &'t [Statement]) -> Outcome<(Value, Flow)> {
         let outer = std::mem::take(&mut self.output);
         let flow = self.scoped(scope, body)?;
         let inner = std::mem::replace(&mut self.output, outer);
@@ -211,7 +207,7 @@ impl<'t> Evaluator<'t> {
         for (at, item) in items.iter().enumerate() {
             self.budget.spend(1)?;
             self.loops[index].at = at;
-            // Each round has a scope of its own: what one sets, the next does not see.
+            // Each iteration has its own scope: what one sets, the next does not see.
             self.scopes.push(vec![("loop".into(), Value::Loop(index))]);
             self.assign(&statement.target, item.clone())?;
             let flow = self.body(&statement.body)?;
@@ -258,15 +254,11 @@ impl<'t> Evaluator<'t> {
 
     fn look_up(&mut self, name: &Arc<str>) -> Outcome<Value> {
         let inner = self.scopes[self.base.min(self.scopes.len())..].iter().rev();
-        let mut searched = 0;
         for scope in inner.chain(&self.scopes[..1]) {
-            searched += scope.len();
-            if let Some((_, value)) = scope.iter().find(|(candidate, _)| candidate == name) {
-                self.budget.spend(searched / 8)?;
-                return Ok(value.clone());
+            if let Some(at) = position_of_name(scope, name, &mut self.budget)? {
+                return Ok(scope[at].1.clone());
             }
         }
-        self.budget.spend(searched / 8)?;
         Ok(match &**name {
             "range" => Value::Function(Function::Range),
             "dict" => Value::Function(Function::Dict),
@@ -278,12 +270,12 @@ impl<'t> Evaluator<'t> {
     }
 }
 
-fn store(scope: &mut Scope, name: Arc<str>, value: Value, budget: &mut Budget) -> Outcome<()> {
-    budget.spend(scope.len() / 8)?;
-    match scope.iter_mut().find(|(candidate, _)| *candidate == name) {
-        Some((_, place)) => *place = value,
+fn store(scope: &mut Named, name: Arc<str>, value: Value, budget: &mut Budget) -> Outcome<()> {
+    match position_of_name(scope, &name, budget)? {
+        Some(at) => scope[at].1 = value,
         None => {
-            budget.allocate(2 * size_of::<(Arc<str>, Value)>())?;
+            // Lists double as they grow.
+            budget.allocate_items::<(Arc<str>, Value)>(2)?;
             scope.push((name, value));
         }
     }
