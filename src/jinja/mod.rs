@@ -19,6 +19,8 @@ mod evaluator;
 mod filters;
 mod json;
 mod lexer;
+#[cfg(test)]
+mod metering;
 mod methods;
 mod operators;
 mod parser;
