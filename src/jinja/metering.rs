@@ -16,10 +16,10 @@ use super::{Template, filters, methods, operators, predicates};
 use crate::call::Cancellation;
 use crate::error::{Result, Status};
 
-/// The length of the large texts. Scanning one without a charge in each of the 80,000 repetitions that the budget allows
+/// The length of the large texts. Scanning one without a charge in each of the 60,000 repetitions that the budget allows
 /// takes minutes, and with a charge 10 ms.
 const LENGTH: usize = 2 << 20;
-const LIMITS: Limits = Limits { steps: 80_000, bytes: 256 << 20 };
+const LIMITS: Limits = Limits { steps: 60_000, bytes: 256 << 20 };
 const WATCHDOG: Duration = Duration::from_secs(15);
 
 /// Runs `cases` on a thread of its own, which sends the name of each case before it starts.
@@ -82,8 +82,10 @@ impl Large {
         }
         for (name, value) in &self.values {
             lists.push((name.to_string(), vec![value.clone()]));
-            lists.push((format!("{name}, 'a'"), vec![value.clone(), Value::str("a")]));
-            lists.push((format!("'a', {name}"), vec![Value::str("a"), value.clone()]));
+            if matches!(*name, "text" | "needle" | "path") {
+                lists.push((format!("{name}, 'a'"), vec![value.clone(), Value::str("a")]));
+                lists.push((format!("'a', {name}"), vec![Value::str("a"), value.clone()]));
+            }
         }
         lists
     }
@@ -128,11 +130,11 @@ fn filters_are_charged() {
                 exhaust(|budget| filters::apply(name, value, given(&arguments), budget).map(drop));
             }
         });
-        for (receiver, value) in &large.values {
-            for (argument, given) in &large.values {
-                for (filter, parameter) in filters::NAMES.into_iter().flat_map(|filter| {
-                    ["attribute", "separators", "indent", "d", "width"].map(|parameter| (filter, parameter))
-                }) {
+        let by_attribute = ["join", "map", "max", "min", "sort", "sum", "unique"].map(|filter| (filter, "attribute"));
+        let others = [("join", "d"), ("tojson", "indent"), ("tojson", "separators"), ("indent", "width")];
+        for (filter, parameter) in by_attribute.into_iter().chain(others) {
+            for (receiver, value) in &large.values {
+                for (argument, given) in &large.values {
                     started.send(format!("{filter}: {receiver} . ({parameter}={argument})")).unwrap();
                     let named = || vec![(parameter.into(), given.clone())];
                     let arguments = || Given { positional: Vec::new(), named: named() };
@@ -231,11 +233,9 @@ fn a_rendering_is_cancelled_from_another_thread() {
     let unlimited = Limits { steps: usize::MAX, bytes: usize::MAX };
     let nested = "{% for i in range(100000) %}".repeat(4) + &"{% endfor %}".repeat(4);
     let strip = "{% set s = 'a' * 20000000 %}{{ s.strip('b' * 2000000 ~ 'a') }}".to_owned();
-    let sorted =
-        "{% set s = 'a' * 100000 %}{% set l = (range(100000)|list + [s]) * 1000 %}{{ l|map('string')|unique|sort }}"
-            .to_owned();
+    let unique = "{{ range(100000)|map('string')|unique|list }}".to_owned();
     watched(move |started| {
-        for source in [nested, strip, sorted] {
+        for source in [nested, strip, unique] {
             started.send(format!("{source} after its cancellation")).unwrap();
             let cancellation = Cancellation::new();
             let switch = cancellation.clone();
