@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 /// The floors, lowest first. Modules of the same floor do not use each other.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["spec"],
+    &["spec", "jinja"],
     &["kernels"],
     &["formats"],
-    &["text", "families", "backend", "jinja"],
+    &["text", "families", "backend"],
     &["network"],
     &["engine"],
     &["tasks", "generate"],

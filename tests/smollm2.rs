@@ -2,7 +2,6 @@
 
 mod support;
 
-
 use kinglet::{Device, GenerateOptions, Precision};
 use serde_json::Value;
 use support::{ids, load};

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::base::error::{Error, Result};
+pub(crate) use crate::base::error::{quoted, shortened};
 
 mod blocks;
 pub mod files;
@@ -55,30 +56,6 @@ pub(crate) fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>>
     Ok(Some(bytes))
 }
 
-/// Text from a file, made safe for an error message: in backquotes, control characters escaped, at most 100 characters.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut escaped = String::from("`");
-    escaped.extend(text.chars().take(100).flat_map(char::escape_debug));
-    if text.chars().nth(100).is_some() {
-        escaped.push('…');
-    }
-    escaped.push('`');
-    escaped
-}
-
-/// A parser's message, cut to about 350 characters: parsers quote the text that they refuse, whatever its length.
-pub(crate) fn shortened(message: impl std::fmt::Display) -> String {
-    let message = message.to_string();
-    match message.char_indices().nth(300) {
-        // The end names the line and column.
-        Some((cut, _)) => {
-            let tail = message.char_indices().rev().nth(50).map_or(cut, |(i, _)| i.max(cut));
-            format!("{}…{}", &message[..cut], &message[tail..])
-        }
-        None => message,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,14 +86,5 @@ mod tests {
         // SAFETY: `name` is a NUL-terminated string that outlives the call.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
         assert!(open_regular(&pipe).unwrap_err().message().contains("a pipe, socket or device"));
-    }
-
-    #[test]
-    fn text_from_files_is_escaped_and_cut() {
-        assert_eq!(quoted("a\n\u{1b}[31m"), "`a\\n\\u{1b}[31m`");
-        assert_eq!(quoted(&"é".repeat(5000)).chars().count(), 103);
-        assert_eq!(shortened("short"), "short");
-        let long = shortened(format!("{} at line 1 column 7", "é".repeat(9000)));
-        assert!(long.ends_with("at line 1 column 7") && long.chars().count() < 400, "{long}");
     }
 }

@@ -9,10 +9,10 @@ use crate::network::{Feed, Sequence, Want};
 use crate::text::tokenizer::EncodeOptions;
 
 use super::Generator;
+use super::chat::Message;
 use super::decoding::Listener;
 use super::options::GenerateOptions;
 use super::search::Output;
-use crate::jinja::Message;
 
 /// The beginning of a prompt, computed: a system prompt, an instruction, a document that many questions are asked of. Clones share it.
 #[derive(Clone)]
@@ -137,7 +137,7 @@ impl Session {
         if options.num_return_sequences.is_some_and(|n| n > 1) {
             return Err(Error::invalid_argument("num_return_sequences: a chat has one reply"));
         }
-        let prompt = self.generator.chat_template()?.render(&self.messages, None, true)?;
+        let prompt = self.generator.chat_template()?.render(&self.messages, options.cancellation.as_ref())?;
         // The template writes the special tokens itself.
         let options = GenerateOptions {
             add_special_tokens: Some(false),

@@ -1,10 +1,10 @@
 //! The expressions of Jinja's grammar, by precedence climbing.
 
-use super::ast::*;
-use super::budget::{Outcome, fault};
-use super::lexer::Token;
-use super::parser::Parser;
-use super::value::Value;
+use super::Parser;
+use crate::jinja::ast::*;
+use crate::jinja::budget::{Outcome, fault};
+use crate::jinja::lexer::Token;
+use crate::jinja::value::Value;
 
 impl Parser {
     /// One expression, or several with commas between them, which make a tuple.

@@ -1,11 +1,14 @@
-//! The statements of Jinja's grammar, by recursive descent. Every recursion is counted: a hostile template gets an error, not the end of the stack.
+//! The statements of Jinja's grammar, by recursive descent. Each recursion is counted: a hostile template gets an error
+//! and does not overflow the stack.
 
 use std::sync::Arc;
 
-use super::ast::*;
-use super::budget::{Outcome, fault};
-use super::lexer::Token;
-use crate::formats::quoted;
+use crate::base::error::quoted;
+use crate::jinja::ast::*;
+use crate::jinja::budget::{Outcome, fault};
+use crate::jinja::lexer::Token;
+
+mod expressions;
 
 /// How deep blocks and brackets may nest together in the source.
 const NESTING: u32 = 64;
@@ -14,14 +17,14 @@ const NESTING: u32 = 64;
 const CONSTANTS: [&str; 6] = ["true", "True", "false", "False", "none", "None"];
 
 pub(super) struct Parser {
-    pub(super) tokens: Vec<(Token, u32)>,
-    pub(super) at: usize,
+    tokens: Vec<(Token, u32)>,
+    at: usize,
     nesting: u32,
     loops: u32,
     macros: Vec<Macro>,
     /// Whether `varargs` and `kwargs` were read since the macro at hand began.
-    pub(super) reads_varargs: bool,
-    pub(super) reads_kwargs: bool,
+    reads_varargs: bool,
+    reads_kwargs: bool,
 }
 
 impl Parser {
@@ -39,19 +42,19 @@ impl Parser {
         Ok(Template { body, macros: std::mem::take(&mut self.macros) })
     }
 
-    pub(super) fn peek(&self) -> &Token {
+    fn peek(&self) -> &Token {
         &self.tokens[self.at].0
     }
 
-    pub(super) fn peek_second(&self) -> &Token {
+    fn peek_second(&self) -> &Token {
         &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].0
     }
 
-    pub(super) fn skip(&mut self) {
+    fn skip(&mut self) {
         self.at = (self.at + 1).min(self.tokens.len() - 1);
     }
 
-    pub(super) fn is_sign(&self, sign: &str) -> bool {
+    fn is_sign(&self, sign: &str) -> bool {
         matches!(self.peek(), Token::Sign(s) if *s == sign)
     }
 
@@ -59,7 +62,7 @@ impl Parser {
         matches!(self.peek(), Token::Name(name) if **name == *word)
     }
 
-    pub(super) fn take_sign(&mut self, sign: &str) -> bool {
+    fn take_sign(&mut self, sign: &str) -> bool {
         let found = self.is_sign(sign);
         if found {
             self.skip();
@@ -67,7 +70,7 @@ impl Parser {
         found
     }
 
-    pub(super) fn take_word(&mut self, word: &str) -> bool {
+    fn take_word(&mut self, word: &str) -> bool {
         let found = self.is_word(word);
         if found {
             self.skip();
@@ -75,7 +78,7 @@ impl Parser {
         found
     }
 
-    pub(super) fn expect_sign(&mut self, sign: &str) -> Outcome<()> {
+    fn expect_sign(&mut self, sign: &str) -> Outcome<()> {
         if self.take_sign(sign) { Ok(()) } else { self.unexpected(&format!("`{sign}`")) }
     }
 
@@ -91,14 +94,14 @@ impl Parser {
         Ok(())
     }
 
-    pub(super) fn name(&mut self) -> Outcome<Arc<str>> {
+    fn name(&mut self) -> Outcome<Arc<str>> {
         let Token::Name(name) = self.peek() else { return self.unexpected("a name") };
         let name = name.clone();
         self.skip();
         Ok(name)
     }
 
-    pub(super) fn unexpected<T>(&self, wanted: &str) -> Outcome<T> {
+    fn unexpected<T>(&self, wanted: &str) -> Outcome<T> {
         let found = match self.peek() {
             Token::Text(_) => "text".into(),
             Token::BlockBegin => "`{%`".into(),
@@ -114,7 +117,7 @@ impl Parser {
         fault(format!("{wanted} was expected, not {found}"))
     }
 
-    pub(super) fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
+    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
         if self.nesting == NESTING {
             return fault(format!("blocks and brackets nest deeper than {NESTING} levels"));
         }

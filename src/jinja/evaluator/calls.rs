@@ -1,18 +1,20 @@
-//! Calls: of macros, which see their own variables and those around their definition, and of Jinja's functions.
+//! Calls of macros and of Jinja's functions. A macro sees its own variables and those around its definition.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::ast::{Arguments, Expression, Suffix, SuffixKind};
-use super::budget::{Cause, Fault, Outcome, fault};
-use super::date;
-use super::evaluator::{Closure, Evaluator, Scope};
-use super::methods::{Given, text, whole};
-use super::value::{Function, Value, undefined};
-use crate::formats::{quoted, shortened};
+use super::{Closure, Evaluator};
+use crate::base::error::quoted;
+use crate::jinja::arguments::{Given, text, whole};
+use crate::jinja::ast::{Arguments, Expression, Suffix, SuffixKind};
+use crate::jinja::budget::{Cause, Fault, Outcome, fault};
+use crate::jinja::date;
+use crate::jinja::value::{Function, Named, Value, position_of_name, undefined};
 
 /// The longest `range`, as in Jinja's sandbox.
 const MAX_RANGE: i64 = 100_000;
+/// How many characters of a message of `raise_exception` are shown.
+const MAX_MESSAGE: usize = 300;
 
 impl<'t> Evaluator<'t> {
     pub(super) fn arguments(&mut self, arguments: &'t Arguments) -> Outcome<Given> {
@@ -25,7 +27,7 @@ impl<'t> Evaluator<'t> {
         }
         if let Some(more) = &arguments.more_named {
             let Value::Dict(dict) = self.evaluate(more)? else { return fault("`**` takes a dictionary") };
-            self.budget.allocate(dict.entries.len() * 2 * size_of::<Value>())?;
+            self.budget.allocate_items::<(Value, Value)>(dict.entries.len())?;
             for (name, value) in &dict.entries {
                 given.named.push((text("**", Some(name.clone()))?, value.clone()));
             }
@@ -33,7 +35,7 @@ impl<'t> Evaluator<'t> {
         Ok(given)
     }
 
-    /// The call of a `call` block: the last suffix is the call that is given `caller`.
+    /// The call of a `call` block. Its last suffix is the call that receives `caller`.
     pub(super) fn call_with(&mut self, call: &'t Expression, caller: Value) -> Outcome<Value> {
         if let Expression::Postfix(operand, suffixes) = call
             && let Some((Suffix { kind: SuffixKind::Call(arguments), .. }, before)) = suffixes.split_last()
@@ -56,8 +58,10 @@ impl<'t> Evaluator<'t> {
     }
 
     pub(super) fn closure(&mut self, index: usize) -> Outcome<Value> {
-        let seen: Scope = self.scopes[self.base.min(self.scopes.len())..].concat();
-        self.budget.allocate(64 + seen.len() * size_of::<(Arc<str>, Value)>())?;
+        let visible = &self.scopes[self.base.min(self.scopes.len())..];
+        self.budget.allocate_items::<(Arc<str>, Value)>(visible.iter().map(Vec::len).sum())?;
+        self.budget.allocate_items::<Closure>(2)?;
+        let seen = visible.concat();
         self.closures.push(Closure { index, seen });
         Ok(Value::Macro(self.closures.len() - 1))
     }
@@ -66,16 +70,18 @@ impl<'t> Evaluator<'t> {
         let template = self.template;
         let Closure { index, seen } = &self.closures[closure];
         let callee = &template.macros[*index];
+        self.budget.allocate_items::<(Arc<str>, Value)>(seen.len() + callee.parameters.len() + 3)?;
         let seen = seen.clone();
-        self.budget.allocate((seen.len() + callee.parameters.len()) * size_of::<(Arc<str>, Value)>())?;
-        let mut scope: Scope = Vec::with_capacity(callee.parameters.len() + 3);
+        let mut scope: Named = Vec::with_capacity(callee.parameters.len() + 3);
         let mut positional = given.positional.into_iter();
         let mut named = given.named;
         let mut defaults = Vec::new();
         for (name, default) in &callee.parameters {
-            let by_name = named.iter().position(|(candidate, _)| candidate == name);
+            let by_name = position_of_name(&named, name, &mut self.budget)?;
             let value = match (positional.next(), by_name) {
-                (Some(_), Some(_)) => return fault(format!("`{}` is given `{name}` twice", callee.name)),
+                (Some(_), Some(_)) => {
+                    return fault(format!("{} is given {} twice", quoted(&callee.name), quoted(name)));
+                }
                 (Some(value), None) => value,
                 (None, Some(at)) => named.remove(at).1,
                 (None, None) => {
@@ -88,16 +94,16 @@ impl<'t> Evaluator<'t> {
             scope.push((name.clone(), value));
         }
         let more: Vec<Value> = positional.collect();
-        if let Some(at) = named.iter().position(|(name, _)| &**name == "caller") {
+        if let Some(at) = position_of_name(&named, "caller", &mut self.budget)? {
             scope.push(named.remove(at));
         } else if let Some(caller) = caller {
             scope.push(("caller".into(), caller));
         }
         if !more.is_empty() && !callee.takes_more {
-            return fault(format!("`{}` takes {} arguments at most", callee.name, callee.parameters.len()));
+            return fault(format!("{} takes {} arguments at most", quoted(&callee.name), callee.parameters.len()));
         }
         if let Some((name, _)) = named.first().filter(|_| !callee.takes_named) {
-            return fault(format!("`{}` has no parameter {}", callee.name, quoted(name)));
+            return fault(format!("{} has no parameter {}", quoted(&callee.name), quoted(name)));
         }
         scope.push(("varargs".into(), Value::tuple(more, &mut self.budget)?));
         let named = named.into_iter().map(|(name, value)| (Value::Str(name), value)).collect();
@@ -127,10 +133,14 @@ impl<'t> Evaluator<'t> {
                 let Given { positional, named } = given;
                 let mut pairs = match &positional[..] {
                     [] => Vec::new(),
-                    [Value::Dict(dict)] => dict.entries.clone(),
+                    [Value::Dict(dict)] => {
+                        self.budget.allocate_items::<(Value, Value)>(dict.entries.len())?;
+                        dict.entries.clone()
+                    }
                     [list] => {
                         let mut pairs = Vec::new();
                         for pair in list.items(&mut self.budget)? {
+                            self.budget.allocate_items::<(Value, Value)>(2)?;
                             let [key, value] = &pair.items(&mut self.budget)?[..] else {
                                 return fault("`dict` takes pairs");
                             };
@@ -147,19 +157,23 @@ impl<'t> Evaluator<'t> {
                 let Value::Dict(dict) = self.call_function(Function::Dict, given)? else {
                     return fault("no dictionary");
                 };
-                let mut namespace = Scope::with_capacity(dict.entries.len());
+                self.budget.allocate_items::<Named>(2)?;
+                self.budget.allocate_items::<(Arc<str>, Value)>(dict.entries.len())?;
+                let mut namespace = Named::with_capacity(dict.entries.len());
                 for (name, value) in &dict.entries {
                     namespace.push((text("namespace", Some(name.clone()))?, value.clone()));
                 }
-                self.budget.allocate(64 + namespace.len() * size_of::<(Arc<str>, Value)>())?;
                 self.namespaces.push(namespace);
                 Ok(Value::Namespace(self.namespaces.len() - 1))
             }
             Function::RaiseException => {
                 let [message] = given.bind("raise_exception", ["message"])?;
                 let Some(message) = message else { return fault("`raise_exception` lacks a message") };
-                let message = message.to_text(&mut self.budget)?;
-                let message = shortened(message.escape_debug());
+                let text = message.to_text(&mut self.budget)?;
+                let mut message: String = text.chars().take(MAX_MESSAGE).flat_map(char::escape_debug).collect();
+                if text.chars().nth(MAX_MESSAGE).is_some() {
+                    message.push('…');
+                }
                 Err(Box::new(Fault { cause: Cause::Messages, message }))
             }
             Function::StrftimeNow => {
@@ -190,8 +204,6 @@ impl<'t> Evaluator<'t> {
         if count > i128::from(MAX_RANGE) {
             return fault(format!("a `range` of {count} numbers is longer than {MAX_RANGE}"));
         }
-        self.budget.spend(count as usize / 16)?;
-        self.budget.allocate(count as usize * size_of::<Value>())?;
-        Value::list((0..count as i64).map(|i| Value::Int(start + i * step)).collect(), &mut self.budget)
+        Value::list((0..count as usize).map(|i| Value::Int(start + i as i64 * step)), &mut self.budget)
     }
 }
