@@ -180,6 +180,7 @@ pub(crate) fn load(directory: &Path, mut options: LoadOptions) -> Result<Model> 
         generation,
         answers: Answers::new(options.answer_cache),
         chat,
+        _log: options.log,
         grammar: OnceLock::new(),
     })))
 }

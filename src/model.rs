@@ -17,6 +17,7 @@ use crate::generation::constraint::Vocabulary;
 use crate::generation::options::Defaults;
 use crate::generation::template::ChatTemplate;
 use crate::loading::{self, LoadOptions};
+use crate::log::Log;
 use crate::memory::Budget;
 use crate::tasks::classification::ClassifierSettings;
 use crate::tasks::embedding::EmbeddingSettings;
@@ -51,6 +52,8 @@ pub(crate) struct Inner {
     pub answers: Answers,
     /// The chat template, or why there is none.
     pub chat: Result<ChatTemplate>,
+    /// Kept, so that its target is released with the model and not before.
+    pub _log: Log,
     /// The vocabulary as grammars need it, made when the first one comes.
     pub grammar: OnceLock<Result<Vocabulary>>,
 }

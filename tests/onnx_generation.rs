@@ -161,7 +161,7 @@ fn streams_prefixes_and_beginnings_that_are_shared() {
         assert_eq!(pieces, texts, "{name}, {form}");
         if name == "gpt2" {
             for beginning in ["The small", "The small bird sings near the river, and", "The answer"] {
-                let prefix = model.prefix(beginning, true).unwrap();
+                let prefix = model.prefix(beginning, true, None).unwrap();
                 let options = GenerateOptions { prefix: Some(prefix), ..plain() };
                 let found = model.generate(&TEXTS, &options, None).unwrap();
                 assert_eq!(tokens(&found), tokens(&native.generate(&TEXTS, &plain(), None).unwrap()), "{form}");
@@ -203,7 +203,7 @@ fn a_past_and_logits_may_be_halves() {
         || LoadOptions { precision: Some(Precision::F16), onnxruntime: Some(&library), ..LoadOptions::default() };
     let model = Model::load(graphs("gpt2"), options()).unwrap();
     assert!(model.info()["graphs"][0].as_str().unwrap().ends_with("model_fp16.onnx"));
-    let prefix = model.prefix("The small bird sings", true).unwrap();
+    let prefix = model.prefix("The small bird sings", true, None).unwrap();
     assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 2) as u64, "two bytes a number");
     for case in support::cases(&support::fixtures().join("generation/gpt2")) {
         if case["logits"].is_null() {
@@ -233,7 +233,7 @@ fn the_past_is_counted_and_limited() {
         model.generate(&TEXTS, &plain(), None).unwrap();
         assert_eq!(model.cache_bytes(), 0, "{name}, {form}: what was held is not given back");
         if name == "gpt2" {
-            let prefix = model.prefix("The small bird sings", true).unwrap();
+            let prefix = model.prefix("The small bird sings", true, None).unwrap();
             // Two layers of keys and values, three heads of twelve, in f32.
             assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 4) as u64, "{form}");
         }

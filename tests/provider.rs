@@ -103,7 +103,7 @@ fn a_hundred_cycles_leave_nothing() {
             let model = support::load(&reads, Device::CandleCpu, Precision::F32, 1);
             model.embed(&["a small bird"], &EmbedOptions::default()).unwrap();
             let model = support::load(&writes, Device::CandleCpu, Precision::F32, 1);
-            let prefix = model.prefix("a small", true).unwrap();
+            let prefix = model.prefix("a small", true, None).unwrap();
             let beams = GenerateOptions { prefix: Some(prefix), ..beams.clone() };
             model.generate(&["a small bird"], &beams, None).unwrap();
             // Calls from several threads, whose sequences come and go beside each other.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::call::Call;
+use crate::call::{Call, Cancellation};
 use crate::counters::Stage;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -54,7 +54,12 @@ impl Model {
     ///
     /// # Errors
     /// A model with an encoder, whose prompts have no beginning to share; a prefix longer than the model takes.
-    pub fn prefix(&self, text: &str, add_special_tokens: bool) -> Result<Prefix> {
+    pub fn prefix(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<Prefix> {
         self.require_plain_decoder("a prefix")?;
         let work = |call: Call<'_>| {
             let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), offsets: false };
@@ -67,7 +72,12 @@ impl Model {
             })?;
             Ok(Prefix { model: self.clone(), tokens, sequence })
         };
-        self.call(None, work, |prefix| (1, prefix.tokens.len()))
+        self.call(cancellation, work, |prefix| (1, prefix.tokens.len()))
+    }
+
+    /// Whether [`Model::session`] works.
+    pub fn can_chat(&self) -> bool {
+        self.require_plain_decoder("a chat").is_ok() && self.chat_template().is_ok()
     }
 
     pub(crate) fn require_plain_decoder(&self, what: &str) -> Result<()> {
