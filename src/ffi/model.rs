@@ -167,7 +167,7 @@ pub struct kinglet_model_options {
     pub log_release: kinglet_release_callback,
 }
 
-versioned!(kinglet_model_options, "options", 120);
+versioned!(kinglet_model_options, "options", 112);
 
 /// Where log records go. Dropped with the last reference to the model, or when the load fails.
 struct LogTarget {
