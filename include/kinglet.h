@@ -5,44 +5,47 @@
  * Kinglet: small language models in your program.
  *
  * Load a model with kinglet_model_load, call kinglet_model_embed, kinglet_model_classify or
- * kinglet_model_generate, read the result, free it. The contracts below hold for every function; comments on
- * functions and fields state only what differs.
+ * kinglet_model_generate, read the result, free it. The contracts below hold for every function; the
+ * comments on functions and fields state only what differs.
  *
  * Errors. A function that can fail returns a kinglet_status and takes a `kinglet_error **error` as its last
- * parameter. Pass NULL, or the address of a pointer: on failure, and only then, it receives an error, which the
- * caller frees with kinglet_error_free. On failure no other output is written. An argument that is NULL,
- * out of range or not UTF-8 gives KINGLET_STATUS_INVALID_ARGUMENT, and the message names it. Any call may also fail
- * with KINGLET_STATUS_PANIC or KINGLET_STATUS_INTERNAL, which are defects of Kinglet. Functions that return a value
- * or nothing do not fail.
+ * parameter. Pass NULL, or the address of a pointer: on failure, and only then, it receives an error, which
+ * the caller frees with kinglet_error_free. On failure no other output is written. An argument that is NULL,
+ * out of range or not UTF-8 gives KINGLET_STATUS_INVALID_ARGUMENT, and the message names it. Any call may
+ * also fail with KINGLET_STATUS_PANIC or KINGLET_STATUS_INTERNAL, which are defects of Kinglet. Functions
+ * that return a value or nothing do not fail.
  *
- * Ownership. Handles (kinglet_model, kinglet_embeddings, ...) are opaque. A handle that a function returns or
- * writes through an output parameter belongs to the caller, who frees it with its own `_free` function; those
- * accept NULL. Pointers and strings that are read from a handle are lent: they are valid until it is freed. Arrays
- * and strings that are passed in are read during the call and not kept.
+ * Ownership. Handles (kinglet_model, kinglet_embeddings, ...) are opaque. A handle that a function returns
+ * or writes through an output parameter belongs to the caller, who frees it with its own `_free` function;
+ * those accept NULL. Pointers and strings that are read from a handle are lent: they are valid until it is
+ * freed. Arrays and strings that are passed in are read during the call and not kept.
  *
  * Structs. Options and results begin with `struct_size`, which the caller sets to sizeof the struct. With it
- * programs and libraries of different versions work together: options that the library does not know must be zero
- * (otherwise KINGLET_STATUS_UNSUPPORTED), results that the library does not know are set to zero. NULL options are
- * the defaults. In every options struct zero is the default of each field, so that
+ * programs and libraries of different versions work together: options that the library does not know must be
+ * zero (otherwise KINGLET_STATUS_UNSUPPORTED), results that the library does not know are set to zero. NULL
+ * options are the defaults. In every options struct zero is the default of each field, so that
  * `kinglet_embed_options options = {.struct_size = sizeof options};` is complete; the one exception,
  * kinglet_generate_options, has a function that fills it.
  *
- * Strings are UTF-8 with a length (kinglet_str). Arrays must not be empty, unless a comment says what an empty one
- * means. Sizes are bytes, durations nanoseconds, matrices row by row.
+ * Values. Strings are UTF-8 with a length (kinglet_str). Arrays must not be empty, unless a comment says
+ * what an empty one means. Enumerations are uint32_t, and later versions may add values; an unknown one as
+ * an argument is KINGLET_STATUS_INVALID_ARGUMENT. Sizes are bytes, durations nanoseconds; matrices are
+ * stored row by row.
  *
- * Threads. Every function may be called from any thread. Calls with the same handle may run at the same time,
- * with two exceptions: a `_free` function must not run at the same time as another call with that handle, and
- * after it the handle must not be used. A parameter that is not a pointer to const may be changed by the call;
- * the library does the locking.
+ * Threads. Every function may be called from any thread. Calls with the same handle may run at the same
+ * time, with one exception: a `_free` function must not run at the same time as another call with that
+ * handle, which must not be used afterwards. A pointer to const means that the call only reads; the library
+ * does the locking where it does not.
  *
- * Callbacks run during a call, on the thread that its comment names. They must not throw, longjmp or end the
- * thread. The callbacks `progress`, `log` and `log_release` must not call Kinglet, except
- * kinglet_cancellation_cancel and the functions that name values: functions that return a status then fail with
- * KINGLET_STATUS_INVALID_ARGUMENT. A piece callback may call Kinglet; its comment names the exception.
+ * Callbacks run during a call, on the thread that the comment on their type names. They must not throw,
+ * longjmp or end the thread. The callbacks `progress`, `log` and `log_release` must not call Kinglet, except
+ * kinglet_cancellation_cancel and the functions that name values: functions that return a status then fail
+ * with KINGLET_STATUS_INVALID_ARGUMENT. A piece callback may call Kinglet; the comment on its type names the
+ * exception.
  *
- * Processes. A model has worker threads, so it must not be used in the child of a fork; a child may load models of
- * its own if the parent had not used Kinglet. The library must not be unloaded (dlclose). It does not print, exit
- * or install signal handlers.
+ * Processes. A model has worker threads, which a fork does not copy: a model that was loaded before a fork
+ * must not be used in the child, which may load its own. The library must not be unloaded (dlclose). It does
+ * not print, exit or install signal handlers.
  */
 
 #ifndef KINGLET_H
@@ -52,7 +55,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/** Before every function: what its platform needs. Define KINGLET_STATIC to link the static library on Windows. */
+/** Stands before every function. On Windows, define KINGLET_STATIC to link the static library. */
 #ifndef KINGLET_API
 #if defined(_WIN32) && !defined(KINGLET_STATIC)
 #define KINGLET_API __declspec(dllimport)
@@ -63,7 +66,7 @@
 #endif
 #endif
 
-/** Before functions whose result must not be ignored. */
+/** Stands before functions that return a handle, which is lost if the result is ignored. */
 #ifndef KINGLET_WARN_UNUSED
 #if defined(__GNUC__)
 #define KINGLET_WARN_UNUSED __attribute__((warn_unused_result))
@@ -122,10 +125,7 @@ KINGLET_API const char *kinglet_version(void);
 /** @defgroup status_and_errors Status and errors
  *  @{ */
 
-/**
- * The outcome of a call. Later versions may add values. One of the KINGLET_STATUS constants. Unknown values
- * are refused.
- */
+/** The outcome of a call. Later versions may add values. One of the KINGLET_STATUS constants. */
 typedef uint32_t kinglet_status;
 
 /** The values of kinglet_status. */
@@ -160,9 +160,6 @@ KINGLET_API const char *kinglet_status_name(kinglet_status value);
 /** Why a call failed. */
 typedef struct kinglet_error kinglet_error;
 
-/** Frees an error. */
-KINGLET_API void kinglet_error_free(kinglet_error *error);
-
 /** The status that the failed call returned; KINGLET_STATUS_OK if `error` is NULL. */
 KINGLET_API kinglet_status kinglet_error_status(const kinglet_error *error);
 
@@ -172,11 +169,14 @@ KINGLET_API kinglet_status kinglet_error_status(const kinglet_error *error);
  */
 KINGLET_API const char *kinglet_error_message(const kinglet_error *error);
 
+/** Frees an error. */
+KINGLET_API void kinglet_error_free(kinglet_error *error);
+
 /** @} */
 
 /* ---- Strings, lists and switches ------------------------------------------------------------------------- */
 
-/** @defgroup strings__lists_and_switches Strings, lists and switches
+/** @defgroup strings_lists_and_switches Strings, lists and switches
  *  @{ */
 
 /**
@@ -214,7 +214,7 @@ typedef struct kinglet_ids {
   size_t count;
 } kinglet_ids;
 
-/** A switch that may be left undecided. One of the KINGLET_TRISTATE constants. Unknown values are refused. */
+/** A switch that may be left undecided. One of the KINGLET_TRISTATE constants. */
 typedef uint32_t kinglet_tristate;
 
 /** The values of kinglet_tristate. */
@@ -233,11 +233,11 @@ KINGLET_API const char *kinglet_tristate_name(kinglet_tristate value);
 /** A string that the library made. */
 typedef struct kinglet_text kinglet_text;
 
-/** Frees a text. */
-KINGLET_API void kinglet_text_free(kinglet_text *text);
-
 /** The string, valid until `text` is freed. Empty if `text` is NULL. */
 KINGLET_API kinglet_str kinglet_text_str(const kinglet_text *text);
+
+/** Frees a text. */
+KINGLET_API void kinglet_text_free(kinglet_text *text);
 
 /** @} */
 
@@ -252,9 +252,6 @@ KINGLET_API kinglet_str kinglet_text_str(const kinglet_text *text);
  */
 typedef struct kinglet_cancellation kinglet_cancellation;
 
-/** Frees a cancellation. Calls that were given it and have begun may still run. */
-KINGLET_API void kinglet_cancellation_free(kinglet_cancellation *cancellation);
-
 /** Makes a cancellation, which the caller frees with kinglet_cancellation_free. Never NULL. */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_cancellation *kinglet_cancellation_new(void);
 
@@ -264,6 +261,9 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_cancellation *kinglet_cancellation_new(v
  */
 KINGLET_API void kinglet_cancellation_cancel(kinglet_cancellation *cancellation);
 
+/** Frees a cancellation. Calls that were given it and have begun may still run. */
+KINGLET_API void kinglet_cancellation_free(kinglet_cancellation *cancellation);
+
 /** @} */
 
 /* ---- Models ---------------------------------------------------------------------------------------------- */
@@ -271,7 +271,7 @@ KINGLET_API void kinglet_cancellation_cancel(kinglet_cancellation *cancellation)
 /** @defgroup models Models
  *  @{ */
 
-/** Where a model runs. One of the KINGLET_DEVICE constants. Unknown values are refused. */
+/** Where a model runs. One of the KINGLET_DEVICE constants. */
 typedef uint32_t kinglet_device;
 
 /** The values of kinglet_device. */
@@ -298,10 +298,7 @@ enum kinglet_device_values {
  */
 KINGLET_API const char *kinglet_device_name(kinglet_device value);
 
-/**
- * The number format of weights and matrix products. One of the KINGLET_PRECISION constants. Unknown values
- * are refused.
- */
+/** The number format of weights and matrix products. One of the KINGLET_PRECISION constants. */
 typedef uint32_t kinglet_precision;
 
 /** The values of kinglet_precision. */
@@ -334,10 +331,7 @@ enum kinglet_precision_values {
 /** The short name of a value, for instance "bf16"; "unknown" for a number that this version does not know. */
 KINGLET_API const char *kinglet_precision_name(kinglet_precision value);
 
-/**
- * How severe a log record is; a smaller number is more severe. One of the KINGLET_LOG_LEVEL constants.
- * Unknown values are refused.
- */
+/** How severe a log record is; a smaller number is more severe. One of the KINGLET_LOG_LEVEL constants. */
 typedef uint32_t kinglet_log_level;
 
 /** The values of kinglet_log_level. */
@@ -367,12 +361,6 @@ KINGLET_API const char *kinglet_log_level_name(kinglet_log_level value);
  * time; they share its threads.
  */
 typedef struct kinglet_model kinglet_model;
-
-/**
- * Releases one reference. With the last one the model and everything lent from it are freed. Calls that use
- * this reference must have returned. Results of the model's calls stay valid.
- */
-KINGLET_API void kinglet_model_free(kinglet_model *model);
 
 /**
  * How far work has come. Later versions may add fields at the end; `struct_size` is set by the library. Valid
@@ -553,6 +541,12 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_describe(
     kinglet_text **text,
     kinglet_error **error);
 
+/**
+ * Releases one reference. With the last one the model and everything lent from it are freed. Calls that use
+ * this reference must have returned. Results of the model's calls stay valid.
+ */
+KINGLET_API void kinglet_model_free(kinglet_model *model);
+
 /** @} */
 
 /* ---- Tokenising ------------------------------------------------------------------------------------------ */
@@ -582,9 +576,6 @@ typedef struct kinglet_tokenize_options {
 
 /** A tokenised batch: the tokens of all texts one after the other. */
 typedef struct kinglet_encoding kinglet_encoding;
-
-/** Frees an encoding and everything lent from it. */
-KINGLET_API void kinglet_encoding_free(kinglet_encoding *encoding);
 
 /** Bytes `start` to `end` (exclusive) of a text. This struct never grows. */
 typedef struct kinglet_span {
@@ -688,6 +679,9 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_detokenize(
     kinglet_text **text,
     kinglet_error **error);
 
+/** Frees an encoding and everything lent from it. */
+KINGLET_API void kinglet_encoding_free(kinglet_encoding *encoding);
+
 /** @} */
 
 /* ---- Embeddings ------------------------------------------------------------------------------------------ */
@@ -695,10 +689,7 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_detokenize(
 /** @defgroup embeddings Embeddings
  *  @{ */
 
-/**
- * How the token vectors of a text become one vector. One of the KINGLET_POOLING constants. Unknown values are
- * refused.
- */
+/** How the token vectors of a text become one vector. One of the KINGLET_POOLING constants. */
 typedef uint32_t kinglet_pooling;
 
 /** The values of kinglet_pooling. */
@@ -737,9 +728,6 @@ typedef struct kinglet_embed_options {
 
 /** The embeddings of a batch of texts. */
 typedef struct kinglet_embeddings kinglet_embeddings;
-
-/** Frees embeddings and everything lent from them. */
-KINGLET_API void kinglet_embeddings_free(kinglet_embeddings *embeddings);
 
 /**
  * Computes the embeddings of `count` texts. `options` may be NULL. `*embeddings` receives them. On
@@ -793,6 +781,9 @@ KINGLET_API kinglet_status kinglet_embeddings_read(
     kinglet_embeddings_view *view,
     kinglet_error **error);
 
+/** Frees embeddings and everything lent from them. */
+KINGLET_API void kinglet_embeddings_free(kinglet_embeddings *embeddings);
+
 /** @} */
 
 /* ---- Classification -------------------------------------------------------------------------------------- */
@@ -800,10 +791,7 @@ KINGLET_API kinglet_status kinglet_embeddings_read(
 /** @defgroup classification Classification
  *  @{ */
 
-/**
- * How the outputs of a classification head become scores. One of the KINGLET_SCORE_FUNCTION constants.
- * Unknown values are refused.
- */
+/** How the outputs of a classification head become scores. One of the KINGLET_SCORE_FUNCTION constants. */
 typedef uint32_t kinglet_score_function;
 
 /** The values of kinglet_score_function. */
@@ -826,9 +814,7 @@ enum kinglet_score_function_values {
  */
 KINGLET_API const char *kinglet_score_function_name(kinglet_score_function value);
 
-/**
- * How labelled tokens become entities. One of the KINGLET_AGGREGATION constants. Unknown values are refused.
- */
+/** How labelled tokens become entities. One of the KINGLET_AGGREGATION constants. */
 typedef uint32_t kinglet_aggregation;
 
 /** The values of kinglet_aggregation. */
@@ -870,9 +856,6 @@ typedef struct kinglet_classify_options {
 
 /** The scores of a batch of texts or pairs. */
 typedef struct kinglet_classifications kinglet_classifications;
-
-/** Frees classifications and everything lent from them. */
-KINGLET_API void kinglet_classifications_free(kinglet_classifications *classifications);
 
 /**
  * Classifies `count` texts, or `count` pairs if `pairs` is not NULL: then it holds the second texts.
@@ -938,6 +921,9 @@ KINGLET_API kinglet_status kinglet_classifications_read(
     kinglet_classifications_view *view,
     kinglet_error **error);
 
+/** Frees classifications and everything lent from them. */
+KINGLET_API void kinglet_classifications_free(kinglet_classifications *classifications);
+
 /** @} */
 
 /* ---- Token classification -------------------------------------------------------------------------------- */
@@ -947,9 +933,6 @@ KINGLET_API kinglet_status kinglet_classifications_read(
 
 /** The labelled tokens of a batch of texts. */
 typedef struct kinglet_token_classifications kinglet_token_classifications;
-
-/** Frees token classifications and everything lent from them. */
-KINGLET_API void kinglet_token_classifications_free(kinglet_token_classifications *classifications);
 
 /**
  * Labels the tokens of `count` texts, for instance the names in them. `options` may be NULL.
@@ -1019,6 +1002,9 @@ KINGLET_API kinglet_status kinglet_token_classifications_entity(
     kinglet_entity *entity,
     kinglet_error **error);
 
+/** Frees token classifications and everything lent from them. */
+KINGLET_API void kinglet_token_classifications_free(kinglet_token_classifications *classifications);
+
 /** @} */
 
 /* ---- Prompt prefixes ------------------------------------------------------------------------------------- */
@@ -1031,9 +1017,6 @@ KINGLET_API kinglet_status kinglet_token_classifications_entity(
  * reference to its model.
  */
 typedef struct kinglet_prefix kinglet_prefix;
-
-/** Frees a prefix. Calls that were given it and have begun may still run. */
-KINGLET_API void kinglet_prefix_free(kinglet_prefix *prefix);
 
 /** Options of kinglet_prefix_new. Zero is the default of every field. */
 typedef struct kinglet_prefix_options {
@@ -1062,6 +1045,9 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_prefix_new(
     kinglet_prefix **prefix,
     kinglet_error **error);
 
+/** Frees a prefix. Calls that were given it and have begun may still run. */
+KINGLET_API void kinglet_prefix_free(kinglet_prefix *prefix);
+
 /** @} */
 
 /* ---- Options of generation ------------------------------------------------------------------------------- */
@@ -1072,7 +1058,7 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_prefix_new(
 /** A count or a token id of kinglet_generate_options that is not set. */
 #define KINGLET_UNSET UINT64_MAX
 
-/** When beam search stops. One of the KINGLET_EARLY_STOPPING constants. Unknown values are refused. */
+/** When beam search stops. One of the KINGLET_EARLY_STOPPING constants. */
 typedef uint32_t kinglet_early_stopping;
 
 /** The values of kinglet_early_stopping. */
@@ -1092,9 +1078,7 @@ enum kinglet_early_stopping_values {
  */
 KINGLET_API const char *kinglet_early_stopping_name(kinglet_early_stopping value);
 
-/**
- * What constrains a generated text. One of the KINGLET_GRAMMAR_KIND constants. Unknown values are refused.
- */
+/** What constrains a generated text. One of the KINGLET_GRAMMAR_KIND constants. */
 typedef uint32_t kinglet_grammar_kind;
 
 /** The values of kinglet_grammar_kind. */
@@ -1112,7 +1096,7 @@ enum kinglet_grammar_kind_values {
 /** The short name of a value, for instance "lark"; "unknown" for a number that this version does not know. */
 KINGLET_API const char *kinglet_grammar_kind_name(kinglet_grammar_kind value);
 
-/** Why a text ended. One of the KINGLET_FINISH_REASON constants. Unknown values are refused. */
+/** Why a text ended. One of the KINGLET_FINISH_REASON constants. */
 typedef uint32_t kinglet_finish_reason;
 
 /** The values of kinglet_finish_reason. */
@@ -1295,9 +1279,6 @@ KINGLET_API void kinglet_generate_options_init(kinglet_generate_options *options
 /** The outputs for a batch of inputs. */
 typedef struct kinglet_generations kinglet_generations;
 
-/** Frees generations and everything lent from them. */
-KINGLET_API void kinglet_generations_free(kinglet_generations *generations);
-
 /**
  * Generates text for `count` prompts or, if the model has an encoder, from `count` source texts. `options`
  * may be NULL. `*generations` receives the outputs. Fails with KINGLET_STATUS_UNSUPPORTED if the model does
@@ -1386,6 +1367,9 @@ KINGLET_API kinglet_status kinglet_generations_output(
     kinglet_generation_output *output,
     kinglet_error **error);
 
+/** Frees generations and everything lent from them. */
+KINGLET_API void kinglet_generations_free(kinglet_generations *generations);
+
 /** @} */
 
 /* ---- Chat sessions --------------------------------------------------------------------------------------- */
@@ -1415,9 +1399,6 @@ typedef struct kinglet_session_options {
  * other.
  */
 typedef struct kinglet_session kinglet_session;
-
-/** Frees a session. */
-KINGLET_API void kinglet_session_free(kinglet_session *session);
 
 /**
  * Starts a chat. `options` may be NULL. `*session` receives the session. Fails with
@@ -1485,9 +1466,6 @@ KINGLET_API kinglet_status kinglet_session_read(
 /** The messages of a chat at one moment; a copy. */
 typedef struct kinglet_messages kinglet_messages;
 
-/** Frees messages and everything lent from them. */
-KINGLET_API void kinglet_messages_free(kinglet_messages *messages);
-
 /** Copies the messages of the chat. `*messages` receives the copy. */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_session_messages(
     const kinglet_session *session,
@@ -1506,6 +1484,12 @@ KINGLET_API kinglet_status kinglet_messages_get(
     size_t index,
     kinglet_message *message,
     kinglet_error **error);
+
+/** Frees a session. */
+KINGLET_API void kinglet_session_free(kinglet_session *session);
+
+/** Frees messages and everything lent from them. */
+KINGLET_API void kinglet_messages_free(kinglet_messages *messages);
 
 /** @} */
 
@@ -1531,9 +1515,6 @@ typedef struct kinglet_logits_options {
 
 /** The logits of one sequence of tokens. */
 typedef struct kinglet_logits kinglet_logits;
-
-/** Frees logits and everything lent from them. */
-KINGLET_API void kinglet_logits_free(kinglet_logits *logits);
 
 /**
  * Computes the logits that follow each token of a sequence, before any logits processor. For a decoder the
@@ -1574,6 +1555,9 @@ KINGLET_API kinglet_status kinglet_logits_read(
     kinglet_logits_view *view,
     kinglet_error **error);
 
+/** Frees logits and everything lent from them. */
+KINGLET_API void kinglet_logits_free(kinglet_logits *logits);
+
 /** @} */
 
 /* ---- Hidden states --------------------------------------------------------------------------------------- */
@@ -1591,9 +1575,6 @@ typedef struct kinglet_hidden_states_options {
 
 /** The last hidden states of a batch of token sequences. */
 typedef struct kinglet_hidden_states kinglet_hidden_states;
-
-/** Frees hidden states and everything lent from them. */
-KINGLET_API void kinglet_hidden_states_free(kinglet_hidden_states *states);
 
 /**
  * Computes the last hidden states of `count` sequences of token ids, to which nothing is added and of which
@@ -1638,6 +1619,9 @@ KINGLET_API kinglet_status kinglet_hidden_states_read(
     kinglet_hidden_states_view *view,
     kinglet_error **error);
 
+/** Frees hidden states and everything lent from them. */
+KINGLET_API void kinglet_hidden_states_free(kinglet_hidden_states *states);
+
 /** @} */
 
 /* ---- Counters -------------------------------------------------------------------------------------------- */
@@ -1645,10 +1629,7 @@ KINGLET_API kinglet_status kinglet_hidden_states_read(
 /** @defgroup counters Counters
  *  @{ */
 
-/**
- * A stage of the work. Later versions may add values. One of the KINGLET_STAGE constants. Unknown values are
- * refused.
- */
+/** A stage of the work. Later versions may add values. One of the KINGLET_STAGE constants. */
 typedef uint32_t kinglet_stage;
 
 /** The values of kinglet_stage. */
@@ -1766,10 +1747,7 @@ KINGLET_API kinglet_status kinglet_model_latency(
 /** Sets all of the model's counters to zero. NULL is ignored. */
 KINGLET_API void kinglet_model_reset_counters(kinglet_model *model);
 
-/**
- * A text format of exported counters. One of the KINGLET_COUNTERS_FORMAT constants. Unknown values are
- * refused.
- */
+/** A text format of exported counters. One of the KINGLET_COUNTERS_FORMAT constants. */
 typedef uint32_t kinglet_counters_format;
 
 /** The values of kinglet_counters_format. */
@@ -1804,9 +1782,6 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_export_counters(
 
 /** The devices of this machine that this build can run models on. */
 typedef struct kinglet_devices kinglet_devices;
-
-/** Frees a list of devices and everything lent from it. */
-KINGLET_API void kinglet_devices_free(kinglet_devices *devices);
 
 /**
  * Finds the devices of this machine. `*devices` receives the list, CPUs first. A kind of device whose driver
@@ -1851,6 +1826,9 @@ KINGLET_API kinglet_status kinglet_devices_info(
     size_t index,
     kinglet_device_info *info,
     kinglet_error **error);
+
+/** Frees a list of devices and everything lent from it. */
+KINGLET_API void kinglet_devices_free(kinglet_devices *devices);
 
 /** @} */
 

@@ -82,7 +82,10 @@ pub unsafe extern "C" fn kinglet_model_generate_ids(
 /// The text of the first output for input number `index`. Valid until the generations are freed. Empty if `generations` is NULL or
 /// there is no such input.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_generations_text(generations: *const kinglet_generations, index: usize) -> kinglet_str {
+pub unsafe extern "C" fn kinglet_generations_text(
+    generations: *const kinglet_generations,
+    index: usize,
+) -> kinglet_str {
     // SAFETY: C passes NULL or a live handle.
     let output = unsafe { handle::borrow(generations) }.ok().and_then(|g| g.outputs.get(index)?.first());
     output.map_or(kinglet_str::EMPTY, |output| kinglet_str::lend(&output.text))

@@ -54,12 +54,7 @@ impl Model {
     ///
     /// # Errors
     /// A model with an encoder, whose prompts have no beginning to share; a prefix longer than the model takes.
-    pub fn prefix(
-        &self,
-        text: &str,
-        add_special_tokens: bool,
-        cancellation: Option<&Cancellation>,
-    ) -> Result<Prefix> {
+    pub fn prefix(&self, text: &str, add_special_tokens: bool, cancellation: Option<&Cancellation>) -> Result<Prefix> {
         self.require_plain_decoder("a prefix")?;
         let work = |call: Call<'_>| {
             let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), offsets: false };

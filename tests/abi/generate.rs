@@ -89,10 +89,9 @@ fn generating() {
         ] {
             refused(f, says, |e| generate(writer, t, 1, &options, out, e));
         }
-        for options in [
-            Options { cancellation: cancelled, ..default },
-            Options { on_piece: Some(stop_piece), ..default },
-        ] {
+        for options in
+            [Options { cancellation: cancelled, ..default }, Options { on_piece: Some(stop_piece), ..default }]
+        {
             refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| generate(writer, t, 1, &options, out, e));
         }
         assert_eq!(generations.addr(), OUT);
@@ -168,9 +167,7 @@ fn logits() {
         refused(f, "decoder_ids: the model has no encoder", |e| call(writer, i, 3, i, 3, out, e));
         refused(f, "300", |e| call(writer, [300].as_ptr(), 1, null(), 0, out, e));
         refused(f, "logits: is NULL", |e| call(writer, i, 3, null(), 0, null_mut(), e));
-        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "generates no text", &mut |e| {
-            call(bert, i, 3, null(), 0, out, e)
-        });
+        refused_with(KINGLET_STATUS_UNSUPPORTED, f, "generates no text", &mut |e| call(bert, i, 3, null(), 0, out, e));
         let default = sized!(kinglet_logits_options);
         let with = |o, e| kinglet_model_logits(writer, i, 3, null(), 0, o, out, e);
         check_options!("kinglet_model_logits", kinglet_logits_options, default, [stepwise], with);

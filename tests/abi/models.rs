@@ -78,9 +78,7 @@ fn loading() {
         refused_with(status, f, if cfg!(feature = "onnx") { "no/such/library.so" } else { "ONNX" }, &mut |e| {
             kinglet_model_load(text(export.to_str().unwrap()), &options, &mut model, e)
         });
-        for options in
-            [Options { progress: Some(stop), ..default }, Options { cancellation: cancelled, ..default }]
-        {
+        for options in [Options { progress: Some(stop), ..default }, Options { cancellation: cancelled, ..default }] {
             refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| {
                 kinglet_model_load(path, &options, &mut model, e)
             });
@@ -103,7 +101,9 @@ fn reading() {
         assert!(read(kinglet_text_str(info)).contains("\"family\":\"bert\""));
         kinglet_text_free(info);
         let view =
-            check_filled!("kinglet_model_read", kinglet_model_view, bert, "model", |m, v, e| kinglet_model_read(m, v, e));
+            check_filled!("kinglet_model_read", kinglet_model_view, bert, "model", |m, v, e| kinglet_model_read(
+                m, v, e
+            ));
         assert_eq!((view.dimension, view.max_length, view.label_count), (32, 24, 0));
         assert_eq!((view.can_generate, view.can_chat, view.has_encoder), (0, 0, 1));
         assert!(view.labels.is_null() && read(view.family) == "bert");

@@ -55,9 +55,7 @@ fn tokenising() {
         let options = kinglet_tokenize_options { max_length: 2, ..default };
         refused(f, "max_length: 2", |e| tokenize(bert, t, null(), 2, &options, out, e));
         let options = kinglet_tokenize_options { cancellation: cancelled, ..default };
-        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| {
-            tokenize(bert, t, null(), 2, &options, out, e)
-        });
+        refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| tokenize(bert, t, null(), 2, &options, out, e));
         assert_eq!(encoding.addr(), OUT);
         ok(|e| tokenize(bert, t, null(), 2, null(), out, e));
         let view = check_filled!("kinglet_encoding_read", kinglet_encoding_view, encoding, "encoding", |h, v, e| {
@@ -161,13 +159,10 @@ fn embedding() {
         refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| embed(bert, t, 2, &options, out, e));
         assert_eq!(embeddings.addr(), OUT);
         ok(|e| embed(bert, t, 2, null(), out, e));
-        let view = check_filled!(
-            "kinglet_embeddings_read",
-            kinglet_embeddings_view,
-            embeddings,
-            "embeddings",
-            |h, v, e| kinglet_embeddings_read(h, v, e)
-        );
+        let view =
+            check_filled!("kinglet_embeddings_read", kinglet_embeddings_view, embeddings, "embeddings", |h, v, e| {
+                kinglet_embeddings_read(h, v, e)
+            });
         assert_eq!((view.count, view.dimension, view.row_count), (2, 32, 2));
         assert_eq!((kinglet_embeddings_count(embeddings), kinglet_embeddings_dimension(embeddings)), (2, 32));
         assert_eq!(kinglet_embeddings_vector(embeddings, 0), view.values);
@@ -215,13 +210,10 @@ fn hidden_states() {
         refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| with(&options, e));
         assert_eq!(states.addr(), OUT);
         ok(|e| call(bert, i, null(), 3, l, 2, out, e));
-        let view = check_filled!(
-            "kinglet_hidden_states_read",
-            kinglet_hidden_states_view,
-            states,
-            "states",
-            |h, v, e| kinglet_hidden_states_read(h, v, e)
-        );
+        let view =
+            check_filled!("kinglet_hidden_states_read", kinglet_hidden_states_view, states, "states", |h, v, e| {
+                kinglet_hidden_states_read(h, v, e)
+            });
         assert_eq!((view.count, view.token_count, view.dimension), (2, 3, 32));
         kinglet_hidden_states_free(states);
         kinglet_cancellation_free(cancelled);
@@ -260,16 +252,16 @@ fn classifying() {
             refused(f, "documents[0]", |e| score(encoder, &good, &bad, 1, null(), out, e));
         }
         let default = sized!(kinglet_classify_options);
+        check_options!("kinglet_model_classify", kinglet_classify_options, default, [function, aggregation], |o, e| {
+            classify(classifier, t, null(), 2, o, out, e)
+        });
         check_options!(
-            "kinglet_model_classify",
+            "kinglet_model_score",
             kinglet_classify_options,
             default,
             [function, aggregation],
-            |o, e| classify(classifier, t, null(), 2, o, out, e)
+            |o, e| score(encoder, t, t, 2, o, out, e)
         );
-        check_options!("kinglet_model_score", kinglet_classify_options, default, [function, aggregation], |o, e| score(
-            encoder, t, t, 2, o, out, e
-        ));
         for aggregation in [KINGLET_AGGREGATION_NONE, KINGLET_AGGREGATION_SIMPLE] {
             let options = kinglet_classify_options { aggregation, ..default };
             let says = "options.aggregation: is only for kinglet_model_classify_tokens";

@@ -99,7 +99,11 @@ fn names_of_values_are_those_of_the_description() {
         let of = enumeration["name"].as_str().unwrap();
         let (_, function) = names.iter().find(|(name, _)| *name == of).unwrap_or_else(|| panic!("{of} is not tested"));
         for value in enumeration["values"].as_array().unwrap() {
-            assert_eq!(name(function(value["value"].as_u64().unwrap() as u32)), value["text"].as_str().unwrap(), "{of}");
+            assert_eq!(
+                name(function(value["value"].as_u64().unwrap() as u32)),
+                value["text"].as_str().unwrap(),
+                "{of}"
+            );
         }
         let count = enumeration["values"].as_array().unwrap().len();
         assert_eq!((name(function(count as u32)), name(function(u32::MAX))), ("unknown", "unknown"), "{of}");

@@ -18,17 +18,21 @@ pub fn header(sections: &[Section]) -> String {
     let mut out = TOP.to_string();
     for section in sections {
         let rule = "-".repeat(WIDTH - 10 - section.title.chars().count());
-        let group = section.title.to_lowercase().replace([' ', ','], "_");
+        let group = section.title.to_lowercase().replace(',', "").replace(' ', "_");
         out += &format!("/* ---- {} {rule} */\n\n", section.title);
         out += &format!("/** @defgroup {group} {}\n *  @{{ */\n\n", section.title);
         if section.title == "Versions" {
-            let [major, minor, patch] = ["MAJOR", "MINOR", "PATCH"].map(|part| version_part(part));
+            let [major, minor, patch] = ["MAJOR", "MINOR", "PATCH"].map(version_part);
             let number = major * 1_000_000 + minor * 1_000 + patch;
-            let filled = VERSION.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@NUMBER@", &number.to_string());
+            let filled =
+                VERSION.replace("@VERSION@", env!("CARGO_PKG_VERSION")).replace("@NUMBER@", &number.to_string());
             let filled = filled.replace("@MAJOR@", &major.to_string()).replace("@MINOR@", &minor.to_string());
             out += &filled.replace("@PATCH@", &patch.to_string());
         }
-        for item in &section.items {
+        // What frees comes last, as in a program.
+        let frees = |item: &&Declaration| matches!(item, Declaration::Function(f) if f.name.ends_with("_free"));
+        let (last, first): (Vec<_>, Vec<_>) = section.items.iter().partition(frees);
+        for item in first.into_iter().chain(last) {
             match item {
                 Declaration::Constant { name, doc, value } => {
                     comment(&mut out, "", doc);
@@ -72,7 +76,7 @@ fn version_part(part: &str) -> u32 {
 
 fn enumeration(out: &mut String, item: &Enumeration) {
     let upper = item.name.to_uppercase();
-    let doc = format!("{} One of the {upper} constants. Unknown values are refused.", item.doc);
+    let doc = format!("{} One of the {upper} constants.", item.doc);
     comment(out, "", &doc);
     *out += &format!("typedef uint32_t {};\n\n", item.name);
     comment(out, "", &format!("The values of {}.", item.name));
@@ -88,7 +92,9 @@ fn enumeration(out: &mut String, item: &Enumeration) {
 
 fn name_doc(item: &Enumeration) -> String {
     let example = item.values.last().map_or("", |value| &value.text);
-    format!("The short name of a value, for instance \"{example}\"; \"unknown\" for a number that this version does not know.")
+    format!(
+        "The short name of a value, for instance \"{example}\"; \"unknown\" for a number that this version does not know."
+    )
 }
 
 /// The function that names the values.

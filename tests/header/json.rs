@@ -38,9 +38,9 @@ fn section(section: &Section) -> Value {
             }
             Declaration::Handle { name, doc } => handles.push(json!({ "name": name, "comment": flat(doc) })),
             Declaration::Struct(item) => {
-                let fields = item.fields.iter().map(|field| {
-                    json!({ "name": field.name, "type": field.of.declare(""), "comment": flat(&field.doc) })
-                });
+                let fields = item.fields.iter().map(
+                    |field| json!({ "name": field.name, "type": field.of.declare(""), "comment": flat(&field.doc) }),
+                );
                 structs.push(json!({
                     "name": item.name,
                     "comment": flat(&item.doc),

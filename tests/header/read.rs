@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Expr, Fields, FnArg, Ident, Item, Lit, LitCStr, LitInt, LitStr, ReturnType, Token, Type, Visibility};
+use syn::{
+    Attribute, Expr, Fields, FnArg, Ident, Item, Lit, LitCStr, LitInt, LitStr, ReturnType, Token, Type, Visibility,
+};
 
 /// One file: a noun of the API.
 pub struct Section {
@@ -157,12 +159,14 @@ fn is_public(visibility: &Visibility) -> bool {
 
 /// Documentation comments: lines without their first blank.
 fn doc(attributes: &[Attribute]) -> String {
-    let lines = attributes.iter().filter(|a| a.path().is_ident("doc")).filter_map(|a| match &a.meta.require_name_value().ok()?.value {
-        Expr::Lit(literal) => match &literal.lit {
-            Lit::Str(text) => Some(text.value()),
+    let lines = attributes.iter().filter(|a| a.path().is_ident("doc")).filter_map(|a| {
+        match &a.meta.require_name_value().ok()?.value {
+            Expr::Lit(literal) => match &literal.lit {
+                Lit::Str(text) => Some(text.value()),
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
+        }
     });
     lines.map(|line| line.strip_prefix(' ').unwrap_or(&line).to_string()).collect::<Vec<_>>().join("\n")
 }
@@ -173,10 +177,12 @@ fn constant(value: &Expr) -> Option<String> {
             Lit::Int(number) => Some(number.base10_digits().to_string()),
             _ => None,
         },
-        Expr::Path(path) => match path.path.segments.iter().map(|s| s.ident.to_string()).collect::<Vec<_>>().join("::").as_str() {
-            "u64::MAX" => Some("UINT64_MAX".to_string()),
-            _ => None,
-        },
+        Expr::Path(path) => {
+            match path.path.segments.iter().map(|s| s.ident.to_string()).collect::<Vec<_>>().join("::").as_str() {
+                "u64::MAX" => Some("UINT64_MAX".to_string()),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
