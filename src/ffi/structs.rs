@@ -27,6 +27,7 @@ macro_rules! versioned {
             const NAME: &'static str = $name;
             const FIRST_SIZE: usize = if cfg!(target_pointer_width = "64") { $first_size } else { size_of::<$type>() };
         }
+        const _: () = assert!($first_size <= size_of::<$type>() || !cfg!(target_pointer_width = "64"));
     };
 }
 

@@ -1,12 +1,13 @@
 //! `include/kinglet.h`, `docs/api.json` and the enums of C++ and Go are what `src/ffi` says. To write them anew: `make header`.
 //!
-//! `read` reads the Rust files, `check` holds them to the rules of `docs/abi-policy.md`, `c`, `json` and `enums` write.
+//! `read` reads the Rust files, `check` holds them to the rules of `docs/abi-policy.md`, the others write.
 
 mod c;
 mod check;
 mod enums;
 mod json;
 mod read;
+mod stub;
 
 use std::path::Path;
 
@@ -48,6 +49,7 @@ fn generated_files_are_up_to_date() {
         ("docs/api.json", json::api(&sections)),
         ("bindings/cpp/kinglet/enums.hpp", enums::cpp(&sections)),
         ("bindings/go/enums_gen.go", enums::go(&sections)),
+        ("abi/stub.c", stub::stub(&sections)),
     ];
     let mut stale = Vec::new();
     for (name, made) in all {
