@@ -479,7 +479,7 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_load(
  * Adds a reference and returns `model`, to be freed once more with kinglet_model_free. NULL if `model` is
  * NULL.
  */
-KINGLET_API KINGLET_WARN_UNUSED kinglet_model *kinglet_model_retain(kinglet_model *model);
+KINGLET_API kinglet_model *kinglet_model_retain(kinglet_model *model);
 
 /** What is known of a model. */
 typedef struct kinglet_model_view {
@@ -1145,8 +1145,8 @@ typedef uint32_t (*kinglet_piece_callback)(void *user_data, const kinglet_genera
 /**
  * Options of kinglet_model_generate, kinglet_model_generate_ids, kinglet_session_send and
  * kinglet_session_reply, by the names of Hugging Face. What is unset is decided by the model's
- * generation_config.json, or else by the default of the field. Options that contradict each other are refused
- * with a message that names them.
+ * generation_config.json; the default that a field names is for models whose file does not decide. Options
+ * that contradict each other are refused with a message that names them.
  *
  * Zero is a meaningful value of many fields, so this struct must be filled by kinglet_generate_options_init;
  * one that is all zeros is refused, because `max_new_tokens` is 0. Unset is:
@@ -1184,7 +1184,7 @@ typedef struct kinglet_generate_options {
   uint64_t max_matching_ngram_size;
   /** No sequence of this many tokens occurs twice; 0: no restriction. Default 0. */
   uint64_t no_repeat_ngram_size;
-  /** With `do_sample`: sample among this many most likely tokens; 0: among all. Default 50. */
+  /** With `do_sample`: samples among this many most likely tokens; 0: among all. Default 0. */
   uint64_t top_k;
   /**
    * With `do_sample`: the same seed samples the same tokens for the same prompt. Only if `has_seed` is 1;

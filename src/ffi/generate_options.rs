@@ -82,8 +82,8 @@ pub type kinglet_piece_callback =
     Option<extern "C" fn(user_data: *mut c_void, piece: *const kinglet_generation_piece) -> u32>;
 
 /// Options of kinglet_model_generate, kinglet_model_generate_ids, kinglet_session_send and kinglet_session_reply, by the names of
-/// Hugging Face. What is unset is decided by the model's generation_config.json, or else by the default of the field. Options that
-/// contradict each other are refused with a message that names them.
+/// Hugging Face. What is unset is decided by the model's generation_config.json; the default that a field names is for models whose
+/// file does not decide. Options that contradict each other are refused with a message that names them.
 ///
 /// Zero is a meaningful value of many fields, so this struct must be filled by kinglet_generate_options_init; one that is all zeros is
 /// refused, because `max_new_tokens` is 0. Unset is:
@@ -119,7 +119,7 @@ pub struct kinglet_generate_options {
     pub max_matching_ngram_size: u64,
     /// No sequence of this many tokens occurs twice; 0: no restriction. Default 0.
     pub no_repeat_ngram_size: u64,
-    /// With `do_sample`: sample among this many most likely tokens; 0: among all. Default 50.
+    /// With `do_sample`: samples among this many most likely tokens; 0: among all. Default 0.
     pub top_k: u64,
     /// With `do_sample`: the same seed samples the same tokens for the same prompt. Only if `has_seed` is 1; otherwise each call has
     /// another seed.

@@ -124,7 +124,8 @@ fn spaced(of: &CType) -> String {
 fn makes_a_handle(item: &Function) -> bool {
     let out = |of: &CType| of.stars == 2 && !of.constant && of.name != "kinglet_error";
     let returned = item.returns.stars == 1 && item.returns.name.starts_with("kinglet_") && !item.returns.constant;
-    returned || item.parameters.iter().any(|(_, of)| out(of))
+    let retained = item.parameters.iter().any(|(_, of)| *of == item.returns);
+    returned && !retained || item.parameters.iter().any(|(_, of)| out(of))
 }
 
 fn function(out: &mut String, item: &Function) {
