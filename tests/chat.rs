@@ -107,7 +107,7 @@ fn models_without_a_template_or_a_decoder_return_clear_errors() {
     for fixture in ["generation/t5", "bert"] {
         let model = load(&fixtures().join(fixture), Device::Cpu, Precision::F32, 1);
         assert_eq!(model.session().err().unwrap().status(), Status::Unsupported, "{fixture}");
-        assert_eq!(model.prefix("x", true).err().unwrap().status(), Status::Unsupported, "{fixture}");
+        assert_eq!(model.prefix("x", true, None).err().unwrap().status(), Status::Unsupported, "{fixture}");
     }
     let bert = load(&fixtures().join("bert"), Device::Cpu, Precision::F32, 1);
     let error = bert.generate(&["x"], &GenerateOptions::default(), None).unwrap_err();

@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::ptr::null_mut;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -20,9 +21,9 @@ const CTRL_C: &[u8] = b"\x03";
 /// Both ends of a new terminal.
 fn terminal() -> (File, OwnedFd) {
     let (mut ours, mut theirs) = (0, 0);
-    let null = std::ptr::null_mut();
+    let (name, settings, size) = (null_mut(), null_mut(), null_mut());
     // SAFETY: both places are valid; name, settings and size are optional.
-    let status = unsafe { libc::openpty(&mut ours, &mut theirs, null.cast(), null.cast(), null.cast()) };
+    let status = unsafe { libc::openpty(&mut ours, &mut theirs, name, settings, size) };
     assert_eq!(status, 0, "openpty: {}", std::io::Error::last_os_error());
     // SAFETY: openpty returned two open descriptors, which nothing else owns.
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }

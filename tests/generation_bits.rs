@@ -105,7 +105,7 @@ fn a_prefix_and_stepwise_logits_change_no_bit() {
         let prompts = ["The small bird sings near the river", "The small bird flies", "Something else"];
         let options = GenerateOptions { max_new_tokens: Some(10), logprobs: true, ..GenerateOptions::default() };
         let expected = generate(&model, &prompts, &options);
-        let prefix = Some(model.prefix("The small bird", true).unwrap());
+        let prefix = Some(model.prefix("The small bird", true, None).unwrap());
         assert_eq!(generate(&model, &prompts, &GenerateOptions { prefix, ..options }), expected, "{fixture}");
         let ids: Vec<u32> = (5..45).collect();
         let logits = |stepwise| bits(&model.logits(&ids, None, stepwise, None).unwrap().values);

@@ -161,7 +161,7 @@ fn streams_and_prefixes_give_the_same_texts() {
         assert_eq!(pieces, texts, "{name}, {form}");
         if name == "gpt2" {
             for beginning in ["The small", "The small bird sings near the river, and", "The answer"] {
-                let prefix = model.prefix(beginning, true).unwrap();
+                let prefix = model.prefix(beginning, true, None).unwrap();
                 let options = GenerateOptions { prefix: Some(prefix), ..plain() };
                 let found = model.generate(&TEXTS, &options, None).unwrap();
                 assert_eq!(tokens(&found), tokens(&native.generate(&TEXTS, &plain(), None).unwrap()), "{form}");
@@ -203,7 +203,7 @@ fn kv_cache_and_logits_may_be_f16() {
         || LoadOptions { precision: Some(Precision::F16), onnxruntime: Some(&library), ..LoadOptions::default() };
     let model = Model::load(graphs("gpt2"), options()).unwrap();
     assert!(model.info()["graphs"][0].as_str().unwrap().ends_with("model_fp16.onnx"));
-    let prefix = model.prefix("The small bird sings", true).unwrap();
+    let prefix = model.prefix("The small bird sings", true, None).unwrap();
     assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 2) as u64, "two bytes per number");
     for case in support::cases(&support::fixtures().join("generation/gpt2")) {
         if case["logits"].is_null() {
@@ -233,7 +233,7 @@ fn the_kv_cache_is_counted_and_limited() {
         model.generate(&TEXTS, &plain(), None).unwrap();
         assert_eq!(model.cache_bytes(), 0, "{name}, {form}: the KV cache was not freed");
         if name == "gpt2" {
-            let prefix = model.prefix("The small bird sings", true).unwrap();
+            let prefix = model.prefix("The small bird sings", true, None).unwrap();
             // Keys and values of two layers, three heads of twelve components, in f32.
             assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 4) as u64, "{form}");
         }

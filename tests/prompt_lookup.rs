@@ -351,7 +351,7 @@ fn chats_and_prefixes_continue_from_the_same_state() {
         ["a bird", "a river", "a"].map(turn)
     };
     assert_eq!(chat(&drafting(&plain, 6, 2)), chat(&plain));
-    let prefix = Some(model.prefix("The small bird", true).unwrap());
+    let prefix = Some(model.prefix("The small bird", true, None).unwrap());
     let options = GenerateOptions { prefix, ..plain };
     let texts = ["The small bird sings", "The small bird The small bird", "Else"];
     let generate = |options: &GenerateOptions| all(&model.generate(&texts, options, None).unwrap());

@@ -103,7 +103,7 @@ fn a_hundred_cycles_leak_nothing() {
             let model = support::load(&reads, Device::CandleCpu, Precision::F32, 1);
             model.embed(&["a small bird"], &EmbedOptions::default()).unwrap();
             let model = support::load(&writes, Device::CandleCpu, Precision::F32, 1);
-            let prefix = model.prefix("a small", true).unwrap();
+            let prefix = model.prefix("a small", true, None).unwrap();
             let beams = GenerateOptions { prefix: Some(prefix), ..beams.clone() };
             model.generate(&["a small bird"], &beams, None).unwrap();
             // Concurrent calls, whose sequences are created and freed in any order.

@@ -28,7 +28,7 @@ unsafe impl Sync for Model {}
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/bert-classifier");
-    let path = kinglet_str { data: path.as_ptr(), size: path.len() };
+    let path = kinglet_str { data: path.as_ptr().cast(), size: path.len() };
     let mut model = null_mut();
     // SAFETY: valid arguments.
     assert_eq!(unsafe { kinglet_model_load(path, null(), &mut model, null_mut()) }, KINGLET_STATUS_OK);
@@ -47,7 +47,7 @@ fn call(f: impl FnOnce(*mut *mut kinglet_error) -> kinglet_status) -> bool {
 }
 
 fn strings(texts: &[Vec<u8>]) -> Vec<kinglet_str> {
-    texts.iter().map(|text| kinglet_str { data: text.as_ptr(), size: text.len() }).collect()
+    texts.iter().map(|text| kinglet_str { data: text.as_ptr().cast(), size: text.len() }).collect()
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -62,9 +62,8 @@ fuzz_target!(|data: &[u8]| {
     unsafe {
         let mut space = [0usize; 32];
         let options = space.as_mut_ptr().cast::<kinglet_tokenize_options>();
-        kinglet_tokenize_options_init(options, size_of_val(&*options), null_mut());
         (*options).struct_size = usize::from(input.struct_size);
-        ((*options).add_special_tokens, (*options).offsets, (*options).max_length) = (a % 3, b % 3, input.max_length);
+        ((*options).add_special_tokens, (*options).offsets, (*options).max_length) = (a % 4, b % 3, input.max_length);
         let mut encoding = null_mut();
         if call(|e| kinglet_model_tokenize(model, texts.as_ptr(), pairs, texts.len(), options, &mut encoding, e)) {
             let (mut ids, mut mask) = (vec![0; 256], vec![0; 256]);
@@ -73,8 +72,8 @@ fuzz_target!(|data: &[u8]| {
             kinglet_encoding_free(encoding);
         }
         let options = space.as_mut_ptr().cast::<kinglet_classify_options>();
-        kinglet_classify_options_init(options, size_of_val(&*options), null_mut());
-        ((*options).function, (*options).aggregation, (*options).max_length) = (a % 6, b % 3, input.max_length);
+        space.fill(0);
+        ((*options).function, (*options).aggregation, (*options).max_length) = (a % 6, b % 4, input.max_length);
         let mut scores = null_mut();
         if call(|e| kinglet_model_classify(model, texts.as_ptr(), pairs, texts.len(), options, &mut scores, e)) {
             kinglet_classifications_free(scores);
@@ -89,7 +88,11 @@ fuzz_target!(|data: &[u8]| {
             kinglet_hidden_states_free(states);
         }
         let mut text = null_mut();
-        if call(|e| kinglet_model_decode(model, ids.as_ptr(), ids.len(), c % 3, &mut text, e)) {
+        space.fill(0);
+        let options = space.as_mut_ptr().cast::<kinglet_detokenize_options>();
+        (*options).struct_size = usize::from(input.struct_size);
+        (*options).skip_special_tokens = c % 4;
+        if call(|e| kinglet_model_detokenize(model, ids.as_ptr(), ids.len(), options, &mut text, e)) {
             kinglet_text_free(text);
         }
     }

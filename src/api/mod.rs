@@ -110,6 +110,11 @@ impl Model {
         self.0.engine.spec.encoder.is_some()
     }
 
+    /// Whether [`Model::session`] works: the model is a decoder and has a chat template.
+    pub fn can_chat(&self) -> bool {
+        self.0.generator.can_chat()
+    }
+
     /// Bytes that KV caches take now, including those kept for later calls.
     pub fn cache_bytes(&self) -> u64 {
         self.0.engine.network.cache_bytes()

@@ -135,8 +135,8 @@ impl Model {
     ///
     /// # Errors
     /// A model with an encoder, where prompts cannot share a prefix; a prefix beyond the model's maximum length.
-    pub fn prefix(&self, text: &str, add_special_tokens: bool) -> Result<Prefix> {
-        Prefix::new(&self.0.generator, text, add_special_tokens)
+    pub fn prefix(&self, text: &str, add_special_tokens: bool, cancellation: Option<&Cancellation>) -> Result<Prefix> {
+        Prefix::new(&self.0.generator, text, add_special_tokens, cancellation)
     }
 
     /// Starts a chat session.

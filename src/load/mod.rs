@@ -14,7 +14,6 @@ use std::time::Instant;
 use crate::base::call::Cancellation;
 use crate::base::counters::{Counters, Stage};
 use crate::base::error::{Error, Result};
-use crate::base::log::Log;
 use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
 use crate::families;
@@ -119,8 +118,17 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let max_length = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length()).min(spec.max_tokens());
     let counters = Counters::default();
     counters.add(Stage::Load, opened, 0, start.elapsed());
-    let engine =
-        Arc::new(Engine { path: path.to_path_buf(), spec, network, tokenizer, max_length, pool, counters, budget });
+    let engine = Arc::new(Engine {
+        path: path.to_path_buf(),
+        spec,
+        network,
+        tokenizer,
+        max_length,
+        pool,
+        counters,
+        budget,
+        log: options.log,
+    });
     let loaded = Loaded {
         device: options.device,
         device_index: options.device_index,
@@ -131,7 +139,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         precision,
         weight_bytes,
     };
-    loaded.report(&options.log, threads, start);
+    loaded.report(threads, start);
     Ok(loaded)
 }
 
@@ -148,8 +156,9 @@ fn check(options: &LoadOptions) -> Result<()> {
 
 impl Loaded {
     /// Logs what was loaded, and warnings about it.
-    fn report(&self, log: &Log, threads: usize, start: Instant) {
+    fn report(&self, threads: usize, start: Instant) {
         let Self { engine, generator, embedding, .. } = self;
+        let log = &engine.log;
         let path = engine.path.display();
         if engine.pool.threads() < threads {
             log.warning(|| format!("the system started only {} of {threads} threads", engine.pool.threads()));

@@ -36,7 +36,7 @@ impl<'a> From<&'a Generated> for One<'a> {
 pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
     let mut options = args.generation.options()?;
     if let Some(text) = &args.prefix {
-        options.prefix = Some(model.prefix(text, !args.generation.no_special_tokens)?);
+        options.prefix = Some(model.prefix(text, !args.generation.no_special_tokens, None)?);
     }
     let whole = |text: &str| match &args.prefix {
         Some(prefix) => format!("{prefix}{text}"),
