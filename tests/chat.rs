@@ -4,7 +4,7 @@ mod support;
 
 use std::path::Path;
 
-use kinglet::{Device, GenerateOptions, Model, Precision, Stage, Status};
+use kinglet::{Cancellation, Device, GenerateOptions, Model, Precision, Stage, Status};
 use support::{fixtures, load};
 
 const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m['content'].strip() }}\n{% endfor %}\
@@ -131,4 +131,21 @@ fn hostile_templates_are_errors() {
         let error = result.expect_err(template);
         assert!(error.message().contains(what), "{template}: {error}");
     }
+}
+
+/// Without the cancellation this template would end with its budget, as an invalid file.
+#[test]
+fn a_template_that_takes_long_is_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let nested = "{% for i in range(100000) %}".repeat(2) + &"{% endfor %}".repeat(2);
+    let model = chatty(folder.path(), "llama", &nested);
+    let cancellation = Cancellation::new();
+    cancellation.cancel();
+    let mut session = model.session().unwrap();
+    let error = session.send("hello", &short(), None).unwrap_err();
+    assert_eq!(error.status(), Status::InvalidFile);
+    let options = GenerateOptions { cancellation: Some(cancellation), ..short() };
+    let error = session.send("hello", &options, None).unwrap_err();
+    assert_eq!(error.status(), Status::Cancelled);
+    assert!(session.messages().is_empty());
 }
