@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use crate::base::error::{Error, Result};
+use crate::generate::chat::Message;
 use crate::generate::session::Session;
 use crate::generate::{Generations, Output};
-use crate::generate::chat::Message;
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};

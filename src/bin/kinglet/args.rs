@@ -109,7 +109,7 @@ pub struct TextArgs {
         ("lines", InputFormat::Lines), ("jsonl", InputFormat::Jsonl),
     ]))]
     input_format: InputFormat,
-    /// With --input-format jsonl: the field that holds the text [default: text]
+    /// With --input-format jsonl: the field that holds the text [default: text; with --decode ids]
     #[arg(long, conflicts_with_all = ["texts", "jsonl"], value_name = "FIELD")]
     text_field: Option<String>,
     /// Short for --input-format jsonl --text-field FIELD
@@ -129,10 +129,10 @@ pub struct TextArgs {
 }
 
 impl TextArgs {
-    /// The field of the text, if standard input is JSON objects.
-    pub fn field(&self) -> Option<&str> {
+    /// The field of the text, if standard input is JSON objects; `default` where none is named.
+    pub fn field<'a>(&'a self, default: &'a str) -> Option<&'a str> {
         let named = self.jsonl.as_deref().or(self.text_field.as_deref());
-        (named.is_some() || self.input_format == InputFormat::Jsonl).then(|| named.unwrap_or("text"))
+        (named.is_some() || self.input_format == InputFormat::Jsonl).then(|| named.unwrap_or(default))
     }
 
     pub fn json(&self) -> bool {
@@ -146,7 +146,7 @@ pub struct PairArgs {
     /// Read texts in pairs: two arguments each, or lines with a tab between the texts
     #[arg(long)]
     pub pairs: bool,
-    /// With JSON input: the field that holds the second text
+    /// With JSON input: the field that holds the second text [default: pair]
     #[arg(long, value_name = "FIELD", conflicts_with = "texts")]
     pub pair_field: Option<String>,
 }

@@ -13,7 +13,7 @@ struct Line<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pair: Option<&'a str>,
-    /// Scoring has one output, whose name says nothing.
+    /// Left out by --score: its only label has no meaning.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
     score: f32,
@@ -125,7 +125,7 @@ fn batch_tokens(
 
 fn line<'a>(entity: &'a Entity, text: &'a str) -> EntityLine<'a> {
     let Entity { name, score, start, end, .. } = entity;
-    // Byte-level tokens may end within a character; such a piece cannot be shown.
+    // A byte-level token may end within a character; such a piece is not valid UTF-8 and is left empty.
     let piece = text.get(*start..*end).unwrap_or_default();
     EntityLine { entity: name, score: *score, start: *start, end: *end, text: piece }
 }

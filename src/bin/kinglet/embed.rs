@@ -44,7 +44,7 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
             for row in rows.values.chunks_exact(rows.width) {
                 out.line(Values(row))?;
             }
-            // Tells texts apart.
+            // An empty line between texts.
             if by_token {
                 out.line("")?;
             }

@@ -1,4 +1,4 @@
-//! `kinglet tokenize`, and back with `--decode`.
+//! `kinglet tokenize`: texts to token ids and, with `--decode`, ids to texts.
 
 use kinglet::{EncodeOptions, Encoding, Model};
 use serde::Serialize;
