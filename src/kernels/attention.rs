@@ -175,12 +175,30 @@ pub(super) unsafe fn multiply<V: Vector, T: Tile<V>>(
     }
 }
 
-/// `PAIRS` rounds what is multiplied to bf16, for instruction sets that multiply that faster.
-///
 /// # Safety
 /// That of `Kernel::attend`, and the machine has `V`'s instructions.
 #[inline(always)]
-pub(super) unsafe fn attend<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
+pub(super) unsafe fn attend<V: Vector>(a: &Attention, scratch: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { attend_in::<V, false>(a, scratch) }
+}
+
+/// Operands are rounded to bf16 where the machine multiplies that faster.
+///
+/// # Safety
+/// That of `Kernel::attend_rounded`, and the machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn attend_rounded<V: Vector>(a: &Attention, scratch: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { if V::FAST_PAIRS { attend_in::<V, true>(a, scratch) } else { attend_in::<V, false>(a, scratch) } }
+}
+
+/// `PAIRS` is whether operands are rounded to bf16.
+///
+/// # Safety
+/// As `attend`.
+#[inline(always)]
+unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
     const { assert!(V::FLOAT_ROWS <= LARGEST_TILE && V::PAIR_ROWS <= LARGEST_TILE) };
     let layout = Layout::new(a.tokens, a.head_dim, PAIRS);
     assert!(scratch.len() >= layout.floats(), "scratch is too small");

@@ -5,44 +5,33 @@
 //! rows are computed together nor on how the work was split, which is what makes results independent of batch size and thread count.
 
 mod activation;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod amx;
 mod arg_max;
 mod attention;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "x86_64")]
-mod avx512bf16;
-#[cfg(target_arch = "x86_64")]
-mod avxvnni;
 mod embedding;
-mod implement;
+mod input;
+mod instruction_set;
+mod isa;
 mod linear;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod norm;
-mod pack;
 mod paged;
-mod portable;
 mod quantize;
 mod round;
-mod select;
 mod softmax;
 #[cfg(test)]
 mod tests;
 mod top_k;
 mod vector;
+pub mod weight;
 
 use std::ops::Range;
 
 use half::bf16;
 
 pub use crate::spec::Activation;
-pub use pack::{PackedBf16, PackedF16, PackedF32, PackedFloat, PackedI8};
-pub use select::{available, select};
+pub use input::{Input, InputType};
+pub use isa::{available, select};
 pub use top_k::{FREE, Placed, keep_largest};
+use weight::Weight;
 
 /// Output channels in one block of a packed weight.
 pub const BLOCK: usize = 16;
@@ -199,26 +188,13 @@ pub trait Kernel: Send + Sync {
     /// Quantises one row to 8 bits, asymmetrically (zero is always representable). `out.len()` is `x.len()` rounded up to 4.
     fn quantize_row(&self, x: &[f32], out: &mut [u8]) -> RowScale;
 
+    /// The linear layer `activation(A · Wᵀ + bias) + residual`, for some blocks of output channels.
+    ///
     /// # Safety
-    /// `a` holds rows of `w.padded_inputs()` bytes with their `scales`; `out` (and the residual) may be accessed at
-    /// every row of `a` and every channel of `blocks`, and nobody else touches those elements meanwhile.
-    unsafe fn linear_i8(
-        &self,
-        a: Rows<u8>,
-        scales: &[RowScale],
-        w: &PackedI8,
-        blocks: Range<usize>,
-        out: Out,
-        e: &Epilogue,
-    );
-
-    /// # Safety
-    /// As `linear_i8`; rows of `a` hold `w.inputs()` values.
-    unsafe fn linear_f32(&self, a: Rows<f32>, w: &PackedF32, blocks: Range<usize>, out: Out, e: &Epilogue);
-
-    /// # Safety
-    /// As `linear_f32`.
-    unsafe fn linear_f16(&self, a: Rows<f32>, w: &PackedF16, blocks: Range<usize>, out: Out, e: &Epilogue);
+    /// Rows of `a` have the type that the weight's format asks for, and its number of inputs, padded ([`InputType::padded`]; in bf16 the
+    /// padding is 0). `out` (and the residual) may be accessed at every row of `a` and every channel of `blocks`, and nobody else
+    /// touches those elements meanwhile.
+    unsafe fn linear(&self, a: Input, w: &Weight, blocks: Range<usize>, out: Out, e: &Epilogue);
 
     /// Rounds one row to bf16, ties to even; NaN stays NaN. `out.len()` is `x.len()` rounded up to 2.
     fn round_row(&self, x: &[f32], out: &mut [bf16]);
@@ -226,10 +202,6 @@ pub trait Kernel: Send + Sync {
     /// Rounds numbers to f16, ties to even, for the cache. What is beyond ±65504, the largest f16, becomes that, never infinite; NaN
     /// stays NaN. Both slices are of one length.
     fn narrow(&self, x: &[f32], out: &mut [half::f16]);
-
-    /// # Safety
-    /// As `linear_f32`; rows of `a` hold `w.padded_inputs()` values, those beyond the inputs being 0.
-    unsafe fn linear_bf16(&self, a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue);
 
     /// `x ← (x - mean) / sqrt(var + eps) · weight + bias`, in place, on one row.
     fn layer_norm(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32);
@@ -255,7 +227,9 @@ pub trait Kernel: Send + Sync {
     fn add_i8(&self, x: &mut [f32], y: &[i8], scale: f32);
 
     /// Floats of scratch that `attend` needs.
-    fn attention_scratch(&self, tokens: usize, head_dim: usize) -> usize;
+    fn attention_scratch(&self, tokens: usize, head_dim: usize) -> usize {
+        attention::scratch(tokens, head_dim)
+    }
 
     /// Fused scaled dot-product attention with an online softmax; no score matrix is written to memory.
     ///
@@ -271,7 +245,9 @@ pub trait Kernel: Send + Sync {
     unsafe fn attend_rounded(&self, a: &Attention, scratch: &mut [f32]);
 
     /// Floats of scratch that `attend_pages` needs.
-    fn paged_scratch(&self, head_dim: usize) -> usize;
+    fn paged_scratch(&self, head_dim: usize) -> usize {
+        paged::scratch(head_dim)
+    }
 
     /// As `attend`, over a paged cache.
     ///

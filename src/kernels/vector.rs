@@ -250,13 +250,13 @@ macro_rules! tile_shapes {
         }
 
         #[inline(always)]
-        unsafe fn tile<T: super::vector::Tile<Lanes>>(
-            tile: &T, rows: usize, blocks: usize, at: super::vector::Place
+        unsafe fn tile<T: $crate::kernels::vector::Tile<Lanes>>(
+            tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
         ) {
             $(#[target_feature(enable = $features)])?
             #[inline(never)]
-            unsafe fn run<T: super::vector::Tile<Lanes>>(
-                tile: &T, rows: usize, blocks: usize, at: super::vector::Place
+            unsafe fn run<T: $crate::kernels::vector::Tile<Lanes>>(
+                tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
             ) {
                 match (rows, blocks) {
                     // SAFETY: the caller's promise is the same.

@@ -8,25 +8,20 @@
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line works on raw tiles, under the promise that the function was given.
 
 #[cfg(test)]
-pub(super) mod emulate;
+pub(in crate::kernels) mod emulate;
 mod tiles;
 
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
-use std::ops::Range;
 use std::sync::OnceLock;
 
 use half::bf16;
 
 use super::avx512::{Avx512, Lanes};
-use super::implement::implement_kernel;
-use super::linear::Plan;
-use super::vector::{Place, Vector};
-use super::{
-    Activation, Attention, BLOCK, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8,
-    PagedAttention, Placed, RowScale, Rows,
-};
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
+use crate::kernels::BLOCK;
+use crate::kernels::instruction_set::{InstructionSet, implement_kernel};
+use crate::kernels::linear::{ByteProduct, PairProduct, Plan};
+use crate::kernels::vector::{Place, Vector};
 use tiles::{CHUNK, Kind, SIDE, STRIP, Step, Tiles};
 
 /// Fewer rows than these go the way of AVX-512: a tile reads its weights whatever its height, and for few rows that
@@ -38,23 +33,15 @@ const PANEL: usize = 3 * STRIP;
 const DEPTH: usize = 12;
 
 /// Proof that the machine has AMX-INT8 (and what AVX-512 stands for) and that the system lets this process use it.
-pub(super) struct Amx(());
+pub struct Amx(());
 
 impl Amx {
-    pub(super) fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         (Avx512::new().is_some() && detected() && permitted()).then_some(Self(()))
     }
 }
 
-implement_kernel!(
-    Amx,
-    Lanes,
-    "x86_64-amx",
-    "amx",
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c";
-    linear_i8;
-    linear_bf16
-);
+implement_kernel!(Amx, "x86_64-amx", "amx", "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c");
 
 /// AMX-BF16, AMX-TILE and AMX-INT8, where CPUID says so.
 const BF16: u32 = 1 << 22;
@@ -165,106 +152,76 @@ unsafe fn multiply(o: &Operands, plan: &Plan, rest: &impl Rest) {
     }
 }
 
-/// # Safety
-/// That of `Kernel::linear_i8`, and the machine has what `Amx` stands for.
-#[inline(always)]
-unsafe fn linear_i8(
-    a: Rows<u8>,
-    scales: &[RowScale],
-    w: &PackedI8,
-    blocks: Range<usize>,
-    out: Out,
-    epilogue: &Epilogue,
-) {
-    let inputs = w.padded_inputs();
-    let chunks = inputs / CHUNK;
-    if a.rows < LEAST_ROWS || chunks == 0 {
-        return linear::linear_i8::<Lanes>(a, scales, w, blocks, out, epilogue);
+/// Inputs in bf16 that fill a chunk.
+const PAIR_CHUNK: usize = CHUNK / size_of::<bf16>();
+
+impl InstructionSet for Amx {
+    type Lanes = Lanes;
+
+    #[inline(always)]
+    unsafe fn bytes(product: &ByteProduct, plan: &Plan) {
+        let chunks = product.inputs / CHUNK;
+        if plan.rows < LEAST_ROWS || chunks == 0 {
+            return plan.run::<Lanes, _>(product, Lanes::BYTE_ROWS, product.inputs);
+        }
+        let (a, w) = (product.a, product.w.cast());
+        let operands = Operands { kind: Kind::Bytes, a, a_stride: product.stride, w, block: product.block(), chunks };
+        multiply(&operands, plan, product);
     }
-    linear::check(&blocks, w.blocks(), w.outputs(), epilogue);
-    assert!(scales.len() >= a.rows, "a row without its scale");
-    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: STRIP, panel: PANEL };
-    let (kind, block) = (Kind::Bytes, inputs * BLOCK);
-    let operands = Operands { kind, a: a.data, a_stride: a.stride, w: w.data().cast(), block, chunks };
-    multiply(&operands, &plan, &ByteRest { a, scales, w, from: chunks * CHUNK });
+
+    /// Rows go through tiles however few they are: tiles round in an order of their own, and a row's bits must not depend on the
+    /// others.
+    #[inline(always)]
+    unsafe fn pairs(product: &PairProduct, plan: &Plan) {
+        let chunks = product.inputs / PAIR_CHUNK;
+        if chunks == 0 || !multiplies_pairs() {
+            return plan.run::<Lanes, _>(product, Lanes::PAIR_ROWS, size_of::<bf16>() * product.inputs);
+        }
+        let operands = Operands {
+            kind: Kind::Pairs,
+            a: product.a.cast(),
+            a_stride: product.stride * size_of::<bf16>(),
+            w: product.w.cast(),
+            block: product.block * size_of::<bf16>(),
+            chunks,
+        };
+        multiply(&operands, plan, product);
+    }
 }
 
-/// The inputs that fill no chunk, and the scales.
-struct ByteRest<'a> {
-    a: Rows<u8>,
-    scales: &'a [RowScale],
-    w: &'a PackedI8,
-    from: usize,
-}
-
-impl Rest for ByteRest<'_> {
+impl Rest for ByteProduct<'_> {
     #[inline(always)]
     unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
-        let inputs = self.w.padded_inputs();
+        let from = self.inputs / CHUNK * CHUNK;
         for i in 0..rows {
-            let row = *self.scales.get_unchecked(at.row + i);
-            let a = self.a.data.add((at.row + i) * self.a.stride);
+            let a = self.a.add((at.row + i) * self.stride);
             for j in 0..blocks {
-                let w = self.w.data().add((at.block + j) * inputs * BLOCK);
+                let w = self.w.add((at.block + j) * self.block());
                 let to = at.out.add(i * at.stride + j * BLOCK);
                 let mut sums = _mm512_load_si512(to.cast());
-                for k in (self.from..inputs).step_by(4) {
+                for k in (from..self.inputs).step_by(4) {
                     sums = Lanes::dot(sums, Lanes::load_bytes(a.add(k)), Lanes::load_weights(w.add(k * BLOCK)));
                 }
-                linear::dequantise::<Lanes>(sums, row, self.w, at.block + j).store(to);
+                self.dequantise::<Lanes>(sums, at.row + i, at.block + j).store(to);
             }
         }
     }
 }
 
-/// Inputs in bf16 that fill a chunk.
-const PAIR_CHUNK: usize = CHUNK / size_of::<bf16>();
-
-/// Rows go through tiles however few they are: tiles round in an order of their own, and a row's bits must not depend on the others.
-///
-/// # Safety
-/// That of `Kernel::linear_bf16`, and the machine has what `Amx` stands for.
-#[inline(always)]
-unsafe fn linear_bf16(a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, epilogue: &Epilogue) {
-    let inputs = w.padded_inputs();
-    let chunks = inputs / PAIR_CHUNK;
-    if chunks == 0 || !multiplies_pairs() {
-        return linear::linear_bf16::<Lanes>(a, w, blocks, out, epilogue);
-    }
-    linear::check(&blocks, w.blocks(), w.outputs(), epilogue);
-    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: STRIP, panel: PANEL };
-    let operands = Operands {
-        kind: Kind::Pairs,
-        a: a.data.cast(),
-        a_stride: a.stride * size_of::<bf16>(),
-        w: w.data().cast(),
-        block: inputs * BLOCK * size_of::<bf16>(),
-        chunks,
-    };
-    multiply(&operands, &plan, &PairRest { a, w, from: chunks * PAIR_CHUNK });
-}
-
-/// The inputs that fill no chunk.
-struct PairRest<'a> {
-    a: Rows<bf16>,
-    w: &'a PackedBf16,
-    from: usize,
-}
-
-impl Rest for PairRest<'_> {
+impl Rest for PairProduct {
     #[inline(always)]
     unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
-        let inputs = self.w.padded_inputs();
-        if self.from == inputs {
+        let from = self.inputs / PAIR_CHUNK * PAIR_CHUNK;
+        if from == self.inputs {
             return;
         }
         for i in 0..rows {
-            let a = self.a.data.add((at.row + i) * self.a.stride);
+            let a = self.a.add((at.row + i) * self.stride);
             for j in 0..blocks {
-                let w = self.w.data().add((at.block + j) * inputs * BLOCK);
+                let w = self.w.add((at.block + j) * self.block);
                 let to = at.out.add(i * at.stride + j * BLOCK);
                 let mut sums = Lanes::load(to);
-                for k in (self.from..inputs).step_by(2) {
+                for k in (from..self.inputs).step_by(2) {
                     let x = Lanes::splat(a.add(k).cast::<f32>().read_unaligned());
                     sums = sums.add_pairs(x, Lanes::load(w.add(k * BLOCK).cast()));
                 }
