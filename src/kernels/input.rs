@@ -14,12 +14,12 @@ pub enum InputType {
     I8,
 }
 
-/// Rows of activations.
+/// Rows of activations in memory.
 #[derive(Clone, Copy)]
 pub enum Input<'a> {
     F32(Rows<f32>),
     Bf16(Rows<bf16>),
-    /// And a scale for each row.
+    /// With a scale for each row.
     I8(Rows<u8>, &'a [RowScale]),
 }
 
@@ -34,7 +34,7 @@ impl Input<'_> {
 }
 
 impl InputType {
-    /// Numbers of a row in memory: whole groups of those that an instruction multiplies at once.
+    /// Numbers of a row in memory: the inputs, rounded up to those that an instruction multiplies at once.
     pub fn padded(self, inputs: usize) -> usize {
         match self {
             Self::F32 => inputs,

@@ -1,8 +1,8 @@
 //! The linear layer: `activation(A · Wᵀ + bias) + residual`, in tiles that stay in registers.
 //!
-//! Every element is one chain over the inputs in their order, whatever tile it falls in: integer sums are exact, and a
-//! float sum is the same sequence of fused multiply-adds in a tile of twelve rows as in a tile of one. Inputs are
-//! therefore never split; what is blocked for the caches is rows and output channels.
+//! Every element is one chain of additions over the inputs in their order, whichever tile computes it: integer sums are exact, and a
+//! float sum is the same sequence of fused multiply-adds in a tile of twelve rows as in a tile of one. Inputs are therefore never
+//! split; only rows and output channels are blocked for the caches.
 
 use std::ops::Range;
 
@@ -12,9 +12,9 @@ use super::activation::activate;
 use super::vector::{ByteTile, Place, Tile, Vector};
 use super::{Activation, BLOCK, Epilogue, Out, RowScale};
 
-/// Blocks that all rows of a panel are multiplied with before the next ones: enough for the widest tile.
+/// Blocks that are multiplied with all rows of a panel before the next ones: enough for the widest tile.
 const GROUP: usize = 8;
-/// Bytes of activations that are meant to stay in the second-level cache while all weights pass by.
+/// Bytes of a panel of activations, which stays in the second-level cache while all weights are read.
 const PANEL: usize = 256 << 10;
 /// The largest tile of any instruction set, rows times blocks.
 const LARGEST_TILE: usize = 24;
@@ -31,7 +31,7 @@ pub(super) trait Operand<V: Vector>: Copy {
     unsafe fn lanes(self, block: usize, k: usize) -> V;
 }
 
-/// f32 lanes, with any distance between blocks and between inputs: a packed weight, packed keys, or values as they lie.
+/// f32 lanes with any distance between blocks and between inputs: a packed weight, transposed keys, or values in place.
 #[derive(Clone, Copy)]
 pub(super) struct Floats {
     pub data: *const f32,
@@ -208,7 +208,7 @@ impl<V: Vector> Tile<V> for ByteProduct<'_> {
     }
 }
 
-/// What all linear layers share: the shape of the work and what happens to the sums.
+/// What all linear layers share: the shape of the work and the epilogue.
 pub(super) struct Plan<'a> {
     pub rows: usize,
     pub blocks: Range<usize>,
@@ -312,7 +312,7 @@ impl Plan<'_> {
     }
 }
 
-/// Rows in a panel: a multiple of every larger tile, so that only the last panel has a ragged end.
+/// Rows in a panel: a multiple of every larger tile, so that only the last panel needs smaller ones.
 fn panel_rows(row_bytes: usize) -> usize {
     (PANEL / row_bytes.max(1)).next_multiple_of(24).clamp(24, 4800)
 }

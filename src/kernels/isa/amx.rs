@@ -1,10 +1,10 @@
-//! AMX: the AVX-512 kernel, with 8-bit products of many rows and all products in bf16 in tiles.
+//! AMX: the AVX-512 kernel, with tiles for the byte products of many rows and for all products in bf16.
 //!
-//! A block of a packed weight is a column of tiles as it lies, and rows of activations are tiles with a stride, so
-//! nothing is copied. Sums of bytes are integers and what follows them is AVX-512's own code: the bits are the same. Sums
-//! of bf16 are not: a tile sums even and odd inputs of a chunk apart, and then the chunks.
+//! A block of a packed weight is a column of tiles, and rows of activations are tiles with a stride, so nothing is copied. Sums of
+//! bytes are integers, and AVX-512's code dequantises them: the bits are those of AVX-512. Sums of bf16 are not: a tile sums the even
+//! and the odd inputs of a chunk separately, and then the chunks.
 //!
-//! Linux alone: it hands the tiles out on request, to a whole process, and this is the request that we know.
+//! Only for Linux, where a process requests tiles by a system call.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line works on raw tiles, under the promise that the function was given.
 
 #[cfg(test)]
@@ -24,15 +24,15 @@ use crate::kernels::linear::{ByteProduct, PairProduct, Plan};
 use crate::kernels::vector::{Place, Vector};
 use tiles::{CHUNK, Kind, SIDE, STRIP, Step, Tiles};
 
-/// Fewer rows than these go the way of AVX-512: a tile reads its weights whatever its height, and for few rows that
-/// takes as long as the products themselves do without tiles.
+/// Fewer rows are multiplied by AVX-512: a tile of any height reads all its weights, and for few rows that takes as long as the
+/// products without tiles.
 const LEAST_ROWS: usize = 8;
-/// Rows that meet a part of a pair of blocks while it is in the first-level cache.
+/// Rows that are multiplied with a part of a pair of blocks while it is in the first-level cache.
 const PANEL: usize = 3 * STRIP;
 /// Chunks in such a part: it leaves a strip of rows room to pass.
 const DEPTH: usize = 12;
 
-/// Proof that the machine has AMX-INT8 (and what AVX-512 stands for) and that the system lets this process use it.
+/// Proof that the machine has AMX-INT8 and everything that [`Avx512`] proves, and that the system lets this process use tiles.
 pub struct Amx(());
 
 impl Amx {
@@ -53,14 +53,14 @@ fn detected() -> bool {
     features() & (TILE | INT8) == TILE | INT8
 }
 
-/// Whether it multiplies tiles of bf16 too. All processors with the one have the other so far; a virtual machine may hide it.
+/// Whether it multiplies tiles of bf16 too. All processors so far have both, but a virtual machine may hide one.
 fn multiplies_pairs() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
-    // What is emulated for tests is all of it.
+    // The emulation for tests has both.
     *FOUND.get_or_init(|| features() & BF16 != 0 || cfg!(test) && !detected())
 }
 
-/// What the processor says of tiles; nothing where the system has not switched them on.
+/// The tile features that CPUID reports; none where the system has not switched tiles on.
 fn features() -> u32 {
     #[target_feature(enable = "xsave")]
     fn enabled() -> u64 {
@@ -73,12 +73,12 @@ fn features() -> u32 {
     if !is_x86_feature_detected!("avx") || __cpuid(0).eax < 7 {
         return 0;
     }
-    // SAFETY: as just said.
+    // SAFETY: the system uses XSAVE, as explained above.
     let state = unsafe { enabled() };
     if state & STATE == STATE { __cpuid_count(7, 0).edx } else { 0 }
 }
 
-/// Asks Linux for the tiles' registers, for all threads of this process, those to come included.
+/// Asks Linux for the tile registers, for all present and future threads of this process.
 ///
 /// Refused by systems that are too old, and where a thread's signal stack has no room for 8 KiB of tiles.
 fn permitted() -> bool {
@@ -88,8 +88,8 @@ fn permitted() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0 }
 }
 
-/// The sums of a panel of rows and a pair of blocks. Their alignment matters: tiles stored across lines take several
-/// times as long.
+/// The sums of a panel of rows and a pair of blocks. They are aligned because storing tiles across cache lines takes several times
+/// as long.
 #[repr(C, align(64))]
 struct Sums([MaybeUninit<i32>; PANEL * STRIP]);
 
@@ -106,22 +106,21 @@ struct Operands {
     chunks: usize,
 }
 
-/// What is left of a product once its tiles are summed.
+/// What remains of a product after its tiles are summed.
 trait Rest {
-    /// Adds what fills no chunk and turns sums into real numbers, in their place.
+    /// Adds the inputs that fill no chunk and turns the sums into real numbers, in place.
     ///
     /// # Safety
-    /// The machine has what `Amx` stands for; the rows and blocks exist, their sums too.
+    /// The machine has the instructions; the rows, the blocks and their sums exist.
     unsafe fn add(&self, at: Place, rows: usize, blocks: usize);
 }
 
 /// # Safety
-/// The operands hold all rows and blocks of the plan, which lies within the product; its output is valid for it; and the machine has
-/// the instructions of the kind.
+/// The operands hold all rows and blocks of the plan, whose output is valid for them, and the machine has the instructions of the kind.
 #[inline(always)]
 unsafe fn multiply(o: &Operands, plan: &Plan, rest: &impl Rest) {
     let (rows, chunks, end) = (plan.rows, o.chunks, plan.blocks.end);
-    // Even depths: a last one of a chunk or two would spend its time on loading and storing sums.
+    // Equal depths: a last part of one or two chunks would spend its time on loading and storing sums.
     let depth = chunks.div_ceil(chunks.div_ceil(DEPTH));
     let mut sums = Sums([MaybeUninit::uninit(); PANEL * STRIP]);
     let sums = sums.0.as_mut_ptr().cast::<i32>();
@@ -169,8 +168,8 @@ impl InstructionSet for Amx {
         multiply(&operands, plan, product);
     }
 
-    /// Rows go through tiles however few they are: tiles round in an order of their own, and a row's bits must not depend on the
-    /// others.
+    /// Even a single row goes through tiles: they add in an order of their own, and the bits of a row must not depend on how many others
+    /// there are.
     #[inline(always)]
     unsafe fn pairs(product: &PairProduct, plan: &Plan) {
         let chunks = product.inputs / PAIR_CHUNK;

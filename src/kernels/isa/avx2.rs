@@ -1,4 +1,4 @@
-//! AVX2 with FMA and F16C: two registers of eight lanes. AVX-VNNI shares all but the products of bytes.
+//! AVX2 with FMA and F16C: two registers of eight lanes. AVX-VNNI shares everything but the byte products.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;

@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI: one register of sixteen lanes, and four byte products a lane in one instruction.
+//! AVX-512 with VNNI: one register of sixteen lanes, and four byte products per lane in one instruction.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
@@ -9,7 +9,7 @@ use super::avx2::transpose8;
 use crate::kernels::instruction_set::implement_kernel;
 use crate::kernels::vector::{Place, Tile, Vector, add_widened, tile_shapes};
 
-/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI (and what AVX2 stands for).
+/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C.
 pub struct Avx512(());
 
 impl Avx512 {

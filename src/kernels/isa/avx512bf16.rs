@@ -1,4 +1,4 @@
-//! AVX-512 with VNNI and BF16: two products of bf16 a lane in one instruction, where `avx512.rs` widens them.
+//! AVX-512 with VNNI and BF16: two bf16 products per lane in one instruction, where `avx512.rs` widens them to f32.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
@@ -10,7 +10,7 @@ use super::avx512::{Avx512, PairLanes, Zmm};
 use crate::kernels::instruction_set::implement_kernel;
 use crate::kernels::vector::tile_shapes;
 
-/// Proof that the machine has AVX512-BF16 and what AVX-512 stands for.
+/// Proof that the machine has AVX512-BF16 and everything that [`Avx512`] proves.
 pub(super) struct Avx512Bf16(());
 
 impl Avx512Bf16 {

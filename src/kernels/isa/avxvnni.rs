@@ -1,4 +1,4 @@
-//! AVX-VNNI: AVX2 whose bytes are multiplied as AVX-512's are, four products a lane in one instruction.
+//! AVX-VNNI: AVX2 with the byte products of AVX-512 VNNI, four per lane in one instruction.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
@@ -7,7 +7,7 @@ use super::avx2::{Avx2, ByteLanes, Integers, Pair};
 use crate::kernels::instruction_set::implement_kernel;
 use crate::kernels::vector::tile_shapes;
 
-/// Proof that the machine has AVX-VNNI and what AVX2 stands for.
+/// Proof that the machine has AVX-VNNI and everything that [`Avx2`] proves.
 pub(super) struct AvxVnni(());
 
 impl AvxVnni {

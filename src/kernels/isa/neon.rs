@@ -1,7 +1,5 @@
-//! NEON: four registers of four lanes. Three kernels that share all but the product of bytes, which grew better
-//! instructions twice.
-//!
-//! All three store activations as signed bytes, and their sums are exact, so that they give the same bits.
+//! NEON: four registers of four lanes. Three kernels share everything but the byte products, for which ARMv8.2 and ARMv8.6 have
+//! better instructions. All three store activations as signed bytes, and their sums are exact, so they give the same bits.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 mod dotprod;

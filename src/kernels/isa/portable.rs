@@ -1,7 +1,6 @@
-//! Plain Rust: for machines without a kernel of their own, and the one the others are read against.
+//! Plain Rust: for machines without a kernel of their own, and as a reference for readers of the others.
 //!
-//! Products are rounded before they are added; a fused multiply-add would be a library call on a machine without the
-//! instruction.
+//! Products are rounded before they are added: on a machine without the instruction a fused multiply-add would be a library call.
 
 use crate::kernels::instruction_set::implement_kernel;
 use crate::kernels::vector::{Vector, tile_shapes};

@@ -3,6 +3,14 @@
 use super::*;
 
 #[test]
+fn every_precision_has_a_format() {
+    for precision in Precision::ALL.into_iter().filter(|&precision| precision != Precision::Auto) {
+        assert_eq!(Format::new(precision).precision, precision);
+    }
+    assert_eq!(Format::new(Precision::Auto).precision, Precision::F32);
+}
+
+#[test]
 fn sizes_are_what_is_allocated() {
     for format in FORMATS {
         for (outputs, inputs) in [(1, 1), (16, 4), (17, 5), (100, 33), (384, 1536), (0, 7), (7, 0)] {

@@ -36,7 +36,7 @@ impl<const GROUP: usize, const SIZE: usize> Blocks<GROUP, SIZE> {
         }
     }
 
-    /// One number; None if it lies outside of `bytes`.
+    /// One number; None if it is outside of `bytes`.
     pub fn read(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<[u8; SIZE]> {
         bytes.get(Self::at(shape, output, input)..)?.first_chunk().copied()
     }

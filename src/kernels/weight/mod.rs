@@ -37,7 +37,7 @@ macro_rules! formats {
             $($format),+
         }
 
-        /// All formats, f32 first.
+        /// All formats; f32 is the first.
         pub static FORMATS: &[Format] = &[$(Format::of::<$module::$format>(Kind::$format)),+];
 
         impl Kind {
@@ -56,7 +56,7 @@ macro_rules! formats {
 // The list. Each format is a module and its type.
 formats! { packed_f32::F32, packed_f16::F16, packed_bf16::Bf16, packed_i8::I8 }
 
-/// What a format has to say of itself.
+/// A weight format: everything that it decides by itself.
 pub(super) trait WeightFormat: 'static {
     const PRECISION: Precision;
     /// The type of its tensors in `.kinglet` files.
@@ -71,11 +71,11 @@ pub(super) trait WeightFormat: 'static {
     /// Packs a weight into that many bytes, which are zero.
     fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]);
 
-    /// The weight of an output and an input; None if it lies outside of `bytes`.
+    /// The dequantised weight of an output and an input; None if it is outside of `bytes`.
     fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32>;
 
-    /// Computes a plan. This is instantiated in a function compiled with the instruction set, so that it and all that it calls must be
-    /// `#[inline(always)]`.
+    /// Computes the product that `plan` describes. This is instantiated in a function compiled with the instruction set: it and
+    /// everything that it calls must be `#[inline(always)]`.
     ///
     /// # Safety
     /// The machine has `I`'s instructions; `a` and `w` are of this format, `a` has the weight's inputs, and the plan's output is valid.
@@ -95,7 +95,7 @@ impl Shape {
     }
 }
 
-/// Rows of weights on their way into a format. A source that fails keeps its error and leaves the row as it is.
+/// The rows from which a weight is packed. A source that fails keeps its error and leaves the row as it is.
 pub trait RowSource {
     /// Fills `out` with all inputs of output `row`. Rows are asked for in order.
     fn f32(&mut self, row: usize, out: &mut [f32]);
@@ -120,7 +120,7 @@ pub struct PackedType {
     pub name: &'static str,
     /// Bytes of a tensor; None if they overflow.
     pub bytes: fn(Shape) -> Option<usize>,
-    /// Decodes the elements from number `start` on, row by row; None if they lie outside of the bytes.
+    /// Decodes the elements from number `start` on, row by row; None if they are outside of the bytes.
     pub decode: fn(&[u8], Shape, usize, &mut [f32]) -> Option<()>,
 }
 
