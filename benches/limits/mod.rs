@@ -83,7 +83,7 @@ pub fn operations(kind: &str) -> Option<f64> {
         return None;
     }
     let (run, operations): (unsafe fn(usize), usize) = match kind {
-        "i8" if is_x86_feature_detected!("avx512vnni") => (bytes, 128),
+        "int8" if is_x86_feature_detected!("avx512vnni") => (bytes, 128),
         "bf16" if is_x86_feature_detected!("avx512bf16") => (pairs, 64),
         "f32" | "f16" => (floats, 32),
         _ => return None,

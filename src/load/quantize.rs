@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::backend::cpu::weights::{self as pack, Weight};
+use crate::backend::cpu::weights as pack;
 use crate::backend::{LinearView, NormView};
 use crate::base::error::{Error, Result};
 use crate::base::storage;
@@ -12,6 +12,7 @@ use crate::formats::files::Files;
 use crate::formats::packed::{FILES, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
+use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
 use crate::network::transformer::weights::{ModelView, StackView};
 use crate::spec::{Precision, Spec};
 
@@ -120,12 +121,8 @@ impl Packer<'_> {
         let shape = [view.outputs, view.inputs];
         let packed = pack::linear_load(self.precision, view)?;
         let name = format!("{}.weight", view.key);
-        match &packed.weight {
-            Weight::F32(w) => self.writer.tensor(&name, DType::PackedF32, &shape, &w.parts())?,
-            Weight::F16(w) => self.writer.tensor(&name, DType::PackedF16, &shape, &w.parts())?,
-            Weight::Int8(w) => self.writer.tensor(&name, DType::PackedI8, &shape, &w.parts())?,
-            Weight::Bf16(w) => self.writer.tensor(&name, DType::PackedBf16, &shape, &w.parts())?,
-        }
+        let weight = &packed.weight;
+        self.writer.tensor(&name, DType::Packed(&weight.format().stored), &shape, &[weight.bytes()])?;
         if view.parts.iter().any(|part| part.bias.is_some()) {
             let name = format!("{}.bias", view.key);
             self.writer.tensor(&name, DType::F32, &[view.outputs], &[storage::bytes(&packed.bias)])?;
@@ -135,16 +132,19 @@ impl Packer<'_> {
 
     fn table(&mut self, view: &TensorView) -> Result<()> {
         let shape = [view.rows(), view.cols()];
-        match self.precision {
-            Precision::Int8 => {
+        match Format::new(self.precision).table {
+            TableType::I8 => {
+                let rows = Shape { outputs: view.rows(), inputs: view.cols() };
                 let (values, scales) = pack::rows_i8(view)?;
-                self.writer.rows_i8(view.name, &shape, storage::bytes(&values), storage::bytes(&scales))
+                let (values, scales) = (storage::bytes(&values), storage::bytes(&scales));
+                let padding = row_scales_at(rows).map_or(0, |at| at - values.len());
+                self.writer.tensor(view.name, DType::Packed(&ROWS_I8), &shape, &[values, &vec![0; padding], scales])
             }
-            Precision::F16 | Precision::Bf16 => {
+            TableType::F16 => {
                 let values = pack::rows_f16(view)?;
                 self.writer.tensor(view.name, DType::F16, &shape, &[storage::bytes(&values)])
             }
-            Precision::F32 | Precision::Auto => self.plain(view),
+            TableType::F32 => self.plain(view),
         }
     }
 

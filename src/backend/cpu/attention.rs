@@ -5,8 +5,9 @@ use std::borrow::Borrow;
 use half::f16;
 
 use crate::backend::{CachedSequence, Rotation, Scores, Slot};
-use crate::kernels::{Attention, BLOCK, CacheType, PagedAttention};
-use crate::spec::{Heads, Layout, Precision, QUERY_CHUNK};
+use crate::kernels::weight::Format;
+use crate::kernels::{Attention, BLOCK, CacheType, InputType, PagedAttention};
+use crate::spec::{Heads, Layout, QUERY_CHUNK};
 
 use super::cache::{PageShape, Sequence};
 use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, Shared, Tensor};
@@ -104,9 +105,9 @@ impl Cpu {
             // SAFETY: the pointers cover the sequence's rows; the bias row reaches `tokens - 1` both ways because the encoder
             // refuses sequences longer than the row was made for; a task writes only its queries' part of its head's columns.
             unsafe {
-                match self.precision {
-                    Precision::Int8 | Precision::Bf16 => self.kernel.attend_rounded(&attention, memory.floats_mut()),
-                    _ => self.kernel.attend(&attention, memory.floats_mut()),
+                match Format::new(self.precision).input {
+                    InputType::F32 => self.kernel.attend(&attention, memory.floats_mut()),
+                    InputType::Bf16 | InputType::I8 => self.kernel.attend_rounded(&attention, memory.floats_mut()),
                 }
             };
         });

@@ -7,9 +7,9 @@ use std::arch::asm;
 use super::vector::tile_shapes;
 use super::{Dot, Sums, Weights};
 
-/// `sdot`: four products a lane in one instruction.
+/// `sdot`: four products per lane in one instruction.
 #[derive(Clone, Copy)]
-pub(super) struct Dotprod;
+pub struct Dotprod;
 
 type Lanes = super::Lanes<Dotprod>;
 

@@ -14,7 +14,7 @@ use super::{Dot, Sums, Weights, dotprod};
 
 /// `smmla` for pairs of rows, `sdot` for a single one.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix;
+pub struct Matrix;
 
 type Lanes = super::Lanes<Matrix>;
 

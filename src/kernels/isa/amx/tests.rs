@@ -4,8 +4,8 @@
 
 use std::io::Write;
 
-use super::super::amx::emulate;
-use super::super::avx512::Avx512;
+use super::super::isa::amx::emulate;
+use super::super::isa::avx512::Avx512;
 use super::*;
 
 /// Both kernels, or a line on the real stderr (the test harness keeps the other one to itself) and nothing.
@@ -23,8 +23,8 @@ fn kernels(test: &str) -> Option<(Box<dyn Kernel>, Box<dyn Kernel>)> {
 }
 
 struct Case {
-    layer: Layer,
-    input: Input,
+    w: Weight,
+    x: Activations,
     bias: Vec<f32>,
     before: Vec<f32>,
     rows: usize,
@@ -33,25 +33,30 @@ struct Case {
 
 impl Case {
     fn new(kernel: &dyn Kernel, rows: usize, inputs: usize, outputs: usize) -> Self {
-        let mut numbers = Numbers((rows * 10_000 + inputs * 100 + outputs) as u64);
-        let (a, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
-        let layer = PackedI8::new(outputs, inputs, |n, row| row.copy_from_slice(&w[n * inputs..][..inputs]));
-        Self::of(kernel, Layer::I8(layer), a, numbers, rows)
+        Self::of(Precision::Int8, kernel, rows, inputs, outputs)
     }
 
     fn pairs(kernel: &dyn Kernel, rows: usize, inputs: usize, outputs: usize) -> Self {
-        let mut numbers = Numbers((rows * 10_000 + inputs * 100 + outputs) as u64);
-        let (a, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
-        let layer = PackedBf16::new(outputs, inputs, |n, row| {
-            row.iter_mut().zip(&w[n * inputs..]).for_each(|(to, from)| *to = bf16::from_f32(*from));
-        });
-        Self::of(kernel, Layer::Bf16(layer), a, numbers, rows)
+        Self::of(Precision::Bf16, kernel, rows, inputs, outputs)
     }
 
-    fn of(kernel: &dyn Kernel, layer: Layer, a: Vec<f32>, mut numbers: Numbers, rows: usize) -> Self {
-        let (outputs, _) = layer.shape();
-        let input = layer.input(kernel, &a);
-        Self { layer, input, bias: numbers.vec(outputs), before: numbers.vec(rows * outputs), rows, outputs }
+    fn of(precision: Precision, kernel: &dyn Kernel, rows: usize, inputs: usize, outputs: usize) -> Self {
+        let mut numbers = Numbers((rows * 10_000 + inputs * 100 + outputs) as u64);
+        let (a, w) = (numbers.vec(rows * inputs), numbers.vec(outputs * inputs));
+        let w = pack(precision, outputs, inputs, &w);
+        let x = Activations::new(kernel, &w, &a);
+        Self { w, x, bias: numbers.vec(outputs), before: numbers.vec(rows * outputs), rows, outputs }
+    }
+
+    /// The bytes of all activations and of all weights.
+    fn operands(&self) -> (&[u8], &[u8]) {
+        let (a, bytes) = match self.x.input() {
+            Input::I8(a, _) => (a.data, a.stride * a.rows),
+            Input::Bf16(a) => (a.data.cast(), 2 * a.stride * a.rows),
+            Input::F32(_) => unreachable!("not what tiles multiply"),
+        };
+        // SAFETY: that many bytes are there.
+        (unsafe { std::slice::from_raw_parts(a, bytes) }, &self.w.bytes()[..bytes / self.rows * BLOCK * self.blocks()])
     }
 
     fn blocks(&self) -> usize {
@@ -69,7 +74,7 @@ impl Case {
         for row in (0..self.rows).step_by(rows) {
             for block in (0..self.blocks()).step_by(blocks) {
                 let (r, b) = (row..self.rows.min(row + rows), block..self.blocks().min(block + blocks));
-                self.layer.run(kernel, &self.input, r, b, &mut out, &e);
+                run(kernel, &self.x, &self.w, r, b, &mut out, &e);
             }
         }
         out
@@ -106,10 +111,9 @@ fn tiles_agree_with_the_reference() {
     for (rows, inputs, outputs) in tile_shapes() {
         let case = Case::new(&*amx, rows, inputs, outputs);
         let mut out = vec![f32::NAN; rows * outputs];
-        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
-        case.layer.run(&*amx, &case.input, 0..rows, 0..case.blocks(), &mut out, &e);
+        run(&*amx, &case.x, &case.w, 0..rows, 0..case.blocks(), &mut out, &PLAIN);
         for (i, &got) in out.iter().enumerate() {
-            let (want, tolerance) = case.layer.reference(&*amx, &case.input, i / outputs, i % outputs);
+            let (want, tolerance) = reference(&*amx, &case.x, &case.w, i / outputs, i % outputs);
             close(&format_args!("{rows}x{inputs}x{outputs} at {i}"), got, want, tolerance);
         }
     }
@@ -151,15 +155,15 @@ fn extreme_bytes_do_not_saturate_in_tiles() {
     let Some((amx, _)) = kernels("extreme_bytes_do_not_saturate_in_tiles") else { return };
     let (rows, inputs) = (17, 4096 + 12);
     for sign in [1i8, -1] {
-        let w = PackedI8::new(2, inputs, |_, row| row.fill(f32::from(sign)));
+        let w = pack(Precision::Int8, 2, inputs, &vec![f32::from(sign); 2 * inputs]);
         let bytes = vec![255u8; rows * inputs];
         let scales = vec![RowScale { scale: 1.0, zero: 0 }; rows];
         let mut out = vec![0.0; rows * 2];
-        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
-        let a = Rows { data: bytes.as_ptr(), stride: inputs, rows };
+        let a = Input::I8(Rows { data: bytes.as_ptr(), stride: inputs, rows }, &scales);
         // SAFETY: all rows and both outputs are there.
-        unsafe { amx.linear_i8(a, &scales, &w, 0..1, Out { data: out.as_mut_ptr(), stride: 2 }, &e) };
-        let want = (255 * 127 * i32::from(sign) * inputs as i32) as f32 * w.scales()[0];
+        unsafe { amx.linear(a, &w, 0..1, Out { data: out.as_mut_ptr(), stride: 2 }, &PLAIN) };
+        let (_, scale, _) = weight::bytes_of(&w, 0);
+        let want = (255 * 127 * i32::from(sign) * inputs as i32) as f32 * scale;
         assert!(out.iter().all(|&x| x == want), "{out:?} is not {want}");
     }
 }
@@ -178,15 +182,14 @@ fn pairs_in_tiles_agree_with_the_reference() {
     for (rows, inputs, outputs) in pair_shapes() {
         let case = Case::pairs(&*amx, rows, inputs, outputs);
         let mut out = vec![f32::NAN; rows * outputs];
-        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
         let before = emulate::done();
-        case.layer.run(&*amx, &case.input, 0..rows, 0..case.blocks(), &mut out, &e);
+        run(&*amx, &case.x, &case.w, 0..rows, 0..case.blocks(), &mut out, &PLAIN);
         if let (Some(before), Some(after)) = (before, emulate::done()) {
             assert_eq!(after > before, inputs >= 31, "{rows}x{inputs}x{outputs} took the other path");
         }
         assert_ne!(emulate::configured(), Some(true), "the thread's tiles are not released");
         for (i, &got) in out.iter().enumerate() {
-            let (want, tolerance) = case.layer.reference(&*amx, &case.input, i / outputs, i % outputs);
+            let (want, tolerance) = reference(&*amx, &case.x, &case.w, i / outputs, i % outputs);
             close(&format_args!("{rows}x{inputs}x{outputs} at {i}"), got, want, tolerance);
         }
     }
@@ -213,12 +216,11 @@ fn pairs_are_summed_as_the_manual_says() {
     let product = |a: &[(usize, f32)], w: &[(usize, f32)]| {
         let mut row = vec![0.0f32; 96];
         a.iter().for_each(|&(k, x)| row[k] = x);
-        let layer = Layer::Bf16(PackedBf16::new(1, 96, |_, row| {
-            w.iter().for_each(|&(k, x)| row[k] = bf16::from_f32(x));
-        }));
+        let mut weights = [0.0f32; 96];
+        w.iter().for_each(|&(k, x)| weights[k] = x);
+        let w = pack(Precision::Bf16, 1, 96, &weights);
         let mut out = [f32::NAN];
-        let e = Epilogue { bias: None, activation: Activation::None, residual: None };
-        layer.run(&*amx, &layer.input(&*amx, &row), 0..1, 0..1, &mut out, &e);
+        run(&*amx, &Activations::new(&*amx, &w, &row), &w, 0..1, 0..1, &mut out, &PLAIN);
         out[0]
     };
     let ones: Vec<(usize, f32)> = (0..96).map(|k| (k, 1.0)).collect();
@@ -271,26 +273,34 @@ impl Drop for Guarded {
     }
 }
 
+/// The product of a case whose activations and output end where nobody may touch, against another kernel's.
+fn stays_within(case: &Case, amx: &dyn Kernel, other: &dyn Kernel) {
+    let (activations, weights) = case.operands();
+    let (mut from, mut to) = (Guarded::new(activations.len()), Guarded::new(case.rows * case.outputs * 4));
+    let from = from.last::<u8>(activations.len());
+    from.copy_from_slice(activations);
+    let to = to.last::<f32>(case.rows * case.outputs);
+    let a = match case.x.input() {
+        Input::I8(a, scales) => Input::I8(Rows { data: from.as_ptr(), ..a }, scales),
+        Input::Bf16(a) => Input::Bf16(Rows { data: from.as_ptr().cast(), ..a }),
+        Input::F32(_) => unreachable!("not what tiles multiply"),
+    };
+    let out = Out { data: to.as_mut_ptr(), stride: case.outputs };
+    let e = Epilogue { bias: Some(&case.bias), activation: Activation::Gelu, residual: None };
+    emulate::within(from, weights, || {
+        // SAFETY: all rows and all outputs are there.
+        unsafe { amx.linear(a, &case.w, 0..case.blocks(), out, &e) };
+    });
+    let mut want = vec![0.0; case.rows * case.outputs];
+    run(other, &case.x, &case.w, 0..case.rows, 0..case.blocks(), &mut want, &e);
+    assert_same_bits(to, &want);
+}
+
 #[test]
 fn tiles_stay_within_their_buffers() {
     let Some((amx, avx512)) = kernels("tiles_stay_within_their_buffers") else { return };
     for (rows, inputs, outputs) in tile_shapes() {
-        let case = Case::new(&*avx512, rows, inputs, outputs);
-        let Layer::I8(w) = &case.layer else { unreachable!() };
-        let (mut bytes, mut to) = (Guarded::new(case.input.bytes.len()), Guarded::new(rows * outputs * 4));
-        let bytes = bytes.last::<u8>(case.input.bytes.len());
-        bytes.copy_from_slice(&case.input.bytes);
-        let to = to.last::<f32>(rows * outputs);
-        let a = Rows { data: bytes.as_ptr(), stride: w.padded_inputs(), rows };
-        let out = Out { data: to.as_mut_ptr(), stride: outputs };
-        let e = Epilogue { bias: Some(&case.bias), activation: Activation::Gelu, residual: None };
-        let mut want = vec![0.0; rows * outputs];
-        emulate::within(bytes, w.parts()[0], || {
-            // SAFETY: all rows and all outputs are there.
-            unsafe { amx.linear_i8(a, &case.input.scales, w, 0..case.blocks(), out, &e) };
-        });
-        case.layer.run(&*avx512, &case.input, 0..rows, 0..case.blocks(), &mut want, &e);
-        assert_same_bits(to, &want);
+        stays_within(&Case::new(&*avx512, rows, inputs, outputs), &*amx, &*avx512);
     }
 }
 
@@ -298,23 +308,6 @@ fn tiles_stay_within_their_buffers() {
 fn pairs_in_tiles_stay_within_their_buffers() {
     let Some((amx, _)) = kernels("pairs_in_tiles_stay_within_their_buffers") else { return };
     for (rows, inputs, outputs) in pair_shapes() {
-        let case = Case::pairs(&*amx, rows, inputs, outputs);
-        let Layer::Bf16(w) = &case.layer else { unreachable!() };
-        let (mut from, mut to) = (Guarded::new(case.input.rounded.len() * 2), Guarded::new(rows * outputs * 4));
-        let from = from.last::<bf16>(case.input.rounded.len());
-        from.copy_from_slice(&case.input.rounded);
-        let to = to.last::<f32>(rows * outputs);
-        let a = Rows { data: from.as_ptr(), stride: w.padded_inputs(), rows };
-        let out = Out { data: to.as_mut_ptr(), stride: outputs };
-        let e = Epilogue { bias: Some(&case.bias), activation: Activation::Gelu, residual: None };
-        let mut want = vec![0.0; rows * outputs];
-        // SAFETY: any two bytes are a bf16's.
-        let bytes = unsafe { std::slice::from_raw_parts(from.as_ptr().cast::<u8>(), size_of_val(from)) };
-        emulate::within(bytes, w.parts()[0], || {
-            // SAFETY: all rows and all outputs are there.
-            unsafe { amx.linear_bf16(a, w, 0..case.blocks(), out, &e) };
-        });
-        case.layer.run(&*amx, &case.input, 0..rows, 0..case.blocks(), &mut want, &e);
-        assert_same_bits(to, &want);
+        stays_within(&Case::pairs(&*amx, rows, inputs, outputs), &*amx, &*amx);
     }
 }

@@ -1,21 +1,13 @@
-//! AVX-VNNI: AVX2 whose bytes are multiplied as AVX-512's are, four products a lane in one instruction.
+//! AVX-VNNI: AVX2 with the byte products of AVX-512 VNNI, four per lane in one instruction.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
-
-use half::bf16;
 
 use super::avx2::{Avx2, ByteLanes, Integers, Pair};
-use super::implement::implement_kernel;
-use super::vector::tile_shapes;
-use super::{
-    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
-    Placed, RowScale, Rows,
-};
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
+use crate::kernels::instruction_set::implement_kernel;
+use crate::kernels::vector::tile_shapes;
 
-/// Proof that the machine has AVX-VNNI and what AVX2 stands for.
+/// Proof that the machine has AVX-VNNI and everything that [`Avx2`] proves.
 pub(super) struct AvxVnni(());
 
 impl AvxVnni {
@@ -24,7 +16,7 @@ impl AvxVnni {
     }
 }
 
-implement_kernel!(AvxVnni, Lanes, "x86_64-avx-vnni", "avxvnni", "avx2,fma,f16c,avxvnni");
+implement_kernel!(AvxVnni: Lanes, "x86_64-avx-vnni", "avxvnni", "avx2,fma,f16c,avxvnni");
 
 type Lanes = Pair<true>;
 

@@ -1,22 +1,16 @@
-//! AVX-512 with VNNI and BF16: two products of bf16 a lane in one instruction, where `avx512.rs` widens them.
+//! AVX-512 with VNNI and BF16: two bf16 products per lane in one instruction, where `avx512.rs` widens them to f32.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
 use std::mem::transmute;
-use std::ops::Range;
 
 use half::bf16;
 
 use super::avx512::{Avx512, PairLanes, Zmm};
-use super::implement::implement_kernel;
-use super::vector::tile_shapes;
-use super::{
-    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
-    Placed, RowScale, Rows,
-};
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
+use crate::kernels::instruction_set::implement_kernel;
+use crate::kernels::vector::tile_shapes;
 
-/// Proof that the machine has AVX512-BF16 and what AVX-512 stands for.
+/// Proof that the machine has AVX512-BF16 and everything that [`Avx512`] proves.
 pub(super) struct Avx512Bf16(());
 
 impl Avx512Bf16 {
@@ -26,8 +20,7 @@ impl Avx512Bf16 {
 }
 
 implement_kernel!(
-    Avx512Bf16,
-    Lanes,
+    Avx512Bf16: Lanes,
     "x86_64-avx512-bf16",
     "avx512-bf16",
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,avx512bf16"

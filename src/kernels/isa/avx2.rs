@@ -1,18 +1,12 @@
-//! AVX2 with FMA and F16C: two registers of eight lanes. AVX-VNNI shares all but the products of bytes.
+//! AVX2 with FMA and F16C: two registers of eight lanes. AVX-VNNI shares everything but the byte products.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use half::bf16;
 
-use super::implement::implement_kernel;
-use super::vector::{Place, Tile, Vector, tile_shapes};
-use super::{
-    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
-    Placed, RowScale, Rows,
-};
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
+use crate::kernels::instruction_set::implement_kernel;
+use crate::kernels::vector::{Place, Tile, Vector, tile_shapes};
 
 /// Proof that the machine has AVX2, FMA and F16C.
 pub(super) struct Avx2(());
@@ -24,7 +18,7 @@ impl Avx2 {
     }
 }
 
-implement_kernel!(Avx2, Lanes, "x86_64-avx2", "avx2", "avx2,fma,f16c");
+implement_kernel!(Avx2: Lanes, "x86_64-avx2", "avx2", "avx2,fma,f16c");
 
 /// Sixteen floats. `VNNI` is whether bytes are multiplied by `vpdpbusd` (`avxvnni.rs`) or by `vpmaddubsw` (here).
 #[derive(Clone, Copy)]

@@ -1,25 +1,19 @@
-//! AVX-512 with VNNI: one register of sixteen lanes, and four byte products a lane in one instruction.
+//! AVX-512 with VNNI: one register of sixteen lanes, and four byte products per lane in one instruction.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use half::bf16;
 
 use super::avx2::transpose8;
-use super::implement::implement_kernel;
-use super::vector::{Place, Tile, Vector, add_widened, tile_shapes};
-use super::{
-    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
-    Placed, RowScale, Rows,
-};
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
+use crate::kernels::instruction_set::implement_kernel;
+use crate::kernels::vector::{Place, Tile, Vector, add_widened, tile_shapes};
 
-/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI (and what AVX2 stands for).
-pub(super) struct Avx512(());
+/// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C.
+pub struct Avx512(());
 
 impl Avx512 {
-    pub(super) fn new() -> Option<Self> {
+    pub fn new() -> Option<Self> {
         (is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
@@ -33,8 +27,7 @@ impl Avx512 {
 }
 
 implement_kernel!(
-    Avx512,
-    Lanes,
+    Avx512: Lanes,
     "x86_64-avx512-vnni",
     "avx512",
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"
@@ -42,7 +35,7 @@ implement_kernel!(
 
 /// Sixteen floats. `BF16` is whether bf16 has instructions (`avx512bf16.rs`) or is widened (here).
 #[derive(Clone, Copy)]
-pub(super) struct Zmm<const BF16: bool>(pub __m512);
+pub struct Zmm<const BF16: bool>(pub __m512);
 
 pub(super) type Lanes = Zmm<false>;
 

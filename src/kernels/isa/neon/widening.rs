@@ -8,7 +8,7 @@ use super::{Dot, Sums, Weights};
 
 /// Multiplications that widen to 16 bits, and additions of neighbours that widen to 32.
 #[derive(Clone, Copy)]
-pub(super) struct Widening;
+pub struct Widening;
 
 type Lanes = super::Lanes<Widening>;
 

@@ -1,7 +1,5 @@
-//! NEON: four registers of four lanes. Three kernels that share all but the product of bytes, which grew better
-//! instructions twice.
-//!
-//! All three store activations as signed bytes, and their sums are exact, so that they give the same bits.
+//! NEON: four registers of four lanes. Three kernels share everything but the byte products, for which ARMv8.2 and ARMv8.6 have
+//! better instructions. All three store activations as signed bytes, and their sums are exact, so they give the same bits.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line is an intrinsic, and its precondition is that of `Vector`'s methods.
 
 mod dotprod;
@@ -11,18 +9,12 @@ mod widening;
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 use std::marker::PhantomData;
-use std::ops::Range;
 
 use half::bf16;
 
 use self::{dotprod::Dotprod, matrix::Matrix, widening::Widening};
-use super::implement::implement_kernel;
-use super::vector::{self, ByteTile, Place, Tile, Vector};
-use super::{
-    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
-    Placed, RowScale, Rows,
-};
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
+use crate::kernels::instruction_set::implement_kernel;
+use crate::kernels::vector::{self, ByteTile, Place, Tile, Vector};
 
 /// Proof that the machine has NEON, which all of ARMv8-A has.
 pub(super) struct Neon(());
@@ -54,13 +46,13 @@ impl NeonI8mm {
     }
 }
 
-implement_kernel!(Neon, Lanes<Widening>, "aarch64-neon", "neon", "neon");
-implement_kernel!(NeonDotprod, Lanes<Dotprod>, "aarch64-neon-dotprod", "neon-dotprod", "neon,dotprod");
-implement_kernel!(NeonI8mm, Lanes<Matrix>, "aarch64-neon-i8mm", "neon-i8mm", "neon,dotprod,i8mm");
+implement_kernel!(Neon: Lanes<Widening>, "aarch64-neon", "neon", "neon");
+implement_kernel!(NeonDotprod: Lanes<Dotprod>, "aarch64-neon-dotprod", "neon-dotprod", "neon,dotprod");
+implement_kernel!(NeonI8mm: Lanes<Matrix>, "aarch64-neon-i8mm", "neon-i8mm", "neon,dotprod,i8mm");
 
 /// Sixteen floats, and which products of bytes go with them.
 #[derive(Clone, Copy)]
-struct Lanes<D>([float32x4_t; 4], PhantomData<D>);
+pub(super) struct Lanes<D>([float32x4_t; 4], PhantomData<D>);
 
 /// Sixteen sums of products of bytes.
 type Sums = [int32x4_t; 4];

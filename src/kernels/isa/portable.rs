@@ -1,28 +1,18 @@
-//! Plain Rust: for machines without a kernel of their own, and the one the others are read against.
+//! Plain Rust: for machines without a kernel of their own, and as a reference for readers of the others.
 //!
-//! Products are rounded before they are added; a fused multiply-add would be a library call on a machine without the
-//! instruction.
+//! Products are rounded before they are added: on a machine without the instruction a fused multiply-add would be a library call.
 
-use std::ops::Range;
-
-use half::bf16;
-
-use super::implement::implement_kernel;
-use super::vector::{Vector, tile_shapes};
-use super::{
-    Activation, Attention, Epilogue, ExpSum, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, PagedAttention,
-    Placed, RowScale, Rows,
-};
-use super::{activation, arg_max, attention, embedding, linear, norm, paged, quantize, round, top_k};
+use crate::kernels::instruction_set::implement_kernel;
+use crate::kernels::vector::{Vector, tile_shapes};
 
 /// The kernel that runs anywhere.
 pub(super) struct Portable;
 
-implement_kernel!(Portable, Lanes, "portable", "portable");
+implement_kernel!(Portable: Lanes, "portable", "portable");
 
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
-struct Lanes([f32; 16]);
+pub(super) struct Lanes([f32; 16]);
 
 /// Adding 1.5·2²³ to a smaller number rounds it to an integer, ties to even, and leaves that integer in the low bits.
 const ROUNDER: f32 = 12_582_912.0;
