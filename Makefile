@@ -22,6 +22,7 @@ help:
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
 	@echo 'make bench     run the benchmarks'
+	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
 	@echo 'make cuda      build the library for NVIDIA GPUs, which make install adds (downloads the CUDA compiler)'
 	@echo 'make test-aarch64   run the ARM kernels under qemu (Linux, as root: makes a chroot of Debian sid)'
 	@echo 'make clean     remove what was built; downloads stay'
@@ -76,6 +77,13 @@ cuda:
 header:
 	KINGLET_UPDATE_HEADER=1 cargo test --test header
 
+# Each fuzz target for FUZZ_SECONDS; needs a nightly Rust and cargo-fuzz (fuzz/README.md).
+FUZZ_SECONDS ?= 60
+fuzz-smoke:
+	@set -e; for target in $$(cargo +nightly fuzz list); do \
+	    cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
+	done
+
 bench:
 	@scripts/setup build
 	cargo bench
@@ -84,5 +92,5 @@ clean:
 	cargo clean
 	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log
 
-.PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header bench clean
+.PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header fuzz-smoke bench clean
 .DEFAULT_GOAL := help
