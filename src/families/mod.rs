@@ -30,7 +30,7 @@ const MAX_TOKENS: usize = 1 << 24;
 const MAX_LABELS: usize = 1 << 20;
 
 /// The families, by `model_type`.
-const FAMILIES: [(&str, Reader); 19] = [
+const FAMILIES: &[(&str, Reader)] = &[
     ("bert", bert::spec),
     ("distilbert", distilbert::spec),
     ("roberta", roberta::spec),

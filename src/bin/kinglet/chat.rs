@@ -13,7 +13,7 @@ const HELP: &str =
     "Ctrl-C stops a reply. /undo removes the last question and reply, /reset all of them; /exit or Ctrl-D ends";
 
 pub fn run(model: &Model, args: &Chat) -> Outcome<()> {
-    let options = args.generation.options()?;
+    let options = args.generation.options_of_text()?;
     let mut session = model.session()?;
     if let Some(system) = &args.system {
         session.add("system", system);

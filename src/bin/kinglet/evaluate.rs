@@ -16,7 +16,7 @@ use crate::progress::Progress;
 type Case = (String, String);
 
 pub fn run(model: &Model, args: &Evaluate) -> Outcome<()> {
-    let options = args.generation.options()?;
+    let options = args.generation.options_of_text()?;
     let cases = read(args)?;
     let mut bar = Progress::new("cases", Some(cases.len() as u64), false);
     let mut answers = Vec::with_capacity(cases.len());

@@ -34,7 +34,8 @@ impl<'a> From<&'a Generated> for One<'a> {
 }
 
 pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
-    let mut options = args.generation.options()?;
+    let generation = &args.generation;
+    let mut options = if args.input.json() { generation.options()? } else { generation.options_of_text()? };
     if let Some(text) = &args.prefix {
         options.prefix = Some(model.prefix(text, !args.generation.no_special_tokens, None)?);
     }

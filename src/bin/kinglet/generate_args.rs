@@ -122,6 +122,14 @@ pub struct LookupArgs {
 }
 
 impl GenerationArgs {
+    /// As [`Self::options`], for a verb that prints no log-probabilities.
+    pub fn options_of_text(&self) -> Outcome<GenerateOptions> {
+        match self.logprobs {
+            true => Err(Failure::usage("--logprobs: only generate with JSON output prints log-probabilities")),
+            false => self.options(),
+        }
+    }
+
     pub fn options(&self) -> Outcome<GenerateOptions> {
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
