@@ -103,7 +103,8 @@ fn the_log_is_released_when_a_load_fails() {
     let mut model = null_mut();
     type Options = kinglet_model_options;
     // Early failures and late ones, and a release without a log.
-    let spoil: [(fn(Options) -> Options, kinglet_str); 6] = [
+    type Spoil = fn(Options) -> Options;
+    let spoil: [(Spoil, kinglet_str); 6] = [
         (|o| o, text("")),
         (|o| o, bad_utf8()),
         (|o| o, text("no/such/place")),
