@@ -1,4 +1,4 @@
-// Ranks sentences by how close they are in meaning to a question, and shows where the time went.
+// Ranks sentences by how similar their meaning is to a question, and shows where the time went.
 //
 //   rank MODEL_DIRECTORY [QUESTION SENTENCE...]
 
@@ -17,7 +17,7 @@ namespace {
 
 using Milliseconds = std::chrono::duration<double, std::milli>;
 
-// Sentences that mean the same share few words here, and those that share words mean something else.
+// Sentences that mean the same have few words in common here, and those with common words mean something else.
 const std::string_view default_question = "How can I make my phone last longer on one charge?";
 const std::vector<std::string_view> default_sentences{
     "The charge for parking is two euros an hour.",
@@ -35,21 +35,12 @@ float cosine(kinglet::Span<const float> a, kinglet::Span<const float> b) {
     return std::inner_product(a.begin(), a.end(), b.begin(), 0.0f);
 }
 
-std::string_view name(kinglet::Precision precision) {
-    switch (precision) {
-    case kinglet::Precision::Int8: return "int8";
-    case kinglet::Precision::F16: return "f16";
-    case kinglet::Precision::Bf16: return "bf16";
-    default: return "f32";
-    }
-}
-
 void rank(const kinglet::Model &model, std::string_view question, const std::vector<std::string_view> &sentences) {
     std::vector<std::string_view> texts{question};
     texts.insert(texts.end(), sentences.begin(), sentences.end());
     kinglet::EmbedOptions options;
-    options.normalize = kinglet::Normalize::Yes;
-    const auto embeddings = model.embed(texts, options);
+    options.normalize = kinglet::Tristate::Yes;
+    const auto embeddings = model.embed(texts, options).value();
 
     std::vector<std::size_t> order(sentences.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -65,9 +56,9 @@ void rank(const kinglet::Model &model, std::string_view question, const std::vec
 }
 
 void show(const kinglet::Counters &counters) {
-    std::printf("\n  %-10s %7s %7s %7s %10s\n", "stage", "calls", "texts", "tokens", "ms");
+    std::printf("\n  %-11s %7s %7s %7s %10s\n", "stage", "calls", "texts", "tokens", "ms");
     for (const auto &[stage, totals] : counters.stages()) {
-        std::printf("  %-10.*s %7llu %7llu %7llu %10.3f\n", static_cast<int>(stage.size()), stage.data(),
+        std::printf("  %-11s %7llu %7llu %7llu %10.3f\n", kinglet::name(stage),
                     static_cast<unsigned long long>(totals.calls), static_cast<unsigned long long>(totals.items),
                     static_cast<unsigned long long>(totals.tokens), Milliseconds(totals.time).count());
     }
@@ -82,19 +73,18 @@ int main(int argc, char **argv) try {
     }
     kinglet::ModelOptions options;
     options.precision = kinglet::Precision::Int8;
-    const auto model = kinglet::Model::load(argv[1], options);
+    const auto model = kinglet::Model::load(argv[1], options).value();
     const auto family = model.family();
-    const auto precision = name(model.precision());
-    std::printf("%s\n%.*s, %zu values an embedding, %.*s, %.1f MB of weights, %zu threads\n\n", argv[1], static_cast<int>(family.size()),
-                family.data(), model.hidden_size(), static_cast<int>(precision.size()), precision.data(),
-                static_cast<double>(model.weight_bytes()) / 1e6, model.threads());
+    std::printf("%s\n%.*s, %zu values per embedding, %s, %.1f MiB of weights, %zu threads\n\n", argv[1], static_cast<int>(family.size()),
+                family.data(), model.dimension(), kinglet::name(model.precision()),
+                static_cast<double>(model.weight_bytes()) / (1 << 20), model.threads());
 
     if (argc > 3) {
         rank(model, argv[2], std::vector<std::string_view>(argv + 3, argv + argc));
     } else {
         rank(model, default_question, default_sentences);
     }
-    show(model.counters());
+    show(model.counters().value());
 } catch (const std::exception &error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

@@ -65,37 +65,37 @@ void greedily(const kinglet::Model &model) {
     auto options = defaults();
     options.logprobs = true;
     model.reset_counters();
-    const auto made = model.generate({"The river", small}, options);
+    const auto made = model.generate({"The river", small}, options).value();
     CHECK(made.size() == 2 && made.input_token_count(0) == 4 && made.input_token_count(1) == 55 && !made.truncated(1));
     CHECK(same(made[0].tokens, greedy) && same(made[1].tokens, small_greedy));
-    CHECK(made[0].finish == kinglet::FinishReason::Length && made[1].finish == kinglet::FinishReason::Eos);
-    CHECK(made.output_count(0) == 1 && made.outputs(1).size() == 1 && made[0].text == model.decode(greedy));
+    CHECK(made[0].finish_reason == kinglet::FinishReason::Length && made[1].finish_reason == kinglet::FinishReason::Eos);
+    CHECK(made.output_count(0) == 1 && made.outputs(1).size() == 1 && made[0].text == model.detokenize(greedy).value());
     CHECK(made[0].logprobs.size() == 24);
     double sum = 0;
     for (const float logprob : made[0].logprobs) sum += static_cast<double>(logprob);
     NEAR(made[0].score, sum);
-    CHECK(made.output(0, 1).tokens.empty() && made.output(2).finish == kinglet::FinishReason::None && made.output_count(7) == 0);
+    CHECK(made.output(0, 1).tokens.empty() && made.output(2).finish_reason == kinglet::FinishReason::None && made.output_count(7) == 0);
 
-    const auto counters = model.counters();
-    CHECK(counters.prefill().tokens >= 59 && counters.decode().tokens > 0 && counters.sample().time.count() > 0);
-    CHECK(counters.first_token().items == 2 && counters.detokenize().items == 2 && counters.stages().size() == 18);
-    CHECK(counters.stages()[12].first == "first_token" && counters.stages()[12].second.items == 2);
-    CHECK(counters.answer_hit().calls == 0 && counters.answer_miss().calls == 0);
+    const auto counters = model.counters().value();
+    CHECK(counters[kinglet::Stage::Prefill].tokens >= 59 && counters[kinglet::Stage::Detokenize].tokens > 0 && counters[kinglet::Stage::Sample].time.count() > 0);
+    CHECK(counters[kinglet::Stage::FirstToken].items == 2 && counters[kinglet::Stage::Detokenize].items == 2 && counters.stages().size() == 18);
+    CHECK(counters.stages()[12].first == kinglet::Stage::FirstToken && counters.stages()[12].second.items == 2);
+    CHECK(counters[kinglet::Stage::AnswerHit].calls == 0 && counters[kinglet::Stage::AnswerMiss].calls == 0);
 
     // One text in each of its forms, and ids.
     options.logprobs = false;
-    CHECK(same(model.generate("The river", options)[0].tokens, greedy));
-    CHECK(same(model.generate(std::string("The river"), options)[0].tokens, greedy));
-    CHECK(same(model.generate(std::string_view("The river"), options)[0].tokens, greedy));
-    CHECK(model.generate({"The river"}, options).size() == 1 && model.generate({"The", "river"}, options).size() == 2);
-    CHECK(model.generate(std::vector<std::string>{"a"}, options)[0].logprobs.empty());
+    CHECK(same(model.generate("The river", options).value()[0].tokens, greedy));
+    CHECK(same(model.generate(std::string("The river"), options).value()[0].tokens, greedy));
+    CHECK(same(model.generate(std::string_view("The river"), options).value()[0].tokens, greedy));
+    CHECK(model.generate({"The river"}, options).value().size() == 1 && model.generate({"The", "river"}, options).value().size() == 2);
+    CHECK(model.generate(std::vector<std::string>{"a"}, options).value()[0].logprobs.empty());
     const std::vector<std::size_t> lengths{4};
-    CHECK(same(model.generate_ids(river, lengths, options)[0].tokens, greedy));
-    fails(kinglet::Status::InvalidArgument, "lengths", [&] { (void)model.generate_ids(river, std::vector<std::size_t>{3}, options); });
-    CHECK(model.try_generate("The river", options)->size() == 1);
-    CHECK(model.try_generate("\xff").status() == kinglet::Status::InvalidArgument);
+    CHECK(same(model.generate_ids(river, lengths, options).value()[0].tokens, greedy));
+    fails(kinglet::Status::InvalidArgument, "lengths", [&] { (void)model.generate_ids(river, std::vector<std::size_t>{3}, options).value(); });
+    CHECK(model.generate("The river", options)->size() == 1);
+    CHECK(model.generate("\xff").status() == kinglet::Status::InvalidArgument);
 
-    auto taken = model.generate("The river", options);
+    auto taken = model.generate("The river", options).value();
     const auto moved = std::move(taken);
     CHECK(same(moved[0].tokens, greedy) && taken.size() == 0 && taken[0].tokens.empty());
 }
@@ -105,7 +105,7 @@ void beams(const kinglet::Model &model) {
     options.num_beams = 5;
     options.num_return_sequences = 2;
     options.early_stopping = kinglet::EarlyStopping::No;
-    const auto made = model.generate("The river", options);
+    const auto made = model.generate("The river", options).value();
     const auto outputs = made.outputs(0);
     CHECK(outputs.size() == 2 && same(outputs[0].tokens, beam_0) && same(outputs[1].tokens, beam_1));
     NEAR(outputs[0].score, -1.250871);
@@ -118,11 +118,11 @@ void drafting(const kinglet::Model &model) {
     options.prompt_lookup_num_tokens = 5;
     options.max_matching_ngram_size = 1;
     model.reset_counters();
-    const auto made = model.generate({"The river", small}, options);
+    const auto made = model.generate({"The river", small}, options).value();
     CHECK(same(made[0].tokens, greedy) && same(made[1].tokens, small_greedy));
-    const auto counters = model.counters();
-    CHECK(counters.draft().tokens > 0 && counters.accept().tokens <= counters.draft().tokens);
-    CHECK(counters.stages()[15].first == "draft" && counters.stages()[16].first == "accept");
+    const auto counters = model.counters().value();
+    CHECK(counters[kinglet::Stage::Draft].tokens > 0 && counters[kinglet::Stage::Accept].tokens <= counters[kinglet::Stage::Draft].tokens);
+    CHECK(counters.stages()[15].first == kinglet::Stage::Draft && counters.stages()[16].first == kinglet::Stage::Accept);
 }
 
 void streaming(const kinglet::Model &model) {
@@ -135,37 +135,37 @@ void streaming(const kinglet::Model &model) {
         CHECK(finish[piece.index] == kinglet::FinishReason::None && piece.sequence == 0);
         texts[piece.index] += piece.text;
         tokens[piece.index].push_back(piece.token);
-        finish[piece.index] = piece.finish;
+        finish[piece.index] = piece.finish_reason;
     };
-    const auto made = model.generate({"The river", small}, options);
+    const auto made = model.generate({"The river", small}, options).value();
     for (std::size_t i = 0; i < 2; ++i) {
         CHECK(texts[i] == made[i].text);
-        CHECK(same(made[i].tokens, tokens[i]) && finish[i] == made[i].finish);
+        CHECK(same(made[i].tokens, tokens[i]) && finish[i] == made[i].finish_reason);
     }
     options.num_beams = 2;
-    fails(kinglet::Status::InvalidArgument, "num_beams", [&] { (void)model.generate("The river", options); });
+    fails(kinglet::Status::InvalidArgument, "num_beams", [&] { (void)model.generate("The river", options).value(); });
     options.num_beams = 1;
 
     // One that cancels, and one that throws.
     int pieces = 0;
     options.on_piece = [&](const kinglet::Piece &) { return ++pieces < 3; };
-    fails(kinglet::Status::Cancelled, "", [&] { (void)model.generate("The river", options); });
+    fails(kinglet::Status::Cancelled, "", [&] { (void)model.generate("The river", options).value(); });
     CHECK(pieces == 3);
     options.on_piece = [&](const kinglet::Piece &) { throw std::string("mine"); };
     try {
-        (void)model.generate("The river", options);
+        (void)model.generate("The river", options).value();
         CHECK(!"an exception");
     } catch (const std::string &thrown) {
         CHECK(thrown == "mine");
     }
-    CHECK(model.try_generate("The river", options).status() == kinglet::Status::Cancelled);
+    CHECK(model.generate("The river", options).status() == kinglet::Status::Cancelled);
     const std::vector<std::size_t> lengths{4};
     options.on_piece = [&](const kinglet::Piece &piece) -> bool {
-        if (piece.finish != kinglet::FinishReason::None) throw std::runtime_error("at the end");
+        if (piece.finish_reason != kinglet::FinishReason::None) throw std::runtime_error("at the end");
         return true;
     };
     try {
-        (void)model.generate_ids(river, lengths, options);
+        (void)model.generate_ids(river, lengths, options).value();
         CHECK(!"an exception");
     } catch (const std::runtime_error &thrown) {
         CHECK(std::string(thrown.what()) == "at the end");
@@ -174,7 +174,7 @@ void streaming(const kinglet::Model &model) {
     options.on_piece = none;
     CHECK(!options.on_piece);
     options.on_piece = nullptr;
-    CHECK(same(model.generate("The river", options)[0].tokens, greedy));
+    CHECK(same(model.generate("The river", options).value()[0].tokens, greedy));
 }
 
 void cancelling(const kinglet::Model &model) {
@@ -184,11 +184,11 @@ void cancelling(const kinglet::Model &model) {
     options.cancellation = &cancellation;
     model.reset_counters();
     std::thread other([&] {
-        while (model.counters().decode().calls < 20) std::this_thread::yield();
+        while (model.counters().value()[kinglet::Stage::Detokenize].calls < 20) std::this_thread::yield();
         cancellation.cancel();
     });
     fails(kinglet::Status::Cancelled, "", [&] {
-        for (int i = 0; i < 100000; ++i) (void)model.generate({"a", "The river"}, options);
+        for (int i = 0; i < 100000; ++i) (void)model.generate({"a", "The river"}, options).value();
     });
     other.join();
 }
@@ -197,7 +197,7 @@ void choosing(const kinglet::Model &model) {
     const auto refused = [&](const char *name, auto change) {
         auto options = defaults();
         change(options);
-        fails(kinglet::Status::InvalidArgument, name, [&] { (void)model.generate("The river", options); });
+        fails(kinglet::Status::InvalidArgument, name, [&] { (void)model.generate("The river", options).value(); });
     };
     using Options = kinglet::GenerateOptions;
     refused("temperature", [](Options &o) { o.temperature = 0.5f; });
@@ -222,8 +222,8 @@ void choosing(const kinglet::Model &model) {
     refused("bad_words_ids", [](Options &o) { o.bad_words_ids = {{1}, {2, 300}}; });
     refused("suppress_tokens", [](Options &o) { o.suppress_tokens = {300}; });
     refused("begin_suppress_tokens", [](Options &o) { o.begin_suppress_tokens = {300}; });
-    refused("eos_token_id", [](Options &o) { o.eos_token_id = {300}; });
-    refused("forced_eos_token_id", [](Options &o) { o.forced_eos_token_id = {300}; });
+    refused("eos_token_id", [](Options &o) { o.eos_token_ids = {300}; });
+    refused("forced_eos_token_id", [](Options &o) { o.forced_eos_token_ids = {300}; });
     refused("forced_bos_token_id", [](Options &o) { o.forced_bos_token_id = 300; });
     refused("decoder_start_token_id", [](Options &o) { o.decoder_start_token_id = 300; });
 
@@ -232,63 +232,63 @@ void choosing(const kinglet::Model &model) {
     sampled.temperature = 2.0f;
     sampled.seed = 7;
     sampled.num_return_sequences = 3;
-    const auto first = model.generate("The river", sampled), second = model.generate("The river", sampled);
+    const auto first = model.generate("The river", sampled).value(), second = model.generate("The river", sampled).value();
     CHECK(first.output_count(0) == 3);
     for (std::size_t i = 0; i < 3; ++i) CHECK(first.output(0, i).text == second.output(0, i).text);
 
     auto options = defaults();
     options.bad_words_ids = {{150}};
     options.min_new_tokens = 24;
-    const auto other = model.generate("The river", options);
+    const auto other = model.generate("The river", options).value();
     CHECK(other[0].tokens[0] == 180 && other[0].tokens[1] != 150 && other[0].tokens.size() == 24);
 
     options = defaults();
     options.grammar = kinglet::Grammar::regex("[ab]{3}");
-    const auto made = model.generate("The river", options);
+    const auto made = model.generate("The river", options).value();
     CHECK(made[0].text.size() == 3 && made[0].text.find_first_not_of("ab") == std::string_view::npos);
     options.stop_strings = {"q", std::string(made[0].text.substr(1, 1))};
-    CHECK(model.generate("The river", options)[0].finish == kinglet::FinishReason::StopString);
+    CHECK(model.generate("The river", options).value()[0].finish_reason == kinglet::FinishReason::StopString);
     options = defaults();
     options.grammar = kinglet::Grammar::json_schema(R"({"type": "boolean"})");
-    const std::string json(model.generate("The river", options)[0].text);
+    const std::string json(model.generate("The river", options).value()[0].text);
     CHECK(json == "true" || json == "false");
     options.grammar = kinglet::Grammar::lark("start: \"kinglet\"");
-    CHECK(model.generate("The river", options)[0].text == "kinglet");
+    CHECK(model.generate("The river", options).value()[0].text == "kinglet");
 }
 
 void sources(const std::string &fixtures) {
-    const auto model = kinglet::Model::load(fixtures + "/generation/t5-gated");
+    const auto model = kinglet::Model::load(fixtures + "/generation/t5-gated").value();
     CHECK(model.can_generate() && model.has_encoder() && model.cache_bytes() == 0);
-    CHECK(same(model.generate("She wrote a short letter to him.", defaults())[0].tokens, Ids{37, 134, 255, 73, 247, 246}));
+    CHECK(same(model.generate("She wrote a short letter to him.", defaults()).value()[0].tokens, Ids{37, 134, 255, 73, 247, 246}));
     const Ids source{128, 138, 1}, decoder{0, 236};
-    const auto logits = model.logits(source, decoder);
+    const auto logits = model.logits(source, decoder).value();
     CHECK(logits.size() == 2);
     NEAR(logits[0][0], -4.891779);
-    fails(kinglet::Status::InvalidArgument, "decoder_ids", [&] { (void)model.logits(source); });
-    fails(kinglet::Status::Unsupported, "decoder", [&] { (void)model.prefix("a"); });
-    fails(kinglet::Status::Unsupported, "decoder", [&] { (void)model.session(); });
-    const auto bert = kinglet::Model::load(fixtures + "/bert");
+    fails(kinglet::Status::InvalidArgument, "decoder_ids", [&] { (void)model.logits(source).value(); });
+    fails(kinglet::Status::Unsupported, "decoder", [&] { (void)model.prefix("a").value(); });
+    fails(kinglet::Status::Unsupported, "decoder", [&] { (void)model.session().value(); });
+    const auto bert = kinglet::Model::load(fixtures + "/bert").value();
     CHECK(!bert.can_generate());
-    fails(kinglet::Status::Unsupported, "bert", [&] { (void)bert.generate("a"); });
+    fails(kinglet::Status::Unsupported, "bert", [&] { (void)bert.generate("a").value(); });
 }
 
 void logits_and_prefixes(const kinglet::Model &model) {
-    const auto logits = model.logits(river);
+    const auto logits = model.logits(river).value();
     CHECK(logits.size() == 4 && logits.vocabulary_size() == 300 && logits.values().size() == 1200 && logits[3].size() == 300);
     NEAR(logits[0][0], 0.8122646);
-    const auto stepwise = model.logits(river, {}, true);
+    const auto stepwise = model.logits(river, {}, {true}).value();
     CHECK(std::memcmp(stepwise.values().data(), logits.values().data(), 1200 * sizeof(float)) == 0);
-    fails(kinglet::Status::InvalidArgument, "decoder_ids", [&] { (void)model.logits(river, river); });
+    fails(kinglet::Status::InvalidArgument, "decoder_ids", [&] { (void)model.logits(river, river).value(); });
 
-    auto prefix = model.prefix("The small bird sings near the river");
+    auto prefix = model.prefix("The small bird sings near the river").value();
     CHECK(model.cache_bytes() > 0);
     auto options = defaults();
     options.prefix = &prefix;
     model.reset_counters();
-    CHECK(same(model.generate(small, options)[0].tokens, small_greedy));
-    CHECK(model.counters().prefill().tokens < 50);
-    prefix = model.prefix("a");
-    CHECK(same(model.generate(small, options)[0].tokens, small_greedy));
+    CHECK(same(model.generate(small, options).value()[0].tokens, small_greedy));
+    CHECK(model.counters().value()[kinglet::Stage::Prefill].tokens < 50);
+    prefix = model.prefix("a").value();
+    CHECK(same(model.generate(small, options).value()[0].tokens, small_greedy));
 }
 
 // A directory that is gone afterwards.
@@ -315,7 +315,7 @@ void sessions(const std::string &fixtures) {
         kinglet::ModelOptions loading;
         loading.log_level = kinglet::LogLevel::Debug;
         loading.log = [&lines](kinglet::LogLevel, std::string_view line) { lines += line; };
-        return kinglet::Model::load(scratch.path.string(), loading).session();
+        return kinglet::Model::load(scratch.path.string(), loading).value().session().value();
     }();
     CHECK(!lines.empty());
 
@@ -323,8 +323,8 @@ void sessions(const std::string &fixtures) {
     auto options = defaults();
     options.max_new_tokens = 6;
     options.ignore_eos = true;
-    session.add("system", "be short");
-    const auto first = session.send("hi", options);
+    session.add("system", "be short").value();
+    const auto first = session.send("hi", options).value();
     CHECK(first.size() == 1 && first[0].tokens.size() == 6);
     const auto messages = session.messages();
     CHECK(messages.size() == 3 && session.message_count() == 3);
@@ -334,65 +334,65 @@ void sessions(const std::string &fixtures) {
     CHECK(held > 6);
 
     // The same turn again says the same.
-    session.rewind(2);
-    CHECK(session.message_count() == 2 && session.reply(options)[0].text == first[0].text);
+    session.rewind(2).value();
+    CHECK(session.message_count() == 2 && session.reply(options).value()[0].text == first[0].text);
 
     // A failed turn leaves the chat as it was.
     options.on_piece = [](const kinglet::Piece &) { return false; };
-    fails(kinglet::Status::Cancelled, "", [&] { (void)session.send("go on", options); });
+    fails(kinglet::Status::Cancelled, "", [&] { (void)session.send("go on", options).value(); });
     CHECK(session.message_count() == 3);
     options.on_piece = [](const kinglet::Piece &) { throw 7; };
     try {
-        (void)session.send("go on", options);
+        (void)session.send("go on", options).value();
         CHECK(!"an exception");
     } catch (int thrown) {
         CHECK(thrown == 7);
     }
-    CHECK(session.message_count() == 3 && session.try_send("go on", options).status() == kinglet::Status::Cancelled);
+    CHECK(session.message_count() == 3 && session.send("go on", options).status() == kinglet::Status::Cancelled);
     std::string heard;
     options.on_piece = [&](const kinglet::Piece &piece) { heard += piece.text; };
-    const auto second = session.send("go on", options);
+    const auto second = session.send("go on", options).value();
     CHECK(second[0].text == heard && session.held_tokens() > held);
     auto moved = std::move(session);
     CHECK(moved.message_count() == 5 && session.message_count() == 0 && session.messages().empty());
-    fails(kinglet::Status::InvalidArgument, "NULL", [&] { session.add("user", "a"); });
-    moved.rewind(0);
+    fails(kinglet::Status::InvalidArgument, "NULL", [&] { session.add("user", "a").value(); });
+    moved.rewind(0).value();
     CHECK(moved.messages().empty());
-    moved = kinglet::Model::load(scratch.path.string()).session();
+    moved = kinglet::Model::load(scratch.path.string()).value().session().value();
     fails(kinglet::Status::Unsupported, "chat template",
-          [&] { (void)kinglet::Model::load(fixtures + "/generation/gpt2").session(); });
+          [&] { (void)kinglet::Model::load(fixtures + "/generation/gpt2").value().session().value(); });
 }
 
 void files_and_answers(const std::string &fixtures) {
     const Scratch scratch;
     const auto source = fixtures + "/generation/gpt2", destination = (scratch.path / "gpt2.kinglet").string();
-    std::vector<float> shares;
-    kinglet::quantize(source, destination, kinglet::Precision::F32, [&](float share) {
-        shares.push_back(share);
+    std::vector<double> shares;
+    kinglet::quantize(source, destination, kinglet::Precision::F32, {[&](double fraction) {
+        shares.push_back(fraction);
         return true;
-    });
-    CHECK(!shares.empty() && shares.back() == 1.0f);
+    }}).value();
+    CHECK(!shares.empty() && shares.back() == 1.0);
     kinglet::ModelOptions loading;
     loading.answer_cache_bytes = 1 << 20;
     {
-        const auto model = kinglet::Model::load(destination, loading);
-        CHECK(same(model.generate("The river", defaults())[0].tokens, greedy));
-        CHECK(same(model.generate({"The river", small}, defaults())[1].tokens, small_greedy));
-        const auto counters = model.counters();
-        CHECK(counters.answer_hit().calls == 1 && counters.answer_miss().calls == 2);
+        const auto model = kinglet::Model::load(destination, loading).value();
+        CHECK(same(model.generate("The river", defaults()).value()[0].tokens, greedy));
+        CHECK(same(model.generate({"The river", small}, defaults()).value()[1].tokens, small_greedy));
+        const auto counters = model.counters().value();
+        CHECK(counters[kinglet::Stage::AnswerHit].calls == 1 && counters[kinglet::Stage::AnswerMiss].calls == 2);
     }
-    kinglet::quantize(source, destination, kinglet::Precision::Int8);
-    CHECK(kinglet::Model::load(destination).precision() == kinglet::Precision::Int8);
+    kinglet::quantize(source, destination, kinglet::Precision::Int8).value();
+    CHECK(kinglet::Model::load(destination).value().precision() == kinglet::Precision::Int8);
     try {
-        kinglet::quantize(source, destination, kinglet::Precision::Int8, [](float) -> bool { throw 7; });
+        kinglet::quantize(source, destination, kinglet::Precision::Int8, {[](double) -> bool { throw 7; }}).value();
         CHECK(!"an exception");
     } catch (int thrown) {
         CHECK(thrown == 7);
     }
-    CHECK(kinglet::try_quantize(source, destination, kinglet::Precision::F32, [](float) { return false; }).status() ==
+    CHECK(kinglet::quantize(source, destination, kinglet::Precision::F32, {[](double) { return false; }}).status() ==
           kinglet::Status::Cancelled);
     fails(kinglet::Status::NotFound, "nowhere",
-          [&] { kinglet::quantize(fixtures + "/nowhere", destination, kinglet::Precision::F32); });
+          [&] { kinglet::quantize(fixtures + "/nowhere", destination, kinglet::Precision::F32).value(); });
 }
 
 // As onnx() in consumer_session.c; a decoder here.
@@ -401,13 +401,13 @@ void onnx(const std::string &fixtures) {
     CHECK(options.onnxruntime.empty());
     options.onnxruntime = "/nowhere/libonnxruntime.so";
     fails(kinglet::Status::NotFound, "onnxruntime: /nowhere/libonnxruntime.so",
-          [&] { (void)kinglet::Model::load(fixtures + "/onnx/gpt2", options); });
+          [&] { (void)kinglet::Model::load(fixtures + "/onnx/gpt2", options).value(); });
     const char *library = std::getenv("KINGLET_ONNXRUNTIME");
     if (!library || !*library) return;
     options.onnxruntime = library;
-    const auto model = kinglet::Model::load(fixtures + "/onnx/gpt2", options);
-    CHECK(same(model.generate("The river", defaults())[0].tokens, greedy));
-    CHECK(model.info().find("\"backend\":\"onnx\"") != std::string::npos);
+    const auto model = kinglet::Model::load(fixtures + "/onnx/gpt2", options).value();
+    CHECK(same(model.generate("The river", defaults()).value()[0].tokens, greedy));
+    CHECK(model.describe().value().find("\"backend\":\"onnx\"") != std::string::npos);
     std::printf("an ONNX graph was run by %s\n", library);
 }
 
@@ -415,7 +415,7 @@ void onnx(const std::string &fixtures) {
 
 int generate_main(const std::string &fixtures) {
     {
-        const auto model = kinglet::Model::load(fixtures + "/generation/gpt2");
+        const auto model = kinglet::Model::load(fixtures + "/generation/gpt2").value();
         greedily(model);
         drafting(model);
         beams(model);

@@ -1,57 +1,20 @@
-// A view of an array: std::span where the standard library has it, else the little of it that is needed here.
+// A view of an array, the same in every C++ standard.
 
 #ifndef KINGLET_SPAN_HPP
 #define KINGLET_SPAN_HPP
 
-#include <cstddef>
-#include <type_traits>
+#include "config.hpp"
 
-#if defined(__has_include)
-#if __has_include(<version>)
-#include <version>
-#endif
-#endif
-
-#if defined(__cpp_lib_span)
-#include <span>
-#define KINGLET_HAS_STD_SPAN 1
-#else
 #include <cassert>
+#include <cstddef>
 #include <iterator>
+#include <type_traits>
 #include <utility>
-#define KINGLET_HAS_STD_SPAN 0
-#endif
-
-#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
-#define KINGLET_EXCEPTIONS 1
-#else
-#define KINGLET_EXCEPTIONS 0
-#endif
-
-// Translation units that see other definitions of these types must not share them by accident: each form has a namespace of its own,
-// so a program that hands them across such a border fails to link instead of misbehaving.
-#if KINGLET_HAS_STD_SPAN && KINGLET_EXCEPTIONS
-#define KINGLET_FORM cpp20
-#elif KINGLET_HAS_STD_SPAN
-#define KINGLET_FORM cpp20_no_exceptions
-#elif KINGLET_EXCEPTIONS
-#define KINGLET_FORM cpp17
-#else
-#define KINGLET_FORM cpp17_no_exceptions
-#endif
 
 namespace kinglet {
 inline namespace KINGLET_FORM {
 
-#if KINGLET_HAS_STD_SPAN
-
-// A view of somebody else's array.
-template <class T>
-using Span = std::span<T>;
-
-#else
-
-// A view of somebody else's array. Reading the same array from several threads is safe.
+/// A view of an array that somebody else owns. It converts from and to std::span. Reading is safe from any thread.
 template <class T>
 class Span {
 public:
@@ -63,7 +26,7 @@ public:
     constexpr Span() noexcept = default;
     constexpr Span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
 
-    // Anything that lies in one piece: a vector, an array, a Span of non-const values.
+    /// Any contiguous range: a vector, an array, a std::span, a Span of non-const values.
     template <class Array,
               class = std::enable_if_t<!std::is_same_v<std::remove_cv_t<std::remove_reference_t<Array>>, Span> &&
                                        (std::is_lvalue_reference_v<Array> || std::is_const_v<T>)>,
@@ -94,8 +57,47 @@ private:
     std::size_t size_ = 0;
 };
 
-#endif
+namespace detail {
 
+// begin() and end() for a class with size() and operator[].
+template <class Range>
+class Indexed {
+public:
+    class iterator {
+    public:
+        using iterator_category = std::input_iterator_tag;
+        using difference_type = std::ptrdiff_t;
+        using pointer = void;
+
+        iterator() noexcept = default;
+        iterator(const Range *range, std::size_t index) noexcept : range_(range), index_(index) {}
+
+        auto operator*() const noexcept { return (*range_)[index_]; }
+        iterator &operator++() noexcept {
+            ++index_;
+            return *this;
+        }
+        iterator operator++(int) noexcept {
+            iterator before = *this;
+            ++index_;
+            return before;
+        }
+        friend bool operator==(const iterator &a, const iterator &b) noexcept { return a.index_ == b.index_; }
+        friend bool operator!=(const iterator &a, const iterator &b) noexcept { return a.index_ != b.index_; }
+
+    private:
+        const Range *range_ = nullptr;
+        std::size_t index_ = 0;
+    };
+
+    iterator begin() const noexcept { return {static_cast<const Range *>(this), 0}; }
+    iterator end() const noexcept {
+        const auto *range = static_cast<const Range *>(this);
+        return {range, range->size()};
+    }
+};
+
+} // namespace detail
 } // namespace KINGLET_FORM
 } // namespace kinglet
 

@@ -1,0 +1,44 @@
+// Forward declarations of the classes, for headers that only name them.
+
+#ifndef KINGLET_FWD_HPP
+#define KINGLET_FWD_HPP
+
+#include "config.hpp"
+
+namespace kinglet {
+inline namespace KINGLET_FORM {
+
+class Cancellation;
+class Classifications;
+class Counters;
+class Devices;
+class Embeddings;
+class Encoding;
+class Error;
+class Generations;
+class Grammar;
+class HiddenStates;
+class Logits;
+class Model;
+class Prefix;
+class Session;
+class Texts;
+struct ClassifyOptions;
+struct DetokenizeOptions;
+struct EmbedOptions;
+struct GenerateOptions;
+struct HiddenStatesOptions;
+struct LogitsOptions;
+struct ModelOptions;
+struct PrefixOptions;
+struct QuantizeOptions;
+struct TokenizeOptions;
+template <class T>
+class Result;
+template <class T>
+class Span;
+
+} // namespace KINGLET_FORM
+} // namespace kinglet
+
+#endif
