@@ -88,7 +88,7 @@ impl ClassifierSettings {
     }
 }
 
-/// What is wanted of one call to [`Model::classify`] or [`Model::score`].
+/// Options of [`crate::Model::classify`] and [`crate::Model::score`].
 #[derive(Clone, Debug, Default)]
 pub struct ClassifyOptions {
     /// `None` stands for what the model's files say.

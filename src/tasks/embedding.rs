@@ -102,7 +102,7 @@ fn read_pooling(config: &Config) -> Result<Pooling> {
     }
 }
 
-/// What is wanted of one call to [`Model::embed`]. `None` stands for what the model's files say.
+/// Options of [`crate::Model::embed`]. `None` means what the model's files say.
 #[derive(Clone, Debug, Default)]
 pub struct EmbedOptions {
     pub pooling: Option<Pooling>,

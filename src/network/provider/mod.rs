@@ -1,7 +1,7 @@
 //! Devices whose libraries may be missing run in a library of their own, the provider, which is opened on first use: so one
 //! `libkinglet.so` runs with or without a GPU, as ONNX Runtime and ggml do it.
 //!
-//! A provider is a second build of this crate, and what crosses is the [`Network`](crate::network::Network) alone, as a
+//! A provider is a second build of this crate, and what crosses is the trait `Network` alone, as a
 //! table of C functions: tokens in, rows of numbers out. Tokenising, batching, generation and tasks stay in the one library that the
 //! program links; no handle of the C ABI ever belongs to the other. Both are of the same version, which is checked, so that the table
 //! may change with every release.
