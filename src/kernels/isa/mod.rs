@@ -29,8 +29,11 @@ macro_rules! detected {
     };
 }
 
+/// A name, and the kernel if this machine has it.
+type Entry = (&'static str, fn() -> Option<&'static dyn Kernel>);
+
 /// The list: this architecture's instruction sets by the names that `KINGLET_ISA` has for them, fastest first.
-const KERNELS: &[(&str, fn() -> Option<&'static dyn Kernel>)] = &[
+const KERNELS: &[Entry] = &[
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     ("amx", detected!(amx::Amx)),
     #[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
