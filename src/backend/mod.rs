@@ -7,11 +7,10 @@
 pub mod candle;
 pub mod cpu;
 pub mod host;
+mod pass;
 pub(crate) mod pooling;
 mod view;
 
-use std::borrow::Borrow;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::counters::Transfers;
@@ -19,9 +18,12 @@ use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::{FREE, Placed, keep_largest};
-use crate::spec::{Activation, Heads, Layout, Pooling, Precision};
+use crate::spec::{Activation, Layout, Pooling, Precision};
 
 pub use host::{arg_max, cap, log_sum_exp};
+pub use pass::{
+    AttentionInput, CacheShape, CachedSequence, HeadNorms, PassInput, Rotation, Rotations, Sequences, Slot,
+};
 pub use view::{LinearView, Order, Part, RowReader};
 
 /// Tokens that one pass through the model aims at. Activations of this many tokens fit the second-level cache of the
@@ -56,43 +58,6 @@ impl NormView<'_> {
         bias.iter_mut().for_each(|b| *b *= self.scale);
         Ok(bias)
     }
-}
-
-/// How scores of one layer are made.
-pub struct Scores<'a, R> {
-    pub scale: f32,
-    /// 0 for none.
-    pub softcap: f32,
-    pub bias: Option<&'a R>,
-    /// Whether a token sees only those up to itself.
-    pub causal: bool,
-    /// How many tokens it sees, itself counted; 0 for all.
-    pub window: usize,
-}
-
-impl<R> Clone for Scores<'_, R> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<R> Copy for Scores<'_, R> {}
-
-/// Sines and cosines of a pass's tokens: `[tokens, half]` each.
-#[derive(Default)]
-pub struct Rotation {
-    /// Half of the components that turn; component `i` is paired with `half + i`.
-    pub half: usize,
-    pub cos: Vec<f32>,
-    pub sin: Vec<f32>,
-}
-
-/// The shape of a cache of keys and values.
-#[derive(Clone, Copy, Debug)]
-pub struct CacheShape {
-    pub layers: usize,
-    pub kv_heads: usize,
-    pub head_dim: usize,
 }
 
 /// The likeliest tokens of some rows of logits.
@@ -130,24 +95,6 @@ impl Likeliest {
     }
 }
 
-/// Some rows of an activation and the sequence that they belong to, borrowed.
-pub struct Slot<S> {
-    pub rows: Range<usize>,
-    pub sequence: S,
-}
-
-/// The keys and values of one sequence, whatever the backend keeps them in. A clone shares what both hold, and either may go on.
-pub trait CachedSequence: Clone + Send + Sync {
-    /// Tokens that it holds.
-    fn length(&self) -> usize;
-    /// Forgets the tokens from `length` on.
-    fn truncate(&mut self, length: usize);
-    /// Makes room for this many more tokens, so that nothing can fail for want of memory in the middle of a step.
-    fn reserve(&mut self, tokens: usize) -> Result<()>;
-    /// Counts tokens that were written.
-    fn advance(&mut self, tokens: usize);
-}
-
 /// The norms around a residual sum: of what is added, and of the sum.
 pub struct Ends<'a, N> {
     pub post: Option<&'a N>,
@@ -179,10 +126,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Rows to look up: `[entries, hidden]`.
     type Table: Send + Sync;
     type RelativeBias: Send + Sync;
-    /// Where sequences' keys and values come from.
+    /// Where the memory of KV caches comes from.
     type Cache: Send + Sync;
-    /// The keys and values of one sequence in all layers.
+    /// The KV cache of one sequence, all layers.
     type Sequence: CachedSequence;
+    /// What the layers of one pass share.
+    type Pass<'a>;
 
     fn name(&self) -> &'static str;
     /// What is to be said of the backend in a model's info, for instance the kernels chosen.
@@ -239,24 +188,6 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Self::Tensor>;
     /// The feed-forward of `x` added to it.
     fn feed_forward(&self, x: Self::Tensor, feed: &FeedForward<Self>) -> Result<Self::Tensor>;
-    /// Normalises queries and keys head by head (RMS) and turns them by their positions, as far as either is wanted. `qkv` is
-    /// `[tokens, queries then keys then values]`.
-    fn rotate(
-        &self,
-        qkv: Self::Tensor,
-        heads: Heads,
-        norms: Option<(&Self::Norm, &Self::Norm)>,
-        rotation: Option<&Rotation>,
-    ) -> Result<Self::Tensor>;
-    /// Scaled dot-product attention within each sequence, all of which see all of theirs. `qkv` as in `rotate`, with as many heads of
-    /// keys as of queries; the result is `[tokens, heads · dim]`.
-    fn attend(
-        &self,
-        qkv: &Self::Tensor,
-        layout: &Layout,
-        heads: Heads,
-        scores: Scores<Self::RelativeBias>,
-    ) -> Result<Self::Tensor>;
     /// Some rows of `x`, in the order given.
     fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Result<Self::Tensor>;
     /// Appends the values, row by row, to `out` in the host's memory.
@@ -266,25 +197,19 @@ pub trait Backend: Send + Sync + 'static {
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Self::Cache;
     /// A sequence without tokens.
     fn sequence(&self, cache: &Self::Cache) -> Self::Sequence;
-    /// Writes the keys (from `column` on) and values (right after them) of each slot's rows behind what its sequence holds. The
-    /// sequence's length stays until it advances, because all layers are written first.
-    fn store(
+    /// Starts a pass: makes once, and carries to the device once, what is equal in all layers.
+    fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Self::Pass<'a>>;
+    /// One layer's attention as the stack's Spec says, up to the output projection: head norms and rotary positions of queries and keys,
+    /// new keys and values to the KV cache, `softmax(cap(scale · q·kᵀ) + relative bias)·v` over what a token sees. The result is
+    /// `[tokens, heads · dim]`. A KV cache's length stays until the sequence advances, because all layers are written first.
+    fn attention(
         &self,
-        x: &Self::Tensor,
-        column: usize,
-        slots: &mut [Slot<&mut Self::Sequence>],
+        pass: &Self::Pass<'_>,
         layer: usize,
-    ) -> Result<()>;
-    /// Attention of each slot's rows to its sequence's keys: with `causal` those before and the rows' own, just stored; without,
-    /// all that it holds. `q` has the queries in its first columns.
-    fn attend_cached<S: Borrow<Self::Sequence> + Sync>(
-        &self,
-        q: &Self::Tensor,
-        slots: &[Slot<S>],
-        layer: usize,
-        heads: Heads,
-        scores: Scores<Self::RelativeBias>,
+        input: AttentionInput<Self::Tensor, Self::Norm>,
     ) -> Result<Self::Tensor>;
+    /// Writes `[tokens, keys then values]` of the encoder's output to the pass's own sequences, for cross-attention to read.
+    fn store(&self, pass: &Self::Pass<'_>, layer: usize, key_value: Self::Tensor) -> Result<()>;
 
     /// Appends `norm(x)·Wᵀ + b`, softly capped, row by row to `out` in the host's memory.
     fn project_logits(

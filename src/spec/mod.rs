@@ -5,7 +5,7 @@ mod device;
 mod packed;
 
 pub use device::{Device, DeviceInfo, Precision};
-pub use packed::{Batch, Layout, QUERY_CHUNK};
+pub use packed::{Batch, Layout};
 
 /// Everything the transformer must know of a model: an encoder, a decoder, or both.
 #[derive(Clone, Debug)]
@@ -201,6 +201,25 @@ impl Position {
             Self::LearnedAfterPadding { rows, padding } => Some(rows.saturating_sub(padding.saturating_add(1))),
             Self::Sinusoidal { rows } => Some(rows),
         }
+    }
+
+    /// Appends the rows of the position table that tokens take, whose positions in their texts are `positions`. For
+    /// `LearnedAfterPadding` each text must be whole, because padding tokens are counted from its beginning.
+    pub fn rows(self, ids: &[u32], positions: &[u32], out: &mut Vec<u32>) {
+        let padding = match self {
+            Self::Learned { first, .. } => return out.extend(positions.iter().map(|p| p + first as u32)),
+            Self::LearnedAfterPadding { padding, .. } => padding as u32,
+            Self::None | Self::Sinusoidal { .. } => return out.extend_from_slice(positions),
+        };
+        let mut skipped = 0;
+        out.extend(positions.iter().zip(ids).map(|(&position, &id)| {
+            skipped = if position == 0 { 0 } else { skipped };
+            if id == padding {
+                skipped += 1;
+                return padding;
+            }
+            padding + 1 + position - skipped
+        }));
     }
 }
 
@@ -437,5 +456,26 @@ impl Pooling {
 
     pub fn from_u32(value: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&p| p as u32 == value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_tokens_within_a_text_are_not_counted() {
+        // transformers' create_position_ids_from_input_ids, sequence by sequence.
+        let ids = [0, 5, 1, 6, 2, 0, 1, 1, 2];
+        let positions = [0, 1, 2, 3, 4, 0, 1, 2, 3];
+        let rows = |position: Position| {
+            let mut rows = Vec::new();
+            position.rows(&ids, &positions, &mut rows);
+            rows
+        };
+        assert_eq!(rows(Position::LearnedAfterPadding { rows: 9, padding: 1 }), [2, 3, 1, 4, 5, 2, 1, 1, 3]);
+        assert_eq!(rows(Position::Learned { rows: 9, first: 0 }), positions);
+        assert_eq!(rows(Position::Learned { rows: 9, first: 2 })[3..6], [5, 6, 2]);
+        assert_eq!(rows(Position::Sinusoidal { rows: 9 }), positions);
     }
 }

@@ -14,7 +14,7 @@ use crate::kernels::{BLOCK, CacheType};
 #[repr(C, align(64))]
 struct Line(UnsafeCell<[u8; 64]>);
 
-// SAFETY: what is written and when is the contract of `Sequence::page_mut`.
+// SAFETY: what is written and when is the contract of `Sequence::pages`.
 unsafe impl Sync for Line {}
 
 /// Idle pages kept, in bytes; more are given back to the system.
@@ -165,17 +165,10 @@ impl Sequence {
         self.pool.shape
     }
 
-    /// The page of token `position`, for writing.
-    ///
-    /// # Safety
-    /// `reserve` made room for the position, no clone was made since, and each number is written by one thread, while nobody reads.
-    pub unsafe fn page_mut(&self, position: usize) -> *mut u8 {
-        self.pages[position / BLOCK].data()
-    }
-
-    /// Where each page lies.
-    pub fn pages(&self) -> impl ExactSizeIterator<Item = *const u8> + '_ {
-        self.pages.iter().map(|page| page.data().cast_const())
+    /// Where each page begins. A page may be written after `reserve` made room for what is written, while no clone is made and
+    /// nobody reads those numbers.
+    pub fn pages(&self) -> impl ExactSizeIterator<Item = *mut u8> + '_ {
+        self.pages.iter().map(|page| page.data())
     }
 }
 

@@ -10,7 +10,6 @@ mod linear;
 mod scratch;
 pub(crate) mod weights;
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 use crate::base::error::Result;
@@ -18,9 +17,10 @@ use crate::base::memory::Budget;
 use crate::base::threads::Pool;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::{CacheType, Kernel};
-use crate::spec::{Activation, Heads, Layout, Precision};
+use crate::spec::{Activation, Precision};
 
-use super::{Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, Rotation, Scores, Slot};
+use super::{AttentionInput, Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, PassInput};
+use attention::Pass;
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, Values};
@@ -115,6 +115,7 @@ impl Backend for Cpu {
     type RelativeBias = RelativeBias;
     type Cache = Cache;
     type Sequence = Sequence;
+    type Pass<'a> = Pass<'a>;
 
     fn name(&self) -> &'static str {
         "kinglet"
@@ -212,18 +213,17 @@ impl Backend for Cpu {
         Ok(self.feed(x, feed))
     }
 
-    fn rotate(
-        &self,
-        qkv: Tensor,
-        heads: Heads,
-        norms: Option<(&Norm, &Norm)>,
-        rotation: Option<&Rotation>,
-    ) -> Result<Tensor> {
-        Ok(self.rotate_heads(qkv, heads, norms, rotation))
+    fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Pass<'a>> {
+        Ok(self.pass(input))
     }
 
-    fn attend(&self, qkv: &Tensor, layout: &Layout, heads: Heads, scores: Scores<RelativeBias>) -> Result<Tensor> {
-        Ok(self.attend_packed(qkv, layout, heads, scores))
+    fn attention(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+        self.attend(pass, layer, input)
+    }
+
+    fn store(&self, pass: &Pass, layer: usize, mut key_value: Tensor) -> Result<()> {
+        self.write(pass, layer, &mut key_value, 0, |_, _| {});
+        Ok(())
     }
 
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
@@ -247,22 +247,6 @@ impl Backend for Cpu {
 
     fn sequence(&self, cache: &Cache) -> Sequence {
         cache.sequence()
-    }
-
-    fn store(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) -> Result<()> {
-        self.store_rows(x, column, slots, layer);
-        Ok(())
-    }
-
-    fn attend_cached<S: Borrow<Sequence> + Sync>(
-        &self,
-        q: &Tensor,
-        slots: &[Slot<S>],
-        layer: usize,
-        heads: Heads,
-        scores: Scores<RelativeBias>,
-    ) -> Result<Tensor> {
-        Ok(self.attend_slots(q, slots, layer, heads, scores))
     }
 
     fn project_arg_max(
