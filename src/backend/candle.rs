@@ -69,7 +69,7 @@ impl Candle {
         Ok(Self { kind, index, device, precision, plans: Plans::default(), transfers: Transfers::default() })
     }
 
-    /// Values carried to the device, which counts.
+    /// Values copied to the device, counted as a transfer.
     fn carry<T: WithDType>(&self, values: Vec<T>, shape: impl Into<Shape>) -> candle_core::Result<Tensor> {
         let start = Instant::now();
         let bytes = size_of_val(&values[..]);

@@ -30,16 +30,17 @@ pub use view::{LinearView, Order, Part, RowReader};
 /// machines at hand for MiniLM's shape; larger passes only cost memory. Results do not depend on it.
 pub const PASS_TOKENS: usize = 512;
 
-/// A norm as it lies in the checkpoint.
+/// A norm's tensors in the checkpoint.
 #[derive(Clone)]
 pub struct NormView<'a> {
-    /// Without a mean taken out.
+    /// RMSNorm; else LayerNorm.
     pub rms: bool,
     pub weight: TensorView<'a>,
     pub bias: Option<TensorView<'a>>,
     pub eps: f32,
-    /// Added to the weight, and then multiplied with weight and bias.
+    /// Added to the weight.
     pub shift: f32,
+    /// Multiplied with the shifted weight and with the bias.
     pub scale: f32,
 }
 
@@ -63,7 +64,7 @@ impl NormView<'_> {
 /// The likeliest tokens of some rows of logits.
 #[derive(Default)]
 pub struct Likeliest {
-    /// How many of a row: the largest logit first, of equals the lower token; [`FREE`] where there are fewer.
+    /// Tokens per row: the largest logit first, of equals the lower token; [`FREE`] where there are fewer.
     pub count: usize,
     pub tokens: Vec<Placed>,
     /// `ln Σ exp` of each row.
@@ -77,7 +78,7 @@ impl Likeliest {
         self.totals.clear();
     }
 
-    /// Adds a row without tokens, and lends its list.
+    /// Adds a row with a total and no tokens yet, and returns its list.
     pub fn push(&mut self, total: f32) -> &mut [Placed] {
         let first = self.tokens.len();
         self.totals.push(total);
@@ -95,9 +96,11 @@ impl Likeliest {
     }
 }
 
-/// The norms around a residual sum: of what is added, and of the sum.
+/// The norms around a residual sum: `after(residual + post(y))`.
 pub struct Ends<'a, N> {
+    /// Sandwich norm: of what is added.
     pub post: Option<&'a N>,
+    /// Post-norm: of the sum.
     pub after: Option<&'a N>,
 }
 
@@ -109,7 +112,8 @@ impl<N> Clone for Ends<'_, N> {
 
 impl<N> Copy for Ends<'_, N> {}
 
-/// A feed-forward: `down(activation(up(norm(x))))`; with `gated`, `up` gives a gate and what it multiplies, one after the other.
+/// A feed-forward: `down(activation(up(norm(x))))`; with `gated` (SwiGLU, GeGLU) the outputs of `up` are first the gate and then what it
+/// multiplies, `down(activation(gate) · rest)`.
 pub struct FeedForward<'a, B: Backend + ?Sized> {
     pub norm: Option<&'a B::Norm>,
     pub up: &'a B::Linear,
@@ -134,7 +138,7 @@ pub trait Backend: Send + Sync + 'static {
     type Pass<'a>;
 
     fn name(&self) -> &'static str;
-    /// What is to be said of the backend in a model's info, for instance the kernels chosen.
+    /// For a model's info, for instance the kernels chosen.
     fn describe(&self) -> String;
     /// The precision that weights are held in; never `Auto`.
     fn precision(&self) -> Precision;
@@ -143,11 +147,11 @@ pub trait Backend: Send + Sync + 'static {
     fn pass_tokens(&self) -> usize {
         PASS_TOKENS
     }
-    /// Tokens of a pass where it is best that every thread runs passes of its own; None where it is not.
+    /// Tokens per pass where threads should run passes of their own; None where they should share one.
     fn thread_pass_tokens(&self) -> Option<usize> {
         None
     }
-    /// What was carried between the host's memory and the device's; None where they are the same.
+    /// What was copied between the host's memory and the device's; None where they are the same.
     fn transfers(&self) -> Option<&Transfers> {
         None
     }
@@ -197,7 +201,7 @@ pub trait Backend: Send + Sync + 'static {
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Self::Cache;
     /// A sequence without tokens.
     fn sequence(&self, cache: &Self::Cache) -> Self::Sequence;
-    /// Starts a pass: makes once, and carries to the device once, what is equal in all layers.
+    /// Starts a pass: makes once, and copies to the device once, what is equal in all layers.
     fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Self::Pass<'a>>;
     /// One layer's attention as the stack's Spec says, up to the output projection: head norms and rotary positions of queries and keys,
     /// new keys and values to the KV cache, `softmax(cap(scale · q·kᵀ) + relative bias)·v` over what a token sees. The result is
@@ -262,7 +266,7 @@ pub trait Backend: Send + Sync + 'static {
         Ok(())
     }
 
-    /// One row a sequence (or all rows, for `Pooling::None`), in the host's memory.
+    /// One row per sequence (or all rows, for `Pooling::None`), in the host's memory.
     fn pool(&self, x: &Self::Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {
         let mut values = Vec::new();
         self.read(x, &mut values)?;

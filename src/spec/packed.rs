@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// How sequences lie in a packed activation.
+/// The rows that sequences have in a packed activation.
 #[derive(Clone, Debug)]
 pub struct Layout {
     starts: Vec<usize>,
@@ -26,7 +26,7 @@ impl Layout {
         &self.starts
     }
 
-    /// Where a sequence lies.
+    /// A sequence's rows.
     pub fn range(&self, sequence: usize) -> Range<usize> {
         self.starts[sequence]..self.starts[sequence + 1]
     }

@@ -26,7 +26,7 @@ const PLANS: usize = 16;
 /// Bytes of masks and biases that remembered plans may hold.
 const PLAN_BYTES: usize = 64 << 20;
 
-/// Biases by distance, `[heads, distances]`, and where distance 0 stands.
+/// Relative position bias by distance, `[heads, distances]`, and the column of distance 0.
 pub struct RelativeBias {
     pub by_distance: Tensor,
     pub centre: usize,
@@ -45,7 +45,7 @@ pub struct Piece {
     pub count: usize,
 }
 
-/// Where a sequence's keys lie.
+/// The rows of a sequence's keys.
 #[derive(Clone, PartialEq)]
 pub enum Keys {
     /// One after the other, from this row on.
@@ -113,11 +113,11 @@ struct Setting<'a> {
 pub struct Plan {
     occasion: Occasion,
     groups: Vec<Group>,
-    /// Where each row of the result stands among the groups' rows; None where they are the rows.
+    /// The row of the groups' results for each row; None where they are the same.
     order: Option<Tensor>,
 }
 
-/// Sequences side by side.
+/// Sequences padded to one shape.
 struct Group {
     batch: usize,
     queries: usize,

@@ -1,6 +1,6 @@
-//! Keys and values on the device, in pages of sixteen tokens (the idea of Kwon et al. 2023): one tensor of keys and one of values a
-//! layer, `[kv heads, rows, dim]`, written in place. A page that two sequences share is never written: the one that goes on gets a
-//! copy, which is made with the step's own writes, by the same scatter.
+//! The KV cache on the device, in pages of sixteen tokens (PagedAttention, Kwon et al. 2023): one tensor of keys and one of values per
+//! layer, `[kv heads, rows, dim]`, written in place. A page that two sequences share is never written: the one that is extended gets a
+//! copy, which is made with the pass's own writes, by the same scatter.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -140,11 +140,11 @@ impl Cache {
     }
 }
 
-/// The keys and values of one sequence.
+/// The KV cache of one sequence.
 pub struct Sequence {
     pages: Vec<Arc<Page>>,
     length: usize,
-    /// What the page that is written next was before it was this sequence's alone; copied with the next writes.
+    /// The shared page whose copy this sequence writes next; its rows are copied with the next writes.
     shared: Option<Arc<Page>>,
     pool: Arc<Pool>,
 }

@@ -1,7 +1,7 @@
 //! Kinglet's own engine: packed weights, fused kernels, a thread pool, and scratch memory that is used again.
 //!
-//! Each operation cuts its work into tasks by rows and by blocks of output channels. The cut depends on the batch and the thread
-//! count; the numbers do not, because every output element is computed whole within one task, in a fixed order.
+//! Each operation is split into tasks by rows and by blocks of output channels. The split depends on the batch and the thread count; the
+//! numbers do not, because every output element is computed whole within one task, in a fixed order.
 
 mod attention;
 mod cache;
@@ -25,7 +25,7 @@ use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, Values};
 
-/// Tokens that a pass aims at where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
+/// Tokens per pass where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
 const THREAD_PASS_TOKENS: usize = 256;
 
 /// Rows of an element-wise operation that are one task.
@@ -39,7 +39,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// `precision` is never `Auto` here: what it stands for depends on the checkpoint and is settled by the caller.
+    /// `precision` is never `Auto` here: the caller has resolved it by the checkpoint.
     pub fn new(kernel: &'static dyn Kernel, precision: Precision, pool: Arc<Pool>) -> Self {
         Self { kernel, precision, pool, scratch: Scratch::default() }
     }
@@ -71,7 +71,7 @@ pub struct Tensor {
 pub struct Norm {
     rms: bool,
     weight: Vec<f32>,
-    /// As many zeros where the norm has none.
+    /// Zeros where the norm has none.
     bias: Vec<f32>,
     eps: f32,
 }
@@ -97,7 +97,7 @@ struct Shared<T>(*mut T);
 
 impl<T> Shared<T> {
     /// # Safety
-    /// `offset` lies within the allocation.
+    /// `offset` is within the allocation.
     unsafe fn at(&self, offset: usize) -> *mut T {
         // SAFETY: the caller's promise.
         unsafe { self.0.add(offset) }

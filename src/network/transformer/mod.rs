@@ -1,10 +1,13 @@
 //! The transformer, written once: it reads a [`Spec`] and computes through a [`Backend`].
 
+mod check;
 mod decoder;
 mod encoder;
 mod relative;
 mod rotary;
 mod stack;
+#[cfg(test)]
+mod tests;
 pub(crate) mod weights;
 
 use std::sync::{Arc, Mutex};

@@ -48,7 +48,7 @@ struct Cross<B: Backend> {
     norm: B::Norm,
 }
 
-/// One pass through a stack: what runs it, and how much of what is counted.
+/// What runs a pass through a stack, and what the counters are told of it.
 pub struct Run<'a, B> {
     pub backend: &'a B,
     pub call: Call<'a>,
