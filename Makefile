@@ -1,30 +1,48 @@
-# The two commands are `make demo` and `make test`; each installs what it lacks.
+# The two commands are `make demo` and `make test`; each installs the tools that it lacks. `make help` lists the others.
 
+# GNU's variables. LIBDIR is lib/MULTIARCH on Debian (LIBDIR=$(PREFIX)/lib/x86_64-linux-gnu) and lib64 on Fedora.
 PREFIX ?= /usr/local
-export PREFIX DESTDIR
-# Features that the tests are to have besides the default ones, for instance metal.
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+export PREFIX BINDIR LIBDIR INCLUDEDIR DATADIR MANDIR DESTDIR
+# Features that the tests enable besides the default ones, for instance metal.
 FEATURES ?=
 
 help:
-	@echo 'make demo      build everything, then write LLVM IR with a C++ program and a small T5'
-	@echo 'make test      every check: Rust, C, C++, Go'
-	@echo 'make test-aarch64   the kernels for ARM, under qemu (Linux, as root: it may make a chroot of Debian sid)'
-	@echo 'make cuda      the library for NVIDIA GPUs, which `make install` puts beside the main one (fetches CUDA'"'"'s compiler)'
-	@echo 'make build     the library (shared and static) and the command line, in target/release'
-	@echo 'make install   put them into PREFIX (default /usr/local), under DESTDIR if it is set'
-	@echo 'make header    make include/kinglet.h anew from src/ffi'
-	@echo 'make bench     the benchmarks'
-	@echo 'make clean     remove what was built; what was fetched stays'
+	@echo 'make demo      build and install into build/prefix, then write LLVM IR with a C++ program and a small T5'
+	@echo 'make test      run all tests: Rust, C, C++, Go'
+	@echo 'make deps      install the tools that demo and test need (apt)'
+	@echo 'make build     build the library (shared and static) and the command line in target/release'
+	@echo 'make install   install what was built into PREFIX (default /usr/local), under DESTDIR if it is set'
+	@echo '               BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR override single folders'
+	@echo 'make uninstall remove what make install installed'
+	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
+	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
+	@echo 'make bench     run the benchmarks'
+	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
+	@echo 'make cuda      build the library for NVIDIA GPUs, which make install adds (downloads the CUDA compiler)'
+	@echo 'make test-aarch64   run the ARM kernels under qemu (Linux, as root: makes a chroot of Debian sid)'
+	@echo 'make clean     remove what was built; downloads stay'
+
+deps:
+	@scripts/setup deps
 
 build:
 	@scripts/setup build
 	cargo build --release --features '$(FEATURES)'
 
-install: build
+# Never builds and never calls a package manager, so that it may run as root.
+install:
 	@scripts/install
 
+uninstall:
+	@scripts/install --uninstall
+
 prefix: build
-	@PREFIX=build/prefix DESTDIR= scripts/install
+	@env -u BINDIR -u LIBDIR -u INCLUDEDIR -u DATADIR -u MANDIR PREFIX=build/prefix DESTDIR= scripts/install
 
 demo:
 	@scripts/setup demo
@@ -47,6 +65,9 @@ test:
 	@scripts/test-consumers
 	@scripts/test-go
 
+docs:
+	@scripts/docs
+
 test-aarch64:
 	@scripts/test-aarch64
 
@@ -56,13 +77,20 @@ cuda:
 header:
 	KINGLET_UPDATE_HEADER=1 cargo test --test header
 
+# Each fuzz target for FUZZ_SECONDS; needs a nightly Rust and cargo-fuzz (fuzz/README.md).
+FUZZ_SECONDS ?= 60
+fuzz-smoke:
+	@set -e; for target in $$(cargo +nightly fuzz list); do \
+	    cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
+	done
+
 bench:
 	@scripts/setup build
 	cargo bench
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/go-test.json
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log
 
-.PHONY: help build install prefix demo test test-aarch64 cuda header bench clean
+.PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header fuzz-smoke bench clean
 .DEFAULT_GOAL := help

@@ -5,7 +5,7 @@ use std::env;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // One number with KINGLET_ABI_VERSION of include/kinglet.h; scripts/test-consumers checks that.
-    const ABI: u32 = 1;
+    const ABI: u32 = 0;
     match env::var("CARGO_CFG_TARGET_OS").as_deref() {
         Ok("macos" | "ios") => {
             println!("cargo::rustc-cdylib-link-arg=-Wl,-install_name,@rpath/libkinglet.{ABI}.dylib");

@@ -1,4 +1,4 @@
-//! What reading the counters costs: with 100 recorded calls it must stay under a millisecond.
+//! The cost of reading the counters: with 100 recorded calls it must be under a millisecond.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use kinglet::{Counters, Format, Stage};
 fn recorded(calls: u64) -> Counters {
     let counters = Counters::default();
     for i in 0..calls {
-        // Spread over four orders of magnitude, as real calls are.
+        // Spread over four orders of magnitude, like real calls.
         counters.call(1, 16, Duration::from_micros(50 + i * i % 500_000));
         counters.add(Stage::Linear, 1, 16, Duration::from_micros(40));
     }

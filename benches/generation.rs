@@ -1,5 +1,5 @@
-//! Generating with the T5 that lies in the repository, and with SmolLM2 if it was fetched: prompts, steps of decoding, batches against
-//! one text, and what options cost.
+//! Generation with the T5 in the repository, and with SmolLM2 if it was fetched: prefill, decoding steps, batches compared with one
+//! text, and the cost of options.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use kinglet::{Device, GenerateOptions, Model, Precision};
 use support::load;
 
-/// New tokens of the benches of whole texts.
+/// New tokens per text in the benches of options.
 const TOKENS: usize = 32;
 
 fn models() -> Vec<(&'static str, PathBuf)> {
@@ -18,7 +18,7 @@ fn models() -> Vec<(&'static str, PathBuf)> {
     let all = [("t5-ir", "examples/models/t5-ir.kinglet"), ("smollm2", "build/models/smollm2.gguf")];
     let paths = all.map(|(name, path)| (name, root.join(path)));
     let (found, missing): (Vec<_>, Vec<_>) = paths.into_iter().partition(|(_, path)| path.exists());
-    missing.iter().for_each(|(name, _)| eprintln!("skipped: {name} is not there; `make test` fetches it"));
+    missing.iter().for_each(|(name, _)| eprintln!("skipped: {name} does not exist; `make test` fetches it"));
     found
 }
 
@@ -32,7 +32,7 @@ fn options(tokens: usize) -> GenerateOptions {
     }
 }
 
-/// Some token ids that every vocabulary has.
+/// Token ids that every vocabulary has.
 fn prompts(batch: usize, tokens: usize) -> (Vec<u32>, Vec<usize>) {
     ((0..batch * tokens).map(|i| 20 + (i * 37 % 200) as u32).collect(), vec![tokens; batch])
 }
@@ -47,13 +47,13 @@ fn stages(c: &mut Criterion) {
         let mut group = c.benchmark_group(name);
         group.sample_size(10);
         for batch in [1, 4, 8, 16] {
-            // One new token: the prompt's cost. Elements are the prompts' tokens.
+            // One new token shows the cost of the prompt. Elements are the tokens of the prompts.
             let long = prompts(batch, 128);
             group.throughput(Throughput::Elements(long.0.len() as u64));
             group.bench_function(BenchmarkId::new("prefill 128", batch), |b| {
                 b.iter(|| generate(&model, &long, &options(1)));
             });
-            // A short prompt: the steps' cost. Elements are new tokens, so that batches compare with one text.
+            // A short prompt shows the cost of the steps. Elements are new tokens, so that batches compare with one text.
             let short = prompts(batch, 4);
             group.throughput(Throughput::Elements((batch * TOKENS) as u64));
             group.bench_function(BenchmarkId::new("decode 32", batch), |b| {

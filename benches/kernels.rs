@@ -1,17 +1,15 @@
 //! Speed of the kernels on one thread, each that this machine has.
 //!
-//! The throughput criterion prints is in operations (a multiply and an add count as two), so "Gelem/s" reads as Gop/s. Before it comes
-//! a table of the best kernel beside what this machine can do at best, measured in the same minute.
+//! The throughput that criterion prints is in operations (a multiply and an add count as two), so "Gelem/s" reads as Gop/s. A table
+//! precedes it: the best kernel compared with the limits of this machine, measured in the same minute.
 
 mod limits;
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use half::bf16;
-use kinglet::kernels::{
-    Activation, Attention, Epilogue, Kernel, Out, PackedBf16, PackedF16, PackedF32, PackedI8, RowScale, Rows, available,
-};
+use kinglet::kernels::weight::{FORMATS, Format, Shape, Weight};
+use kinglet::kernels::{Activation, Attention, Epilogue, Kernel, Out, available};
 
 /// Numbers in -1..1 that look random and are the same every time.
 fn numbers(count: usize) -> Vec<f32> {
@@ -28,10 +26,42 @@ fn numbers(count: usize) -> Vec<f32> {
 const SHAPES: [(usize, usize, usize); 6] =
     [(1, 384, 1536), (16, 384, 1536), (128, 384, 384), (4096, 384, 1536), (4096, 1536, 384), (512, 768, 3072)];
 
-fn quantized(kernel: &dyn Kernel, a: &[f32], inputs: usize, padded: usize) -> (Vec<u8>, Vec<RowScale>) {
-    let mut bytes = vec![0; a.len() / inputs * padded];
-    let scales = a.chunks(inputs).zip(bytes.chunks_mut(padded)).map(|(x, q)| kernel.quantize_row(x, q)).collect();
-    (bytes, scales)
+/// A layer in some format, and the rows that it multiplies.
+struct Layer {
+    w: Weight,
+    memory: Vec<f32>,
+    rows: usize,
+}
+
+impl Layer {
+    /// `channel` gives an output's weights.
+    fn new<'a>(
+        kernel: &dyn Kernel,
+        format: &'static Format,
+        a: &[f32],
+        shape: Shape,
+        channel: impl Fn(usize) -> &'a [f32],
+    ) -> Self {
+        let w = format.pack(shape, &mut |n: usize, row: &mut [f32]| row.copy_from_slice(channel(n)));
+        let rows = a.len() / shape.inputs;
+        let mut memory = vec![0.0f32; format.input.bytes(rows, shape.inputs).div_ceil(4)];
+        for (row, x) in a.chunks(shape.inputs).enumerate() {
+            // SAFETY: the memory has room for all rows.
+            unsafe { format.input.convert(kernel, x, memory.as_mut_ptr().cast(), rows, row) };
+        }
+        Self { w, memory, rows }
+    }
+
+    /// # Safety
+    /// The output has all rows and outputs, and nobody else touches it.
+    unsafe fn run(&self, kernel: &dyn Kernel, out: Out, e: &Epilogue) {
+        // SAFETY: all rows were converted; the rest is the caller's promise.
+        unsafe {
+            let memory = self.memory.as_ptr().cast();
+            let x = self.w.format().input.converted(memory, self.rows, self.w.inputs());
+            kernel.linear(black_box(x), &self.w, 0..self.w.blocks(), out, e);
+        }
+    }
 }
 
 fn linear(c: &mut Criterion) {
@@ -46,47 +76,18 @@ fn linear(c: &mut Criterion) {
             let to = Out { data: out.as_mut_ptr(), stride: outputs };
             let plain = Epilogue { bias: None, activation: Activation::None, residual: None };
 
-            let w = PackedI8::new(outputs, inputs, |n, row| row.copy_from_slice(&weights[n * inputs..][..inputs]));
-            let (bytes, scales) = quantized(kernel, &a, inputs, w.padded_inputs());
-            let x = Rows { data: bytes.as_ptr(), stride: w.padded_inputs(), rows };
-            for (name, activation) in [("i8", Activation::None), ("i8-gelu", Activation::Gelu)] {
-                let e = Epilogue { activation, ..plain };
-                group.bench_function(BenchmarkId::new(format!("{}/{name}", kernel.isa()), &shape), |b| {
-                    // SAFETY: the shapes agree and nothing else touches the output.
-                    b.iter(|| unsafe { kernel.linear_i8(black_box(x), &scales, &w, 0..w.blocks(), to, &e) });
-                });
+            for format in FORMATS {
+                let name = format.precision.name();
+                let channel = |n: usize| &weights[n * inputs..][..inputs];
+                let layer = Layer::new(kernel, format, &a, Shape { outputs, inputs }, channel);
+                for (suffix, activation) in [("", Activation::None), ("-gelu", Activation::Gelu)] {
+                    let e = Epilogue { activation, ..plain };
+                    group.bench_function(BenchmarkId::new(format!("{}/{name}{suffix}", kernel.isa()), &shape), |b| {
+                        // SAFETY: the shapes agree and nothing else touches the output.
+                        b.iter(|| unsafe { layer.run(kernel, to, &e) });
+                    });
+                }
             }
-
-            let x = Rows { data: a.as_ptr(), stride: inputs, rows };
-            let w = PackedF32::new(outputs, inputs, |n, row| row.copy_from_slice(&weights[n * inputs..][..inputs]));
-            group.bench_function(BenchmarkId::new(format!("{}/f32", kernel.isa()), &shape), |b| {
-                // SAFETY: the shapes agree and nothing else touches the output.
-                b.iter(|| unsafe { kernel.linear_f32(black_box(x), &w, 0..w.blocks(), to, &plain) });
-            });
-
-            let w = PackedF16::new(outputs, inputs, |n, row| {
-                for (to, from) in row.iter_mut().zip(&weights[n * inputs..][..inputs]) {
-                    *to = half::f16::from_f32(*from);
-                }
-            });
-            group.bench_function(BenchmarkId::new(format!("{}/f16", kernel.isa()), &shape), |b| {
-                // SAFETY: the shapes agree and nothing else touches the output.
-                b.iter(|| unsafe { kernel.linear_f16(black_box(x), &w, 0..w.blocks(), to, &plain) });
-            });
-
-            let w = PackedBf16::new(outputs, inputs, |n, row| {
-                for (to, from) in row.iter_mut().zip(&weights[n * inputs..][..inputs]) {
-                    *to = bf16::from_f32(*from);
-                }
-            });
-            let mut rounded = vec![bf16::ZERO; rows * w.padded_inputs()];
-            let pairs = a.chunks(inputs).zip(rounded.chunks_mut(w.padded_inputs()));
-            pairs.for_each(|(x, rounded)| kernel.round_row(x, rounded));
-            let x = Rows { data: rounded.as_ptr(), stride: w.padded_inputs(), rows };
-            group.bench_function(BenchmarkId::new(format!("{}/bf16", kernel.isa()), &shape), |b| {
-                // SAFETY: the shapes agree and nothing else touches the output.
-                b.iter(|| unsafe { kernel.linear_bf16(black_box(x), &w, 0..w.blocks(), to, &plain) });
-            });
         }
     }
     group.finish();
@@ -152,10 +153,11 @@ fn shares(_: &mut Criterion) {
     for (rows, inputs, outputs) in
         [(4096, 384, 1536), (4096, 1536, 384), (512, 768, 3072), (16, 768, 3072), (1, 8192, 16384)]
     {
-        for (kind, bytes) in [("i8", 1), ("bf16", 2), ("f16", 2), ("f32", 4)] {
-            let time = product(kernel, kind, rows, inputs, outputs);
+        for format in FORMATS {
+            let kind = format.precision.name();
+            let time = product(kernel, format, rows, Shape { outputs, inputs });
             let (achieved, limit, unit) = if rows == 1 {
-                ((inputs * outputs * bytes) as f64 / time / 1e9, Some(memory), "GB/s")
+                (format.bytes(Shape { outputs, inputs }) as f64 / time / 1e9, Some(memory), "GB/s")
             } else {
                 ((2 * rows * inputs * outputs) as f64 / time / 1e9, limits::operations(kind), "Gop/s")
             };
@@ -169,46 +171,14 @@ fn shares(_: &mut Criterion) {
 }
 
 /// Seconds of one product.
-fn product(kernel: &dyn Kernel, kind: &str, rows: usize, inputs: usize, outputs: usize) -> f64 {
-    let (a, weights) = (numbers(rows * inputs), numbers(inputs * 16));
-    let channel = |n: usize| &weights[n % 16 * inputs..][..inputs];
-    let mut out = vec![0.0; rows * outputs];
-    let to = Out { data: out.as_mut_ptr(), stride: outputs };
+fn product(kernel: &dyn Kernel, format: &'static Format, rows: usize, shape: Shape) -> f64 {
+    let (a, weights) = (numbers(rows * shape.inputs), numbers(shape.inputs * 16));
+    let layer = Layer::new(kernel, format, &a, shape, |n| &weights[n % 16 * shape.inputs..][..shape.inputs]);
+    let mut out = vec![0.0; rows * shape.outputs];
+    let to = Out { data: out.as_mut_ptr(), stride: shape.outputs };
     let e = Epilogue { bias: None, activation: Activation::None, residual: None };
-    let floats = Rows { data: a.as_ptr(), stride: inputs, rows };
-    // SAFETY, for all four: the shapes agree and nothing else touches the output.
-    match kind {
-        "i8" => {
-            let w = PackedI8::new(outputs, inputs, |n, row| row.copy_from_slice(channel(n)));
-            let (bytes, scales) = quantized(kernel, &a, inputs, w.padded_inputs());
-            let x = Rows { data: bytes.as_ptr(), stride: w.padded_inputs(), rows };
-            // SAFETY: as above.
-            limits::shortest(|| unsafe { kernel.linear_i8(x, &scales, &w, 0..w.blocks(), to, &e) })
-        }
-        "bf16" => {
-            let w = PackedBf16::new(outputs, inputs, |n, row: &mut [bf16]| {
-                row.iter_mut().zip(channel(n)).for_each(|(to, from)| *to = bf16::from_f32(*from));
-            });
-            let mut rounded = vec![bf16::ZERO; rows * w.padded_inputs()];
-            let pairs = a.chunks(inputs).zip(rounded.chunks_mut(w.padded_inputs()));
-            pairs.for_each(|(x, rounded)| kernel.round_row(x, rounded));
-            let x = Rows { data: rounded.as_ptr(), stride: w.padded_inputs(), rows };
-            // SAFETY: as above.
-            limits::shortest(|| unsafe { kernel.linear_bf16(x, &w, 0..w.blocks(), to, &e) })
-        }
-        "f16" => {
-            let w = PackedF16::new(outputs, inputs, |n, row: &mut [half::f16]| {
-                row.iter_mut().zip(channel(n)).for_each(|(to, from)| *to = half::f16::from_f32(*from));
-            });
-            // SAFETY: as above.
-            limits::shortest(|| unsafe { kernel.linear_f16(floats, &w, 0..w.blocks(), to, &e) })
-        }
-        _ => {
-            let w = PackedF32::new(outputs, inputs, |n, row: &mut [f32]| row.copy_from_slice(channel(n)));
-            // SAFETY: as above.
-            limits::shortest(|| unsafe { kernel.linear_f32(floats, &w, 0..w.blocks(), to, &e) })
-        }
-    }
+    // SAFETY: the shapes agree and nothing else touches the output.
+    limits::shortest(|| unsafe { layer.run(kernel, to, &e) })
 }
 
 criterion_group!(benches, shares, linear, attention, rows);

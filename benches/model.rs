@@ -1,4 +1,4 @@
-//! Whole calls on the real all-MiniLM-L6-v2: loading, tokenising, embedding. `make demo` fetches the model; without it this says so.
+//! Whole calls on the real all-MiniLM-L6-v2: loading, tokenising, embedding. `make demo` fetches the model.
 
 #[path = "../tests/support/mod.rs"]
 mod support;

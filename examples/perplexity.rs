@@ -1,8 +1,8 @@
-//! The perplexity of a text under a model: how surprised the model is by each next token. It shows what a narrower precision costs.
+//! The perplexity of a text under a model, which shows the cost of a narrower precision.
 //!
 //! `cargo run --release --example perplexity -- MODEL PRECISION TEXT-FILE [TOKENS]`
 //!
-//! The text is cut into windows of 512 tokens, each read from its beginning, and every token but a window's first is counted.
+//! The text is split into windows of 512 tokens, which are evaluated independently; every token except a window's first counts.
 
 use kinglet::{EncodeOptions, LoadOptions, Model, Precision};
 

@@ -16,6 +16,11 @@ die() {
     exit 1
 }
 
+# declared HEADER: the functions that it exports, one per line. Comments and inline functions are not declarations of the library's.
+declared() {
+    grep -v -E '^ *(//|\*|/\*|static |#define )' "$1" | sed -n 's/.*[ *]\(kinglet_[a-z0-9_]*\)(.*/\1/p' | sort -u
+}
+
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # at_least 1.95 1.100.2: whether the second version is not older than the first.

@@ -20,7 +20,8 @@ pub mod ffi;
 #[doc(hidden)]
 pub mod formats;
 mod generate;
-mod jinja;
+#[doc(hidden)]
+pub mod jinja;
 #[doc(hidden)]
 pub mod kernels;
 mod load;
@@ -37,11 +38,11 @@ pub use base::log::{Log, LogLevel};
 #[doc(hidden)]
 pub use base::threads;
 pub use families::names as families;
+pub use generate::chat::Message;
 pub use generate::constraint::Grammar;
 pub use generate::options::{EarlyStopping, GenerateOptions};
 pub use generate::session::{Prefix, Session};
 pub use generate::{Event, FinishReason, Generations, Listener, Logits, Output};
-pub use jinja::Message;
 pub use load::devices::{Devices, devices};
 pub use load::{LoadOptions, quantize};
 #[doc(hidden)]

@@ -1,6 +1,6 @@
-//! A step of decoding allocates nothing: a text that is many tokens longer costs no allocation more.
+//! A decoding step does not allocate: generating many more tokens needs no more allocations.
 //!
-//! The allocator counts for the whole process, worker threads too, so this is the only test here.
+//! The allocator counts for the whole process, including worker threads, so this is the only test here.
 
 mod support;
 
@@ -14,7 +14,7 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is the system's allocator; counting changes no memory of it.
+// SAFETY: every call goes to the system's allocator; counting does not touch its memory.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
@@ -37,7 +37,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Allocations of a batch of two texts of `tokens` new tokens each.
+/// The number of allocations of a batch of two texts with `tokens` new tokens each.
 fn allocations(model: &Model, options: &GenerateOptions, tokens: usize) -> usize {
     let options = GenerateOptions { max_new_tokens: Some(tokens), ..options.clone() };
     let before = ALLOCATIONS.load(Ordering::Relaxed);
@@ -49,7 +49,7 @@ fn allocations(model: &Model, options: &GenerateOptions, tokens: usize) -> usize
 }
 
 #[test]
-fn longer_texts_allocate_no_more() {
+fn longer_texts_need_no_more_allocations() {
     let greedy =
         GenerateOptions { num_beams: Some(1), do_sample: Some(false), ignore_eos: true, ..GenerateOptions::default() };
     let logprobs = GenerateOptions { logprobs: true, ..greedy.clone() };
@@ -81,7 +81,7 @@ fn longer_texts_allocate_no_more() {
         ("four beams", &four),
     ];
     for fixture in ["gpt2", "llama", "gemma2", "mistral", "t5-gated", "bart"] {
-        // Without its tokenizer, because turning tokens to text at the end allocates for each of them.
+        // Without the tokenizer, because detokenising at the end allocates per token.
         let (path, copy) = (fixtures().join("generation").join(fixture), tempfile::tempdir().unwrap());
         for file in ["config.json", "generation_config.json", "model.safetensors"] {
             std::fs::copy(path.join(file), copy.path().join(file)).unwrap();
@@ -90,13 +90,13 @@ fn longer_texts_allocate_no_more() {
             for threads in [1, 2] {
                 let model = load(copy.path(), Device::Cpu, precision, threads);
                 for (kind, options) in kinds {
-                    // The longest first: scratch memory and pages of the cache are there from then on. Which thread takes which
-                    // scratch memory is chance, so that a call may still grow some: the least of three counts.
+                    // The longest text first, so that scratch memory and pages of the KV cache exist from then on. Which thread
+                    // uses which scratch memory varies, so a call may still grow some: take the minimum of three counts.
                     let at = format!("{fixture} in {}, {threads} threads, {kind}", precision.name());
                     let steps = [56, 16].map(|tokens| (0..3).map(|_| allocations(&model, options, tokens)).min());
                     let [long, short] = steps.map(Option::unwrap_or_default);
-                    // The lists of an answer grow a few times in all, beams are made as often as they first split off, and where two
-                    // threads choose tokens at once a second workspace is made; an allocation a step would be 40.
+                    // The lists of a result grow a few times in total, each beam is allocated when it first splits off, and two
+                    // threads that sample at once need a second workspace. One allocation per step would be 40.
                     assert!(long <= short + 24, "{at}: {short} allocations for 16 tokens and {long} for 56");
                 }
             }

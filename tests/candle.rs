@@ -1,5 +1,5 @@
-//! candle's backend beyond the reference: narrower types, batches, forked sequences. Its numbers in f32 are checked over all families
-//! by tests/families.rs and tests/generation.rs. Here it runs on candle's CPU device; the code is the same on GPUs.
+//! The candle backend: narrower types, batches, forked sequences. tests/families.rs and tests/generation.rs check its f32 numbers
+//! for all families. Without a GPU, these tests run on candle's CPU device; the code is the same on GPUs.
 #![cfg(feature = "candle")]
 
 mod support;
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use kinglet::{Device, EmbedOptions, GenerateOptions, Model, Pooling, Precision, Stage};
 use support::{cases, cosine, distance, fixtures, floats, ids, load, models, tolerance};
 
-/// Least cosines of hidden states to those of f32, for random weights with outsized biases.
+/// Minimum cosine similarity of hidden states to those in f32, for random weights with large biases.
 const BARS: [(Precision, f64); 3] = [(Precision::F16, 0.9999), (Precision::Bf16, 0.999), (Precision::Int8, 0.99)];
 
-/// candle's devices: its CPU, and GPUs where there are any.
+/// candle's devices: its CPU, and the GPUs if there are any.
 fn devices() -> Vec<Device> {
     support::devices().into_iter().filter(|&device| device != Device::Cpu).collect()
 }
 
-/// Every fixture that generates.
+/// Every fixture that can generate.
 fn generators() -> Vec<PathBuf> {
     let folder = fixtures().join("generation");
     let mut found: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -70,7 +70,7 @@ fn narrower_precisions(device: Device) {
 }
 
 #[test]
-fn whole_batches_give_what_single_texts_give() {
+fn batches_give_the_numbers_of_single_texts() {
     for device in devices() {
         whole_batches(device);
     }
@@ -93,14 +93,14 @@ fn whole_batches(device: Device) {
 }
 
 #[test]
-fn texts_generated_together_are_those_generated_alone() {
+fn a_batch_generates_the_same_texts_as_single_calls() {
     for device in devices() {
         texts_together(device);
     }
 }
 
 fn texts_together(device: Device) {
-    // More than a page of keys each, of different lengths, so that steps have several groups and pages are split.
+    // Different lengths, most of more than one page of the KV cache, so that steps have several groups and pages are split.
     let prompts: Vec<Vec<u32>> = (0..9).map(|i| (0..3 + 5 * i).map(|k| 3 + (k * 7 + i) % 60).collect()).collect();
     let (ids, lengths) = (prompts.concat(), prompts.iter().map(Vec::len).collect::<Vec<_>>());
     let tasks = [
@@ -131,17 +131,17 @@ fn texts_together(device: Device) {
             };
             let (together, engine) = (tokens(&here, &ids, &lengths), tokens(&own, &ids, &lengths));
             if options.do_sample == Some(true) {
-                // A draw that falls between two tokens goes either way, and the text with it.
+                // A draw at the boundary between two tokens may select either one, and the texts then differ.
                 let pairs = together.concat().into_iter().zip(engine.concat());
                 let differ = pairs.filter(|(one, other)| one != other).count();
-                assert!(differ <= 2, "{}: {differ} of 27 texts are not the engine's", name(&path));
+                assert!(differ <= 2, "{}: {differ} of 27 texts differ from the CPU engine's", name(&path));
             } else {
-                assert_eq!(together, engine, "{}: not the engine's", name(&path));
+                assert_eq!(together, engine, "{}: not the CPU engine's texts", name(&path));
                 let alone: Vec<_> = prompts.iter().flat_map(|ids| tokens(&here, ids, &[ids.len()])).collect();
-                assert_eq!(together, alone, "{}: not those generated alone", name(&path));
+                assert_eq!(together, alone, "{}: not the texts of single calls", name(&path));
             }
         }
-        // All that texts held is free for the next ones: the cache did not grow with the calls.
+        // Finished texts free their pages for later ones: the KV cache does not grow with the calls.
         let held = here.cache_bytes();
         let options = GenerateOptions { max_new_tokens: Some(4), ..GenerateOptions::default() };
         for _ in 0..3 {

@@ -1,16 +1,16 @@
-//! Sessions: a chat keeps what was computed, can be rewound, and fails without losing anything.
+//! Sessions: a chat keeps its KV cache, can be rewound, and is unchanged after a failed turn.
 
 mod support;
 
 use std::path::Path;
 
-use kinglet::{Device, GenerateOptions, Model, Precision, Stage, Status};
+use kinglet::{Cancellation, Device, GenerateOptions, Model, Precision, Stage, Status};
 use support::{fixtures, load};
 
 const TEMPLATE: &str = "{% for m in messages %}<{{ m.role }}>{{ m['content'].strip() }}\n{% endfor %}\
                         {% if add_generation_prompt %}<assistant>{% endif %}";
 
-/// A decoder fixture with a chat template beside it.
+/// A decoder fixture with a chat template.
 fn chatty(folder: &Path, fixture: &str, template: &str) -> Model {
     for entry in std::fs::read_dir(fixtures().join("generation").join(fixture)).unwrap() {
         let path = entry.unwrap().path();
@@ -31,7 +31,7 @@ fn short() -> GenerateOptions {
 }
 
 #[test]
-fn turns_cost_their_own_tokens_and_answers_are_those_of_the_whole_prompt() {
+fn a_turn_computes_only_its_own_tokens_and_replies_as_for_the_whole_prompt() {
     let folder = tempfile::tempdir().unwrap();
     let model = chatty(folder.path(), "llama", TEMPLATE);
     let mut session = model.session().unwrap();
@@ -42,9 +42,9 @@ fn turns_cost_their_own_tokens_and_answers_are_those_of_the_whole_prompt() {
     model.reset_counters();
     let second = session.send("and now?", &short(), None).unwrap();
     let fed = model.counters().stage(Stage::Prefill).tokens as usize;
-    // The first answer's text may have other tokens than those that were generated; what was before it stays.
+    // The text of the first reply may tokenise differently from the generated tokens; the cache before it is kept.
     let kept = held - first.tokens.len();
-    assert!(fed + kept <= session.held_tokens(), "{fed} tokens were read, {held} were held");
+    assert!(fed + kept <= session.held_tokens(), "{fed} tokens were computed, {held} were in the cache");
     let prompt = format!("<system>birds\n<user>hello\n<assistant>{}\n<user>and now?\n<assistant>", first.text.trim());
     let options = GenerateOptions { add_special_tokens: Some(false), ..short() };
     let whole = model.generate(&[&prompt], &options, None).unwrap();
@@ -60,11 +60,11 @@ fn turns_cost_their_own_tokens_and_answers_are_those_of_the_whole_prompt() {
     let used = model.cache_bytes();
     let mut other = model.session().unwrap();
     other.send("hello", &short(), None).unwrap();
-    assert!(model.cache_bytes() <= used, "a freed session's pages serve again");
+    assert!(model.cache_bytes() <= used, "the pages of a freed session were not reused");
 }
 
 #[test]
-fn a_chat_has_one_reply_whatever_the_model_s_files_ask_for() {
+fn a_chat_has_one_reply_even_if_the_model_s_files_ask_for_more() {
     let folder = tempfile::tempdir().unwrap();
     let config = r#"{"do_sample": true, "num_return_sequences": 2, "eos_token_id": 1}"#;
     chatty(folder.path(), "llama", TEMPLATE);
@@ -82,7 +82,7 @@ fn a_chat_has_one_reply_whatever_the_model_s_files_ask_for() {
 }
 
 #[test]
-fn a_failed_turn_leaves_the_chat_as_it_was() {
+fn a_failed_turn_leaves_the_chat_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let model = chatty(folder.path(), "gpt2", TEMPLATE);
     let mut session = model.session().unwrap();
@@ -100,14 +100,14 @@ fn a_failed_turn_leaves_the_chat_as_it_was() {
 }
 
 #[test]
-fn models_without_a_template_or_a_decoder_say_so() {
+fn models_without_a_template_or_a_decoder_return_clear_errors() {
     let plain = load(&fixtures().join("generation/llama"), Device::Cpu, Precision::F32, 1);
     let error = plain.session().err().unwrap();
     assert!(error.status() == Status::Unsupported && error.message().contains("chat template"), "{error}");
     for fixture in ["generation/t5", "bert"] {
         let model = load(&fixtures().join(fixture), Device::Cpu, Precision::F32, 1);
         assert_eq!(model.session().err().unwrap().status(), Status::Unsupported, "{fixture}");
-        assert_eq!(model.prefix("x", true).err().unwrap().status(), Status::Unsupported, "{fixture}");
+        assert_eq!(model.prefix("x", true, None).err().unwrap().status(), Status::Unsupported, "{fixture}");
     }
     let bert = load(&fixtures().join("bert"), Device::Cpu, Precision::F32, 1);
     let error = bert.generate(&["x"], &GenerateOptions::default(), None).unwrap_err();
@@ -131,4 +131,21 @@ fn hostile_templates_are_errors() {
         let error = result.expect_err(template);
         assert!(error.message().contains(what), "{template}: {error}");
     }
+}
+
+/// Without the cancellation this template would end with its budget, as an invalid file.
+#[test]
+fn a_template_that_takes_long_is_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let nested = "{% for i in range(100000) %}".repeat(2) + &"{% endfor %}".repeat(2);
+    let model = chatty(folder.path(), "llama", &nested);
+    let cancellation = Cancellation::new();
+    cancellation.cancel();
+    let mut session = model.session().unwrap();
+    let error = session.send("hello", &short(), None).unwrap_err();
+    assert_eq!(error.status(), Status::InvalidFile);
+    let options = GenerateOptions { cancellation: Some(cancellation), ..short() };
+    let error = session.send("hello", &options, None).unwrap_err();
+    assert_eq!(error.status(), Status::Cancelled);
+    assert!(session.messages().is_empty());
 }

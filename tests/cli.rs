@@ -57,13 +57,17 @@ fn run_json(verb: &str, model: &str, arguments: &[&str], input: &str) -> Vec<Val
     run(verb, model, &arguments, input).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Standard error of a run that must fail with status 1 and one message of Kinglet's.
-fn fails(verb: &str, model: &str, arguments: &[&str], input: &str) -> String {
+/// The exit status of a command line that is wrong, and of work that failed.
+const USAGE: i32 = 2;
+const FAILED: i32 = 1;
+
+/// Standard error of a run that must fail with `status` and one message of Kinglet's.
+fn fails(status: i32, verb: &str, model: &str, arguments: &[&str], input: &str) -> String {
     let mut command = command(verb, model);
     command.args(arguments);
     let output = feed(command, input);
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{verb} {arguments:?}: {errors}");
+    assert_eq!(output.status.code(), Some(status), "{verb} {arguments:?}: {errors}");
     assert!(errors.starts_with("kinglet: "), "{errors}");
     errors
 }
@@ -346,8 +350,8 @@ fn bench_keeps_its_contract() {
     for part in ["tokens/s", "median", "mean", "std. deviation", "p90", "p95", "p99", "attention", "linear"] {
         assert!(table.contains(part), "no {part:?} in {table}");
     }
-    assert!(fails("bench", "bert", &["--task", "generate"], "").contains("generates no text"));
-    assert!(fails("bench", "bert", &["--input-tokens", "9-4"], "").contains("the lesser first"));
+    assert!(fails(FAILED, "bench", "bert", &["--task", "generate"], "").contains("generates no text"));
+    assert!(fails(USAGE, "bench", "bert", &["--input-tokens", "9-4"], "").contains("LOW-HIGH"));
 }
 
 #[test]
@@ -363,42 +367,43 @@ fn counters_go_to_standard_error() {
     }
 }
 
-/// Verb, model, arguments, standard input, and what the message must hold.
-type Wrong<'a> = (&'a str, &'a str, &'a [&'a str], &'a str, &'a [&'a str]);
+/// Exit status, verb, model, arguments, standard input, and what the message must contain.
+type Wrong<'a> = (i32, &'a str, &'a str, &'a [&'a str], &'a str, &'a [&'a str]);
 
 #[test]
 fn errors_name_what_is_wrong() {
     let wrong: [Wrong; 21] = [
-        ("embed", "nowhere", &["a"], "", &["nowhere"]),
+        (FAILED, "embed", "nowhere", &["a"], "", &["nowhere"]),
         (
+            FAILED,
             "embed",
             "bert",
             &["--jsonl", "body"],
             "{\"body\":\"a\"}\n{\"text\":\"b\"}\n",
             &["line 2", "\"body\"", "has: text"],
         ),
-        ("embed", "bert", &["--jsonl", "body"], "{\"body\":\"a\"}\n\n{\"body\":\n", &["line 3", "not JSON"]),
-        ("embed", "bert", &["--jsonl", "body"], "[1]\n", &["line 1", "not a JSON object"]),
-        ("embed", "bert", &["--jsonl", "body"], "{\"body\":7}\n", &["line 1", "\"body\"", "not a string"]),
-        ("embed", "bert", &["--jsonl", "body", "a"], "", &["--jsonl", "TEXT"]),
-        ("embed", "bert", &["--precision", "f64", "a"], "", &["f64", "--precision", "int8"]),
-        ("embed", "bert", &["--device", "cuda", "a"], "", &["cuda", "cpu"]),
-        ("embed", "bert", &["--batch-size", "0", "a"], "", &["--batch-size", "from 1"]),
-        ("embed", "bert", &["--memory-limit", "1K", "a"], "", &["memory limit", "1024"]),
-        ("embed", "bert", &["--memory-limit", "1.5G", "a"], "", &["--memory-limit", "K, M or G"]),
-        ("embed", "bert", &["--max-length", "2", "a"], "", &["max_length", "2"]),
-        ("classify", "bert", &["a"], "", &["no head for classification"]),
-        ("classify", "bert-classifier", &["--tokens", "a"], "", &["no head for token classification"]),
-        ("classify", "bert-classifier", &["--aggregation", "none", "a"], "", &["--aggregation"]),
-        ("classify", "bert-classifier", &["--score", "a", "b"], "", &["one output", "classify"]),
-        ("classify", "bert-classifier", &["--pairs", "a"], "", &["pairs", "two arguments"]),
-        ("classify", "bert-classifier", &["--pairs"], "a\tb\nc\n", &["line 2", "tab"]),
-        ("tokenize", "bert", &["--decode", "2,x"], "", &["\"x\"", "token id"]),
-        ("hidden", "bert", &["--ids", "2,5000"], "", &["5000"]),
-        ("hidden", "bert", &["--ids", "2,3", "--type-ids", "0"], "", &["--type-ids"]),
+        (FAILED, "embed", "bert", &["--jsonl", "body"], "{\"body\":\"a\"}\n\n{\"body\":\n", &["line 3", "not JSON"]),
+        (FAILED, "embed", "bert", &["--jsonl", "body"], "[1]\n", &["line 1", "not a JSON object"]),
+        (FAILED, "embed", "bert", &["--jsonl", "body"], "{\"body\":7}\n", &["line 1", "\"body\"", "not a string"]),
+        (USAGE, "embed", "bert", &["--jsonl", "body", "a"], "", &["--jsonl", "TEXT"]),
+        (USAGE, "embed", "bert", &["--precision", "f64", "a"], "", &["f64", "--precision", "int8"]),
+        (FAILED, "embed", "bert", &["--device", "cuda", "a"], "", &["cuda", "cpu"]),
+        (USAGE, "embed", "bert", &["--batch-size", "0", "a"], "", &["--batch-size", "at least 1"]),
+        (FAILED, "embed", "bert", &["--memory-limit", "1K", "a"], "", &["memory limit", "1024"]),
+        (USAGE, "embed", "bert", &["--memory-limit", "1.5G", "a"], "", &["--memory-limit", "K, M or G"]),
+        (USAGE, "embed", "bert", &["--max-length", "2", "a"], "", &["max_length", "2"]),
+        (FAILED, "classify", "bert", &["a"], "", &["no head for classification"]),
+        (FAILED, "classify", "bert-classifier", &["--tokens", "a"], "", &["no head for token classification"]),
+        (USAGE, "classify", "bert-classifier", &["--aggregation", "none", "a"], "", &["--aggregation"]),
+        (FAILED, "classify", "bert-classifier", &["--score", "a", "b"], "", &["one output", "classify"]),
+        (USAGE, "classify", "bert-classifier", &["--pairs", "a"], "", &["pairs", "two arguments"]),
+        (FAILED, "classify", "bert-classifier", &["--pairs"], "a\tb\nc\n", &["line 2", "tab"]),
+        (USAGE, "tokenize", "bert", &["--decode", "2,x"], "", &["\"x\"", "token id"]),
+        (USAGE, "hidden", "bert", &["--ids", "2,5000"], "", &["5000"]),
+        (USAGE, "hidden", "bert", &["--ids", "2,3", "--type-ids", "0"], "", &["--type-ids"]),
     ];
-    for (verb, model, arguments, input, parts) in wrong {
-        let errors = fails(verb, model, arguments, input);
+    for (status, verb, model, arguments, input, parts) in wrong {
+        let errors = fails(status, verb, model, arguments, input);
         for part in parts {
             assert!(errors.contains(part), "{verb} {arguments:?}: no {part:?} in {errors}");
         }
@@ -415,16 +420,78 @@ fn errors_name_what_is_wrong() {
 #[test]
 fn usage_errors_are_errors_and_help_is_not() {
     let status = |arguments: &[&str]| Command::new(env!("CARGO_BIN_EXE_kinglet")).args(arguments).output().unwrap();
-    for arguments in [&[][..], &["embed"], &["sing"], &["embed", "--sing"]] {
+    for arguments in [&["embed"][..], &["sing"], &["embed", "--sing"], &["generate", "-m", "x", "--stream", "--json"]] {
         let output = status(arguments);
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{arguments:?}");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(USAGE), 0), "{arguments:?}");
         assert!(output.stderr.starts_with(b"kinglet: "), "{arguments:?}");
     }
-    for arguments in [&["--help"][..], &["--version"], &["embed", "--help"]] {
+    for arguments in [&[][..], &["--help"], &["--version"], &["embed", "--help"]] {
         let output = status(arguments);
         assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{arguments:?}");
         assert!(!output.stdout.is_empty());
     }
+}
+
+const VERBS: [&str; 14] = [
+    "generate",
+    "chat",
+    "embed",
+    "classify",
+    "tokenize",
+    "inspect",
+    "hidden",
+    "logits",
+    "quantize",
+    "evaluate",
+    "devices",
+    "bench",
+    "completions",
+    "man",
+];
+
+#[test]
+fn completions_and_man_pages_name_every_verb() {
+    let kinglet = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_kinglet")).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let help = kinglet(&["--help"]);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let listed: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(listed, [&VERBS[..], &["help"]].concat());
+    for shell in ["bash", "zsh", "fish"] {
+        let script = kinglet(&["completions", shell]);
+        for verb in VERBS {
+            assert!(script.contains(verb), "{shell}: {verb}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    kinglet(&["man", "--output", folder.path().to_str().unwrap()]);
+    for verb in VERBS {
+        let page = std::fs::read_to_string(folder.path().join(format!("kinglet-{verb}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{verb}");
+    }
+    let version = kinglet(&["--version"]);
+    for part in [env!("CARGO_PKG_VERSION"), "abi:", "kernels:", "features:"] {
+        assert!(version.contains(part), "{version}");
+    }
+}
+
+#[test]
+fn formats_have_long_and_short_names() {
+    let json = json!({ "text": "bird", "body": "the river" }).to_string();
+    let short = run_json("tokenize", "bert", &["--jsonl", "body"], &json);
+    let long = ["--input-format", "jsonl", "--text-field", "body", "--output-format", "jsonl"];
+    let long: Value = serde_json::from_str(&run("tokenize", "bert", &long, &json)).unwrap();
+    assert_eq!(short, [long]);
+    let default = run_json("tokenize", "bert", &["--input-format", "jsonl"], &json);
+    assert_eq!(default[0]["text"], "bird");
+    // The model may come from the environment.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kinglet"));
+    command.args(["tokenize", "--json", "-t", "1", "-p", "f32", "bird"]).env("KINGLET_MODEL", fixture("bert"));
+    let output = feed(command, "");
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["ids"], default[0]["ids"]);
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn mistakes_are_told() {
         (vec!["--json-schema", "no-such-file"], "no-such-file"),
         (vec!["--early-stopping", "perhaps"], "early-stopping"),
         (vec!["--prefix", "x"], "prefix"),
+        (vec!["--logprobs"], "--logprobs"),
     ] {
         let mut all = vec!["generate", "--model", model, QUESTION];
         all.extend(arguments);

@@ -1,4 +1,4 @@
-//! Many calls on one shared model: nothing grows, nothing waits forever, cancellation works.
+//! Many calls on one shared model: memory does not grow, no call hangs, cancellation works.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kinglet::{Cancellation, Device, EmbedOptions, GenerateOptions, LoadOptions, Model, Precision, Stage, Status};
 use support::{alone, bits, fixtures, load, minilm, refs, resident, texts};
 
-/// Growth of the resident set that is noise: allocators keep some pages, the kernel counts in batches.
+/// Accepted growth of the resident set: allocators keep some pages, and the kernel counts in batches.
 const NOISE: usize = 4 << 20;
 
 #[test]
@@ -48,7 +48,7 @@ fn four_threads_ten_thousand_calls() {
 }
 
 #[test]
-fn ten_thousand_generations_leave_nothing() {
+fn ten_thousand_generations_leak_nothing() {
     let _alone = alone();
     let models =
         ["gpt2", "t5-gated"].map(|f| load(&fixtures().join("generation").join(f), Device::Cpu, Precision::Int8, 2));
@@ -80,7 +80,7 @@ fn ten_thousand_generations_leave_nothing() {
 }
 
 #[test]
-fn loading_and_freeing_leaves_nothing() {
+fn loading_and_freeing_leaks_nothing() {
     let _alone = alone();
     let (reads, writes) = (fixtures().join("mpnet"), fixtures().join("generation/t5"));
     let options = GenerateOptions { max_new_tokens: Some(4), ..GenerateOptions::default() };
@@ -122,7 +122,7 @@ fn a_cancelled_call_ends_early() {
     println!("ended {ended:?} after it was cancelled");
     assert_eq!(status, Err(Status::Cancelled));
     assert_eq!(model.counters().stage(Stage::Call).calls, 0, "a cancelled call is not counted");
-    // A switch that was set before the call stops it at once, and the model is as good as before.
+    // A flag that was set before the call ends it at once, and the model still works.
     assert_eq!(model.embed(&["x"], &options).unwrap_err().status(), Status::Cancelled);
     assert!(model.embed(&["x"], &EmbedOptions::default()).is_ok());
 }
@@ -157,12 +157,12 @@ fn a_load_reports_progress_and_can_be_cancelled() {
 #[test]
 fn a_batch_is_tokenised_by_all_threads() {
     let _alone = alone();
-    // Each text takes long enough that a thread which was asleep gets its share.
+    // Each text takes long enough for a sleeping thread to wake up and take part.
     let Some(path) = minilm() else { return };
     let model = load(&path, Device::Cpu, Precision::Int8, 2);
     let long = "unbelievably longwinded antidisestablishmentarianism ".repeat(400);
     let texts = vec![long.as_str(); 32];
-    // User time in clock ticks; shown, not judged.
+    // User time in clock ticks; printed, not checked.
     let ticks = || -> Option<u64> {
         let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
         stat.rsplit_once(')')?.1.split_whitespace().nth(11)?.parse().ok()

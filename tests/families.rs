@@ -1,4 +1,4 @@
-//! Every fixture, on both backends, against what transformers computes. A family without a fixture fails.
+//! Every fixture on both backends, compared with transformers. A family without a fixture fails.
 
 mod support;
 
@@ -13,7 +13,7 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap().to_string_lossy().into_owned()
 }
 
-/// Byte offsets of the reference's character offsets.
+/// The byte offset of a character offset.
 fn bytes(text: &str, offset: u64) -> usize {
     text.char_indices().nth(offset as usize).map_or(text.len(), |(byte, _)| byte)
 }
@@ -37,7 +37,7 @@ fn check_tokens(model: &Model, case: &Value, at: &str) {
         let expected = (bytes(source, expected[0].as_u64().unwrap()), bytes(source, expected[1].as_u64().unwrap()));
         assert_eq!((span.start, span.end), expected, "{at}, token {i}");
     }
-    // Without offsets the crate takes a faster path, which must give the same ids.
+    // Without offsets the crate uses a faster path, which must return the same ids.
     let plain = model.tokenize(&[text], pairs.as_deref(), &EncodeOptions::default(), None).unwrap();
     assert_eq!(plain.ids(), encoding.ids(), "{at}");
 }
@@ -57,7 +57,7 @@ fn check_logits(model: &Model, case: &Value, at: &str) -> f32 {
 }
 
 #[test]
-fn every_fixture_gives_the_reference_s_numbers_on_every_device() {
+fn every_fixture_matches_the_reference_on_every_device() {
     let mut seen = BTreeSet::new();
     println!("{:24} {:12} {:>12} {:>12} {:>12}", "fixture", "device", "hidden", "logits", "embedding");
     for path in models() {
@@ -69,7 +69,7 @@ fn every_fixture_gives_the_reference_s_numbers_on_every_device() {
                 let at = format!("{}, case {i}, {}", name(&path), device.name());
                 check_tokens(&model, case, &at);
                 let (ids, types) = (ids(&case["ids"]), ids(&case["type_ids"]));
-                // MPNet's tokenizer numbers pairs' types, and its model has none.
+                // MPNet's tokenizer sets token types for pairs, but its model has none.
                 let states = model.hidden_states(&ids, &[ids.len()], Some(&types), None).unwrap();
                 let error = distance(&states.values, &floats(&case["hidden"]));
                 assert!(error <= tolerance(device), "{at}: hidden states differ by {error:e}");
@@ -88,13 +88,13 @@ fn every_fixture_gives_the_reference_s_numbers_on_every_device() {
             println!("{:24} {:12} {hidden:12.1e} {logits:12.1e} {embedding:12.1e}", name(&path), device.name());
         }
     }
-    // Those that generate are in tests/generation.rs.
+    // Families that generate are in tests/generation.rs.
     let families: BTreeSet<_> = kinglet::families().filter(|family| support::ENCODERS.contains(family)).collect();
     assert_eq!(seen, families, "every family needs a fixture");
 }
 
 #[test]
-fn whole_batches_give_what_single_texts_give() {
+fn batches_give_the_numbers_of_single_texts() {
     for path in models() {
         let model = load(&path, Device::Cpu, Precision::F32, 2);
         let cases = cases(&path);
@@ -113,7 +113,7 @@ fn whole_batches_give_what_single_texts_give() {
 
 #[test]
 fn narrower_precisions_stay_near_f32() {
-    // Random weights with outsized biases are a harder case than trained ones; MiniLM's bars are in tests/minilm.rs.
+    // Random weights with large biases are harder than trained ones; the limits for MiniLM are in tests/minilm.rs.
     for path in models() {
         for (precision, bar) in [(Precision::F16, 0.9999), (Precision::Bf16, 0.999), (Precision::Int8, 0.99)] {
             let model = load(&path, Device::Cpu, precision, 2);
@@ -130,7 +130,7 @@ fn narrower_precisions_stay_near_f32() {
 }
 
 #[test]
-fn auto_precision_is_what_the_file_holds() {
+fn auto_precision_is_the_file_s_own() {
     for (fixture, precision) in [("bert", Precision::F32), ("mpnet", Precision::F16), ("xlm-roberta", Precision::F16)] {
         let model = load(&support::fixtures().join(fixture), Device::Cpu, Precision::Auto, 1);
         assert_eq!(model.precision(), precision, "{fixture}");

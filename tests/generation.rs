@@ -1,4 +1,4 @@
-//! Every generation fixture, on both backends, against what transformers computes: logits, greedy texts, beams, options.
+//! Every generation fixture on both backends, compared with transformers: logits, greedy texts, beams, options.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn generate(model: &Model, input: &[u32], options: &GenerateOptions) -> Vec<Outp
     model.generate_ids(input, &[input.len()], options, None).unwrap().outputs.swap_remove(0)
 }
 
-/// Tokens as far as the first end token.
+/// The tokens up to the first end token.
 fn until_end(tokens: &[u32], ends: &[u32]) -> Vec<u32> {
     let end = tokens.iter().position(|t| ends.contains(t)).map_or(tokens.len(), |i| i + 1);
     tokens[..end].to_vec()
@@ -45,7 +45,7 @@ fn ends(path: &Path) -> Vec<u32> {
 }
 
 #[test]
-fn every_family_gives_the_reference_s_logits_and_texts() {
+fn every_family_matches_the_reference_s_logits_and_texts() {
     let (mut seen, mut failures) = (BTreeSet::new(), Vec::new());
     println!("{:20} {:12} {:>12} {:>12}", "fixture", "device", "prefill", "cached");
     for path in folders() {
@@ -103,7 +103,7 @@ fn every_family_gives_the_reference_s_logits_and_texts() {
     assert_eq!(seen, families, "every family needs a fixture");
 }
 
-/// Options by Hugging Face's names.
+/// Options from Hugging Face's names.
 fn options(value: &Value) -> GenerateOptions {
     let mut o = GenerateOptions::default();
     for (key, value) in value.as_object().unwrap() {
@@ -137,7 +137,7 @@ fn options(value: &Value) -> GenerateOptions {
 }
 
 #[test]
-fn every_option_does_what_it_does_in_transformers() {
+fn every_option_works_as_in_transformers() {
     let mut checked = 0;
     for path in folders() {
         let reference = reference(&path);
@@ -167,7 +167,7 @@ fn every_option_does_what_it_does_in_transformers() {
 }
 
 #[test]
-fn a_decoder_s_hidden_states_are_those_that_its_head_reads() {
+fn a_decoder_s_hidden_states_are_the_inputs_of_its_head() {
     use kinglet::formats::source::Source;
     for fixture in ["gpt2", "llama"] {
         let path = support::fixtures().join("generation").join(fixture);
@@ -192,7 +192,7 @@ fn a_decoder_s_hidden_states_are_those_that_its_head_reads() {
 }
 
 #[test]
-fn an_encoder_alone_of_an_encoder_decoder_embeds() {
+fn the_encoder_of_an_encoder_decoder_embeds_without_the_decoder() {
     let source = support::fixtures().join("generation/t5");
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(&source).unwrap() {

@@ -1,12 +1,12 @@
-//! A prompt's texts, scores and log-probabilities are the same bits alone and in a batch of 32, on one to three threads.
-//! `make test` runs the first test once more for each instruction set.
+//! Texts, scores and log-probabilities of a prompt have the same bits in a single call and in a batch of 32, on one to three
+//! threads. `make test` runs the first test once more per instruction set.
 
 mod support;
 
 use kinglet::{Cancellation, Device, GenerateOptions, Model, Output, Precision, Status};
 use support::{bits, fixtures, load, refs, texts};
 
-/// An output with its floats as bits.
+/// An output, its floats as bits.
 type Exact = (String, Vec<u32>, Vec<u32>, u32);
 
 fn exact(outputs: &[Output]) -> Vec<Exact> {
@@ -34,7 +34,7 @@ fn fixtures_of_every_kind() {
             for (kind, options) in kinds.iter().enumerate() {
                 let at = format!("{fixture} in {}, kind {kind}", precision.name());
                 let expected = generate(&load(&path, Device::Cpu, precision, 1), &texts, options);
-                assert!(expected.iter().any(|outputs| outputs != &expected[0]), "{at}: all texts are alike");
+                assert!(expected.iter().any(|outputs| outputs != &expected[0]), "{at}: all texts are the same");
                 for threads in [1, 2, 3] {
                     let model = load(&path, Device::Cpu, precision, threads);
                     assert!(generate(&model, &texts, options) == expected, "{at}: a batch on {threads} threads");
@@ -67,9 +67,9 @@ fn the_real_t5_of_the_demo() {
     }
 }
 
-/// An option that forbids nothing makes every step give all its logits, of which beams otherwise get the likeliest alone.
+/// A logits processor, even one that changes nothing, makes beam search read all logits instead of only the top tokens.
 #[test]
-fn beams_are_the_same_by_likeliest_tokens_and_by_all_logits() {
+fn beams_are_the_same_from_top_tokens_and_from_all_logits() {
     let texts = ["The small bird sings near the river", "Something else", "7 8 9"];
     for fixture in ["gpt2", "llama", "gemma2", "t5-gated"] {
         let path = fixtures().join("generation").join(fixture);
@@ -99,13 +99,13 @@ fn beams_are_the_same_by_likeliest_tokens_and_by_all_logits() {
 }
 
 #[test]
-fn a_prefix_and_steps_change_no_bit() {
+fn a_prefix_and_stepwise_logits_change_no_bit() {
     for fixture in ["gpt2", "llama", "gemma3"] {
         let model = load(&fixtures().join("generation").join(fixture), Device::Cpu, Precision::Int8, 2);
         let prompts = ["The small bird sings near the river", "The small bird flies", "Something else"];
         let options = GenerateOptions { max_new_tokens: Some(10), logprobs: true, ..GenerateOptions::default() };
         let expected = generate(&model, &prompts, &options);
-        let prefix = Some(model.prefix("The small bird", true).unwrap());
+        let prefix = Some(model.prefix("The small bird", true, None).unwrap());
         assert_eq!(generate(&model, &prompts, &GenerateOptions { prefix, ..options }), expected, "{fixture}");
         let ids: Vec<u32> = (5..45).collect();
         let logits = |stepwise| bits(&model.logits(&ids, None, stepwise, None).unwrap().values);
@@ -114,7 +114,7 @@ fn a_prefix_and_steps_change_no_bit() {
 }
 
 #[test]
-fn a_limit_of_the_whole_length_is_each_prompt_s_own() {
+fn max_length_applies_to_each_prompt_on_its_own() {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(fixtures().join("generation/gpt2")).unwrap() {
         let path = entry.unwrap().path();
@@ -128,7 +128,7 @@ fn a_limit_of_the_whole_length_is_each_prompt_s_own() {
     let model = load(folder.path(), Device::Cpu, Precision::F32, 2);
     let result = model.generate_ids(&[5, 6, 7, 8, 9, 10, 11], &[2, 5], &GenerateOptions::default(), None).unwrap();
     let lengths: Vec<usize> = result.outputs.iter().map(|outputs| outputs[0].tokens.len()).collect();
-    // End tokens are frequent, but not before the prompt and the answer together have 20 tokens.
+    // End tokens are frequent, but not allowed before prompt and output together have 20 tokens.
     assert!((18..=28).contains(&lengths[0]) && (15..=25).contains(&lengths[1]), "{lengths:?}");
     let options = GenerateOptions { ignore_eos: true, ..GenerateOptions::default() };
     let result = model.generate_ids(&[5, 6, 7, 8, 9, 10, 11], &[2, 5], &options, None).unwrap();
@@ -147,7 +147,7 @@ fn a_generation_ends_within_a_step_of_being_cancelled() {
         cancellation: Some(cancellation.clone()),
         ..GenerateOptions::default()
     };
-    // From the listener the moment is exact: no token comes after it.
+    // When the listener cancels, no token may follow.
     let mut steps = 0;
     let mut listener = |_: kinglet::Event| {
         steps += 1;

@@ -1,5 +1,5 @@
-//! GGUF files give the numbers of the weights that they hold, whatever the architecture and the block type; and `.kinglet` files
-//! those of the model that they were packed from, to the bit.
+//! GGUF files give the reference's numbers, for every architecture and block type; `.kinglet` files give the same bits as the
+//! model that they were packed from.
 
 mod support;
 
@@ -22,7 +22,7 @@ fn all_logits(model: &Model, ids: &[u32], decoder_ids: Option<&[u32]>) -> Vec<f3
 }
 
 #[test]
-fn every_architecture_gives_the_reference_s_tokens_and_logits() {
+fn every_architecture_matches_the_reference_s_tokens_and_logits() {
     let files = gguf_files();
     assert!(files.len() >= 13, "{}", files.len());
     for path in files {
@@ -42,7 +42,7 @@ fn every_architecture_gives_the_reference_s_tokens_and_logits() {
 }
 
 #[test]
-fn packed_files_give_the_bits_of_what_they_were_packed_from() {
+fn packed_files_give_the_bits_of_the_original_model() {
     let folder = tempfile::tempdir().unwrap();
     let sources = ["t5", "t5-gated", "bart", "marian", "gpt2", "gpt_neox", "qwen3", "gemma2", "phi3"];
     for name in sources {
@@ -66,7 +66,7 @@ fn packed_files_give_the_bits_of_what_they_were_packed_from() {
             assert_eq!(a.outputs, b.outputs, "{at}");
         }
     }
-    // Encoders too, with what sentence-transformers keeps beside them.
+    // Encoders too, with their sentence-transformers files.
     let source = support::fixtures().join("bert");
     let file = folder.path().join("bert.kinglet");
     kinglet::quantize(&source, &file, Precision::Int8, &mut |_| true).unwrap();
@@ -91,7 +91,7 @@ fn damaged_packed_files_are_refused() {
     refused(&good[..good.len() - 1], "truncated");
     for short in [20, 40, 63, 64] {
         refused(&good[..short], "truncated");
-        // Even where the stated length is right.
+        // Even if the stated length is right.
         let mut stated = good[..short].to_vec();
         if short >= 32 {
             stated[24..32].copy_from_slice(&(short as u64).to_le_bytes());

@@ -1,6 +1,5 @@
-//! Damaged and hostile model directories: 10,000 mutations of every kind of file. Each load either works, and then the model runs
-//! without a crash, or fails with an error that names a file of the directory; and nothing larger than the memory limit is
-//! ever allocated.
+//! Damaged and hostile model directories: 10,000 mutations of every kind of file. A load either succeeds, and the model then runs
+//! without a crash, or fails with an error that names a file of the directory. Never is more than the memory limit allocated.
 
 #[path = "../src/formats/mutation.rs"]
 mod mutation;
@@ -17,17 +16,17 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::{alone, fixtures, models};
 
-/// Counts what lives, and how much that was at most.
+/// Counts allocated bytes and their peak.
 struct Counting;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: everything is passed on to the system's allocator.
+// SAFETY: every call is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let live = LIVE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(live, Ordering::Relaxed);
+        PEAK.fetch_max(live, Ordering::Relaxed);
         // SAFETY: the caller's contract.
         unsafe { System.alloc(layout) }
     }
@@ -42,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// More than any fixture needs, and far less than what a hostile file can ask for.
+/// More than any fixture needs, and far less than a hostile file can ask for.
 const LIMIT: usize = 16 << 20;
 
 /// The files that a load reads.
@@ -68,7 +67,7 @@ fn candidates() -> Vec<Case> {
     all.filter(|case| case.fixture.join(case.file).exists()).collect()
 }
 
-/// A directory of links to a fixture's files, one of which is replaced by a real, damaged one.
+/// A directory of links to a fixture's files, one of which is replaced by a damaged file.
 struct Copy {
     folder: tempfile::TempDir,
 }
@@ -103,17 +102,17 @@ fn attempt(path: &Path) -> Result<(), kinglet::Error> {
     };
     let model = Model::load(path, options)?;
     let texts = ["The small bird sings. 中文 🐦", ""];
-    // What a damaged but loadable model computes, or refuses, is its own affair.
+    // Any result or error of a damaged but loadable model is accepted.
     let _ = model.embed(&texts, &EmbedOptions::default());
     let _ = model.classify(&texts, None, &ClassifyOptions::default());
     Ok(())
 }
 
 fn check(folder: &Path, what: &str) -> Result<bool, TestCaseError> {
-    MOST.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
+    PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
     let before = LIVE.load(Ordering::Relaxed);
     let outcome = catch_unwind(AssertUnwindSafe(|| attempt(folder)));
-    let grown = MOST.load(Ordering::Relaxed) - before;
+    let grown = PEAK.load(Ordering::Relaxed) - before;
     prop_assert!(grown <= LIMIT, "{what}: {grown} bytes were allocated");
     let Ok(outcome) = outcome else {
         return Err(TestCaseError::fail(format!("{what}: panicked")));
@@ -122,7 +121,7 @@ fn check(folder: &Path, what: &str) -> Result<bool, TestCaseError> {
         return Ok(true);
     };
     let path = folder.display().to_string();
-    prop_assert!(error.message().starts_with(&path), "{what}: the error names no file: {error}");
+    prop_assert!(error.message().starts_with(&path), "{what}: the error does not name a file: {error}");
     prop_assert!(!matches!(error.status(), Status::Ok | Status::Panic | Status::Internal), "{what}: {error:?}");
     Ok(false)
 }
@@ -155,11 +154,11 @@ fn ten_thousand_mutations() {
         })
         .unwrap_or_else(|e| panic!("{e}"));
     let loaded = loaded.into_inner();
-    println!("10000 mutations: {loaded} loaded all the same, {} were refused", 10_000 - loaded);
-    assert!((200..9_800).contains(&loaded), "the mutations are too mild or too coarse: {loaded} loaded");
+    println!("10000 mutations: {loaded} loaded, {} were refused", 10_000 - loaded);
+    assert!((200..9_800).contains(&loaded), "the mutations are too weak or too strong: {loaded} loaded");
 }
 
-/// Settings that ask for too much, or nonsense, each by its field.
+/// Fields whose values ask for too much or are nonsense.
 #[test]
 fn hostile_settings() {
     let _alone = alone();
@@ -208,17 +207,17 @@ fn a_template_without_its_special_tokens_is_refused() {
     std::fs::write(&path, tokenizer.to_string()).unwrap();
     let error = Model::load(folder.path(), LoadOptions::default()).map(|_| ()).unwrap_err();
     assert_eq!(error.status(), Status::InvalidFile, "{error}");
-    assert!(error.message().contains("tokenizer.json: post_processor: its template has `<s>`"), "{error}");
+    assert!(error.message().contains("tokenizer.json: post_processor: its template uses `<s>`"), "{error}");
 }
 
 #[test]
 fn the_memory_limit_is_checked_first() {
     let _alone = alone();
     let before = LIVE.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
     let options = LoadOptions { memory_limit: 20_000, ..LoadOptions::default() };
     let error = Model::load(fixtures().join("bert"), options).err().unwrap();
     assert_eq!(error.status(), Status::OutOfMemory, "{error}");
     assert!(error.message().contains("memory limit is 20000"), "{error}");
-    assert!(MOST.load(Ordering::Relaxed) - before < 200_000, "something was allocated for the model");
+    assert!(PEAK.load(Ordering::Relaxed) - before < 200_000, "memory was allocated for the model");
 }

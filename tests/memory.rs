@@ -1,4 +1,4 @@
-//! Peak memory of a whole process that loads MiniLM in INT8 and embeds: within 1.2 × the size of its INT8 weights plus 30 MB.
+//! Peak memory of a process that loads MiniLM in INT8 and embeds: at most 1.2 × the size of its INT8 weights plus 30 MB.
 
 #![cfg(feature = "cli")]
 
@@ -18,7 +18,7 @@ fn int8_minilm_stays_small() {
     }
     let weights = load(&path, Device::Cpu, Precision::Int8, 1).weight_bytes();
     let limit = 1.2 * weights as f64 + 30e6;
-    // `bench` keeps every token's hidden state, up to 6 MB here, where a user's embedding keeps one row a text.
+    // `bench` keeps one hidden state per token, up to 6 MB here; an ordinary embedding keeps one row per text.
     for (batch, tokens) in [("1", "16"), ("8", "128"), ("64", "8-64"), ("32", "128")] {
         let arguments = ["bench", "--task", "embed", "--batch", batch, "--input-tokens", tokens, "--precision", "int8"];
         let output = Command::new(env!("CARGO_BIN_EXE_kinglet"))

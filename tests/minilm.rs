@@ -1,4 +1,4 @@
-//! The real all-MiniLM-L6-v2 against transformers' embeddings of 220 texts, in each precision.
+//! The real all-MiniLM-L6-v2, compared with transformers' embeddings of 220 texts, in each precision.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn tokens_are_identical() {
     let Some(path) = minilm() else { return };
     let reference = reference();
     let model = load(&path, Device::Cpu, Precision::Int8, 2);
-    assert_eq!(model.max_length(), 256, "sentence_bert_config.json, whatever tokenizer.json says");
+    assert_eq!(model.max_length(), 256, "sentence_bert_config.json overrides tokenizer.json");
     let encoding = model.tokenize(&refs(&reference.texts), None, &EncodeOptions::default(), None).unwrap();
     let lengths: Vec<_> = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
     assert_eq!(lengths, reference.lengths);
@@ -47,7 +47,7 @@ fn embeddings_agree_with_transformers() {
     let Some(path) = minilm() else { return };
     let reference = reference();
     let texts = refs(&reference.texts);
-    // Worst and mean cosine that each precision must reach.
+    // The minimum worst and mean cosine per precision.
     let bars = [
         (Precision::F32, 0.99999, 0.99999),
         (Precision::F16, 0.9999, 0.9999),
@@ -56,7 +56,7 @@ fn embeddings_agree_with_transformers() {
     ];
     let runs =
         devices().into_iter().flat_map(|device| bars.map(|(precision, worst, mean)| (device, precision, worst, mean)));
-    // The reference is slow: its narrower types are checked in tests/candle.rs.
+    // The candle reference is slow; tests/candle.rs checks its narrower types.
     let runs = runs.filter(|&(device, precision, ..)| device != Device::CandleCpu || precision == Precision::F32);
     println!("{:12} {:10} {:>12} {:>12} {:>12}   worst text", "device", "precision", "worst", "mean", "bar");
     for (device, precision, worst_bar, mean_bar) in runs {

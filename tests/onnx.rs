@@ -1,5 +1,4 @@
-//! ONNX graphs that read: against the fixtures' references, against Python's ONNX Runtime, and when they or the library are not what
-//! they should be.
+//! ONNX encoder graphs, compared with the fixtures' references and with Python's ONNX Runtime; broken graphs and wrong libraries.
 
 mod support;
 
@@ -12,16 +11,16 @@ use kinglet::{
 };
 use support::{alone, cases, copy_of, cosine, distance, floats, ids, load_onnx, onnxruntime, refs, resident, texts};
 
-/// The bar for f32 against transformers.
+/// The maximum difference from transformers in f32.
 const TOLERANCE: f32 = 1e-4;
-/// How far a text's numbers in a batch may be from its own alone.
+/// The maximum difference of a text's numbers between a batch and a single call.
 const BATCH_TOLERANCE: f32 = 1e-5;
 
 fn fixture(name: &str) -> PathBuf {
     support::fixtures().join("onnx").join(name)
 }
 
-/// The small files of the tiny BERT with another graph.
+/// The configuration and tokenizer of the tiny BERT with another graph.
 fn bert_with(graph: &Path) -> tempfile::TempDir {
     let folder = copy_of(&fixture("bert"), |name| name.ends_with(".onnx"));
     std::fs::copy(graph, folder.path().join("model.onnx")).unwrap();
@@ -33,7 +32,7 @@ fn message(outcome: kinglet::Result<impl Sized>) -> String {
 }
 
 #[test]
-fn graphs_give_the_references_numbers() {
+fn graphs_match_the_references() {
     let Some(library) = onnxruntime() else { return };
     for name in ["bert", "bert-classifier", "bert-token-classifier"] {
         let model = load_onnx(&library, &fixture(name)).unwrap();
@@ -62,7 +61,7 @@ fn graphs_give_the_references_numbers() {
 }
 
 #[test]
-fn every_pooling_is_the_native_one_s() {
+fn every_pooling_matches_the_native_one() {
     let Some(library) = onnxruntime() else { return };
     let native = support::load(&support::fixtures().join("bert"), Device::Cpu, Precision::F32, 2);
     let model = load_onnx(&library, &fixture("bert")).unwrap();
@@ -80,7 +79,7 @@ fn every_pooling_is_the_native_one_s() {
 }
 
 #[test]
-fn a_batch_gives_what_single_texts_give() {
+fn a_batch_gives_the_numbers_of_single_texts() {
     let Some(library) = onnxruntime() else { return };
     let texts = texts(300);
     let texts = refs(&texts);
@@ -105,7 +104,7 @@ fn a_batch_gives_what_single_texts_give() {
 }
 
 #[test]
-fn int8_minilm_gives_what_python_s_onnx_runtime_gives() {
+fn int8_minilm_matches_python_s_onnx_runtime() {
     let Some(library) = onnxruntime() else { return };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/models/minilm-onnx");
     if !path.exists() {
@@ -132,7 +131,7 @@ fn int8_minilm_gives_what_python_s_onnx_runtime_gives() {
 #[test]
 fn a_graph_may_pool_by_itself() {
     let Some(library) = onnxruntime() else { return };
-    // Modules that Kinglet does not have: the graph's own sentence_embedding is taken.
+    // For modules that Kinglet does not support, the graph's own sentence_embedding is used.
     let folder = bert_with(&fixture("bert/model.onnx"));
     let modules = r#"[{"type": "sentence_transformers.models.Transformer", "path": ""},
         {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
@@ -150,7 +149,7 @@ fn a_graph_may_pool_by_itself() {
 }
 
 #[test]
-fn a_family_that_kinglet_does_not_know_is_run_all_the_same() {
+fn an_unknown_family_runs_as_a_graph() {
     let Some(library) = onnxruntime() else { return };
     for (name, bert) in [("bert", "BertModel"), ("bert-classifier", "BertForSequenceClassification")] {
         let folder = copy_of(&fixture(name), |_| false);
@@ -173,7 +172,7 @@ fn a_family_that_kinglet_does_not_know_is_run_all_the_same() {
 }
 
 #[test]
-fn files_are_found_where_exports_have_them() {
+fn files_are_found_in_the_usual_places() {
     let Some(library) = onnxruntime() else { return };
     let load = |path: &Path, precision| {
         let options = LoadOptions { precision, onnxruntime: Some(&library), threads: 1, ..LoadOptions::default() };
@@ -192,7 +191,7 @@ fn files_are_found_where_exports_have_them() {
     assert!(error.contains("int8") && error.ends_with("there are model.onnx"), "{error}");
     let error = message(load(&fixture("bert"), Some(Precision::Bf16)));
     assert!(error.contains("bf16") && error.contains("auto"), "{error}");
-    // A directory with safetensors is run natively, unless the graph is named.
+    // A directory with safetensors is run natively, unless the path is the graph's.
     let folder = copy_of(&fixture("bert"), |_| false);
     std::fs::copy(support::fixtures().join("bert/model.safetensors"), folder.path().join("model.safetensors")).unwrap();
     let native = load(folder.path(), None).unwrap();
@@ -205,7 +204,7 @@ fn files_are_found_where_exports_have_them() {
 }
 
 #[test]
-fn mixtures_that_cannot_be_name_the_alternatives() {
+fn unsupported_combinations_name_the_alternatives() {
     let Some(library) = onnxruntime() else { return };
     let on = |device| {
         let options = LoadOptions { device, onnxruntime: Some(&library), ..LoadOptions::default() };
@@ -232,7 +231,7 @@ fn mixtures_that_cannot_be_name_the_alternatives() {
 #[test]
 fn broken_graphs_give_errors_that_name_the_file() {
     let Some(library) = onnxruntime() else { return };
-    // What a graph says of itself shows when it is loaded.
+    // Wrong declarations of a graph are found when it is loaded.
     for (graph, says) in
         [("no-states.onnx", "`something`"), ("too-wide.onnx", "33 wide"), ("odd-input.onnx", "`pixel_values`")]
     {
@@ -240,7 +239,7 @@ fn broken_graphs_give_errors_that_name_the_file() {
         let error = message(load_onnx(&library, folder.path()));
         assert!(error.contains("model.onnx") && error.contains(says), "{graph}: {error}");
     }
-    // What it does shows when it is run, and the next call is none the worse.
+    // Wrong outputs are found when it runs, and the next call works the same.
     for (graph, says) in [
         ("wide-when-run.onnx", "[1, 3, 33]"),
         ("longer.onnx", "[1, 4, 32]"),
@@ -268,7 +267,7 @@ fn broken_graphs_give_errors_that_name_the_file() {
     let folder = copy_of(&fixture("gpt2"), |name| name.ends_with("_data") || name.starts_with("decoder"));
     let error = message(load_onnx(&library, folder.path()));
     assert!(error.contains("model.onnx"), "{error}");
-    // Sizes that no tensor bounds are bounded all the same.
+    // Sizes are limited even if no tensor bounds them.
     for (name, key, value) in [
         ("bert", "\"vocab_size\": 300", "\"vocab_size\": 300000000"),
         ("bert-classifier", "\"id2label\"", "\"num_labels\": 2000000000, \"no_labels\""),
@@ -289,7 +288,7 @@ fn broken_graphs_give_errors_that_name_the_file() {
 }
 
 #[test]
-fn another_library_is_not_opened_and_that_is_logged() {
+fn a_second_library_is_not_opened_and_a_warning_is_logged() {
     let Some(library) = onnxruntime() else { return };
     let first = load_onnx(&library, &fixture("bert")).unwrap();
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -303,7 +302,7 @@ fn another_library_is_not_opened_and_that_is_logged() {
     assert_eq!(first.info()["onnxruntime"], second.info()["onnxruntime"]);
 }
 
-/// The command line with no library but what `arguments` and `variables` name.
+/// The error output of the command line, with no library except what `arguments` and `variables` name.
 #[cfg(feature = "cli")]
 fn refused(arguments: &[&str], variables: &[(&str, &Path)]) -> String {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kinglet"));
@@ -357,7 +356,7 @@ fn a_missing_or_wrong_library_is_a_clear_error() {
         }
     }
     if Path::new("/usr/lib/x86_64-linux-gnu/libonnxruntime.so").exists() {
-        eprintln!("skipped: this system has an ONNX Runtime, so that its lack cannot be seen");
+        eprintln!("skipped: this system has an ONNX Runtime, so its absence cannot be tested");
         return;
     }
     let error = refused(&[], &[]);
@@ -394,7 +393,7 @@ fn the_command_line_runs_graphs() {
 }
 
 #[test]
-fn calls_from_many_threads_wait_for_each_other() {
+fn calls_from_many_threads_take_turns() {
     let Some(library) = onnxruntime() else { return };
     let model = load_onnx(&library, &fixture("bert")).unwrap();
     let texts = texts(40);
@@ -431,7 +430,7 @@ fn a_cancelled_call_ends() {
 }
 
 #[test]
-fn loading_running_and_freeing_leaves_nothing() {
+fn loading_running_and_freeing_leaks_nothing() {
     let _alone = alone();
     let Some(library) = onnxruntime() else { return };
     let texts = texts(50);

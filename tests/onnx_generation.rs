@@ -1,4 +1,4 @@
-//! ONNX graphs that write, in each form that Optimum exports: the tokens are the native path's.
+//! ONNX decoder graphs, in each form that Optimum exports: the generated tokens are those of the native engine.
 
 mod support;
 
@@ -30,12 +30,12 @@ fn graphs(name: &str) -> PathBuf {
     support::fixtures().join("onnx").join(name)
 }
 
-/// One form of an export: the graphs that are left in.
+/// One form of an export: only the graphs in `kept`.
 fn form(name: &str, kept: &[&str]) -> tempfile::TempDir {
     copy_of(&graphs(name), |file| file.ends_with(".onnx") && !kept.contains(&file))
 }
 
-/// The forms of T5 and of GPT-2 that remember.
+/// The forms of T5 and GPT-2 that have a KV cache.
 fn forms() -> Vec<(&'static str, &'static str, tempfile::TempDir)> {
     let t5 = |kept: &[&str]| form("t5", &[&["encoder_model.onnx"], kept].concat());
     let two = ["decoder_model.onnx", "decoder_with_past_model.onnx"];
@@ -57,7 +57,7 @@ fn plain() -> GenerateOptions {
     }
 }
 
-/// What a text becomes in several ways.
+/// Several ways to generate.
 fn ways() -> Vec<(&'static str, GenerateOptions)> {
     let sampled = |seed| GenerateOptions { do_sample: Some(true), seed: Some(seed), logprobs: true, ..plain() };
     vec![
@@ -75,7 +75,7 @@ fn tokens(generations: &Generations) -> Vec<Vec<Vec<u32>>> {
 }
 
 #[test]
-fn every_form_generates_what_the_native_path_generates() {
+fn every_form_generates_the_native_tokens() {
     let Some(library) = onnxruntime() else { return };
     for (name, form, folder) in forms() {
         let (native, model) = (native(name), load_onnx(&library, folder.path()).unwrap());
@@ -88,7 +88,7 @@ fn every_form_generates_what_the_native_path_generates() {
                 assert!((found.score - expected.score).abs() <= TOLERANCE, "{name}, {form}, {way}");
                 assert_eq!(found.text, expected.text);
             }
-            // One at a time as in a batch.
+            // Single calls give the same as the batch.
             for (text, together) in TEXTS.iter().zip(&found.outputs) {
                 let alone = model.generate(&[text], &options, None).unwrap();
                 let of = |outputs: &[kinglet::Output]| outputs.iter().map(|o| o.tokens.clone()).collect::<Vec<_>>();
@@ -100,7 +100,7 @@ fn every_form_generates_what_the_native_path_generates() {
 }
 
 #[test]
-fn logits_are_the_references() {
+fn logits_match_the_references() {
     let Some(library) = onnxruntime() else { return };
     for (name, form, folder) in forms() {
         let model = load_onnx(&library, folder.path()).unwrap();
@@ -147,7 +147,7 @@ fn a_graph_without_a_past_runs_the_whole_text_again() {
 }
 
 #[test]
-fn streams_prefixes_and_beginnings_that_are_shared() {
+fn streams_and_prefixes_give_the_same_texts() {
     let Some(library) = onnxruntime() else { return };
     for (name, form, folder) in forms() {
         let (native, model) = (native(name), load_onnx(&library, folder.path()).unwrap());
@@ -161,7 +161,7 @@ fn streams_prefixes_and_beginnings_that_are_shared() {
         assert_eq!(pieces, texts, "{name}, {form}");
         if name == "gpt2" {
             for beginning in ["The small", "The small bird sings near the river, and", "The answer"] {
-                let prefix = model.prefix(beginning, true).unwrap();
+                let prefix = model.prefix(beginning, true, None).unwrap();
                 let options = GenerateOptions { prefix: Some(prefix), ..plain() };
                 let found = model.generate(&TEXTS, &options, None).unwrap();
                 assert_eq!(tokens(&found), tokens(&native.generate(&TEXTS, &plain(), None).unwrap()), "{form}");
@@ -171,7 +171,7 @@ fn streams_prefixes_and_beginnings_that_are_shared() {
 }
 
 #[test]
-fn what_has_hidden_states_embeds() {
+fn graphs_with_hidden_states_embed() {
     let Some(library) = onnxruntime() else { return };
     let native = native("t5");
     let expected = native.embed(&TEXTS, &Default::default()).unwrap().values;
@@ -181,7 +181,7 @@ fn what_has_hidden_states_embeds() {
     let alone = load_onnx(&library, folder.path()).unwrap();
     assert!(!alone.can_generate());
     assert!(distance(&alone.embed(&TEXTS, &Default::default()).unwrap().values, &expected) <= TOLERANCE);
-    // A decoder's export for embedding.
+    // A decoder exported for embedding.
     let native = self::native("gpt2");
     let states = load_onnx(&library, &graphs("gpt2/states.onnx")).unwrap();
     assert!(!states.can_generate());
@@ -197,14 +197,14 @@ fn what_has_hidden_states_embeds() {
 }
 
 #[test]
-fn a_past_and_logits_may_be_halves() {
+fn kv_cache_and_logits_may_be_f16() {
     let Some(library) = onnxruntime() else { return };
     let options =
         || LoadOptions { precision: Some(Precision::F16), onnxruntime: Some(&library), ..LoadOptions::default() };
     let model = Model::load(graphs("gpt2"), options()).unwrap();
     assert!(model.info()["graphs"][0].as_str().unwrap().ends_with("model_fp16.onnx"));
-    let prefix = model.prefix("The small bird sings", true).unwrap();
-    assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 2) as u64, "two bytes a number");
+    let prefix = model.prefix("The small bird sings", true, None).unwrap();
+    assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 2) as u64, "two bytes per number");
     for case in support::cases(&support::fixtures().join("generation/gpt2")) {
         if case["logits"].is_null() {
             continue;
@@ -216,7 +216,7 @@ fn a_past_and_logits_may_be_halves() {
             assert!(cosine > 0.9999, "stepwise {stepwise}: {cosine}");
         }
     }
-    // Rows of several pasts are gathered: beams share and leave them.
+    // Rows of several KV caches are gathered, because beams share and drop them.
     for options in [plain(), GenerateOptions { num_beams: Some(3), ..plain() }] {
         let together = model.generate(&TEXTS, &options, None).unwrap();
         for (text, outputs) in TEXTS.iter().zip(&together.outputs) {
@@ -226,15 +226,15 @@ fn a_past_and_logits_may_be_halves() {
 }
 
 #[test]
-fn the_past_is_counted_and_limited() {
+fn the_kv_cache_is_counted_and_limited() {
     let Some(library) = onnxruntime() else { return };
     for (name, form, folder) in forms() {
         let model = load_onnx(&library, folder.path()).unwrap();
         model.generate(&TEXTS, &plain(), None).unwrap();
-        assert_eq!(model.cache_bytes(), 0, "{name}, {form}: what was held is not given back");
+        assert_eq!(model.cache_bytes(), 0, "{name}, {form}: the KV cache was not freed");
         if name == "gpt2" {
-            let prefix = model.prefix("The small bird sings", true).unwrap();
-            // Two layers of keys and values, three heads of twelve, in f32.
+            let prefix = model.prefix("The small bird sings", true, None).unwrap();
+            // Keys and values of two layers, three heads of twelve components, in f32.
             assert_eq!(model.cache_bytes(), (prefix.tokens().len() * 2 * 2 * 36 * 4) as u64, "{form}");
         }
         let tokenizer = std::fs::metadata(folder.path().join("tokenizer.json")).unwrap().len() * 16;
@@ -269,11 +269,11 @@ fn broken_decoders_give_errors_that_name_the_file() {
         .unwrap();
     let error = load_onnx(&library, folder.path()).err().unwrap();
     assert!(error.message().contains("model.onnx") && error.message().contains("301"), "{error}");
-    // One part of two.
+    // Only one of two parts.
     let folder = form("gpt2", &["decoder_with_past_model.onnx"]);
     let error = load_onnx(&library, folder.path()).err().unwrap();
     assert!(error.message().contains("there are decoder_with_past_model.onnx"), "{error}");
-    // An encoder's file for a decoder.
+    // The file of an encoder instead of a decoder.
     let folder = form("gpt2", &[]);
     std::fs::copy(graphs("bert/model.onnx"), folder.path().join("model.onnx")).unwrap();
     let error = load_onnx(&library, folder.path()).err().unwrap();
@@ -281,7 +281,7 @@ fn broken_decoders_give_errors_that_name_the_file() {
 }
 
 #[test]
-fn many_callers_at_once_get_their_own_texts() {
+fn concurrent_callers_get_their_own_texts() {
     let Some(library) = onnxruntime() else { return };
     for name in ["t5", "gpt2"] {
         let model = load_onnx(&library, &graphs(name)).unwrap();
@@ -302,7 +302,7 @@ fn many_callers_at_once_get_their_own_texts() {
 }
 
 #[test]
-fn loading_generating_and_freeing_leaves_nothing() {
+fn loading_generating_and_freeing_leaks_nothing() {
     let _alone = alone();
     let Some(library) = onnxruntime() else { return };
     let cycle = |path: &Path, count: usize| {

@@ -1,5 +1,5 @@
-//! Prompt lookup decoding changes how soon a text is there and nothing else: tokens, log-probabilities, scores, ends and pieces are
-//! the same bits with drafts and without, whatever else is asked for. The counters tell that steps were saved.
+//! Prompt-lookup speculative decoding changes only the speed: tokens, log-probabilities, scores, finish reasons and pieces have the
+//! same bits with and without drafts, under all other options. The counters show that steps were saved.
 
 mod support;
 
@@ -14,7 +14,7 @@ fn fixture(name: &str, precision: Precision, threads: usize) -> Model {
     load(&fixtures().join("generation").join(name), Device::Cpu, precision, threads)
 }
 
-/// Greedy, with everything that is to be compared.
+/// Greedy, with everything that is compared.
 fn greedy(tokens: usize) -> GenerateOptions {
     GenerateOptions {
         max_new_tokens: Some(tokens),
@@ -25,14 +25,14 @@ fn greedy(tokens: usize) -> GenerateOptions {
     }
 }
 
-/// All tokens but these.
+/// All tokens except these.
 fn others(model: &Model, tokens: &[u32]) -> Option<Vec<u32>> {
     Some((0..model.vocabulary_size() as u32).filter(|token| !tokens.contains(token)).collect())
 }
 
-/// Few tokens to choose from, so that texts repeat themselves now and then: drafts are right, half right and wrong.
+/// Few tokens to choose from, so that texts sometimes repeat: drafts are accepted, partly accepted and rejected.
 fn narrow(model: &Model, tokens: usize) -> GenerateOptions {
-    // Some models' files force tokens that would be forbidden here.
+    // Some models' files force tokens that would be suppressed here.
     let (first, last) = (Some(SOME[0]), Some(vec![SOME[1]]));
     let suppress_tokens = others(model, &SOME);
     GenerateOptions { suppress_tokens, forced_bos_token_id: first, forced_eos_token_id: last, ..greedy(tokens) }
@@ -43,7 +43,7 @@ fn drafting(options: &GenerateOptions, tokens: usize, ngram: usize) -> GenerateO
     GenerateOptions { prompt_lookup_num_tokens: tokens, max_matching_ngram_size: ngram, ..options.clone() }
 }
 
-/// An output with its floats as bits.
+/// An output, its floats as bits.
 type Exact = (String, Vec<u32>, Vec<u32>, u32, &'static str);
 
 fn exact(o: &Output) -> Exact {
@@ -54,7 +54,7 @@ fn all(result: &Generations) -> Vec<Exact> {
     result.outputs.iter().flatten().map(exact).collect()
 }
 
-/// The pieces of each text: words, token and end.
+/// The pieces of each text: text, token and finish reason.
 type Pieces = Vec<Vec<(String, u32, Option<&'static str>)>>;
 
 fn run(model: &Model, inputs: &[Vec<u32>], options: &GenerateOptions) -> (Vec<Exact>, Pieces) {
@@ -71,7 +71,7 @@ fn run(model: &Model, inputs: &[Vec<u32>], options: &GenerateOptions) -> (Vec<Ex
     (all(&whole), pieces)
 }
 
-/// Prompts that repeat themselves, and others.
+/// Prompts with and without repetitions.
 fn inputs() -> Vec<Vec<u32>> {
     let range = |ids: std::ops::Range<u32>| ids.collect::<Vec<_>>();
     vec![
@@ -84,7 +84,7 @@ fn inputs() -> Vec<Vec<u32>> {
     ]
 }
 
-/// All inputs in one batch and each alone, with and without drafts. Returns how many drafted tokens stood.
+/// All inputs in one batch and in single calls, with and without drafts. Returns the number of accepted draft tokens.
 fn check(at: &str, model: &Model, inputs: &[Vec<u32>], options: &GenerateOptions) -> u64 {
     let plain = run(model, inputs, options);
     model.reset_counters();
@@ -100,7 +100,7 @@ fn check(at: &str, model: &Model, inputs: &[Vec<u32>], options: &GenerateOptions
     let [decode, draft, accept, sample] =
         [Stage::Decode, Stage::Draft, Stage::Accept, Stage::Sample].map(|stage| counters.stage(stage));
     assert!(accept.tokens <= draft.tokens && decode.calls <= draft.calls, "{at}");
-    // A token a sequence and step, and those that stood beyond it.
+    // One token per sequence and step, plus the accepted draft tokens.
     assert_eq!(sample.tokens, sample.items + accept.tokens, "{at}");
     accept.tokens
 }
@@ -109,7 +109,7 @@ const SOME: [u32; 7] = [40, 41, 42, 45, 60, 61, 70];
 
 #[test]
 fn every_family_writes_the_same_text() {
-    let (mut stood, mut seen) = (0, 0);
+    let (mut accepted, mut seen) = (0, 0);
     for entry in std::fs::read_dir(fixtures().join("generation")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if !fixtures().join("generation").join(&name).join("config.json").exists() {
@@ -117,19 +117,19 @@ fn every_family_writes_the_same_text() {
         }
         let model = fixture(&name, Precision::F32, 2);
         let (wide, narrow) = (greedy(32), narrow(&model, 48));
-        // Where nobody asks for log-probabilities and nothing is forced, tokens are chosen without the rows of logits.
+        // Without log-probabilities and forced tokens, tokens are selected without reading rows of logits.
         let suppress_tokens = others(&model, &[&SOME[..], &[0, 299]].concat());
         let fast = GenerateOptions { suppress_tokens, logprobs: false, ignore_eos: true, ..greedy(48) };
         for options in [wide, narrow, fast] {
-            stood += check(&name, &model, &inputs(), &options);
+            accepted += check(&name, &model, &inputs(), &options);
         }
         seen += 1;
     }
-    assert!(seen >= 19 && stood > 2000, "{seen} fixtures, {stood} tokens");
+    assert!(seen >= 19 && accepted > 2000, "{seen} fixtures, {accepted} tokens");
 }
 
 #[test]
-fn precisions_and_threads_change_nothing_of_that() {
+fn drafts_change_nothing_in_any_precision_or_on_any_number_of_threads() {
     for name in ["gpt2", "gemma3", "t5-gated", "bart"] {
         for precision in [Precision::F32, Precision::F16, Precision::Int8] {
             let mut first = None;
@@ -146,10 +146,10 @@ fn precisions_and_threads_change_nothing_of_that() {
 }
 
 #[test]
-fn no_other_option_sees_the_drafts() {
+fn drafts_change_nothing_under_any_other_option() {
     for name in ["llama", "t5-gated"] {
         let model = fixture(name, Precision::Int8, 2);
-        // Words of some length, so that there are stop strings to find.
+        // Tokens of several characters, so that there are stop strings to find.
         let base = GenerateOptions { ignore_eos: true, ..narrow(&model, 40) };
         let plain = run(&model, &inputs(), &base).0;
         let middle = plain[0].1[17];
@@ -193,7 +193,7 @@ fn no_other_option_sees_the_drafts() {
 }
 
 #[test]
-fn a_grammar_keeps_its_text() {
+fn drafts_change_nothing_under_a_grammar() {
     let model = load(&t5_ir(), Device::Cpu, Precision::Auto, 2);
     let schema = r#"{"type": "array", "items": {"enum": ["add", "sub", "add i32"]}, "minItems": 6, "maxItems": 9}"#;
     for grammar in [Grammar::Regex("(ret i(8|32) %[ab]; ){5,8}".into()), Grammar::JsonSchema(schema.into())] {
@@ -204,8 +204,8 @@ fn a_grammar_keeps_its_text() {
 }
 
 #[test]
-fn longrope_keys_switch_where_they_do_without_drafts() {
-    // Its keys are others beyond 40 tokens. The prompts end before, at and after that.
+fn longrope_switches_frequencies_at_the_same_length_with_drafts() {
+    // The rotary frequencies change beyond 40 tokens. The prompts end before, at and after that.
     for precision in [Precision::F32, Precision::Int8] {
         let model = fixture("phi3-longrope", precision, 2);
         let options = GenerateOptions { suppress_tokens: others(&model, &[40, 41]), ..greedy(50) };
@@ -217,10 +217,10 @@ fn longrope_keys_switch_where_they_do_without_drafts() {
 }
 
 #[test]
-fn drafts_that_are_always_right_save_steps() {
+fn drafts_that_are_always_accepted_save_steps() {
     for name in ["gpt2", "t5"] {
         let model = fixture(name, Precision::Int8, 2);
-        // One token is all that may come.
+        // Only one token is allowed.
         let options = GenerateOptions { suppress_tokens: others(&model, &[60]), ignore_eos: true, ..greedy(70) };
         let inputs = [vec![60; 9], vec![61]];
         let steps = |options: &GenerateOptions| {
@@ -237,14 +237,14 @@ fn drafts_that_are_always_right_save_steps() {
         assert_eq!(drafted, plain);
         assert_eq!(draft.tokens, accept.tokens, "{name}");
         assert!((6..=14).contains(&decode.calls), "{name}: {} steps", decode.calls);
-        assert_eq!(decode.tokens, 2 * 69, "{name}: no token was fed twice");
+        assert_eq!(decode.tokens, 2 * 69, "{name}: a token was computed twice");
     }
 }
 
 #[test]
-fn drafts_that_are_always_wrong_cost_a_row_a_step() {
+fn drafts_that_are_always_rejected_cost_one_row_per_step() {
     let model = fixture("gpt2", Precision::Int8, 2);
-    // After each token that may come, the prompt has one that may not.
+    // In the prompt, each allowed token is followed by a forbidden one.
     let some = [40, 41, 42];
     let prompt: Vec<u32> = some.iter().flat_map(|&token| [token, 60]).collect();
     let words = others(&model, &some).unwrap().into_iter().map(|token| vec![token]).collect();
@@ -256,14 +256,14 @@ fn drafts_that_are_always_wrong_cost_a_row_a_step() {
     let counters = model.counters();
     let [decode, draft, accept] = [Stage::Decode, Stage::Draft, Stage::Accept].map(|stage| counters.stage(stage));
     assert_eq!((decode.calls, accept.calls, accept.tokens), (59, draft.items, 0));
-    // The first guess is as long as it may be, and those after it hold one token.
+    // The first draft has the maximum length, later ones have one token.
     assert!(draft.items == 58 && (58..=67).contains(&draft.tokens), "{draft:?}");
 }
 
 #[test]
-fn a_text_without_a_match_is_fed_as_ever() {
+fn a_text_without_a_match_runs_as_without_drafts() {
     let model = fixture("llama", Precision::F32, 1);
-    // No token comes twice, neither in the prompt nor after it.
+    // No token occurs twice, neither in the prompt nor in the output.
     let options = GenerateOptions { no_repeat_ngram_size: Some(1), ignore_eos: true, ..greedy(40) };
     let run = |options: &GenerateOptions| {
         model.reset_counters();
@@ -307,13 +307,13 @@ fn the_real_t5_of_the_demo_copies_from_its_source() {
     }
 }
 
-/// `KINGLET_SMOLLM2`, else `build/models/smollm2.gguf`, where `make test` puts it.
+/// `KINGLET_SMOLLM2`, or else `build/models/smollm2.gguf`, which `make test` fetches.
 #[test]
 fn the_real_smollm2_writes_the_same_text() {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/models/smollm2.gguf");
     let path = std::env::var_os("KINGLET_SMOLLM2").map_or(default, std::path::PathBuf::from);
     if !path.exists() {
-        eprintln!("skipped: SmolLM2 is not at {}; `make test` fetches it", path.display());
+        eprintln!("skipped: {} does not exist; `make test` fetches it", path.display());
         return;
     }
     let prompts = [
@@ -332,7 +332,7 @@ fn the_real_smollm2_writes_the_same_text() {
 }
 
 #[test]
-fn chats_and_prefixes_go_on_from_the_same_state() {
+fn chats_and_prefixes_continue_from_the_same_state() {
     let folder = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(fixtures().join("generation/llama")).unwrap() {
         let path = entry.unwrap().path();
@@ -351,7 +351,7 @@ fn chats_and_prefixes_go_on_from_the_same_state() {
         ["a bird", "a river", "a"].map(turn)
     };
     assert_eq!(chat(&drafting(&plain, 6, 2)), chat(&plain));
-    let prefix = Some(model.prefix("The small bird", true).unwrap());
+    let prefix = Some(model.prefix("The small bird", true, None).unwrap());
     let options = GenerateOptions { prefix, ..plain };
     let texts = ["The small bird sings", "The small bird The small bird", "Else"];
     let generate = |options: &GenerateOptions| all(&model.generate(&texts, options, None).unwrap());
@@ -359,7 +359,7 @@ fn chats_and_prefixes_go_on_from_the_same_state() {
 }
 
 #[test]
-fn no_piece_comes_after_the_one_that_cancelled() {
+fn no_piece_follows_the_one_that_cancelled() {
     let model = fixture("gpt2", Precision::F32, 1);
     let options = GenerateOptions { suppress_tokens: others(&model, &[60]), ignore_eos: true, ..greedy(60) };
     for stop in 2..30 {
@@ -379,7 +379,7 @@ fn no_piece_comes_after_the_one_that_cancelled() {
 }
 
 #[test]
-fn the_answer_cache_knows_an_answer_however_it_came() {
+fn the_answer_cache_ignores_whether_drafts_were_used() {
     let path = fixtures().join("generation/llama");
     let model = Model::load(path, LoadOptions { answer_cache: 1 << 20, threads: 1, ..LoadOptions::default() }).unwrap();
     let first = model.generate(&["a bird"], &greedy(20), None).unwrap();

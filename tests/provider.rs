@@ -1,4 +1,4 @@
-//! The provider, without a GPU: the same build over candle's CPU, behind the table of functions that crosses.
+//! The provider without a GPU: built for candle's CPU device, and called through the same table of functions.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use kinglet::{Device, EmbedOptions, GenerateOptions, Precision};
 use serde_json::Value;
 
-/// The provider that this build has made, if it has: `cargo test` makes it, one test alone does not.
+/// The provider of this build, if it exists: `cargo test` builds it, a single test does not.
 fn provider() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_BIN_EXE_kinglet")).parent().unwrap().join("examples");
     let prefix = if cfg!(windows) { "" } else { "lib" };
@@ -18,7 +18,7 @@ fn provider() -> Option<PathBuf> {
         return None;
     }
     if !path.exists() {
-        println!("skipped: {} was not built; cargo build --example kinglet_provider does", path.display());
+        println!("skipped: {} was not built; cargo build --example kinglet_provider builds it", path.display());
         return None;
     }
     Some(path)
@@ -48,7 +48,7 @@ fn fixture(name: &str) -> String {
 }
 
 #[test]
-fn a_provider_gives_what_this_build_gives() {
+fn a_provider_gives_the_results_of_this_build() {
     let Some(provider) = provider() else { return };
     let (bert, t5, llama) = (fixture("bert"), fixture("generation/t5"), fixture("generation/llama"));
     let classifier = fixture("bert-classifier");
@@ -69,7 +69,7 @@ fn a_provider_gives_what_this_build_gives() {
 }
 
 #[test]
-fn a_provider_s_stages_are_counted_and_its_errors_told() {
+fn a_provider_s_stages_are_counted_and_its_errors_reported() {
     let Some(provider) = provider() else { return };
     let bert = fixture("bert");
     let command = ["embed", "--model", &bert, "--device", "candle-cpu", "--counters", "json", "a small bird"];
@@ -78,7 +78,7 @@ fn a_provider_s_stages_are_counted_and_its_errors_told() {
     for stage in ["load", "attention", "linear", "transfer"] {
         assert!(counters["stages"][stage]["nanoseconds"].as_u64() > Some(0), "{stage}: {counters}");
     }
-    // The values of an embedding are read, and the ids written.
+    // The values of an embedding are read, and its ids are written.
     assert!(counters["stages"]["transfer"]["items"].as_u64() > Some(32 * 4), "{counters}");
     let command = ["embed", "--model", &bert, "--device", "candle-cpu", "--memory-limit", "100000", "a small bird"];
     let message = failure(&kinglet(Some(&provider), &command));
@@ -87,13 +87,13 @@ fn a_provider_s_stages_are_counted_and_its_errors_told() {
     assert!(message.contains("device cuda"), "{message}");
 }
 
-/// What a provider may grow by in a hundred cycles, for the allocator's own sake.
+/// Accepted growth in a hundred cycles: allocators keep some pages.
 const NOISE: usize = 4 << 20;
 
 #[test]
-fn a_hundred_cycles_leave_nothing() {
+fn a_hundred_cycles_leak_nothing() {
     let Some(provider) = provider() else { return };
-    // SAFETY: the other tests of this file read no variables; their programs are given theirs.
+    // SAFETY: no other test in this file reads the environment; each passes variables to the programs that it starts.
     unsafe { std::env::set_var("KINGLET_PROVIDER", provider) };
     let (reads, writes) = (support::fixtures().join("mpnet"), support::fixtures().join("generation/llama"));
     let options = GenerateOptions { max_new_tokens: Some(3), ..GenerateOptions::default() };
@@ -103,10 +103,10 @@ fn a_hundred_cycles_leave_nothing() {
             let model = support::load(&reads, Device::CandleCpu, Precision::F32, 1);
             model.embed(&["a small bird"], &EmbedOptions::default()).unwrap();
             let model = support::load(&writes, Device::CandleCpu, Precision::F32, 1);
-            let prefix = model.prefix("a small", true).unwrap();
+            let prefix = model.prefix("a small", true, None).unwrap();
             let beams = GenerateOptions { prefix: Some(prefix), ..beams.clone() };
             model.generate(&["a small bird"], &beams, None).unwrap();
-            // Calls from several threads, whose sequences come and go beside each other.
+            // Concurrent calls, whose sequences are created and freed in any order.
             std::thread::scope(|scope| {
                 for _ in 0..2 {
                     scope.spawn(|| model.generate(&["a small bird", "sings"], &options, None).unwrap());
@@ -125,7 +125,7 @@ fn a_hundred_cycles_leave_nothing() {
 }
 
 #[test]
-fn what_is_no_provider_is_refused() {
+fn files_that_are_not_providers_are_refused() {
     let bert = fixture("bert");
     let folder = tempfile::tempdir().unwrap();
     let text_file = folder.path().join("libtext.so");
@@ -146,7 +146,7 @@ fn devices_are_listed_and_missing_ones_explained() {
     assert!(devices[0]["memory_total"].as_u64() > Some(0) || !cfg!(unix), "{list}");
     let kinds: Vec<_> = devices.iter().filter_map(|device| device["device"].as_str()).collect();
     assert_eq!(kinds.contains(&"candle-cpu"), cfg!(feature = "candle"), "{list}");
-    // Every kind is listed, or it is said why not.
+    // Every kind is listed, or there is a reason why not.
     let missing: Vec<_> = list["missing"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     for kind in ["cuda", "metal"] {
         let explained = missing.iter().any(|line| line.contains(kind));

@@ -1,5 +1,5 @@
-//! A text's numbers are the same bits alone and in a batch, on one thread and on several. `make test` runs this file once more for
-//! each instruction set, by `KINGLET_ISA`.
+//! A text's numbers have the same bits in a single call and in a batch, on one thread and on several. `make test` runs this file
+//! once more per instruction set, with `KINGLET_ISA`.
 
 mod support;
 
@@ -23,7 +23,7 @@ fn check(path: &Path, pooling: Pooling) {
     for precision in PRECISIONS {
         let at = |what: &str| format!("{} in {}: {what}", path.file_name().unwrap().display(), precision.name());
         let expected = embed(&load(path, Device::Cpu, precision, 1), &texts, pooling);
-        assert!(expected.iter().any(|row| row != &expected[0]), "{}", at("all texts are alike"));
+        assert!(expected.iter().any(|row| row != &expected[0]), "{}", at("all texts are the same"));
         for threads in [1, 2, 3] {
             let model = load(path, Device::Cpu, precision, threads);
             assert_eq!(model.threads(), threads);

@@ -1,25 +1,12 @@
-//! The real SmolLM2-135M-Instruct out of its GGUF file (Q4_1): what transformers continues it with, and what 8 bits cost.
+//! The real SmolLM2-135M-Instruct from its GGUF file (Q4_1): texts compared with transformers, and the cost of INT8.
 
 mod support;
-
-use std::path::{Path, PathBuf};
 
 use kinglet::{Device, GenerateOptions, Precision};
 use serde_json::Value;
 use support::{ids, load};
 
-/// `KINGLET_SMOLLM2`, else `build/models/smollm2.gguf`, where `make test` puts it. None, said loudly, if it is not there.
-fn model_file() -> Option<PathBuf> {
-    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/models/smollm2.gguf");
-    let path = std::env::var_os("KINGLET_SMOLLM2").map_or(default, PathBuf::from);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: SmolLM2 is not at {}; `make test` fetches it", path.display());
-    None
-}
-
-/// Prompts, their tokens, and the 24 tokens that transformers 5, reading the same file in f32, continues them with.
+/// Prompts, their tokens, and the 24 tokens that transformers 5 generates from the same file in f32.
 fn reference() -> Vec<Value> {
     serde_json::from_str(&std::fs::read_to_string(support::fixtures().join("smollm2.json")).unwrap()).unwrap()
 }
@@ -29,8 +16,8 @@ fn greedy() -> GenerateOptions {
 }
 
 #[test]
-fn greedy_texts_are_those_of_transformers() {
-    let Some(path) = model_file() else { return };
+fn greedy_texts_match_transformers() {
+    let Some(path) = support::smollm2() else { return };
     let (model, cases) = (load(&path, Device::Cpu, Precision::F32, 2), reference());
     assert_eq!(cases.len(), 20);
     let texts: Vec<&str> = cases.iter().map(|case| case["text"].as_str().unwrap()).collect();
@@ -43,9 +30,9 @@ fn greedy_texts_are_those_of_transformers() {
 }
 
 #[test]
-fn eight_bits_are_nearly_as_sure_of_those_texts() {
-    let Some(path) = model_file() else { return };
-    // The mean log-probability of the reference's texts, token by token.
+fn int8_gives_nearly_the_same_log_probability() {
+    let Some(path) = support::smollm2() else { return };
+    // The mean log-probability per token of the reference's texts.
     let sureness = |precision| {
         let model = load(&path, Device::Cpu, precision, 2);
         let (mut sum, mut count) = (0.0f64, 0);
@@ -68,7 +55,7 @@ fn eight_bits_are_nearly_as_sure_of_those_texts() {
 
 #[test]
 fn it_holds_a_conversation() {
-    let Some(path) = model_file() else { return };
+    let Some(path) = support::smollm2() else { return };
     let model = load(&path, Device::Cpu, Precision::Int8, 2);
     let mut session = model.session().unwrap();
     let answer = session.send("What is the capital of France?", &greedy(), None).unwrap();

@@ -1,5 +1,5 @@
-//! The real little model of the demo: text to LLVM IR. Its answers, right and wrong, against transformers'; and what users do with
-//! a generation: streams, stop strings, seeds, constraints, the answer cache, memory limits.
+//! The small real model of the demo, text to LLVM IR: its answers compared with transformers, and the features of generation:
+//! streams, stop strings, seeds, constraints, the answer cache, memory limits.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn reference() -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// How many answers have the reference's tokens, and how many are what was expected.
+/// The number of answers with the reference's tokens, and the number of correct answers.
 fn score(model: &Model, beams: usize) -> (usize, usize) {
     let reference = reference();
     let inputs: Vec<&str> = reference.iter().map(|case| case["input"].as_str().unwrap()).collect();
@@ -40,20 +40,20 @@ fn score(model: &Model, beams: usize) -> (usize, usize) {
 }
 
 #[test]
-fn eight_bits_answer_as_well_as_thirty_two() {
+fn int8_answers_as_well_as_f32() {
     let model = model();
     assert_eq!((model.precision(), model.family()), (Precision::Int8, "t5"));
     for beams in [1, 5] {
         let (same, right) = score(&model, beams);
-        println!("int8, {beams} beam(s): {same} of 500 as transformers in f32, {right} right");
-        // transformers in f32 has 366 right.
+        println!("int8, {beams} beam(s): {same} of 500 as transformers in f32, {right} correct");
+        // transformers in f32 has 366 correct answers.
         assert!(right >= 350, "{beams} beams: {right} of 500");
     }
 }
 
-/// `KINGLET_T5_IR` names the directory that the demo's file was packed from.
+/// `KINGLET_T5_IR` is the directory that the demo's file was packed from.
 #[test]
-fn f32_answers_as_transformers_does_token_for_token() {
+fn f32_answers_match_transformers_token_for_token() {
     let Some(path) = std::env::var_os("KINGLET_T5_IR") else {
         eprintln!("skipped: KINGLET_T5_IR does not name the directory of t5-ir's own weights");
         return;
@@ -66,7 +66,7 @@ fn f32_answers_as_transformers_does_token_for_token() {
 }
 
 #[test]
-fn a_stream_s_pieces_make_the_text() {
+fn the_pieces_of_a_stream_make_up_the_text() {
     let model = model();
     let whole = model.generate(&[QUESTION], &GenerateOptions::default(), None).unwrap();
     let (mut text, mut tokens, mut end) = (String::new(), Vec::new(), None);
@@ -87,7 +87,7 @@ fn a_stream_s_pieces_make_the_text() {
 }
 
 #[test]
-fn a_stop_string_ends_the_text_before_it_wherever_tokens_end() {
+fn a_stop_string_ends_the_text_before_it_at_any_token_boundary() {
     let model = model();
     let whole = model.generate(&[QUESTION], &GenerateOptions::default(), None).unwrap().outputs[0][0].text.clone();
     for (start, end) in [(3, 9), (12, 13), (20, 31)] {
@@ -115,7 +115,7 @@ fn a_stop_string_ends_the_text_before_it_wherever_tokens_end() {
 }
 
 #[test]
-fn seeds_decide_what_is_drawn() {
+fn seeds_determine_the_samples() {
     let model = model();
     let draw = |seed, number| {
         let options = GenerateOptions {
@@ -140,7 +140,7 @@ fn seeds_decide_what_is_drawn() {
 }
 
 #[test]
-fn constrained_texts_keep_to_the_grammar() {
+fn constrained_texts_match_the_grammar() {
     let model = model();
     let run = |grammar, beams, sample: bool| {
         let options = GenerateOptions {
@@ -170,7 +170,7 @@ fn constrained_texts_keep_to_the_grammar() {
 }
 
 #[test]
-fn the_answer_cache_answers_what_it_was_asked_before() {
+fn the_answer_cache_answers_repeated_inputs() {
     let options = LoadOptions { answer_cache: 1 << 20, threads: 2, ..LoadOptions::default() };
     let model = Model::load(model_file(), options).unwrap();
     let counts = || {
@@ -186,19 +186,19 @@ fn the_answer_cache_answers_what_it_was_asked_before() {
     let beams = GenerateOptions { num_beams: Some(2), ..GenerateOptions::default() };
     model.generate(&[QUESTION], &beams, None).unwrap();
     assert_eq!(counts(), (1, 4));
-    // Without a seed every draw is another one.
+    // Without a seed, each call samples differently.
     let drawn = GenerateOptions { do_sample: Some(true), ..GenerateOptions::default() };
     model.generate(&[QUESTION], &drawn, None).unwrap();
     model.generate(&[QUESTION], &drawn, None).unwrap();
     assert_eq!(counts(), (1, 4));
-    // Off unless it is asked for.
+    // Off by default.
     let off = self::model();
     off.generate(&[QUESTION, QUESTION], &plain, None).unwrap();
     assert_eq!(off.counters().stage(Stage::AnswerMiss).calls, 0);
 }
 
 #[test]
-fn the_memory_limit_holds_for_the_cache() {
+fn the_memory_limit_covers_the_kv_cache() {
     let needed = {
         let error = Model::load(model_file(), LoadOptions { memory_limit: 1, ..LoadOptions::default() }).err().unwrap();
         assert_eq!(error.status(), Status::OutOfMemory);
@@ -213,16 +213,16 @@ fn the_memory_limit_holds_for_the_cache() {
     let error = model.generate(&many, &wide, None).unwrap_err();
     assert_eq!(error.status(), Status::OutOfMemory, "{error}");
     assert!(model.cache_bytes() <= 1 << 20);
-    assert!(model.generate(&[QUESTION], &GenerateOptions::default(), None).is_ok(), "and the model lives on");
+    assert!(model.generate(&[QUESTION], &GenerateOptions::default(), None).is_ok(), "the model does not work any more");
 }
 
 #[test]
-fn inputs_that_cannot_be_are_named() {
+fn invalid_inputs_are_named() {
     let options = LoadOptions { answer_cache: 1 << 20, threads: 1, ..LoadOptions::default() };
     let model = Model::load(model_file(), options).unwrap();
     let bare = GenerateOptions { add_special_tokens: Some(false), ..GenerateOptions::default() };
     model.generate(&[QUESTION], &bare, None).unwrap();
-    // The first text is in the answer cache by now; the second keeps its number.
+    // The first text is in the answer cache by now; the second keeps its index.
     let error = model.generate(&[QUESTION, ""], &bare, None).unwrap_err();
     assert!(error.status() == Status::InvalidArgument && error.message().starts_with("texts[1]: "), "{error}");
     let error = model.logits(&[], Some(&[0]), false, None).unwrap_err();
@@ -238,7 +238,7 @@ fn inputs_that_cannot_be_are_named() {
 }
 
 #[test]
-fn counters_tell_where_the_time_went() {
+fn counters_show_where_the_time_went() {
     let model = model();
     let result =
         model.generate(&[QUESTION, "function @fee: that negates a int %a"], &Default::default(), None).unwrap();

@@ -1,4 +1,4 @@
-//! What this machine can do at best, measured: operations a second from registers, bytes a second from memory. One thread.
+//! The measured limits of this machine on one thread: operations per second from registers, bytes per second from memory.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -16,8 +16,8 @@ pub fn shortest(mut run: impl FnMut()) -> f64 {
     best
 }
 
-/// Gigabytes a second that one thread reads of 256 MiB, in huge pages where the system has them, as weights lie; the best of one, two
-/// and four streams.
+/// Gigabytes per second that one thread reads from 256 MiB, in huge pages if the system has them, as for weights; the best of one,
+/// two and four streams.
 pub fn memory() -> f64 {
     let bytes = 256 << 20;
     let Ok(mut data) = memmap2::MmapMut::map_anon(bytes) else { return f64::NAN };
@@ -28,7 +28,7 @@ pub fn memory() -> f64 {
     bytes as f64 / best.into_iter().fold(f64::MAX, f64::min) / 1e9
 }
 
-/// Adds up all lines, one of each stream in turn.
+/// Sums all cache lines, one of each stream in turn.
 fn read(data: &[u8], stream: usize) {
     let mut sums = [[0u8; 64]; 4];
     for line in (0..stream).step_by(64) {
@@ -42,14 +42,14 @@ fn read(data: &[u8], stream: usize) {
     black_box(sums);
 }
 
-/// A function that runs twelve instructions of one kind, on registers of their own, so many times.
+/// A function that runs twelve independent instructions of one kind, `rounds` times.
 #[cfg(target_arch = "x86_64")]
 macro_rules! registers {
     ($name:ident, $instruction:literal) => {
         #[target_feature(enable = "avx512f")]
         fn $name(rounds: usize) {
             for _ in 0..rounds {
-                // SAFETY: the caller saw that the machine has the instruction; only registers are written.
+                // SAFETY: the caller checked that the machine has the instruction; only registers are written.
                 unsafe {
                     std::arch::asm!(
                         concat!($instruction, " zmm0, zmm12, zmm12"), concat!($instruction, " zmm1, zmm12, zmm12"),
@@ -75,7 +75,7 @@ registers!(pairs, "vdpbf16ps");
 #[cfg(target_arch = "x86_64")]
 registers!(floats, "vfmadd231ps");
 
-/// Giga-operations a second of the widest vectors of this machine: bytes, bf16, f32. None where there is no AVX-512.
+/// Giga-operations per second of this machine's widest vectors, by type: i8, bf16, f16, f32. None without AVX-512.
 #[cfg(target_arch = "x86_64")]
 pub fn operations(kind: &str) -> Option<f64> {
     const ROUNDS: usize = 20_000;
@@ -83,12 +83,12 @@ pub fn operations(kind: &str) -> Option<f64> {
         return None;
     }
     let (run, operations): (unsafe fn(usize), usize) = match kind {
-        "i8" if is_x86_feature_detected!("avx512vnni") => (bytes, 128),
+        "int8" if is_x86_feature_detected!("avx512vnni") => (bytes, 128),
         "bf16" if is_x86_feature_detected!("avx512bf16") => (pairs, 64),
         "f32" | "f16" => (floats, 32),
         _ => return None,
     };
-    // SAFETY: the machine has AVX-512 F and the instruction.
+    // SAFETY: the checks above found AVX-512 F and the instruction.
     let time = shortest(|| unsafe { run(ROUNDS) });
     Some((operations * 12 * ROUNDS) as f64 / time / 1e9)
 }

@@ -1,11 +1,10 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
 	"context"
-	"runtime/cgo"
 	"sync"
 )
 
@@ -27,7 +26,7 @@ func (g *gate) enter() error {
 	return nil
 }
 
-// leave ends a call. Whether it was the last one out of a closed gate.
+// leave ends a call and reports whether it was the last one of a closed gate.
 func (g *gate) leave() (last bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -35,7 +34,7 @@ func (g *gate) leave() (last bool) {
 	return g.closed && g.calls == 0
 }
 
-// close refuses all calls from now on. Whether none is inside, and none was refused before.
+// close refuses all calls from now on and reports whether the caller must free the handle.
 func (g *gate) close() (last bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -44,13 +43,12 @@ func (g *gate) close() (last bool) {
 	return last
 }
 
-// core is the C model with the calls inside it; its sessions and prefixes count as calls. It is apart from Model so that the
-// cleanup of a forgotten Model can hold it, and so that a call keeps it alive without keeping the Model.
+// core is the C model with the calls inside it; sessions and prefixes count as calls. It is separate from Model so that the cleanup of
+// a forgotten Model can hold it, and so that a call keeps it alive without keeping the Model.
 type core struct {
 	gate
-	model     *C.kinglet_model
-	logger    *logger    // nil without a log
-	logHandle cgo.Handle // what C knows the logger by
+	model  *C.kinglet_model
+	logger *logger // nil without one
 }
 
 // leave ends a call. The last one out of a closed model frees it.
@@ -61,7 +59,7 @@ func (c *core) leave() {
 	}
 }
 
-// exit is leave for whom a panic of the log would come out of in the wrong place.
+// exit is leave without the logger's panic, for callers that must not panic.
 func (c *core) exit() {
 	if c.gate.leave() {
 		c.free()
@@ -79,9 +77,6 @@ func (c *core) free() {
 	collect()
 	C.kinglet_model_free(c.model)
 	c.model = nil
-	if c.logger != nil {
-		c.logHandle.Delete()
-	}
 }
 
 // enter admits a call on a model.
@@ -97,16 +92,13 @@ func run(ctx context.Context, call func(*C.kinglet_cancellation, **C.kinglet_err
 	if err := cancelled(ctx); err != nil {
 		return err
 	}
-	cancellation, release, err := watch(ctx)
-	if err != nil {
-		return err
-	}
+	cancellation, release := watch(ctx)
 	defer release()
 	collect()
 	var failure *C.kinglet_error
 	status := call(cancellation, &failure)
 	collect()
-	err = result(status, &failure)
+	err := result(status, &failure)
 	if status == C.KINGLET_STATUS_CANCELLED {
 		if why := cancelled(ctx); why != nil {
 			return why
@@ -115,25 +107,22 @@ func run(ctx context.Context, call func(*C.kinglet_cancellation, **C.kinglet_err
 	return err
 }
 
-// watch makes a switch that the context sets; nil for a context that never ends. The switch is freed by release, which first
-// waits for a cancel that has begun.
-func watch(ctx context.Context) (cancellation *C.kinglet_cancellation, release func(), err error) {
+// watch makes a cancellation that the context sets; nil for a context that never ends. It is freed by release, which first waits for a
+// cancel that has begun.
+func watch(ctx context.Context) (cancellation *C.kinglet_cancellation, release func()) {
 	if ctx.Done() == nil {
-		return nil, func() {}, nil
+		return nil, func() {}
 	}
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_cancellation_new(&cancellation, &failure), &failure); err != nil {
-		return nil, nil, err
-	}
+	cancellation = C.kinglet_cancellation_new()
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
-		C.kinglet_cancellation_cancel(cancellation, nil)
+		C.kinglet_cancellation_cancel(cancellation)
 	})
 	return cancellation, func() {
 		if !stop() {
 			<-ended
 		}
 		C.kinglet_cancellation_free(cancellation)
-	}, nil
+	}
 }

@@ -4,13 +4,15 @@ package kinglet
 import "C"
 
 import (
+	"context"
+	"log/slog"
 	"runtime/cgo"
 	"sync"
 	"unsafe"
 )
 
-// C calls these functions while Kinglet's frames are on the stack, so nothing may unwind out of them: a panic is kept, and goes on
-// in Go once the C call has returned.
+// C calls these functions while Kinglet's frames are on the stack, so nothing may unwind out of them: a panic is stored, and continues
+// in Go when the C call has returned.
 
 // fault is the first panic of a callback.
 type fault struct {
@@ -33,7 +35,7 @@ func (f *fault) guard(callback func()) (returned bool) {
 	return true
 }
 
-// rethrow goes on with the panic that was kept, if there was one.
+// rethrow continues the stored panic, if there is one.
 func (f *fault) rethrow() {
 	f.mu.Lock()
 	value := f.value
@@ -44,26 +46,41 @@ func (f *fault) rethrow() {
 	}
 }
 
-// reporter is what a load's progress goes to.
+// reporter receives the progress of a load.
 type reporter struct {
 	fault
-	report func(share float32) bool
+	report func(fraction float64) bool
 }
 
-// listener is what a generation's pieces go to. It runs none of the caller's code, so that it cannot panic.
+// listener receives the pieces of a generation. It runs none of the caller's code, so it cannot panic.
 type listener func(Piece) (goOn bool)
 
-// logger is what a model's log lines go to.
+// logger receives the log records of a model.
 type logger struct {
 	fault
-	write func(level LogLevel, line string)
+	logger *slog.Logger
+}
+
+// levels are slog's, by Kinglet's numbers.
+var levels = [...]slog.Level{
+	LogDefault: slog.LevelInfo, LogError: slog.LevelError, LogWarning: slog.LevelWarn, LogInfo: slog.LevelInfo, LogDebug: slog.LevelDebug,
+}
+
+// level is the least severe level that the handler takes.
+func (l *logger) level() LogLevel {
+	for level := LogDebug; level > LogError; level-- {
+		if l.logger.Enabled(context.Background(), levels[level]) {
+			return level
+		}
+	}
+	return LogError
 }
 
 //export kinglet_go_progress
-func kinglet_go_progress(handle C.uintptr_t, share C.float) C.uint32_t {
+func kinglet_go_progress(handle C.uintptr_t, fraction C.double) C.uint32_t {
 	reporter := cgo.Handle(handle).Value().(*reporter)
 	goOn := false
-	reporter.guard(func() { goOn = reporter.report(float32(share)) })
+	reporter.guard(func() { goOn = reporter.report(float64(fraction)) })
 	if goOn {
 		return 1
 	}
@@ -71,12 +88,12 @@ func kinglet_go_progress(handle C.uintptr_t, share C.float) C.uint32_t {
 }
 
 //export kinglet_go_piece
-func kinglet_go_piece(handle C.uintptr_t, index, sequence C.size_t, text *C.uint8_t, size C.size_t, token, finish C.uint32_t) C.uint32_t {
+func kinglet_go_piece(handle C.uintptr_t, index, sequence C.size_t, text *C.char, size C.size_t, token, finish C.uint32_t) C.uint32_t {
 	listen := cgo.Handle(handle).Value().(listener)
 	goOn := listen(Piece{
 		Index:        int(index),
 		Sequence:     int(sequence),
-		Text:         string(unsafe.Slice((*byte)(text), int(size))),
+		Text:         string(unsafe.Slice((*byte)(unsafe.Pointer(text)), int(size))),
 		Token:        uint32(token),
 		FinishReason: FinishReason(finish),
 	})
@@ -87,8 +104,11 @@ func kinglet_go_piece(handle C.uintptr_t, index, sequence C.size_t, text *C.uint
 }
 
 //export kinglet_go_log
-func kinglet_go_log(handle C.uintptr_t, level C.uint32_t, data *C.uint8_t, size C.size_t) {
+func kinglet_go_log(handle C.uintptr_t, level C.uint32_t, data *C.char, size C.size_t) {
 	logger := cgo.Handle(handle).Value().(*logger)
-	line := string(unsafe.Slice((*byte)(data), int(size)))
-	logger.guard(func() { logger.write(LogLevel(level), line) })
+	message := string(unsafe.Slice((*byte)(unsafe.Pointer(data)), int(size)))
+	logger.guard(func() { logger.logger.Log(context.Background(), levels[min(int(level), len(levels)-1)], message) })
 }
+
+//export kinglet_go_log_release
+func kinglet_go_log_release(handle C.uintptr_t) { cgo.Handle(handle).Delete() }

@@ -1,6 +1,6 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
@@ -8,24 +8,24 @@ import (
 	"unsafe"
 )
 
-// ClassifyOptions say what is wanted of [Model.Classify], [Model.ClassifyPairs] and [Model.Score]. The zero value, like a nil
-// pointer, stands for the defaults.
+// ClassifyOptions are the options of [Model.Classify], [Model.ClassifyPairs] and [Model.Score]. The zero value, like a nil
+// pointer, has the defaults.
 type ClassifyOptions struct {
-	// Function makes scores of the head's outputs; the default is what the model's files say.
-	Function Function
-	// MaxLength is the most tokens of a text or pair, special ones counted; longer ones are cut. 0: what the model takes.
+	// Function turns the head's outputs into scores. Default: the model's own setting.
+	Function ScoreFunction
+	// MaxLength is the most tokens of a text or pair, special tokens included; longer ones are cut. 0: the model's limit.
 	MaxLength int
 }
 
 // Classifications are the scores of a batch of texts or pairs.
 type Classifications struct {
-	// Labels are the names of the scores in a row.
+	// Labels are the names of the scores of one row.
 	Labels []string
-	// Scores has a row of len(Labels) values a text or pair.
+	// Scores has one row of len(Labels) values per text or pair.
 	Scores []float32
-	// Best has the number of the label with the highest score, a value a text or pair.
+	// Best is the number of the label with the highest score, one value per text or pair.
 	Best []int
-	// TokenCounts has each text's or pair's tokens, special ones counted.
+	// TokenCounts are the tokens of each text or pair, special tokens included.
 	TokenCounts []int
 	// Truncated says which texts or pairs were cut.
 	Truncated []bool
@@ -34,7 +34,7 @@ type Classifications struct {
 // Len is the number of texts or pairs.
 func (c *Classifications) Len() int { return len(c.Best) }
 
-// Row gives text or pair i's scores, a value a label. The slice is a part of Scores.
+// Row returns the scores of text or pair i, one value per label. The slice is a part of Scores.
 func (c *Classifications) Row(i int) []float32 {
 	width := len(c.Labels)
 	return c.Scores[i*width : (i+1)*width : (i+1)*width]
@@ -57,7 +57,7 @@ func (m *Model) ClassifyPairs(ctx context.Context, texts, pairs []string, option
 }
 
 // Score scores pairs of a query and a document, queries[i] with documents[i], with a cross-encoder: a model with one output. The
-// result has one score a pair. [ErrUnsupported] if the model is no cross-encoder.
+// result has one score per pair. [ErrUnsupported] if the model is not a cross-encoder.
 func (m *Model) Score(ctx context.Context, queries, documents []string, options *ClassifyOptions) (*Classifications, error) {
 	if err := sameLength(len(queries), len(documents), "documents", "queries"); err != nil {
 		return nil, err
@@ -65,14 +65,10 @@ func (m *Model) Score(ctx context.Context, queries, documents []string, options 
 	return m.classify(ctx, queries, documents, options, true)
 }
 
-// cOptions are the options of all classification in C.
-func cOptions(function Function, maxLength int) (o C.kinglet_classify_options, err error) {
+// cOptions makes the C options of all classification calls.
+func cOptions(function ScoreFunction, maxLength int) (o C.kinglet_classify_options, err error) {
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_classify_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
-		return o, err
-	}
-	o.function = C.kinglet_function(function)
+	o.function = C.kinglet_score_function(function)
 	o.max_length, err = size(maxLength, "MaxLength")
 	return o, err
 }
@@ -128,13 +124,13 @@ func (m *Model) classify(ctx context.Context, texts, pairs []string, options *Cl
 	}, nil
 }
 
-// ClassifyTokensOptions say what is wanted of [Model.ClassifyTokens]. The zero value, like a nil pointer, stands for the defaults.
+// ClassifyTokensOptions are the options of [Model.ClassifyTokens]. The zero value, like a nil pointer, has the defaults.
 type ClassifyTokensOptions struct {
-	// Function makes scores of the head's outputs; the default is what the model's files say.
-	Function Function
-	// Aggregation makes entities of tokens; the default is [AggregationSimple].
+	// Function turns the head's outputs into scores. Default: the model's own setting.
+	Function ScoreFunction
+	// Aggregation turns labelled tokens into entities. Default: [AggregationSimple].
 	Aggregation Aggregation
-	// MaxLength is the most tokens of a text, special ones counted; longer ones are cut. 0: what the model takes.
+	// MaxLength is the most tokens of a text, special tokens included; longer ones are cut. 0: the model's limit.
 	MaxLength int
 }
 
@@ -142,7 +138,7 @@ type ClassifyTokensOptions struct {
 type Entity struct {
 	// Text is the number of the text in the batch.
 	Text int
-	// Span is where it lies in that text: texts[e.Text][e.Start:e.End].
+	// Span is its bytes in that text: texts[e.Text][e.Start:e.End].
 	Span
 	// Name is the label, or with [AggregationSimple] its kind without "B-" and "I-".
 	Name string
@@ -156,11 +152,11 @@ type Entity struct {
 type TokenClassifications struct {
 	// Entities in the order of the texts; tokens labelled "O" make none.
 	Entities []Entity
-	// Labels are the names of the scores in a row.
+	// Labels are the names of the scores of one row.
 	Labels []string
-	// Scores has a row of len(Labels) values a token, special tokens included, all texts end to end.
+	// Scores has one row of len(Labels) values per token, special tokens included, for all texts.
 	Scores []float32
-	// Starts has a number a text and one more: text i's tokens are Starts[i] to Starts[i+1] (excluded).
+	// Starts has Len()+1 values: the tokens of text i are those from Starts[i] to Starts[i+1] (exclusive).
 	Starts []int
 	// Truncated says which texts were cut.
 	Truncated []bool
@@ -169,7 +165,7 @@ type TokenClassifications struct {
 // Len is the number of texts.
 func (t *TokenClassifications) Len() int { return len(t.Truncated) }
 
-// Rows gives the scores of text i's tokens end to end, len(Labels) values each. The slice is a part of Scores.
+// Rows returns the scores of text i's tokens, len(Labels) values each. The slice is a part of Scores.
 func (t *TokenClassifications) Rows(i int) []float32 {
 	return rows(t.Scores, len(t.Labels), t.Starts, i)
 }
@@ -188,7 +184,7 @@ func (m *Model) ClassifyTokens(ctx context.Context, texts []string, options *Cla
 	if err != nil {
 		return nil, err
 	}
-	o.aggregation = options.Aggregation.c()
+	o.aggregation = C.kinglet_aggregation(options.Aggregation)
 	batch, err := lend(texts)
 	if err != nil {
 		return nil, err
@@ -209,8 +205,12 @@ func (m *Model) ClassifyTokens(ctx context.Context, texts []string, options *Cla
 	if err := result(C.kinglet_token_classifications_read(classifications, &view, &failure), &failure); err != nil {
 		return nil, err
 	}
+	entities, err := copyEntities(classifications, int(view.entity_count))
+	if err != nil {
+		return nil, err
+	}
 	return &TokenClassifications{
-		Entities:  entities(view.entities, view.entity_count),
+		Entities:  entities,
 		Labels:    m.Properties().Labels,
 		Scores:    copied[float32](view.scores, view.token_count*view.label_count),
 		Starts:    copied[int](view.starts, view.count+1),
@@ -218,10 +218,16 @@ func (m *Model) ClassifyTokens(ctx context.Context, texts []string, options *Cla
 	}, nil
 }
 
-// entities copies entities; equal names share their memory.
-func entities(data *C.kinglet_entity, count C.size_t) []Entity {
-	entities, names := make([]Entity, int(count)), map[string]string{}
-	for i, e := range unsafe.Slice(data, int(count)) {
+// copyEntities copies entities; equal names share their memory.
+func copyEntities(classifications *C.kinglet_token_classifications, count int) ([]Entity, error) {
+	entities, names := make([]Entity, count), map[string]string{}
+	var e C.kinglet_entity
+	e.struct_size = C.size_t(unsafe.Sizeof(e))
+	for i := range entities {
+		var failure *C.kinglet_error
+		if err := result(C.kinglet_token_classifications_entity(classifications, C.size_t(i), &e, &failure), &failure); err != nil {
+			return nil, err
+		}
 		name, known := names[string(bytesOf(e.name))]
 		if !known {
 			name = string(bytesOf(e.name))
@@ -235,5 +241,5 @@ func entities(data *C.kinglet_entity, count C.size_t) []Entity {
 			Score: float32(e.score),
 		}
 	}
-	return entities
+	return entities, nil
 }

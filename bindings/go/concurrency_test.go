@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -26,12 +27,12 @@ func many(count int) []string {
 // A text's embedding is the same bits alone, in a batch, and whatever other goroutines do meanwhile.
 func TestSameBits(t *testing.T) {
 	texts := many(64)
-	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionInt8, PrecisionBf16} {
+	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionINT8, PrecisionBF16} {
 		t.Run(precision.String(), func(t *testing.T) {
 			t.Parallel()
-			batch, err := load(t, "bert", &Options{Precision: precision, Threads: 1}).Embed(t.Context(), texts, nil)
+			batch, err := load(t, "bert", &LoadOptions{Precision: precision, Threads: 1}).Embed(t.Context(), texts, nil)
 			check(t, err)
-			model := load(t, "bert", &Options{Precision: precision, Threads: 3})
+			model := load(t, "bert", &LoadOptions{Precision: precision, Threads: 3})
 			var group sync.WaitGroup
 			for i, text := range texts {
 				group.Add(1)
@@ -53,7 +54,7 @@ func TestSameBits(t *testing.T) {
 // Fifty goroutines embed while ten close: each call either succeeds or says that the model is closed.
 func TestCloseBesideCalls(t *testing.T) {
 	for range 5 {
-		model := load(t, "bert", &Options{Log: func(LogLevel, string) {}})
+		model := load(t, "bert", &LoadOptions{Logger: slog.New(slog.DiscardHandler)})
 		core := model.core
 		texts := many(8)
 		want, err := model.Embed(t.Context(), texts, nil)
@@ -111,7 +112,7 @@ func TestCancelBefore(t *testing.T) {
 		"embed":          func(c context.Context) error { _, err := model.Embed(c, one, nil); return err },
 		"tokenize":       func(c context.Context) error { _, err := model.Tokenize(c, one, nil); return err },
 		"tokenize pairs": func(c context.Context) error { _, err := model.TokenizePairs(c, one, one, nil); return err },
-		"decode":         func(c context.Context) error { _, err := model.Decode(c, []uint32{5}, true); return err },
+		"decode":         func(c context.Context) error { _, err := model.Detokenize(c, []uint32{5}, nil); return err },
 		"classify":       func(c context.Context) error { _, err := model.Classify(c, one, nil); return err },
 		"classify pairs": func(c context.Context) error { _, err := model.ClassifyPairs(c, one, one, nil); return err },
 		"score":          func(c context.Context) error { _, err := model.Score(c, one, one, nil); return err },
@@ -122,8 +123,11 @@ func TestCancelBefore(t *testing.T) {
 			_, err := generator.GenerateIDs(c, []uint32{5}, []int{1}, nil)
 			return err
 		},
-		"logits": func(c context.Context) error { _, err := generator.Logits(c, []uint32{5}, nil, true); return err },
-		"prefix": func(c context.Context) error { _, err := generator.Prefix(c, "bird", true); return err },
+		"logits": func(c context.Context) error {
+			_, err := generator.Logits(c, []uint32{5}, nil, &LogitsOptions{Stepwise: true})
+			return err
+		},
+		"prefix": func(c context.Context) error { _, err := generator.Prefix(c, "bird", nil); return err },
 		"quantize": func(c context.Context) error {
 			return Quantize(c, fixture("bert"), filepath.Join(t.TempDir(), "a"), 0, nil)
 		},
@@ -148,7 +152,7 @@ func TestCancelBefore(t *testing.T) {
 
 // A running call ends before its work does when it is told to stop.
 func TestCancelDuring(t *testing.T) {
-	model := load(t, "bert", &Options{Precision: PrecisionF32, Threads: 1})
+	model := load(t, "bert", &LoadOptions{Precision: PrecisionF32, Threads: 1})
 	texts := many(1000)
 	whole := time.Duration(0)
 	for whole < 400*time.Millisecond {
@@ -222,7 +226,7 @@ func TestNoLeak(t *testing.T) {
 	if _, err := resident(); err != nil {
 		t.Skipf("skipped: this system does not tell how much memory a process has: %v", err)
 	}
-	model := load(t, "bert", &Options{Threads: 1})
+	model := load(t, "bert", &LoadOptions{Threads: 1})
 	texts := many(8)
 	calls := func(count int) (bytes int) {
 		var group sync.WaitGroup
@@ -296,7 +300,7 @@ func TestCollector(t *testing.T) {
 
 // everything loads models, calls them with texts that are made for each call, and forgets to close some.
 func everything(ctx context.Context, i int) error {
-	bert, err := Load(ctx, fixture("bert"), &Options{Progress: func(float32) bool { return true }, Log: func(LogLevel, string) {}})
+	bert, err := Load(ctx, fixture("bert"), &LoadOptions{Progress: func(float64) bool { return true }, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -304,7 +308,7 @@ func everything(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	writer, err := Load(ctx, fixture(generator("gpt2")), &Options{AnswerCacheBytes: 1 << 16, Log: func(LogLevel, string) {}})
+	writer, err := Load(ctx, fixture(generator("gpt2")), &LoadOptions{AnswerCacheBytes: 1 << 16, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
@@ -327,13 +331,13 @@ func everything(ctx context.Context, i int) error {
 		if _, err := bert.HiddenStates(ctx, encoding.IDs, encoding.TypeIDs, encoding.Lengths()); err != nil {
 			return err
 		}
-		if _, err := bert.Decode(ctx, encoding.IDs, true); err != nil {
+		if _, err := bert.Detokenize(ctx, encoding.IDs, nil); err != nil {
 			return err
 		}
 		if _, err := tokens.ClassifyTokens(ctx, many(10), nil); err != nil {
 			return err
 		}
-		prefix, err := writer.Prefix(ctx, "The small bird", true)
+		prefix, err := writer.Prefix(ctx, "The small bird", nil)
 		if err != nil {
 			return err
 		}
@@ -349,7 +353,7 @@ func everything(ctx context.Context, i int) error {
 				return err
 			}
 		}
-		if _, err := writer.Logits(ctx, encoding.IDs[:5], nil, false); err != nil {
+		if _, err := writer.Logits(ctx, encoding.IDs[:5], nil, nil); err != nil {
 			return err
 		}
 		if _, err := bert.ExportCounters(FormatPrometheus); err != nil {

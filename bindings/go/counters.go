@@ -1,6 +1,6 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
@@ -8,21 +8,21 @@ import (
 	"unsafe"
 )
 
-// Stage has the totals of one stage of the work. Calls that run at once add their times.
-type Stage struct {
-	// Calls counts how often the stage was entered.
+// StageTotals are the totals of one stage of the work. Calls that run at the same time add their times.
+type StageTotals struct {
+	// Calls is how often the stage was entered.
 	Calls uint64
-	// Items are the texts or sequences that went through it; for Load, files.
+	// Items are the texts or sequences processed; for [StageLoad] files, for [StageTransfer] bytes.
 	Items uint64
-	// Tokens that went through it.
+	// Tokens is the number of tokens processed.
 	Tokens uint64
-	// Time spent in it.
+	// Time spent in the stage.
 	Time time.Duration
 }
 
-// Latency is the distribution of whole calls' durations, each within 0.1 %.
+// Latency is the distribution of the durations of whole calls, each within 0.1 %.
 type Latency struct {
-	// Count of calls.
+	// Count is the number of calls that succeeded.
 	Count uint64
 	// Min and Max are the extremes, P50 to P99 the percentiles.
 	Min, Max, P50, P90, P95, P99 time.Duration
@@ -34,98 +34,45 @@ type Latency struct {
 type Counters struct {
 	// Latency of whole calls that succeeded.
 	Latency Latency
-	// Load is reading, converting and packing the model.
-	Load Stage
-	// Tokenize is text to token ids.
-	Tokenize Stage
-	// Pack lays token sequences end to end.
-	Pack Stage
-	// Embed looks up and sums embeddings, with their norm.
-	Embed Stage
-	// Attention is scaled dot-product attention; its projections count as Linear.
-	Attention Stage
-	// Linear is matrix products with weights, and the norms between them.
-	Linear Stage
-	// Pool is pooling and normalisation.
-	Pool Stage
-	// Call is whole calls, from the arguments to the result.
-	Call Stage
-	// Prefill is steps of generation that read prompts, those of texts under way in the same step too.
-	Prefill Stage
-	// Decode is steps of generation that add a token to each text, or several that were drafted.
-	Decode Stage
-	// Sample is choosing tokens.
-	Sample Stage
-	// Detokenize is token ids to text.
-	Detokenize Stage
-	// FirstToken is from a call's beginning to the first token of each text.
-	FirstToken Stage
-	// AnswerHit is answers that came from the answer cache.
-	AnswerHit Stage
-	// AnswerMiss is questions that the answer cache was asked and did not know.
-	AnswerMiss Stage
-	// Draft is looking for drafts, with PromptLookupNumTokens: Items are the texts that had one, Tokens those drafted.
-	Draft Stage
-	// Accept is drafted tokens that stood, so that they needed no step of their own.
-	Accept Stage
-	// Transfer is values carried to and from a GPU; Items are their bytes. A GPU works beside the program, so the other stages show how
-	// long work took to hand over, and the work itself shows here.
-	Transfer Stage
-	// DeviceMemory is the bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
-	DeviceMemory uint64
+	// Stages of the work; stages that nothing entered have zeros.
+	Stages map[Stage]StageTotals
 }
 
-// Counters reads the model's counters. Calls that run meanwhile may show in some figures and not in others.
+// Counters reads the model's counters. Calls that run at the same time may be in some figures and not in others.
 func (m *Model) Counters() (Counters, error) {
 	core, err := m.enter()
 	if err != nil {
 		return Counters{}, err
 	}
 	defer core.leave()
-	var c C.kinglet_counters
-	c.struct_size = C.size_t(unsafe.Sizeof(c))
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_counters_read(core.model, &c, &failure), &failure); err != nil {
+	var l C.kinglet_latency
+	l.struct_size = C.size_t(unsafe.Sizeof(l))
+	if err := result(C.kinglet_model_latency(core.model, &l, &failure), &failure); err != nil {
 		return Counters{}, err
 	}
-	l := c.latency
-	return Counters{
-		Latency: Latency{
-			Count:             uint64(l.count),
-			Min:               time.Duration(l.min),
-			Max:               time.Duration(l.max),
-			P50:               time.Duration(l.p50),
-			P90:               time.Duration(l.p90),
-			P95:               time.Duration(l.p95),
-			P99:               time.Duration(l.p99),
-			Mean:              time.Duration(l.mean),
-			StandardDeviation: time.Duration(l.standard_deviation),
-		},
-		Load:       stage(c.load),
-		Tokenize:   stage(c.tokenize),
-		Pack:       stage(c.pack),
-		Embed:      stage(c.embed),
-		Attention:  stage(c.attention),
-		Linear:     stage(c.linear),
-		Pool:       stage(c.pool),
-		Call:       stage(c.call),
-		Prefill:    stage(c.prefill),
-		Decode:     stage(c.decode),
-		Sample:     stage(c.sample),
-		Detokenize: stage(c.detokenize),
-		FirstToken: stage(c.first_token),
-		AnswerHit:  stage(c.answer_hit),
-		AnswerMiss: stage(c.answer_miss),
-		Draft:      stage(c.draft),
-		Accept:     stage(c.accept),
-		Transfer:   stage(c.transfer),
-
-		DeviceMemory: uint64(c.device_memory),
-	}, nil
-}
-
-func stage(s C.kinglet_stage) Stage {
-	return Stage{Calls: uint64(s.calls), Items: uint64(s.items), Tokens: uint64(s.tokens), Time: time.Duration(s.nanoseconds)}
+	counters := Counters{Stages: map[Stage]StageTotals{}, Latency: Latency{
+		Count:             uint64(l.count),
+		Min:               time.Duration(l.min),
+		Max:               time.Duration(l.max),
+		P50:               time.Duration(l.p50),
+		P90:               time.Duration(l.p90),
+		P95:               time.Duration(l.p95),
+		P99:               time.Duration(l.p99),
+		Mean:              time.Duration(l.mean),
+		StandardDeviation: time.Duration(l.standard_deviation),
+	}}
+	var t C.kinglet_stage_totals
+	t.struct_size = C.size_t(unsafe.Sizeof(t))
+	for stage := StageLoad; stage <= StageTransfer; stage++ {
+		if err := result(C.kinglet_model_stage(core.model, C.kinglet_stage(stage), &t, &failure), &failure); err != nil {
+			return Counters{}, err
+		}
+		counters.Stages[stage] = StageTotals{
+			Calls: uint64(t.calls), Items: uint64(t.items), Tokens: uint64(t.tokens), Time: time.Duration(t.nanoseconds),
+		}
+	}
+	return counters, nil
 }
 
 // ResetCounters sets all of the model's counters to zero.
@@ -135,8 +82,8 @@ func (m *Model) ResetCounters() error {
 		return err
 	}
 	defer core.leave()
-	var failure *C.kinglet_error
-	return result(C.kinglet_counters_reset(core.model, &failure), &failure)
+	C.kinglet_model_reset_counters(core.model)
+	return nil
 }
 
 // ExportCounters writes the model's counters as text.
@@ -148,10 +95,10 @@ func (m *Model) ExportCounters(format Format) (string, error) {
 	defer core.leave()
 	var text *C.kinglet_text
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_counters_export(core.model, C.kinglet_format(format), &text, &failure), &failure); err != nil {
+	if err := result(C.kinglet_model_export_counters(core.model, C.kinglet_counters_format(format), &text, &failure), &failure); err != nil {
 		return "", err
 	}
-	return taken(text)
+	return taken(text), nil
 }
 
 // Version is the C library's version, for instance "0.1.0".

@@ -26,7 +26,7 @@ func TestDevices(t *testing.T) {
 		}
 	}
 	for _, index := range []int{1, -1} {
-		if _, err := Load(context.Background(), fixture("bert"), &Options{DeviceIndex: index}); !errors.Is(err, ErrInvalidArgument) {
+		if _, err := Load(context.Background(), fixture("bert"), &LoadOptions{DeviceIndex: index}); !errors.Is(err, ErrInvalidArgument) {
 			t.Errorf("DeviceIndex %d: %v", index, err)
 		}
 	}
@@ -34,7 +34,10 @@ func TestDevices(t *testing.T) {
 	if p := model.Properties(); p.DeviceIndex != 0 {
 		t.Errorf("%+v", p)
 	}
-	if c, err := model.Counters(); err != nil || c.DeviceMemory != 0 || c.Transfer.Calls != 0 {
+	if use, err := model.MemoryUse(); err != nil || use.DeviceBytes != 0 {
+		t.Errorf("%+v, %v", use, err)
+	}
+	if c, err := model.Counters(); err != nil || c.Stages[StageTransfer].Calls != 0 {
 		t.Errorf("%+v, %v", c, err)
 	}
 }

@@ -1,32 +1,33 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
 	"context"
+	"iter"
 	"unsafe"
 )
 
-// EmbedOptions say what is wanted of [Model.Embed]. The zero value, like a nil pointer, stands for the defaults.
+// EmbedOptions are the options of [Model.Embed]. The zero value, like a nil pointer, has the defaults.
 type EmbedOptions struct {
-	// Pooling makes one vector of a text's tokens; the default is what the model's files say.
+	// Pooling turns the vectors of a text's tokens into one. Default: the model's own setting.
 	Pooling Pooling
-	// Normalize scales vectors to length 1; the default is what the model's files say.
-	Normalize Normalize
-	// MaxLength is the most tokens of a text, special ones counted; longer texts are cut. 0: what the model takes.
+	// Normalize scales vectors to length 1. Default: the model's own setting.
+	Normalize Tristate
+	// MaxLength is the most tokens of a text, special tokens included; longer texts are cut. 0: the model's limit.
 	MaxLength int
 }
 
-// Embeddings are the vectors of a batch of texts.
+// Embeddings are the vectors of a batch of texts: Vector(i) is one, All iterates.
 type Embeddings struct {
-	// Dimension is the number of values in a vector.
+	// Dimension is the number of values per vector.
 	Dimension int
-	// Values holds all vectors end to end.
+	// Values are all vectors one after the other.
 	Values []float32
-	// Starts has a number a text and one more: text i's vectors are Starts[i] to Starts[i+1] (excluded).
+	// Starts has Len()+1 values: the vectors of text i are those from Starts[i] to Starts[i+1] (exclusive).
 	Starts []int
-	// TokenCounts has each text's tokens, special ones counted.
+	// TokenCounts are the tokens of each text, special tokens included.
 	TokenCounts []int
 	// Truncated says which texts were cut.
 	Truncated []bool
@@ -35,19 +36,30 @@ type Embeddings struct {
 // Len is the number of texts.
 func (e *Embeddings) Len() int { return len(e.TokenCounts) }
 
-// Vector gives text i's Dimension values; with [PoolingNone], the vectors of all its tokens end to end. The slice is a part of
+// Vector returns the vector of text i, or with [PoolingNone] the vectors of its tokens one after the other. The slice is a part of
 // Values.
 func (e *Embeddings) Vector(i int) []float32 {
 	return rows(e.Values, e.Dimension, e.Starts, i)
 }
 
-// rows gives the rows that starts has for text i.
+// All iterates over the texts' numbers and vectors.
+func (e *Embeddings) All() iter.Seq2[int, []float32] {
+	return func(yield func(int, []float32) bool) {
+		for i := range e.Len() {
+			if !yield(i, e.Vector(i)) {
+				return
+			}
+		}
+	}
+}
+
+// rows are the rows of text i.
 func rows[T any](values []T, width int, starts []int, i int) []T {
 	first, end := starts[i]*width, starts[i+1]*width
 	return values[first:end:end]
 }
 
-// Embed embeds texts. On the CPU a text's values are the same bits whatever the other texts and however many the threads.
+// Embed embeds texts. On the CPU the bits of a vector depend on neither the other texts nor the number of threads.
 func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions) (*Embeddings, error) {
 	core, err := m.enter()
 	if err != nil {
@@ -56,13 +68,9 @@ func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions
 	defer core.leave()
 	var o C.kinglet_embed_options
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_embed_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
-		return nil, err
-	}
 	if options != nil {
 		o.pooling = C.kinglet_pooling(options.Pooling)
-		o.normalize = C.kinglet_normalize(options.Normalize)
+		o.normalize = C.kinglet_tristate(options.Normalize)
 		if o.max_length, err = size(options.MaxLength, "MaxLength"); err != nil {
 			return nil, err
 		}
@@ -83,6 +91,7 @@ func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions
 	defer C.kinglet_embeddings_free(embeddings)
 	var view C.kinglet_embeddings_view
 	view.struct_size = C.size_t(unsafe.Sizeof(view))
+	var failure *C.kinglet_error
 	if err := result(C.kinglet_embeddings_read(embeddings, &view, &failure), &failure); err != nil {
 		return nil, err
 	}

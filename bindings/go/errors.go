@@ -1,6 +1,6 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
@@ -12,37 +12,37 @@ import (
 // ErrClosed is the error of calls on a closed [Model], [Session] or [Prefix].
 var ErrClosed = errors.New("kinglet: the model, session or prefix is closed")
 
-// Status is the kind of an error, to be told by errors.Is: errors.Is(err, kinglet.ErrNotFound). Later versions may add some.
+// Status is the kind of an error, for errors.Is(err, kinglet.ErrNotFound). Later versions may add values.
 type Status uint32
 
 const (
-	// ErrInvalidArgument : an argument is out of range, empty, not UTF-8, or contradicts another.
+	// ErrInvalidArgument means that an argument is out of range, empty, not UTF-8, or contradicts another.
 	ErrInvalidArgument Status = C.KINGLET_STATUS_INVALID_ARGUMENT
-	// ErrNotFound : a file or directory does not exist.
+	// ErrNotFound means that a file or directory does not exist.
 	ErrNotFound Status = C.KINGLET_STATUS_NOT_FOUND
-	// ErrIO : a file exists but could not be read.
+	// ErrIO means that a file exists but could not be read.
 	ErrIO Status = C.KINGLET_STATUS_IO
-	// ErrInvalidFile : a file's contents are not what its format demands.
+	// ErrInvalidFile means that the contents of a file break the rules of its format.
 	ErrInvalidFile Status = C.KINGLET_STATUS_INVALID_FILE
-	// ErrUnsupported : the request is well formed, but this build, machine or model cannot serve it.
+	// ErrUnsupported means that the request is well formed, but this build, machine or model cannot serve it.
 	ErrUnsupported Status = C.KINGLET_STATUS_UNSUPPORTED
-	// ErrOutOfMemory : the memory limit would be passed, or the system has no memory left.
+	// ErrOutOfMemory means that the memory limit would be exceeded, or that the system has no memory left.
 	ErrOutOfMemory Status = C.KINGLET_STATUS_OUT_OF_MEMORY
-	// ErrCancelled : the context or the progress function ended the call.
+	// ErrCancelled means that the context or the progress function ended the call.
 	ErrCancelled Status = C.KINGLET_STATUS_CANCELLED
-	// ErrPanic : a defect of Kinglet's own, reported instead of crashing the program.
+	// ErrPanic means a defect of Kinglet, reported instead of crashing the program.
 	ErrPanic Status = C.KINGLET_STATUS_PANIC
-	// ErrInternal : a defect of Kinglet's own, found by one of its checks.
+	// ErrInternal means a defect of Kinglet, found by one of its own checks.
 	ErrInternal Status = C.KINGLET_STATUS_INTERNAL
 )
 
-// Error describes the kind in a few words.
+// Error names the kind.
 func (s Status) Error() string {
 	return "kinglet: " + name("status", uint32(s), "", "invalid argument", "not found", "cannot be read", "invalid file",
 		"unsupported", "out of memory", "cancelled", "a panic inside Kinglet", "an internal error")
 }
 
-// Error is why a call failed. errors.Is finds its Status and, where a context ended the call, the context's error and cause.
+// Error says why a call failed. errors.Is finds its Status and, where a context ended the call, the context's error and cause.
 type Error struct {
 	Status Status
 	// Message says what went wrong and what to do about it.
@@ -50,13 +50,13 @@ type Error struct {
 	causes  []error
 }
 
-// Error gives the message.
+// Error returns the message.
 func (e *Error) Error() string { return "kinglet: " + e.Message }
 
-// Unwrap gives the status and what led to it.
+// Unwrap returns the status and the causes.
 func (e *Error) Unwrap() []error { return append([]error{e.Status}, e.causes...) }
 
-// invalid is an error that the binding finds before C could.
+// invalid is an error of the binding's own checks.
 func invalid(format string, values ...any) error {
 	return &Error{Status: ErrInvalidArgument, Message: fmt.Sprintf(format, values...)}
 }
@@ -74,8 +74,8 @@ func cancelled(ctx context.Context) error {
 	return &Error{Status: ErrCancelled, Message: "the call was cancelled: " + context.Cause(ctx).Error(), causes: causes}
 }
 
-// result takes over the error of a C call that returned `status`. It takes its place, for the place is filled by the call that
-// makes the other argument.
+// result takes over the error of a C call that returned `status`. It takes a pointer to the error, because the call that makes the
+// first argument fills it.
 func result(status C.kinglet_status, place **C.kinglet_error) error {
 	if status == C.KINGLET_STATUS_OK {
 		return nil

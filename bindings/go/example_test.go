@@ -35,7 +35,7 @@ func Example() {
 }
 
 func ExampleLoad() {
-	_, err := kinglet.Load(context.Background(), "no-such-directory", &kinglet.Options{Precision: kinglet.PrecisionInt8})
+	_, err := kinglet.Load(context.Background(), "no-such-directory", &kinglet.LoadOptions{Precision: kinglet.PrecisionINT8})
 	fmt.Println(errors.Is(err, kinglet.ErrNotFound))
 	// Output: true
 }

@@ -64,7 +64,7 @@ func check(t testing.TB, err error) {
 }
 
 // load loads a fixture for the length of a test.
-func load(t testing.TB, name string, options *Options) *Model {
+func load(t testing.TB, name string, options *LoadOptions) *Model {
 	t.Helper()
 	model, err := Load(t.Context(), fixture(name), options)
 	check(t, err)

@@ -1,6 +1,6 @@
-//go:build !kinglet_gc
+//go:build cgo && !kinglet_gc
 
 package kinglet
 
-// collect runs a garbage collection in the debug build, and is nothing in this one.
+// collect runs a garbage collection in the debug build; here it does nothing.
 func collect() {}

@@ -1,9 +1,9 @@
-//go:build kinglet_gc
+//go:build cgo && kinglet_gc
 
 package kinglet
 
 import "runtime"
 
-// collect runs a garbage collection, before and after every call into C, so that memory that Go does not know to be in use is
-// gone at once instead of once a month.
+// collect runs a garbage collection, before and after every call into C, so that memory that Go does
+// not know to be in use is freed at once.
 func collect() { runtime.GC() }

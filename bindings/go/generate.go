@@ -1,16 +1,16 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 //
-// extern uint32_t kinglet_go_piece(uintptr_t handle, size_t index, size_t sequence, uint8_t *text, size_t size, uint32_t token,
+// extern uint32_t kinglet_go_piece(uintptr_t handle, size_t index, size_t sequence, char *text, size_t size, uint32_t token,
 //                                  uint32_t finish);
 //
-// static uint32_t kinglet_go_on_piece(void *handle, const kinglet_piece *piece) {
-//     return kinglet_go_piece((uintptr_t)handle, piece->index, piece->sequence, (uint8_t *)piece->text.data, piece->text.size,
-//                             piece->token, piece->finish);
+// static uint32_t kinglet_go_on_piece(void *handle, const kinglet_generation_piece *piece) {
+//     return kinglet_go_piece((uintptr_t)handle, piece->index, piece->sequence, (char *)piece->text.data, piece->text.size,
+//                             piece->token, piece->finish_reason);
 // }
 //
-// // Go's handles are small numbers, and Go must never see such a number in a pointer: they become user data here, in C memory.
+// // Go's handles are small numbers, which Go must not see in a pointer: they become user data here, in C memory.
 // static void kinglet_go_listen(kinglet_generate_options *options, uintptr_t handle) {
 //     options->on_piece = kinglet_go_on_piece;
 //     options->on_piece_user_data = (void *)handle;
@@ -24,53 +24,53 @@ import (
 	"unsafe"
 )
 
-// GenerateOptions say what is wanted of a generation, by Hugging Face's names. What is left unset is decided by the model's
-// generation_config.json, and where that is silent by Hugging Face's default; so the zero value, like a nil pointer, stands for
-// what the model's authors recommend.
+// GenerateOptions are the options of a generation, with Hugging Face's names. An unset option has the value of the model's
+// generation_config.json, else Hugging Face's default; so the zero value, like a nil pointer, is what the model's authors recommend.
 //
-// A number that can be 0 or a switch that can be off is set by a pointer, which [Some] makes: TopK: kinglet.Some(40). Options that
+// Numbers for which 0 is a value, and switches, are set by a pointer, which [Some] makes: TopK: kinglet.Some(40). Options that
 // contradict each other give [ErrInvalidArgument], which names them.
 type GenerateOptions struct {
-	// MaxNewTokens is the most tokens to generate. 0: what the model's files say, else 256.
+	// MaxNewTokens is the most tokens to generate. Default: 256.
 	MaxNewTokens int
-	// MinNewTokens is how many there are before an end token.
+	// MinNewTokens is how many tokens come before an end token can be chosen.
 	MinNewTokens *int
 
-	// DoSample draws tokens at random instead of taking the likeliest.
+	// DoSample samples tokens instead of choosing the most likely one.
 	DoSample *bool
-	// Temperature is what logits are divided by; 1. With DoSample.
+	// Temperature divides the logits before sampling. Default: 1. With DoSample.
 	Temperature *float64
-	// TopK draws among this many of the likeliest tokens, 0 for all. With DoSample.
+	// TopK samples from this many most likely tokens; 0 from all. Default: 50. With DoSample.
 	TopK *int
-	// TopP draws among the likeliest tokens that together have this probability; 1. With DoSample.
+	// TopP is nucleus sampling: the most likely tokens with this total probability. Default: 1. With DoSample.
 	TopP *float64
-	// MinP draws among tokens of at least this share of the likeliest one's probability; 0. With DoSample.
+	// MinP keeps tokens with at least this fraction of the highest probability. Default: 0. With DoSample.
 	MinP *float64
-	// TypicalP draws among the tokens nearest to the expected surprise that together have this probability; 1. With DoSample.
+	// TypicalP is locally typical sampling: the tokens closest to the entropy with this total probability. Default: 1. With
+	// DoSample.
 	TypicalP *float64
-	// Seed : the same seed draws the same tokens for a prompt, alone or in any batch. Another one each time if unset. With DoSample.
+	// Seed makes sampling repeatable: the same seed gives the same text for a prompt, alone or in any batch. Default: a new seed per
+	// call. With DoSample.
 	Seed *uint64
 
-	// RepetitionPenalty above 1 makes tokens that were there before less likely; 1.
+	// RepetitionPenalty above 1 makes tokens of the prompt and the output less likely. Default: 1.
 	RepetitionPenalty *float64
-	// PresencePenalty is taken from the logits of generated tokens, once; 0.
+	// PresencePenalty is subtracted once from the logit of each generated token. Default: 0.
 	PresencePenalty *float64
-	// FrequencyPenalty is taken from the logits of generated tokens, each time that they occurred; 0.
+	// FrequencyPenalty is subtracted from the logit of each token as often as it was generated. Default: 0.
 	FrequencyPenalty *float64
-	// NoRepeatNgramSize : no sequence of this many tokens occurs twice; 0 for none.
+	// NoRepeatNgramSize forbids that a sequence of this many tokens occurs twice; 0 allows it. Default: 0.
 	NoRepeatNgramSize *int
 
-	// NumBeams of beam search. 0: what the model's files say, else 1, which is none.
+	// NumBeams is the number of beams of beam search; 1 is greedy search or sampling. Default: 1.
 	NumBeams int
-	// NumReturnSequences is how many outputs a text has, at most NumBeams unless DoSample is set. 0: what the model's files say,
-	// else 1.
+	// NumReturnSequences is the number of outputs per text, at most NumBeams unless DoSample is set. Default: 1.
 	NumReturnSequences int
-	// LengthPenalty : a beam's score is its log-probability over its length to this power; 1. With NumBeams above 1.
+	// LengthPenalty is the exponent of the length by which a beam's log-probability is divided. Default: 1. With NumBeams above 1.
 	LengthPenalty *float64
-	// EarlyStopping says when beam search stops looking. With NumBeams above 1.
+	// EarlyStopping says when beam search stops. With NumBeams above 1.
 	EarlyStopping EarlyStopping
 
-	// StopStrings : a text ends before one of these, which is not part of it.
+	// StopStrings end a text; the stop string is not part of it.
 	StopStrings []string
 	// BadWordsIDs are token sequences that are never generated.
 	BadWordsIDs [][]uint32
@@ -78,60 +78,59 @@ type GenerateOptions struct {
 	SuppressTokens []uint32
 	// BeginSuppressTokens are not generated as the first token.
 	BeginSuppressTokens []uint32
-	// ForcedBosTokenID is the first token that an encoder-decoder model generates.
-	ForcedBosTokenID *uint32
-	// ForcedEosTokenID is the last token where the limit is reached, or several of which one is taken.
-	ForcedEosTokenID []uint32
-	// EosTokenID are the tokens that end a text. Empty: the model's.
-	EosTokenID []uint32
-	// DecoderStartTokenID is what an encoder-decoder model's answers begin with.
+	// ForcedBOSTokenID is the first token that an encoder-decoder model generates.
+	ForcedBOSTokenID *uint32
+	// ForcedEOSTokenIDs is the last token when the length limit is reached: one of these.
+	ForcedEOSTokenIDs []uint32
+	// EOSTokenIDs are the tokens that end a text. Default: the model's.
+	EOSTokenIDs []uint32
+	// DecoderStartTokenID is the token that the decoder of an encoder-decoder model starts from.
 	DecoderStartTokenID *uint32
-	// IgnoreEos never chooses an end token.
-	IgnoreEos bool
+	// IgnoreEOS never chooses an end token.
+	IgnoreEOS bool
 
-	// LogProbs asks for the log-probability of each token.
+	// LogProbs returns the log-probability of each token.
 	LogProbs bool
-	// Grammar is what a text must be. The zero value allows anything.
+	// Grammar constrains the text. The zero value allows anything.
 	Grammar Grammar
-	// AddSpecialTokens adds the tokenizer's special tokens to the input. Yes if unset; a [Session] never does, for its template
+	// AddSpecialTokens adds the tokenizer's special tokens to the input. Default: yes; a [Session] never does, because its template
 	// writes them.
 	AddSpecialTokens *bool
-	// SkipSpecialTokens leaves special tokens out of the text. Yes if unset.
+	// SkipSpecialTokens leaves special tokens out of the text. Default: yes.
 	SkipSpecialTokens *bool
-	// PromptLookupNumTokens guesses up to this many tokens at once from where the last ones stood before, in the prompt, in the text or
-	// in what the encoder read, and keeps those that would have been chosen anyway (prompt lookup decoding): what comes is the same,
-	// sooner where texts repeat or copy. Not with DoSample or NumBeams above 1. 0, as if unset, guesses nothing.
+	// PromptLookupNumTokens turns on prompt-lookup speculative decoding with drafts of up to this many tokens, copied from where the
+	// last tokens appear earlier in the prompt, the output or the source text. The output is identical, and faster where texts repeat
+	// or copy. Not with DoSample or NumBeams above 1. Default: 0, off.
 	PromptLookupNumTokens *int
-	// MaxMatchingNgramSize is how many of the last tokens must have stood together before, at most. 0: what the model's files say, else
-	// 2. With PromptLookupNumTokens.
+	// MaxMatchingNgramSize is the most last tokens that are searched for. Default: 2. With PromptLookupNumTokens.
 	MaxMatchingNgramSize int
-	// Prefix is a beginning of the prompts that was computed before, by [Model.Prefix]. It must be the same model's.
+	// Prefix is a prompt prefix of the same model, computed by [Model.Prefix].
 	Prefix *Prefix
 }
 
-// Some makes a pointer to a value, for options that can be unset.
+// Some returns a pointer to a value, for options that can be unset.
 func Some[T any](value T) *T { return &value }
 
-// Grammar is what a generated text must be. The zero value allows anything.
+// Grammar constrains generated text. The zero value allows anything.
 type Grammar struct {
-	kind   C.kinglet_grammar
+	kind   C.kinglet_grammar_kind
 	source string
 }
 
 // JSONSchema is the grammar of JSON texts that satisfy a schema.
-func JSONSchema(schema string) Grammar { return Grammar{C.KINGLET_GRAMMAR_JSON_SCHEMA, schema} }
+func JSONSchema(schema string) Grammar { return Grammar{C.KINGLET_GRAMMAR_KIND_JSON_SCHEMA, schema} }
 
 // Regex is the grammar of texts that a regular expression matches as a whole.
-func Regex(expression string) Grammar { return Grammar{C.KINGLET_GRAMMAR_REGEX, expression} }
+func Regex(expression string) Grammar { return Grammar{C.KINGLET_GRAMMAR_KIND_REGEX, expression} }
 
 // Lark is a grammar in llguidance's form of Lark.
-func Lark(grammar string) Grammar { return Grammar{C.KINGLET_GRAMMAR_LARK, grammar} }
+func Lark(grammar string) Grammar { return Grammar{C.KINGLET_GRAMMAR_KIND_LARK, grammar} }
 
-// Generation is what was generated for one text.
+// Generation is the result for one text.
 type Generation struct {
-	// Outputs has the best first: NumReturnSequences of them, or fewer where fewer were finished; at least one.
+	// Outputs, the best first: NumReturnSequences of them, or fewer if fewer beams were finished; at least one.
 	Outputs []Output
-	// InputTokenCount is the input's tokens, special ones counted.
+	// InputTokenCount is the number of tokens of the input, special tokens included.
 	InputTokenCount int
 	// Truncated says whether the input was cut to what the encoder takes.
 	Truncated bool
@@ -146,9 +145,9 @@ type Output struct {
 	Text string
 	// Tokens that were generated, the end token too.
 	Tokens []uint32
-	// LogProbs has a log-probability a token; nil if they were not asked for.
+	// LogProbs has one log-probability per token; nil if they were not asked for.
 	LogProbs []float32
-	// Score is with beams the log-probability over the length to the power of LengthPenalty; else the sum of LogProbs.
+	// Score is with beams the log-probability divided by length^LengthPenalty, else the sum of LogProbs.
 	Score float32
 	// FinishReason says why it ended.
 	FinishReason FinishReason
@@ -163,7 +162,7 @@ type generateOptions struct {
 	listener cgo.Handle // or 0
 }
 
-// lend copies options to C memory; free gives it back. The listener, if it is not nil, gets the pieces.
+// lend copies options to C memory; free releases it. The listener, if it is not nil, receives the pieces.
 func (options *GenerateOptions) lend(listen listener) (*generateOptions, error) {
 	lent := &generateOptions{}
 	if options == nil {
@@ -182,10 +181,7 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		return noMemory
 	}
 	o := lent.c
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_generate_options_init(o, space, &failure), &failure); err != nil {
-		return err
-	}
+	C.kinglet_generate_options_init(o, space)
 	for _, number := range []struct {
 		name  string
 		value *int
@@ -225,7 +221,7 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		if number.value == nil {
 			continue
 		}
-		// C takes it for a number that is not set.
+		// NaN means unset in C.
 		if math.IsNaN(*number.value) {
 			return invalid("%s: is not a number", number.name)
 		}
@@ -233,28 +229,28 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 	}
 	for _, choice := range []struct {
 		value *bool
-		place *C.kinglet_choice
+		place *C.kinglet_tristate
 	}{
 		{options.DoSample, &o.do_sample},
 		{options.AddSpecialTokens, &o.add_special_tokens},
 		{options.SkipSpecialTokens, &o.skip_special_tokens},
 	} {
 		if choice.value != nil && *choice.value {
-			*choice.place = C.KINGLET_CHOICE_YES
+			*choice.place = C.KINGLET_TRISTATE_YES
 		} else if choice.value != nil {
-			*choice.place = C.KINGLET_CHOICE_NO
+			*choice.place = C.KINGLET_TRISTATE_NO
 		}
 	}
 	if options.Seed != nil {
 		o.seed, o.has_seed = C.uint64_t(*options.Seed), 1
 	}
-	if options.ForcedBosTokenID != nil {
-		o.forced_bos_token_id = C.uint64_t(*options.ForcedBosTokenID)
+	if options.ForcedBOSTokenID != nil {
+		o.forced_bos_token_id = C.uint64_t(*options.ForcedBOSTokenID)
 	}
 	if options.DecoderStartTokenID != nil {
 		o.decoder_start_token_id = C.uint64_t(*options.DecoderStartTokenID)
 	}
-	if options.IgnoreEos {
+	if options.IgnoreEOS {
 		o.ignore_eos = 1
 	}
 	if options.LogProbs {
@@ -269,14 +265,14 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 	o.stop_strings, o.stop_string_count = lent.texts.strs, C.size_t(len(options.StopStrings))
 	o.grammar_kind, o.grammar = options.Grammar.kind, *lent.texts.second(options.StopStrings, grammar)
 	words := len(options.BadWordsIDs)
-	lists := append(options.BadWordsIDs[:words:words], options.SuppressTokens, options.BeginSuppressTokens, options.EosTokenID,
-		options.ForcedEosTokenID)
+	lists := append(options.BadWordsIDs[:words:words], options.SuppressTokens, options.BeginSuppressTokens, options.EOSTokenIDs,
+		options.ForcedEOSTokenIDs)
 	if lent.ids, err = lendIDs(lists...); err != nil {
 		return err
 	}
 	o.bad_words_ids, o.bad_word_count = &lent.ids.lists[0], C.size_t(words)
 	rest := lent.ids.lists[words:]
-	o.suppress_tokens, o.begin_suppress_tokens, o.eos_token_id, o.forced_eos_token_id = rest[0], rest[1], rest[2], rest[3]
+	o.suppress_tokens, o.begin_suppress_tokens, o.eos_token_ids, o.forced_eos_token_ids = rest[0], rest[1], rest[2], rest[3]
 
 	if options.Prefix != nil {
 		if lent.prefix, err = options.Prefix.enter(); err != nil {
@@ -303,7 +299,7 @@ func (lent *generateOptions) free() {
 	release(unsafe.Pointer(lent.c))
 }
 
-// unlessZero is for numbers whose 0 has no meaning of its own.
+// unlessZero treats 0 as unset.
 func unlessZero(number int) *int {
 	if number == 0 {
 		return nil
@@ -311,8 +307,8 @@ func unlessZero(number int) *int {
 	return &number
 }
 
-// Generate generates a text for each prompt or, where the model has an encoder, for each source text. On the CPU an output's bits
-// depend on neither the other texts nor the number of threads. Options may be nil. [ErrUnsupported] if the model generates nothing.
+// Generate generates one text per prompt or, for a model with an encoder, per source text. On the CPU the bits of an output depend on
+// neither the other texts nor the number of threads. Options may be nil. [ErrUnsupported] if the model does not generate.
 func (m *Model) Generate(ctx context.Context, texts []string, options *GenerateOptions) ([]Generation, error) {
 	return m.generate(ctx, texts, options, nil)
 }
@@ -334,7 +330,7 @@ func (m *Model) generate(ctx context.Context, texts []string, options *GenerateO
 	})
 }
 
-// GenerateIDs is [Model.Generate] from token ids as they are. Ids holds the ids of all inputs end to end, and lengths has the tokens
+// GenerateIDs is [Model.Generate] with token ids as input. Ids has the ids of all inputs one after the other, and lengths the tokens
 // of each input. Neither may be written to during the call.
 func (m *Model) GenerateIDs(ctx context.Context, ids []uint32, lengths []int, options *GenerateOptions) ([]Generation, error) {
 	core, err := m.enter()
@@ -349,7 +345,7 @@ func (m *Model) GenerateIDs(ctx context.Context, ids []uint32, lengths []int, op
 	})
 }
 
-// generated makes a call that generates, and copies what comes of it.
+// generated makes a call that generates and copies its result.
 func generated(ctx context.Context, options *GenerateOptions, listen listener, call func(*C.kinglet_generate_options,
 	**C.kinglet_generations, **C.kinglet_error) C.kinglet_status) ([]Generation, error) {
 	o, err := options.lend(listen)
@@ -385,7 +381,7 @@ func generated(ctx context.Context, options *GenerateOptions, listen listener, c
 
 // outputs copies the outputs of text i.
 func outputs(generations *C.kinglet_generations, i int) (all []Output, err error) {
-	var c C.kinglet_output
+	var c C.kinglet_generation_output
 	c.struct_size = C.size_t(unsafe.Sizeof(c))
 	c.output_count = 1 // until the first one says how many there are
 	for number := C.size_t(0); number < c.output_count; number++ {
@@ -398,7 +394,7 @@ func outputs(generations *C.kinglet_generations, i int) (all []Output, err error
 			Tokens:       copied[uint32](c.tokens, c.token_count),
 			LogProbs:     copied[float32](c.logprobs, c.token_count),
 			Score:        float32(c.score),
-			FinishReason: FinishReason(c.finish),
+			FinishReason: FinishReason(c.finish_reason),
 		})
 	}
 	return all, nil

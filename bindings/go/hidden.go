@@ -1,6 +1,6 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
@@ -10,22 +10,22 @@ import (
 
 // HiddenStates are the last hidden states of a batch of token sequences.
 type HiddenStates struct {
-	// Width is the number of values in a hidden state.
-	Width int
-	// Values holds a row of Width values a token, all sequences end to end.
+	// Dimension is the number of values per hidden state.
+	Dimension int
+	// Values has one row of Dimension values per token, for all sequences.
 	Values []float32
-	// Starts has a number a sequence and one more: sequence i's tokens are Starts[i] to Starts[i+1] (excluded).
+	// Starts has Len()+1 values: the tokens of sequence i are those from Starts[i] to Starts[i+1] (exclusive).
 	Starts []int
 }
 
 // Len is the number of sequences.
 func (h *HiddenStates) Len() int { return len(h.Starts) - 1 }
 
-// Sequence gives the rows of sequence i's tokens end to end. The slice is a part of Values.
-func (h *HiddenStates) Sequence(i int) []float32 { return rows(h.Values, h.Width, h.Starts, i) }
+// Sequence returns the rows of sequence i's tokens, a part of Values.
+func (h *HiddenStates) Sequence(i int) []float32 { return rows(h.Values, h.Dimension, h.Starts, i) }
 
-// HiddenStates runs token ids as they are: no tokens are added and nothing is cut. Ids holds the ids of all sequences end to end,
-// typeIDs is nil or has a value a token, and lengths has the tokens of each sequence. None may be written to during the call.
+// HiddenStates runs token ids without adding tokens or cutting. Ids has the ids of all sequences one after the other, typeIDs is nil or
+// has one value per token, and lengths has the tokens of each sequence. None may be written to during the call.
 func (m *Model) HiddenStates(ctx context.Context, ids, typeIDs []uint32, lengths []int) (*HiddenStates, error) {
 	core, err := m.enter()
 	if err != nil {
@@ -36,10 +36,13 @@ func (m *Model) HiddenStates(ctx context.Context, ids, typeIDs []uint32, lengths
 		return nil, invalid("typeIDs: there are %d for %d ids", len(typeIDs), len(ids))
 	}
 	var states *C.kinglet_hidden_states
+	var o C.kinglet_hidden_states_options
+	o.struct_size = C.size_t(unsafe.Sizeof(o))
 	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
+		o.cancellation = cancellation
 		return C.kinglet_model_hidden_states(core.model, (*C.uint32_t)(unsafe.SliceData(ids)),
 			(*C.uint32_t)(unsafe.SliceData(typeIDs)), C.size_t(len(ids)), (*C.size_t)(unsafe.Pointer(unsafe.SliceData(lengths))),
-			C.size_t(len(lengths)), cancellation, &states, failure)
+			C.size_t(len(lengths)), &o, &states, failure)
 	})
 	if err != nil {
 		return nil, err
@@ -52,8 +55,8 @@ func (m *Model) HiddenStates(ctx context.Context, ids, typeIDs []uint32, lengths
 		return nil, err
 	}
 	return &HiddenStates{
-		Width:  int(view.width),
-		Values: copied[float32](view.values, view.token_count*view.width),
-		Starts: copied[int](view.starts, view.count+1),
+		Dimension: int(view.dimension),
+		Values:    copied[float32](view.values, view.token_count*view.dimension),
+		Starts:    copied[int](view.starts, view.count+1),
 	}, nil
 }

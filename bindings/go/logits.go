@@ -1,6 +1,6 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
@@ -10,38 +10,45 @@ import (
 
 // Logits are the logits of a sequence's tokens, before any processing.
 type Logits struct {
-	// VocabularySize is the number of values in a row.
+	// VocabularySize is the number of values per row.
 	VocabularySize int
-	// Values holds a row of VocabularySize values a token.
+	// Values has one row of VocabularySize values per token.
 	Values []float32
 }
 
 // Len is the number of tokens.
 func (l *Logits) Len() int { return len(l.Values) / l.VocabularySize }
 
-// Row gives the logits that follow token i. The slice is a part of Values.
+// Row returns the logits of the token that follows token i, a part of Values.
 func (l *Logits) Row(i int) []float32 {
 	first, end := i*l.VocabularySize, (i+1)*l.VocabularySize
 	return l.Values[first:end:end]
 }
 
-// Logits computes the logits of a sequence's tokens: of decoderIDs given the source text ids, or for a model without an encoder of ids
-// (decoderIDs is nil then). Stepwise runs the tokens one at a time, as generation does, instead of all at once; the numbers are the
-// same. Neither slice may be written to during the call.
-func (m *Model) Logits(ctx context.Context, ids, decoderIDs []uint32, stepwise bool) (*Logits, error) {
+// LogitsOptions are the options of [Model.Logits]. The zero value, like a nil pointer, has the defaults.
+type LogitsOptions struct {
+	// Stepwise runs one token per step, as generation does, instead of all at once; the numbers are the same.
+	Stepwise bool
+}
+
+// Logits computes the logits of a sequence's tokens: of decoderIDs given the source text ids, or, for a model without an encoder, of ids
+// (with decoderIDs nil). Neither slice may be written to during the call.
+func (m *Model) Logits(ctx context.Context, ids, decoderIDs []uint32, options *LogitsOptions) (*Logits, error) {
 	core, err := m.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer core.leave()
-	var steps C.uint32_t
-	if stepwise {
-		steps = 1
+	var o C.kinglet_logits_options
+	o.struct_size = C.size_t(unsafe.Sizeof(o))
+	if options != nil && options.Stepwise {
+		o.stepwise = 1
 	}
 	var logits *C.kinglet_logits
 	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
+		o.cancellation = cancellation
 		return C.kinglet_model_logits(core.model, (*C.uint32_t)(unsafe.SliceData(ids)), C.size_t(len(ids)),
-			(*C.uint32_t)(unsafe.SliceData(decoderIDs)), C.size_t(len(decoderIDs)), steps, cancellation, &logits, failure)
+			(*C.uint32_t)(unsafe.SliceData(decoderIDs)), C.size_t(len(decoderIDs)), &o, &logits, failure)
 	})
 	if err != nil {
 		return nil, err

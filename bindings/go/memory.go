@@ -1,10 +1,10 @@
 package kinglet
 
 // #include <stdlib.h>
-// #include <kinglet.h>
+// #include "library.h"
 //
-// // C.malloc ends the process when there is no memory; this one returns NULL. It is zeroed, for Go looks at the old value of a place
-// // that it stores a pointer to, and takes a chance number there for a pointer gone astray.
+// // C.malloc ends the process when there is no memory; calloc returns NULL. Go inspects the old value of a location that it stores a
+// // pointer to, so the memory must be zeroed.
 // static inline void *kinglet_go_allocate(size_t size) { return calloc(1, size); }
 import "C"
 
@@ -18,9 +18,9 @@ func allocate(size C.size_t) unsafe.Pointer { return C.kinglet_go_allocate(size)
 
 func release(block unsafe.Pointer) { C.free(block) }
 
-// Texts go to C in one block of C memory: the kinglet_strs first, then the bytes of all texts. That obeys the cgo rules with
-// nothing to pin, takes strings that lie outside Go's heap (mapped files), and costs one allocation a call. Lists of token ids
-// go the same way. Slices of numbers that are arguments of their own need no copy: cgo pins them.
+// Texts go to C in one block of C memory: the kinglet_strs first, then the bytes of all texts. That obeys the cgo rules with nothing
+// to pin, accepts strings outside Go's heap (mapped files), and costs one allocation per call. Lists of token ids are passed in the
+// same way. Slices of numbers that are arguments by themselves need no copy: cgo pins them.
 
 // texts are batches of strings in C memory.
 type texts struct {
@@ -28,7 +28,7 @@ type texts struct {
 	strs  *C.kinglet_str
 }
 
-// lend copies batches to C memory, one after the other; free gives it back. Nothing but empty batches needs no memory.
+// lend copies batches to C memory, one after the other; free releases it. Empty batches need no memory.
 func lend(batches ...[]string) (texts, error) {
 	count, bytes := 0, 0
 	for _, batch := range batches {
@@ -57,7 +57,7 @@ func lend(batches ...[]string) (texts, error) {
 		for _, text := range batch {
 			strs[i] = C.kinglet_str{data: nil, size: C.size_t(len(text))}
 			if len(text) > 0 {
-				strs[i].data = (*C.uint8_t)(&space[at])
+				strs[i].data = (*C.char)(unsafe.Pointer(&space[at]))
 			}
 			at += copy(space[at:], text)
 			i++
@@ -68,7 +68,7 @@ func lend(batches ...[]string) (texts, error) {
 
 var noMemory = &Error{Status: ErrOutOfMemory, Message: "the texts or ids do not fit into memory; pass fewer at a time"}
 
-// second gives the array of the second batch, which pairs the first; NULL if that has nothing.
+// second is the array of the second batch, which pairs the first; NULL if it is empty.
 func (t texts) second(first, second []string) *C.kinglet_str {
 	if len(second) == 0 {
 		return nil
@@ -84,7 +84,7 @@ type idLists struct {
 	lists []C.kinglet_ids // in C memory, as are their ids
 }
 
-// lendIDs copies lists to C memory, one after the other; free gives it back. Empty lists have neither ids nor a place.
+// lendIDs copies lists to C memory, one after the other; free releases it. Empty lists have a NULL pointer.
 func lendIDs(lists ...[]uint32) (idLists, error) {
 	ids := 0
 	for _, list := range lists {
@@ -114,8 +114,7 @@ func lendIDs(lists ...[]uint32) (idLists, error) {
 
 func (l idLists) free() { release(l.block) }
 
-// Results come back by one copy an array. Go's int has size_t's size on every platform, so that sizes need no conversion one by
-// one.
+// Results are copied once per array. Go's int has the size of size_t on every platform, so sizes need no conversion.
 const (
 	_ = -(unsafe.Sizeof(C.size_t(0)) ^ unsafe.Sizeof(int(0)))
 	_ = -(unsafe.Sizeof(C.kinglet_span{}) ^ unsafe.Sizeof(Span{}))
@@ -140,27 +139,21 @@ func flags(data *C.uint8_t, count C.size_t) []bool {
 	return values
 }
 
-// bytesOf lends the bytes of a C string, for as long as it lives.
+// bytesOf lends the bytes of a C string while it is valid.
 func bytesOf(text C.kinglet_str) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(text.data)), int(text.size))
 }
 
 // taken copies and frees a text that the library made.
-func taken(text *C.kinglet_text) (string, error) {
+func taken(text *C.kinglet_text) string {
 	defer C.kinglet_text_free(text)
-	var view C.kinglet_text_view
-	view.struct_size = C.size_t(unsafe.Sizeof(view))
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_text_read(text, &view, &failure), &failure); err != nil {
-		return "", err
-	}
-	return string(bytesOf(view.text)), nil
+	return string(bytesOf(C.kinglet_text_str(text)))
 }
 
-// size is a length that the caller gives, where 0 has a meaning and less than that has none.
+// size converts a number that may be 0 but not negative.
 func size(value int, name string) (C.size_t, error) {
 	if value < 0 {
-		return 0, invalid("%s: %d is negative; 0 stands for the default", name, value)
+		return 0, invalid("%s: %d is negative; 0 is the default", name, value)
 	}
 	return C.size_t(value), nil
 }

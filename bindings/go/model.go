@@ -1,17 +1,22 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 //
-// extern uint32_t kinglet_go_progress(uintptr_t handle, float share);
-// extern void kinglet_go_log(uintptr_t handle, uint32_t level, uint8_t *data, size_t size);
+// extern uint32_t kinglet_go_progress(uintptr_t handle, double fraction);
+// extern void kinglet_go_log(uintptr_t handle, uint32_t level, char *data, size_t size);
+// extern void kinglet_go_log_release(uintptr_t handle);
 //
-// static uint32_t kinglet_go_on_progress(void *handle, float share) { return kinglet_go_progress((uintptr_t)handle, share); }
-//
-// static void kinglet_go_on_log(void *handle, kinglet_log_level level, kinglet_str line) {
-//     kinglet_go_log((uintptr_t)handle, level, (uint8_t *)line.data, line.size);
+// static uint32_t kinglet_go_on_progress(void *handle, const kinglet_progress *progress) {
+//     return kinglet_go_progress((uintptr_t)handle, progress->fraction);
 // }
 //
-// // Go's handles are small numbers, and Go must never see such a number in a pointer: they become user data here.
+// static void kinglet_go_on_log(void *handle, const kinglet_log_record *record) {
+//     kinglet_go_log((uintptr_t)handle, record->level, (char *)record->message.data, record->message.size);
+// }
+//
+// static void kinglet_go_on_log_release(void *handle) { kinglet_go_log_release((uintptr_t)handle); }
+//
+// // Go's handles are small numbers, which Go must not see in a pointer: they become user data here.
 // static kinglet_status kinglet_go_load(kinglet_str path, kinglet_model_options *options, uintptr_t progress, uintptr_t log,
 //                                       kinglet_model **model, kinglet_error **error) {
 //     kinglet_model_options o = *options;
@@ -22,14 +27,16 @@ package kinglet
 //     if (log) {
 //         o.log = kinglet_go_on_log;
 //         o.log_user_data = (void *)log;
+//         o.log_release = kinglet_go_on_log_release;
 //     }
-//     kinglet_abi_v1(); // No other ABI's library has it: the program does not start with one.
+//     kinglet_abi_v0(); // Only a library of this ABI has it: with another the program does not start.
 //     return kinglet_model_load(path, &o, model, error);
 // }
 import "C"
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"runtime"
 	"runtime/cgo"
@@ -37,34 +44,33 @@ import (
 	"unsafe"
 )
 
-// Options say how a model is loaded. The zero value, like a nil pointer, stands for the defaults.
-type Options struct {
-	// Device runs the model; the default is the CPU.
+// LoadOptions are the options of [Load]. The zero value, like a nil pointer, has the defaults.
+type LoadOptions struct {
+	// Device is where the model runs. Default: the CPU.
 	Device Device
-	// Precision is the number type of the weights; the default is what the files hold.
-	Precision Precision
-	// Threads that one call may use, the calling one counted. 0: as many as the process may use.
-	Threads int
-	// MemoryLimit in bytes is for the weights, the tokenizer (estimated) and the working memory of one pass. A larger model is
-	// refused with [ErrOutOfMemory] before anything is allocated for it. 0: no limit.
-	MemoryLimit uint64
-	// Progress is called now and then during the load with the done share of the work, from 0 to 1, on the loading goroutine.
-	// If it returns false, the load ends with [ErrCancelled]; if it panics, the load is cancelled and Load panics. It must not
-	// call [runtime.Goexit].
-	Progress func(share float32) bool
-	// Log gets the model's log lines, from any goroutine that makes calls and from threads of the library, possibly from several
-	// at once. If it panics, the next call on the model to end panics. It must not call [runtime.Goexit], and a Log that refers
-	// to the Model keeps it from being collected.
-	Log func(level LogLevel, line string)
-	// LogLevel is the least grave level that reaches Log. 0: [LogInfo].
-	LogLevel LogLevel
-	// AnswerCacheBytes that finished generations may be remembered in, the least recently used forgotten first: a question that
-	// comes again with the same options is answered from there. 0: none are.
-	AnswerCacheBytes uint64
-	// DeviceIndex says which of the devices of that kind; [ListDevices] tells which there are.
+	// DeviceIndex is which of the devices of that kind, counted from 0; [ListDevices] lists them.
 	DeviceIndex int
-	// ONNXRuntime is the path of ONNX Runtime's shared library, 1.17 or newer, which ONNX graphs need. A process opens one: a second
-	// is not opened, and a warning logged. Empty: what ORT_DYLIB_PATH names, else the system's.
+	// Precision is the number format of the weights. Default: that of the files.
+	Precision Precision
+	// Threads limits one call, the calling thread included. 0: all CPUs available to the process.
+	Threads int
+	// MemoryLimit is the most bytes for weights, tokenizer (estimated), activations of one pass and KV caches. A larger model is
+	// refused with [ErrOutOfMemory] before anything is allocated; later calls that would exceed it fail with the same error. 0: no
+	// limit.
+	MemoryLimit uint64
+	// Progress is called during the load with the fraction of the work that is done, from 0 to 1, on the loading goroutine. If it
+	// returns false, the load ends with [ErrCancelled]; if it panics, the load is cancelled and Load panics. It must not call this
+	// package or [runtime.Goexit].
+	Progress func(fraction float64) bool
+	// Logger receives the model's log records during calls on it. Which levels are passed on is asked of its handler once, at the
+	// load. If the handler panics, the next call on the model that returns panics. The handler must not call this package or
+	// [runtime.Goexit]; one that refers to the Model keeps it from being collected.
+	Logger *slog.Logger
+	// AnswerCacheBytes is the size of an LRU cache of finished generations: the same input with the same options is answered from
+	// it. 0: no cache.
+	AnswerCacheBytes uint64
+	// ONNXRuntime is the path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second
+	// path is ignored with a warning. Empty: the path in ORT_DYLIB_PATH, else the system's library.
 	ONNXRuntime string
 }
 
@@ -77,46 +83,42 @@ type Model struct {
 	properties Properties
 }
 
-// Load loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards
-// with their index), a GGUF file, a .kinglet file as [Quantize] writes it, or an ONNX export ([Options.ONNXRuntime]). The files must
-// not change during the call; a .kinglet file stays mapped and must not change while the model lives. Options may be nil.
+// Load loads a model: a Hugging Face directory (config.json, tokenizer.json, and model.safetensors or its shards with their index), a
+// GGUF file, a .kinglet file as [Quantize] writes it, or an ONNX export ([LoadOptions.ONNXRuntime]). The files must not change
+// during the call; a .kinglet file stays mapped and must not change while the model is in use. Options may be nil.
 //
 // It fails with [ErrNotFound], [ErrIO], [ErrInvalidFile] (the message names the file), [ErrUnsupported] (a family, device or
 // precision), [ErrOutOfMemory] (the limit), [ErrInvalidArgument], and [ErrCancelled] (the context, or Progress).
-func Load(ctx context.Context, path string, options *Options) (*Model, error) {
+func Load(ctx context.Context, path string, options *LoadOptions) (*Model, error) {
 	if options == nil {
-		options = &Options{}
+		options = &LoadOptions{}
 	}
 	var o C.kinglet_model_options
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_model_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
+	threads, err := size(options.Threads, "Threads")
+	if err != nil {
 		return nil, err
 	}
-	if options.Threads < 0 || uint64(options.Threads) > math.MaxUint32 {
-		return nil, invalid("Threads: %d is no number of threads; 0 stands for as many as the process may use", options.Threads)
-	}
 	if options.DeviceIndex < 0 || uint64(options.DeviceIndex) > math.MaxUint32 {
-		return nil, invalid("DeviceIndex: %d is no number of a device; they count from 0", options.DeviceIndex)
+		return nil, invalid("DeviceIndex: %d is not an index of a device; they are counted from 0", options.DeviceIndex)
 	}
 	o.device = C.kinglet_device(options.Device)
 	o.device_index = C.uint32_t(options.DeviceIndex)
 	o.precision = C.kinglet_precision(options.Precision)
-	o.threads = C.uint32_t(options.Threads)
+	o.threads = threads
 	o.memory_limit = C.uint64_t(options.MemoryLimit)
 	o.answer_cache_bytes = C.uint64_t(options.AnswerCacheBytes)
-	if options.LogLevel != 0 {
-		o.log_level = C.kinglet_log_level(options.LogLevel)
-	}
 	core, loaded := &core{}, false
 	defer func() {
 		if !loaded {
 			core.close()
 		}
 	}()
-	if options.Log != nil {
-		core.logger = &logger{write: options.Log}
-		core.logHandle = cgo.NewHandle(core.logger)
+	var logHandle cgo.Handle // deleted by the release callback
+	if options.Logger != nil {
+		core.logger = &logger{logger: options.Logger}
+		o.log_level = C.kinglet_log_level(core.logger.level())
+		logHandle = cgo.NewHandle(core.logger)
 	}
 	var reporter reporter
 	var progress cgo.Handle
@@ -127,13 +129,16 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	}
 	place, err := lend([]string{path}, []string{options.ONNXRuntime})
 	if err != nil {
+		if logHandle != 0 {
+			logHandle.Delete()
+		}
 		return nil, err
 	}
 	defer place.free()
 	o.onnxruntime = *place.second([]string{path}, []string{options.ONNXRuntime})
 	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
 		o.cancellation = cancellation
-		return C.kinglet_go_load(*place.strs, &o, C.uintptr_t(progress), C.uintptr_t(core.logHandle), &core.model, failure)
+		return C.kinglet_go_load(*place.strs, &o, C.uintptr_t(progress), C.uintptr_t(logHandle), &core.model, failure)
 	})
 	reporter.rethrow()
 	if core.logger != nil {
@@ -151,9 +156,9 @@ func Load(ctx context.Context, path string, options *Options) (*Model, error) {
 	return model, nil
 }
 
-// Close gives the model back. It does not wait: calls that have begun end as usual, and the last of them frees the model; calls
-// that begin later return [ErrClosed]. Its sessions and prefixes keep the model until they are closed too. Close may be called many
-// times, and beside everything else. The error is always nil.
+// Close releases the model. It does not wait: calls that have begun end as usual, and the last of them frees the model; calls that
+// begin later return [ErrClosed]. Sessions and prefixes keep the model until they are closed too. Close may be called many times and
+// at the same time as other calls. The error is always nil.
 func (m *Model) Close() error {
 	if m != nil && m.core != nil {
 		m.cleanup.Stop()
@@ -164,36 +169,38 @@ func (m *Model) Close() error {
 
 func closeForgotten(c *core) { c.close() }
 
-// Properties are what is known of a loaded model.
+// Properties describe a loaded model.
 type Properties struct {
-	// Path is the directory or file, as it was given.
+	// Path is the path that was given to [Load].
 	Path string
 	// Family is the model_type of config.json, for instance "bert".
 	Family string
-	// Device runs the model, and DeviceIndex says which of its kind.
+	// Device is where the model runs, and DeviceIndex which of its kind.
 	Device      Device
 	DeviceIndex int
-	// Precision is the one that runs, never [PrecisionAuto].
+	// Precision is the one in use, never [PrecisionAuto].
 	Precision Precision
 	// Threads that one call may use.
 	Threads int
-	// HiddenSize is the number of values in a hidden state, and in an embedding.
-	HiddenSize int
-	// MaxLength is the most tokens of a text, special ones counted; longer texts are cut.
+	// Dimension is the number of values per hidden state and per embedding.
+	Dimension int
+	// MaxLength is the most tokens of a text, special tokens included; longer texts are cut.
 	MaxLength int
-	// VocabularySize bounds token ids: they run from 0 to this less 1.
+	// VocabularySize is the number of token ids.
 	VocabularySize int
-	// WeightBytes that the weights take in memory.
+	// WeightBytes is the size of the weights in memory.
 	WeightBytes uint64
-	// Labels of the classification head, by their number; empty if there is no such head.
+	// Labels of the classification head, by number; empty without such a head.
 	Labels []string
 	// CanGenerate says whether the model generates text.
 	CanGenerate bool
-	// HasEncoder says whether it reads a source text with an encoder, apart from what it generates.
+	// CanChat says whether [Model.Session] works: the model is a decoder with a chat template.
+	CanChat bool
+	// HasEncoder says whether an encoder reads the source text.
 	HasEncoder bool
 }
 
-// Properties gives what is known of the model, also when it is closed.
+// Properties describes the model, also after Close.
 func (m *Model) Properties() Properties {
 	properties := m.properties
 	properties.Labels = slices.Clone(properties.Labels)
@@ -207,16 +214,23 @@ func (c *core) view() (view C.kinglet_model_view, err error) {
 	return view, err
 }
 
-// CacheBytes that the caches of keys and values take now, of all calls, sessions and prefixes; memory that is kept for the next ones
-// counts too.
-func (m *Model) CacheBytes() (uint64, error) {
+// MemoryUse is the memory that a model takes beside its weights.
+type MemoryUse struct {
+	// CacheBytes is the size of the KV caches of all calls, sessions and prefixes; memory that is kept for later ones is included.
+	CacheBytes uint64
+	// DeviceBytes is what the model takes on a GPU, weights and caches; 0 on the CPU.
+	DeviceBytes uint64
+}
+
+// MemoryUse reports the memory that the model takes now.
+func (m *Model) MemoryUse() (MemoryUse, error) {
 	core, err := m.enter()
 	if err != nil {
-		return 0, err
+		return MemoryUse{}, err
 	}
 	defer core.leave()
 	view, err := core.view()
-	return uint64(view.cache_bytes), err
+	return MemoryUse{CacheBytes: uint64(view.cache_bytes), DeviceBytes: uint64(view.device_bytes)}, err
 }
 
 func (c *core) properties() (Properties, error) {
@@ -235,19 +249,20 @@ func (c *core) properties() (Properties, error) {
 		DeviceIndex:    int(view.device_index),
 		Precision:      Precision(view.precision),
 		Threads:        int(view.threads),
-		HiddenSize:     int(view.hidden_size),
+		Dimension:      int(view.dimension),
 		MaxLength:      int(view.max_length),
 		VocabularySize: int(view.vocabulary_size),
 		WeightBytes:    uint64(view.weight_bytes),
 		Labels:         labels,
 		CanGenerate:    view.can_generate != 0,
+		CanChat:        view.can_chat != 0,
 		HasEncoder:     view.has_encoder != 0,
 	}, nil
 }
 
-// Info describes the model as a JSON object: family, Spec, sizes, precision, the kernels chosen, pooling, labels. Later versions
-// may add fields.
-func (m *Model) Info() (string, error) {
+// Describe returns a JSON object: family, Spec, sizes, precision, the kernels chosen, pooling, labels. Later versions may add
+// fields.
+func (m *Model) Describe() (string, error) {
 	core, err := m.enter()
 	if err != nil {
 		return "", err
@@ -255,8 +270,8 @@ func (m *Model) Info() (string, error) {
 	defer core.leave()
 	var text *C.kinglet_text
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_model_info(core.model, &text, &failure), &failure); err != nil {
+	if err := result(C.kinglet_model_describe(core.model, &text, &failure), &failure); err != nil {
 		return "", err
 	}
-	return taken(text)
+	return taken(text), nil
 }

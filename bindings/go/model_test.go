@@ -1,15 +1,16 @@
 package kinglet
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -21,10 +22,10 @@ func TestVersion(t *testing.T) {
 }
 
 func TestProperties(t *testing.T) {
-	model := load(t, "bert-classifier", &Options{Precision: PrecisionInt8, Threads: 2})
+	model := load(t, "bert-classifier", &LoadOptions{Precision: PrecisionINT8, Threads: 2})
 	p := model.Properties()
-	if p.Path != fixture("bert-classifier") || p.Family != "bert" || p.Device != DeviceCPU || p.Precision != PrecisionInt8 ||
-		p.Threads != 2 || p.HiddenSize != 36 || p.MaxLength < 10 || p.VocabularySize < 300 || p.WeightBytes == 0 ||
+	if p.Path != fixture("bert-classifier") || p.Family != "bert" || p.Device != DeviceCPU || p.Precision != PrecisionINT8 ||
+		p.Threads != 2 || p.Dimension != 36 || p.MaxLength < 10 || p.VocabularySize < 300 || p.WeightBytes == 0 ||
 		strings.Join(p.Labels, " ") != "NEGATIVE POSITIVE" || p.CanGenerate {
 		t.Fatalf("%+v", p)
 	}
@@ -32,7 +33,7 @@ func TestProperties(t *testing.T) {
 	if model.Properties().Labels[0] != "NEGATIVE" {
 		t.Fatal("properties share their labels")
 	}
-	info, err := model.Info()
+	info, err := model.Describe()
 	check(t, err)
 	var object map[string]any
 	check(t, json.Unmarshal([]byte(info), &object))
@@ -46,21 +47,20 @@ func TestLoadErrors(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(broken, "config.json"), []byte("{"), 0o666))
 	for _, test := range []struct {
 		name, path string
-		options    Options
+		options    LoadOptions
 		want       Status
 	}{
-		{"no path", "", Options{}, ErrInvalidArgument},
-		{"path with NUL", "a\x00b", Options{}, 0},
-		{"path not UTF-8", "\xff", Options{}, ErrInvalidArgument},
-		{"missing directory", fixture("no-such-model"), Options{}, ErrNotFound},
-		{"broken file", broken, Options{}, ErrInvalidFile},
-		{"unknown device", fixture("bert"), Options{Device: 77}, ErrInvalidArgument},
-		{"no GPU", fixture("bert"), Options{Device: DeviceCUDA}, ErrUnsupported},
-		{"unknown precision", fixture("bert"), Options{Precision: 77}, ErrInvalidArgument},
-		{"unknown level", fixture("bert"), Options{LogLevel: 77}, ErrInvalidArgument},
-		{"negative threads", fixture("bert"), Options{Threads: -1}, ErrInvalidArgument},
-		{"too many threads", fixture("bert"), Options{Threads: math.MaxInt32}, ErrInvalidArgument},
-		{"limit", fixture("bert"), Options{MemoryLimit: 1000}, ErrOutOfMemory},
+		{"no path", "", LoadOptions{}, ErrInvalidArgument},
+		{"path with NUL", "a\x00b", LoadOptions{}, 0},
+		{"path not UTF-8", "\xff", LoadOptions{}, ErrInvalidArgument},
+		{"missing directory", fixture("no-such-model"), LoadOptions{}, ErrNotFound},
+		{"broken file", broken, LoadOptions{}, ErrInvalidFile},
+		{"unknown device", fixture("bert"), LoadOptions{Device: 77}, ErrInvalidArgument},
+		{"no GPU", fixture("bert"), LoadOptions{Device: DeviceCUDA}, ErrUnsupported},
+		{"unknown precision", fixture("bert"), LoadOptions{Precision: 77}, ErrInvalidArgument},
+		{"negative threads", fixture("bert"), LoadOptions{Threads: -1}, ErrInvalidArgument},
+		{"too many threads", fixture("bert"), LoadOptions{Threads: math.MaxInt32}, ErrInvalidArgument},
+		{"limit", fixture("bert"), LoadOptions{MemoryLimit: 1000}, ErrOutOfMemory},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			model, err := Load(t.Context(), test.path, &test.options)
@@ -110,7 +110,7 @@ func TestCallErrors(t *testing.T) {
 		"negative tokens": {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{2}, nil, []int{2, -1}); return err }},
 		"unknown id":      {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{1 << 31}, nil, []int{1}); return err }},
 		"uneven types":    {ErrInvalidArgument, func() error { _, err := bert.HiddenStates(ctx, []uint32{2}, []uint32{}, []int{1}); return err }},
-		"no ids to text":  {ErrInvalidArgument, func() error { _, err := bert.Decode(ctx, nil, true); return err }},
+		"no ids to text":  {ErrInvalidArgument, func() error { _, err := bert.Detokenize(ctx, nil, nil); return err }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var e *Error
@@ -132,7 +132,10 @@ func TestClosed(t *testing.T) {
 			func() error { _, err := m.Embed(ctx, one, nil); return err },
 			func() error { _, err := m.Tokenize(ctx, one, nil); return err },
 			func() error { _, err := m.TokenizePairs(ctx, one, one, nil); return err },
-			func() error { _, err := m.Decode(ctx, []uint32{1}, false); return err },
+			func() error {
+				_, err := m.Detokenize(ctx, []uint32{1}, &DetokenizeOptions{SkipSpecialTokens: TristateNo})
+				return err
+			},
 			func() error { _, err := m.Classify(ctx, one, nil); return err },
 			func() error { _, err := m.ClassifyPairs(ctx, one, one, nil); return err },
 			func() error { _, err := m.Score(ctx, one, one, nil); return err },
@@ -145,11 +148,11 @@ func TestClosed(t *testing.T) {
 				}
 				return err
 			},
-			func() error { _, err := m.Logits(ctx, []uint32{1}, nil, false); return err },
-			func() error { _, err := m.Prefix(ctx, "bird", true); return err },
+			func() error { _, err := m.Logits(ctx, []uint32{1}, nil, nil); return err },
+			func() error { _, err := m.Prefix(ctx, "bird", nil); return err },
 			func() error { _, err := m.Session(); return err },
-			func() error { _, err := m.CacheBytes(); return err },
-			func() error { _, err := m.Info(); return err },
+			func() error { _, err := m.MemoryUse(); return err },
+			func() error { _, err := m.Describe(); return err },
 			func() error { _, err := m.Counters(); return err },
 			m.ResetCounters,
 			func() error { _, err := m.ExportCounters(FormatJSON); return err },
@@ -168,7 +171,7 @@ func TestClosed(t *testing.T) {
 
 // A model that nobody holds is freed without Close.
 func TestForgotten(t *testing.T) {
-	model, err := Load(t.Context(), fixture("bert"), &Options{Log: func(LogLevel, string) {}})
+	model, err := Load(t.Context(), fixture("bert"), &LoadOptions{Logger: slog.New(slog.DiscardHandler)})
 	check(t, err)
 	core := model.core
 	model = nil
@@ -186,8 +189,8 @@ func TestForgotten(t *testing.T) {
 }
 
 func TestProgress(t *testing.T) {
-	var shares []float32
-	load(t, "bert", &Options{Progress: func(share float32) bool { shares = append(shares, share); return true }})
+	var shares []float64
+	load(t, "bert", &LoadOptions{Progress: func(fraction float64) bool { shares = append(shares, fraction); return true }})
 	for i, share := range shares {
 		if share < 0 || share > 1 || i > 0 && share < shares[i-1] {
 			t.Fatalf("shares %v", shares)
@@ -198,13 +201,13 @@ func TestProgress(t *testing.T) {
 	}
 
 	calls := 0
-	_, err := Load(t.Context(), fixture("bert"), &Options{Progress: func(float32) bool { calls++; return false }})
+	_, err := Load(t.Context(), fixture("bert"), &LoadOptions{Progress: func(float64) bool { calls++; return false }})
 	if !errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) || calls != 1 {
 		t.Fatalf("%v after %d calls", err, calls)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = Load(ctx, fixture("bert"), &Options{Progress: func(float32) bool {
+	_, err = Load(ctx, fixture("bert"), &LoadOptions{Progress: func(float64) bool {
 		cancel()
 		time.Sleep(20 * time.Millisecond) // Until the switch is set.
 		return true
@@ -215,28 +218,25 @@ func TestProgress(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	var mu sync.Mutex
-	lines := map[LogLevel][]string{}
-	log := func(level LogLevel, line string) {
-		mu.Lock()
-		defer mu.Unlock()
-		lines[level] = append(lines[level], line)
+	var lines bytes.Buffer
+	log := func(level slog.Level) *slog.Logger {
+		return slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: level}))
 	}
-	load(t, "bert", &Options{Log: log})
-	if len(lines[LogInfo]) == 0 || !strings.Contains(lines[LogInfo][0], "bert") {
-		t.Fatalf("lines %v", lines)
+	load(t, "bert", &LoadOptions{Logger: log(slog.LevelInfo)})
+	if text := lines.String(); !strings.Contains(text, "level=INFO") || !strings.Contains(text, "bert") {
+		t.Fatalf("lines %s", text)
 	}
-	clear(lines)
-	load(t, "bert", &Options{Log: log, LogLevel: LogError})
-	if len(lines) > 0 {
-		t.Fatalf("lines %v", lines)
+	lines.Reset()
+	load(t, "bert", &LoadOptions{Logger: log(slog.LevelError)})
+	if lines.Len() > 0 {
+		t.Fatalf("lines %s", lines.String())
 	}
 }
 
 // An export is run by ONNX Runtime, which is opened when the first one is loaded.
 func TestONNX(t *testing.T) {
 	const nowhere = "/nowhere/libonnxruntime.so"
-	_, err := Load(t.Context(), fixture("onnx/bert"), &Options{ONNXRuntime: nowhere})
+	_, err := Load(t.Context(), fixture("onnx/bert"), &LoadOptions{ONNXRuntime: nowhere})
 	if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), nowhere) || !strings.Contains(err.Error(), "1.17") {
 		t.Fatal(err)
 	}
@@ -244,25 +244,31 @@ func TestONNX(t *testing.T) {
 	if _, err := os.Stat(library); library == "" || err != nil {
 		t.Skipf("ONNX Runtime is not at KINGLET_ONNXRUNTIME=%q; `make test` fetches it", library)
 	}
-	model := load(t, "onnx/bert", &Options{ONNXRuntime: library, Threads: 2})
+	model := load(t, "onnx/bert", &LoadOptions{ONNXRuntime: library, Threads: 2})
 	text := "a small bird"
 	got, err := model.Embed(t.Context(), []string{text}, nil)
 	check(t, err)
 	want, err := load(t, "bert", nil).Embed(t.Context(), []string{text}, nil)
 	check(t, err)
 	near(t, "embedding", got.Vector(0), want.Vector(0))
-	info, err := model.Info()
+	info, err := model.Describe()
 	check(t, err)
 	if !strings.Contains(info, `"backend":"onnx"`) {
 		t.Fatalf("%s", info)
 	}
 }
 
+// panicking is a handler that takes every record and panics.
+type panicking struct{ slog.Handler }
+
+func (panicking) Enabled(context.Context, slog.Level) bool  { return true }
+func (panicking) Handle(context.Context, slog.Record) error { panic("number 7") }
+
 // A callback's panic comes out of Load, with its value, and nothing is left behind.
 func TestCallbackPanics(t *testing.T) {
-	for name, options := range map[string]*Options{
-		"progress": {Progress: func(float32) bool { panic("number 7") }},
-		"log":      {Log: func(LogLevel, string) { panic("number 7") }},
+	for name, options := range map[string]*LoadOptions{
+		"progress": {Progress: func(float64) bool { panic("number 7") }},
+		"log":      {Logger: slog.New(panicking{})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -278,12 +284,12 @@ func TestCallbackPanics(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for got, want := range map[string]string{
-		DeviceCandleCPU.String(): "candle-cpu", Device(9).String(): "Device(9)", PrecisionInt8.String(): "int8",
-		PrecisionBf16.String(): "bf16",
-		PoolingLast.String():   "last", NormalizeYes.String(): "yes", FunctionSoftmax.String(): "softmax",
+		DeviceCandleCPU.String(): "candle-cpu", Device(9).String(): "Device(9)", PrecisionINT8.String(): "int8",
+		PrecisionBF16.String(): "bf16",
+		PoolingLast.String():   "last", TristateYes.String(): "yes", ScoreFunctionSoftmax.String(): "softmax",
 		AggregationNone.String(): "none", AggregationSimple.String(): "simple", FormatPrometheus.String(): "prometheus",
-		LogDebug.String(): "debug", LogLevel(0).String(): "LogLevel(0)", ErrNotFound.Error(): "kinglet: not found",
-		Status(99).Error(): "kinglet: status(99)", EarlyStoppingNever.String(): "never", FinishStopString.String(): "stop-string",
+		LogDebug.String(): "debug", LogLevel(9).String(): "LogLevel(9)", ErrNotFound.Error(): "kinglet: not found",
+		Status(99).Error(): "kinglet: status(99)", EarlyStoppingNever.String(): "never", FinishStopString.String(): "stop_string",
 		FinishLength.String(): "length", FinishReason(9).String(): "FinishReason(9)",
 	} {
 		if got != want {

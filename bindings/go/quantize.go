@@ -1,14 +1,21 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 //
-// extern uint32_t kinglet_go_progress(uintptr_t handle, float share);
+// extern uint32_t kinglet_go_progress(uintptr_t handle, double fraction);
 //
-// static uint32_t kinglet_go_on_progress(void *handle, float share) { return kinglet_go_progress((uintptr_t)handle, share); }
+// static uint32_t kinglet_go_on_quantize(void *handle, const kinglet_progress *progress) {
+//     return kinglet_go_progress((uintptr_t)handle, progress->fraction);
+// }
 //
 // static kinglet_status kinglet_go_quantize(kinglet_str source, kinglet_str destination, kinglet_precision precision,
-//                                           uintptr_t progress, kinglet_error **error) {
-//     return kinglet_quantize(source, destination, precision, kinglet_go_on_progress, (void *)progress, error);
+//                                           const kinglet_cancellation *cancellation, uintptr_t progress, kinglet_error **error) {
+//     kinglet_quantize_options options = {.struct_size = sizeof options, .cancellation = cancellation};
+//     if (progress) {
+//         options.progress = kinglet_go_on_quantize;
+//         options.progress_user_data = (void *)progress;
+//     }
+//     return kinglet_model_quantize(source, destination, precision, &options, error);
 // }
 import "C"
 
@@ -18,34 +25,25 @@ import (
 	"unsafe"
 )
 
-// Quantize reads a model, a Hugging Face directory or a GGUF file, and writes it to destination as one .kinglet file with its weights
-// in the precision, which [Load] then maps instead of converting. The file appears when it is complete. Progress may be nil; it is
-// called as [Options].Progress is. The context is asked as often.
-func Quantize(ctx context.Context, source, destination string, precision Precision, progress func(share float32) bool) error {
-	if err := cancelled(ctx); err != nil {
-		return err
+// Quantize reads a model, a Hugging Face directory or a GGUF file, and writes it to destination as one .kinglet file with weights in
+// the given precision, which [Load] then maps instead of converting. The file appears when it is complete. Progress may be nil; it is
+// called as [LoadOptions].Progress is.
+func Quantize(ctx context.Context, source, destination string, precision Precision, progress func(fraction float64) bool) error {
+	reporter := reporter{report: progress}
+	var handle cgo.Handle
+	if progress != nil {
+		handle = cgo.NewHandle(&reporter)
+		defer handle.Delete()
 	}
-	reporter := reporter{report: func(share float32) bool {
-		return ctx.Err() == nil && (progress == nil || progress(share))
-	}}
-	handle := cgo.NewHandle(&reporter)
-	defer handle.Delete()
 	paths, err := lend([]string{source, destination})
 	if err != nil {
 		return err
 	}
 	defer paths.free()
 	texts := unsafe.Slice(paths.strs, 2)
-	collect()
-	var failure *C.kinglet_error
-	status := C.kinglet_go_quantize(texts[0], texts[1], C.kinglet_precision(precision), C.uintptr_t(handle), &failure)
-	collect()
-	err = result(status, &failure)
+	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
+		return C.kinglet_go_quantize(texts[0], texts[1], C.kinglet_precision(precision), cancellation, C.uintptr_t(handle), failure)
+	})
 	reporter.rethrow()
-	if status == C.KINGLET_STATUS_CANCELLED {
-		if why := cancelled(ctx); why != nil {
-			return why
-		}
-	}
 	return err
 }

@@ -13,7 +13,7 @@ import (
 func TestFixtures(t *testing.T) {
 	for name, cases := range references(t) {
 		t.Run(name, func(t *testing.T) {
-			model := load(t, name, &Options{Precision: PrecisionF32})
+			model := load(t, name, &LoadOptions{Precision: PrecisionF32})
 			for i, want := range cases {
 				t.Run(fmt.Sprint(i), func(t *testing.T) { compare(t, model, name, want) })
 			}
@@ -60,15 +60,15 @@ func compare(t *testing.T, model *Model, name string, want reference) {
 	switch {
 	case want.Logits == nil:
 	case strings.HasSuffix(name, "token-classifier"):
-		tokens, err := model.ClassifyTokens(ctx, texts, &ClassifyTokensOptions{Function: FunctionNone})
+		tokens, err := model.ClassifyTokens(ctx, texts, &ClassifyTokensOptions{Function: ScoreFunctionNone})
 		check(t, err)
 		near(t, "logits", tokens.Rows(0), want.logits(t))
 	case want.Pair != nil:
-		classes, err := model.ClassifyPairs(ctx, texts[:1], texts[1:], &ClassifyOptions{Function: FunctionNone})
+		classes, err := model.ClassifyPairs(ctx, texts[:1], texts[1:], &ClassifyOptions{Function: ScoreFunctionNone})
 		check(t, err)
 		near(t, "logits", classes.Row(0), want.logits(t))
 	default:
-		classes, err := model.Classify(ctx, texts, &ClassifyOptions{Function: FunctionNone})
+		classes, err := model.Classify(ctx, texts, &ClassifyOptions{Function: ScoreFunctionNone})
 		check(t, err)
 		near(t, "logits", classes.Row(0), want.logits(t))
 	}
@@ -105,10 +105,10 @@ func TestMiniLM(t *testing.T) {
 		precision   Precision
 		least, mean float64
 	}{
-		{PrecisionF32, 0.99999, 0.99999}, {PrecisionF16, 0.9999, 0.9999}, {PrecisionBf16, 0.9995, 0.9999}, {PrecisionInt8, 0.98, 0.995},
+		{PrecisionF32, 0.99999, 0.99999}, {PrecisionF16, 0.9999, 0.9999}, {PrecisionBF16, 0.9995, 0.9999}, {PrecisionINT8, 0.98, 0.995},
 	} {
 		t.Run(test.precision.String(), func(t *testing.T) {
-			model, err := Load(t.Context(), place, &Options{Precision: test.precision})
+			model, err := Load(t.Context(), place, &LoadOptions{Precision: test.precision})
 			check(t, err)
 			defer model.Close()
 			encoding, err := model.Tokenize(t.Context(), texts, nil)
@@ -148,7 +148,7 @@ func BenchmarkEmbed(b *testing.B) {
 		b.Logf("no MiniLM at %s: this is the speed of a fixture", place)
 		place = fixture("bert")
 	}
-	model, err := Load(b.Context(), place, &Options{Precision: PrecisionInt8})
+	model, err := Load(b.Context(), place, &LoadOptions{Precision: PrecisionINT8})
 	check(b, err)
 	defer model.Close()
 	sentence := "The small bird sings near the river, and the quick fox runs past it without a look."

@@ -33,7 +33,7 @@ func TestEmbedShapes(t *testing.T) {
 		}
 	}
 
-	raw, err := model.Embed(t.Context(), mixed, &EmbedOptions{Pooling: PoolingNone, Normalize: NormalizeNo, MaxLength: 10})
+	raw, err := model.Embed(t.Context(), mixed, &EmbedOptions{Pooling: PoolingNone, Normalize: TristateNo, MaxLength: 10})
 	check(t, err)
 	encoding, err := model.Tokenize(t.Context(), mixed, &TokenizeOptions{MaxLength: 10})
 	check(t, err)
@@ -42,14 +42,14 @@ func TestEmbedShapes(t *testing.T) {
 	}
 	states, err := model.HiddenStates(t.Context(), encoding.IDs, nil, encoding.Lengths())
 	check(t, err)
-	if !sameBits(raw.Values, states.Values) || states.Len() != len(mixed) || states.Width != 32 {
+	if !sameBits(raw.Values, states.Values) || states.Len() != len(mixed) || states.Dimension != 32 {
 		t.Fatal("vectors of tokens are not the hidden states")
 	}
 	for _, test := range []struct {
 		pooling Pooling
 		token   func(i int) int
 	}{{PoolingCLS, func(i int) int { return raw.Starts[i] }}, {PoolingLast, func(i int) int { return raw.Starts[i+1] - 1 }}} {
-		pooled, err := model.Embed(t.Context(), mixed, &EmbedOptions{Pooling: test.pooling, Normalize: NormalizeNo, MaxLength: 10})
+		pooled, err := model.Embed(t.Context(), mixed, &EmbedOptions{Pooling: test.pooling, Normalize: TristateNo, MaxLength: 10})
 		check(t, err)
 		for i := range mixed {
 			if at := test.token(i) * 32; !sameBits(pooled.Vector(i), raw.Values[at:at+32]) {
@@ -70,7 +70,7 @@ func length(v []float32) float64 {
 func TestTokenize(t *testing.T) {
 	model := load(t, "bert", nil)
 	ctx := t.Context()
-	plain, err := model.Tokenize(ctx, mixed, &TokenizeOptions{NoSpecialTokens: true, MaxLength: NoLimit})
+	plain, err := model.Tokenize(ctx, mixed, &TokenizeOptions{AddSpecialTokens: TristateNo, MaxLength: NoLimit})
 	check(t, err)
 	if plain.Offsets != nil || slices.Contains(plain.SpecialTokensMask, 1) || plain.Longest < 600 || plain.Truncated[len(mixed)-1] ||
 		len(plain.Sequence(0)) != 0 {
@@ -105,12 +105,12 @@ func TestTokenize(t *testing.T) {
 
 	one, err := model.Tokenize(ctx, []string{"the small bird"}, nil)
 	check(t, err)
-	text, err := model.Decode(ctx, one.IDs, true)
+	text, err := model.Detokenize(ctx, one.IDs, nil)
 	check(t, err)
 	if text != "the small bird" {
 		t.Fatalf("decoded %q", text)
 	}
-	text, err = model.Decode(ctx, one.IDs, false)
+	text, err = model.Detokenize(ctx, one.IDs, &DetokenizeOptions{SkipSpecialTokens: TristateNo})
 	check(t, err)
 	if !strings.Contains(text, "[CLS]") {
 		t.Fatalf("decoded %q", text)
@@ -121,7 +121,7 @@ func TestClassify(t *testing.T) {
 	model := load(t, "bert-classifier", nil)
 	soft, err := model.Classify(t.Context(), mixed, nil)
 	check(t, err)
-	raw, err := model.Classify(t.Context(), mixed, &ClassifyOptions{Function: FunctionNone})
+	raw, err := model.Classify(t.Context(), mixed, &ClassifyOptions{Function: ScoreFunctionNone})
 	check(t, err)
 	for i := range mixed {
 		row, logits := soft.Row(i), raw.Row(i)
@@ -149,7 +149,7 @@ func TestScore(t *testing.T) {
 	documents := []string{"The river runs dry in the summer.", "", "中文 🐦"}
 	scores, err := model.Score(t.Context(), queries, documents, nil)
 	check(t, err)
-	raw, err := model.ClassifyPairs(t.Context(), queries, documents, &ClassifyOptions{Function: FunctionNone})
+	raw, err := model.ClassifyPairs(t.Context(), queries, documents, &ClassifyOptions{Function: ScoreFunctionNone})
 	check(t, err)
 	for i := range documents {
 		if want := 1 / (1 + math.Exp(-float64(raw.Row(i)[0]))); math.Abs(float64(scores.Row(i)[0])-want) > 1e-5 {
@@ -188,7 +188,7 @@ func TestCounters(t *testing.T) {
 	model := load(t, "bert", nil)
 	first, err := model.Counters()
 	check(t, err)
-	if first.Load.Calls != 1 || first.Load.Time <= 0 || first.Call.Calls != 0 {
+	if first.Stages[StageLoad].Calls != 1 || first.Stages[StageLoad].Time <= 0 || first.Stages[StageCall].Calls != 0 {
 		t.Fatalf("%+v", first)
 	}
 	for range 10 {
@@ -198,7 +198,7 @@ func TestCounters(t *testing.T) {
 	c, err := model.Counters()
 	check(t, err)
 	l := c.Latency
-	if c.Call.Calls != 10 || c.Call.Items != 60 || c.Tokenize.Items != 60 || c.Call.Tokens < 120 || c.Linear.Time <= 0 || l.Count != 10 ||
+	if c.Stages[StageCall].Calls != 10 || c.Stages[StageCall].Items != 60 || c.Stages[StageTokenize].Items != 60 || c.Stages[StageCall].Tokens < 120 || c.Stages[StageLinear].Time <= 0 || l.Count != 10 ||
 		l.Min <= 0 || l.Min > l.P50 || l.P50 > l.P90 || l.P90 > l.P95 || l.P95 > l.P99 || l.P99 > l.Max || l.Mean < l.Min || l.Mean > l.Max {
 		t.Fatalf("%+v", c)
 	}
@@ -228,7 +228,12 @@ func TestCounters(t *testing.T) {
 	check(t, model.ResetCounters())
 	c, err = model.Counters()
 	check(t, err)
-	if c != (Counters{}) {
+	for stage, totals := range c.Stages {
+		if totals != (StageTotals{}) {
+			t.Errorf("%v: %+v", stage, totals)
+		}
+	}
+	if c.Latency != (Latency{}) || len(c.Stages) != int(StageTransfer)+1 {
 		t.Fatalf("%+v", c)
 	}
 }

@@ -1,6 +1,6 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
@@ -11,8 +11,8 @@ import (
 	"unsafe"
 )
 
-// Prefix is the beginning of prompts, computed once: a system prompt, an instruction, a document that many questions are asked of. It
-// may be used by many calls at once.
+// Prefix is a prompt prefix whose KV cache was computed once: a system prompt, an instruction, a document that many questions are about.
+// Many calls may use it at the same time.
 //
 // A Prefix should be closed. One that is forgotten is freed some time after it has become unreachable. The zero Prefix is closed.
 type Prefix struct {
@@ -28,10 +28,15 @@ type prefix struct {
 	model *core
 }
 
-// Prefix computes the beginning of prompts. Prompts that begin with the same tokens, as far as they do, are then generated from without
-// computing it again: [GenerateOptions].Prefix. AddSpecialTokens is as it will be for the prompts: true unless their options say
-// otherwise. The context is asked before the work begins. [ErrUnsupported] if the model has an encoder or generates nothing.
-func (m *Model) Prefix(ctx context.Context, text string, addSpecialTokens bool) (*Prefix, error) {
+// PrefixOptions are the options of [Model.Prefix]. The zero value, like a nil pointer, has the defaults.
+type PrefixOptions struct {
+	// AddSpecialTokens must be as for the prompts that share the prefix. Default: yes.
+	AddSpecialTokens Tristate
+}
+
+// Prefix computes and caches a prompt prefix. A prompt that shares its first tokens reuses the cached part: [GenerateOptions].Prefix.
+// [ErrUnsupported] if the model has an encoder or does not generate.
+func (m *Model) Prefix(ctx context.Context, text string, options *PrefixOptions) (*Prefix, error) {
 	core, err := m.enter()
 	if err != nil {
 		return nil, err
@@ -42,23 +47,21 @@ func (m *Model) Prefix(ctx context.Context, text string, addSpecialTokens bool) 
 			core.leave()
 		}
 	}()
-	if err := cancelled(ctx); err != nil {
-		return nil, err
-	}
 	batch, err := lend([]string{text})
 	if err != nil {
 		return nil, err
 	}
 	defer batch.free()
-	var special C.uint32_t
-	if addSpecialTokens {
-		special = 1
+	var o C.kinglet_prefix_options
+	o.struct_size = C.size_t(unsafe.Sizeof(o))
+	if options != nil {
+		o.add_special_tokens = C.kinglet_tristate(options.AddSpecialTokens)
 	}
-	collect()
-	var failure *C.kinglet_error
-	status := C.kinglet_prefix_new(core.model, *batch.strs, special, &made.c, &failure)
-	collect()
-	if err := result(status, &failure); err != nil {
+	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
+		o.cancellation = cancellation
+		return C.kinglet_prefix_new(core.model, *batch.strs, &o, &made.c, failure)
+	})
+	if err != nil {
 		return nil, err
 	}
 	p := &Prefix{prefix: made}
@@ -66,7 +69,7 @@ func (m *Model) Prefix(ctx context.Context, text string, addSpecialTokens bool) 
 	return p, nil
 }
 
-// Close gives the prefix back, in the way of [Model.Close].
+// Close releases the prefix, as [Model.Close] does.
 func (p *Prefix) Close() error {
 	if p != nil && p.prefix != nil {
 		p.cleanup.Stop()
@@ -109,15 +112,15 @@ func (p *prefix) free() {
 
 // Message is a message of a chat.
 type Message struct {
-	// Role is who says it: "system", "user", "assistant", or what else the model's template knows.
+	// Role is "system", "user", "assistant", or another role that the model's chat template knows.
 	Role string
-	// Content is what is said.
+	// Content is the text.
 	Content string
 }
 
-// Session is a chat with a model. What was computed for earlier turns is kept, so that a turn costs its own tokens alone. Calls on
-// one session wait for each other; while a reply is streamed, the others give [ErrInvalidArgument] instead, for those in the loop's body
-// would wait for themselves.
+// Session is a chat with a model. The KV cache of earlier turns is kept, so that a turn costs only its own tokens. Calls on one session
+// wait for each other; while a reply is streamed, they fail with [ErrInvalidArgument] instead, because a call in the loop's body would
+// wait for itself.
 //
 // A Session should be closed. One that is forgotten is freed some time after it has become unreachable. The zero Session is closed.
 type Session struct {
@@ -137,7 +140,7 @@ type chat struct {
 	streaming atomic.Bool
 }
 
-// Session begins a chat. [ErrUnsupported] if the model has no chat template, has an encoder or generates nothing.
+// Session begins a chat. [ErrUnsupported] if the model has no chat template, has an encoder or does not generate.
 func (m *Model) Session() (*Session, error) {
 	core, err := m.enter()
 	if err != nil {
@@ -145,7 +148,7 @@ func (m *Model) Session() (*Session, error) {
 	}
 	made := &chat{model: core, turn: make(chan struct{}, 1)}
 	var failure *C.kinglet_error
-	if err := result(C.kinglet_session_new(core.model, &made.c, &failure), &failure); err != nil {
+	if err := result(C.kinglet_session_new(core.model, nil, &made.c, &failure), &failure); err != nil {
 		core.leave()
 		return nil, err
 	}
@@ -154,7 +157,7 @@ func (m *Model) Session() (*Session, error) {
 	return s, nil
 }
 
-// Close gives the session back, in the way of [Model.Close].
+// Close releases the session, as [Model.Close] does.
 func (s *Session) Close() error {
 	if s != nil && s.chat != nil {
 		s.cleanup.Stop()
@@ -231,17 +234,19 @@ func (c *chat) add(role, content string) error {
 	}
 	defer message.free()
 	texts := unsafe.Slice(message.strs, 2)
+	m := C.kinglet_message{role: texts[0], content: texts[1]}
+	m.struct_size = C.size_t(unsafe.Sizeof(m))
 	var failure *C.kinglet_error
-	return result(C.kinglet_session_add(c.c, texts[0], texts[1], &failure), &failure)
+	return result(C.kinglet_session_add(c.c, &m, &failure), &failure)
 }
 
-// Send adds a user's message and generates the reply, which is added as the assistant's. If it fails, be it by the context, the chat is
-// as it was. Options may be nil.
+// Send adds a user's message and generates the reply, which is added as the assistant's. If it fails or is cancelled, the chat is as it
+// was. Options may be nil.
 func (s *Session) Send(ctx context.Context, content string, options *GenerateOptions) (*Output, error) {
 	return s.reply(ctx, &content, options, nil)
 }
 
-// Reply generates the next message from what has been said, and adds it as the assistant's. If it fails, the chat is as it was.
+// Reply generates the next message from the messages so far, and adds it as the assistant's. If it fails, the chat is as it was.
 func (s *Session) Reply(ctx context.Context, options *GenerateOptions) (*Output, error) {
 	return s.reply(ctx, nil, options, nil)
 }
@@ -302,7 +307,7 @@ func (c *chat) generate(ctx context.Context, options *GenerateOptions, listen li
 	return &generations[0].Outputs[0], nil
 }
 
-// Rewind forgets the messages from number `messages` on; 0 forgets all. What the rest needs stays computed.
+// Rewind keeps the first `messages` messages and forgets the others. The KV cache of the kept ones stays.
 func (s *Session) Rewind(messages int) error {
 	if messages < 0 {
 		return invalid("messages: %d is negative", messages)
@@ -316,23 +321,24 @@ func (s *Session) Rewind(messages int) error {
 	return result(C.kinglet_session_rewind(c.c, C.size_t(messages), &failure), &failure)
 }
 
-// Messages has what has been said so far.
+// Messages returns the messages so far.
 func (s *Session) Messages() ([]Message, error) {
 	c, err := s.enter(context.Background())
 	if err != nil {
 		return nil, err
 	}
 	defer c.leave()
-	view, err := c.view()
-	if err != nil {
+	var all *C.kinglet_messages
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_session_messages(c.c, &all, &failure), &failure); err != nil {
 		return nil, err
 	}
-	messages := make([]Message, int(view.message_count))
+	defer C.kinglet_messages_free(all)
+	messages := make([]Message, int(C.kinglet_messages_count(all)))
+	var message C.kinglet_message
+	message.struct_size = C.size_t(unsafe.Sizeof(message))
 	for i := range messages {
-		var message C.kinglet_message_view
-		message.struct_size = C.size_t(unsafe.Sizeof(message))
-		var failure *C.kinglet_error
-		if err := result(C.kinglet_session_message(c.c, C.size_t(i), &message, &failure), &failure); err != nil {
+		if err := result(C.kinglet_messages_get(all, C.size_t(i), &message, &failure), &failure); err != nil {
 			return nil, err
 		}
 		messages[i] = Message{Role: string(bytesOf(message.role)), Content: string(bytesOf(message.content))}
@@ -340,7 +346,7 @@ func (s *Session) Messages() ([]Message, error) {
 	return messages, nil
 }
 
-// HeldTokens is how many tokens' keys and values are held for the next turn.
+// HeldTokens is the number of tokens in the KV cache for the next turn.
 func (s *Session) HeldTokens() (int, error) {
 	c, err := s.enter(context.Background())
 	if err != nil {

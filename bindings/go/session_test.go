@@ -86,8 +86,8 @@ func TestSession(t *testing.T) {
 			}
 			prompt = "<system>Be short.<user>again"
 			expect(session.Send(t.Context(), "again", greedy(8)))
-			if bytes, err := model.CacheBytes(); err != nil || bytes == 0 {
-				t.Errorf("the session's cache takes %d bytes, %v", bytes, err)
+			if bytes, err := model.MemoryUse(); err != nil || bytes.CacheBytes == 0 {
+				t.Errorf("the session's cache takes %d bytes, %v", bytes.CacheBytes, err)
 			}
 		})
 	}
@@ -240,7 +240,7 @@ func TestSessionTogether(t *testing.T) {
 func TestPrefix(t *testing.T) {
 	model, plain := load(t, generator("llama"), nil), load(t, generator("llama"), nil)
 	beginning := "The small bird sings near the river"
-	prefix, err := model.Prefix(t.Context(), beginning, true)
+	prefix, err := model.Prefix(t.Context(), beginning, nil)
 	check(t, err)
 	texts := []string{beginning + ", and it isn't hard to see.", beginning, "She wrote a letter.", "The small"}
 	want, err := plain.Generate(t.Context(), texts, greedy(12))
@@ -259,8 +259,8 @@ func TestPrefix(t *testing.T) {
 	check(t, err)
 	without, err := plain.Counters()
 	check(t, err)
-	if with.Prefill.Tokens+20 > without.Prefill.Tokens {
-		t.Errorf("%d tokens of prompts were read, and %d without the prefix", with.Prefill.Tokens, without.Prefill.Tokens)
+	if with.Stages[StagePrefill].Tokens+20 > without.Stages[StagePrefill].Tokens {
+		t.Errorf("%d tokens of prompts were read, and %d without the prefix", with.Stages[StagePrefill].Tokens, without.Stages[StagePrefill].Tokens)
 	}
 
 	// Closing beside calls that use it.
@@ -291,7 +291,7 @@ func TestPrefix(t *testing.T) {
 // A prefix of another model is refused.
 func TestForeignPrefix(t *testing.T) {
 	llama, gpt2 := load(t, generator("llama"), nil), load(t, generator("gpt2"), nil)
-	prefix, err := llama.Prefix(t.Context(), "The river", true)
+	prefix, err := llama.Prefix(t.Context(), "The river", nil)
 	check(t, err)
 	defer prefix.Close()
 	options := &GenerateOptions{Prefix: prefix, MaxNewTokens: 4}
@@ -308,7 +308,7 @@ func TestForgottenSession(t *testing.T) {
 	core := model.core
 	session, err := model.Session()
 	check(t, err)
-	prefix, err := model.Prefix(t.Context(), "The river", true)
+	prefix, err := model.Prefix(t.Context(), "The river", nil)
 	check(t, err)
 	_, err = session.Send(t.Context(), "a", &GenerateOptions{MaxNewTokens: 2, Prefix: prefix})
 	check(t, err)

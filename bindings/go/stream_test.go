@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -25,7 +26,7 @@ func TestStream(t *testing.T) {
 				{MaxNewTokens: 24, NumBeams: 1, DoSample: Some(false), StopStrings: []string{"e", "a"}},
 			} {
 				// An end token as models have it. Most of these fixtures' end tokens are words, so that texts end at all.
-				options.EosTokenID = []uint32{map[string]uint32{"gpt2": 0, "llama": 1, "t5-gated": 1, "bart": 2}[name]}
+				options.EOSTokenIDs = []uint32{map[string]uint32{"gpt2": 0, "llama": 1, "t5-gated": 1, "bart": 2}[name]}
 				want, err := model.Generate(t.Context(), texts, options)
 				check(t, err)
 				got := make([][]Output, len(texts))
@@ -71,7 +72,7 @@ func TestStreamLeft(t *testing.T) {
 	model := load(t, generator("llama"), nil)
 	texts := many(500) // far more than is done before any of these loops is left
 	options := greedy(60)
-	options.IgnoreEos = true
+	options.IgnoreEOS = true
 	before := runtime.NumGoroutine()
 	pieces := model.Stream(t.Context(), texts, options)
 	for name, leave := range map[string]func(t *testing.T){
@@ -201,7 +202,7 @@ func TestStreamErrors(t *testing.T) {
 
 // A log's panic comes out of the loop.
 func TestStreamLogPanics(t *testing.T) {
-	model := load(t, generator("gpt2"), &Options{Log: func(LogLevel, string) {}})
+	model := load(t, generator("gpt2"), &LoadOptions{Logger: slog.New(slog.DiscardHandler)})
 	defer func() {
 		if value := recover(); value != "number 7" {
 			t.Errorf("recovered %v", value)

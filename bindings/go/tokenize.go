@@ -1,6 +1,6 @@
 package kinglet
 
-// #include <kinglet.h>
+// #include "library.h"
 import "C"
 
 import (
@@ -10,40 +10,40 @@ import (
 	"unsafe"
 )
 
-// NoLimit as TokenizeOptions.MaxLength stands for no limit.
+// NoLimit as TokenizeOptions.MaxLength means no limit.
 const NoLimit = -1
 
 // NoSequence is the value of Encoding.Sequences for tokens that came from no text.
 const NoSequence = C.KINGLET_NO_SEQUENCE
 
-// TokenizeOptions say what is wanted of [Model.Tokenize]. The zero value, like a nil pointer, stands for the defaults.
+// TokenizeOptions are the options of [Model.Tokenize]. The zero value, like a nil pointer, has the defaults.
 type TokenizeOptions struct {
-	// NoSpecialTokens leaves out [CLS], </s> and the like.
-	NoSpecialTokens bool
-	// Offsets asks where each token lies in its text.
+	// AddSpecialTokens adds the tokenizer's special tokens, for instance [CLS] or </s>. Default: yes.
+	AddSpecialTokens Tristate
+	// Offsets computes the position of each token in its text.
 	Offsets bool
-	// MaxLength is the most tokens of a text or pair, special ones counted; longer ones are cut as the tokenizer's files say. 0:
-	// what the model takes. [NoLimit]: no limit.
+	// MaxLength is the most tokens of a text or pair, special tokens included; longer ones are cut as the tokenizer's files say.
+	// 0: the model's limit. [NoLimit]: no limit.
 	MaxLength int
 }
 
 // Span is the bytes Start to End (excluded) of a text.
 type Span struct{ Start, End int }
 
-// Encoding is a tokenised batch: the tokens of all texts end to end.
+// Encoding is a tokenised batch: the tokens of all texts one after the other.
 type Encoding struct {
-	// Starts has a number a sequence and one more: sequence i's tokens are Starts[i] to Starts[i+1] (excluded) in each of the
-	// slices with a value a token.
+	// Starts has Len()+1 values: the tokens of sequence i are those from Starts[i] to Starts[i+1] (exclusive), in each of the
+	// slices with one value per token.
 	Starts []int
-	// IDs has a token's number, a value a token.
+	// IDs are the token ids, one value per token.
 	IDs []uint32
-	// TypeIDs has 0, or 1 for the second text of a pair, as the tokenizer's files say; a value a token.
+	// TypeIDs are 0, or 1 for the second text of a pair, as the tokenizer's files say; one value per token.
 	TypeIDs []uint32
-	// SpecialTokensMask has 1 for tokens that the tokenizer added, else 0; a value a token.
+	// SpecialTokensMask is 1 for special tokens that the tokenizer added, else 0; one value per token.
 	SpecialTokensMask []uint8
-	// Sequences has which text of a pair the token came from, 0 or 1, or [NoSequence]; a value a token.
+	// Sequences is the text of a pair that the token came from, 0 or 1, or [NoSequence]; one value per token.
 	Sequences []uint8
-	// Offsets has where the token lies in its text, a value a token; nil if it was not asked for.
+	// Offsets are the bytes of each token in its text, one value per token; nil if they were not asked for.
 	Offsets []Span
 	// Truncated says which sequences were cut.
 	Truncated []bool
@@ -65,12 +65,12 @@ func (e *Encoding) Lengths() []int {
 	return lengths
 }
 
-// Sequence gives the ids of sequence i. The slice is a part of IDs.
+// Sequence returns the ids of sequence i, a part of IDs.
 func (e *Encoding) Sequence(i int) []uint32 { return rows(e.IDs, 1, e.Starts, i) }
 
 // Pad makes a padded matrix of Len rows of `length` ids, row by row, and its attention mask (1 for tokens, 0 for padding). A length
-// of 0 stands for the longest sequence; one that is shorter than it gives [ErrInvalidArgument]. Kinglet never needs this;
-// programs that feed other engines do.
+// of 0 means the longest sequence; a shorter one gives [ErrInvalidArgument]. Kinglet never needs it; programs that feed other
+// engines do.
 func (e *Encoding) Pad(length int, padID uint32) (ids, attentionMask []uint32, err error) {
 	if length == 0 {
 		length = e.Longest
@@ -79,7 +79,7 @@ func (e *Encoding) Pad(length int, padID uint32) (ids, attentionMask []uint32, e
 		return nil, nil, invalid("length: %d is shorter than the longest sequence, %d tokens", length, e.Longest)
 	}
 	if e.Len() > 0 && length > math.MaxInt/4/e.Len() {
-		return nil, nil, invalid("length: %d rows of %d tokens fit into no memory", e.Len(), length)
+		return nil, nil, invalid("length: %d rows of %d tokens do not fit into memory", e.Len(), length)
 	}
 	ids = slices.Repeat([]uint32{padID}, e.Len()*length)
 	attentionMask = make([]uint32, e.Len()*length)
@@ -121,14 +121,8 @@ func (m *Model) tokenize(ctx context.Context, texts, pairs []string, options *To
 	defer core.leave()
 	var o C.kinglet_tokenize_options
 	o.struct_size = C.size_t(unsafe.Sizeof(o))
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_tokenize_options_init(&o, C.size_t(unsafe.Sizeof(o)), &failure), &failure); err != nil {
-		return nil, err
-	}
 	if options != nil {
-		if options.NoSpecialTokens {
-			o.add_special_tokens = 0
-		}
+		o.add_special_tokens = C.kinglet_tristate(options.AddSpecialTokens)
 		if options.Offsets {
 			o.offsets = 1
 		}
@@ -154,6 +148,7 @@ func (m *Model) tokenize(ctx context.Context, texts, pairs []string, options *To
 	defer C.kinglet_encoding_free(encoding)
 	var view C.kinglet_encoding_view
 	view.struct_size = C.size_t(unsafe.Sizeof(view))
+	var failure *C.kinglet_error
 	if err := result(C.kinglet_encoding_read(encoding, &view, &failure), &failure); err != nil {
 		return nil, err
 	}
@@ -170,8 +165,14 @@ func (m *Model) tokenize(ctx context.Context, texts, pairs []string, options *To
 	}, nil
 }
 
-// Decode turns token ids back into text. The context is asked before the work begins.
-func (m *Model) Decode(ctx context.Context, ids []uint32, skipSpecialTokens bool) (string, error) {
+// DetokenizeOptions are the options of [Model.Detokenize]. The zero value, like a nil pointer, has the defaults.
+type DetokenizeOptions struct {
+	// SkipSpecialTokens leaves special tokens out of the text. Default: yes.
+	SkipSpecialTokens Tristate
+}
+
+// Detokenize converts token ids to text. The context is checked before the work begins.
+func (m *Model) Detokenize(ctx context.Context, ids []uint32, options *DetokenizeOptions) (string, error) {
 	core, err := m.enter()
 	if err != nil {
 		return "", err
@@ -180,17 +181,18 @@ func (m *Model) Decode(ctx context.Context, ids []uint32, skipSpecialTokens bool
 	if err := cancelled(ctx); err != nil {
 		return "", err
 	}
-	var skip C.uint32_t
-	if skipSpecialTokens {
-		skip = 1
+	var o C.kinglet_detokenize_options
+	o.struct_size = C.size_t(unsafe.Sizeof(o))
+	if options != nil {
+		o.skip_special_tokens = C.kinglet_tristate(options.SkipSpecialTokens)
 	}
 	collect()
 	var text *C.kinglet_text
 	var failure *C.kinglet_error
-	status := C.kinglet_model_decode(core.model, (*C.uint32_t)(unsafe.SliceData(ids)), C.size_t(len(ids)), skip, &text, &failure)
+	status := C.kinglet_model_detokenize(core.model, (*C.uint32_t)(unsafe.SliceData(ids)), C.size_t(len(ids)), &o, &text, &failure)
 	collect()
 	if err := result(status, &failure); err != nil {
 		return "", err
 	}
-	return taken(text)
+	return taken(text), nil
 }

@@ -1,63 +1,56 @@
-/* Embeds two texts and prints how close in meaning they are: C99.
+/* Embeds two texts and prints how similar their meanings are: C99.
  *
  *   cc -std=c99 embed.c $(pkg-config --cflags --libs kinglet) -o embed
  *   ./embed MODEL_DIRECTORY "a kinglet sings" "a small bird is singing"
  *
- * If Kinglet is installed where the dynamic linker does not look, name the place:
+ * If Kinglet is installed where the dynamic linker does not look, name the directory:
  *
  *   cc -std=c99 embed.c $(pkg-config --cflags --libs kinglet) -Wl,-rpath,"$(pkg-config --variable=libdir kinglet)" -o embed
  *
- * With a model that is no sentence-transformers model the vectors are not normalised, so this asks for that.
+ * Models without sentence-transformers files do not normalise their vectors, so this program asks for it.
  */
 
 #include <kinglet.h>
 
 #include <stdio.h>
-#include <string.h>
 
-static kinglet_str str(const char *text) {
-    kinglet_str made = {(const uint8_t *)text, strlen(text)};
-    return made;
-}
-
-/* Each call that can fail gives a status, and an error that says what to do. */
-static int failed(kinglet_status status, kinglet_error *error) {
-    if (status == KINGLET_STATUS_OK) return 0;
+/* Prints what went wrong and what to do about it. */
+static int fail(kinglet_error *error) {
     fprintf(stderr, "%s\n", kinglet_error_message(error));
     kinglet_error_free(error);
     return 1;
 }
 
-int main(int argc, char **argv) {
-    const char *first = argc > 2 ? argv[2] : "a kinglet sings";
-    const char *second = argc > 3 ? argv[3] : "a small bird is singing";
-    kinglet_model *model = NULL;
+static int embed(const kinglet_model *model, const kinglet_str texts[2]) {
+    const kinglet_embed_options options = {.struct_size = sizeof options, .normalize = KINGLET_TRISTATE_YES};
     kinglet_embeddings *embeddings = NULL;
-    kinglet_embed_options options;
-    kinglet_embeddings_view view;
     kinglet_error *error = NULL;
-    int status = 1;
+
+    if (kinglet_model_embed(model, texts, 2, &options, &embeddings, &error) != KINGLET_STATUS_OK) return fail(error);
+    const size_t dimension = kinglet_embeddings_dimension(embeddings);
+    const float *first = kinglet_embeddings_vector(embeddings, 0);
+    const float *second = kinglet_embeddings_vector(embeddings, 1);
+    float cosine = 0;
+    for (size_t i = 0; i < dimension; ++i) cosine += first[i] * second[i];
+    printf("%zu values per text; cosine %.3f\n", dimension, (double)cosine);
+    kinglet_embeddings_free(embeddings);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    const kinglet_str texts[2] = {
+        kinglet_str_from(argc > 2 ? argv[2] : "a kinglet sings"),
+        kinglet_str_from(argc > 3 ? argv[3] : "a small bird is singing"),
+    };
+    kinglet_model *model = NULL;
+    kinglet_error *error = NULL;
 
     if (argc < 2) {
         fprintf(stderr, "usage: embed MODEL_DIRECTORY [TEXT TEXT]\n");
         return 2;
     }
-    if (failed(kinglet_model_load(str(argv[1]), NULL, &model, &error), error)) return 1;
-
-    const kinglet_str texts[] = {str(first), str(second)};
-    if (failed(kinglet_embed_options_init(&options, sizeof options, &error), error)) goto done;
-    options.normalize = KINGLET_NORMALIZE_YES;
-    if (failed(kinglet_model_embed(model, texts, 2, &options, &embeddings, &error), error)) goto done;
-
-    view.struct_size = sizeof view;
-    if (failed(kinglet_embeddings_read(embeddings, &view, &error), error)) goto done;
-    float cosine = 0;
-    for (size_t i = 0; i < view.dimension; ++i) cosine += view.values[i] * view.values[view.dimension + i];
-    printf("%zu values a text; cosine %.3f\n", view.dimension, (double)cosine);
-    status = 0;
-
-done:
-    kinglet_embeddings_free(embeddings);
+    if (kinglet_model_load(kinglet_str_from(argv[1]), NULL, &model, &error) != KINGLET_STATUS_OK) return fail(error);
+    const int status = embed(model, texts);
     kinglet_model_free(model);
     return status;
 }

@@ -33,6 +33,6 @@ fn visit(config: &Config, depth: usize) {
 
 fn check<T>(result: Result<T, kinglet::Error>) {
     if let Err(error) = result {
-        assert!(error.message().contains("config.json: "), "the file is not named: {error}");
+        assert!(error.message().contains("config.json: "), "the error does not name the file: {error}");
     }
 }

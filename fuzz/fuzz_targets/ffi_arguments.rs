@@ -1,4 +1,4 @@
-//! The C ABI with any texts, sizes, numbers and options: whatever comes in, a status comes back, and an error exactly when it is not OK.
+//! The C ABI with arbitrary texts, sizes, numbers and options: every call returns a status, and an error exactly if it is not OK.
 #![no_main]
 
 use std::ptr::{null, null_mut};
@@ -28,33 +28,33 @@ unsafe impl Sync for Model {}
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/bert-classifier");
-    let path = kinglet_str { data: path.as_ptr(), size: path.len() };
+    let path = kinglet_str { data: path.as_ptr().cast(), size: path.len() };
     let mut model = null_mut();
     // SAFETY: valid arguments.
     assert_eq!(unsafe { kinglet_model_load(path, null(), &mut model, null_mut()) }, KINGLET_STATUS_OK);
     Model(model)
 });
 
-/// Runs a call and holds it to the contract; true if it succeeded.
+/// Runs a call and checks the contract; true if it succeeded.
 fn call(f: impl FnOnce(*mut *mut kinglet_error) -> kinglet_status) -> bool {
     let mut error = null_mut();
     let status = f(&mut error);
     assert_eq!(status == KINGLET_STATUS_OK, error.is_null());
     assert!(status != KINGLET_STATUS_PANIC && status != KINGLET_STATUS_INTERNAL, "status {status}");
-    // SAFETY: NULL or an error that was just made.
+    // SAFETY: NULL, or an error that the call has just created.
     unsafe { kinglet_error_free(error) };
     status == KINGLET_STATUS_OK
 }
 
 fn strings(texts: &[Vec<u8>]) -> Vec<kinglet_str> {
-    texts.iter().map(|text| kinglet_str { data: text.as_ptr(), size: text.len() }).collect()
+    texts.iter().map(|text| kinglet_str { data: text.as_ptr().cast(), size: text.len() }).collect()
 }
 
 fuzz_target!(|data: &[u8]| {
     let Ok(input) = Input::arbitrary(&mut Unstructured::new(data)) else { return };
     let model = MODEL.0;
     let texts = strings(&input.texts);
-    // Pairs have to be as many as texts: C gives one count for both.
+    // There must be as many pairs as texts: C has one count for both.
     let pairs = input.pairs.as_ref().filter(|pairs| pairs.len() >= texts.len()).map(|pairs| strings(pairs));
     let pairs = pairs.as_ref().map_or(null(), |pairs| pairs.as_ptr());
     let [a, b, c, d] = input.numbers;
@@ -62,9 +62,8 @@ fuzz_target!(|data: &[u8]| {
     unsafe {
         let mut space = [0usize; 32];
         let options = space.as_mut_ptr().cast::<kinglet_tokenize_options>();
-        kinglet_tokenize_options_init(options, size_of_val(&*options), null_mut());
         (*options).struct_size = usize::from(input.struct_size);
-        ((*options).add_special_tokens, (*options).offsets, (*options).max_length) = (a % 3, b % 3, input.max_length);
+        ((*options).add_special_tokens, (*options).offsets, (*options).max_length) = (a % 4, b % 3, input.max_length);
         let mut encoding = null_mut();
         if call(|e| kinglet_model_tokenize(model, texts.as_ptr(), pairs, texts.len(), options, &mut encoding, e)) {
             let (mut ids, mut mask) = (vec![0; 256], vec![0; 256]);
@@ -73,8 +72,8 @@ fuzz_target!(|data: &[u8]| {
             kinglet_encoding_free(encoding);
         }
         let options = space.as_mut_ptr().cast::<kinglet_classify_options>();
-        kinglet_classify_options_init(options, size_of_val(&*options), null_mut());
-        ((*options).function, (*options).aggregation, (*options).max_length) = (a % 6, b % 3, input.max_length);
+        space.fill(0);
+        ((*options).function, (*options).aggregation, (*options).max_length) = (a % 6, b % 4, input.max_length);
         let mut scores = null_mut();
         if call(|e| kinglet_model_classify(model, texts.as_ptr(), pairs, texts.len(), options, &mut scores, e)) {
             kinglet_classifications_free(scores);
@@ -89,7 +88,11 @@ fuzz_target!(|data: &[u8]| {
             kinglet_hidden_states_free(states);
         }
         let mut text = null_mut();
-        if call(|e| kinglet_model_decode(model, ids.as_ptr(), ids.len(), c % 3, &mut text, e)) {
+        space.fill(0);
+        let options = space.as_mut_ptr().cast::<kinglet_detokenize_options>();
+        (*options).struct_size = usize::from(input.struct_size);
+        (*options).skip_special_tokens = c % 4;
+        if call(|e| kinglet_model_detokenize(model, ids.as_ptr(), ids.len(), options, &mut text, e)) {
             kinglet_text_free(text);
         }
     }

@@ -1,5 +1,5 @@
-//! Model files: GGUF, by its magic, and anything else that is given as a file. Whatever opens has its tensors read. An error must name
-//! the file. (A `.kinglet` file needs its checksum right: `formats::packed`'s own test damages those.)
+//! Model files: GGUF and any other contents. If a file opens, all its tensors are read. An error must name the file. (A `.kinglet`
+//! file needs a correct checksum; the tests of `formats::packed` damage such files.)
 #![no_main]
 
 use std::fs;
@@ -15,11 +15,11 @@ fuzz_target!(|data: &[u8]| {
     let path = FOLDER.path().join("model.gguf");
     fs::write(&path, data).expect("the temporary directory is writable");
     match Source::open(&path) {
-        Err(error) => assert!(error.message().contains("model.gguf"), "no file is named: {error}"),
+        Err(error) => assert!(error.message().contains("model.gguf"), "the error does not name the file: {error}"),
         Ok(source) => {
             for name in source.weights.names() {
                 let view = source.weights.get(name).expect("a listed name");
-                // A block of two bytes a weight makes at most that many floats of them.
+                // No block type has more than two weights per byte, which limits the number of floats.
                 let _values_or_error = view.to_vec_f32();
             }
         }

@@ -1,5 +1,5 @@
-//! Weights: input that begins with `{` is the index of a sharded model whose one shard is sound, other input is a file.
-//! Whatever opens is read completely. An error must name a file of the directory.
+//! Weights: input that begins with `{` is the index of a sharded model with one valid shard; other input is a file. If it opens, it
+//! is read completely. An error must name a file of the directory.
 #![no_main]
 
 use std::fs;
@@ -10,7 +10,7 @@ use kinglet::formats::safetensors::Weights;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
-/// One directory for each way to store a model; the fuzzed file is replaced in it.
+/// One directory per way to store a model, in which the fuzzed file is replaced.
 static SINGLE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a temporary directory"));
 static SHARDED: LazyLock<TempDir> = LazyLock::new(|| {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
     };
     fs::write(dir.join(file), data).expect("the temporary directory is writable");
     if let Err(error) = read_all(dir) {
-        assert!(error.message().contains(&*dir.to_string_lossy()), "no file is named: {error}");
+        assert!(error.message().contains(&*dir.to_string_lossy()), "the error does not name a file: {error}");
     }
 });
 

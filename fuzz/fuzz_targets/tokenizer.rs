@@ -13,6 +13,6 @@ fuzz_target!(|data: &[u8]| {
     let dir = DIRECTORY.path();
     fs::write(dir.join("tokenizer.json"), data).expect("the temporary directory is writable");
     if let Err(error) = kinglet::Tokenizer::from_directory(dir) {
-        assert!(error.message().contains(&*dir.to_string_lossy()), "no file is named: {error}");
+        assert!(error.message().contains(&*dir.to_string_lossy()), "the error does not name a file: {error}");
     }
 });

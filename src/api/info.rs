@@ -42,7 +42,7 @@ impl Model {
         info
     }
 
-    /// A GPU's memory: the model's, all, and what nobody uses; null for a model that runs on the CPU.
+    /// A GPU's memory: used by the model, total, and free; null for a model that runs on the CPU.
     fn device_memory_info(&self) -> Value {
         let of_kind = match self.0.device {
             Device::Cpu | Device::CandleCpu => return Value::Null,
@@ -75,7 +75,7 @@ fn describe(stack: &Stack) -> Value {
     })
 }
 
-/// How a stack knows the order of tokens.
+/// The position encodings of a stack.
 fn position(stack: &Stack) -> String {
     let mut parts = Vec::new();
     if stack.position != Position::None {

@@ -1,4 +1,4 @@
-//! What a user holds: a loaded model. Clones share it, and every method may be called from any thread at any time.
+//! The public handle of a loaded model. Clones share the model; every method may be called from any thread at any time.
 
 mod info;
 mod verbs;
@@ -18,12 +18,12 @@ pub struct Model(pub(crate) Arc<Loaded>);
 
 impl Model {
     /// Loads an unconverted Hugging Face directory (`config.json`, `tokenizer.json` and `model.safetensors`, or shards with their
-    /// index, and what lies beside them of sentence-transformers' files), a GGUF file, a `.kinglet` file, or an ONNX export: a
-    /// directory with `model.onnx` or the like and no safetensors, or the path of a graph, which ONNX Runtime runs.
+    /// index, and the optional sentence-transformers files), a GGUF file, a `.kinglet` file, or an ONNX export, which ONNX Runtime
+    /// runs: a directory with `model.onnx` or the like and without safetensors, or the path of a graph.
     ///
     /// # Errors
-    /// A file that is missing, broken or hostile, by name; a family, device or precision that is not supported; a model larger
-    /// than the memory limit (nothing has been allocated for it then); cancellation by the progress callback.
+    /// A missing, broken or hostile file (named in the message); an unsupported family, device or precision; a model larger than
+    /// the memory limit (refused before anything is allocated); cancellation by the progress callback.
     pub fn load(directory: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         Ok(Self(Arc::new(load(directory.as_ref(), options)?)))
     }
@@ -32,7 +32,7 @@ impl Model {
         &self.0.engine.tokenizer
     }
 
-    /// The counters of this model since it was loaded or they were reset.
+    /// The counters of this model since it was loaded or the counters were reset.
     pub fn counters(&self) -> Snapshot {
         let mut snapshot = self.0.engine.counters.read();
         snapshot.device_memory = self.device_memory();
@@ -48,7 +48,7 @@ impl Model {
         self.0.engine.spec.hidden()
     }
 
-    /// The most tokens of a text, special ones counted; longer texts are cut.
+    /// The maximum number of tokens per text, including special tokens; longer texts are truncated.
     pub fn max_length(&self) -> usize {
         self.0.engine.max_length
     }
@@ -58,7 +58,7 @@ impl Model {
         self.0.engine.spec.family
     }
 
-    /// Ids run from 0 to this number less 1.
+    /// Token ids are below this number.
     pub fn vocabulary_size(&self) -> usize {
         self.0.engine.spec.vocabulary
     }
@@ -72,22 +72,22 @@ impl Model {
         self.0.device
     }
 
-    /// The precision that runs; never `Auto`.
+    /// The precision in use; never `Auto`.
     pub fn precision(&self) -> Precision {
         self.0.precision
     }
 
-    /// Threads that one call may use, the caller's counted.
+    /// Threads that one call may use, including the caller's.
     pub fn threads(&self) -> usize {
         self.0.engine.pool.threads()
     }
 
-    /// Which of the devices of its kind it runs on.
+    /// The index of the device that the model runs on, among devices of its kind.
     pub fn device_index(&self) -> usize {
         self.0.device_index
     }
 
-    /// Bytes that the model holds on a GPU now, weights and caches; 0 for one that runs on the CPU.
+    /// Bytes that the model holds on a GPU now: weights and KV caches. 0 for a model that runs on the CPU.
     pub fn device_memory(&self) -> u64 {
         match self.0.device {
             Device::Cpu | Device::CandleCpu => 0,
@@ -95,7 +95,7 @@ impl Model {
         }
     }
 
-    /// Names of the classification head's outputs; empty for a model without a head.
+    /// Names of the classification head's outputs; empty for a model without such a head.
     pub fn labels(&self) -> &[String] {
         &self.0.classifier.labels
     }
@@ -105,12 +105,17 @@ impl Model {
         self.0.engine.spec.language.is_some()
     }
 
-    /// Whether texts are read by an encoder.
+    /// Whether the model has an encoder.
     pub fn has_encoder(&self) -> bool {
         self.0.engine.spec.encoder.is_some()
     }
 
-    /// Bytes that the caches of generation take now, those kept for the next calls too.
+    /// Whether [`Model::session`] works: the model is a decoder and has a chat template.
+    pub fn can_chat(&self) -> bool {
+        self.0.generator.can_chat()
+    }
+
+    /// Bytes that KV caches take now, including those kept for later calls.
     pub fn cache_bytes(&self) -> u64 {
         self.0.engine.network.cache_bytes()
     }

@@ -1,4 +1,4 @@
-//! What a model does: each verb hands its work to the task or to the generator.
+//! The verbs of a model. Each one calls a task or the generator.
 
 use crate::base::call::Cancellation;
 use crate::base::error::Result;
@@ -16,8 +16,8 @@ use crate::text::tokenizer::EncodeOptions;
 use super::Model;
 
 impl Model {
-    /// Tokenises a batch of texts, or of pairs, without running the model. Texts longer than the model takes are cut, as the
-    /// tokenizer's files say, unless `options` sets another limit.
+    /// Tokenises a batch of texts, or of pairs, without running the model. Texts beyond the model's maximum length are truncated
+    /// by the rules of the tokenizer's files, unless `options` sets another limit.
     pub fn tokenize(
         &self,
         texts: &[&str],
@@ -28,23 +28,23 @@ impl Model {
         self.0.engine.call(cancellation, |call| self.0.engine.encode(texts, pairs, options, call), Encoding::shape)
     }
 
-    /// Token ids back to text.
+    /// Detokenises token ids.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         self.0.engine.tokenizer.decode(ids, skip_special_tokens)
     }
 
-    /// Embeds texts. The result's bits for a text depend on neither the other texts nor the number of threads (device `cpu`).
+    /// Embeds texts. On device `cpu`, a text's embedding has the same bits whatever the other texts and the number of threads.
     ///
     /// # Errors
-    /// A pooling that the model's files ask for and Kinglet does not have; cancellation.
+    /// The model's files ask for a pooling that Kinglet does not support; cancellation.
     pub fn embed(&self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings> {
         tasks::embedding::embed(&self.0.engine, &self.0.embedding, texts, options)
     }
 
-    /// Classifies texts, or pairs if `pairs` holds their second texts.
+    /// Classifies texts, or pairs if `pairs` gives the second texts.
     ///
     /// # Errors
-    /// A model without a sequence classification head; `pairs` of another length; cancellation.
+    /// A model without a sequence classification head; `pairs` and `texts` of different lengths; cancellation.
     pub fn classify(
         &self,
         texts: &[&str],
@@ -54,7 +54,7 @@ impl Model {
         tasks::classification::classify(&self.0.engine, &self.0.classifier, texts, pairs, options)
     }
 
-    /// Scores pairs with a cross-encoder, a model with one output: how well each document answers its query.
+    /// Scores how well each document answers its query, with a cross-encoder (a model with one output).
     ///
     /// # Errors
     /// As [`Model::classify`]; a model with more than one label.
@@ -62,7 +62,7 @@ impl Model {
         tasks::classification::score(&self.0.engine, &self.0.classifier, queries, documents, options)
     }
 
-    /// Labels the tokens of texts.
+    /// Classifies the tokens of texts.
     ///
     /// # Errors
     /// A model without a token classification head; cancellation.
@@ -75,11 +75,11 @@ impl Model {
         tasks::token_classification::classify_tokens(&self.0.engine, &self.0.classifier, texts, aggregation, options)
     }
 
-    /// Runs token ids as they are: no tokens are added and nothing is cut. `lengths` says how many of `ids` make up each
-    /// sequence; `type_ids`, where given, has one value a token (0 everywhere if not).
+    /// Returns the hidden states of token ids as given: no token is added, nothing is truncated. `lengths` has the number of ids of
+    /// each sequence; `type_ids` has one value per token, and `None` means 0 for all.
     ///
     /// # Errors
-    /// Lengths that do not add up to the number of ids, an id outside the vocabulary, a sequence longer than the model takes.
+    /// Lengths that do not add up to the number of ids; an id outside the vocabulary; a sequence beyond the model's maximum length.
     pub fn hidden_states(
         &self,
         ids: &[u32],
@@ -90,14 +90,14 @@ impl Model {
         tasks::hidden::hidden_states(&self.0.engine, ids, lengths, type_ids, cancellation)
     }
 
-    /// Generates a text for each prompt or, with an encoder, for each source text. On the CPU an output's bits depend on neither
-    /// the other texts nor the number of threads.
+    /// Generates a text for each prompt or, with an encoder, for each source text. On device `cpu`, an output has the same bits
+    /// whatever the other texts and the number of threads.
     ///
-    /// `listener` gets the texts piece by piece; it needs `num_beams` 1, because beams change their minds.
+    /// `listener` receives the texts piece by piece. It requires `num_beams` 1: beam search may still replace earlier tokens.
     ///
     /// # Errors
-    /// A model that generates nothing; options out of range or contradicting each other; a prompt that leaves no room; the memory
-    /// limit; cancellation.
+    /// A model that cannot generate; options out of range or in contradiction; a prompt that leaves no room for output; the
+    /// memory limit; cancellation.
     pub fn generate(
         &self,
         texts: &[&str],
@@ -107,7 +107,7 @@ impl Model {
         self.0.generator.generate(texts, options, listener)
     }
 
-    /// As [`Model::generate`], from token ids as they are; `lengths` says how many of `ids` make up each input.
+    /// As [`Model::generate`], for token ids; `lengths` has the number of ids of each input.
     pub fn generate_ids(
         &self,
         ids: &[u32],
@@ -118,8 +118,8 @@ impl Model {
         self.0.generator.generate_ids(ids, lengths, options, listener)
     }
 
-    /// The logits of a sequence's tokens before any processing: of `decoder_ids` given the source text `ids`, or for a decoder of
-    /// `ids` alone. With `stepwise` the tokens run one at a time through the cache, as in generation; the numbers are the same.
+    /// The unprocessed logits that follow each token: of `decoder_ids` given the source text `ids`, or, without an encoder, of
+    /// `ids`. `stepwise` feeds one token at a time through the KV cache, as generation does; the numbers are the same.
     pub fn logits(
         &self,
         ids: &[u32],
@@ -130,16 +130,16 @@ impl Model {
         self.0.generator.logits(ids, decoder_ids, stepwise, cancellation)
     }
 
-    /// Computes the beginning of prompts. Prompts that begin with the same tokens, as far as they do, are then generated from without
-    /// computing it again ([`GenerateOptions::prefix`]).
+    /// Computes and caches a prompt prefix. A prompt that shares its first tokens reuses the cached part
+    /// ([`GenerateOptions::prefix`]).
     ///
     /// # Errors
-    /// A model with an encoder, whose prompts have no beginning to share; a prefix longer than the model takes.
-    pub fn prefix(&self, text: &str, add_special_tokens: bool) -> Result<Prefix> {
-        Prefix::new(&self.0.generator, text, add_special_tokens)
+    /// A model with an encoder, where prompts cannot share a prefix; a prefix beyond the model's maximum length.
+    pub fn prefix(&self, text: &str, add_special_tokens: bool, cancellation: Option<&Cancellation>) -> Result<Prefix> {
+        Prefix::new(&self.0.generator, text, add_special_tokens, cancellation)
     }
 
-    /// Begins a chat.
+    /// Starts a chat session.
     ///
     /// # Errors
     /// A model without a chat template, or with one that is broken.

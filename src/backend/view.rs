@@ -1,18 +1,18 @@
-//! A linear layer as it lies in a checkpoint, and how its rows are read: families store queries, keys and values together or apart,
-//! interleaved by head, or transposed, and backends need not know.
+//! A linear layer as a checkpoint stores it, and how its rows are read. Families store queries, keys and values together or
+//! separately, interleaved by head, or transposed; backends need not know.
 
 use half::f16;
 
 use crate::base::error::Result;
 use crate::formats::safetensors::TensorView;
 
-/// Columns of a transposed tensor that are read at once: enough that a cache line is read whole.
+/// Columns of a transposed tensor that are read at once: enough to use whole cache lines.
 const COLUMNS: usize = 64;
 
-/// A linear layer: `parts` are stacked along the outputs (query, key and value are one product).
+/// A linear layer. `parts` are concatenated along the outputs (query, key and value are one product).
 #[derive(Clone)]
 pub struct LinearView<'a> {
-    /// What the layer is called where it is stored packed: its first tensor's name.
+    /// The layer's name in packed files: the name of its first tensor.
     pub key: String,
     pub parts: Vec<Part<'a>>,
     pub inputs: usize,
@@ -28,7 +28,7 @@ pub struct Part<'a> {
     pub order: Order,
 }
 
-/// Which rows of a tensor are a part's.
+/// Which rows of a tensor belong to a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Rows from this one on.
@@ -40,7 +40,7 @@ pub enum Order {
 }
 
 impl Order {
-    /// Where output `i` lies along the tensor's outputs.
+    /// The index of output `i` along the tensor's outputs.
     fn at(self, i: usize) -> usize {
         match self {
             Self::From(first) | Self::ColumnsFrom(first) => first + i,
@@ -50,7 +50,7 @@ impl Order {
 }
 
 impl Part<'_> {
-    /// The bias of each output; zeros if there is none.
+    /// The bias of each output; zeros if the part has no bias.
     fn bias(&self) -> Result<Vec<f32>> {
         match &self.bias {
             None => Ok(vec![0.0; self.outputs]),
@@ -63,7 +63,7 @@ impl Part<'_> {
 }
 
 impl LinearView<'_> {
-    /// The bias of each output; zeros where the layer has none.
+    /// The bias of each output; zeros for parts without a bias.
     pub fn bias(&self) -> Result<Vec<f32>> {
         let mut bias = Vec::with_capacity(self.outputs);
         for part in &self.parts {
@@ -77,19 +77,19 @@ impl LinearView<'_> {
     }
 }
 
-/// Reads a layer's rows, meant to be asked for in order.
+/// Reads the rows of a layer. It is fastest in order.
 pub struct RowReader<'a> {
     view: &'a LinearView<'a>,
     /// The current part, and the outputs before it.
     part: usize,
     before: usize,
-    /// Some columns of a transposed tensor as rows, and which: the part and the first column.
+    /// A block of columns of a transposed tensor, stored as rows, and which block: its part and first column.
     block: Vec<f32>,
     block_at: (usize, usize),
 }
 
 impl<'a> RowReader<'a> {
-    /// The part that an output is in, and the output's number there.
+    /// The part that has an output, and the output's index in that part.
     fn find(&mut self, output: usize) -> (&'a Part<'a>, usize) {
         if output < self.before {
             (self.part, self.before) = (0, 0);
@@ -126,7 +126,7 @@ impl<'a> RowReader<'a> {
         part.weight.read_row_f16(part.order.at(i), out)
     }
 
-    /// Makes sure that `block` holds a column.
+    /// Loads the block of columns that contains `column`, unless it is loaded.
     fn load_columns(&mut self, part: &Part, column: usize) -> Result<()> {
         let first = column / COLUMNS * COLUMNS;
         if self.block_at == (self.part, first) {
@@ -146,7 +146,7 @@ impl<'a> RowReader<'a> {
         Ok(())
     }
 
-    /// Lets go of the pages of what was read last.
+    /// Releases the pages of the tensor that was read last.
     pub fn release(&self) {
         if let Some(part) = self.view.parts.get(self.part) {
             part.weight.release();

@@ -1,4 +1,4 @@
-//! What every long call carries: a way to be cancelled, and the counters it reports to.
+//! The context of a long call: its cancellation flag, and the counters that it reports to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::base::counters::Counters;
 use crate::base::error::{Error, Result};
 
-/// A switch that stops calls from another thread. Clones share the switch; once cancelled it stays so.
+/// A flag that stops calls from another thread. Clones share the flag; it cannot be reset.
 #[derive(Clone, Debug, Default)]
 pub struct Cancellation(Arc<AtomicBool>);
 
@@ -23,22 +23,22 @@ impl Cancellation {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// What `cancel` sets.
+    /// The flag that `cancel` sets.
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.0
     }
 }
 
-/// The context of one call, handed down from the public method to the transformer.
+/// The context of one call, passed down from the public method to the transformer.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
     pub counters: &'a Counters,
-    /// Set once the caller has cancelled.
+    /// Set when the caller has cancelled.
     pub cancelled: Option<&'a AtomicBool>,
 }
 
 impl Call<'_> {
-    /// Asked between layers and between passes, so that a cancelled call ends within a few milliseconds.
+    /// Fails if the call was cancelled. Checked between layers and passes, so that a cancelled call ends within milliseconds.
     pub fn check(&self) -> Result<()> {
         match self.cancelled {
             Some(cancelled) if cancelled.load(Ordering::Relaxed) => Err(Error::cancelled()),

@@ -1,10 +1,10 @@
-//! One error type for the whole library. Each error carries a status, which is what a C caller switches on, and a message that
-//! names the file, field or argument at fault and says what to do.
+//! The error type of the whole library. An error has a status, for callers to switch on, and a message that names the file,
+//! field or argument at fault and says what to do.
 
 use std::fmt;
 use std::path::Path;
 
-/// What kind of failure this is. The numbers are part of the C ABI: they are only ever appended to.
+/// The kind of a failure. The numbers are part of the C ABI: new ones are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Status {
@@ -15,17 +15,17 @@ pub enum Status {
     NotFound = 2,
     /// A file exists but could not be read.
     Io = 3,
-    /// A file's contents are not what its format demands.
+    /// A file's contents violate its format.
     InvalidFile = 4,
-    /// The request is well formed, but this build, machine or model cannot serve it.
+    /// The request is valid, but this build, machine or model cannot serve it.
     Unsupported = 5,
-    /// The memory limit would be passed, or the system has no memory left.
+    /// The memory limit would be exceeded, or the system has no memory left.
     OutOfMemory = 6,
     /// The caller cancelled the call.
     Cancelled = 7,
-    /// A defect of Kinglet's own, reported instead of crashing the host.
+    /// A bug in Kinglet that panicked; reported instead of crashing the host program.
     Panic = 8,
-    /// A defect of Kinglet's own, found by one of its checks.
+    /// A bug in Kinglet, found by one of its checks.
     Internal = 9,
 }
 
@@ -81,12 +81,12 @@ impl Error {
         Self::new(Status::Cancelled, "the call was cancelled")
     }
 
-    /// A file whose contents break its format's rules.
+    /// A file whose contents violate its format.
     pub fn invalid_file(path: &Path, what: impl fmt::Display) -> Self {
         Self::new(Status::InvalidFile, format!("{}: {what}", path.display()))
     }
 
-    /// A failed read, told apart into "not there" and "not readable".
+    /// A failed read: NotFound if the file does not exist, otherwise Io.
     pub fn io(path: &Path, error: &std::io::Error) -> Self {
         let status = match error.kind() {
             std::io::ErrorKind::NotFound => Status::NotFound,
@@ -118,7 +118,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error with what caused it, in one line.
+/// An error and its causes, in one line.
 pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -127,4 +127,43 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// Text out of a file, made fit for an error message: in backquotes, control characters escaped, at most 100 characters,
+/// because the file decides what it says and how long it is.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut escaped = String::from("`");
+    escaped.extend(text.chars().take(100).flat_map(char::escape_debug));
+    if text.chars().nth(100).is_some() {
+        escaped.push('…');
+    }
+    escaped.push('`');
+    escaped
+}
+
+/// A parser's message, cut to 300 characters: parsers quote the text that they refuse, whatever its length.
+pub(crate) fn shortened(message: impl fmt::Display) -> String {
+    let message = message.to_string();
+    match message.char_indices().nth(300) {
+        // The end holds the line and column.
+        Some((cut, _)) => {
+            let tail = message.char_indices().rev().nth(50).map_or(cut, |(i, _)| i.max(cut));
+            format!("{}…{}", &message[..cut], &message[tail..])
+        }
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_files_is_escaped_and_cut() {
+        assert_eq!(quoted("a\n\u{1b}[31m"), "`a\\n\\u{1b}[31m`");
+        assert_eq!(quoted(&"é".repeat(5000)).chars().count(), 103);
+        assert_eq!(shortened("short"), "short");
+        let long = shortened(format!("{} at line 1 column 7", "é".repeat(9000)));
+        assert!(long.ends_with("at line 1 column 7") && long.chars().count() < 400, "{long}");
+    }
 }

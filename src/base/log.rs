@@ -1,4 +1,4 @@
-//! Log lines go to the callback that the model was loaded with; the library itself never prints.
+//! Log lines go to the callback that was passed when the model was loaded; the library itself never prints.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ pub enum LogLevel {
 
 type Sink = dyn Fn(LogLevel, &str) + Send + Sync;
 
-/// Where log lines go, and which. The default drops them.
+/// The receiver of log lines, and its level. The default drops all lines.
 #[derive(Clone, Default)]
 pub struct Log(Option<(LogLevel, Arc<Sink>)>);
 
 impl Log {
-    /// `sink` gets every line of `level` and graver; it may be called from any thread that calls the library.
+    /// `sink` receives every line of `level` or more severe; it may be called from any thread that calls the library.
     pub fn new(level: LogLevel, sink: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Self {
         Self(Some((level, Arc::new(sink))))
     }
 
-    /// `line` is composed only if somebody listens.
+    /// `line` is called only if the sink accepts this level.
     pub fn write(&self, level: LogLevel, line: impl FnOnce() -> String) {
-        if let Some((most, sink)) = &self.0
-            && level <= *most
+        if let Some((least_severe, sink)) = &self.0
+            && level <= *least_severe
         {
             sink(level, &line());
         }

@@ -1,10 +1,10 @@
-//! A budget of bytes that grows and shrinks with what a model holds beyond its weights: the caches of generation.
+//! A budget of bytes for the memory that a model uses beside its weights: KV caches and activations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::error::{Error, Result};
 
-/// Bytes in use, and the most that may be.
+/// Bytes in use, and their limit.
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,
@@ -12,37 +12,37 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// `limit` of `u64::MAX` stands for none.
+    /// A `limit` of `u64::MAX` means no limit.
     pub fn new(limit: u64) -> Self {
         Self { limit, used: AtomicU64::new(0) }
     }
 
-    /// Counts bytes that are about to be allocated.
+    /// Reserves bytes that are about to be allocated. Fails if the limit would be exceeded; `what` names the purpose.
     pub fn take(&self, bytes: u64, what: &str) -> Result<()> {
         let before = self.used.fetch_add(bytes, Ordering::Relaxed);
         if before.saturating_add(bytes) > self.limit {
             self.used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Error::out_of_memory(format!(
-                "{what}: {bytes} bytes more than the {before} in use would pass the {} that the memory limit leaves beside the \
-                 weights; generate less at once, or raise the limit",
+                "{what}: {bytes} bytes are needed and {before} are in use, but the memory limit leaves only {} beside the \
+                 weights; use a smaller batch or shorter texts, or raise the limit",
                 self.limit
             )));
         }
         Ok(())
     }
 
-    /// Counts bytes for as long as the result lives.
+    /// Reserves bytes until the result is dropped.
     pub fn hold(&self, bytes: u64, what: &str) -> Result<Hold<'_>> {
         self.take(bytes, what)?;
         Ok(Hold { budget: self, bytes })
     }
 
-    /// Counts bytes that were freed.
+    /// Releases bytes that were freed.
     pub fn give(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// The most bytes that may be in use.
+    /// The maximum number of bytes in use.
     pub fn limit(&self) -> u64 {
         self.limit
     }
@@ -53,7 +53,7 @@ impl Budget {
     }
 }
 
-/// Bytes counted until this is dropped.
+/// Bytes that are reserved until this is dropped.
 pub struct Hold<'a> {
     budget: &'a Budget,
     bytes: u64,
@@ -65,8 +65,8 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// The memory of a list, for items that differ from its own in a lifetime alone: what a loop lists in each round, it lists in the same
-/// memory. Collecting in place keeps that; where it did not, only time would be lost.
+/// Reuses a Vec's allocation for items that differ only in lifetime, so that a loop allocates once. This relies on collecting in
+/// place; without it the result would only be slower.
 pub(crate) fn emptied<T, U>(mut list: Vec<T>) -> Vec<U> {
     list.clear();
     list.into_iter().map(|_| unreachable!("the list is empty")).collect()
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_is_not_passed() {
+    fn a_budget_is_not_exceeded() {
         let budget = Budget::new(100);
         budget.take(60, "a").unwrap();
         assert!(budget.take(41, "b").unwrap_err().message().starts_with("b: 41 bytes"));

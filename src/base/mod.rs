@@ -1,4 +1,4 @@
-//! What everything stands on: errors, logging, panics, threads, memory, storage, counters, and what a call carries.
+//! The lowest layer: errors, logging, panics, threads, memory, storage, counters, and the context of a call.
 
 pub mod call;
 pub mod counters;

@@ -1,11 +1,11 @@
 //! A small fork-join pool. A call splits its work into numbered tasks; the caller works too, idle workers join in, and the call
 //! returns when every task is done. Workers spin for a few microseconds before they sleep, because the regions of a forward pass
-//! follow each other closely; an idle pool sleeps and costs nothing.
+//! follow each other closely. An idle pool sleeps and costs nothing.
 //!
-//! Which thread runs a task never changes what it computes: tasks are fixed by the caller, only their placement is not.
+//! Results do not depend on which thread runs a task: the caller fixes the tasks, and only their placement varies.
 //!
-//! If the pool is already serving another caller, the newcomer runs its tasks on its own thread rather than wait: with many host
-//! threads calling at once every core is busy anyway.
+//! If the pool is serving another caller, a call runs its tasks on its own thread instead of waiting: with many concurrent calls
+//! every core is busy anyway.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// What the names of worker threads start with.
+/// The prefix of worker thread names.
 pub(crate) const WORKER: &str = "kinglet-worker-";
 
-/// How often a worker looks for work before it sleeps: some 20 to 50 microseconds.
+/// How often a worker checks for work before it sleeps: about 20 to 50 microseconds.
 const SPINS: u32 = 4_000;
 
 /// `state` packs: bit 0 "open" (workers may join), bits 1..32 workers inside, bits 32.. the region's number.
@@ -47,7 +47,7 @@ struct Shared {
 // SAFETY: `region` is written only by the caller that holds `busy`, while `state` is closed and nobody is inside; workers read it
 // only after entering an open region with Acquire. The pointer in it is used only between entering and leaving.
 unsafe impl Sync for Shared {}
-// SAFETY: as above; nothing in it belongs to one thread.
+// SAFETY: as above; nothing in it is tied to one thread.
 unsafe impl Send for Shared {}
 
 /// A pool of `threads - 1` workers and the calling thread.
@@ -58,7 +58,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// `threads` counts the caller; 1 starts no worker. Workers that the system refuses to start are done without.
+    /// `threads` includes the caller; 1 starts no worker. If the system refuses to start a worker, the pool is smaller.
     pub fn new(threads: usize) -> Self {
         let empty: &'static Task<'static> = &|_| {};
         let shared = Arc::new(Shared {
@@ -81,13 +81,13 @@ impl Pool {
         Self { shared, busy: AtomicBool::new(false), workers }
     }
 
-    /// Threads that serve a call, the caller counted.
+    /// Threads that serve a call, including the caller.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Runs `task(0) … task(tasks - 1)`, each once, in no particular order, and returns when all are done. A panic in a task
-    /// reaches the caller after the others have ended.
+    /// Runs `task(0) … task(tasks - 1)`, each once, in any order, and returns when all are done. A panic in a task is resumed on
+    /// the caller after the running tasks have ended.
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
         if tasks <= 1 || self.workers.is_empty() || self.busy.swap(true, Ordering::Acquire) {
             (0..tasks).for_each(task);
@@ -109,9 +109,9 @@ impl Drop for Release<'_> {
 
 impl Shared {
     fn run(&self, tasks: usize, task: &Task<'_>) {
-        // SAFETY: the lifetime is erased, not extended: `run` leaves only after the region is closed and all workers left it.
+        // SAFETY: the lifetime is erased, not extended: `run` returns only after the region is closed and all workers left it.
         let task: *const Task<'static> = unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) };
-        // SAFETY: the caller holds `busy` and the region is closed and empty, so nobody reads `region` now.
+        // SAFETY: the caller holds `busy`, and the region is closed and empty, so no thread reads `region` now.
         unsafe { *self.region.get() = Region { task, tasks } };
         self.next.store(0, Ordering::Relaxed);
         let number = self.state.load(Ordering::Relaxed) & !(REGION - 1);
@@ -125,7 +125,7 @@ impl Shared {
         let mut spins = 0u32;
         while self.state.load(Ordering::Acquire) & INSIDE_MASK != 0 {
             spins += 1;
-            // A worker may have lost its core in the middle of a task: then let it have this one.
+            // A worker may have been preempted in the middle of a task: yield this core to it.
             if spins.is_multiple_of(256) { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
         let panic = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -143,7 +143,7 @@ impl Shared {
             if i >= *tasks {
                 return;
             }
-            // SAFETY: the owner keeps the closure alive until everyone inside has left.
+            // SAFETY: the owner keeps the closure alive until all workers have left the region.
             let outcome = catch_unwind(AssertUnwindSafe(|| unsafe { (**task)(i) }));
             if let Err(payload) = outcome {
                 self.next.store(*tasks, Ordering::Relaxed);
@@ -160,7 +160,7 @@ impl Shared {
                 return;
             }
             seen = state & !(REGION - 1);
-            // Enter only the region that was seen open: it may have closed, and another may have opened, in between.
+            // Enter only the region that was seen open: meanwhile it may have closed, and another may have opened.
             let mut current = state;
             let entered = loop {
                 if current & OPEN == 0 || current & !(REGION - 1) != seen {
@@ -211,13 +211,13 @@ impl Drop for Pool {
             self.shared.wake.notify_all();
         }
         for worker in self.workers.drain(..) {
-            // A worker cannot panic: its tasks are caught.
+            // A worker cannot panic: panics of its tasks are caught.
             let _ = worker.join();
         }
     }
 }
 
-/// The number of threads that this process may use at once: affinity and cgroup quotas are honoured by the standard library.
+/// The number of threads that this process may run at once. The standard library honours affinity and cgroup quotas.
 pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_at_once_all_finish() {
+    fn concurrent_callers_all_finish() {
         let pool = Pool::new(3);
         let total = AtomicU32::new(0);
         std::thread::scope(|scope| {
@@ -269,7 +269,7 @@ mod tests {
             let threads = Mutex::new(std::collections::HashSet::new());
             pool.run(2, |_| {
                 threads.lock().unwrap().insert(std::thread::current().id());
-                // Long enough that the sleeper takes the second task.
+                // Long enough for the sleeping worker to take the second task.
                 std::thread::sleep(std::time::Duration::from_millis(20));
             });
             assert_eq!(threads.lock().unwrap().len(), 2);

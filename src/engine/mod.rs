@@ -10,6 +10,7 @@ use std::time::Instant;
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Counters;
 use crate::base::error::{Error, Result};
+use crate::base::log::Log;
 use crate::base::memory::Budget;
 use crate::base::threads::Pool;
 use crate::network::Network;
@@ -29,6 +30,8 @@ pub(crate) struct Engine {
     pub counters: Counters,
     /// Bytes of KV caches and of the activations of long texts.
     pub budget: Arc<Budget>,
+    /// It lives as long as the model, its sessions and its prefixes.
+    pub log: Log,
 }
 
 impl Engine {

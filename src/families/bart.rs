@@ -1,11 +1,11 @@
-//! BART (Lewis et al. 2020), and mBART (Liu et al. 2020), which has its norms before the sublayers and one after the last layer.
+//! BART (Lewis et al. 2020), and mBART (Liu et al. 2020), which uses pre-norm and a final norm.
 
 use super::{activation, heads};
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
-/// LinearTensors of the position table before the first token's.
+/// The row of the position table for the first token.
 const FIRST: usize = 2;
 
 const WORD: &[&str] = &["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
@@ -50,14 +50,14 @@ pub(super) const DECODER: Names = Names {
     ..Names::EMPTY
 };
 
-/// What a stack's fields begin with in the configuration.
+/// One of the two stacks; `prefix` is the prefix of its configuration fields.
 pub(super) struct Side {
     pub prefix: &'static str,
     pub cross: bool,
     pub names: Names,
 }
 
-/// A stack of BART's shape, without positions.
+/// A stack as in BART, without positions.
 pub(super) fn stack(config: &Config, side: Side, place: NormPlace) -> Result<Stack> {
     let hidden = config.usize("d_model")?;
     let field = |name: &str| config.usize(&format!("{}_{name}", side.prefix));
@@ -71,7 +71,7 @@ pub(super) fn stack(config: &Config, side: Side, place: NormPlace) -> Result<Sta
     })
 }
 
-/// The head of BART's relatives: tied, with a bias on the logits.
+/// The language head of BART and similar models: tied, with a bias on the logits.
 pub(super) fn language() -> LanguageHead {
     LanguageHead { weight: LanguageWeight::Tied, bias: Some("final_logits_bias"), scale: 1.0, softcap: 0.0 }
 }

@@ -1,4 +1,4 @@
-//! BERT (Devlin et al. 2018), and the many encoders that keep its shape and names.
+//! BERT (Devlin et al. 2018), and the many encoders with the same structure and names.
 
 use super::{activation, equal_heads, head};
 use crate::base::error::{Error, Result};
@@ -48,7 +48,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     })
 }
 
-/// Old checkpoints may ask for relative key positions, which no current model uses.
+/// Refuses relative key positions, which only old checkpoints use.
 pub(super) fn absolute_positions(config: &Config) -> Result<()> {
     match config.str_or("position_embedding_type", "absolute")? {
         "absolute" => Ok(()),

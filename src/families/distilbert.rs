@@ -1,4 +1,4 @@
-//! DistilBERT (Sanh et al. 2019): BERT without token types, under names of its own.
+//! DistilBERT (Sanh et al. 2019): BERT without token types, with its own tensor names.
 
 use super::{activation, head, heads};
 use crate::base::error::Result;
@@ -24,7 +24,7 @@ const NAMES: Names = Names {
 };
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    // `sinusoidal_pos_embds` needs no code: the sinusoids lie in the checkpoint as an ordinary table.
+    // `sinusoidal_pos_embds` needs no code: the checkpoint has the sinusoids as an ordinary table.
     let rows = config.usize_or("max_position_embeddings", 512)?;
     let dense = Dense { name: "pre_classifier", activation: Activation::Relu, prefixed: false };
     let (hidden, layers) = (config.usize_or("dim", 768)?, config.usize_or("n_layers", 6)?);

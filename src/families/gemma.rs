@@ -1,5 +1,5 @@
-//! Gemma 2 (Riviere et al. 2024) and the text model of Gemma 3 (Kamath et al. 2025): norms on both sides of each sublayer, windows in
-//! most layers, soft caps on scores (2) or normalised queries and keys (3).
+//! Gemma 2 (Riviere et al. 2024) and the text model of Gemma 3 (Kamath et al. 2025): RMSNorm before and after each sublayer, a
+//! sliding window in most layers, and soft capping of attention scores (2) or normalised queries and keys (3).
 
 use super::{activation, llama};
 use crate::base::error::Result;
@@ -25,7 +25,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let window = config.usize_opt("sliding_window")?;
     let windows = llama::windows(config, stack.layers, window, |layer| !(layer + 1).is_multiple_of(every))?;
     let biased = config.bool_or("attention_bias", false)?;
-    // 0 stands for none, and null for absent.
+    // 0 and null both mean no soft capping.
     let cap = |key: &str| config.f32_or(key, 0.0);
     let scale = config.f32_or("query_pre_attn_scalar", 256.0)?.powf(-0.5);
     let stack = Stack {

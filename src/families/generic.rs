@@ -1,17 +1,17 @@
-//! A model of any family, as far as tasks must know it where an ONNX graph does the arithmetic: sizes, limits, labels.
+//! A model of any family that runs as an ONNX graph: only what tasks need, which is sizes, limits and labels.
 
 use super::{head_kind, labels};
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
 use crate::spec::{Head, Heads, LanguageHead, LanguageWeight, Names, Spec, Stack};
 
-/// What a model is called whose `model_type` is none of the families.
+/// The family name of a model whose `model_type` is not supported natively.
 pub const FAMILY: &str = "onnx";
 
-/// The longest text where `config.json` sets no limit.
-const LONGEST: usize = 8192;
+/// The maximum number of tokens if `config.json` sets no limit.
+const DEFAULT_MAX_TOKENS: usize = 8192;
 
-/// The first of several names for the same number that is there.
+/// The number in the first of `keys` that is present.
 fn either(config: &Config, keys: &[&str], default: usize) -> Result<usize> {
     for key in keys {
         if let Some(value) = config.usize_opt(key)? {
@@ -24,7 +24,7 @@ fn either(config: &Config, keys: &[&str], default: usize) -> Result<usize> {
 pub(super) fn spec(config: &Config, has_decoder: bool) -> Result<Spec> {
     let hidden = either(config, &["hidden_size", "d_model", "dim", "n_embd"], 0)?;
     if hidden == 0 {
-        let what = "names no hidden_size (nor d_model, dim or n_embd)";
+        let what = "field `hidden_size` (or d_model, dim or n_embd) is missing or 0";
         return Err(Error::invalid_file(config.path(), what));
     }
     let architecture = config.strings("architectures")?.first().copied().unwrap_or_default();
@@ -39,7 +39,7 @@ pub(super) fn spec(config: &Config, has_decoder: bool) -> Result<Spec> {
     let positions = ["max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length"];
     let stack = |cross: bool| -> Result<Stack> {
         Ok(Stack {
-            max_tokens: either(config, &positions, LONGEST)?,
+            max_tokens: either(config, &positions, DEFAULT_MAX_TOKENS)?,
             token_types: config.usize_or("type_vocab_size", 0)?,
             cross,
             ..Stack::new(hidden, layers, Heads { count, kv, dim }, inner, Names::EMPTY)
@@ -48,7 +48,7 @@ pub(super) fn spec(config: &Config, has_decoder: bool) -> Result<Spec> {
     let decodes = both || (kind.is_none() && (generates || has_decoder));
     let labels = labels(config)?;
     if kind.is_some() && labels == 0 {
-        return Err(Error::invalid_file(config.path(), "id2label: names no label"));
+        return Err(Error::invalid_file(config.path(), "id2label: it is empty"));
     }
     Ok(Spec {
         family: FAMILY,

@@ -1,4 +1,4 @@
-//! GPT-2 (Radford et al. 2019), DistilGPT2 too.
+//! GPT-2 (Radford et al. 2019) and DistilGPT2.
 
 use super::{activation, equal_heads};
 use crate::base::error::{Error, Result};
@@ -19,7 +19,7 @@ const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
-/// GGUF files hold the same layers as `[outputs, inputs]`.
+/// In GGUF files the same layers are `[outputs, inputs]`.
 const GGUF_NAMES: Names = Names {
     qkv: LinearTensors::Single("h.{}.attn.c_attn"),
     attention_output: LinearTensors::Single("h.{}.attn.c_proj"),

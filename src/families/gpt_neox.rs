@@ -1,4 +1,4 @@
-//! GPT-NeoX (Black et al. 2022) and Pythia: attention and feed-forward side by side, a part of each head turned.
+//! GPT-NeoX (Black et al. 2022) and Pythia: attention and feed-forward in parallel, partial rotary positions.
 
 use super::{activation, equal_heads, rope};
 use crate::base::error::Result;

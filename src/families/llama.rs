@@ -1,5 +1,5 @@
-//! Llama (Touvron et al. 2023) and what is built alike: SmolLM2, TinyLlama, Llama 3; and the stack that Mistral, Qwen, Phi-3 and
-//! Gemma begin with.
+//! Llama (Touvron et al. 2023) and models with the same structure (SmolLM2, TinyLlama, Llama 3): RMSNorm, rotary positions,
+//! grouped-query attention, SwiGLU. Mistral, Qwen, Phi-3 and Gemma start from the same stack.
 
 use super::{activation, rope};
 use crate::base::error::Result;
@@ -25,7 +25,7 @@ pub(super) const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
-/// The stack without biases and windows.
+/// The stack without biases and without a sliding window.
 pub(super) fn stack(config: &Config) -> Result<Stack> {
     let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
     let count = config.usize("num_attention_heads")?;
@@ -46,7 +46,7 @@ pub(super) fn stack(config: &Config) -> Result<Stack> {
     })
 }
 
-/// A decoder alone, with its head.
+/// A decoder-only model with its language head.
 pub(super) fn model(config: &Config, family: &'static str, decoder: Stack, tied: bool, softcap: f32) -> Result<Spec> {
     let tied = config.bool_or("tie_word_embeddings", tied)?;
     Ok(Spec {
@@ -64,7 +64,7 @@ pub(super) fn model(config: &Config, family: &'static str, decoder: Stack, tied:
     })
 }
 
-/// The window of each layer: as `layer_types` says, else as `windowed` does for a layer's number.
+/// The sliding window of each layer, 0 for none: by `layer_types`, or else by `windowed` for the layer's index.
 pub(super) fn windows(
     config: &Config,
     layers: usize,
@@ -77,7 +77,7 @@ pub(super) fn windows(
     }
     let types = config.strings("layer_types")?;
     let has = |layer: usize| types.get(layer).map_or_else(|| windowed(layer), |kind| *kind == "sliding_attention");
-    // A number of layers beyond reason is refused later; it must not be allocated for here.
+    // `check_stack` refuses more layers later; until then do not allocate memory for them.
     Ok((0..layers.min(4096)).map(|layer| if has(layer) { window } else { 0 }).collect())
 }
 

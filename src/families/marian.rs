@@ -1,4 +1,4 @@
-//! Marian's translation models (Junczys-Dowmunt et al. 2018): BART's shape with sinusoidal positions and no norm of the embeddings.
+//! Marian translation models (Junczys-Dowmunt et al. 2018): BART with sinusoidal positions and without an embedding norm.
 
 use super::bart::{self, Side};
 use crate::base::error::{Error, Result};
@@ -9,7 +9,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     if !config.bool_or("share_encoder_decoder_embeddings", true)? {
         let path = config.path().display();
         return Err(Error::unsupported(format!(
-            "{path}: share_encoder_decoder_embeddings false (vocabularies apart) is not supported"
+            "{path}: share_encoder_decoder_embeddings false (separate vocabularies) is not supported"
         )));
     }
     let max_tokens = config.usize("max_position_embeddings")?;

@@ -1,4 +1,4 @@
-//! Mistral (Jiang et al. 2023): Llama with a window on what a token sees.
+//! Mistral (Jiang et al. 2023): Llama with sliding-window attention.
 
 use super::llama;
 use crate::base::error::Result;

@@ -1,4 +1,4 @@
-//! One small file a model family: `config.json` and tensor names to a [`Spec`]. No arithmetic.
+//! One small file per model family, which maps `config.json` and tensor names to a [`Spec`]. No arithmetic.
 
 mod bart;
 mod bert;
@@ -23,14 +23,14 @@ use crate::spec::{Activation, Dense, Head, HeadKind, Heads, Position, Spec, Stac
 
 type Reader = fn(&Config) -> Result<Spec>;
 
-/// The largest vocabulary that a graph may have.
-const MOST_TOKENS: usize = 1 << 24;
+/// The maximum vocabulary size of an ONNX model.
+const MAX_TOKENS: usize = 1 << 24;
 
-/// The most labels of a head.
-const MOST_LABELS: usize = 1 << 20;
+/// The maximum number of labels of a head.
+const MAX_LABELS: usize = 1 << 20;
 
 /// The families, by `model_type`.
-const FAMILIES: [(&str, Reader); 19] = [
+const FAMILIES: &[(&str, Reader)] = &[
     ("bert", bert::spec),
     ("distilbert", distilbert::spec),
     ("roberta", roberta::spec),
@@ -52,7 +52,7 @@ const FAMILIES: [(&str, Reader); 19] = [
     ("phi3", phi3::spec),
 ];
 
-/// The `model_type`s that can be loaded.
+/// The supported values of `model_type`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|&(name, _)| name)
 }
@@ -73,8 +73,8 @@ pub fn spec(config: &Config) -> Result<Spec> {
     Ok(spec)
 }
 
-/// As [`spec`], for a model whose arithmetic is an ONNX graph's: what Kinglet could not compute itself is described as far as tasks
-/// must know it. `has_decoder` says whether a decoder was exported.
+/// As [`spec`], for a model that runs as an ONNX graph: of an unsupported family, only the sizes, limits and labels are read that
+/// tasks need. `has_decoder` says whether a decoder was exported.
 pub fn spec_of_graph(config: &Config, has_decoder: bool) -> Result<Spec> {
     let spec = match spec(config) {
         Err(error) if error.status() == Status::Unsupported => {
@@ -84,15 +84,15 @@ pub fn spec_of_graph(config: &Config, has_decoder: bool) -> Result<Spec> {
         }
         outcome => outcome?,
     };
-    // There is no table of embeddings that would bound it, and rows of logits are as long.
-    if spec.vocabulary > MOST_TOKENS {
-        let what = format!("is {}; at most {MOST_TOKENS} are supported", spec.vocabulary);
+    // There is no embedding table that would bound it, and a row of logits has this size.
+    if spec.vocabulary > MAX_TOKENS {
+        let what = format!("is {}; at most {MAX_TOKENS} are supported", spec.vocabulary);
         return Err(config.invalid("vocab_size", what));
     }
     Ok(spec)
 }
 
-/// What every Spec must hold to, whatever the family.
+/// Checks what must be true of a Spec of any family.
 fn check(config: &Config, spec: &Spec) -> Result<()> {
     if spec.vocabulary == 0 {
         return Err(Error::invalid_file(config.path(), "the vocabulary is 0"));
@@ -107,8 +107,8 @@ fn check_stack(config: &Config, stack: &Stack) -> Result<()> {
         ("the hidden size", hidden),
         ("the number of layers", stack.layers),
         ("the number of heads", heads.count),
-        ("the number of heads of keys and values", heads.kv),
-        ("the width of a head", heads.dim),
+        ("the number of key/value heads", heads.kv),
+        ("the size of a head", heads.dim),
         ("the intermediate size", stack.intermediate),
         ("the number of positions (less those before the first token)", stack.max_tokens),
     ] {
@@ -117,10 +117,10 @@ fn check_stack(config: &Config, stack: &Stack) -> Result<()> {
         }
     }
     if !heads.count.is_multiple_of(heads.kv) {
-        return bad(format!("{} heads of queries cannot share {} of keys and values", heads.count, heads.kv));
+        return bad(format!("{} query heads are not a multiple of {} key/value heads", heads.count, heads.kv));
     }
     if !stack.norm.eps.is_finite() || stack.norm.eps < 0.0 {
-        return bad(format!("the layer norm's epsilon is {}", stack.norm.eps));
+        return bad(format!("the epsilon of the norms is {}, which must be finite and at least 0", stack.norm.eps));
     }
     if stack.relative.is_some_and(|r| r.buckets < 4) {
         return bad("relative_attention_num_buckets is less than 4".into());
@@ -128,26 +128,32 @@ fn check_stack(config: &Config, stack: &Stack) -> Result<()> {
     if let Some(rotary) = &stack.rotary
         && (rotary.dim < 2 || rotary.dim > heads.dim || !rotary.dim.is_multiple_of(2))
     {
-        return bad(format!("{} rotary components in heads of {}", rotary.dim, heads.dim));
+        return bad(format!(
+            "{} rotary components per head of {}: the number must be even, from 2 to the head's size",
+            rotary.dim, heads.dim
+        ));
     }
-    // 32-bit sums of 8-bit products are exact up to this many inputs.
-    let most = (i32::MAX / (255 * 128)) as usize;
+    // The 32-bit sums of 8-bit products cannot overflow up to this many inputs.
+    let max = (i32::MAX / (255 * 128)) as usize;
     let inputs = hidden.max(stack.intermediate).max(heads.count.saturating_mul(heads.dim));
-    if inputs > most {
-        return bad(format!("a layer of {inputs} inputs; at most {most} are supported"));
+    if inputs > max {
+        return bad(format!("a layer has {inputs} inputs; at most {max} are supported"));
     }
-    // Sines have no tensor that would bound them.
+    // No tensor bounds the number of sinusoidal positions.
     if matches!(stack.position, Position::Sinusoidal { rows } if rows > 1 << 16) {
         return bad("more than 65536 sinusoidal positions".into());
     }
-    // A cache's and a bias table's sizes are products of these.
+    // The sizes of KV caches and of bias tables are products of these.
     if stack.layers > 4096 || stack.max_tokens > 1 << 28 {
-        return bad(format!("{} layers and {} positions are beyond any model", stack.layers, stack.max_tokens));
+        return bad(format!(
+            "{} layers or {} positions are too many (maximum 4096 and 268435456)",
+            stack.layers, stack.max_tokens
+        ));
     }
     Ok(())
 }
 
-/// As many heads of keys as of queries, whose width is the hidden size's share.
+/// As many key/value heads as query heads, of `hidden / count` components each.
 fn heads(config: &Config, hidden: usize, count: usize) -> Result<Heads> {
     if count == 0 || !hidden.is_multiple_of(count) {
         let what = format!("the hidden size {hidden} is not a multiple of {count} heads");
@@ -160,7 +166,7 @@ fn equal_heads(config: &Config, hidden: &str, count: &str) -> Result<Heads> {
     heads(config, config.usize(hidden)?, config.usize(count)?)
 }
 
-/// `hidden_act` and its relatives, by Hugging Face's names.
+/// The activation in the field `key`, by Hugging Face's names.
 fn activation(config: &Config, key: &str, default: &str) -> Result<Activation> {
     named_activation(config, key, config.str_or(key, default)?)
 }
@@ -181,20 +187,20 @@ fn named_activation(config: &Config, key: &str, name: &str) -> Result<Activation
     })
 }
 
-/// The number of labels: `id2label` where it is given, else `num_labels`, else Hugging Face's default of 2.
+/// The number of labels: from `id2label`, or else `num_labels`, or else Hugging Face's default of 2.
 pub fn labels(config: &Config) -> Result<usize> {
     match config.get("id2label").and_then(|v| v.as_object()) {
         Some(labels) => Ok(labels.len()),
         None => match config.usize_or("num_labels", 2)? {
-            count if count > MOST_LABELS => {
-                Err(config.invalid("num_labels", format!("is {count}; at most {MOST_LABELS} are supported")))
+            count if count > MAX_LABELS => {
+                Err(config.invalid("num_labels", format!("is {count}; at most {MAX_LABELS} are supported")))
             }
             count => Ok(count),
         },
     }
 }
 
-/// The head that a class of transformers has.
+/// The kind of head of a model class of transformers.
 fn head_kind(architecture: &str) -> Option<HeadKind> {
     match architecture {
         a if a.ends_with("ForSequenceClassification") => Some(HeadKind::Sequence),
@@ -203,14 +209,14 @@ fn head_kind(architecture: &str) -> Option<HeadKind> {
     }
 }
 
-/// The head that `architectures` names, if any: for sequence classification `dense` then `output`, for token
-/// classification `classifier` alone.
+/// The head that `architectures` names, if any: `dense` and `output` for sequence classification, only `classifier` for token
+/// classification.
 fn head(config: &Config, dense: Dense, output: &'static str) -> Result<Option<Head>> {
     let architecture = config.get("architectures").and_then(|v| v[0].as_str()).unwrap_or_default();
     let Some(kind) = head_kind(architecture) else { return Ok(None) };
     let labels = labels(config)?;
     if labels == 0 {
-        return Err(Error::invalid_file(config.path(), "id2label: names no label"));
+        return Err(Error::invalid_file(config.path(), "id2label: it is empty"));
     }
     Ok(Some(match kind {
         HeadKind::Sequence => Head { kind, dense: Some(dense), output, labels },

@@ -1,4 +1,4 @@
-//! MPNet (Song et al. 2020): BERT's shape with T5's relative attention bias beside learned positions, and no token types.
+//! MPNet (Song et al. 2020): BERT with learned positions and T5's relative position bias, and without token types.
 
 use super::{activation, head, heads};
 use crate::base::error::Result;
@@ -29,13 +29,13 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let buckets = config.usize_or("relative_attention_num_buckets", 32)?;
     if buckets < 4 {
         return Err(
-            config.invalid("relative_attention_num_buckets", format!("is {buckets}, and at least 4 are needed"))
+            config.invalid("relative_attention_num_buckets", format!("is {buckets}, but at least 4 are needed"))
         );
     }
     let dense = Dense { name: "classifier.dense", activation: Activation::Tanh, prefixed: false };
     let (hidden, layers) = (config.usize_or("hidden_size", 768)?, config.usize_or("num_hidden_layers", 12)?);
     let heads = heads(config, hidden, config.usize_or("num_attention_heads", 12)?)?;
-    // Both are fixed in MPNet's code, whatever the configuration says.
+    // Both are constants in MPNet's code and ignore the configuration.
     let (padding, max_distance) = (1, 128);
     let position = Position::LearnedAfterPadding { rows, padding };
     Ok(Spec {

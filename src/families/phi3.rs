@@ -1,4 +1,4 @@
-//! Phi-3 (Abdin et al. 2024): Llama with queries, keys and values, and gate and rest, in one tensor each.
+//! Phi-3 (Abdin et al. 2024): Llama with one fused tensor for query, key and value, and one for gate and up projection.
 
 use super::llama;
 use crate::base::error::Result;

@@ -1,4 +1,5 @@
-//! Qwen2 (Yang et al. 2024), with biases on queries, keys and values, and Qwen3 (Yang et al. 2025), which normalises them instead.
+//! Qwen2 (Yang et al. 2024): Llama with biases on query, key and value. Qwen3 (Yang et al. 2025): without these biases, but with
+//! RMSNorm on queries and keys.
 
 use super::llama;
 use crate::base::error::Result;

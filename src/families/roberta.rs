@@ -1,4 +1,4 @@
-//! RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2020): BERT's shape; positions are counted from the padding id plus 1.
+//! RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2020): BERT with positions that start at the padding id plus 1.
 
 use super::{activation, bert, equal_heads, head};
 use crate::base::error::Result;

@@ -1,13 +1,13 @@
-//! Rotary positions in configurations: the fields that each family has had, and `rope_parameters`, which transformers 5 writes.
+//! Rotary positions in `config.json`: the fields of each family, and `rope_parameters`, which transformers 5 writes.
 
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
 use crate::spec::{Rotary, RotaryScaling};
 
-/// Reads the rotary positions of heads that are `head_dim` wide, in a model of `max_tokens` positions.
+/// Reads the rotary positions of heads of `head_dim` components, in a model of `max_tokens` positions.
 pub(super) fn read(config: &Config, head_dim: usize, max_tokens: usize) -> Result<Rotary> {
     let parameters = config.section("rope_parameters")?;
-    // Gemma 3's are given for each kind of layer.
+    // Gemma 3 has parameters per kind of layer.
     let (full, sliding) = match &parameters {
         Some(p) => (p.section("full_attention")?, p.section("sliding_attention")?),
         None => (None, None),
@@ -16,7 +16,7 @@ pub(super) fn read(config: &Config, head_dim: usize, max_tokens: usize) -> Resul
         Some(section) => Some(section),
         None => config.section("rope_scaling")?,
     };
-    // Newer configurations have a field inside, older ones beside.
+    // Newer configurations have a field in this section, older ones at the top level.
     let inside = |names: &[&str]| -> Result<Option<f32>> {
         for name in names {
             let inner = match &scaling_section {
@@ -30,11 +30,12 @@ pub(super) fn read(config: &Config, head_dim: usize, max_tokens: usize) -> Resul
         Ok(None)
     };
     let theta = inside(&["rope_theta", "rotary_emb_base"])?.unwrap_or(10_000.0);
-    let share = inside(&["partial_rotary_factor", "rotary_pct"])?.unwrap_or(1.0);
-    if !(share > 0.0 && share <= 1.0) || theta <= 0.0 {
-        return Err(config.invalid("rope_parameters", format!("turns {share} of a head with base {theta}")));
+    let fraction = inside(&["partial_rotary_factor", "rotary_pct"])?.unwrap_or(1.0);
+    if !(fraction > 0.0 && fraction <= 1.0) || theta <= 0.0 {
+        let what = format!("rotates a fraction of {fraction} per head with base {theta}, which is out of range");
+        return Err(config.invalid("rope_parameters", what));
     }
-    let dim = (head_dim as f32 * share) as usize;
+    let dim = (head_dim as f32 * fraction) as usize;
     let local_theta = match sliding {
         Some(section) => section.f32_opt("rope_theta")?,
         None => config.f32_opt("rope_local_base_freq")?,
@@ -53,7 +54,7 @@ fn scaling(config: &Config, section: &Config, dim: usize, max_tokens: usize) -> 
     };
     let factor = || match section.f32("factor")? {
         factor if factor >= 1.0 => Ok(factor),
-        factor => Err(section.invalid("factor", format!("is {factor}, and must be at least 1"))),
+        factor => Err(section.invalid("factor", format!("is {factor}, but must be at least 1"))),
     };
     let original = || match section.usize_opt("original_max_position_embeddings")? {
         Some(original) => Ok(original),

@@ -1,4 +1,4 @@
-//! T5 (Raffel et al. 2020) in all its forms: v1.0, v1.1 and Flan-T5, mT5 (Xue et al. 2021), CodeT5.
+//! T5 (Raffel et al. 2020) in all its versions: v1.0, v1.1 and Flan-T5, mT5 (Xue et al. 2021), CodeT5.
 
 use super::named_activation;
 use crate::base::error::Result;
@@ -8,9 +8,9 @@ use crate::spec::{
     Relative, Spec, Stack,
 };
 
-/// T5's bias has no last position: far keys share a bucket. Sequences are held to this all the same, so that the table of biases
-/// by distance has a size.
-const LONGEST: usize = 8192;
+/// The maximum number of tokens. T5's relative position bias sets none, because distant keys share a bucket; this limit bounds
+/// the table of biases by distance.
+const MAX_TOKENS: usize = 8192;
 
 macro_rules! part {
     ($stack:literal, $rest:literal) => {
@@ -75,7 +75,8 @@ const fn names(gated: bool, decoder: bool) -> Names {
     }
 }
 
-/// `feed_forward_proj` is an activation, or `gated-` and one; `gated-gelu` has always meant the tanh approximation.
+/// `feed_forward_proj` is an activation, with the prefix `gated-` for a gated feed-forward; `gated-gelu` means the tanh
+/// approximation.
 fn feed_forward(config: &Config) -> Result<(Activation, bool)> {
     const KEY: &str = "feed_forward_proj";
     match config.str_or(KEY, "relu")? {
@@ -104,12 +105,12 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 bidirectional: !decoder,
             }),
             attention: AttentionSpec { scale: 1.0, ..AttentionSpec::plain(heads.dim) },
-            max_tokens: LONGEST,
+            max_tokens: MAX_TOKENS,
             cross: decoder,
             ..Stack::new(hidden, layers, heads, config.usize("d_ff")?, names(gated, decoder))
         })
     };
-    // Tied heads read scaled states; transformers 5 says so apart from whether the weights are shared.
+    // Tied heads read scaled states; transformers 5 has a separate field for the scaling.
     let tied = config.bool_or("tie_word_embeddings", true)?;
     let scaled = config.bool_or("scale_decoder_outputs", tied)?;
     // sentence-t5 and the text encoders of image models have no decoder.

@@ -1,14 +1,21 @@
 //! The one place where panics stop and errors become values.
 
+use std::cell::Cell;
+
 use crate::base::error::{Error, Result, Status};
 use crate::base::panics::{describe, guarded};
 
 use super::error::{kinglet_error, kinglet_status};
 use super::handle;
 
+thread_local! {
+    /// Whether this thread is inside a callback that must not call Kinglet.
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs `work`; a failure is stored in `*error`, where the caller gave one, and its status returned.
 pub(super) fn boundary(error: *mut *mut kinglet_error, work: impl FnOnce() -> Result<()>) -> kinglet_status {
-    let failure = match guarded(work) {
+    let failure = match guarded(|| outside_callbacks().and_then(|()| work())) {
         Ok(Ok(())) => return Status::Ok as kinglet_status,
         Ok(Err(failure)) => failure,
         Err(payload) => Error::new(Status::Panic, describe(&*payload)),
@@ -21,9 +28,26 @@ pub(super) fn boundary(error: *mut *mut kinglet_error, work: impl FnOnce() -> Re
     status
 }
 
+fn outside_callbacks() -> Result<()> {
+    match IN_CALLBACK.get() {
+        false => Ok(()),
+        true => Err(Error::invalid_argument(
+            "a progress, log or log_release callback called Kinglet; it must return first (see \"Callbacks\" in kinglet.h)",
+        )),
+    }
+}
+
 /// For functions that return nothing or a plain value: a panic gives the default.
 pub(super) fn quietly<T: Default>(work: impl FnOnce() -> T) -> T {
     guarded(work).unwrap_or_default()
+}
+
+/// Runs a callback that must not call Kinglet: it may run while the library holds locks.
+pub(super) fn callback<T>(run: impl FnOnce() -> T) -> T {
+    let before = IN_CALLBACK.replace(true);
+    let result = run();
+    IN_CALLBACK.set(before);
+    result
 }
 
 #[cfg(test)]
@@ -48,5 +72,12 @@ mod tests {
     #[test]
     fn a_caller_may_pass_no_error() {
         assert_eq!(boundary(std::ptr::null_mut(), || Err(Error::cancelled())), Status::Cancelled as kinglet_status);
+    }
+
+    #[test]
+    fn calls_from_a_callback_are_refused() {
+        let call = || boundary(std::ptr::null_mut(), || Ok(()));
+        assert_eq!(callback(|| callback(call)), Status::InvalidArgument as kinglet_status);
+        assert_eq!(call(), Status::Ok as kinglet_status);
     }
 }

@@ -1,24 +1,18 @@
-//! A switch that stops long calls from another thread.
+//! Cancellation.
 
 use crate::base::call::Cancellation;
-use crate::base::error::Result;
 
-use super::boundary::{boundary, quietly};
-use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, Place};
+use super::boundary::quietly;
+use super::handle::{self, handle};
 
-/// A switch that stops the calls that were given it. It starts unset and, once set, stays so; one switch may serve many calls.
-pub struct kinglet_cancellation {
-    _private: [u8; 0],
+handle! {
+    /// Stops calls from another thread. A cancellation starts unset and, once set, stays set; it may be given to many calls.
+    pub struct kinglet_cancellation: Owned<Cancellation>, "cancellation";
+    /// Frees a cancellation. Calls that were given it and have begun may still run.
+    pub fn kinglet_cancellation_free;
 }
 
-impl Handle for kinglet_cancellation {
-    type Target = Cancellation;
-    type Ownership = Alone;
-    const NAME: &'static str = "cancellation";
-}
-
-/// The switch in an options struct: NULL is none.
+/// The cancellation in an options struct, which may be NULL.
 ///
 /// # Safety
 /// `pointer` is NULL or a live handle.
@@ -27,36 +21,16 @@ pub(super) unsafe fn optional(pointer: *const kinglet_cancellation) -> Option<Ca
     unsafe { handle::borrow(pointer) }.ok().cloned()
 }
 
-/// Makes a switch, which the caller frees with kinglet_cancellation_free. Any thread.
+/// Makes a cancellation, which the caller frees with kinglet_cancellation_free. Never NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_cancellation_new(
-    cancellation: *mut *mut kinglet_cancellation,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        Place::new(cancellation, "cancellation")?.write(handle::give(Cancellation::new()));
-        Ok(())
-    })
+pub extern "C" fn kinglet_cancellation_new() -> *mut kinglet_cancellation {
+    handle::give(Cancellation::new())
 }
 
-/// Sets the switch: calls that were given it, now and later, end soon with KINGLET_STATUS_CANCELLED. Any thread, also while those
-/// calls run.
+/// Sets the cancellation: calls that were given it, now and later, end soon with KINGLET_STATUS_CANCELLED. NULL is ignored. May be
+/// called while those calls run, also from a callback.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_cancellation_cancel(
-    cancellation: *const kinglet_cancellation,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || -> Result<()> {
-        // SAFETY: C passes a live handle.
-        unsafe { handle::borrow(cancellation) }?.cancel();
-        Ok(())
-    })
-}
-
-/// Frees a switch. NULL does nothing. Calls that were given it and have begun may still run; no other thread may be inside
-/// kinglet_cancellation_cancel with it.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_cancellation_free(cancellation: *mut kinglet_cancellation) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(cancellation) });
+pub unsafe extern "C" fn kinglet_cancellation_cancel(cancellation: *mut kinglet_cancellation) {
+    // SAFETY: C passes NULL or a live handle.
+    quietly(|| unsafe { handle::borrow(cancellation) }.map(Cancellation::cancel).unwrap_or_default());
 }

@@ -1,147 +1,100 @@
-//! Classification of texts, and scoring of pairs.
+//! Classification.
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::tasks::classification::{Classifications, ClassifyOptions, ScoreFunction};
 use crate::tasks::token_classification::Aggregation;
 
-use super::boundary::{boundary, quietly};
+use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
+use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, Place};
+use super::handle::{self, Place, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
-use super::structs::{self, Results, Versioned, choice, options, unknown};
+use super::structs::{Results, choice, options, versioned};
 
-/// How a head's outputs become scores: one of the KINGLET_FUNCTION constants.
-pub type kinglet_function = u32;
+enumeration! {
+    /// How the outputs of a classification head become scores.
+    pub type kinglet_score_function, kinglet_score_function_name;
+    /// As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the cross-encoder's files, or else
+    /// sigmoid.
+    KINGLET_SCORE_FUNCTION_AUTO = 0, c"auto";
+    /// The outputs unchanged.
+    KINGLET_SCORE_FUNCTION_NONE = 1, c"none", ScoreFunction::None;
+    /// Each label by itself, between 0 and 1.
+    KINGLET_SCORE_FUNCTION_SIGMOID = 2, c"sigmoid", ScoreFunction::Sigmoid;
+    /// Labels exclude each other; the scores add up to 1.
+    KINGLET_SCORE_FUNCTION_SOFTMAX = 3, c"softmax", ScoreFunction::Softmax;
+}
 
-/// What the model's files say: softmax or sigmoid as `problem_type` has it; for pairs what the cross-encoder's files name, else
-/// sigmoid.
-pub const KINGLET_FUNCTION_AUTO: u32 = 0;
-/// The outputs as they are.
-pub const KINGLET_FUNCTION_NONE: u32 = 1;
-/// Each label on its own, between 0 and 1.
-pub const KINGLET_FUNCTION_SIGMOID: u32 = 2;
-/// Labels exclude each other; the scores add up to 1.
-pub const KINGLET_FUNCTION_SOFTMAX: u32 = 3;
+enumeration! {
+    /// How labelled tokens become entities.
+    pub type kinglet_aggregation, kinglet_aggregation_name;
+    /// The default: simple.
+    KINGLET_AGGREGATION_AUTO = 0, c"auto";
+    /// One entity per token, named by the full label, for instance `B-PER`.
+    KINGLET_AGGREGATION_NONE = 1, c"none", Aggregation::None;
+    /// One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is the mean of theirs.
+    KINGLET_AGGREGATION_SIMPLE = 2, c"simple", Aggregation::Simple;
+}
 
-/// How labelled tokens become entities: one of the KINGLET_AGGREGATION constants.
-pub type kinglet_aggregation = u32;
-
-/// An entity a token, under the label's full name.
-pub const KINGLET_AGGREGATION_NONE: u32 = 0;
-/// Neighbouring tokens of one kind make one entity, named without "B-" and "I-"; its score is their mean.
-pub const KINGLET_AGGREGATION_SIMPLE: u32 = 1;
-
-const _: () = {
-    assert!(KINGLET_FUNCTION_NONE == ScoreFunction::None as u32);
-    assert!(KINGLET_FUNCTION_SIGMOID == ScoreFunction::Sigmoid as u32);
-    assert!(KINGLET_FUNCTION_SOFTMAX == ScoreFunction::Softmax as u32);
-    assert!(KINGLET_AGGREGATION_NONE == Aggregation::None as u32);
-    assert!(KINGLET_AGGREGATION_SIMPLE == Aggregation::Simple as u32);
-};
-
-/// What is wanted of kinglet_model_classify, _score and _classify_tokens. Call kinglet_classify_options_init first; later versions
-/// add fields at the end.
+/// Options of kinglet_model_classify, kinglet_model_score and kinglet_model_classify_tokens. Zero is the default of every field.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_classify_options {
+    /// sizeof(kinglet_classify_options).
     pub struct_size: usize,
-    /// Default KINGLET_FUNCTION_AUTO.
-    pub function: kinglet_function,
-    /// For kinglet_model_classify_tokens. Default KINGLET_AGGREGATION_SIMPLE.
+    /// How outputs become scores.
+    pub function: kinglet_score_function,
+    /// Only for kinglet_model_classify_tokens; the other calls refuse any value but 0.
     pub aggregation: kinglet_aggregation,
-    /// The most tokens of a text or pair, special ones counted; longer ones are cut. 0 (the default): what the model takes.
+    /// The most tokens of a text or pair, special tokens included; longer ones are cut. 0: what the model takes.
     pub max_length: usize,
-    /// Stops the call from another thread. Default NULL.
+    /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
 }
 
-impl Default for kinglet_classify_options {
-    fn default() -> Self {
-        Self {
-            struct_size: size_of::<Self>(),
-            function: KINGLET_FUNCTION_AUTO,
-            aggregation: KINGLET_AGGREGATION_SIMPLE,
-            max_length: 0,
-            cancellation: std::ptr::null(),
-        }
-    }
-}
+versioned!(kinglet_classify_options, "options", 32);
 
-// SAFETY: repr(C), `struct_size` first, integers and a pointer.
-unsafe impl Versioned for kinglet_classify_options {
-    const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Reads options; the aggregation apart, which only token classification has.
+/// Reads options; the aggregation separately, which only token classification has.
 ///
 /// # Safety
-/// `pointer` is NULL or points at options of the size that they state, whose switch is NULL or alive.
-pub(super) unsafe fn read(pointer: *const kinglet_classify_options) -> Result<(ClassifyOptions, Aggregation)> {
+/// `pointer` is NULL or points at options of the size that they state, whose cancellation is NULL or alive.
+pub(super) unsafe fn read(pointer: *const kinglet_classify_options) -> Result<(ClassifyOptions, Option<Aggregation>)> {
     // SAFETY: the caller's promise.
-    let o = unsafe { options(pointer, kinglet_classify_options::default()) }?;
-    let aggregation = Aggregation::from_u32(o.aggregation);
+    let o = unsafe { options(pointer) }?;
+    let aggregation = choice(o.aggregation, "options.aggregation", Aggregation::from_u32)?;
     let options = ClassifyOptions {
         function: choice(o.function, "options.function", ScoreFunction::from_u32)?,
         max_length: (o.max_length != 0).then_some(o.max_length),
         // SAFETY: likewise.
         cancellation: unsafe { cancellation::optional(o.cancellation) },
     };
-    Ok((options, aggregation.ok_or_else(|| unknown(o.aggregation, "options.aggregation"))?))
+    Ok((options, aggregation))
 }
 
-/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_classify_options_init(
-    options: *mut kinglet_classify_options,
-    struct_size: usize,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    // SAFETY: C passes a struct of the size that it states.
-    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_classify_options::default()) })
+/// Reads options of a call that makes no entities.
+///
+/// # Safety
+/// As `read`.
+unsafe fn read_without_aggregation(pointer: *const kinglet_classify_options) -> Result<ClassifyOptions> {
+    // SAFETY: the caller's promise.
+    match unsafe { read(pointer) }? {
+        (options, None) => Ok(options),
+        _ => Err(Error::invalid_argument("options.aggregation: is only for kinglet_model_classify_tokens")),
+    }
 }
 
-/// The scores of a batch of texts or pairs.
-pub struct kinglet_classifications {
-    _private: [u8; 0],
+handle! {
+    /// The scores of a batch of texts or pairs.
+    pub struct kinglet_classifications: Owned<Classifications>, "classifications";
+    /// Frees classifications and everything lent from them.
+    pub fn kinglet_classifications_free;
 }
 
-impl Handle for kinglet_classifications {
-    type Target = Classifications;
-    type Ownership = Alone;
-    const NAME: &'static str = "classifications";
-}
-
-/// What classifications hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_classifications_view {
-    pub struct_size: usize,
-    /// Texts or pairs in the batch.
-    pub count: usize,
-    /// Scores in a row; kinglet_model_read has the labels' names.
-    pub label_count: usize,
-    /// `count * label_count` values, row by row.
-    pub scores: *const f32,
-    /// `count` values: the label with the highest score.
-    pub best: *const u32,
-    /// `count` values: each text's or pair's tokens, special ones counted.
-    pub token_counts: *const usize,
-    /// `count` values: 1 for those that were cut.
-    pub truncated: *const u8,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_classifications_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Classifies `count` texts, or pairs if `pairs` is not NULL and holds their `count` second texts. `options` may be NULL. On
-/// success `*classifications` are classifications that the caller frees with kinglet_classifications_free.
-/// KINGLET_STATUS_UNSUPPORTED if the model has no head for it. Any thread.
+/// Classifies `count` texts, or `count` pairs if `pairs` is not NULL: then it holds the second texts. `options` may be NULL.
+/// `*classifications` receives the scores. Fails with KINGLET_STATUS_UNSUPPORTED if the model has no head for it,
+/// KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_classify(
     model: *const kinglet_model,
@@ -154,9 +107,10 @@ pub unsafe extern "C" fn kinglet_model_classify(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
-        let (loaded, firsts, seconds, (options, _)) = unsafe {
+        let (loaded, firsts, seconds, options) = unsafe {
             let seconds = if pairs.is_null() { None } else { Some(self::texts(pairs, count, "pairs")?) };
-            (handle::borrow(model)?, self::texts(texts, count, "texts")?, seconds, read(options)?)
+            let firsts = self::texts(texts, count, "texts")?;
+            (handle::borrow(model)?, firsts, seconds, read_without_aggregation(options)?)
         };
         let place = Place::new(classifications, "classifications")?;
         place.write(handle::give(loaded.model.classify(&firsts, seconds.as_deref(), &options)?));
@@ -164,9 +118,9 @@ pub unsafe extern "C" fn kinglet_model_classify(
     })
 }
 
-/// Scores `count` pairs of a query and a document with a cross-encoder, a model with one output: one score a pair. `options` may
-/// be NULL. On success `*classifications` are classifications with a `label_count` of 1, which the caller frees with
-/// kinglet_classifications_free. KINGLET_STATUS_UNSUPPORTED if the model is no cross-encoder. Any thread.
+/// Scores `count` pairs of a query and a document with a cross-encoder, a model with one output: one score per pair. `options` may be
+/// NULL. `*classifications` receives the scores, with a `label_count` of 1. Fails with KINGLET_STATUS_UNSUPPORTED if the model is no
+/// cross-encoder, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_score(
     model: *const kinglet_model,
@@ -179,9 +133,10 @@ pub unsafe extern "C" fn kinglet_model_score(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
-        let (loaded, queries, documents, (options, _)) = unsafe {
+        let (loaded, queries, documents, options) = unsafe {
             let documents = texts(documents, count, "documents")?;
-            (handle::borrow(model)?, texts(queries, count, "queries")?, documents, read(options)?)
+            let queries = texts(queries, count, "queries")?;
+            (handle::borrow(model)?, queries, documents, read_without_aggregation(options)?)
         };
         let place = Place::new(classifications, "classifications")?;
         place.write(handle::give(loaded.model.score(&queries, &documents, &options)?));
@@ -189,7 +144,47 @@ pub unsafe extern "C" fn kinglet_model_score(
     })
 }
 
-/// Fills `view` with what the classifications hold. The view is valid until they are freed. Any thread.
+/// The number of texts or pairs; 0 if `classifications` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_classifications_count(classifications: *const kinglet_classifications) -> usize {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(classifications) }.map_or(0, |c| c.best.len())
+}
+
+/// The scores of text or pair number `index`: one per label. Valid until the classifications are freed. NULL if `classifications` is
+/// NULL or there is no such text.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_classifications_scores(
+    classifications: *const kinglet_classifications,
+    index: usize,
+) -> *const f32 {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(classifications) }.map_or(std::ptr::null(), |c| handle::row(&c.scores, c.labels, index))
+}
+
+/// The contents of a kinglet_classifications.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_classifications_view {
+    /// sizeof(kinglet_classifications_view), set by the caller.
+    pub struct_size: usize,
+    /// Texts or pairs in the batch.
+    pub count: usize,
+    /// Scores per text; kinglet_model_view has the names of the labels.
+    pub label_count: usize,
+    /// The scores of the texts one after the other: `count * label_count` values.
+    pub scores: *const f32,
+    /// `count` values: the label with the highest score.
+    pub best: *const u32,
+    /// `count` values: the tokens of each text or pair, special tokens included.
+    pub token_counts: *const usize,
+    /// `count` values: 1 for those that were cut, else 0.
+    pub truncated: *const u8,
+}
+
+versioned!(kinglet_classifications_view, "view", 56);
+
+/// Fills `view`, which is valid until the classifications are freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_classifications_read(
     classifications: *const kinglet_classifications,
@@ -210,11 +205,4 @@ pub unsafe extern "C" fn kinglet_classifications_read(
         });
         Ok(())
     })
-}
-
-/// Frees classifications and all views of them. NULL does nothing. No other call may use them meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_classifications_free(classifications: *mut kinglet_classifications) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(classifications) });
 }

@@ -1,124 +1,142 @@
-//! Timing counters.
+//! Counters.
 
-use std::mem::offset_of;
+use crate::base::counters::{Format, Stage};
 
-use crate::base::counters::{Format, Snapshot, Stage};
-
-use super::boundary::boundary;
+use super::boundary::{boundary, quietly};
+use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, Place};
 use super::model::kinglet_model;
 use super::strings::kinglet_text;
-use super::structs::{Results, Versioned, unknown};
+use super::structs::{Results, unknown, versioned};
 
-/// A form for exported counters: one of the KINGLET_FORMAT constants.
-pub type kinglet_format = u32;
+enumeration! {
+    /// A stage of the work. Later versions may add values.
+    pub type kinglet_stage, kinglet_stage_name;
+    /// Reading, converting and packing the model.
+    KINGLET_STAGE_LOAD = 0, c"load", Stage::Load;
+    /// Text to token ids.
+    KINGLET_STAGE_TOKENIZE = 1, c"tokenize", Stage::Tokenize;
+    /// Concatenating token sequences into one pass.
+    KINGLET_STAGE_PACK = 2, c"pack", Stage::Pack;
+    /// Looking up and adding embeddings, and their norm.
+    KINGLET_STAGE_EMBED = 3, c"embed", Stage::Embed;
+    /// Scaled dot-product attention; its projections count as linear.
+    KINGLET_STAGE_ATTENTION = 4, c"attention", Stage::Attention;
+    /// Matrix products with weights, and the norms between them; for ONNX models the whole run of the graph.
+    KINGLET_STAGE_LINEAR = 5, c"linear", Stage::Linear;
+    /// Pooling and normalisation, and the activations of heads.
+    KINGLET_STAGE_POOL = 6, c"pool", Stage::Pool;
+    /// Whole calls, from the arguments to the result.
+    KINGLET_STAGE_CALL = 7, c"call", Stage::Call;
+    /// Generation steps that process at least one prompt; tokens of other texts advanced in the same step are counted here too.
+    KINGLET_STAGE_PREFILL = 8, c"prefill", Stage::Prefill;
+    /// Generation steps that add tokens to each text: one, or several with prompt-lookup decoding.
+    KINGLET_STAGE_DECODE = 9, c"decode", Stage::Decode;
+    /// Choosing tokens.
+    KINGLET_STAGE_SAMPLE = 10, c"sample", Stage::Sample;
+    /// Token ids to text.
+    KINGLET_STAGE_DETOKENIZE = 11, c"detokenize", Stage::Detokenize;
+    /// From the beginning of a call to the first token of each text.
+    KINGLET_STAGE_FIRST_TOKEN = 12, c"first_token", Stage::FirstToken;
+    /// Inputs that were answered from the answer cache; `tokens` counts the tokens of the answers.
+    KINGLET_STAGE_ANSWER_HIT = 13, c"answer_hit", Stage::AnswerHit;
+    /// Inputs that the answer cache did not have.
+    KINGLET_STAGE_ANSWER_MISS = 14, c"answer_miss", Stage::AnswerMiss;
+    /// Prompt lookup: `items` counts the texts for which tokens were proposed, `tokens` the proposed tokens.
+    KINGLET_STAGE_DRAFT = 15, c"draft", Stage::Draft;
+    /// Proposed tokens that were accepted; each saved one decoding step.
+    KINGLET_STAGE_ACCEPT = 16, c"accept", Stage::Accept;
+    /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the time to submit work, this
+    /// one includes the time spent waiting for it.
+    KINGLET_STAGE_TRANSFER = 17, c"transfer", Stage::Transfer;
+}
 
-/// One object: `stages` by name, and `latency`; times in nanoseconds.
-pub const KINGLET_FORMAT_JSON: u32 = 0;
-/// A header line, and a line a stage.
-pub const KINGLET_FORMAT_CSV: u32 = 1;
-/// Prometheus' text exposition format.
-pub const KINGLET_FORMAT_PROMETHEUS: u32 = 2;
-
-const _: () = {
-    assert!(KINGLET_FORMAT_JSON == Format::Json as u32);
-    assert!(KINGLET_FORMAT_CSV == Format::Csv as u32);
-    assert!(KINGLET_FORMAT_PROMETHEUS == Format::Prometheus as u32);
-};
-
-/// Totals of one stage of the work since the model was loaded or its counters were reset. A stage that a call enters several times,
-/// once a layer or once a pass, counts its items and tokens each time. Calls that run at once add their times.
-#[derive(Clone, Copy, Default)]
+/// Totals of one stage since the model was loaded or its counters were reset. A stage that a call enters several times, once per layer
+/// or once per pass, counts its items and tokens each time. The times of concurrent calls are added.
+#[derive(Clone, Copy)]
 #[repr(C)]
-pub struct kinglet_stage {
-    /// Times that the stage was entered.
+pub struct kinglet_stage_totals {
+    /// sizeof(kinglet_stage_totals), set by the caller.
+    pub struct_size: usize,
+    /// How often the stage was entered.
     pub calls: u64,
-    /// Texts or sequences that went through it; for `load`, files.
+    /// Texts or sequences that were processed; for KINGLET_STAGE_LOAD files.
     pub items: u64,
-    /// Tokens that went through it.
+    /// Tokens that were processed.
     pub tokens: u64,
+    /// Time in the stage, in nanoseconds.
     pub nanoseconds: u64,
 }
 
-/// The distribution of whole calls' durations, in nanoseconds, each within 0.1 %.
-#[derive(Clone, Copy, Default)]
+versioned!(kinglet_stage_totals, "totals", 40);
+
+/// Fills `totals` with those of one stage. Calls in progress may be counted in some stages and not yet in others. Fails with
+/// KINGLET_STATUS_INVALID_ARGUMENT for an unknown stage.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_model_stage(
+    model: *const kinglet_model,
+    stage: kinglet_stage,
+    totals: *mut kinglet_stage_totals,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    boundary(error, || {
+        // SAFETY: C passes a live handle and a struct of the size that it states.
+        let (loaded, place) = unsafe { (handle::borrow(model)?, Results::new(totals)?) };
+        let stage = Stage::from_u32(stage).ok_or_else(|| unknown(stage, "stage"))?;
+        let t = loaded.model.counters().stage(stage);
+        place.write(kinglet_stage_totals {
+            struct_size: 0,
+            calls: t.calls,
+            items: t.items,
+            tokens: t.tokens,
+            nanoseconds: t.nanoseconds,
+        });
+        Ok(())
+    })
+}
+
+/// The distribution of the durations of whole calls that succeeded, in nanoseconds, within 0.1 %. All 0 before the first call.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_latency {
+    /// sizeof(kinglet_latency), set by the caller.
+    pub struct_size: usize,
+    /// The number of calls.
     pub count: u64,
+    /// The shortest call.
     pub min: u64,
+    /// The longest call.
     pub max: u64,
+    /// The median.
     pub p50: u64,
+    /// The 90th percentile.
     pub p90: u64,
+    /// The 95th percentile.
     pub p95: u64,
+    /// The 99th percentile.
     pub p99: u64,
+    /// The mean.
     pub mean: f64,
+    /// The standard deviation.
     pub standard_deviation: f64,
 }
 
-/// The counters of a model. Set `struct_size` to its size before the call; later versions add stages at the end.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_counters {
-    pub struct_size: usize,
-    /// Whole calls that succeeded.
-    pub latency: kinglet_latency,
-    /// Reading, converting and packing the model.
-    pub load: kinglet_stage,
-    /// Text to token ids.
-    pub tokenize: kinglet_stage,
-    /// Laying token sequences end to end.
-    pub pack: kinglet_stage,
-    /// Looking up and summing embeddings, and their norm.
-    pub embed: kinglet_stage,
-    /// Scaled dot-product attention; its projections count as linear.
-    pub attention: kinglet_stage,
-    /// Matrix products with weights, and the norms between them; the whole runs of an ONNX graph.
-    pub linear: kinglet_stage,
-    /// Pooling and normalisation.
-    pub pool: kinglet_stage,
-    /// Whole calls, from the arguments to the result.
-    pub call: kinglet_stage,
-    /// Steps of generation that read prompts, those of texts under way in the same step too.
-    pub prefill: kinglet_stage,
-    /// Steps of generation that add a token to each text, or several that were drafted.
-    pub decode: kinglet_stage,
-    /// Choosing tokens.
-    pub sample: kinglet_stage,
-    /// Token ids to text.
-    pub detokenize: kinglet_stage,
-    /// From a call's beginning to the first token of each text.
-    pub first_token: kinglet_stage,
-    /// Answers that came from the answer cache.
-    pub answer_hit: kinglet_stage,
-    /// Questions that the answer cache was asked and did not know.
-    pub answer_miss: kinglet_stage,
-    /// Looking for drafts, where prompt_lookup_num_tokens is set: items are the texts that had one, tokens those drafted.
-    pub draft: kinglet_stage,
-    /// Drafted tokens that stood, so that they needed no step of their own.
-    pub accept: kinglet_stage,
-    /// Values carried between the host's memory and a GPU's, waiting for what they depend on included: items are their bytes. A GPU
-    /// works beside the program, so the other stages show how long work took to hand over, and the work itself shows here.
-    pub transfer: kinglet_stage,
-    /// Bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
-    pub device_memory: u64,
-}
+versioned!(kinglet_latency, "latency", 80);
 
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_counters {
-    const NAME: &'static str = "counters";
-    const FIRST_SIZE: usize = offset_of!(Self, prefill);
-}
-
-fn fill(snapshot: &Snapshot) -> kinglet_counters {
-    let stage = |stage: Stage| {
-        let t = snapshot.stage(stage);
-        kinglet_stage { calls: t.calls, items: t.items, tokens: t.tokens, nanoseconds: t.nanoseconds }
-    };
-    let l = snapshot.latency();
-    kinglet_counters {
-        struct_size: 0,
-        latency: kinglet_latency {
+/// Fills `latency` with the durations of the model's calls since it was loaded or its counters were reset.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_model_latency(
+    model: *const kinglet_model,
+    latency: *mut kinglet_latency,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    boundary(error, || {
+        // SAFETY: C passes a live handle and a struct of the size that it states.
+        let (loaded, place) = unsafe { (handle::borrow(model)?, Results::new(latency)?) };
+        let l = loaded.model.counters().latency();
+        place.write(kinglet_latency {
+            struct_size: 0,
             count: l.count,
             min: l.min,
             max: l.max,
@@ -128,63 +146,34 @@ fn fill(snapshot: &Snapshot) -> kinglet_counters {
             p99: l.p99,
             mean: l.mean,
             standard_deviation: l.standard_deviation,
-        },
-        load: stage(Stage::Load),
-        tokenize: stage(Stage::Tokenize),
-        pack: stage(Stage::Pack),
-        embed: stage(Stage::Embed),
-        attention: stage(Stage::Attention),
-        linear: stage(Stage::Linear),
-        pool: stage(Stage::Pool),
-        call: stage(Stage::Call),
-        prefill: stage(Stage::Prefill),
-        decode: stage(Stage::Decode),
-        sample: stage(Stage::Sample),
-        detokenize: stage(Stage::Detokenize),
-        first_token: stage(Stage::FirstToken),
-        answer_hit: stage(Stage::AnswerHit),
-        answer_miss: stage(Stage::AnswerMiss),
-        draft: stage(Stage::Draft),
-        accept: stage(Stage::Accept),
-        transfer: stage(Stage::Transfer),
-        device_memory: snapshot.device_memory,
-    }
-}
-
-/// Fills `counters` with the model's figures since it was loaded or they were reset. Any thread, also while calls run, which then
-/// may show in some figures and not in others.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_counters_read(
-    model: *const kinglet_model,
-    counters: *mut kinglet_counters,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (loaded, counters) = unsafe { (handle::borrow(model)?, Results::new(counters)?) };
-        counters.write(fill(&loaded.model.counters()));
+        });
         Ok(())
     })
 }
 
-/// Sets all of the model's counters to zero. Any thread.
+/// Sets all of the model's counters to zero. NULL is ignored.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_counters_reset(
-    model: *const kinglet_model,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes a live handle.
-        unsafe { handle::borrow(model) }?.model.reset_counters();
-        Ok(())
-    })
+pub unsafe extern "C" fn kinglet_model_reset_counters(model: *mut kinglet_model) {
+    // SAFETY: C passes NULL or a live handle.
+    quietly(|| unsafe { handle::borrow(model) }.map(|loaded| loaded.model.reset_counters()).unwrap_or_default());
 }
 
-/// Writes the model's counters as text. On success `*text` is a text that the caller frees with kinglet_text_free. Any thread.
+enumeration! {
+    /// A text format of exported counters.
+    pub type kinglet_counters_format, kinglet_counters_format_name;
+    /// One JSON object with the members `stages`, by name, and `latency`; times in nanoseconds.
+    KINGLET_COUNTERS_FORMAT_JSON = 0, c"json", Format::Json;
+    /// A header line, then one line per stage.
+    KINGLET_COUNTERS_FORMAT_CSV = 1, c"csv", Format::Csv;
+    /// The text exposition format of Prometheus.
+    KINGLET_COUNTERS_FORMAT_PROMETHEUS = 2, c"prometheus", Format::Prometheus;
+}
+
+/// Writes all of the model's counters as text. `*text` receives the text.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_counters_export(
+pub unsafe extern "C" fn kinglet_model_export_counters(
     model: *const kinglet_model,
-    format: kinglet_format,
+    format: kinglet_counters_format,
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {

@@ -1,110 +1,102 @@
-//! The devices there are.
+//! Devices.
 
-use super::boundary::{boundary, quietly};
+use crate::base::error::Error;
+use crate::load::devices::Devices;
+
+use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, Place};
+use super::handle::{self, Place, handle};
 use super::model::kinglet_device;
 use super::strings::kinglet_str;
-use super::structs::{Results, Versioned};
+use super::structs::{Results, versioned};
 
-/// The devices of this machine that this build can run models on.
-pub struct kinglet_devices {
-    _private: [u8; 0],
+handle! {
+    /// The devices of this machine that this build can run models on.
+    pub struct kinglet_devices: Owned<Listed>, "devices";
+    /// Frees a list of devices and everything lent from it.
+    pub fn kinglet_devices_free;
 }
 
 pub(super) struct Listed {
-    devices: Vec<kinglet_device_info>,
-    /// What `devices` lends.
-    _names: Vec<String>,
+    found: Devices,
+    /// One line for each kind of device that is missing.
     missing: String,
 }
 
-impl Handle for kinglet_devices {
-    type Target = Listed;
-    type Ownership = Alone;
-    const NAME: &'static str = "devices";
-}
-
-/// A device that a model can be loaded on.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_device_info {
-    pub device: kinglet_device,
-    /// Its number among those of its kind: device_index in kinglet_model_options.
-    pub index: u32,
-    pub name: kinglet_str,
-    /// Bytes of its memory; 0 where that is not known.
-    pub memory_total: u64,
-    /// Bytes of it that nobody uses.
-    pub memory_free: u64,
-}
-
-/// What a list of devices holds. Set `struct_size` to its size before the call. All pointers are valid until the list is freed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_devices_view {
-    pub struct_size: usize,
-    /// `count` devices, CPUs first.
-    pub devices: *const kinglet_device_info,
-    pub count: usize,
-    /// Why there are no others: a line for each kind of device that is missing.
-    pub missing: kinglet_str,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_devices_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Looks for devices. On success `*devices` is a list that the caller frees with kinglet_devices_free. A kind of device whose driver or
-/// library is missing is no failure: the list has none of it, and says why. Any thread. The first call opens the library for NVIDIA's
-/// GPUs, if it is there, which may take seconds.
+/// Finds the devices of this machine. `*devices` receives the list, CPUs first. A kind of device whose driver or library is missing is
+/// left out without an error; kinglet_devices_missing has the reason. The first call opens the library for NVIDIA GPUs, if it is
+/// installed, which may take seconds.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_device_list(
+pub unsafe extern "C" fn kinglet_devices_list(
     devices: *mut *mut kinglet_devices,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
         let place = Place::new(devices, "devices")?;
         let found = crate::load::devices::devices();
-        let names: Vec<String> = found.devices.iter().map(|info| info.name.clone()).collect();
-        let listed = found.devices.iter().zip(&names).map(|(info, name)| kinglet_device_info {
-            device: info.device as u32,
-            index: info.index as u32,
-            name: kinglet_str::lend(name),
-            memory_total: info.memory_total,
-            memory_free: info.memory_free,
-        });
-        let listed = listed.collect();
-        place.write(handle::give(Listed { devices: listed, _names: names, missing: found.missing.join("\n") }));
+        let missing = found.missing.join("\n");
+        place.write(handle::give(Listed { found, missing }));
         Ok(())
     })
 }
 
-/// Fills `view` with what the list holds. The view is valid until the list is freed. Any thread.
+/// The number of devices; 0 if `devices` is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_devices_read(
+pub unsafe extern "C" fn kinglet_devices_count(devices: *const kinglet_devices) -> usize {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(devices) }.map_or(0, |listed| listed.found.devices.len())
+}
+
+/// Why there are no other devices: one line for each kind that is missing. Valid until the list is freed. Empty if `devices` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_devices_missing(devices: *const kinglet_devices) -> kinglet_str {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(devices) }.map_or(kinglet_str::EMPTY, |listed| kinglet_str::lend(&listed.missing))
+}
+
+/// A device that a model can be loaded on.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_device_info {
+    /// sizeof(kinglet_device_info), set by the caller.
+    pub struct_size: usize,
+    /// Its kind.
+    pub device: kinglet_device,
+    /// Its number among those of its kind, for `device_index` in kinglet_model_options.
+    pub device_index: u32,
+    /// A name for people, for instance the model of the GPU.
+    pub name: kinglet_str,
+    /// Bytes of its memory; 0 if not known.
+    pub memory_total: u64,
+    /// Bytes of its memory that are free; 0 if not known.
+    pub memory_free: u64,
+}
+
+versioned!(kinglet_device_info, "info", 48);
+
+/// Fills `info` with device number `index` of the list, valid until the list is freed. Fails with KINGLET_STATUS_INVALID_ARGUMENT if
+/// there is no such device.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_devices_info(
     devices: *const kinglet_devices,
-    view: *mut kinglet_devices_view,
+    index: usize,
+    info: *mut kinglet_device_info,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (listed, view) = unsafe { (handle::borrow(devices)?, Results::new(view)?) };
-        view.write(kinglet_devices_view {
+        let (listed, place) = unsafe { (handle::borrow(devices)?, Results::new(info)?) };
+        let all = &listed.found.devices;
+        let (found, count) = (all.get(index), all.len());
+        let info = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        place.write(kinglet_device_info {
             struct_size: 0,
-            devices: listed.devices.as_ptr(),
-            count: listed.devices.len(),
-            missing: kinglet_str::lend(&listed.missing),
+            device: info.device as u32,
+            device_index: info.index as u32,
+            name: kinglet_str::lend(&info.name),
+            memory_total: info.memory_total,
+            memory_free: info.memory_free,
         });
         Ok(())
     })
-}
-
-/// Frees a list of devices and all views of it. NULL does nothing. No other call may use it meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_devices_free(devices: *mut kinglet_devices) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(devices) });
 }

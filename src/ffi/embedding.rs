@@ -3,128 +3,59 @@
 use crate::spec::Pooling;
 use crate::tasks::embedding::{EmbedOptions, Embeddings};
 
-use super::boundary::{boundary, quietly};
+use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
+use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, Place};
+use super::handle::{self, Place, handle};
 use super::model::kinglet_model;
-use super::strings::{kinglet_str, texts};
-use super::structs::{self, Results, Versioned, choice, options, unknown};
+use super::strings::{kinglet_str, kinglet_tristate, texts};
+use super::structs::{Results, choice, options, tristate, versioned};
 
-/// How the vectors of a text's tokens become one: one of the KINGLET_POOLING constants.
-pub type kinglet_pooling = u32;
+enumeration! {
+    /// How the token vectors of a text become one vector.
+    pub type kinglet_pooling, kinglet_pooling_name;
+    /// As the model's sentence-transformers files say; without such files the mean.
+    KINGLET_POOLING_AUTO = 0, c"auto";
+    /// The mean over all tokens, special tokens included.
+    KINGLET_POOLING_MEAN = 1, c"mean", Pooling::Mean;
+    /// The vector of the first token.
+    KINGLET_POOLING_CLS = 2, c"cls", Pooling::Cls;
+    /// The vector of the last token.
+    KINGLET_POOLING_LAST = 3, c"last", Pooling::Last;
+    /// No pooling: one vector per token.
+    KINGLET_POOLING_NONE = 4, c"none", Pooling::None;
+}
 
-/// What the model's sentence-transformers files say; without such files the mean.
-pub const KINGLET_POOLING_AUTO: u32 = 0;
-/// The mean over all tokens, special ones included.
-pub const KINGLET_POOLING_MEAN: u32 = 1;
-/// The first token's vector.
-pub const KINGLET_POOLING_CLS: u32 = 2;
-/// The last token's vector.
-pub const KINGLET_POOLING_LAST: u32 = 3;
-/// No pooling: a vector a token.
-pub const KINGLET_POOLING_NONE: u32 = 4;
-
-/// Whether vectors are scaled to length 1: one of the KINGLET_NORMALIZE constants.
-pub type kinglet_normalize = u32;
-
-/// What the model's sentence-transformers files say; without such files they are not.
-pub const KINGLET_NORMALIZE_AUTO: u32 = 0;
-pub const KINGLET_NORMALIZE_NO: u32 = 1;
-pub const KINGLET_NORMALIZE_YES: u32 = 2;
-
-const _: () = {
-    assert!(KINGLET_POOLING_MEAN == Pooling::Mean as u32);
-    assert!(KINGLET_POOLING_CLS == Pooling::Cls as u32);
-    assert!(KINGLET_POOLING_LAST == Pooling::Last as u32);
-    assert!(KINGLET_POOLING_NONE == Pooling::None as u32);
-};
-
-/// What is wanted of kinglet_model_embed. Call kinglet_embed_options_init first; later versions add fields at the end.
+/// Options of kinglet_model_embed. Zero is the default of every field.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_embed_options {
+    /// sizeof(kinglet_embed_options).
     pub struct_size: usize,
-    /// Default KINGLET_POOLING_AUTO.
+    /// How token vectors become one vector.
     pub pooling: kinglet_pooling,
-    /// Default KINGLET_NORMALIZE_AUTO.
-    pub normalize: kinglet_normalize,
-    /// The most tokens of a text, special ones counted; longer texts are cut. 0 (the default): what the model takes.
+    /// Whether vectors are scaled to length 1. AUTO: as the model's sentence-transformers files say; without such files no.
+    pub normalize: kinglet_tristate,
+    /// The most tokens of a text, special tokens included; longer texts are cut. 0: what the model takes.
     pub max_length: usize,
-    /// Stops the call from another thread. Default NULL.
+    /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
 }
 
-impl Default for kinglet_embed_options {
-    fn default() -> Self {
-        Self {
-            struct_size: size_of::<Self>(),
-            pooling: KINGLET_POOLING_AUTO,
-            normalize: KINGLET_NORMALIZE_AUTO,
-            max_length: 0,
-            cancellation: std::ptr::null(),
-        }
-    }
+versioned!(kinglet_embed_options, "options", 32);
+
+handle! {
+    /// The embeddings of a batch of texts.
+    pub struct kinglet_embeddings: Owned<Embeddings>, "embeddings";
+    /// Frees embeddings and everything lent from them.
+    pub fn kinglet_embeddings_free;
 }
 
-// SAFETY: repr(C), `struct_size` first, integers and a pointer.
-unsafe impl Versioned for kinglet_embed_options {
-    const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_embed_options_init(
-    options: *mut kinglet_embed_options,
-    struct_size: usize,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    // SAFETY: C passes a struct of the size that it states.
-    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_embed_options::default()) })
-}
-
-/// The embeddings of a batch of texts.
-pub struct kinglet_embeddings {
-    _private: [u8; 0],
-}
-
-impl Handle for kinglet_embeddings {
-    type Target = Embeddings;
-    type Ownership = Alone;
-    const NAME: &'static str = "embeddings";
-}
-
-/// What embeddings hold. Set `struct_size` to its size before the call. All pointers are valid until the embeddings are freed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_embeddings_view {
-    pub struct_size: usize,
-    /// Texts in the batch.
-    pub count: usize,
-    /// Values in a row.
-    pub dimension: usize,
-    /// Rows in all: `count`, or with KINGLET_POOLING_NONE one a token.
-    pub row_count: usize,
-    /// `row_count * dimension` values, row by row.
-    pub values: *const f32,
-    /// `count + 1` values: text i's rows are starts[i] to starts[i + 1] (excluded).
-    pub starts: *const usize,
-    /// `count` values: each text's tokens, special ones counted.
-    pub token_counts: *const usize,
-    /// `count` values: 1 for texts that were cut.
-    pub truncated: *const u8,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_embeddings_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Embeds `count` texts. `options` may be NULL. On success `*embeddings` are embeddings that the caller frees with
-/// kinglet_embeddings_free. On KINGLET_DEVICE_CPU a text's values are the same bits whatever the other texts and however many the
-/// threads. Any thread.
+/// Computes the embeddings of `count` texts. `options` may be NULL. `*embeddings` receives them. On KINGLET_DEVICE_CPU the values of a
+/// text are the same to the bit whatever the other texts of the batch and the number of threads. Fails with
+/// KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer or pools in a way that is not supported, KINGLET_STATUS_OUT_OF_MEMORY, or
+/// KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_embed(
     model: *const kinglet_model,
@@ -136,21 +67,14 @@ pub unsafe extern "C" fn kinglet_model_embed(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
-        let (loaded, texts, o) = unsafe {
-            (handle::borrow(model)?, self::texts(texts, count, "texts")?, self::options(options, Default::default())?)
-        };
+        let (loaded, texts, o) =
+            unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, self::options(options)?) };
         let place = Place::new(embeddings, "embeddings")?;
-        let normalize = match o.normalize {
-            KINGLET_NORMALIZE_AUTO => None,
-            KINGLET_NORMALIZE_NO => Some(false),
-            KINGLET_NORMALIZE_YES => Some(true),
-            other => return Err(unknown(other, "options.normalize")),
-        };
         let options = EmbedOptions {
             pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
-            normalize,
+            normalize: tristate(o.normalize, "options.normalize")?,
             max_length: (o.max_length != 0).then_some(o.max_length),
-            // SAFETY: C passes NULL or a live switch.
+            // SAFETY: C passes NULL or a live cancellation.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
         };
         place.write(handle::give(loaded.model.embed(&texts, &options)?));
@@ -158,7 +82,53 @@ pub unsafe extern "C" fn kinglet_model_embed(
     })
 }
 
-/// Fills `view` with what the embeddings hold. The view is valid until they are freed. Any thread.
+/// The number of texts; 0 if `embeddings` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_embeddings_count(embeddings: *const kinglet_embeddings) -> usize {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(embeddings) }.map_or(0, |e| e.truncated.len())
+}
+
+/// The number of values per vector; 0 if `embeddings` is NULL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_embeddings_dimension(embeddings: *const kinglet_embeddings) -> usize {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(embeddings) }.map_or(0, |e| e.dimension)
+}
+
+/// Vector number `row`: that of text `row`, or with KINGLET_POOLING_NONE that of token `row` of the whole batch. Valid until the
+/// embeddings are freed. NULL if `embeddings` is NULL or there is no such row.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_embeddings_vector(embeddings: *const kinglet_embeddings, row: usize) -> *const f32 {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(embeddings) }.map_or(std::ptr::null(), |e| handle::row(&e.values, e.dimension, row))
+}
+
+/// The contents of a kinglet_embeddings.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_embeddings_view {
+    /// sizeof(kinglet_embeddings_view), set by the caller.
+    pub struct_size: usize,
+    /// Texts in the batch.
+    pub count: usize,
+    /// Values per vector.
+    pub dimension: usize,
+    /// The number of vectors: `count`, or with KINGLET_POOLING_NONE the number of tokens.
+    pub row_count: usize,
+    /// The vectors one after the other: `row_count * dimension` values.
+    pub values: *const f32,
+    /// `count + 1` values: the vectors of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
+    pub starts: *const usize,
+    /// `count` values: the tokens of each text, special tokens included.
+    pub token_counts: *const usize,
+    /// `count` values: 1 for texts that were cut, else 0.
+    pub truncated: *const u8,
+}
+
+versioned!(kinglet_embeddings_view, "view", 64);
+
+/// Fills `view`, which is valid until the embeddings are freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_embeddings_read(
     embeddings: *const kinglet_embeddings,
@@ -180,11 +150,4 @@ pub unsafe extern "C" fn kinglet_embeddings_read(
         });
         Ok(())
     })
-}
-
-/// Frees embeddings and all views of them. NULL does nothing. No other call may use them meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_embeddings_free(embeddings: *mut kinglet_embeddings) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(embeddings) });
 }

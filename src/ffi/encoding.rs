@@ -1,76 +1,46 @@
-//! Tokenising and decoding.
+//! Tokenising.
 
 use crate::base::error::Error;
 use crate::text::encoding::{Encoding, Span};
 use crate::text::tokenizer::EncodeOptions;
 
-use super::boundary::{boundary, quietly};
+use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, Place, null};
+use super::handle::{self, Place, handle, null};
 use super::model::kinglet_model;
-use super::strings::{array, kinglet_str, kinglet_text, texts};
-use super::structs::{self, Results, Versioned, flag, options};
+use super::strings::{array, kinglet_str, kinglet_text, kinglet_tristate, texts};
+use super::structs::{Results, flag, options, reserved, tristate, versioned};
 
-/// The value of kinglet_encoding_view.sequences for tokens that came from no text.
+/// The value of `sequences` in kinglet_encoding_view for tokens that belong to no text.
 pub const KINGLET_NO_SEQUENCE: u8 = 255;
 
 const _: () = assert!(KINGLET_NO_SEQUENCE == crate::text::encoding::NO_SEQUENCE);
 
-/// What is wanted of kinglet_model_tokenize. Call kinglet_tokenize_options_init first; later versions add fields at the end.
+/// Options of kinglet_model_tokenize. Zero is the default of every field.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_tokenize_options {
+    /// sizeof(kinglet_tokenize_options).
     pub struct_size: usize,
-    /// 1 (the default) adds [CLS], </s> and the like; 0 does not.
-    pub add_special_tokens: u32,
-    /// 1 computes where each token lies in its text; 0 (the default) does not.
+    /// Whether the tokenizer's special tokens are added, for instance `[CLS]` or `</s>`. AUTO: yes.
+    pub add_special_tokens: kinglet_tristate,
+    /// 1 computes the position of each token in its text; 0 does not.
     pub offsets: u32,
-    /// The most tokens of a text or pair, special ones counted; longer ones are cut as the tokenizer's files say. 0 (the default):
-    /// what the model takes. SIZE_MAX: no limit.
+    /// The most tokens of a text or pair, special tokens included; longer ones are cut as the tokenizer's files say. 0: what the model
+    /// takes. SIZE_MAX: no limit.
     pub max_length: usize,
-    /// Stops the call from another thread. Default NULL.
+    /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
 }
 
-impl Default for kinglet_tokenize_options {
-    fn default() -> Self {
-        Self {
-            struct_size: size_of::<Self>(),
-            add_special_tokens: 1,
-            offsets: 0,
-            max_length: 0,
-            cancellation: std::ptr::null(),
-        }
-    }
-}
+versioned!(kinglet_tokenize_options, "options", 32);
 
-// SAFETY: repr(C), `struct_size` first, integers and a pointer.
-unsafe impl Versioned for kinglet_tokenize_options {
-    const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_tokenize_options_init(
-    options: *mut kinglet_tokenize_options,
-    struct_size: usize,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    // SAFETY: C passes a struct of the size that it states.
-    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_tokenize_options::default()) })
-}
-
-/// A tokenised batch: the tokens of all texts end to end.
-pub struct kinglet_encoding {
-    _private: [u8; 0],
-}
-
-impl Handle for kinglet_encoding {
-    type Target = Lent;
-    type Ownership = Alone;
-    const NAME: &'static str = "encoding";
+handle! {
+    /// A tokenised batch: the tokens of all texts one after the other.
+    pub struct kinglet_encoding: Owned<Lent>, "encoding";
+    /// Frees an encoding and everything lent from it.
+    pub fn kinglet_encoding_free;
 }
 
 /// An encoding with the lengths that C users like to have beside the starts.
@@ -79,57 +49,59 @@ pub(super) struct Lent {
     lengths: Vec<usize>,
 }
 
-/// Bytes `start` to `end` (excluded) of a text.
+/// Bytes `start` to `end` (exclusive) of a text. This struct never grows.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_span {
+    /// The first byte.
     pub start: usize,
+    /// The byte after the last one.
     pub end: usize,
 }
 
 const _: () = assert!(size_of::<kinglet_span>() == size_of::<Span>());
 
-/// What an encoding holds. Set `struct_size` to its size before the call. All pointers are valid until the encoding is freed.
-/// Sequence i's tokens are starts[i] to starts[i + 1] (excluded) in each of the arrays with one value a token.
+/// The contents of a kinglet_encoding. A sequence is a text or a pair. The tokens of sequence i are those from `starts[i]` to
+/// `starts[i + 1]` (exclusive) in each array with one value per token.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_encoding_view {
+    /// sizeof(kinglet_encoding_view), set by the caller.
     pub struct_size: usize,
     /// Sequences in the batch.
     pub count: usize,
     /// Tokens in the batch.
     pub token_count: usize,
-    /// `count + 1` values.
-    pub starts: *const usize,
-    /// `count` values.
-    pub lengths: *const usize,
-    /// One value a token.
-    pub ids: *const u32,
-    /// One value a token: 0, or 1 for the second text of a pair, as the tokenizer's files say.
-    pub type_ids: *const u32,
-    /// One value a token: 1 for tokens that the tokenizer added.
-    pub special_tokens_mask: *const u8,
-    /// One value a token: which text of a pair it came from, 0 or 1, or KINGLET_NO_SEQUENCE.
-    pub sequences: *const u8,
-    /// One value a token, or NULL if offsets were not asked for.
-    pub offsets: *const kinglet_span,
-    /// `count` values: 1 for sequences that were cut.
-    pub truncated: *const u8,
     /// The most tokens in one sequence.
     pub longest: usize,
-    /// The tokenizer's padding token; 0 if it names none.
+    /// Where each sequence starts: `count + 1` values.
+    pub starts: *const usize,
+    /// The tokens of each sequence: `count` values.
+    pub lengths: *const usize,
+    /// The token ids: `token_count` values.
+    pub ids: *const u32,
+    /// One value per token: 0, or 1 for the second text of a pair, as the tokenizer's files say.
+    pub type_ids: *const u32,
+    /// One value per token: 1 for special tokens that the tokenizer added, else 0.
+    pub special_tokens_mask: *const u8,
+    /// One value per token: 0 or 1, the text of a pair that it came from, or KINGLET_NO_SEQUENCE.
+    pub sequences: *const u8,
+    /// One value per token: its bytes in its text. NULL if offsets were not asked for.
+    pub offsets: *const kinglet_span,
+    /// `count` values: 1 for sequences that were cut, else 0.
+    pub truncated: *const u8,
+    /// The id of the tokenizer's padding token; 0 if it names none.
     pub pad_id: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_encoding_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
+versioned!(kinglet_encoding_view, "view", 104);
 
-/// Tokenises `count` texts, or pairs if `pairs` is not NULL and holds their `count` second texts. `options` may be NULL. On
-/// success `*encoding` is an encoding that the caller frees with kinglet_encoding_free. Any thread; texts are spread over the
-/// model's threads.
+/// Tokenises `count` texts, or `count` pairs if `pairs` is not NULL: then it holds the second texts. `options` may be NULL.
+/// `*encoding` receives the encoding. Texts are divided among the model's threads. Fails with KINGLET_STATUS_INVALID_ARGUMENT for a
+/// `max_length` that leaves no room beside the special tokens, KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer, or
+/// KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_tokenize(
     model: *const kinglet_model,
@@ -144,20 +116,15 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
         let (loaded, firsts, seconds, o) = unsafe {
             let seconds = if pairs.is_null() { None } else { Some(self::texts(pairs, count, "pairs")?) };
-            (
-                handle::borrow(model)?,
-                self::texts(texts, count, "texts")?,
-                seconds,
-                self::options(options, Default::default())?,
-            )
+            (handle::borrow(model)?, self::texts(texts, count, "texts")?, seconds, self::options(options)?)
         };
         let place = Place::new(encoding, "encoding")?;
         let options = EncodeOptions {
-            add_special_tokens: flag(o.add_special_tokens, "options.add_special_tokens")?,
+            add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true),
             max_length: (o.max_length != 0).then_some(o.max_length),
             offsets: flag(o.offsets, "options.offsets")?,
         };
-        // SAFETY: C passes NULL or a live switch.
+        // SAFETY: C passes NULL or a live cancellation.
         let cancellation = unsafe { cancellation::optional(o.cancellation) };
         let encoding = loaded.model.tokenize(&firsts, seconds.as_deref(), &options, cancellation.as_ref())?;
         let lengths = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
@@ -166,7 +133,7 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
     })
 }
 
-/// Fills `view` with what the encoding holds. The view is valid until the encoding is freed. Any thread.
+/// Fills `view`, which is valid until the encoding is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_encoding_read(
     encoding: *const kinglet_encoding,
@@ -180,6 +147,7 @@ pub unsafe extern "C" fn kinglet_encoding_read(
             struct_size: 0,
             count: encoding.len(),
             token_count: encoding.tokens(),
+            longest: encoding.longest(),
             starts: encoding.starts().as_ptr(),
             lengths: lengths.as_ptr(),
             ids: encoding.ids().as_ptr(),
@@ -188,16 +156,17 @@ pub unsafe extern "C" fn kinglet_encoding_read(
             sequences: encoding.sequences().as_ptr(),
             offsets: encoding.offsets().map_or(std::ptr::null(), |spans| spans.as_ptr().cast()),
             truncated: encoding.truncated().as_ptr(),
-            longest: encoding.longest(),
             pad_id: encoding.pad_id(),
+            reserved: 0,
         });
         Ok(())
     })
 }
 
-/// Writes the batch as a padded matrix of `count` rows of `length` ids, and its attention mask (1 for tokens, 0 for padding), each
-/// into an array of `capacity` values, at least `count * length`. `length` 0 stands for the longest sequence. Kinglet itself never
-/// needs padding. Any thread.
+/// Writes the batch as a padded matrix, for programs that feed other engines; Kinglet itself needs no padding. `ids` receives `count`
+/// rows of `length` ids, `attention_mask` as many values, 1 for tokens and 0 for padding. Both arrays hold `capacity` values, at least
+/// `count * length`. `length` 0 means the longest sequence. Fails with KINGLET_STATUS_INVALID_ARGUMENT if `length` is shorter than
+/// the longest sequence or the capacity is too small.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_encoding_pad(
     encoding: *const kinglet_encoding,
@@ -230,29 +199,37 @@ pub unsafe extern "C" fn kinglet_encoding_pad(
     })
 }
 
-/// Frees an encoding and all views of it. NULL does nothing. No other call may use it meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_encoding_free(encoding: *mut kinglet_encoding) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(encoding) });
+/// Options of kinglet_model_detokenize. Zero is the default of every field.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_detokenize_options {
+    /// sizeof(kinglet_detokenize_options).
+    pub struct_size: usize,
+    /// Whether special tokens are left out of the text. AUTO: yes.
+    pub skip_special_tokens: kinglet_tristate,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
-/// Turns `count` token ids back into text; `skip_special_tokens` is 1 or 0. On success `*text` is a text that the caller frees
-/// with kinglet_text_free. Any thread.
+versioned!(kinglet_detokenize_options, "options", 16);
+
+/// Turns `count` token ids back into text. `options` may be NULL. `*text` receives the text. Fails with
+/// KINGLET_STATUS_INVALID_ARGUMENT for an id that the tokenizer does not know.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_model_decode(
+pub unsafe extern "C" fn kinglet_model_detokenize(
     model: *const kinglet_model,
     ids: *const u32,
     count: usize,
-    skip_special_tokens: u32,
+    options: *const kinglet_detokenize_options,
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle and an array of `count` ids.
-        let (loaded, ids) = unsafe { (handle::borrow(model)?, array(ids, count, "ids")?) };
+        // SAFETY: C passes a live handle, an array of `count` ids and options of the size that they state.
+        let (loaded, ids, o) = unsafe { (handle::borrow(model)?, array(ids, count, "ids")?, self::options(options)?) };
         let place = Place::new(text, "text")?;
-        let skip = flag(skip_special_tokens, "skip_special_tokens")?;
+        reserved(o.reserved)?;
+        let skip = tristate(o.skip_special_tokens, "options.skip_special_tokens")?.unwrap_or(true);
         place.write(handle::give(loaded.model.decode(ids, skip)?.into_boxed_str()));
         Ok(())
     })

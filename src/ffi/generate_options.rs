@@ -1,204 +1,195 @@
-//! The options of generation.
+//! Options of generation.
 
 use std::ffi::c_void;
-use std::mem::offset_of;
 
 use crate::base::error::{Error, Result};
 use crate::generate::constraint::Grammar;
 use crate::generate::options::{EarlyStopping, GenerateOptions};
 use crate::generate::{Event, FinishReason};
 
-use super::boundary::boundary;
+use super::boundary::quietly;
 use super::cancellation::{self, kinglet_cancellation};
-use super::error::{kinglet_error, kinglet_status};
+use super::enums::enumeration;
 use super::handle;
-use super::session::kinglet_prefix;
-use super::strings::{array, kinglet_str, texts};
-use super::structs::{self, Versioned, choice, flag, options, unknown};
+use super::prefix::kinglet_prefix;
+use super::strings::{array, kinglet_ids, kinglet_str, kinglet_tristate, texts};
+use super::structs::{self, choice, flag, options_over, tristate, unknown, versioned};
 
-/// A count or an id that is not set: the model's files or Hugging Face's default decide.
+/// A count or a token id of kinglet_generate_options that is not set.
 pub const KINGLET_UNSET: u64 = u64::MAX;
 
-/// A switch that may be left to the model: one of the KINGLET_CHOICE constants.
-pub type kinglet_choice = u32;
-
-/// What the model's files say, else the default that the field names.
-pub const KINGLET_CHOICE_AUTO: u32 = 0;
-pub const KINGLET_CHOICE_NO: u32 = 1;
-pub const KINGLET_CHOICE_YES: u32 = 2;
-
-/// When beam search stops looking: one of the KINGLET_EARLY_STOPPING constants.
-pub type kinglet_early_stopping = u32;
-
-/// What the model's files say, else KINGLET_EARLY_STOPPING_NO.
-pub const KINGLET_EARLY_STOPPING_AUTO: u32 = 0;
-/// When the best running beam, scored at its present length, cannot beat the worst finished one.
-pub const KINGLET_EARLY_STOPPING_NO: u32 = 1;
-/// As soon as there are as many finished ones as beams.
-pub const KINGLET_EARLY_STOPPING_YES: u32 = 2;
-/// When the best running beam cannot beat the worst finished one at any length.
-pub const KINGLET_EARLY_STOPPING_NEVER: u32 = 3;
-
-/// What a text must be: one of the KINGLET_GRAMMAR constants.
-pub type kinglet_grammar = u32;
-
-/// Anything.
-pub const KINGLET_GRAMMAR_NONE: u32 = 0;
-/// JSON that satisfies the schema.
-pub const KINGLET_GRAMMAR_JSON_SCHEMA: u32 = 1;
-/// A text that a regular expression matches as a whole.
-pub const KINGLET_GRAMMAR_REGEX: u32 = 2;
-/// A text of a grammar in llguidance's form of Lark.
-pub const KINGLET_GRAMMAR_LARK: u32 = 3;
-
-/// Why a text ended: one of the KINGLET_FINISH constants.
-pub type kinglet_finish = u32;
-
-/// It has not, yet.
-pub const KINGLET_FINISH_NONE: u32 = 0;
-/// The model chose an end token, or the grammar allowed nothing more.
-pub const KINGLET_FINISH_EOS: u32 = 1;
-/// A stop string came up.
-pub const KINGLET_FINISH_STOP_STRING: u32 = 2;
-/// The limit of new tokens, or of the model's positions, was reached.
-pub const KINGLET_FINISH_LENGTH: u32 = 3;
-
-const _: () = {
-    assert!(KINGLET_EARLY_STOPPING_NO == EarlyStopping::No as u32);
-    assert!(KINGLET_EARLY_STOPPING_YES == EarlyStopping::Yes as u32);
-    assert!(KINGLET_EARLY_STOPPING_NEVER == EarlyStopping::Never as u32);
-    assert!(KINGLET_FINISH_EOS == FinishReason::Eos as u32);
-    assert!(KINGLET_FINISH_STOP_STRING == FinishReason::StopString as u32);
-    assert!(KINGLET_FINISH_LENGTH == FinishReason::Length as u32);
-};
-
-/// A list of token ids. `data` may be NULL if `count` is 0.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_ids {
-    pub data: *const u32,
-    pub count: usize,
+enumeration! {
+    /// When beam search stops.
+    pub type kinglet_early_stopping, kinglet_early_stopping_name;
+    /// As the model's files say; where they are silent, as the value `no`.
+    KINGLET_EARLY_STOPPING_AUTO = 0, c"auto";
+    /// When the best running beam, scored at its present length, cannot beat the worst finished one.
+    KINGLET_EARLY_STOPPING_NO = 1, c"no", EarlyStopping::No;
+    /// As soon as there are as many finished beams as `num_beams`.
+    KINGLET_EARLY_STOPPING_YES = 2, c"yes", EarlyStopping::Yes;
+    /// When no running beam can beat the worst finished one at any length.
+    KINGLET_EARLY_STOPPING_NEVER = 3, c"never", EarlyStopping::Never;
 }
 
-impl kinglet_ids {
-    const NONE: Self = Self { data: std::ptr::null(), count: 0 };
-
-    /// # Safety
-    /// `data` points at `count` ids that live as long as the result is used.
-    unsafe fn get<'a>(self, name: &str) -> Result<Option<&'a [u32]>> {
-        if self.count == 0 {
-            return Ok(None);
-        }
-        // SAFETY: the caller's promise.
-        unsafe { array(self.data, self.count, name) }.map(Some)
-    }
+enumeration! {
+    /// What constrains a generated text.
+    pub type kinglet_grammar_kind, kinglet_grammar_kind_name;
+    /// Nothing.
+    KINGLET_GRAMMAR_KIND_NONE = 0, c"none";
+    /// A JSON schema: the text is JSON that satisfies it.
+    KINGLET_GRAMMAR_KIND_JSON_SCHEMA = 1, c"json-schema";
+    /// A regular expression that matches the whole text.
+    KINGLET_GRAMMAR_KIND_REGEX = 2, c"regex";
+    /// A grammar in llguidance's variant of Lark.
+    KINGLET_GRAMMAR_KIND_LARK = 3, c"lark";
 }
 
-/// A piece of a text as it grows. Later versions add fields at the end, as `struct_size` tells. Valid during the callback.
+enumeration! {
+    /// Why a text ended.
+    pub type kinglet_finish_reason, kinglet_finish_reason_name;
+    /// The text is not finished.
+    KINGLET_FINISH_REASON_NONE = 0, c"none";
+    /// The model chose an end token, or the grammar allowed nothing more.
+    KINGLET_FINISH_REASON_EOS = 1, c"eos", FinishReason::Eos;
+    /// A stop string was generated.
+    KINGLET_FINISH_REASON_STOP_STRING = 2, c"stop-string", FinishReason::StopString;
+    /// The limit of new tokens, or of the model's positions, was reached.
+    KINGLET_FINISH_REASON_LENGTH = 3, c"length", FinishReason::Length;
+}
+
+/// A part of a text while it is generated. Later versions may add fields at the end; `struct_size` is set by the library. Valid during
+/// the callback.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct kinglet_piece {
+pub struct kinglet_generation_piece {
+    /// Set by the library to the size of its own version of the struct.
     pub struct_size: usize,
-    /// The number of the text in the call.
+    /// The number of the input in the call.
     pub index: usize,
-    /// The number of the sequence, where several are drawn for a text.
+    /// The number of the output, if several are sampled for one input.
     pub sequence: usize,
-    /// What came to the text since its last piece: whole characters, possibly none.
+    /// The text since the last piece: whole characters, possibly none.
     pub text: kinglet_str,
     /// The token of this step.
     pub token: u32,
-    /// KINGLET_FINISH_NONE but for the text's last piece.
-    pub finish: kinglet_finish,
+    /// KINGLET_FINISH_REASON_NONE, except in the text's last piece.
+    pub finish_reason: kinglet_finish_reason,
 }
 
-/// Called with each piece of text, on the thread that made the call. Returning 0 cancels the call. It must not throw or jump out.
-pub type kinglet_piece_callback = Option<extern "C" fn(user_data: *mut c_void, piece: *const kinglet_piece) -> u32>;
+/// Receives a piece of text, on the thread that made the call. Returning 0 cancels the call; any other value continues. It may call
+/// Kinglet, except functions of the session that is generating: those fail with KINGLET_STATUS_INVALID_ARGUMENT.
+pub type kinglet_piece_callback =
+    Option<extern "C" fn(user_data: *mut c_void, piece: *const kinglet_generation_piece) -> u32>;
 
-/// What is wanted of a generation, by Hugging Face's names. Call kinglet_generate_options_init first; later versions add fields at
-/// the end. What is left unset is decided by the model's generation_config.json, and where that is silent by Hugging Face's default.
-/// Options that contradict each other are an error that names them.
+/// Options of kinglet_model_generate, kinglet_model_generate_ids, kinglet_session_send and kinglet_session_reply, by the names of
+/// Hugging Face. What is unset is decided by the model's generation_config.json; the default that a field names is for models whose
+/// file does not decide. Options that contradict each other are refused with a message that names them.
+///
+/// Zero is a meaningful value of many fields, so this struct must be filled by kinglet_generate_options_init; one that is all zeros is
+/// refused, because `max_new_tokens` is 0. Unset is:
+///
+/// | type                                        | unset                        |
+/// |---------------------------------------------|------------------------------|
+/// | count or token id (uint64_t)                | KINGLET_UNSET                |
+/// | number (float)                              | NAN                          |
+/// | kinglet_tristate and other enumerations     | 0 (AUTO or NONE)             |
+/// | list (kinglet_ids, pointer and count)       | count 0                      |
+/// | pointer                                     | NULL                         |
+/// | `seed`                                      | `has_seed` 0                 |
+///
+/// In fields that later versions add, zero means unset.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_generate_options {
+    /// sizeof(kinglet_generate_options).
     pub struct_size: usize,
-    /// The most tokens to generate. KINGLET_UNSET (the default): what the model's files say, else 256.
+    /// The most tokens to generate, at least 1. Default 256.
     pub max_new_tokens: u64,
-    /// No end token before this many. Default KINGLET_UNSET.
+    /// No end token is chosen before this many tokens. Default 0.
     pub min_new_tokens: u64,
-    /// Draws tokens at random instead of taking the likeliest. Default KINGLET_CHOICE_AUTO (no).
-    pub do_sample: kinglet_choice,
-    /// Default KINGLET_EARLY_STOPPING_AUTO.
-    pub early_stopping: kinglet_early_stopping,
-    /// Floats are unset while they are NAN, their default. With do_sample: what logits are divided by; 1.
-    pub temperature: f32,
-    /// With do_sample: the likeliest tokens that together have this probability; 1.
-    pub top_p: f32,
-    /// With do_sample: tokens of at least this share of the likeliest one's probability; 0.
-    pub min_p: f32,
-    /// With do_sample: the tokens nearest to the expected surprise that together have this probability; 1.
-    pub typical_p: f32,
-    /// Above 1 makes tokens that were there before less likely; 1.
-    pub repetition_penalty: f32,
-    /// Taken from the logits of generated tokens, once; 0.
-    pub presence_penalty: f32,
-    /// Taken from the logits of generated tokens, each time that they occurred; 0.
-    pub frequency_penalty: f32,
-    /// With beams: a score is the log-probability over the length to this power; 1.
-    pub length_penalty: f32,
-    /// With do_sample: this many of the likeliest tokens, 0 for all. Default KINGLET_UNSET.
-    pub top_k: u64,
-    /// No sequence of this many tokens occurs twice; 0 for none. Default KINGLET_UNSET.
-    pub no_repeat_ngram_size: u64,
-    /// Default KINGLET_UNSET (1).
+    /// Beams of beam search; 1 is greedy search or sampling. Default 1.
     pub num_beams: u64,
-    /// Default KINGLET_UNSET (1).
+    /// Outputs per input: the best beams, or samples. Default 1.
     pub num_return_sequences: u64,
-    /// With do_sample: the same seed draws the same tokens for a prompt. Used if `has_seed` is 1.
+    /// Prompt-lookup decoding (a form of speculative decoding): proposes up to this many tokens by finding the last tokens earlier in
+    /// the prompt, the output or the source text. Only tokens that the model would have chosen are kept, so the output is the same, but
+    /// comes faster where text repeats. Not with `do_sample` or beams. 0: off. Default 0.
+    pub prompt_lookup_num_tokens: u64,
+    /// With `prompt_lookup_num_tokens`: the most last tokens that are searched for. Default 2.
+    pub max_matching_ngram_size: u64,
+    /// No sequence of this many tokens occurs twice; 0: no restriction. Default 0.
+    pub no_repeat_ngram_size: u64,
+    /// With `do_sample`: samples among this many most likely tokens; 0: among all. Default 0.
+    pub top_k: u64,
+    /// With `do_sample`: the same seed samples the same tokens for the same prompt. Only if `has_seed` is 1; otherwise each call has
+    /// another seed.
     pub seed: u64,
+    /// 1 if `seed` is set, else 0.
     pub has_seed: u32,
-    /// 1: never chooses an end token. Default 0.
+    /// Samples tokens instead of choosing the most likely one. Default no.
+    pub do_sample: kinglet_tristate,
+    /// With `do_sample`: divides the logits before sampling. Default 1.
+    pub temperature: f32,
+    /// With `do_sample`: nucleus sampling; keeps the most likely tokens whose probabilities add up to this. Default 1.
+    pub top_p: f32,
+    /// With `do_sample`: keeps tokens with at least this fraction of the most likely token's probability. Default 0.
+    pub min_p: f32,
+    /// With `do_sample`: locally typical sampling; keeps the tokens whose information content is closest to the entropy, until their
+    /// probabilities add up to this. Default 1.
+    pub typical_p: f32,
+    /// Above 1: makes tokens of the prompt and the output less likely. Default 1.
+    pub repetition_penalty: f32,
+    /// Subtracted once from the logit of each token that was generated. Default 0.
+    pub presence_penalty: f32,
+    /// Subtracted from the logit of each token as often as it was generated. Default 0.
+    pub frequency_penalty: f32,
+    /// With beams: a beam's score is its log-probability divided by length^length_penalty. Default 1.
+    pub length_penalty: f32,
+    /// With beams: when the search stops.
+    pub early_stopping: kinglet_early_stopping,
+    /// 1 never chooses an end token; 0 is the default.
     pub ignore_eos: u32,
-    /// 1: returns the log-probability of each token. Default 0.
+    /// 1 returns the log-probability of each token; 0 is the default.
     pub logprobs: u32,
-    /// Adds the tokenizer's special tokens to the input. Default KINGLET_CHOICE_AUTO (yes).
-    pub add_special_tokens: kinglet_choice,
-    /// Leaves special tokens out of the text. Default KINGLET_CHOICE_AUTO (yes).
-    pub skip_special_tokens: kinglet_choice,
-    /// Default KINGLET_GRAMMAR_NONE.
-    pub grammar_kind: kinglet_grammar,
+    /// Adds the tokenizer's special tokens to the input. Default yes.
+    pub add_special_tokens: kinglet_tristate,
+    /// Leaves special tokens out of the text. Default yes.
+    pub skip_special_tokens: kinglet_tristate,
+    /// What `grammar` is.
+    pub grammar_kind: kinglet_grammar_kind,
     /// The schema, the expression or the grammar.
     pub grammar: kinglet_str,
-    /// A text ends before one of these, which is not part of it. Default none.
+    /// The text ends before the first of these strings, `stop_string_count` of them.
     pub stop_strings: *const kinglet_str,
+    /// The number of `stop_strings`.
     pub stop_string_count: usize,
-    /// Token sequences that are never generated: `bad_word_count` of them. Default none.
+    /// Token sequences that are never generated, `bad_word_count` of them.
     pub bad_words_ids: *const kinglet_ids,
+    /// The number of `bad_words_ids`.
     pub bad_word_count: usize,
+    /// Tokens that are never generated.
     pub suppress_tokens: kinglet_ids,
-    /// Not generated as the first token.
+    /// Tokens that are not generated as the first one.
     pub begin_suppress_tokens: kinglet_ids,
-    /// Empty (the default): the model's.
-    pub eos_token_id: kinglet_ids,
-    /// The last token where the limit is reached. Empty (the default): what the model's files say.
-    pub forced_eos_token_id: kinglet_ids,
-    /// The first token that an encoder-decoder model generates. Default KINGLET_UNSET.
+    /// The end tokens.
+    pub eos_token_ids: kinglet_ids,
+    /// The last token if `max_new_tokens` is reached: one of these.
+    pub forced_eos_token_ids: kinglet_ids,
+    /// The first token that an encoder-decoder model generates.
     pub forced_bos_token_id: u64,
-    /// Default KINGLET_UNSET.
+    /// The token that the decoder of an encoder-decoder model starts from.
     pub decoder_start_token_id: u64,
-    /// A beginning of the prompts that was computed before. Default NULL.
+    /// A prompt prefix that was computed before. NULL: none.
     pub prefix: *const kinglet_prefix,
-    /// Stops the call from another thread, within one step. Default NULL.
+    /// Cancels the call from another thread, within one step. NULL: none.
     pub cancellation: *const kinglet_cancellation,
-    /// Gets the texts piece by piece; needs num_beams 1. Default NULL.
+    /// Receives the texts while they are generated; needs `num_beams` 1. NULL: none.
     pub on_piece: kinglet_piece_callback,
+    /// The first argument of `on_piece`.
     pub on_piece_user_data: *mut c_void,
-    /// Guesses up to this many tokens at once from where the last ones stood before, in the prompt, in the text or in what the
-    /// encoder read, and keeps those that it would have chosen anyway (prompt lookup decoding): what comes is the same, sooner where
-    /// texts repeat or copy. Not with do_sample or beams. 0 guesses nothing. Default KINGLET_UNSET (0).
-    pub prompt_lookup_num_tokens: u64,
-    /// With prompt_lookup_num_tokens: how many of the last tokens must have stood together before, at most. Default KINGLET_UNSET (2).
-    pub max_matching_ngram_size: u64,
 }
+
+versioned!(kinglet_generate_options, "options", 304);
 
 impl Default for kinglet_generate_options {
     fn default() -> Self {
@@ -206,8 +197,12 @@ impl Default for kinglet_generate_options {
             struct_size: size_of::<Self>(),
             max_new_tokens: KINGLET_UNSET,
             min_new_tokens: KINGLET_UNSET,
-            do_sample: KINGLET_CHOICE_AUTO,
-            early_stopping: KINGLET_EARLY_STOPPING_AUTO,
+            num_beams: KINGLET_UNSET,
+            num_return_sequences: KINGLET_UNSET,
+            prompt_lookup_num_tokens: KINGLET_UNSET,
+            max_matching_ngram_size: KINGLET_UNSET,
+            no_repeat_ngram_size: KINGLET_UNSET,
+            top_k: KINGLET_UNSET,
             temperature: f32::NAN,
             top_p: f32::NAN,
             min_p: f32::NAN,
@@ -216,53 +211,18 @@ impl Default for kinglet_generate_options {
             presence_penalty: f32::NAN,
             frequency_penalty: f32::NAN,
             length_penalty: f32::NAN,
-            top_k: KINGLET_UNSET,
-            no_repeat_ngram_size: KINGLET_UNSET,
-            num_beams: KINGLET_UNSET,
-            num_return_sequences: KINGLET_UNSET,
-            seed: 0,
-            has_seed: 0,
-            ignore_eos: 0,
-            logprobs: 0,
-            add_special_tokens: KINGLET_CHOICE_AUTO,
-            skip_special_tokens: KINGLET_CHOICE_AUTO,
-            grammar_kind: KINGLET_GRAMMAR_NONE,
-            grammar: kinglet_str { data: std::ptr::null(), size: 0 },
-            stop_strings: std::ptr::null(),
-            stop_string_count: 0,
-            bad_words_ids: std::ptr::null(),
-            bad_word_count: 0,
-            suppress_tokens: kinglet_ids::NONE,
-            begin_suppress_tokens: kinglet_ids::NONE,
-            eos_token_id: kinglet_ids::NONE,
-            forced_eos_token_id: kinglet_ids::NONE,
             forced_bos_token_id: KINGLET_UNSET,
             decoder_start_token_id: KINGLET_UNSET,
-            prefix: std::ptr::null(),
-            cancellation: std::ptr::null(),
-            on_piece: None,
-            on_piece_user_data: std::ptr::null_mut(),
-            prompt_lookup_num_tokens: KINGLET_UNSET,
-            max_matching_ngram_size: KINGLET_UNSET,
+            ..structs::zeroed()
         }
     }
 }
 
-// SAFETY: repr(C), `struct_size` first, numbers, pointers and an optional function.
-unsafe impl Versioned for kinglet_generate_options {
-    const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = offset_of!(Self, prompt_lookup_num_tokens);
-}
-
-/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
+/// Sets every field to unset, and `struct_size`, which is sizeof(kinglet_generate_options). NULL is ignored.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_generate_options_init(
-    options: *mut kinglet_generate_options,
-    struct_size: usize,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    // SAFETY: C passes a struct of the size that it states.
-    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_generate_options::default()) })
+pub unsafe extern "C" fn kinglet_generate_options_init(options: *mut kinglet_generate_options, struct_size: usize) {
+    // SAFETY: C passes NULL or a struct of the size that it states.
+    quietly(|| unsafe { structs::init(options, struct_size, kinglet_generate_options::default()) });
 }
 
 fn count(value: u64, name: &str) -> Result<Option<usize>> {
@@ -270,7 +230,7 @@ fn count(value: u64, name: &str) -> Result<Option<usize>> {
         KINGLET_UNSET => Ok(None),
         value => match usize::try_from(value).ok().filter(|&n| n < 1 << 40) {
             Some(value) => Ok(Some(value)),
-            None => Err(Error::invalid_argument(format!("options.{name}: {value} is beyond reason"))),
+            None => Err(Error::invalid_argument(format!("options.{name}: {value} is too large"))),
         },
     }
 }
@@ -289,29 +249,21 @@ fn float(value: f32) -> Option<f32> {
     (!value.is_nan()).then_some(value)
 }
 
-fn decided(value: u32, name: &str) -> Result<Option<bool>> {
-    choice(value, name, |value| match value {
-        KINGLET_CHOICE_NO => Some(false),
-        KINGLET_CHOICE_YES => Some(true),
-        _ => None,
-    })
-}
-
 /// What listens to a call, from C.
 pub(super) struct PieceCallback {
-    callback: extern "C" fn(user_data: *mut c_void, piece: *const kinglet_piece) -> u32,
+    callback: extern "C" fn(user_data: *mut c_void, piece: *const kinglet_generation_piece) -> u32,
     user_data: *mut c_void,
 }
 
 impl PieceCallback {
     pub(super) fn call(&self, event: &Event) -> bool {
-        let piece = kinglet_piece {
-            struct_size: size_of::<kinglet_piece>(),
+        let piece = kinglet_generation_piece {
+            struct_size: size_of::<kinglet_generation_piece>(),
             index: event.index,
             sequence: event.sequence,
             text: kinglet_str::lend(event.text),
             token: event.token,
-            finish: event.finish_reason.map_or(KINGLET_FINISH_NONE, |reason| reason as u32),
+            finish_reason: event.finish_reason.map_or(KINGLET_FINISH_REASON_NONE, |reason| reason as u32),
         };
         (self.callback)(self.user_data, &piece) != 0
     }
@@ -325,7 +277,12 @@ pub(super) unsafe fn read(
     pointer: *const kinglet_generate_options,
 ) -> Result<(GenerateOptions, Option<PieceCallback>)> {
     // SAFETY: the caller's promise, here and for every pointer below.
-    let o = unsafe { options(pointer, kinglet_generate_options::default()) }?;
+    let o = unsafe { options_over(pointer, kinglet_generate_options::default()) }?;
+    if o.max_new_tokens == 0 {
+        return Err(Error::invalid_argument(
+            "options.max_new_tokens: is 0 and must be at least 1; fill the struct by kinglet_generate_options_init first",
+        ));
+    }
     let list = |ids: kinglet_ids, name: &str| -> Result<Option<Vec<u32>>> {
         // SAFETY: as above.
         Ok(unsafe { ids.get(&format!("options.{name}")) }?.map(<[u32]>::to_vec))
@@ -347,17 +304,17 @@ pub(super) unsafe fn read(
     // SAFETY: as above.
     let source = || Ok::<_, Error>(unsafe { o.grammar.text(|| "options.grammar".into()) }?.to_string());
     let grammar = match o.grammar_kind {
-        KINGLET_GRAMMAR_NONE => None,
-        KINGLET_GRAMMAR_JSON_SCHEMA => Some(Grammar::JsonSchema(source()?)),
-        KINGLET_GRAMMAR_REGEX => Some(Grammar::Regex(source()?)),
-        KINGLET_GRAMMAR_LARK => Some(Grammar::Lark(source()?)),
+        KINGLET_GRAMMAR_KIND_NONE => None,
+        KINGLET_GRAMMAR_KIND_JSON_SCHEMA => Some(Grammar::JsonSchema(source()?)),
+        KINGLET_GRAMMAR_KIND_REGEX => Some(Grammar::Regex(source()?)),
+        KINGLET_GRAMMAR_KIND_LARK => Some(Grammar::Lark(source()?)),
         other => return Err(unknown(other, "options.grammar_kind")),
     };
     let callback = o.on_piece.map(|callback| PieceCallback { callback, user_data: o.on_piece_user_data });
     let options = GenerateOptions {
         max_new_tokens: count(o.max_new_tokens, "max_new_tokens")?,
         min_new_tokens: count(o.min_new_tokens, "min_new_tokens")?,
-        do_sample: decided(o.do_sample, "options.do_sample")?,
+        do_sample: tristate(o.do_sample, "options.do_sample")?,
         temperature: float(o.temperature),
         top_k: count(o.top_k, "top_k")?,
         top_p: float(o.top_p),
@@ -377,14 +334,14 @@ pub(super) unsafe fn read(
         suppress_tokens: list(o.suppress_tokens, "suppress_tokens")?,
         begin_suppress_tokens: list(o.begin_suppress_tokens, "begin_suppress_tokens")?,
         forced_bos_token_id: id(o.forced_bos_token_id, "forced_bos_token_id")?,
-        forced_eos_token_id: list(o.forced_eos_token_id, "forced_eos_token_id")?,
-        eos_token_id: list(o.eos_token_id, "eos_token_id")?,
+        forced_eos_token_id: list(o.forced_eos_token_ids, "forced_eos_token_ids")?,
+        eos_token_id: list(o.eos_token_ids, "eos_token_ids")?,
         decoder_start_token_id: id(o.decoder_start_token_id, "decoder_start_token_id")?,
         ignore_eos: flag(o.ignore_eos, "options.ignore_eos")?,
         logprobs: flag(o.logprobs, "options.logprobs")?,
         grammar,
-        add_special_tokens: decided(o.add_special_tokens, "options.add_special_tokens")?,
-        skip_special_tokens: decided(o.skip_special_tokens, "options.skip_special_tokens")?,
+        add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?,
+        skip_special_tokens: tristate(o.skip_special_tokens, "options.skip_special_tokens")?,
         prompt_lookup_num_tokens: count(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens")?,
         max_matching_ngram_size: count(o.max_matching_ngram_size, "max_matching_ngram_size")?,
         // SAFETY: as above; NULL is none.

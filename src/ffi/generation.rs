@@ -1,73 +1,21 @@
-//! Generated texts, logits, and packing models.
+//! Generation.
 
-use std::ffi::c_void;
-use std::path::Path;
-
-use crate::generate::{Event, Generations, Listener, Logits};
-use crate::spec::Precision;
-
-use super::boundary::{boundary, quietly};
-use super::cancellation::{self, kinglet_cancellation};
-use super::error::{kinglet_error, kinglet_status};
-use super::generate_options::{self, PieceCallback, kinglet_finish, kinglet_generate_options};
-use super::handle::{self, Alone, Handle, Place};
-use super::model::{kinglet_model, kinglet_precision, kinglet_progress_callback};
-use super::strings::{array, kinglet_str, texts};
-use super::structs::{Results, Versioned, flag, unknown};
 use crate::base::error::{Error, Result};
+use crate::generate::{Event, Generations, Listener};
 
-/// What was generated for a batch.
-pub struct kinglet_generations {
-    _private: [u8; 0],
-}
+use super::boundary::boundary;
+use super::error::{kinglet_error, kinglet_status};
+use super::generate_options::{self, PieceCallback, kinglet_finish_reason, kinglet_generate_options};
+use super::handle::{self, Place, handle};
+use super::model::kinglet_model;
+use super::strings::{array, kinglet_str, texts};
+use super::structs::{Results, versioned};
 
-impl Handle for kinglet_generations {
-    type Target = Generations;
-    type Ownership = Alone;
-    const NAME: &'static str = "generations";
-}
-
-/// What generations hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_generations_view {
-    pub struct_size: usize,
-    /// Texts in the batch.
-    pub count: usize,
-    /// `count` values: each input's tokens, special ones counted.
-    pub input_token_counts: *const usize,
-    /// `count` values: 1 for inputs that were cut to what the encoder takes.
-    pub truncated: *const u8,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_generations_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// One generated text. Set `struct_size` to its size before the call. All pointers are valid until the generations are freed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_output {
-    pub struct_size: usize,
-    /// Outputs of this input, of which this is one: num_return_sequences, or fewer where fewer were finished.
-    pub output_count: usize,
-    pub text: kinglet_str,
-    /// The generated tokens, the end token too.
-    pub tokens: *const u32,
-    pub token_count: usize,
-    /// `token_count` log-probabilities, or NULL if they were not asked for.
-    pub logprobs: *const f32,
-    /// With beams the log-probability over the length to the power of length_penalty; else the sum of `logprobs`.
-    pub score: f32,
-    pub finish: kinglet_finish,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_output {
-    const NAME: &'static str = "output";
-    const FIRST_SIZE: usize = size_of::<Self>();
+handle! {
+    /// The outputs for a batch of inputs.
+    pub struct kinglet_generations: Owned<Generations>, "generations";
+    /// Frees generations and everything lent from them.
+    pub fn kinglet_generations_free;
 }
 
 /// Runs `work` with a listener that calls C, if there is a callback.
@@ -81,10 +29,10 @@ pub(super) fn listening<T>(
     }
 }
 
-/// Generates a text for each of `count` prompts or, where the model has an encoder, for each source text. `options` may be NULL. On
-/// success `*generations` are generations that the caller frees with kinglet_generations_free. KINGLET_STATUS_UNSUPPORTED if the
-/// model generates nothing, _INVALID_ARGUMENT for options that contradict each other, _OUT_OF_MEMORY where the memory limit would
-/// be passed, _CANCELLED. Any thread.
+/// Generates text for `count` prompts or, if the model has an encoder, from `count` source texts. `options` may be NULL.
+/// `*generations` receives the outputs. Fails with KINGLET_STATUS_UNSUPPORTED if the model does not generate text,
+/// KINGLET_STATUS_INVALID_ARGUMENT for options that contradict each other or a prompt without tokens, KINGLET_STATUS_OUT_OF_MEMORY if
+/// the KV cache would exceed the memory limit, or KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_generate(
     model: *const kinglet_model,
@@ -105,8 +53,8 @@ pub unsafe extern "C" fn kinglet_model_generate(
     })
 }
 
-/// As kinglet_model_generate, from token ids as they are: `ids` holds the `id_count` ids of all inputs end to end, `lengths` the
-/// tokens of each of the `count` inputs. Any thread.
+/// Like kinglet_model_generate, from token ids, to which nothing is added. `ids` holds the `id_count` ids of all inputs one after the
+/// other, `lengths` the number of ids of each of the `count` inputs.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_generate_ids(
     model: *const kinglet_model,
@@ -131,7 +79,35 @@ pub unsafe extern "C" fn kinglet_model_generate_ids(
     })
 }
 
-/// Fills `view` with what is known of all texts. Any thread.
+/// The text of the first output for input number `index`. Valid until the generations are freed. Empty if `generations` is NULL or
+/// there is no such input.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_generations_text(
+    generations: *const kinglet_generations,
+    index: usize,
+) -> kinglet_str {
+    // SAFETY: C passes NULL or a live handle.
+    let output = unsafe { handle::borrow(generations) }.ok().and_then(|g| g.outputs.get(index)?.first());
+    output.map_or(kinglet_str::EMPTY, |output| kinglet_str::lend(&output.text))
+}
+
+/// The contents of a kinglet_generations, except the outputs themselves.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_generations_view {
+    /// sizeof(kinglet_generations_view), set by the caller.
+    pub struct_size: usize,
+    /// Inputs in the batch.
+    pub count: usize,
+    /// `count` values: the tokens of each input, special tokens included.
+    pub input_token_counts: *const usize,
+    /// `count` values: 1 for inputs that were cut to what the encoder takes, else 0.
+    pub truncated: *const u8,
+}
+
+versioned!(kinglet_generations_view, "view", 32);
+
+/// Fills `view`, which is valid until the generations are freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_generations_read(
     generations: *const kinglet_generations,
@@ -151,13 +127,38 @@ pub unsafe extern "C" fn kinglet_generations_read(
     })
 }
 
-/// Fills `output` with one output of one text, both counted from 0; the outputs of a text are the best first. Any thread.
+/// One generated text.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_generation_output {
+    /// sizeof(kinglet_generation_output), set by the caller.
+    pub struct_size: usize,
+    /// The outputs for this input: `num_return_sequences`, or fewer if fewer beams were finished.
+    pub output_count: usize,
+    /// The text.
+    pub text: kinglet_str,
+    /// The generated tokens, the end token included: `token_count` values.
+    pub tokens: *const u32,
+    /// The number of generated tokens.
+    pub token_count: usize,
+    /// The log-probability of each token: `token_count` values. NULL if they were not asked for.
+    pub logprobs: *const f32,
+    /// With beam search the sum of log-probabilities / length^length_penalty; otherwise the sum of `logprobs`, or 0 without them.
+    pub score: f32,
+    /// Why the text ended.
+    pub finish_reason: kinglet_finish_reason,
+}
+
+versioned!(kinglet_generation_output, "output", 64);
+
+/// Fills `output` with output number `sequence` for input number `index`, valid until the generations are freed. The outputs of an
+/// input are sorted, the best one first. Fails with KINGLET_STATUS_INVALID_ARGUMENT if there is no such output.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_generations_output(
     generations: *const kinglet_generations,
     index: usize,
-    number: usize,
-    output: *mut kinglet_output,
+    sequence: usize,
+    output: *mut kinglet_generation_output,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
@@ -166,142 +167,18 @@ pub unsafe extern "C" fn kinglet_generations_output(
         let texts = g.outputs.len();
         let all = g.outputs.get(index);
         let all = all.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {texts}")))?;
-        let found = all.get(number);
-        let o = found.ok_or_else(|| Error::invalid_argument(format!("number: {number} is not below {}", all.len())))?;
-        place.write(kinglet_output {
+        let (found, count) = (all.get(sequence), all.len());
+        let o = found.ok_or_else(|| Error::invalid_argument(format!("sequence: {sequence} is not below {count}")))?;
+        place.write(kinglet_generation_output {
             struct_size: 0,
-            output_count: all.len(),
+            output_count: count,
             text: kinglet_str::lend(&o.text),
             tokens: o.tokens.as_ptr(),
             token_count: o.tokens.len(),
             logprobs: if o.logprobs.is_empty() { std::ptr::null() } else { o.logprobs.as_ptr() },
             score: o.score,
-            finish: o.finish_reason as u32,
+            finish_reason: o.finish_reason as u32,
         });
         Ok(())
-    })
-}
-
-/// Frees generations and all views of them. NULL does nothing. No other call may use them meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_generations_free(generations: *mut kinglet_generations) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(generations) });
-}
-
-/// The logits of a sequence.
-pub struct kinglet_logits {
-    _private: [u8; 0],
-}
-
-impl Handle for kinglet_logits {
-    type Target = Logits;
-    type Ownership = Alone;
-    const NAME: &'static str = "logits";
-}
-
-/// What logits hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_logits_view {
-    pub struct_size: usize,
-    /// Tokens: rows.
-    pub token_count: usize,
-    /// Values in a row.
-    pub vocabulary_size: usize,
-    /// `token_count * vocabulary_size` values, row by row.
-    pub values: *const f32,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_logits_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Computes the logits of a sequence's tokens before any processing: of `decoder_ids` given the source text `ids`, or for a model
-/// without an encoder of `ids` (`decoder_ids` is NULL then). `stepwise` 1 runs the tokens one at a time, as generation does, 0 all
-/// at once; the numbers are the same. `cancellation` is NULL or a switch. On success `*logits` are logits that the caller frees with
-/// kinglet_logits_free. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_model_logits(
-    model: *const kinglet_model,
-    ids: *const u32,
-    id_count: usize,
-    decoder_ids: *const u32,
-    decoder_id_count: usize,
-    stepwise: u32,
-    cancellation: *const kinglet_cancellation,
-    logits: *mut *mut kinglet_logits,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes a live handle, arrays of the sizes stated, and NULL or a live switch.
-        let (loaded, ids, decoder_ids, cancellation) = unsafe {
-            let decoder_ids = match decoder_ids.is_null() {
-                true => None,
-                false => Some(array(decoder_ids, decoder_id_count, "decoder_ids")?),
-            };
-            let cancellation = cancellation::optional(cancellation);
-            (handle::borrow(model)?, array(ids, id_count, "ids")?, decoder_ids, cancellation)
-        };
-        let place = Place::new(logits, "logits")?;
-        let stepwise = flag(stepwise, "stepwise")?;
-        place.write(handle::give(loaded.model.logits(ids, decoder_ids, stepwise, cancellation.as_ref())?));
-        Ok(())
-    })
-}
-
-/// Fills `view` with what the logits hold. The view is valid until they are freed. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_logits_read(
-    logits: *const kinglet_logits,
-    view: *mut kinglet_logits_view,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (l, view) = unsafe { (handle::borrow(logits)?, Results::new(view)?) };
-        view.write(kinglet_logits_view {
-            struct_size: 0,
-            token_count: l.values.len() / l.vocabulary.max(1),
-            vocabulary_size: l.vocabulary,
-            values: l.values.as_ptr(),
-        });
-        Ok(())
-    })
-}
-
-/// Frees logits and all views of them. NULL does nothing. No other call may use them meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_logits_free(logits: *mut kinglet_logits) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(logits) });
-}
-
-/// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one .kinglet file with its weights in
-/// `precision`, which kinglet_model_load then maps instead of converting. The file appears when it is complete. `progress` may be
-/// NULL. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_quantize(
-    source: kinglet_str,
-    destination: kinglet_str,
-    precision: kinglet_precision,
-    progress: kinglet_progress_callback,
-    progress_user_data: *mut c_void,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        let (source, destination) =
-            // SAFETY: C passes texts as their sizes say.
-            unsafe { (source.text(|| "source".into())?, destination.text(|| "destination".into())?) };
-        for (path, name) in [(source, "source"), (destination, "destination")] {
-            if path.is_empty() {
-                return Err(Error::invalid_argument(format!("{name}: is empty")));
-            }
-        }
-        let precision = Precision::from_u32(precision).ok_or_else(|| unknown(precision, "precision"))?;
-        let mut report = |share: f32| progress.is_none_or(|callback| callback(progress_user_data, share) != 0);
-        crate::load::quantize(Path::new(source), Path::new(destination), precision, &mut report)
     })
 }

@@ -1,5 +1,5 @@
-//! Ownership of what C holds. A handle type says once whether it is owned alone or shared, and what lies behind it; freeing the wrong
-//! kind is then a type error here, not a crash there.
+//! Ownership of what C holds. A handle type says once whether it has one owner or counts references, and which Rust type it holds;
+//! freeing the wrong kind is then a type error here, not a crash there.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ pub(super) trait Ownership<T> {
 }
 
 /// One owner.
-pub(super) struct Alone;
+pub(super) struct Owned;
 
 /// Any number of owners, counted.
 pub(super) struct Counted;
 
-impl<T> Ownership<T> for Alone {
+impl<T> Ownership<T> for Owned {
     fn give(value: T) -> *const T {
         Box::into_raw(Box::new(value))
     }
@@ -70,7 +70,7 @@ pub(super) unsafe fn free<H: Handle>(pointer: *mut H) {
     }
 }
 
-/// Makes one more owner of a counted handle.
+/// Adds a reference to a counted handle.
 ///
 /// # Safety
 /// `pointer` is a live handle.
@@ -91,6 +91,43 @@ impl<T> Place<T> {
         // SAFETY: not NULL, and C passes a place for one `T`.
         unsafe { self.0.write(value) };
     }
+}
+
+/// Declares an opaque type and the function that frees it. `tests/header` reads the same lines.
+macro_rules! handle {
+    (
+        $(#[$doc:meta])*
+        pub struct $handle:ident: $ownership:ident<$target:ty>, $name:literal;
+        $(#[$free_doc:meta])*
+        pub fn $free:ident;
+    ) => {
+        $(#[$doc])*
+        pub struct $handle {
+            _private: [u8; 0],
+        }
+
+        impl $crate::ffi::handle::Handle for $handle {
+            type Target = $target;
+            type Ownership = $crate::ffi::handle::$ownership;
+            const NAME: &'static str = $name;
+        }
+
+        $(#[$free_doc])*
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $free(handle: *mut $handle) {
+            // SAFETY: C passes NULL or a live handle and gives it up.
+            $crate::ffi::boundary::quietly(|| unsafe { $crate::ffi::handle::free(handle) });
+        }
+    };
+}
+
+pub(super) use handle;
+
+/// Row number `row` of a matrix with rows of `width` values; NULL beyond the end.
+pub(super) fn row<T>(values: &[T], width: usize, row: usize) -> *const T {
+    let start = row.checked_mul(width);
+    let found = start.and_then(|start| values.get(start..)).filter(|rest| !rest.is_empty());
+    found.map_or(std::ptr::null(), <[T]>::as_ptr)
 }
 
 pub(super) fn null(name: &str) -> Error {

@@ -1,51 +1,39 @@
-//! Raw hidden states.
+//! Hidden states.
 
 use crate::tasks::hidden::HiddenStates;
 
-use super::boundary::{boundary, quietly};
+use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, Place};
+use super::handle::{self, Place, handle};
 use super::model::kinglet_model;
 use super::strings::array;
-use super::structs::{Results, Versioned};
+use super::structs::{Results, options, versioned};
 
-/// The last hidden states of a batch of token sequences.
-pub struct kinglet_hidden_states {
-    _private: [u8; 0],
-}
-
-impl Handle for kinglet_hidden_states {
-    type Target = HiddenStates;
-    type Ownership = Alone;
-    const NAME: &'static str = "states";
-}
-
-/// What hidden states hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
+/// Options of kinglet_model_hidden_states. Zero is the default of every field.
 #[derive(Clone, Copy)]
 #[repr(C)]
-pub struct kinglet_hidden_states_view {
+pub struct kinglet_hidden_states_options {
+    /// sizeof(kinglet_hidden_states_options).
     pub struct_size: usize,
-    /// Sequences in the batch.
-    pub count: usize,
-    pub token_count: usize,
-    /// Values in a row.
-    pub width: usize,
-    /// `token_count * width` values, a row a token, all sequences end to end.
-    pub values: *const f32,
-    /// `count + 1` values: sequence i's tokens are starts[i] to starts[i + 1] (excluded).
-    pub starts: *const usize,
+    /// Cancels the call from another thread. NULL: none.
+    pub cancellation: *const kinglet_cancellation,
 }
 
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_hidden_states_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
+versioned!(kinglet_hidden_states_options, "options", 16);
+
+handle! {
+    /// The last hidden states of a batch of token sequences.
+    pub struct kinglet_hidden_states: Owned<HiddenStates>, "states";
+    /// Frees hidden states and everything lent from them.
+    pub fn kinglet_hidden_states_free;
 }
 
-/// Runs token ids as they are: no tokens are added and nothing is cut. `ids` holds the `id_count` ids of all sequences end to end,
-/// `lengths` the tokens of each of the `count` sequences, `type_ids` NULL or a value a token, `cancellation` NULL or a switch. On
-/// success `*states` are hidden states that the caller frees with kinglet_hidden_states_free. Any thread.
+/// Computes the last hidden states of `count` sequences of token ids, to which nothing is added and of which nothing is cut. `ids` holds
+/// the `id_count` ids of all sequences one after the other, `lengths` the number of ids of each sequence. `type_ids` is NULL (all 0) or
+/// holds one token type per id. `options` may be NULL. `*states` receives the hidden states. Fails with
+/// KINGLET_STATUS_INVALID_ARGUMENT for lengths that do not add up to `id_count`, an unknown id or type, or a sequence longer than the
+/// model takes, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_hidden_states(
     model: *const kinglet_model,
@@ -54,29 +42,46 @@ pub unsafe extern "C" fn kinglet_model_hidden_states(
     id_count: usize,
     lengths: *const usize,
     count: usize,
-    cancellation: *const kinglet_cancellation,
+    options: *const kinglet_hidden_states_options,
     states: *mut *mut kinglet_hidden_states,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle, arrays of the sizes given and NULL or a live switch.
-        let (loaded, ids, types, lengths, cancellation) = unsafe {
+        // SAFETY: C passes a live handle, arrays of the sizes given and options of the size that they state.
+        let (loaded, ids, types, lengths, o) = unsafe {
             let types = if type_ids.is_null() { None } else { Some(array(type_ids, id_count, "type_ids")?) };
-            (
-                handle::borrow(model)?,
-                array(ids, id_count, "ids")?,
-                types,
-                array(lengths, count, "lengths")?,
-                cancellation::optional(cancellation),
-            )
+            let (ids, lengths) = (array(ids, id_count, "ids")?, array(lengths, count, "lengths")?);
+            (handle::borrow(model)?, ids, types, lengths, self::options(options)?)
         };
         let place = Place::new(states, "states")?;
+        // SAFETY: C passes NULL or a live cancellation.
+        let cancellation = unsafe { cancellation::optional(o.cancellation) };
         place.write(handle::give(loaded.model.hidden_states(ids, lengths, types, cancellation.as_ref())?));
         Ok(())
     })
 }
 
-/// Fills `view` with what the hidden states hold. The view is valid until they are freed. Any thread.
+/// The contents of a kinglet_hidden_states.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_hidden_states_view {
+    /// sizeof(kinglet_hidden_states_view), set by the caller.
+    pub struct_size: usize,
+    /// Sequences in the batch.
+    pub count: usize,
+    /// Tokens in the batch.
+    pub token_count: usize,
+    /// Values per hidden state.
+    pub dimension: usize,
+    /// One hidden state per token, of all sequences one after the other: `token_count * dimension` values.
+    pub values: *const f32,
+    /// `count + 1` values: the tokens of sequence i are those from `starts[i]` to `starts[i + 1]` (exclusive).
+    pub starts: *const usize,
+}
+
+versioned!(kinglet_hidden_states_view, "view", 48);
+
+/// Fills `view`, which is valid until the hidden states are freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_hidden_states_read(
     states: *const kinglet_hidden_states,
@@ -90,17 +95,10 @@ pub unsafe extern "C" fn kinglet_hidden_states_read(
             struct_size: 0,
             count: h.starts.len() - 1,
             token_count: h.starts[h.starts.len() - 1],
-            width: h.width,
+            dimension: h.width,
             values: h.values.as_ptr(),
             starts: h.starts.as_ptr(),
         });
         Ok(())
     })
-}
-
-/// Frees hidden states and all views of them. NULL does nothing. No other call may use them meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_hidden_states_free(states: *mut kinglet_hidden_states) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(states) });
 }

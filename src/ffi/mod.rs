@@ -1,8 +1,10 @@
-//! The C ABI: the only home of `no_mangle`. One file a noun; `boundary` catches panics and turns errors into values, `handle` owns
-//! what C holds, `structs` reads and writes structs whose size C states. Nothing is decided here: every function checks its
-//! arguments, calls the safe API and wraps the result.
+//! The C ABI: the only place with exported functions. One file per noun; `boundary` catches panics and turns errors into values,
+//! `handle` owns what C holds, `structs` reads and writes structs whose size C states, `enums` declares enumerations. Nothing is decided
+//! here: every function checks its arguments, calls the safe API and wraps the result.
 //!
-//! The header `include/kinglet.h` is generated from this module: the comments on its items are C documentation.
+//! The header `include/kinglet.h`, `docs/api.json` and the enums of C++ and Go are generated from these files by `tests/header`: the
+//! comments on public items are the documentation of the C API. Options whose default is not zero, and arrays of structs without a
+//! `struct_size`, must not be added: see `docs/abi-policy.md`.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
 mod boundary;
@@ -12,12 +14,16 @@ mod counters;
 mod device;
 mod embedding;
 mod encoding;
+mod enums;
 mod error;
 mod generate_options;
 mod generation;
 mod handle;
 mod hidden;
+mod logits;
 mod model;
+mod prefix;
+mod quantize;
 mod session;
 mod strings;
 mod structs;
@@ -34,7 +40,10 @@ pub use error::*;
 pub use generate_options::*;
 pub use generation::*;
 pub use hidden::*;
+pub use logits::*;
 pub use model::*;
+pub use prefix::*;
+pub use quantize::*;
 pub use session::*;
 pub use strings::*;
 pub use token_classification::*;

@@ -1,7 +1,6 @@
-//! Loading, sharing and describing models.
+//! Models.
 
 use std::ffi::c_void;
-use std::mem::offset_of;
 use std::path::Path;
 
 use crate::api::Model;
@@ -10,70 +9,71 @@ use crate::base::log::{Log, LogLevel};
 use crate::load::LoadOptions;
 use crate::spec::{Device, Precision};
 
-use super::boundary::{boundary, quietly};
+use super::boundary::{boundary, callback, quietly};
 use super::cancellation::{self, kinglet_cancellation};
+use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Counted, Handle, Place};
+use super::handle::{self, Place, handle};
 use super::strings::{kinglet_str, kinglet_text};
-use super::structs::{self, Results, Versioned, choice, options, unknown};
+use super::structs::{Results, choice, options, unknown, versioned};
 
-/// Where a model runs: one of the KINGLET_DEVICE constants.
-pub type kinglet_device = u32;
+enumeration! {
+    /// Where a model runs.
+    pub type kinglet_device, kinglet_device_name;
+    /// Kinglet's own engine on the CPU.
+    KINGLET_DEVICE_CPU = 0, c"cpu", Device::Cpu;
+    /// The candle library on the CPU: in f32 the reference that the engine is tested against. Slow; candle chooses its number of
+    /// threads.
+    KINGLET_DEVICE_CANDLE_CPU = 1, c"candle-cpu", Device::CandleCpu;
+    /// NVIDIA GPUs, through a second library, libkinglet_cuda.so, which is opened on first use from the directory of this library, or
+    /// from the path in the environment variable KINGLET_PROVIDER. Where the library, a driver or a GPU is missing, loading a model
+    /// fails as unsupported, with the reason.
+    KINGLET_DEVICE_CUDA = 2, c"cuda", Device::Cuda;
+    /// Apple GPUs, in builds with the feature `metal`; unsupported in other builds.
+    KINGLET_DEVICE_METAL = 3, c"metal", Device::Metal;
+}
 
-/// Kinglet's own engine on the CPU.
-pub const KINGLET_DEVICE_CPU: u32 = 0;
-/// The same model over the candle library on the CPU: in f32 the reference that the engine is judged by. Slow, and its arithmetic uses
-/// as many threads as candle likes.
-pub const KINGLET_DEVICE_CANDLE_CPU: u32 = 1;
-/// NVIDIA GPUs, by a library of its own, libkinglet_cuda.so, which is looked for beside this one on first use (the environment variable
-/// KINGLET_PROVIDER names another). KINGLET_STATUS_UNSUPPORTED, with the reason, where it, a driver or a GPU is missing.
-pub const KINGLET_DEVICE_CUDA: u32 = 2;
-/// Apple GPUs, in builds with the feature metal. KINGLET_STATUS_UNSUPPORTED in others.
-pub const KINGLET_DEVICE_METAL: u32 = 3;
+enumeration! {
+    /// The number format of weights and matrix products.
+    pub type kinglet_precision, kinglet_precision_name;
+    /// The format of the model's files: f32 stays f32; f16, bf16 and the quantised types of GGUF become f16; a .kinglet file keeps its
+    /// own. On CUDA and Metal bf16 stays bf16; on the device candle-cpu all become f32.
+    KINGLET_PRECISION_AUTO = 0, c"auto", Precision::Auto;
+    /// Weights, activations and KV cache in f32.
+    KINGLET_PRECISION_F32 = 1, c"f32", Precision::F32;
+    /// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On the CPU the KV cache is f16
+    /// in this and the next two precisions.
+    KINGLET_PRECISION_F16 = 2, c"f16", Precision::F16;
+    /// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On GPUs weights are quantised
+    /// in blocks of 32 that share a scale.
+    KINGLET_PRECISION_INT8 = 3, c"int8", Precision::Int8;
+    /// Weights and the activations that they are multiplied with in bf16, accumulated in f32. Use it on CPUs with AMX or fast
+    /// AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as fast and more accurate.
+    KINGLET_PRECISION_BF16 = 4, c"bf16", Precision::Bf16;
+}
 
-/// The number type that weights are held and multiplied in: one of the KINGLET_PRECISION constants.
-pub type kinglet_precision = u32;
+enumeration! {
+    /// How severe a log record is; a smaller number is more severe.
+    pub type kinglet_log_level, kinglet_log_level_name;
+    /// In options: the default level, info.
+    KINGLET_LOG_LEVEL_DEFAULT = 0, c"default";
+    /// Something failed.
+    KINGLET_LOG_LEVEL_ERROR = 1, c"error", LogLevel::Error;
+    /// Something may surprise: a setting of the model that is not supported, fewer threads than were asked for.
+    KINGLET_LOG_LEVEL_WARNING = 2, c"warning", LogLevel::Warning;
+    /// Something happened, about once per load.
+    KINGLET_LOG_LEVEL_INFO = 3, c"info", LogLevel::Info;
+    /// Details.
+    KINGLET_LOG_LEVEL_DEBUG = 4, c"debug", LogLevel::Debug;
+}
 
-/// What the model's files hold: f32 stays f32; f16, bf16 and GGUF's quantised types are held as f16; a .kinglet file stays as it was
-/// packed. On GPUs bf16 stays bf16; on KINGLET_DEVICE_CANDLE_CPU all are f32.
-pub const KINGLET_PRECISION_AUTO: u32 = 0;
-pub const KINGLET_PRECISION_F32: u32 = 1;
-/// Weights in f16, activations and sums in f32; on GPUs products round what they read and give to f16. In this precision and the next two the CPU engine caches keys and values in f16.
-pub const KINGLET_PRECISION_F16: u32 = 2;
-/// Weights and activations of matrix products in 8 bits, sums exact; on GPUs in blocks of 32 weights that share a scale.
-pub const KINGLET_PRECISION_INT8: u32 = 3;
-/// Weights and activations of matrix products in bf16, sums in f32. For processors with AMX, or with a fast AVX512-BF16 (AMD's Zen 5:
-/// twice the speed of f32); elsewhere f16 is as fast or faster, and nearer.
-pub const KINGLET_PRECISION_BF16: u32 = 4;
-
-/// How grave a log line is: one of the KINGLET_LOG constants.
-pub type kinglet_log_level = u32;
-
-pub const KINGLET_LOG_ERROR: u32 = 1;
-pub const KINGLET_LOG_WARNING: u32 = 2;
-pub const KINGLET_LOG_INFO: u32 = 3;
-pub const KINGLET_LOG_DEBUG: u32 = 4;
-
-const _: () = {
-    assert!(KINGLET_DEVICE_CPU == Device::Cpu as u32);
-    assert!(KINGLET_DEVICE_CANDLE_CPU == Device::CandleCpu as u32);
-    assert!(KINGLET_DEVICE_CUDA == Device::Cuda as u32);
-    assert!(KINGLET_DEVICE_METAL == Device::Metal as u32);
-    assert!(KINGLET_PRECISION_AUTO == Precision::Auto as u32);
-    assert!(KINGLET_PRECISION_F32 == Precision::F32 as u32);
-    assert!(KINGLET_PRECISION_F16 == Precision::F16 as u32);
-    assert!(KINGLET_PRECISION_INT8 == Precision::Int8 as u32);
-    assert!(KINGLET_PRECISION_BF16 == Precision::Bf16 as u32);
-    assert!(KINGLET_LOG_ERROR == LogLevel::Error as u32);
-    assert!(KINGLET_LOG_WARNING == LogLevel::Warning as u32);
-    assert!(KINGLET_LOG_INFO == LogLevel::Info as u32);
-    assert!(KINGLET_LOG_DEBUG == LogLevel::Debug as u32);
-};
-
-/// A loaded model. It is shared: kinglet_model_retain makes one more owner, kinglet_model_free gives one up, and the last one frees
-/// the model. Every call on a model may run beside every other, from any thread; calls share the model's threads.
-pub struct kinglet_model {
-    _private: [u8; 0],
+handle! {
+    /// A loaded model. It counts references: kinglet_model_retain adds one, kinglet_model_free releases one; sessions and prefixes hold
+    /// references of their own. Any number of calls may run on one model at the same time; they share its threads.
+    pub struct kinglet_model: Counted<Loaded>, "model";
+    /// Releases one reference. With the last one the model and everything lent from it are freed. Calls that use this reference must
+    /// have returned. Results of the model's calls stay valid.
+    pub fn kinglet_model_free;
 }
 
 pub(super) struct Loaded {
@@ -88,130 +88,151 @@ unsafe impl Send for Loaded {}
 // SAFETY: as above.
 unsafe impl Sync for Loaded {}
 
-impl Handle for kinglet_model {
-    type Target = Loaded;
-    type Ownership = Counted;
-    const NAME: &'static str = "model";
+/// How far work has come. Later versions may add fields at the end; `struct_size` is set by the library. Valid during the callback.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_progress {
+    /// Set by the library to the size of its own version of the struct.
+    pub struct_size: usize,
+    /// The part of the work that is done, from 0 to 1.
+    pub fraction: f64,
 }
 
-/// Called now and then while a model loads, with the done share of the work from 0 to 1, on the thread that loads. Returning 0
-/// cancels the load; anything else goes on. It must not throw or jump out.
-pub type kinglet_progress_callback = Option<extern "C" fn(user_data: *mut c_void, share: f32) -> u32>;
+/// Reports progress, on the thread that made the call. Returning 0 cancels the call; any other value continues. Must not call Kinglet.
+pub type kinglet_progress_callback =
+    Option<extern "C" fn(user_data: *mut c_void, progress: *const kinglet_progress) -> u32>;
 
-/// Called with each log line, from any thread that makes calls on the model, possibly from several at once. `line` is valid
-/// during the call. It must not throw or jump out.
-pub type kinglet_log_callback =
-    Option<extern "C" fn(user_data: *mut c_void, level: kinglet_log_level, line: kinglet_str)>;
+/// A line for the log. Later versions may add fields at the end; `struct_size` is set by the library. Valid during the callback.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_log_record {
+    /// Set by the library to the size of its own version of the struct.
+    pub struct_size: usize,
+    /// How severe it is; never KINGLET_LOG_LEVEL_DEFAULT.
+    pub level: kinglet_log_level,
+    /// 0.
+    pub reserved: u32,
+    /// The message, without a line break at the end.
+    pub message: kinglet_str,
+}
 
-/// How a model is to be loaded. Call kinglet_model_options_init first; later versions add fields at the end.
+/// Receives a log record, on any thread that is inside a call of Kinglet, and possibly on several threads at once. Must not call
+/// Kinglet.
+pub type kinglet_log_callback = Option<extern "C" fn(user_data: *mut c_void, record: *const kinglet_log_record)>;
+
+/// Tells that the library will not use `user_data` again. Must not call Kinglet.
+pub type kinglet_release_callback = Option<extern "C" fn(user_data: *mut c_void)>;
+
+/// Options of kinglet_model_load. Zero is the default of every field.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_model_options {
+    /// sizeof(kinglet_model_options).
     pub struct_size: usize,
-    /// Default KINGLET_DEVICE_CPU.
+    /// Where the model runs. 0: the CPU.
     pub device: kinglet_device,
-    /// Default KINGLET_PRECISION_AUTO.
-    pub precision: kinglet_precision,
-    /// Threads that one call may use, the calling one counted. 0 (the default): as many as the process may use.
-    pub threads: u32,
-    /// The gravest level that reaches `log` is KINGLET_LOG_ERROR, the least grave this one. Default KINGLET_LOG_INFO.
-    pub log_level: kinglet_log_level,
-    /// Bytes that the model may take: its weights, its tokenizer (estimated), its working memory for one pass, and the keys and
-    /// values of the texts that it generates. A larger model is refused with KINGLET_STATUS_OUT_OF_MEMORY before anything is
-    /// allocated for it, a generation that would pass the limit likewise. 0 (the default): no limit.
-    pub memory_limit: u64,
-    /// Default NULL: no reports.
-    pub progress: kinglet_progress_callback,
-    pub progress_user_data: *mut c_void,
-    /// Default NULL: no log. It may be called until the last owner has freed the model.
-    pub log: kinglet_log_callback,
-    pub log_user_data: *mut c_void,
-    /// Stops the load from another thread. Default NULL. Not needed after the call.
-    pub cancellation: *const kinglet_cancellation,
-    /// Bytes that finished generations may be remembered in, the least recently used forgotten first: a question that comes again
-    /// with the same options is answered from there. 0 (the default): none are.
-    pub answer_cache_bytes: u64,
-    /// Which of the devices of that kind, from 0 (the default); kinglet_device_list tells which there are.
+    /// Which of the devices of that kind, counted from 0; kinglet_devices_list tells which there are.
     pub device_index: u32,
-    /// The path of ONNX Runtime's shared library (libonnxruntime), version 1.17 or newer, which ONNX graphs need and nothing else
-    /// does. A process opens one: where another is open already, that stays in use and a warning is logged. Default empty: what the
-    /// environment variable ORT_DYLIB_PATH names, else what the system's search path has. For KINGLET_DEVICE_CUDA and _METAL it must
-    /// have the CUDA or the CoreML provider. Not needed after the call.
+    /// The number format of weights. 0: as in the model's files.
+    pub precision: kinglet_precision,
+    /// The least severe level that is passed to `log`. 0: info.
+    pub log_level: kinglet_log_level,
+    /// Threads that one call may use, the calling thread included. 0: as many as the process may use. At most 1024.
+    pub threads: usize,
+    /// Bytes that the model may use for its weights, its tokenizer (estimated), the working memory of one pass, and the KV cache. A
+    /// larger model is refused as out of memory before anything is allocated for it; so is a generation whose KV cache would exceed
+    /// the limit. 0: no limit.
+    pub memory_limit: u64,
+    /// Size in bytes of an LRU cache of finished generations: the same input with the same options is answered from it. 0: no cache.
+    pub answer_cache_bytes: u64,
+    /// The path of the shared library of ONNX Runtime (libonnxruntime), version 1.17 or later; only ONNX models need it. A process
+    /// opens one such library: if another one is open already, that one is used and a warning is logged. Empty: the path in the
+    /// environment variable ORT_DYLIB_PATH, or else the system's search path. For CUDA and Metal it must have the CUDA or the CoreML
+    /// execution provider.
     pub onnxruntime: kinglet_str,
+    /// Cancels the load from another thread; may be freed after the call. NULL: none.
+    pub cancellation: *const kinglet_cancellation,
+    /// Receives the progress of the load. NULL: none.
+    pub progress: kinglet_progress_callback,
+    /// The first argument of `progress`.
+    pub progress_user_data: *mut c_void,
+    /// Receives log records, until `log_release` is called. NULL: none.
+    pub log: kinglet_log_callback,
+    /// The first argument of `log` and `log_release`.
+    pub log_user_data: *mut c_void,
+    /// Called exactly once with `log_user_data`, when the log is not used any more: when a load fails, before kinglet_model_load
+    /// returns; otherwise when the last reference to the model is released, on the thread that releases it (in kinglet_model_free,
+    /// kinglet_session_free or kinglet_prefix_free). Not called if the options themselves could not be read because `struct_size` is
+    /// wrong. NULL: none.
+    pub log_release: kinglet_release_callback,
 }
 
-impl Default for kinglet_model_options {
-    fn default() -> Self {
-        Self {
-            struct_size: size_of::<Self>(),
-            device: KINGLET_DEVICE_CPU,
-            precision: KINGLET_PRECISION_AUTO,
-            threads: 0,
-            log_level: KINGLET_LOG_INFO,
-            memory_limit: 0,
-            progress: None,
-            progress_user_data: std::ptr::null_mut(),
-            log: None,
-            log_user_data: std::ptr::null_mut(),
-            cancellation: std::ptr::null(),
-            answer_cache_bytes: 0,
-            device_index: 0,
-            onnxruntime: kinglet_str { data: std::ptr::null(), size: 0 },
+versioned!(kinglet_model_options, "options", 112);
+
+/// Where log records go. Dropped with the last reference to the model, or when the load fails.
+struct LogTarget {
+    log: kinglet_log_callback,
+    release: kinglet_release_callback,
+    user_data: *mut c_void,
+}
+
+// SAFETY: the header demands callbacks that may be called from any thread, with `user_data` that any thread may use.
+unsafe impl Send for LogTarget {}
+// SAFETY: as above.
+unsafe impl Sync for LogTarget {}
+
+impl LogTarget {
+    fn write(&self, level: LogLevel, line: &str) {
+        if let Some(log) = self.log {
+            let record = kinglet_log_record {
+                struct_size: size_of::<kinglet_log_record>(),
+                level: level as u32,
+                reserved: 0,
+                message: kinglet_str::lend(line),
+            };
+            callback(|| log(self.user_data, &record));
         }
     }
 }
 
-// SAFETY: repr(C), `struct_size` first, integers, pointers, text and optional functions.
-unsafe impl Versioned for kinglet_model_options {
-    const NAME: &'static str = "options";
-    const FIRST_SIZE: usize = offset_of!(Self, answer_cache_bytes);
-}
-
-/// Fills options with their defaults. `struct_size` is sizeof the struct, as the caller was compiled. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_model_options_init(
-    options: *mut kinglet_model_options,
-    struct_size: usize,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    // SAFETY: C passes a struct of the size that it states.
-    boundary(error, || unsafe { structs::init(options, struct_size, kinglet_model_options::default()) })
-}
-
-/// A pointer that the host handed over for its own callbacks.
-#[derive(Clone, Copy)]
-struct UserData(*mut c_void);
-
-// SAFETY: the host is told that its log callback is called from any thread.
-unsafe impl Send for UserData {}
-// SAFETY: as above.
-unsafe impl Sync for UserData {}
-
-impl UserData {
-    fn get(&self) -> *mut c_void {
-        self.0
+impl Drop for LogTarget {
+    fn drop(&mut self) {
+        if let Some(release) = self.release {
+            callback(|| release(self.user_data));
+        }
     }
 }
 
-fn log_of(options: &kinglet_model_options) -> Result<Log> {
-    let levels = [LogLevel::Error, LogLevel::Warning, LogLevel::Info, LogLevel::Debug];
-    let level = levels.into_iter().find(|&level| level as u32 == options.log_level);
-    let level = level.ok_or_else(|| unknown(options.log_level, "options.log_level"))?;
-    let Some(callback) = options.log else {
-        return Ok(Log::default());
+fn log_of(o: &kinglet_model_options) -> Result<Log> {
+    let target = LogTarget { log: o.log, release: o.log_release, user_data: o.log_user_data };
+    let level = match o.log_level {
+        KINGLET_LOG_LEVEL_DEFAULT | KINGLET_LOG_LEVEL_INFO => LogLevel::Info,
+        KINGLET_LOG_LEVEL_ERROR => LogLevel::Error,
+        KINGLET_LOG_LEVEL_WARNING => LogLevel::Warning,
+        KINGLET_LOG_LEVEL_DEBUG => LogLevel::Debug,
+        other => return Err(unknown(other, "options.log_level")),
     };
-    let user_data = UserData(options.log_user_data);
-    Ok(Log::new(level, move |level, line| callback(user_data.get(), level as u32, kinglet_str::lend(line))))
+    if target.log.is_none() && target.release.is_none() {
+        return Ok(Log::default());
+    }
+    Ok(Log::new(level, move |level, line| target.write(level, line)))
 }
 
-/// Loads a model: a directory as Hugging Face publishes it (config.json, tokenizer.json, and model.safetensors or its shards with
-/// model.safetensors.index.json), a GGUF file, a .kinglet file, which stays mapped and must not change while the model lives, or an
-/// ONNX export (a directory with model.onnx or the like and no safetensors, or the path of an .onnx file), which ONNX Runtime runs and
-/// of whose files `precision` picks one by its name.
-/// `options` may be NULL for the defaults. On success `*model` is a model that the caller frees with kinglet_model_free. Any thread; loads may run beside each other. The files must not change during the call.
+/// Calls C with the progress; false cancels.
+pub(super) fn report(progress: kinglet_progress_callback, user_data: *mut c_void, share: f32) -> bool {
+    let report = kinglet_progress { struct_size: size_of::<kinglet_progress>(), fraction: share.into() };
+    progress.is_none_or(|progress| callback(|| progress(user_data, &report)) != 0)
+}
+
+/// Loads a model from `path`: a directory in the layout of Hugging Face (config.json, tokenizer.json, and model.safetensors or its
+/// shards with model.safetensors.index.json); a GGUF file; a .kinglet file, which is mapped and must not change while the model is in
+/// use; or an ONNX export (a directory with model.onnx or a similar name and no safetensors, or an .onnx file), which ONNX Runtime
+/// runs; `precision` then selects among its files by their names. `options` may be NULL. `*model` receives the model. Other files must
+/// not change during the call.
 ///
-/// Fails with KINGLET_STATUS_NOT_FOUND, _IO, _INVALID_FILE (the message names the file), _UNSUPPORTED (a family, device or
-/// precision), _OUT_OF_MEMORY (the limit) and _CANCELLED.
+/// Fails with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the file),
+/// KINGLET_STATUS_UNSUPPORTED (the model's family, the device or the precision), KINGLET_STATUS_OUT_OF_MEMORY (the memory limit), or
+/// KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_load(
     path: kinglet_str,
@@ -220,8 +241,12 @@ pub unsafe extern "C" fn kinglet_model_load(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes text and options as their sizes say.
-        let (path, o) = unsafe { (path.text(|| "path".into())?, self::options(options, Default::default())?) };
+        // SAFETY: C passes options of the size that they state.
+        let o = unsafe { self::options(options) }?;
+        // First, because the log's release has to be called whatever fails.
+        let log = log_of(&o)?;
+        // SAFETY: C passes text as its size says.
+        let path = unsafe { path.text(|| "path".into()) }?;
         let place = Place::new(model, "model")?;
         if path.is_empty() {
             return Err(Error::invalid_argument("path: is empty"));
@@ -230,18 +255,18 @@ pub unsafe extern "C" fn kinglet_model_load(
         let precision = choice(o.precision, "options.precision", Precision::from_u32)?;
         // SAFETY: C passes text as its size says.
         let onnxruntime = unsafe { o.onnxruntime.text(|| "options.onnxruntime".into()) }?;
-        let mut progress = |share: f32| o.progress.is_none_or(|callback| callback(o.progress_user_data, share) != 0);
+        let mut progress = |share: f32| report(o.progress, o.progress_user_data, share);
         let options = LoadOptions {
             device,
             precision,
-            threads: o.threads as usize,
+            threads: o.threads,
             memory_limit: o.memory_limit,
             answer_cache: usize::try_from(o.answer_cache_bytes).unwrap_or(usize::MAX),
             progress: Some(&mut progress),
             onnxruntime: (!onnxruntime.is_empty()).then(|| Path::new(onnxruntime)),
-            // SAFETY: C passes NULL or a live switch.
+            // SAFETY: C passes NULL or a live cancellation.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
-            log: log_of(&o)?,
+            log,
             device_index: o.device_index as usize,
         };
         let model = Model::load(Path::new(path), options)?;
@@ -251,74 +276,61 @@ pub unsafe extern "C" fn kinglet_model_load(
     })
 }
 
-/// Makes one more owner of a model: `*retained` is the same model, to be freed with kinglet_model_free in its turn. Any thread.
+/// Adds a reference and returns `model`, to be freed once more with kinglet_model_free. NULL if `model` is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_model_retain(
-    model: *const kinglet_model,
-    retained: *mut *mut kinglet_model,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes NULL or a live handle.
-        unsafe { handle::borrow(model) }?;
-        let place = Place::new(retained, "retained")?;
-        // SAFETY: it is not NULL, so it is alive.
-        unsafe { handle::retain(model) };
-        place.write(model.cast_mut());
-        Ok(())
-    })
+pub unsafe extern "C" fn kinglet_model_retain(model: *mut kinglet_model) -> *mut kinglet_model {
+    if !model.is_null() {
+        // SAFETY: C passes a live handle.
+        quietly(|| unsafe { handle::retain(model) });
+    }
+    model
 }
 
-/// Gives up one ownership of a model; the last one frees it and all that was lent from it. NULL does nothing. Results made by the
-/// model's calls stay valid. Any thread, but calls on this ownership must have ended.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_model_free(model: *mut kinglet_model) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(model) });
-}
-
-/// What was loaded. Set `struct_size` to its size before the call.
+/// What is known of a model.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_model_view {
+    /// sizeof(kinglet_model_view), set by the caller.
     pub struct_size: usize,
-    /// The directory, as it was given.
+    /// The path that was given to kinglet_model_load: a directory or a file.
     pub path: kinglet_str,
     /// The `model_type` of config.json.
     pub family: kinglet_str,
+    /// The device that it runs on.
     pub device: kinglet_device,
-    /// The precision that runs; never KINGLET_PRECISION_AUTO.
+    /// Which of the devices of that kind.
+    pub device_index: u32,
+    /// The precision in use; never KINGLET_PRECISION_AUTO.
     pub precision: kinglet_precision,
+    /// 1 if the model generates text, else 0.
+    pub can_generate: u32,
+    /// 1 if kinglet_session_new works: the model is a decoder and has a chat template. Else 0.
+    pub can_chat: u32,
+    /// 1 if the model has an encoder: all models that only embed or classify, and those that generate from a source text. Else 0.
+    pub has_encoder: u32,
     /// Threads that one call may use.
     pub threads: usize,
-    /// Values in a hidden state, and in an embedding.
-    pub hidden_size: usize,
-    /// The most tokens of a text, special ones counted; longer texts are cut.
+    /// Values per hidden state and per embedding.
+    pub dimension: usize,
+    /// The most tokens that a text may have, special tokens included; longer texts are cut.
     pub max_length: usize,
-    /// Ids run from 0 to this less 1.
+    /// Token ids are below this number.
     pub vocabulary_size: usize,
-    /// Bytes of the weights in memory.
-    pub weight_bytes: u64,
-    /// The classification head's labels, `label_count` of them; 0 if there is no such head.
+    /// The labels of the classification head: `label_count` names. NULL if there is no such head.
     pub labels: *const kinglet_str,
+    /// The number of labels; 0 if there is no classification head.
     pub label_count: usize,
-    /// 1 if the model generates text.
-    pub can_generate: u32,
-    /// 1 if texts are read by an encoder: all models that only embed or classify, and those that generate from a source text.
-    pub has_encoder: u32,
-    /// Bytes that the caches of keys and values take now: of calls, sessions and prefixes, and what is kept for the next ones.
+    /// Bytes of the weights.
+    pub weight_bytes: u64,
+    /// Bytes that KV caches take now: those of running calls, sessions and prefixes, and memory kept for reuse.
     pub cache_bytes: u64,
-    /// Which of the devices of its kind the model runs on.
-    pub device_index: u32,
+    /// Bytes that the model takes on a GPU now, weights and caches; 0 on the CPU.
+    pub device_bytes: u64,
 }
 
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_model_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = offset_of!(Self, can_generate);
-}
+versioned!(kinglet_model_view, "view", 136);
 
-/// Fills `view` with what is known of the model. It is valid until the model's last owner has freed it. Any thread.
+/// Fills `view`, which is valid until the model's last reference is released.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_read(
     model: *const kinglet_model,
@@ -334,27 +346,29 @@ pub unsafe extern "C" fn kinglet_model_read(
             path: kinglet_str::lend(&loaded.path),
             family: kinglet_str::lend(model.family()),
             device: model.device() as u32,
+            device_index: model.device_index() as u32,
             precision: model.precision() as u32,
+            can_generate: model.can_generate().into(),
+            can_chat: model.can_chat().into(),
+            has_encoder: model.has_encoder().into(),
             threads: model.threads(),
-            hidden_size: model.hidden_size(),
+            dimension: model.hidden_size(),
             max_length: model.max_length(),
             vocabulary_size: model.vocabulary_size(),
-            weight_bytes: model.weight_bytes(),
-            labels: loaded.labels.as_ptr(),
+            labels: if loaded.labels.is_empty() { std::ptr::null() } else { loaded.labels.as_ptr() },
             label_count: loaded.labels.len(),
-            can_generate: model.can_generate().into(),
-            has_encoder: model.has_encoder().into(),
+            weight_bytes: model.weight_bytes(),
             cache_bytes: model.cache_bytes(),
-            device_index: model.device_index() as u32,
+            device_bytes: model.device_memory(),
         });
         Ok(())
     })
 }
 
-/// Describes the model as a JSON object: family, Spec, sizes, precision, the kernels chosen, pooling, labels. On success `*text` is
-/// a text that the caller frees. Later versions may add fields. Any thread.
+/// Describes the model as a JSON object: family, architecture, sizes, precision, the kernels in use, pooling, labels. `*text` receives
+/// the text. Later versions may add members.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_model_info(
+pub unsafe extern "C" fn kinglet_model_describe(
     model: *const kinglet_model,
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,

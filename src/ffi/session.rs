@@ -1,73 +1,56 @@
-//! Prefixes that prompts share, and chats.
+//! Chat sessions.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
 use crate::base::error::{Error, Result};
-use crate::generate::session::{Prefix, Session};
+use crate::generate::chat::Message;
+use crate::generate::session::Session;
 use crate::generate::{Generations, Output};
 
-use super::boundary::{boundary, quietly};
+use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, kinglet_generate_options};
 use super::generation::{kinglet_generations, listening};
-use super::handle::{self, Alone, Handle, Place};
+use super::handle::{self, Place, handle};
 use super::model::kinglet_model;
 use super::strings::kinglet_str;
-use super::structs::{Results, Versioned, flag};
+use super::structs::{Results, options, versioned};
 
-/// The beginning of prompts, computed once.
-pub struct kinglet_prefix {
-    _private: [u8; 0],
+/// A message of a chat.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_message {
+    /// sizeof(kinglet_message), set by the caller.
+    pub struct_size: usize,
+    /// `system`, `user`, `assistant`, or another role that the model's chat template knows.
+    pub role: kinglet_str,
+    /// The text of the message.
+    pub content: kinglet_str,
 }
 
-impl Handle for kinglet_prefix {
-    type Target = Prefix;
-    type Ownership = Alone;
-    const NAME: &'static str = "prefix";
+versioned!(kinglet_message, "message", 40);
+
+/// Options of kinglet_session_new. Zero is the default of every field. This version has none.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_session_options {
+    /// sizeof(kinglet_session_options).
+    pub struct_size: usize,
 }
 
-/// Computes the beginning of prompts. Prompts that begin with the same tokens, as far as they do, are then generated from without
-/// computing it again (kinglet_generate_options.prefix). `add_special_tokens` is 1 or 0, as it will be for the prompts. On success
-/// `*prefix` is a prefix that the caller frees with kinglet_prefix_free; it may outlive the model's handle. Any thread.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_prefix_new(
-    model: *const kinglet_model,
-    text: kinglet_str,
-    add_special_tokens: u32,
-    prefix: *mut *mut kinglet_prefix,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes a live handle and a text as its size says.
-        let (loaded, text) = unsafe { (handle::borrow(model)?, text.text(|| "text".into())?) };
-        let place = Place::new(prefix, "prefix")?;
-        let add_special_tokens = flag(add_special_tokens, "add_special_tokens")?;
-        place.write(handle::give(loaded.model.prefix(text, add_special_tokens)?));
-        Ok(())
-    })
-}
+versioned!(kinglet_session_options, "options", 8);
 
-/// Frees a prefix. NULL does nothing. Calls that were given it and have begun may still run.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_prefix_free(prefix: *mut kinglet_prefix) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(prefix) });
-}
-
-/// A chat with a model, whose earlier turns stay computed. Calls on one session wait for each other.
-pub struct kinglet_session {
-    _private: [u8; 0],
-}
-
-impl Handle for kinglet_session {
-    type Target = Chat;
-    type Ownership = Alone;
-    const NAME: &'static str = "session";
+handle! {
+    /// A chat with a model that keeps the keys and values of earlier turns, so that a turn costs only its own tokens. It holds a
+    /// reference to its model. Calls on one session from several threads run one after the other.
+    pub struct kinglet_session: Owned<Chat>, "session";
+    /// Frees a session.
+    pub fn kinglet_session_free;
 }
 
 /// A session, and the thread that generates with it: a callback there that used the session would wait for itself.
-pub struct Chat {
+pub(super) struct Chat {
     session: Mutex<Session>,
     generating: Mutex<Option<ThreadId>>,
 }
@@ -102,36 +85,44 @@ unsafe fn lock<'a>(session: *const kinglet_session) -> Result<(&'a Chat, MutexGu
     Ok((chat, chat.session.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
-/// Begins a chat. KINGLET_STATUS_UNSUPPORTED if the model has no chat template. On success `*session` is a session that the caller
-/// frees with kinglet_session_free; it keeps the model alive. Any thread.
+/// Starts a chat. `options` may be NULL. `*session` receives the session. Fails with KINGLET_STATUS_UNSUPPORTED if the model is not a
+/// decoder or has no chat template.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_new(
     model: *const kinglet_model,
+    options: *const kinglet_session_options,
     session: *mut *mut kinglet_session,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle.
-        let loaded = unsafe { handle::borrow(model) }?;
+        // SAFETY: C passes a live handle and options of the size that they state.
+        let loaded = unsafe {
+            self::options(options)?;
+            handle::borrow(model)?
+        };
         let place = Place::new(session, "session")?;
         place.write(handle::give(Chat { session: Mutex::new(loaded.model.session()?), generating: Mutex::new(None) }));
         Ok(())
     })
 }
 
-/// Adds a message without asking for a reply: a system prompt, an example. `role` is `system`, `user`, `assistant`, or what else the
-/// model's template knows. Any thread.
+/// Adds a message without asking for a reply, for instance a system prompt or an example.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_add(
-    session: *const kinglet_session,
-    role: kinglet_str,
-    content: kinglet_str,
+    session: *mut kinglet_session,
+    message: *const kinglet_message,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        let ((_, mut session), role, content) =
-            // SAFETY: C passes a live handle and texts as their sizes say.
-            unsafe { (lock(session)?, role.text(|| "role".into())?, content.text(|| "content".into())?) };
+        // SAFETY: C passes a live handle and a message of the size that it states, with texts as their sizes say.
+        let ((_, mut session), role, content) = unsafe {
+            let session = lock(session)?;
+            if message.is_null() {
+                return Err(handle::null("message"));
+            }
+            let m = self::options(message)?;
+            (session, m.role.text(|| "message.role".into())?, m.content.text(|| "message.content".into())?)
+        };
         session.add(role, content);
         Ok(())
     })
@@ -142,12 +133,11 @@ fn reply_of(session: &Session, output: Output) -> *mut kinglet_generations {
     handle::give(Generations { outputs: vec![vec![output]], input_tokens, truncated: vec![0] })
 }
 
-/// Adds a user's message and generates the reply, which is added too. `options` may be NULL. On success `*generations` hold the
-/// reply as their only text; the caller frees them with kinglet_generations_free. On failure, a cancelled one too, the chat is as it
-/// was. A callback in the options that uses the session gets KINGLET_STATUS_INVALID_ARGUMENT. Any thread.
+/// Adds a user's message, generates the reply and adds it. `options` may be NULL. `*generations` receives the reply as its only output.
+/// If the call fails or is cancelled, the chat is unchanged. Fails like kinglet_model_generate.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_send(
-    session: *const kinglet_session,
+    session: *mut kinglet_session,
     content: kinglet_str,
     options: *const kinglet_generate_options,
     generations: *mut *mut kinglet_generations,
@@ -164,10 +154,10 @@ pub unsafe extern "C" fn kinglet_session_send(
     })
 }
 
-/// Generates the next message from what has been said, and adds it as the assistant's; otherwise as kinglet_session_send. Any thread.
+/// Generates the next message from the messages so far and adds it as the assistant's. Otherwise like kinglet_session_send.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_reply(
-    session: *const kinglet_session,
+    session: *mut kinglet_session,
     options: *const kinglet_generate_options,
     generations: *mut *mut kinglet_generations,
     error: *mut *mut kinglet_error,
@@ -182,38 +172,36 @@ pub unsafe extern "C" fn kinglet_session_reply(
     })
 }
 
-/// Forgets the messages from number `messages` on (0 forgets all). What the rest needs stays computed. Any thread.
+/// Removes all messages from number `count` on, so that the first `count` are left; what those need stays computed. Does nothing if
+/// there are no more than that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_rewind(
-    session: *const kinglet_session,
-    messages: usize,
+    session: *mut kinglet_session,
+    count: usize,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle.
-        unsafe { lock(session) }?.1.rewind(messages);
+        unsafe { lock(session) }?.1.rewind(count);
         Ok(())
     })
 }
 
-/// What a session holds. Set `struct_size` to its size before the call.
+/// What is known of a session.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_session_view {
+    /// sizeof(kinglet_session_view), set by the caller.
     pub struct_size: usize,
-    /// Messages so far.
+    /// Messages in the chat.
     pub message_count: usize,
-    /// Tokens whose keys and values are held for the next turn.
+    /// Tokens whose keys and values are kept for the next turn.
     pub held_tokens: usize,
 }
 
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_session_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
+versioned!(kinglet_session_view, "view", 24);
 
-/// Fills `view` with what the session holds now. Any thread.
+/// Fills `view` with the present state of the session.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_read(
     session: *const kinglet_session,
@@ -229,46 +217,52 @@ pub unsafe extern "C" fn kinglet_session_read(
     })
 }
 
-/// A message of a chat. Set `struct_size` to its size before the call.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_message_view {
-    pub struct_size: usize,
-    /// Valid until the session is changed or freed.
-    pub role: kinglet_str,
-    /// Valid until the session is changed or freed.
-    pub content: kinglet_str,
+handle! {
+    /// The messages of a chat at one moment; a copy.
+    pub struct kinglet_messages: Owned<Vec<Message>>, "messages";
+    /// Frees messages and everything lent from them.
+    pub fn kinglet_messages_free;
 }
 
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_message_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Fills `view` with message number `index`. No other call may change the session while the view is used.
+/// Copies the messages of the chat. `*messages` receives the copy.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_session_message(
+pub unsafe extern "C" fn kinglet_session_messages(
     session: *const kinglet_session,
-    index: usize,
-    view: *mut kinglet_message_view,
+    messages: *mut *mut kinglet_messages,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        // SAFETY: C passes a live handle and a struct of the size that it states.
-        let ((_, session), view) = unsafe { (lock(session)?, Results::new(view)?) };
-        let count = session.messages().len();
-        let message = session.messages().get(index);
-        let message = message.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
-        let (role, content) = (kinglet_str::lend(&message.role), kinglet_str::lend(&message.content));
-        view.write(kinglet_message_view { struct_size: 0, role, content });
+        // SAFETY: C passes a live handle.
+        let (_, session) = unsafe { lock(session) }?;
+        Place::new(messages, "messages")?.write(handle::give(session.messages().to_vec()));
         Ok(())
     })
 }
 
-/// Frees a session. NULL does nothing. No other call may use it meanwhile or later.
+/// The number of messages; 0 if `messages` is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_session_free(session: *mut kinglet_session) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(session) });
+pub unsafe extern "C" fn kinglet_messages_count(messages: *const kinglet_messages) -> usize {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(messages) }.map_or(0, |messages| messages.len())
+}
+
+/// Fills `message` with message number `index`, valid until the messages are freed. Fails with KINGLET_STATUS_INVALID_ARGUMENT if there
+/// is no such message.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_messages_get(
+    messages: *const kinglet_messages,
+    index: usize,
+    message: *mut kinglet_message,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    boundary(error, || {
+        // SAFETY: C passes a live handle and a struct of the size that it states.
+        let (messages, place) = unsafe { (handle::borrow(messages)?, Results::new(message)?) };
+        let count = messages.len();
+        let found = messages.get(index);
+        let m = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        let (role, content) = (kinglet_str::lend(&m.role), kinglet_str::lend(&m.content));
+        place.write(kinglet_message { struct_size: 0, role, content });
+        Ok(())
+    })
 }

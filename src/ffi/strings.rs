@@ -1,26 +1,30 @@
-//! Strings in and out.
+//! Strings, lists and switches.
+
+use std::ffi::c_char;
 
 use crate::base::error::{Error, Result};
 
-use super::boundary::boundary;
-use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, null};
-use super::structs::{Results, Versioned};
+use super::enums::enumeration;
+use super::handle::{self, handle, null};
 
-/// Text that somebody else owns: UTF-8, not NUL-terminated. As an argument it is read during the call and never kept; as a result
-/// it is valid for as long as what it was read from. `data` may be NULL if `size` is 0.
+/// A borrowed string: UTF-8 with its length, not NUL-terminated. Make one with KINGLET_STR or kinglet_str_from. As an argument it is
+/// read during the call and not kept. As a result it is valid for as long as the handle that it was read from. `data` may be NULL if
+/// `size` is 0. This struct never grows.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_str {
-    pub data: *const u8,
-    /// Bytes.
+    /// The first byte.
+    pub data: *const c_char,
+    /// The number of bytes.
     pub size: usize,
 }
 
 impl kinglet_str {
+    pub(super) const EMPTY: Self = Self { data: std::ptr::null(), size: 0 };
+
     /// Lends a Rust string to C.
     pub(super) fn lend(text: &str) -> Self {
-        Self { data: text.as_ptr(), size: text.len() }
+        Self { data: text.as_ptr().cast(), size: text.len() }
     }
 
     /// # Safety
@@ -31,11 +35,33 @@ impl kinglet_str {
         }
         check_size(self.size, &name)?;
         // SAFETY: the caller's promise.
-        let bytes = unsafe { std::slice::from_raw_parts(self.data, self.size) };
+        let bytes = unsafe { std::slice::from_raw_parts(self.data.cast::<u8>(), self.size) };
         std::str::from_utf8(bytes).map_err(|e| {
             let (name, at) = (name(), e.valid_up_to());
             Error::invalid_argument(format!("{name}: is not UTF-8 (byte {at})"))
         })
+    }
+}
+
+/// A list of token ids. `data` may be NULL if `count` is 0. This struct never grows.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_ids {
+    /// The first id.
+    pub data: *const u32,
+    /// The number of ids.
+    pub count: usize,
+}
+
+impl kinglet_ids {
+    /// # Safety
+    /// `data` points at `count` ids that live as long as the result is used.
+    pub(super) unsafe fn get<'a>(self, name: &str) -> Result<Option<&'a [u32]>> {
+        if self.count == 0 {
+            return Ok(None);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { array(self.data, self.count, name) }.map(Some)
     }
 }
 
@@ -74,50 +100,27 @@ pub(super) unsafe fn texts<'a>(data: *const kinglet_str, count: usize, name: &st
     texts.iter().enumerate().map(|(i, text)| unsafe { text.text(|| format!("{name}[{i}]")) }).collect()
 }
 
-/// A text that the library made.
-pub struct kinglet_text {
-    _private: [u8; 0],
+enumeration! {
+    /// A switch that may be left undecided.
+    pub type kinglet_tristate, kinglet_tristate_name;
+    /// The model's files decide; where they are silent, the default that the field names.
+    KINGLET_TRISTATE_AUTO = 0, c"auto";
+    /// No.
+    KINGLET_TRISTATE_NO = 1, c"no";
+    /// Yes.
+    KINGLET_TRISTATE_YES = 2, c"yes";
 }
 
-impl Handle for kinglet_text {
-    type Target = Box<str>;
-    type Ownership = Alone;
-    const NAME: &'static str = "text";
+handle! {
+    /// A string that the library made.
+    pub struct kinglet_text: Owned<Box<str>>, "text";
+    /// Frees a text.
+    pub fn kinglet_text_free;
 }
 
-/// What a kinglet_text holds. Set `struct_size` to its size before the call.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_text_view {
-    pub struct_size: usize,
-    /// Valid until the kinglet_text is freed.
-    pub text: kinglet_str,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_text_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Fills `view` with what `text` holds. The view is valid until `text` is freed. Any thread.
+/// The string, valid until `text` is freed. Empty if `text` is NULL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_text_read(
-    text: *const kinglet_text,
-    view: *mut kinglet_text_view,
-    error: *mut *mut kinglet_error,
-) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (text, view) = unsafe { (handle::borrow(text)?, Results::new(view)?) };
-        view.write(kinglet_text_view { struct_size: 0, text: kinglet_str::lend(text) });
-        Ok(())
-    })
-}
-
-/// Frees a text and all views of it. NULL does nothing. No other call may use the text meanwhile or later.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_text_free(text: *mut kinglet_text) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    super::boundary::quietly(|| unsafe { handle::free(text) });
+pub unsafe extern "C" fn kinglet_text_str(text: *const kinglet_text) -> kinglet_str {
+    // SAFETY: C passes NULL or a live handle.
+    unsafe { handle::borrow(text) }.map_or(kinglet_str::EMPTY, |text| kinglet_str::lend(text))
 }

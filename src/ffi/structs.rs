@@ -1,10 +1,11 @@
 //! Structs whose first field, `struct_size`, says which version of them the caller was compiled with. An older caller's struct is
-//! shorter: the missing options have their defaults, the missing results are not written. A newer caller's is longer: that is
-//! fine as long as it left what this library does not know at zero.
+//! shorter: the missing options have their defaults, the missing results are not written. A newer caller's is longer: its additional
+//! options must be zero, its additional results are set to zero.
 
 use crate::base::error::{Error, Result};
 
 use super::handle::null;
+use super::strings::{KINGLET_TRISTATE_NO, KINGLET_TRISTATE_YES};
 
 /// A struct that starts with `struct_size: usize`.
 ///
@@ -13,9 +14,24 @@ use super::handle::null;
 /// is a valid value (integers, floats, raw pointers, `Option<extern fn>`).
 pub(super) unsafe trait Versioned: Copy {
     const NAME: &'static str;
-    /// The size that the struct had when it first appeared.
+    /// The size that the struct had in the first version that had it. A literal: it does not grow with the struct.
     const FIRST_SIZE: usize;
 }
+
+/// Says that a struct is `Versioned`: its name in messages, and its first size on 64-bit targets.
+macro_rules! versioned {
+    ($type:ident, $name:literal, $first_size:literal) => {
+        // SAFETY: the struct is repr(C) and starts with `struct_size: usize`; `tests/header` checks both, and that all other fields
+        // are numbers, raw pointers, optional functions and structs of such.
+        unsafe impl $crate::ffi::structs::Versioned for $type {
+            const NAME: &'static str = $name;
+            const FIRST_SIZE: usize = if cfg!(target_pointer_width = "64") { $first_size } else { size_of::<$type>() };
+        }
+        const _: () = assert!($first_size <= size_of::<$type>() || !cfg!(target_pointer_width = "64"));
+    };
+}
+
+pub(super) use versioned;
 
 /// More than any struct will ever have; a larger `struct_size` is an uninitialised struct.
 const SANE: usize = 4096;
@@ -38,35 +54,50 @@ fn check_size<T: Versioned>(size: usize, name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid_argument(format!(
-        "{name}: is {size}, and a size from {least} to {SANE} is expected; set it to sizeof the struct (option structs: call their \
-         _init function)"
+        "{name}: is {size}, and a size from {least} to {SANE} is expected; set it to sizeof the struct"
     )))
 }
 
-/// Fills an options struct of the size that the caller was compiled with: never a byte more, whatever this library's own has.
+/// Fills an options struct of the size that the caller was compiled with: never a byte more, whatever this library's own has. A size
+/// that no version has had is left in the struct, so that the call that is given it refuses it.
 ///
 /// # Safety
 /// `pointer` is NULL or points at `size` bytes that may be written.
-pub(super) unsafe fn init<T: Versioned>(pointer: *mut T, size: usize, default: T) -> Result<()> {
-    if pointer.is_null() {
-        return Err(null(T::NAME));
+pub(super) unsafe fn init<T: Versioned>(pointer: *mut T, size: usize, default: T) {
+    if pointer.is_null() || size < size_of::<usize>() {
+        return;
     }
-    check_size::<T>(size, "struct_size")?;
     // SAFETY: the caller's promise; both structs have `min(size, size_of::<T>())` bytes, and the size comes first.
     unsafe {
-        std::ptr::write_bytes(pointer.cast::<u8>(), 0, size);
-        let known = size.min(size_of::<T>());
-        std::ptr::copy_nonoverlapping((&raw const default).cast::<u8>(), pointer.cast::<u8>(), known);
+        if check_size::<T>(size, "struct_size").is_ok() {
+            std::ptr::write_bytes(pointer.cast::<u8>(), 0, size);
+            let known = size.min(size_of::<T>());
+            std::ptr::copy_nonoverlapping((&raw const default).cast::<u8>(), pointer.cast::<u8>(), known);
+        }
         pointer.cast::<usize>().write_unaligned(size);
     }
-    Ok(())
 }
 
-/// Reads options; NULL gives `default`.
+/// A struct of zeros.
+pub(super) fn zeroed<T: Versioned>() -> T {
+    // SAFETY: every byte pattern is a valid value, as the trait promises.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Reads options whose defaults are zero; NULL gives the defaults.
 ///
 /// # Safety
 /// As `stated_size`.
-pub(super) unsafe fn options<T: Versioned>(pointer: *const T, default: T) -> Result<T> {
+pub(super) unsafe fn options<T: Versioned>(pointer: *const T) -> Result<T> {
+    // SAFETY: the caller's promise.
+    unsafe { options_over(pointer, zeroed()) }
+}
+
+/// Reads options; what the caller's version of the struct does not have is as in `default`.
+///
+/// # Safety
+/// As `stated_size`.
+pub(super) unsafe fn options_over<T: Versioned>(pointer: *const T, default: T) -> Result<T> {
     if pointer.is_null() {
         return Ok(default);
     }
@@ -105,17 +136,23 @@ impl<T: Versioned> Results<T> {
         Ok(Self { pointer, size })
     }
 
-    /// Writes the fields that the caller's version has, but for `struct_size`.
+    /// Writes the fields that both versions have, except `struct_size`, and zeros into those that only the caller's has.
     pub(super) fn write(self, value: T) {
-        let (skip, ours) = (size_of::<usize>(), size_of::<T>());
-        // SAFETY: both structs have `min(size, ours)` bytes, and that is at least `struct_size`'s.
+        let (skip, known) = (size_of::<usize>(), self.size.min(size_of::<T>()));
+        let to = self.pointer.cast::<u8>();
+        // SAFETY: both structs have `known` bytes, which is at least `struct_size`'s, and the caller's has `size`.
         unsafe {
-            std::ptr::copy_nonoverlapping(
-                (&raw const value).cast::<u8>().add(skip),
-                self.pointer.cast::<u8>().add(skip),
-                self.size.min(ours) - skip,
-            );
+            std::ptr::copy_nonoverlapping((&raw const value).cast::<u8>().add(skip), to.add(skip), known - skip);
+            std::ptr::write_bytes(to.add(known), 0, self.size - known);
         }
+    }
+}
+
+/// Refuses what a later version may give a meaning.
+pub(super) fn reserved(value: u32) -> Result<()> {
+    match value {
+        0 => Ok(()),
+        _ => Err(Error::unsupported(format!("options.reserved: is {value} and must be 0"))),
     }
 }
 
@@ -128,7 +165,16 @@ pub(super) fn flag(value: u32, name: &str) -> Result<bool> {
     }
 }
 
-/// Reads a variant; 0 stands for the model's own choice.
+/// Reads a tristate; AUTO is `None`.
+pub(super) fn tristate(value: u32, name: &str) -> Result<Option<bool>> {
+    choice(value, name, |value| match value {
+        KINGLET_TRISTATE_NO => Some(false),
+        KINGLET_TRISTATE_YES => Some(true),
+        _ => None,
+    })
+}
+
+/// Reads an enumeration whose 0 is AUTO, which gives `None`.
 pub(super) fn choice<T>(value: u32, name: &str, from: impl FnOnce(u32) -> Option<T>) -> Result<Option<T>> {
     if value == 0 { Ok(None) } else { from(value).map(Some).ok_or_else(|| unknown(value, name)) }
 }
@@ -151,11 +197,7 @@ mod tests {
         third: u64,
     }
 
-    // SAFETY: repr(C), `struct_size` first, integers only.
-    unsafe impl Versioned for Options {
-        const NAME: &'static str = "options";
-        const FIRST_SIZE: usize = 16;
-    }
+    versioned!(Options, "options", 16);
 
     const DEFAULT: Options = Options { struct_size: 24, first: 1, second: 2, third: 3 };
 
@@ -163,7 +205,7 @@ mod tests {
     fn an_older_caller_gets_defaults_for_what_it_does_not_know() {
         let old = [16usize, 0x9_0000_0008];
         // SAFETY: 16 bytes, as stated.
-        let read = unsafe { options(old.as_ptr().cast::<Options>(), DEFAULT) }.unwrap();
+        let read = unsafe { options_over(old.as_ptr().cast::<Options>(), DEFAULT) }.unwrap();
         assert_eq!(read, Options { struct_size: 16, first: 8, second: 9, third: 3 });
     }
 
@@ -171,10 +213,10 @@ mod tests {
     fn a_newer_caller_may_only_use_what_is_known() {
         let mut new = [32usize, 0, 5, 0];
         // SAFETY: 32 bytes, as stated.
-        assert_eq!(unsafe { options(new.as_ptr().cast::<Options>(), DEFAULT) }.unwrap().third, 5);
+        assert_eq!(unsafe { options_over(new.as_ptr().cast::<Options>(), DEFAULT) }.unwrap().third, 5);
         new[3] = 1;
         // SAFETY: as above.
-        let error = unsafe { options(new.as_ptr().cast::<Options>(), DEFAULT) }.unwrap_err();
+        let error = unsafe { options_over(new.as_ptr().cast::<Options>(), DEFAULT) }.unwrap_err();
         assert_eq!(error.status(), crate::Status::Unsupported);
     }
 
@@ -183,9 +225,29 @@ mod tests {
         for (size, expected) in [(16usize, [16, 0x2_0000_0001, 77, 77, 77]), (32, [32, 0x2_0000_0001, 3, 0, 77])] {
             let mut space = [77usize; 5];
             // SAFETY: 40 bytes, more than stated.
-            unsafe { init(space.as_mut_ptr().cast::<Options>(), size, DEFAULT) }.unwrap();
+            unsafe { init(space.as_mut_ptr().cast::<Options>(), size, DEFAULT) };
             assert_eq!(space, expected);
         }
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_is_left_for_the_call_to_refuse() {
+        for (size, expected) in [(0usize, [77; 3]), (7, [77; 3]), (15, [15, 77, 77]), (5000, [5000, 77, 77])] {
+            let mut space = [77usize; 3];
+            // SAFETY: nothing is written but the size.
+            unsafe { init(space.as_mut_ptr().cast::<Options>(), size, DEFAULT) };
+            assert_eq!(space, expected);
+            // SAFETY: the size is readable.
+            assert!(unsafe { options(space.as_ptr().cast::<Options>()) }.is_err() || size < 8);
+        }
+    }
+
+    #[test]
+    fn results_that_this_library_does_not_know_are_zero() {
+        let mut new = [40usize, 77, 77, 77, 77, 77];
+        // SAFETY: 40 bytes and more, as stated.
+        unsafe { Results::new(new.as_mut_ptr().cast::<Options>()) }.unwrap().write(DEFAULT);
+        assert_eq!(new, [40, 0x2_0000_0001, 3, 0, 0, 77]);
     }
 
     #[test]

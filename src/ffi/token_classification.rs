@@ -1,76 +1,25 @@
 //! Token classification.
 
+use crate::base::error::Error;
 use crate::tasks::token_classification::TokenClassifications;
 
-use super::boundary::{boundary, quietly};
+use super::boundary::boundary;
 use super::classification::{kinglet_classify_options, read};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Alone, Handle, Place};
+use super::handle::{self, Place, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
-use super::structs::{Results, Versioned};
+use super::structs::{Results, versioned};
 
-/// A labelled piece of a text.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_entity {
-    /// Which text of the batch.
-    pub text: usize,
-    /// Where it lies in that text: bytes `start` to `end` (excluded).
-    pub start: usize,
-    pub end: usize,
-    /// The label, or with KINGLET_AGGREGATION_SIMPLE its kind without "B-" and "I-". Valid as long as the view.
-    pub name: kinglet_str,
-    /// The label of its first token.
-    pub label: u32,
-    pub score: f32,
+handle! {
+    /// The labelled tokens of a batch of texts.
+    pub struct kinglet_token_classifications: Owned<TokenClassifications>, "classifications";
+    /// Frees token classifications and everything lent from them.
+    pub fn kinglet_token_classifications_free;
 }
 
-/// The labelled tokens of a batch of texts.
-pub struct kinglet_token_classifications {
-    _private: [u8; 0],
-}
-
-impl Handle for kinglet_token_classifications {
-    type Target = Lent;
-    type Ownership = Alone;
-    const NAME: &'static str = "classifications";
-}
-
-pub(super) struct Lent {
-    result: TokenClassifications,
-    /// The entities in C's form; their names point into `result`, which lives as long and never changes.
-    entities: Vec<kinglet_entity>,
-}
-
-/// What token classifications hold. Set `struct_size` to its size before the call. All pointers are valid until they are freed.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct kinglet_token_classifications_view {
-    pub struct_size: usize,
-    /// Texts in the batch.
-    pub count: usize,
-    /// Entities in the order of the texts; tokens labelled "O" make none.
-    pub entities: *const kinglet_entity,
-    pub entity_count: usize,
-    /// `token_count * label_count` values, a row a token, special tokens included.
-    pub scores: *const f32,
-    pub token_count: usize,
-    pub label_count: usize,
-    /// `count + 1` values: text i's tokens are starts[i] to starts[i + 1] (excluded).
-    pub starts: *const usize,
-    /// `count` values: 1 for texts that were cut.
-    pub truncated: *const u8,
-}
-
-// SAFETY: repr(C), `struct_size` first, plain values.
-unsafe impl Versioned for kinglet_token_classifications_view {
-    const NAME: &'static str = "view";
-    const FIRST_SIZE: usize = size_of::<Self>();
-}
-
-/// Labels the tokens of `count` texts. `options` may be NULL. On success `*classifications` are token classifications that the
-/// caller frees with kinglet_token_classifications_free. KINGLET_STATUS_UNSUPPORTED if the model has no head for it. Any thread.
+/// Labels the tokens of `count` texts, for instance the names in them. `options` may be NULL. `*classifications` receives the result.
+/// Fails with KINGLET_STATUS_UNSUPPORTED if the model has no head for it, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_classify_tokens(
     model: *const kinglet_model,
@@ -85,22 +34,36 @@ pub unsafe extern "C" fn kinglet_model_classify_tokens(
             // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
         let place = Place::new(classifications, "classifications")?;
-        let result = loaded.model.classify_tokens(&texts, aggregation, &options)?;
-        let entities = result.entities.iter().map(|e| kinglet_entity {
-            text: e.text,
-            start: e.start,
-            end: e.end,
-            name: kinglet_str::lend(&e.name),
-            label: e.label,
-            score: e.score,
-        });
-        let entities = entities.collect();
-        place.write(handle::give(Lent { result, entities }));
+        place.write(handle::give(loaded.model.classify_tokens(&texts, aggregation.unwrap_or_default(), &options)?));
         Ok(())
     })
 }
 
-/// Fills `view` with what the token classifications hold. The view is valid until they are freed. Any thread.
+/// The contents of a kinglet_token_classifications.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_token_classifications_view {
+    /// sizeof(kinglet_token_classifications_view), set by the caller.
+    pub struct_size: usize,
+    /// Texts in the batch.
+    pub count: usize,
+    /// Entities in all texts; kinglet_token_classifications_entity has each.
+    pub entity_count: usize,
+    /// Tokens in all texts, special tokens included.
+    pub token_count: usize,
+    /// Scores per token; kinglet_model_view has the names of the labels.
+    pub label_count: usize,
+    /// The scores of the tokens one after the other: `token_count * label_count` values.
+    pub scores: *const f32,
+    /// `count + 1` values: the tokens of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
+    pub starts: *const usize,
+    /// `count` values: 1 for texts that were cut, else 0.
+    pub truncated: *const u8,
+}
+
+versioned!(kinglet_token_classifications_view, "view", 64);
+
+/// Fills `view`, which is valid until the token classifications are freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_token_classifications_read(
     classifications: *const kinglet_token_classifications,
@@ -109,15 +72,14 @@ pub unsafe extern "C" fn kinglet_token_classifications_read(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (Lent { result, entities }, view) = unsafe { (handle::borrow(classifications)?, Results::new(view)?) };
+        let (result, view) = unsafe { (handle::borrow(classifications)?, Results::new(view)?) };
         view.write(kinglet_token_classifications_view {
             struct_size: 0,
             count: result.truncated.len(),
-            entities: entities.as_ptr(),
-            entity_count: entities.len(),
-            scores: result.scores.as_ptr(),
+            entity_count: result.entities.len(),
             token_count: result.starts[result.starts.len() - 1],
             label_count: result.labels,
+            scores: result.scores.as_ptr(),
             starts: result.starts.as_ptr(),
             truncated: result.truncated.as_ptr(),
         });
@@ -125,9 +87,52 @@ pub unsafe extern "C" fn kinglet_token_classifications_read(
     })
 }
 
-/// Frees token classifications and all views of them. NULL does nothing. No other call may use them meanwhile or later.
+/// A labelled part of a text.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_entity {
+    /// sizeof(kinglet_entity), set by the caller.
+    pub struct_size: usize,
+    /// The number of the text in the batch.
+    pub text: usize,
+    /// Its first byte in that text.
+    pub start: usize,
+    /// The byte after its last one.
+    pub end: usize,
+    /// The label, or with KINGLET_AGGREGATION_SIMPLE the label without `B-` or `I-`.
+    pub name: kinglet_str,
+    /// The number of the label of its first token.
+    pub label: u32,
+    /// The score of the label, or with KINGLET_AGGREGATION_SIMPLE the mean over its tokens.
+    pub score: f32,
+}
+
+versioned!(kinglet_entity, "entity", 56);
+
+/// Fills `entity` with entity number `index`, valid until the token classifications are freed. Entities are in the order of the texts;
+/// tokens labelled `O` make none. Fails with KINGLET_STATUS_INVALID_ARGUMENT if there is no such entity.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn kinglet_token_classifications_free(classifications: *mut kinglet_token_classifications) {
-    // SAFETY: C passes NULL or a live handle and gives it up.
-    quietly(|| unsafe { handle::free(classifications) });
+pub unsafe extern "C" fn kinglet_token_classifications_entity(
+    classifications: *const kinglet_token_classifications,
+    index: usize,
+    entity: *mut kinglet_entity,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    boundary(error, || {
+        // SAFETY: C passes a live handle and a struct of the size that it states.
+        let (result, place) = unsafe { (handle::borrow(classifications)?, Results::new(entity)?) };
+        let count = result.entities.len();
+        let found = result.entities.get(index);
+        let e = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        place.write(kinglet_entity {
+            struct_size: 0,
+            text: e.text,
+            start: e.start,
+            end: e.end,
+            name: kinglet_str::lend(&e.name),
+            label: e.label,
+            score: e.score,
+        });
+        Ok(())
+    })
 }

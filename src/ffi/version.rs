@@ -1,22 +1,22 @@
-//! The library's version and that of its ABI.
+//! Versions.
 
 use std::ffi::c_char;
 
-/// The version of the C ABI that this header describes. It changes only when programs must be compiled anew.
-pub const KINGLET_ABI_VERSION: u32 = 1;
+/// The version of the C ABI that this header describes. It is 0 until Kinglet 1.0: until then a program must be compiled against the
+/// header of the minor version (0.1, 0.2, …) that it runs with. From 1 on it changes only when programs must be compiled anew.
+pub const KINGLET_ABI_VERSION: u32 = 0;
 
-/// The version of the C ABI that the loaded library has; equal to KINGLET_ABI_VERSION if header and library belong together.
-/// Never fails. Any thread.
+/// The ABI version of the loaded library: KINGLET_ABI_VERSION, if header and library belong together.
 #[unsafe(no_mangle)]
 pub extern "C" fn kinglet_abi_version() -> u32 {
     KINGLET_ABI_VERSION
 }
 
-/// Does nothing. A program that refers to it cannot be linked with, or loaded beside, a library of another ABI. Any thread.
+/// Does nothing. Referencing this symbol makes linking or loading fail against a library with a different ABI version.
 #[unsafe(no_mangle)]
-pub extern "C" fn kinglet_abi_v1() {}
+pub extern "C" fn kinglet_abi_v0() {}
 
-/// The library's version, for instance "0.1.0": NUL-terminated, and valid for as long as the library is loaded. Any thread.
+/// The version of the loaded library, for instance "0.1.0".
 #[unsafe(no_mangle)]
 pub extern "C" fn kinglet_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()

@@ -1,15 +1,15 @@
-//! The block types of GGUF files: 32 elements that share a scale, or 256 whose scales share one ("K"). The layouts are those
-//! of ggml; the arithmetic is in f32 and in the order of the `gguf` Python package, so that the results are the same bits.
+//! The block types of GGUF files: 32 elements that share a scale, or, in the K types, 256 elements with a scale for their scales.
+//! The layouts are ggml's; arithmetic is in f32, in the order of the `gguf` Python package, so that results have the same bits.
 
 use half::f16;
 
 use super::tensor::DType;
 
-/// The elements of the largest block.
+/// The number of elements of the largest block.
 const LARGEST: usize = 256;
 
-/// Converts blocks to f32. `bytes` are whole blocks, each of `block.0` elements in `block.1` bytes; the first `skip` elements
-/// of the first are left out, and the last may be used in part. Other types than the block types leave `out` as it is.
+/// Converts blocks to f32. `bytes` are whole blocks, each of `block.0` elements in `block.1` bytes. The first `skip` elements are
+/// left out, and the last block may be used in part. For a type that is not a block type, `out` is unchanged.
 pub(super) fn decode(dtype: DType, block: (usize, usize), bytes: &[u8], skip: usize, out: &mut [f32]) {
     let decode_block = match dtype {
         DType::Q8_0 => q8_0,
@@ -42,7 +42,7 @@ fn half(bytes: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f32()
 }
 
-/// The four-bit numbers of 16 bytes: the low halves, then the high ones.
+/// The four-bit numbers of 16 bytes: all low halves, then all high halves.
 fn nibbles(bytes: &[u8]) -> impl Iterator<Item = u8> {
     bytes.iter().map(|b| b & 15).chain(bytes.iter().map(|b| b >> 4))
 }
@@ -88,8 +88,8 @@ fn q5_1(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The six-bit scale and minimum of the `j`th 32 elements, out of 12 bytes that hold eight of each: the first four in the low
-/// bits of bytes 0 to 3 and 4 to 7, the last four in nibbles of bytes 8 to 11 with their high bits above the first four.
+/// The six-bit scale and minimum of the `j`th 32 elements, from 12 bytes that hold eight of each. The first four are in the low
+/// bits of bytes 0 to 3 and 4 to 7; the last four are in the nibbles of bytes 8 to 11, their high bits in those of bytes 0 to 7.
 fn scale_and_minimum(packed: &[u8], j: usize) -> (f32, f32) {
     let (scale, minimum) = if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
@@ -105,7 +105,7 @@ fn q4_k(bytes: &[u8], out: &mut [f32]) {
     for (j, out) in out.chunks_exact_mut(32).enumerate() {
         let (scale, minimum) = scale_and_minimum(scales, j);
         let (scale, minimum) = (d * scale, dmin * minimum);
-        // Two runs share 32 bytes: the low nibbles are the first's.
+        // Two groups of 32 elements share 32 bytes: the first uses the low nibbles.
         let low = &bytes[16 + j / 2 * 32..][..32];
         for (out, q) in out.iter_mut().zip(low) {
             *out = scale * f32::from(q >> (4 * (j % 2)) & 15) - minimum;
@@ -129,7 +129,7 @@ fn q5_k(bytes: &[u8], out: &mut [f32]) {
 fn q6_k(bytes: &[u8], out: &mut [f32]) {
     let (low, high, scales, d) = (&bytes[..128], &bytes[128..192], &bytes[192..208], half(bytes, 208));
     for (j, out) in out.chunks_exact_mut(32).enumerate() {
-        // 128 elements take 64 bytes of nibbles and 32 of high bits. Their first 64 are the low nibbles.
+        // 128 elements take 64 bytes of nibbles and 32 of high bits. The first 64 elements are in the low nibbles.
         let (part, run) = (j / 4, j % 4);
         let low = &low[part * 64 + run % 2 * 32..][..32];
         let high = &high[part * 32..][..32];
@@ -147,7 +147,7 @@ mod tests {
 
     const VECTORS: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/blocks.bin"));
 
-    /// The type, the blocks, and the values that the `gguf` package reads out of them.
+    /// The type, the blocks, and their values as the `gguf` package decodes them.
     fn vectors() -> Vec<(DType, &'static [u8], Vec<f32>)> {
         let (mut rest, mut records) = (VECTORS, Vec::new());
         while !rest.is_empty() {
@@ -172,7 +172,7 @@ mod tests {
         records
     }
 
-    /// Equal bits, but for the payload of what is not a number.
+    /// Equal bits, except for the payload of NaNs.
     fn assert_same(found: &[f32], expected: &[f32], what: std::fmt::Arguments) {
         for (i, (a, b)) in found.iter().zip(expected).enumerate() {
             assert!(a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan(), "{what}: element {i} is {a}, not {b}");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_may_begin_and_end_within_blocks() {
+    fn a_range_may_begin_and_end_within_blocks() {
         for (dtype, bytes, expected) in vectors() {
             let (elements, size) = dtype.block().unwrap();
             for (start, count) in [(0, 1), (1, elements), (elements - 1, 2), (elements / 2, 2 * elements), (3, 0)] {

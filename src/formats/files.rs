@@ -1,4 +1,4 @@
-//! The small files that belong to a model: a directory's, or those that one file carries inside.
+//! The configuration and tokenizer files of a model: in a directory, or embedded in one file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use serde_json::Value;
 use super::json::{self, CONFIG_LIMIT, Config};
 use crate::base::error::{Error, Result};
 
-/// Where a model's configuration, tokenizer and other small files are found by name.
+/// Finds a model's configuration, tokenizer and other small files by name.
 #[derive(Clone, Debug)]
 pub enum Files {
     Directory(PathBuf),
-    /// Inside the file at `path`.
+    /// Embedded in the file at `path`.
     Inside {
         path: PathBuf,
         files: BTreeMap<String, Vec<u8>>,
@@ -20,26 +20,26 @@ pub enum Files {
 }
 
 impl Files {
-    /// The directory, or the file that carries the others.
+    /// The directory, or the file that embeds the others.
     pub fn path(&self) -> &Path {
         match self {
             Self::Directory(path) | Self::Inside { path, .. } => path,
         }
     }
 
-    /// What errors call a file.
+    /// The path of a file, for errors.
     pub fn name(&self, file: &str) -> PathBuf {
         self.path().join(file)
     }
 
-    /// The contents of a file of at most `limit` bytes, or None where there is no such file.
+    /// The contents of a file of at most `limit` bytes, or None if there is no such file.
     pub fn bytes(&self, file: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         match self {
             Self::Directory(path) => super::read_if_exists(&path.join(file), limit),
             Self::Inside { files, .. } => match files.get(file) {
                 Some(bytes) if bytes.len() as u64 > limit => Err(Error::invalid_file(
                     &self.name(file),
-                    format!("the file has {} bytes, and at most {limit} are accepted", bytes.len()),
+                    format!("the file has {} bytes; the maximum is {limit}", bytes.len()),
                 )),
                 found => Ok(found.cloned()),
             },
@@ -64,7 +64,7 @@ impl Files {
         self.json(file)?.map(|value| Config::from_value(&self.name(file), value)).transpose()
     }
 
-    /// A configuration that must be there.
+    /// A configuration file that must exist.
     pub fn require_config(&self, file: &str) -> Result<Config> {
         match self {
             Self::Directory(path) => Config::open(&path.join(file)),

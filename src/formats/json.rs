@@ -1,4 +1,4 @@
-//! JSON files that configure a model: config.json, generation_config.json, the index of a sharded model, and their like.
+//! JSON files that configure a model: config.json, generation_config.json, the index of a sharded model, and the like.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -9,18 +9,18 @@ use serde_json::{Map, Value};
 use super::{open_regular, quoted, shortened};
 use crate::base::error::{Error, Result};
 
-/// The most bytes that a configuration file may have. Real ones have a few thousand; an index of 100,000 tensors has 10 MB.
+/// The maximum size of a configuration file, in bytes. Most have a few thousand; an index of 100,000 tensors has 10 MB.
 pub const CONFIG_LIMIT: u64 = 16 << 20;
 
-/// The most values in one file. A parsed value takes about 80 bytes and two bytes of text are enough for one, so that
-/// without this a 16 MiB file of `[0,0,0,…` would take more than half a gigabyte.
+/// The maximum number of values in one file. A parsed value takes about 80 bytes, its text as few as two: without this limit a
+/// 16 MiB file of `[0,0,0,…` would take more than half a gigabyte.
 const MAX_VALUES: usize = 1 << 20;
 
-/// The largest whole number that [`Config::usize`] accepts: no dimension, count or token id of a model comes near.
+/// The maximum that [`Config::usize`] accepts, far above any dimension, count or token id of a model.
 const MAX_USIZE: u64 = 1 << 31;
 
-/// Reads a JSON file of at most `limit` bytes. Nesting deeper than 128 levels is refused (serde_json's own limit), so a
-/// hostile file cannot exhaust the stack. Fails with NotFound, Io or InvalidFile, and names the file.
+/// Reads a JSON file of at most `limit` bytes. serde_json refuses nesting beyond 128 levels, so a hostile file cannot exhaust
+/// the stack. Fails with NotFound, Io or InvalidFile, and names the file.
 pub fn read(path: &Path, limit: u64) -> Result<Value> {
     let (file, length) = open_regular(path)?;
     let mut text = Vec::new();
@@ -35,10 +35,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Value> {
 
 fn check_length(path: &Path, length: u64, limit: u64) -> Result<()> {
     if length > limit {
-        return Err(Error::invalid_file(
-            path,
-            format!("the file has {length} bytes, and at most {limit} are accepted"),
-        ));
+        return Err(Error::invalid_file(path, format!("the file has {length} bytes; the maximum is {limit}")));
     }
     Ok(())
 }
@@ -47,13 +44,13 @@ fn check_length(path: &Path, length: u64, limit: u64) -> Result<()> {
 pub fn parse(path: &Path, text: &[u8], limit: u64) -> Result<Value> {
     check_length(path, text.len() as u64, limit)?;
     if text.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count() > MAX_VALUES {
-        return Err(Error::invalid_file(path, format!("the file holds more than {MAX_VALUES} values")));
+        return Err(Error::invalid_file(path, format!("the file has more than {MAX_VALUES} values")));
     }
     serde_json::from_slice(text).map_err(|e| Error::invalid_file(path, format!("not valid JSON: {}", shortened(e))))
 }
 
-/// [`read`], or None where no such file exists. A dangling link (a half-deleted download cache) is an error and not None:
-/// taking it for an absent file would silently change how the model behaves.
+/// [`read`], or None if no such file exists. A dangling link (a half-deleted download cache) is an error: treating it as an
+/// absent file would silently change the model's behaviour.
 pub fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Value>> {
     match fs::symlink_metadata(path) {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -61,29 +58,29 @@ pub fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Value>> {
     }
 }
 
-/// One JSON object of a file. The getters check type and range, and their errors name the file and the field.
+/// A JSON object of a file. The getters check type and range, and their errors name the file and the field.
 ///
-/// A field whose value is null counts as absent everywhere: Transformers writes null for "not set".
+/// A field whose value is null counts as absent: Transformers writes null for "not set".
 #[derive(Clone, Debug)]
 pub struct Config {
     path: PathBuf,
-    /// Where in the file the object is: empty, or `rope_scaling.` for an inner object.
+    /// The prefix of field names in errors: empty, or for an inner object for instance `rope_scaling.`.
     prefix: String,
     object: Map<String, Value>,
 }
 
 impl Config {
-    /// Reads the file at `path`, which must hold an object and have at most [`CONFIG_LIMIT`] bytes.
+    /// Reads the file at `path`, which must contain an object and have at most [`CONFIG_LIMIT`] bytes.
     pub fn open(path: &Path) -> Result<Self> {
         Self::from_value(path, read(path, CONFIG_LIMIT)?)
     }
 
-    /// [`Config::open`], or None where no such file exists.
+    /// [`Config::open`], or None if no such file exists.
     pub fn open_if_exists(path: &Path) -> Result<Option<Self>> {
         read_if_exists(path, CONFIG_LIMIT)?.map(|value| Self::from_value(path, value)).transpose()
     }
 
-    /// A value that was read already. `path` is what errors name.
+    /// From a value that has already been read. Errors name `path`.
     pub fn from_value(path: &Path, value: Value) -> Result<Self> {
         match value {
             Value::Object(object) => Ok(Self { path: path.to_owned(), prefix: String::new(), object }),
@@ -95,8 +92,7 @@ impl Config {
         &self.path
     }
 
-    /// The error for a field whose value is of the right type, but which cannot be used: `what` continues the sentence
-    /// "field `hidden_size` …".
+    /// The error for a field whose value has the right type but cannot be used; `what` continues "field `hidden_size` …".
     pub fn invalid(&self, key: &str, what: impl std::fmt::Display) -> Error {
         Error::invalid_file(&self.path, format!("field {} {what}", quoted(&format!("{}{key}", self.prefix))))
     }
@@ -113,7 +109,7 @@ impl Config {
         self.object.keys().map(String::as_str)
     }
 
-    /// A whole number from 0 to 2^31. `12.0` is whole: some exporters write it so.
+    /// A whole number from 0 to 2^31. `12.0` counts as whole, because some exporters write it.
     pub fn usize(&self, key: &str) -> Result<usize> {
         self.usize_opt(key)?.ok_or_else(|| self.missing(key))
     }
@@ -165,7 +161,7 @@ impl Config {
         self.typed(key, "a string", Value::as_str)
     }
 
-    /// A list of strings, such as `architectures`; empty where the field is absent.
+    /// A list of strings, such as `architectures`; empty if the field is absent.
     pub fn strings(&self, key: &str) -> Result<Vec<&str>> {
         let list = self.typed(key, "a list of strings", |value| {
             value.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()
@@ -173,7 +169,7 @@ impl Config {
         Ok(list.unwrap_or_default())
     }
 
-    /// A whole number or a list of them, as `eos_token_id` may be; empty where the field is absent.
+    /// A whole number or a list of them, as `eos_token_id` may be; empty if the field is absent.
     pub fn usizes(&self, key: &str) -> Result<Vec<usize>> {
         let list = self.typed(key, "a whole number from 0 to 2147483648, or a list of them", |value| match value {
             Value::Array(list) => list.iter().map(whole_number).collect::<Option<Vec<_>>>(),
@@ -182,7 +178,7 @@ impl Config {
         Ok(list.unwrap_or_default())
     }
 
-    /// An inner object, such as `rope_scaling`; errors about its fields say `rope_scaling.factor`. None where absent.
+    /// An inner object, such as `rope_scaling`; errors name its fields as `rope_scaling.factor`. None if absent.
     pub fn section(&self, key: &str) -> Result<Option<Config>> {
         let object = self.typed(key, "an object", Value::as_object)?;
         Ok(object.map(|object| Config {
@@ -208,7 +204,7 @@ impl Config {
 fn whole_number(value: &Value) -> Option<usize> {
     let number = match value.as_u64() {
         Some(number) => number,
-        // A float up to 2^31 that is whole converts without loss; the bounds also keep NaN and infinities out.
+        // A whole float up to 2^31 converts without loss; the bounds also exclude NaN and infinities.
         None => value.as_f64().filter(|x| (0.0..=MAX_USIZE as f64).contains(x) && x.fract() == 0.0)? as u64,
     };
     usize::try_from(number).ok().filter(|_| number <= MAX_USIZE)

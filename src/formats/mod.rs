@@ -1,11 +1,12 @@
-//! Readers of the files that make up a model. All of them treat the file as hostile: a size is checked before it is
-//! allocated, an offset before it is read, nothing is executed, and every error starts with the file's name.
+//! Readers of model files. They treat every file as hostile: sizes are checked before memory is allocated, offsets before they
+//! are read, nothing is executed, and every error starts with the file's name.
 
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
 use crate::base::error::{Error, Result};
+pub(crate) use crate::base::error::{quoted, shortened};
 
 mod blocks;
 pub mod files;
@@ -21,17 +22,17 @@ pub mod source;
 pub mod tensor;
 pub mod weights;
 
-/// Opens `path` for reading and returns it with its length in bytes.
+/// Opens `path` for reading and returns the file and its length in bytes.
 ///
-/// Only a regular file (or a link to one) is opened: a directory would fail later with a message that helps nobody, and
-/// opening a named pipe would hang the host program until somebody wrote to it.
+/// Only a regular file (or a link to one) is opened: a directory would fail later with an unhelpful message, and opening a
+/// named pipe would block the host program until another program wrote to it.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     let kind = fs::metadata(path).map_err(|e| Error::io(path, &e))?;
     if kind.is_dir() {
-        return Err(Error::invalid_file(path, "this is a directory, and a file is needed"));
+        return Err(Error::invalid_file(path, "this is a directory; a file is needed"));
     }
     if !kind.is_file() {
-        return Err(Error::invalid_file(path, "this is a pipe, socket or device, and a regular file is needed"));
+        return Err(Error::invalid_file(path, "this is a pipe, socket or device; a regular file is needed"));
     }
     let file = File::open(path).map_err(|e| Error::io(path, &e))?;
     let length = file.metadata().map_err(|e| Error::io(path, &e))?.len();
@@ -41,46 +42,18 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// The contents of a file of at most `limit` bytes, or None where no such file exists.
+/// The contents of a file of at most `limit` bytes, or None if no such file exists.
 pub(crate) fn read_if_exists(path: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     if fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
         return Ok(None);
     }
     let (file, length) = open_regular(path)?;
     if length > limit {
-        return Err(Error::invalid_file(
-            path,
-            format!("the file has {length} bytes, and at most {limit} are accepted"),
-        ));
+        return Err(Error::invalid_file(path, format!("the file has {length} bytes; the maximum is {limit}")));
     }
     let mut bytes = Vec::new();
     file.take(limit).read_to_end(&mut bytes).map_err(|e| Error::io(path, &e))?;
     Ok(Some(bytes))
-}
-
-/// Text out of a file, made fit for an error message: in backquotes, control characters escaped, at most 100 characters,
-/// because the file decides what it says and how long it is.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut escaped = String::from("`");
-    escaped.extend(text.chars().take(100).flat_map(char::escape_debug));
-    if text.chars().nth(100).is_some() {
-        escaped.push('…');
-    }
-    escaped.push('`');
-    escaped
-}
-
-/// A parser's message, cut to 300 characters: parsers quote the text that they refuse, whatever its length.
-pub(crate) fn shortened(message: impl std::fmt::Display) -> String {
-    let message = message.to_string();
-    match message.char_indices().nth(300) {
-        // The end holds the line and column.
-        Some((cut, _)) => {
-            let tail = message.char_indices().rev().nth(50).map_or(cut, |(i, _)| i.max(cut));
-            format!("{}…{}", &message[..cut], &message[tail..])
-        }
-        None => message,
-    }
 }
 
 #[cfg(test)]
@@ -113,14 +86,5 @@ mod tests {
         // SAFETY: `name` is a NUL-terminated string that outlives the call.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
         assert!(open_regular(&pipe).unwrap_err().message().contains("a pipe, socket or device"));
-    }
-
-    #[test]
-    fn text_from_files_is_escaped_and_cut() {
-        assert_eq!(quoted("a\n\u{1b}[31m"), "`a\\n\\u{1b}[31m`");
-        assert_eq!(quoted(&"é".repeat(5000)).chars().count(), 103);
-        assert_eq!(shortened("short"), "short");
-        let long = shortened(format!("{} at line 1 column 7", "é".repeat(9000)));
-        assert!(long.ends_with("at line 1 column 7") && long.chars().count() < 400, "{long}");
     }
 }

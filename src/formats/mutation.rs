@@ -1,22 +1,22 @@
-//! Ways to damage a file, for property tests. This file uses nothing else of the crate, so that a test in `tests/` can
-//! include it with `#[path = "../src/formats/mutation.rs"] mod mutation;`.
+//! Mutations of a file, for property tests. This module uses nothing else of the crate, so that a test in `tests/` can include
+//! it with `#[path = "../src/formats/mutation.rs"] mod mutation;`.
 
 use proptest::prelude::*;
 
-/// One change to a file. Positions are taken modulo the length, so that every mutation fits every file.
+/// One change to a file. Positions are taken modulo the length, so that every mutation applies to every file.
 #[derive(Clone, Debug)]
 pub enum Mutation {
-    /// Keep so many bytes.
+    /// Keep this many bytes.
     Truncate(u64),
-    /// Turn one bit.
+    /// Flip one bit.
     Flip(u64, u8),
-    /// Write bytes over what is there.
+    /// Overwrite bytes.
     Overwrite(u64, Vec<u8>),
-    /// Push bytes in between.
+    /// Insert bytes.
     Insert(u64, Vec<u8>),
-    /// Take so many bytes away.
+    /// Remove this many bytes.
     Remove(u64, u8),
-    /// Put another length into the first eight bytes, where a safetensors file has that of its header.
+    /// Replace the first eight bytes, the header length of a safetensors file.
     Announce(u64),
 }
 
@@ -53,10 +53,10 @@ impl Mutation {
     }
 }
 
-/// Any mutation. Two in three hit the first 400 bytes, where headers and settings are.
+/// Any mutation. Two out of three are in the first 400 bytes, where headers and settings are.
 pub fn mutation() -> impl Strategy<Value = Mutation> {
     let position = prop_oneof![2 => 0..400u64, 1 => any::<u64>()];
-    // Half of the bytes are such as JSON is made of: random ones rarely get past the parser.
+    // Half of the bytes are JSON's own characters: random bytes rarely get past the parser.
     let json = prop::sample::select(b"{}[],:\"0123456789-eE. \\FBI".as_slice());
     let byte = prop_oneof![json, any::<u8>()];
     let bytes = prop::collection::vec(byte, 1..12);

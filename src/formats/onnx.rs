@@ -1,4 +1,4 @@
-//! ONNX exports as they are published: which files make one, and which of several is taken. What is inside them is ONNX Runtime's to read.
+//! Published ONNX exports: which files belong together, and which export is chosen. ONNX Runtime reads their contents.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,8 @@ use super::files::Files;
 use crate::base::error::{Error, Result, Status};
 use crate::spec::Precision;
 
-/// What follows a file's stem, and what numbers that says it holds, in the order in which they are tried: the names of Optimum,
-/// transformers.js and sentence-transformers.
+/// File name suffixes and the precision that each one means, in the order in which they are tried. The names are those of
+/// Optimum, transformers.js and sentence-transformers.
 const KINDS: [(&str, Precision); 10] = [
     ("", Precision::F32),
     ("_quantized", Precision::Int8),
@@ -27,10 +27,10 @@ const FIRST: &str = "decoder_model";
 const LATER: &str = "decoder_with_past_model";
 const WHOLE: &str = "model";
 
-/// The most files that an error lists.
+/// The maximum number of files that an error lists.
 const LISTED: usize = 20;
 
-/// The shape of a model, which decides the files that it is looked for in.
+/// The shape of a model, which decides which files to look for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Encoder,
@@ -38,23 +38,23 @@ pub enum Shape {
     EncoderDecoder,
 }
 
-/// A directory or a file that holds an export.
+/// A directory or a file with an export.
 #[derive(Clone, Debug)]
 pub struct Export {
     path: PathBuf,
-    /// Folders that graphs may lie in.
+    /// Folders to look for graphs in.
     folders: Vec<PathBuf>,
     /// The graph that the caller named.
     named: Option<PathBuf>,
 }
 
-/// The files of a model, and what their names say that they hold.
+/// The files of a model, and their precision by name.
 #[derive(Clone, Debug)]
 pub struct Graphs {
     pub encoder: Option<PathBuf>,
-    /// The decoder, or the part of it that begins a text.
+    /// The decoder, or its part for the first step, without a KV cache as input.
     pub decoder: Option<PathBuf>,
-    /// The part of a decoder that goes on from the past, where that is a file of its own.
+    /// The part of a decoder for later steps, with a KV cache as input, if it is a separate file.
     pub with_past: Option<PathBuf>,
     pub precision: Precision,
 }
@@ -64,21 +64,21 @@ impl Graphs {
         [&self.encoder, &self.decoder, &self.with_past].into_iter().flatten().map(PathBuf::as_path)
     }
 
-    /// What most of the weights are held in: as the largest graph itself says, else as its name does.
-    pub fn held(&self) -> Precision {
+    /// The precision of most weights: as the largest graph says, or else as its name says.
+    pub fn weight_precision(&self) -> Precision {
         let largest = self.paths().max_by_key(|path| std::fs::metadata(path).map_or(0, |file| file.len()));
         largest.and_then(super::onnx_weights::precision).unwrap_or(self.precision)
     }
 
-    /// Bytes of the graphs and of the external data beside them.
+    /// Bytes of the graphs and of their external data.
     pub fn bytes(&self) -> u64 {
         self.paths().map(bytes_of).sum()
     }
 }
 
 impl Export {
-    /// What lies at `path`, if that is an ONNX export: a file whose name ends so, or a directory with such files, or with a folder
-    /// `onnx` that has some, and without safetensors, which are run natively.
+    /// The ONNX export at `path`, if it is one: a `.onnx` file, or a directory that has `.onnx` files, or a folder `onnx` with such
+    /// files, and no safetensors, which are run natively.
     pub fn find(path: &Path) -> Option<Self> {
         if path.is_file() {
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -95,12 +95,12 @@ impl Export {
         (!native && !found.there().is_empty()).then_some(found)
     }
 
-    /// What the caller named.
+    /// The path that the caller gave.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The small files: beside the graph, or in the directory above.
+    /// The configuration and tokenizer files: next to the graph, or in the parent directory.
     pub fn files(&self) -> Files {
         let beside = if self.named.is_some() { &self.folders[0] } else { &self.path };
         // An empty path is the working directory, whose parent is `..`.
@@ -112,7 +112,7 @@ impl Export {
         Files::Directory(above.unwrap_or_else(|| beside.clone()))
     }
 
-    /// Whether a decoder has been exported here, by the files' names.
+    /// Whether the export has a decoder, by file names.
     pub fn has_decoder(&self) -> bool {
         self.folders
             .iter()
@@ -120,19 +120,19 @@ impl Export {
             .any(|name| name.starts_with("decoder_") && is_graph(name.as_ref()))
     }
 
-    /// The files of a model of this shape in this precision. An encoder-decoder whose decoder is not there is its encoder alone.
+    /// The files of a model of this shape in this precision. For an encoder-decoder without decoder files, only the encoder.
     pub fn choose(&self, shape: Shape, precision: Precision) -> Result<Graphs> {
         if precision == Precision::Bf16 {
             return Err(Error::unsupported(format!(
-                "precision bf16: {}: ONNX exports are of f32, f16 or int8; leave it at auto, or run safetensors",
+                "precision bf16: {}: ONNX exports are in f32, f16 or int8; use auto, or the model's safetensors",
                 self.path.display()
             )));
         }
         if let Some(named) = &self.named {
             return self.choose_named(named, shape, precision);
         }
-        let encoder_alone = [Shape::Encoder].into_iter().filter(|_| shape == Shape::EncoderDecoder);
-        for shape in [shape].into_iter().chain(encoder_alone) {
+        let only_encoder = [Shape::Encoder].into_iter().filter(|_| shape == Shape::EncoderDecoder);
+        for shape in [shape].into_iter().chain(only_encoder) {
             for (suffix, kind) in KINDS {
                 if precision != Precision::Auto && precision != kind {
                     continue;
@@ -154,7 +154,7 @@ impl Export {
         Err(Error::new(
             Status::NotFound,
             format!(
-                "{path}: no ONNX export in {precision} ({wanted}, or the like with _fp16, _quantized or _int8) here or in onnx/; \
+                "{path}: no ONNX export in {precision} ({wanted}, or the same with _fp16, _quantized or _int8) here or in onnx/; \
                  there are {}",
                 if there.is_empty() { "none".into() } else { there.join(", ") }
             ),
@@ -168,7 +168,7 @@ impl Export {
         let kind = KINDS.iter().find(|(known, _)| *known == suffix).map_or(Precision::F32, |&(_, kind)| kind);
         if precision != Precision::Auto && precision != kind {
             return Err(Error::unsupported(format!(
-                "precision {}: {} is taken for {} by its name; leave the precision at auto, or name another file",
+                "precision {}: the name of {} means {}; use precision auto, or another file",
                 precision.name(),
                 named.display(),
                 kind.name()
@@ -186,12 +186,12 @@ impl Export {
             let (named, there) = (named.display(), self.there().join(", "));
             Error::new(
                 Status::NotFound,
-                format!("{named}: the graphs that belong to it are not beside it; there are {there}"),
+                format!("{named}: the other graphs of this export are not in its folder; there are {there}"),
             )
         })
     }
 
-    /// The graphs that are there, for messages.
+    /// The graphs that exist, for messages.
     fn there(&self) -> Vec<String> {
         let mut found = Vec::new();
         for (place, folder) in self.folders.iter().enumerate() {
@@ -204,7 +204,7 @@ impl Export {
     }
 }
 
-/// The files of a shape in a folder, if they are all there.
+/// The files of a shape in a folder, if all exist.
 fn set_of(folder: &Path, suffix: &str, shape: Shape, precision: Precision) -> Option<Graphs> {
     let file = |stem: &str| Some(folder.join(format!("{stem}{suffix}.onnx"))).filter(|path| path.is_file());
     match shape {
@@ -236,14 +236,14 @@ fn is_graph(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "onnx")
 }
 
-/// The names in a folder; none where it cannot be read.
+/// The file names in a folder; empty if it cannot be read.
 fn names(folder: &Path) -> impl Iterator<Item = String> {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let entries = std::fs::read_dir(folder).ok().into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
-/// A graph's bytes, and those of what it keeps outside: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`.
+/// The size of a graph and of its external data: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`.
 fn bytes_of(graph: &Path) -> u64 {
     let folder = graph.parent().unwrap_or(Path::new(""));
     let name = graph.file_name().unwrap_or_default().to_string_lossy();
@@ -300,13 +300,13 @@ mod tests {
         );
         assert_eq!(chosen(&two[..1], shape, Precision::Auto).unwrap(), ["encoder_model.onnx"]);
         assert_eq!(chosen(&two[1..], Shape::Decoder, Precision::Auto).unwrap(), two[1..]);
-        // One kind of numbers for all parts.
+        // All parts have the same precision.
         let mixed = ["encoder_model.onnx", "encoder_model_int8.onnx", "decoder_model_merged_int8.onnx"];
         assert_eq!(chosen(&mixed, shape, Precision::Auto).unwrap(), mixed[1..]);
     }
 
     #[test]
-    fn what_is_not_there_is_told_with_what_is() {
+    fn a_missing_export_is_an_error_that_lists_the_graphs_found() {
         let error = chosen(&["onnx/model_fp16.onnx"], Shape::Encoder, Precision::Int8).unwrap_err();
         assert_eq!(error.status(), Status::NotFound);
         assert!(
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn safetensors_come_first_and_small_files_may_lie_above() {
+    fn safetensors_come_first_and_small_files_may_be_in_the_parent() {
         let folder = folder(&["onnx/model.onnx", "config.json"]);
         let export = Export::find(folder.path()).unwrap();
         assert_eq!(export.files().path(), folder.path());

@@ -1,5 +1,5 @@
-//! In what numbers an ONNX graph holds its weights. Of the file (a protocol buffer, `onnx.proto` in ONNX's repository) only the types and sizes
-//! of tensors are read; the rest is ONNX Runtime's. A file that breaks the format tells nothing, because ONNX Runtime will refuse it.
+//! The precision of an ONNX graph's weights. Only the types and shapes of tensors are read from the file (a protocol buffer,
+//! `onnx.proto` in ONNX's repository). An invalid file is not an error here, because ONNX Runtime will refuse it.
 
 use std::path::Path;
 
@@ -13,15 +13,15 @@ const INITIALIZER: u64 = 5;
 const DIMS: u64 = 1;
 const TYPE: u64 = 2;
 
-/// The type of most of a graph's weights; None where it has none that are multiplied, or cannot be read.
+/// The type of most of a graph's weights; None if no weight has a supported type, or the file cannot be read.
 pub fn precision(path: &Path) -> Option<Precision> {
     let (file, _) = super::open_regular(path).ok()?;
-    // SAFETY: the file must not change while a model is loaded, as callers are told; nothing but sizes is read from it.
+    // SAFETY: the documentation tells callers that the file must not change during a load; only types and sizes are read from it.
     let map = unsafe { Mmap::map(&file) }.ok()?;
-    most(&map)
+    most_common(&map)
 }
 
-fn most(model: &[u8]) -> Option<Precision> {
+fn most_common(model: &[u8]) -> Option<Precision> {
     let mut counts = [(Precision::F32, 0u64), (Precision::F16, 0), (Precision::Bf16, 0), (Precision::Int8, 0)];
     let fields = |bytes| Fields { bytes }.filter_map(|(number, value)| Some((number, value.bytes()?)));
     for (_, graph) in fields(model).filter(|&(number, _)| number == GRAPH) {
@@ -47,7 +47,7 @@ fn most(model: &[u8]) -> Option<Precision> {
     counts.into_iter().filter(|&(_, count)| count > 0).max_by_key(|&(_, count)| count).map(|(precision, _)| precision)
 }
 
-/// `TensorProto.DataType`, of those that weights are in; 4 bits count as narrow integers too.
+/// The precision of a `TensorProto.DataType` that weights may have; 4-bit integers count as INT8.
 fn of_type(number: u64) -> Option<Precision> {
     match number {
         1 => Some(Precision::F32),
@@ -58,7 +58,7 @@ fn of_type(number: u64) -> Option<Precision> {
     }
 }
 
-/// A message's fields, as far as they are well formed.
+/// The fields of a message, up to the first malformed one.
 struct Fields<'a> {
     bytes: &'a [u8],
 }
@@ -103,7 +103,7 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// A number of seven bits a byte, the least first.
+/// A number in seven bits per byte, the least significant first.
 fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for place in 0..10 {
@@ -125,7 +125,7 @@ mod tests {
         [&[number << 3 | 2, bytes.len() as u8], bytes].concat()
     }
 
-    /// A tensor of `rows` × 3 elements, its sizes packed or one by one.
+    /// A tensor of `rows` × 3 elements, its dimensions packed or one by one.
     fn tensor(kind: u8, rows: u8, packed: bool) -> Vec<u8> {
         let dims = if packed { field(1, &[rows, 3]) } else { vec![1 << 3, rows, 1 << 3, 3] };
         field(5, &[&dims[..], &[2 << 3, kind], &field(9, &[0; 7])].concat())
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn the_type_of_most_elements() {
         let model = |tensors: &[Vec<u8>]| [field(2, b"producer"), field(7, &tensors.concat())].concat();
-        let found = |tensors: &[Vec<u8>]| most(&model(tensors));
+        let found = |tensors: &[Vec<u8>]| most_common(&model(tensors));
         assert_eq!(found(&[tensor(1, 2, true), tensor(3, 7, false)]), Some(Precision::Int8));
         assert_eq!(found(&[tensor(1, 9, true), tensor(3, 7, true)]), Some(Precision::F32));
         assert_eq!(found(&[tensor(10, 1, false), tensor(7, 99, true)]), Some(Precision::F16));
@@ -143,15 +143,15 @@ mod tests {
     }
 
     #[test]
-    fn damaged_files_end_quietly() {
+    fn damaged_files_do_not_panic() {
         let whole = [field(7, &[tensor(1, 2, true), tensor(3, 7, false)].concat()), vec![0xff; 30]].concat();
         for length in 0..whole.len() {
-            let _ = most(&whole[..length]);
+            let _ = most_common(&whole[..length]);
             let mut damaged = whole.clone();
             damaged[length] ^= 0x55;
-            let _ = most(&damaged);
+            let _ = most_common(&damaged);
         }
-        assert_eq!(most(&whole), Some(Precision::Int8));
+        assert_eq!(most_common(&whole), Some(Precision::Int8));
         assert_eq!(varint(&mut &[0xff; 20][..]), None);
     }
 }

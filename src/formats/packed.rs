@@ -24,7 +24,6 @@ use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use half::{bf16, f16};
 use memmap2::MmapOptions;
 use serde_json::{Map, Value, json};
 
@@ -32,7 +31,7 @@ use super::tensor::{DType, RowOrder};
 use super::weights::{Entry, MAX_TENSORS, Shard, Weights};
 use super::{json, open_regular, quoted};
 use crate::base::error::{Error, Result};
-use crate::kernels::BLOCK;
+use crate::kernels::weight::{PackedType, Shape};
 use crate::spec::Precision;
 
 /// The small files that a model may have, and that are kept beside its weights.
@@ -111,66 +110,25 @@ impl Checksum {
     }
 }
 
-/// Where the scales of `RowsI8` begin.
-fn row_scales(rows: usize, cols: usize) -> Option<usize> {
-    rows.checked_mul(cols)?.checked_next_multiple_of(ALIGN)
+/// The type of this name; None if it has no place in the format.
+fn dtype_of(name: &str) -> Option<DType> {
+    let packed = PackedType::all().map(DType::Packed);
+    [DType::F32, DType::F16].into_iter().chain(packed).find(|dtype| dtype.to_string() == name)
 }
 
 /// Bytes of a tensor; None if they overflow or the type has no place in the format.
 fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
     let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
-    let (rows, cols) = match shape {
-        [rows, cols] => (*rows, *cols),
-        _ => (1, elements),
-    };
-    let channels = rows.checked_next_multiple_of(BLOCK)?;
     match dtype {
         DType::F32 => elements.checked_mul(4),
         DType::F16 => elements.checked_mul(2),
-        DType::RowsI8 => row_scales(rows, cols)?.checked_add(rows.checked_mul(4)?),
-        DType::PackedI8 => channels.checked_mul(cols.checked_next_multiple_of(4)?.checked_add(8)?),
-        DType::PackedF16 => channels.checked_mul(cols)?.checked_mul(2)?.checked_next_multiple_of(ALIGN),
-        DType::PackedBf16 => channels.checked_mul(cols.checked_next_multiple_of(2)?)?.checked_mul(2),
-        DType::PackedF32 => channels.checked_mul(cols)?.checked_mul(4)?.checked_next_multiple_of(ALIGN),
+        DType::Packed(packed) => match *shape {
+            [outputs, inputs] => (packed.bytes)(Shape { outputs, inputs }),
+            _ => (packed.bytes)(Shape { outputs: 1, inputs: elements }),
+        },
         _ => None,
     }
 }
-
-/// Elements of a packed tensor of `rows` and `cols` as f32, from element `start` on; None if they lie outside of `bytes`.
-pub(super) fn decode(
-    dtype: DType,
-    bytes: &[u8],
-    (rows, cols): (usize, usize),
-    start: usize,
-    out: &mut [f32],
-) -> Option<()> {
-    let float = |at: usize| Some(f32::from_le_bytes(*bytes.get(at..at + 4)?.first_chunk()?));
-    let padded = cols.next_multiple_of(4);
-    for (element, out) in (start..).zip(out) {
-        let (row, col) = (element / cols, element % cols);
-        let place = (row / BLOCK * cols + col) * BLOCK + row % BLOCK;
-        *out = match dtype {
-            DType::RowsI8 => float(row_scales(rows, cols)? + row * 4)? * f32::from(*bytes.get(element)? as i8),
-            DType::PackedI8 => {
-                let scales = rows.next_multiple_of(BLOCK) * padded;
-                let at = row / BLOCK * padded * BLOCK + col / 4 * 64 + row % BLOCK * 4 + col % 4;
-                float(scales + row * 4)? * f32::from(*bytes.get(at)? as i8)
-            }
-            DType::PackedBf16 => {
-                let at = row / BLOCK * cols.next_multiple_of(2) * BLOCK + col / 2 * 32 + row % BLOCK * 2 + col % 2;
-                bf16::from_le_bytes(*bytes.get(2 * at..)?.first_chunk()?).to_f32()
-            }
-            DType::PackedF16 => f16::from_le_bytes(*bytes.get(2 * place..)?.first_chunk()?).to_f32(),
-            DType::PackedF32 => float(4 * place)?,
-            _ => return None,
-        };
-    }
-    Some(())
-}
-
-/// The dtypes by their names in headers.
-const DTYPES: [DType; 7] =
-    [DType::F32, DType::F16, DType::RowsI8, DType::PackedI8, DType::PackedF16, DType::PackedBf16, DType::PackedF32];
 
 impl Packed {
     /// Opens a file and checks all of it: version, checksum, every offset.
@@ -234,8 +192,7 @@ impl Packed {
         let mut tensors = BTreeMap::new();
         for (name, tensor) in value["tensors"].as_object().into_iter().flatten() {
             let broken = || invalid(format!("its tensor {} is described wrongly", quoted(name)));
-            let dtype = DTYPES.into_iter().find(|d| Some(d.to_string().as_str()) == tensor["dtype"].as_str());
-            let dtype = dtype.ok_or_else(broken)?;
+            let dtype = tensor["dtype"].as_str().and_then(dtype_of).ok_or_else(broken)?;
             let shape = tensor["shape"].as_array().filter(|shape| shape.len() <= 2).ok_or_else(broken)?;
             let shape = shape.iter().map(number).collect::<Option<Vec<_>>>().ok_or_else(broken)?;
             let offset = number(&tensor["offset"]).filter(|at| at.is_multiple_of(ALIGN)).ok_or_else(broken)?;
@@ -298,12 +255,6 @@ impl Writer {
         }
         self.tensors.insert(name.into(), json!({ "dtype": dtype.to_string(), "shape": shape, "offset": offset }));
         Ok(())
-    }
-
-    /// Adds the rows of a table in 8 bits with their scales.
-    pub fn rows_i8(&mut self, name: &str, shape: &[usize], values: &[u8], scales: &[u8]) -> Result<()> {
-        let padding = values.len().next_multiple_of(ALIGN) - values.len();
-        self.tensor(name, DType::RowsI8, shape, &[values, &[0; ALIGN][..padding], scales])
     }
 
     /// Writes header and files, and puts the whole in its place.
@@ -387,6 +338,8 @@ impl Drop for Writer {
 
 #[cfg(test)]
 mod tests {
+    use half::{bf16, f16};
+
     use super::*;
 
     #[test]
@@ -452,8 +405,8 @@ mod tests {
         let (_exact, exact) = packed_llama(Precision::F32);
         let exact = Packed::open(&exact).unwrap().weights;
         for (precision, dtype, round) in [
-            (Precision::F16, DType::PackedF16, (|x| f16::from_f32(x).to_f32()) as fn(f32) -> f32),
-            (Precision::Bf16, DType::PackedBf16, |x| bf16::from_f32(x).to_f32()),
+            (Precision::F16, "PACKED_F16", (|x| f16::from_f32(x).to_f32()) as fn(f32) -> f32),
+            (Precision::Bf16, "PACKED_BF16", |x| bf16::from_f32(x).to_f32()),
         ] {
             let (_folder, file) = packed_llama(precision);
             let packed = Packed::open(&file).unwrap();
@@ -461,7 +414,7 @@ mod tests {
             let mut seen = 0;
             for name in exact.names() {
                 let (a, b) = (exact.get(name).unwrap(), packed.weights.get(name).unwrap());
-                if b.dtype == dtype {
+                if b.dtype.to_string() == dtype {
                     let rounded: Vec<f32> = a.to_vec_f32().unwrap().into_iter().map(round).collect();
                     assert_eq!(b.to_vec_f32().unwrap(), rounded, "{name} in {}", precision.name());
                     seen += 1;

@@ -1,18 +1,17 @@
 //! Weights in the safetensors format: one `model.safetensors`, or several shards and a `model.safetensors.index.json`.
 //!
-//! The header of a file is read with an ordinary read and checked completely before a tensor is handed out. The tensors
-//! are mapped into memory and never touched before they are asked for, so that opening a file of any size costs next to
-//! no memory.
+//! The header of a file is read into memory and checked completely before any tensor is accessible. The tensors are mapped and
+//! not touched before they are read, so that opening a file of any size takes almost no memory.
 //!
-//! **The files must not be changed or truncated while a [`Weights`] lives.** The mapping is the file: if another program
-//! cuts it short, reading the part that went away raises SIGBUS, which no library can turn into an error without taking
-//! over the host's signal handlers. Replacing a file by renaming another over it is safe. Kinglet drops the mapping once
-//! the weights were packed, so the hazard ends with the load.
+//! **The files must not be changed or truncated while a [`Weights`] lives.** If another program truncates a mapped file, reading
+//! the missing part raises SIGBUS, which a library cannot turn into an error without taking over the host's signal handlers.
+//! Replacing a file by renaming another over it is safe. Kinglet drops the mapping when the weights are packed, so the hazard
+//! ends with the load.
 //!
-//! The `safetensors` crate defines the element types and validates that tensors fill the file without holes or overlaps
-//! and that shapes match byte ranges, without overflow. It does not notice a name that appears twice, adds the end of the
-//! last tensor to the header's length unchecked (a panic in debug builds), sets no limit to the number of tensors or
-//! dimensions and quotes text of any length in its errors; these are checked here.
+//! The `safetensors` crate defines the element types and checks that tensors fill the file without gaps or overlaps and that
+//! shapes match byte ranges, without overflow. It accepts duplicate names, adds the end of the last tensor to the header's
+//! length unchecked (a panic in debug builds), does not limit the number of tensors or dimensions, and quotes text of any
+//! length in its errors; this module checks these.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -40,10 +39,10 @@ const FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// The longest header that the format allows, in bytes.
+/// The maximum size of a header, by the format, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// The most shards of one model. Each is one mapping, of which a process has about 65,000 by default on Linux.
+/// The maximum number of shards of one model. Each is one mapping, and Linux allows a process about 65,000 by default.
 const MAX_SHARDS: usize = 1_000;
 
 /// The bytes before the header, which hold its length.
@@ -52,13 +51,13 @@ const PREFIX: u64 = 8;
 impl Weights {
     /// Opens the weights in `directory`: `model.safetensors`, or else the shards that `model.safetensors.index.json` names.
     ///
-    /// Fails with NotFound where neither exists, with InvalidFile for a file that breaks the format's rules, and with Io.
-    /// See the module's documentation for what must not happen to the files while the result lives.
+    /// Fails with NotFound if neither exists, with InvalidFile for a file that violates the format, and with Io. The files must not
+    /// change while the result lives; see the module's documentation.
     pub fn open(directory: &Path) -> Result<Self> {
         if !fs::metadata(directory).map_err(|e| Error::io(directory, &e))?.is_dir() {
-            return Err(Error::invalid_file(directory, "this is not a directory; name the directory of the model"));
+            return Err(Error::invalid_file(directory, "this is not a directory; pass the directory of the model"));
         }
-        // A link that leads nowhere is opened too, so that the error names it.
+        // A dangling link counts as existing, so that the error names it.
         let exists = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok();
         if exists(FILE) {
             return Self::open_file(&directory.join(FILE));
@@ -69,8 +68,8 @@ impl Weights {
         let mut message = format!("{}: found neither {FILE} nor {INDEX}", directory.display());
         if let Some(pickle) = PICKLES.into_iter().find(|name| exists(name)) {
             message += &format!(
-                "; {pickle} is not read, because it is a Python pickle and reading one executes the code in it: convert \
-                 the model to safetensors"
+                "; {pickle} is not read, because it is a Python pickle, and reading one executes its code: convert the model \
+                 to safetensors"
             );
         }
         Err(Error::new(Status::NotFound, message))
@@ -82,7 +81,7 @@ impl Weights {
         Ok(Self { shards: vec![shard], tensors: tensors.into_iter().collect(), catalogue: path.to_owned() })
     }
 
-    /// Opens the shards that an index names. The index is the catalogue: what it does not list is not part of the model.
+    /// Opens the shards that an index names. Tensors that the index does not list are not part of the model.
     fn open_index(index: &Path) -> Result<Self> {
         let value = json::read(index, json::CONFIG_LIMIT)?;
         let Some(map) = value.get("weight_map").and_then(Value::as_object) else {
@@ -95,7 +94,7 @@ impl Weights {
         for (tensor, file) in map {
             let Some(file) = file.as_str().filter(|file| is_plain_name(file)) else {
                 let (tensor, file) = (quoted(tensor), quoted(&file.to_string()));
-                let what = format!("tensor {tensor} is said to be in {file}, which is not the plain name of a file");
+                let what = format!("the index puts tensor {tensor} in {file}, which is not a plain file name");
                 return Err(Error::invalid_file(index, what));
             };
             names_by_file.entry(file).or_default().push(tensor);
@@ -122,28 +121,28 @@ impl Weights {
     }
 }
 
-/// Whether joining `name` to a directory gives a file in that very directory, on every system.
+/// Whether joining `name` to a directory gives a file directly in that directory, on every system.
 fn is_plain_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..") && !name.contains(['/', '\\', ':', '\0'])
 }
 
-/// Checks and maps one file. The entries say that they belong to the shard numbered `number`.
+/// Checks and maps one file; `number` is its index in `Weights::shards`.
 fn open_shard(path: &Path, number: usize) -> Result<(Shard, HashMap<String, Entry>)> {
     let (mut file, length) = open_regular(path)?;
     let (data, metadata) = read_header(path, &mut file, length)?;
     let length = usize::try_from(length).map_err(|_| {
-        Error::unsupported(format!("{}: the file does not fit this machine's addresses", path.display()))
+        Error::unsupported(format!("{}: the file is too large for this machine's address space", path.display()))
     })?;
-    // SAFETY: The mapping is read-only. That nobody changes the file meanwhile is the contract that the module's
-    // documentation states; no program can enforce it.
+    // SAFETY: the mapping is read-only. The module's documentation requires that the file does not change meanwhile, which no
+    // program can enforce.
     let map = unsafe { MmapOptions::new().len(length).map(&file) }.map_err(|e| Error::io(path, &e))?;
-    // Each tensor is read from its front to its end, so readahead pays on a cold disk. It fills the page cache and not
-    // this process. A refused hint changes nothing.
+    // Each tensor is read from front to end, so readahead pays on a cold disk. It fills the page cache, not this process. A
+    // refused hint is harmless.
     #[cfg(unix)]
     let _hint = map.advise(memmap2::Advice::Sequential);
     let mut tensors = HashMap::new();
     for (name, info) in metadata.tensors() {
-        // `read_header` has checked that the last tensor ends where the file does, and `Metadata` that none ends later.
+        // `read_header` has checked that the last tensor ends where the file ends, and `Metadata` that no tensor ends later.
         let (begin, end) = info.data_offsets;
         let (offset, length) = (data + begin, end - begin);
         let (dtype, shape) = (info.dtype.into(), info.shape.clone());
@@ -155,7 +154,7 @@ fn open_shard(path: &Path, number: usize) -> Result<(Shard, HashMap<String, Entr
 
 /// Reads and checks the header of a file of `length` bytes. Returns where the tensors begin and what they are.
 ///
-/// The header is read and not mapped: a parser must not see its text change, and its pages would stay resident.
+/// The header is read, not mapped: its text must not change while it is parsed, and mapped pages would stay resident.
 fn read_header(path: &Path, file: &mut File, length: u64) -> Result<(usize, Metadata)> {
     let invalid = |what: String| Error::invalid_file(path, what);
     if length < PREFIX + 2 {
@@ -164,7 +163,7 @@ fn read_header(path: &Path, file: &mut File, length: u64) -> Result<(usize, Meta
     let mut prefix = [0; PREFIX as usize];
     file.read_exact(&mut prefix).map_err(|e| Error::io(path, &e))?;
     if &prefix == b"version " {
-        return Err(invalid("this looks like a Git LFS pointer and not the file itself: run `git lfs pull`".into()));
+        return Err(invalid("this looks like a Git LFS pointer, not the file itself: run `git lfs pull`".into()));
     }
     if prefix.starts_with(b"PK\x03\x04") || prefix.starts_with(b"\x80\x02") {
         let what =
@@ -174,13 +173,11 @@ fn read_header(path: &Path, file: &mut File, length: u64) -> Result<(usize, Meta
     let header = u64::from_le_bytes(prefix);
     if header > MAX_HEADER {
         return Err(invalid(format!(
-            "not a safetensors file: its first bytes announce a header of {header} bytes, and {MAX_HEADER} is the limit"
+            "not a safetensors file: by its first bytes the header has {header} bytes; the maximum is {MAX_HEADER}"
         )));
     }
     if header > length - PREFIX {
-        return Err(invalid(format!(
-            "the file is truncated: it has {length} bytes, and its header alone has {header}"
-        )));
+        return Err(invalid(format!("the file is truncated: it has {length} bytes, but its header has {header}")));
     }
     let mut text = Vec::new();
     text.try_reserve_exact(header as usize)
@@ -188,14 +185,14 @@ fn read_header(path: &Path, file: &mut File, length: u64) -> Result<(usize, Meta
     file.take(header).read_to_end(&mut text).map_err(|e| Error::io(path, &e))?;
     let broken = |what: &dyn std::fmt::Display| invalid(format!("the header is invalid: {}", shortened(what)));
     let Header(mut tensors) = serde_json::from_slice(&text).map_err(|e| broken(&e))?;
-    // `Metadata` demands this order. Empty tensors may share an offset with the one after them, which ends later.
+    // `Metadata` requires this order. An empty tensor may share its offset with the next tensor, which ends later.
     tensors.sort_by_key(|(_, info): &(String, TensorInfo)| info.data_offsets);
     let metadata = Metadata::new(None, tensors).map_err(|e| broken(&e))?;
     let (data, described) = (PREFIX + header, metadata.data_len() as u64);
     let present = length - data;
     if described > present {
         return Err(invalid(format!(
-            "the file is truncated: its header describes {described} bytes of tensors, and {present} are there"
+            "the file is truncated: its header describes {described} bytes of tensors, but there are {present}"
         )));
     }
     if described < present {

@@ -1,4 +1,4 @@
-//! A model wherever it lies: a Hugging Face directory, a GGUF file, a `.kinglet` file, or an ONNX export.
+//! Opening a model in any format: a Hugging Face directory, a GGUF file, a `.kinglet` file, or an ONNX export.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,18 +13,18 @@ use super::weights::Weights;
 use crate::base::error::{Error, Result};
 use crate::spec::Precision;
 
-/// What a model is made of.
+/// The contents of a model.
 pub struct Source {
     pub files: Files,
     pub weights: Weights,
-    /// What the weights were packed in, for a `.kinglet` file.
+    /// The precision of a `.kinglet` file.
     pub precision: Option<Precision>,
-    /// Set where the model is ONNX graphs; `weights` are empty then.
+    /// Set if the model is ONNX graphs; `weights` is then empty.
     pub export: Option<Export>,
 }
 
 impl Source {
-    /// Opens a directory, or a file by what it begins with.
+    /// Opens a directory, or a file whose format is recognised by its first bytes.
     pub fn open(path: &Path) -> Result<Self> {
         let kind = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?;
         if kind.is_dir() {
@@ -37,7 +37,7 @@ impl Source {
                 return Self::of_export(export);
             }
             let files = Files::Directory(path.to_owned());
-            // The configuration first: a missing one says most clearly that this is no model.
+            // The configuration first: its absence shows most clearly that this is not a model.
             files.require_config("config.json")?;
             return Ok(Self { files, weights: Weights::open(path)?, precision: None, export: None });
         }
@@ -80,14 +80,14 @@ impl Source {
             }
             _ => Err(Error::invalid_file(
                 path,
-                "not a model: name a directory with config.json, tokenizer.json and model.safetensors, a .gguf, \
+                "not a model: pass a directory with config.json, tokenizer.json and model.safetensors, a .gguf, \
                  .kinglet or .onnx file",
             )),
         }
     }
 }
 
-/// Reads up to a buffer's size.
+/// Reads until the buffer is full or the file ends.
 fn read_some(mut file: File, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {

@@ -9,8 +9,9 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
 
-use super::{blocks, packed, quoted};
+use super::{blocks, quoted};
 use crate::base::error::{Error, Result, Status};
+use crate::kernels::weight::{PackedType, Shape};
 
 /// How a tensor's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +28,8 @@ pub enum DType {
     Q4K,
     Q5K,
     Q6K,
-    /// `.kinglet`'s: rows of 8-bit numbers, then, from the next multiple of 64 bytes on, an f32 scale for each row.
-    RowsI8,
-    /// `.kinglet`'s: a linear layer as kernels read it (`kernels::pack`), in 8 bits with scales and sums behind, or in floats.
-    PackedI8,
-    PackedF16,
-    PackedBf16,
-    PackedF32,
+    /// A type of `.kinglet` files: a weight or a table as the kernels read it.
+    Packed(&'static PackedType),
     /// A type that no weight of a supported model has, such as the I64 of a saved `position_ids` buffer. The tensor can
     /// be listed, and fails when it is read.
     Other(::safetensors::Dtype),
@@ -53,10 +49,8 @@ impl DType {
             DType::Q4K => Some((256, 144)),
             DType::Q5K => Some((256, 176)),
             DType::Q6K => Some((256, 210)),
-            // What lies with them is not counted.
-            DType::RowsI8 | DType::PackedI8 => Some((1, 1)),
-            DType::PackedF16 | DType::PackedBf16 => Some((1, 2)),
-            DType::PackedF32 => Some((1, 4)),
+            // Decoded as a whole.
+            DType::Packed(_) => Some((1, 1)),
             DType::Other(_) => None,
         }
     }
@@ -65,7 +59,7 @@ impl DType {
 impl DType {
     /// Whether this is one of `.kinglet`'s own.
     pub fn is_packed(self) -> bool {
-        matches!(self, DType::RowsI8 | DType::PackedI8 | DType::PackedF16 | DType::PackedBf16 | DType::PackedF32)
+        matches!(self, DType::Packed(_))
     }
 }
 
@@ -94,11 +88,7 @@ impl fmt::Display for DType {
             DType::Q4K => f.write_str("Q4_K"),
             DType::Q5K => f.write_str("Q5_K"),
             DType::Q6K => f.write_str("Q6_K"),
-            DType::RowsI8 => f.write_str("ROWS_I8"),
-            DType::PackedI8 => f.write_str("PACKED_I8"),
-            DType::PackedF16 => f.write_str("PACKED_F16"),
-            DType::PackedBf16 => f.write_str("PACKED_BF16"),
-            DType::PackedF32 => f.write_str("PACKED_F32"),
+            DType::Packed(packed) => f.write_str(packed.name),
             DType::Other(dtype) => write!(f, "{dtype}"),
         }
     }
@@ -323,10 +313,9 @@ impl TensorView<'_> {
 
     /// Converts elements in the file's order, which lie within the tensor.
     fn decode(&self, start: usize, out: &mut [f32]) -> Result<()> {
-        if self.dtype.is_packed() {
-            let (rows, cols) = (self.rows(), self.cols());
-            return packed::decode(self.dtype, self.bytes, (rows, cols), start, out)
-                .ok_or_else(|| self.outside(start, out.len()));
+        if let DType::Packed(packed) = self.dtype {
+            let shape = Shape { outputs: self.rows(), inputs: self.cols() };
+            return (packed.decode)(self.bytes, shape, start, out).ok_or_else(|| self.outside(start, out.len()));
         }
         let block = self.block()?;
         let bytes = self.stored_bytes(start, out.len(), block)?;

@@ -1,4 +1,4 @@
-//! The tensors of one model, whichever format they were read from: found by name, in mapped files.
+//! The tensors of one model, found by name in mapped files, whatever their format.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use super::quoted;
 use super::tensor::{DType, RowOrder, TensorView};
 use crate::base::error::{Error, Result};
 
-/// The most tensors in one model. The largest published mixtures of experts have some 90,000; what Kinglet runs has hundreds.
+/// The maximum number of tensors in one model. Models that Kinglet runs have hundreds, the largest mixtures of experts 90,000.
 pub(super) const MAX_TENSORS: usize = 100_000;
 
 /// The tensors of one model, in mapped files.
 pub struct Weights {
     pub(super) shards: Vec<Shard>,
     pub(super) tensors: BTreeMap<String, Entry>,
-    /// The file that says which tensors there are: the only shard, or the index.
+    /// The file that lists the tensors: the only shard, or the index.
     pub(super) catalogue: PathBuf,
 }
 
@@ -27,25 +27,25 @@ pub(super) struct Shard {
 }
 
 pub(super) struct Entry {
-    /// Which of `Weights::shards`.
+    /// Index into `Weights::shards`.
     pub shard: usize,
     pub dtype: DType,
     pub shape: Vec<usize>,
-    /// Where in the shard's mapping; within its bounds.
+    /// Offset in the shard's mapping; within its bounds.
     pub offset: usize,
     pub length: usize,
     pub order: RowOrder,
-    /// What is added to every element when it is read.
+    /// Added to every element when it is read.
     pub shift: f32,
 }
 
 impl Weights {
-    /// No tensors, for a model that is graphs.
+    /// No tensors, for a model of ONNX graphs.
     pub(super) fn none(path: &Path) -> Self {
         Self { shards: Vec::new(), tensors: BTreeMap::new(), catalogue: path.to_owned() }
     }
 
-    /// The tensor of this name, of any type and shape; None where there is none.
+    /// The tensor of this name, of any type and shape; None if it does not exist.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;
         let Shard { path, map } = &self.shards[entry.shard];
@@ -56,20 +56,20 @@ impl Weights {
 
     /// The tensor of this name, which must have this shape and be of a type that can be read.
     ///
-    /// Fails with InvalidFile otherwise; the message names the file, the tensor, and what was expected and found. For a
-    /// missing tensor it lists the names most like it, which shows a wrong prefix at once.
+    /// Fails with InvalidFile otherwise; the message names the file, the tensor, and what was expected and found. For a missing
+    /// tensor it lists the most similar names, which makes a wrong prefix obvious.
     pub fn require(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>> {
         let Some(tensor) = self.get(name) else {
             let similar = self.similar(name);
             let hint = match similar.as_slice() {
                 [] => String::new(),
-                names => format!("; the names most like it are {}", names.join(", ")),
+                names => format!("; the most similar names are {}", names.join(", ")),
             };
             return Err(Error::invalid_file(&self.catalogue, format!("there is no tensor {}{hint}", quoted(name))));
         };
         if tensor.shape != shape {
             let (name, found) = (quoted(name), tensor.shape);
-            let what = format!("tensor {name} has shape {found:?}, and {shape:?} is needed");
+            let what = format!("tensor {name} has shape {found:?}, but {shape:?} is needed");
             return Err(Error::invalid_file(tensor.file, what));
         }
         tensor.readable()?;
@@ -91,7 +91,7 @@ impl Weights {
         self.shards.iter().map(|shard| shard.map.len() as u64).sum()
     }
 
-    /// The size of all tensors, as they are stored: no more than [`Self::bytes`].
+    /// The size of all tensors as stored: at most [`Self::bytes`].
     pub fn total_bytes(&self) -> u64 {
         self.tensors.values().map(|entry| entry.length as u64).sum()
     }
@@ -104,9 +104,9 @@ impl Weights {
             (ahead + behind).min(name.len().min(other.len()))
         };
         let mut scored: Vec<_> = self.names().map(|other| (score(other), other)).collect();
-        // A name that shares less than half is no help.
+        // A name that shares less than half does not help.
         scored.retain(|(score, _)| 2 * score >= name.len());
-        // The shorter of two that share as much is closer.
+        // Of two names that share as much, the shorter one is closer.
         scored.sort_by_key(|(score, other)| (std::cmp::Reverse(*score), other.len()));
         scored.into_iter().take(3).map(|(_, other)| quoted(other)).collect()
     }

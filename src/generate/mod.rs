@@ -2,6 +2,7 @@
 
 pub(crate) mod answer_cache;
 mod beam;
+pub(crate) mod chat;
 pub(crate) mod constraint;
 mod decoding;
 mod detokenize;
@@ -19,12 +20,12 @@ use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::engine::Engine;
-use crate::jinja::ChatTemplate;
 use crate::network::{Feed, Sequence, Want};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
 use answer_cache::{Answers, Key};
+use chat::ChatTemplate;
 use constraint::Vocabulary;
 use decoding::{Answer, Job};
 use options::{Defaults, GenerateOptions, Settings};

@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::base::call::Call;
+use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::{Feed, Sequence, Want};
 use crate::text::tokenizer::EncodeOptions;
 
 use super::Generator;
+use super::chat::Message;
 use super::decoding::Listener;
 use super::options::GenerateOptions;
 use super::search::Output;
-use crate::jinja::Message;
 
 /// The beginning of a prompt, computed: a system prompt, an instruction, a document that many questions are asked of. Clones share it.
 #[derive(Clone)]
@@ -31,7 +31,12 @@ impl std::fmt::Debug for Prefix {
 
 impl Prefix {
     /// As [`crate::Model::prefix`].
-    pub(crate) fn new(generator: &Arc<Generator>, text: &str, add_special_tokens: bool) -> Result<Self> {
+    pub(crate) fn new(
+        generator: &Arc<Generator>,
+        text: &str,
+        add_special_tokens: bool,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<Self> {
         let engine = &generator.engine;
         generator.require_plain_decoder("a prefix")?;
         let work = |call: Call<'_>| {
@@ -45,7 +50,7 @@ impl Prefix {
             })?;
             Ok(Self { generator: generator.clone(), tokens, sequence })
         };
-        engine.call(None, work, |prefix| (1, prefix.tokens.len()))
+        engine.call(cancellation, work, |prefix| (1, prefix.tokens.len()))
     }
 
     pub fn tokens(&self) -> &[u32] {
@@ -67,6 +72,11 @@ impl Prefix {
 }
 
 impl Generator {
+    /// As [`crate::Model::can_chat`].
+    pub fn can_chat(&self) -> bool {
+        self.require_plain_decoder("a chat").is_ok() && self.chat_template().is_ok()
+    }
+
     pub(super) fn require_plain_decoder(&self, what: &str) -> Result<()> {
         let spec = &self.engine.spec;
         if spec.language.is_some() && spec.encoder.is_none() {
@@ -137,7 +147,7 @@ impl Session {
         if options.num_return_sequences.is_some_and(|n| n > 1) {
             return Err(Error::invalid_argument("num_return_sequences: a chat has one reply"));
         }
-        let prompt = self.generator.chat_template()?.render(&self.messages, None, true)?;
+        let prompt = self.generator.chat_template()?.render(&self.messages, options.cancellation.as_ref())?;
         // The template writes the special tokens itself.
         let options = GenerateOptions {
             add_special_tokens: Some(false),

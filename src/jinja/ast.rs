@@ -1,5 +1,5 @@
-//! What a template is after parsing. Chains (`a + b + c`, `x.y.z|f|g`) are flat lists, not trees: a hostile source cannot
-//! make them deep, and only what the parser counts nests.
+//! The syntax tree of a template. Chains (`a + b + c`, `x.y.z|f|g`) are flat lists, not trees: a hostile source cannot make
+//! them deep, and only constructs whose nesting the parser limits are recursive.
 
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ pub(super) enum Expression {
     Not(Box<Expression>),
     Negative(Box<Expression>),
     Positive(Box<Expression>),
-    /// From left to right, whatever the operators: what binds tighter on the right is an operand of its own.
+    /// Evaluated from left to right. An operator on the right that binds tighter is part of an operand.
     Arithmetic(Box<Expression>, Vec<(Operator, Expression)>),
     /// A chain as Python's: `a < b < c`.
     Comparison(Box<Expression>, Vec<(Comparison, Expression)>),

@@ -1,26 +1,42 @@
-//! What one rendering may use. A template comes with the model and is as untrusted as the rest of it: with doubling strings,
-//! ten lines of Jinja ask for more memory than any machine has, so that everything that works or allocates asks here first.
+//! What one rendering may use. A template comes with the model and is as untrusted as the rest of it: ten lines of Jinja that
+//! double a string ask for more memory than any machine has. Whatever works or allocates therefore asks here *before* it does.
 
 use std::fmt;
 
-/// The work of one rendering, in steps of roughly a tenth of a microsecond. A chat of a thousand messages takes about 100,000.
-const STEPS: usize = 3_000_000;
-/// What one rendering may allocate in all, freed or not. A real template copies each message a few times.
-const BYTES: usize = 128 << 20;
-/// Looking at so many bytes of a text is a step's work, and looking at a text at all is a small part of one.
+use crate::base::call::Cancellation;
+
+/// Scanning this many bytes of text is one step of work.
 const BYTES_PER_STEP: usize = 128;
-const BYTES_A_TEXT: usize = 16;
-/// How deep statements, expressions and macro calls may nest while they run. Each level takes some hundred bytes of the
-/// host's stack, which may be as small as 512 KiB.
+/// The fixed cost of an operation on a text or of looking at one entry, in scanned bytes.
+const BYTES_PER_ENTRY: usize = 16;
+/// How deep statements, expressions and macro calls may nest at run time. Each level takes some hundred bytes of the host's
+/// stack, which may be as small as 512 KiB.
 const NESTING: u32 = 160;
 
-/// What an error says about who is at fault.
+/// The limits of one rendering.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Work in steps of roughly 0.1 µs. A chat of a thousand messages takes about 100,000.
+    pub steps: usize,
+    /// Bytes allocated in total, freed or not. A real template copies each message a few times.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { steps: 3_000_000, bytes: 128 << 20 }
+    }
+}
+
+/// Why a template ended without a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The template cannot be parsed or run.
     Template,
     /// The template refuses these messages, by `raise_exception`.
     Messages,
+    /// The caller cancelled the rendering.
+    Cancelled,
 }
 
 #[derive(Debug)]
@@ -29,7 +45,7 @@ pub(super) struct Fault {
     pub message: String,
 }
 
-/// The fault is boxed to keep the results of the evaluator, which nest deep, small on the stack.
+/// The fault is boxed so that results stay small: the evaluator recurses, and each level holds one on the stack.
 pub(super) type Outcome<T> = Result<T, Box<Fault>>;
 
 pub(super) fn fault<T>(message: impl Into<String>) -> Outcome<T> {
@@ -37,33 +53,46 @@ pub(super) fn fault<T>(message: impl Into<String>) -> Outcome<T> {
 }
 
 pub(super) struct Budget {
-    /// What is left of the steps, in bytes looked at.
+    limits: Limits,
+    /// The work that is left, in scanned bytes.
     work: usize,
     bytes: usize,
     nesting: u32,
+    cancellation: Option<Cancellation>,
 }
 
 impl Budget {
-    pub fn new() -> Self {
-        Self { work: STEPS * BYTES_PER_STEP, bytes: BYTES, nesting: 0 }
+    pub fn new(limits: Limits, cancellation: Option<&Cancellation>) -> Self {
+        let work = limits.steps.saturating_mul(BYTES_PER_STEP);
+        Self { limits, work, bytes: limits.bytes, nesting: 0, cancellation: cancellation.cloned() }
     }
 
+    /// Charges for `steps` steps of work.
     pub fn spend(&mut self, steps: usize) -> Outcome<()> {
         self.work(steps.saturating_mul(BYTES_PER_STEP))
     }
 
-    /// Charges for looking at `bytes` bytes of text.
+    /// Charges for scanning `bytes` bytes of text.
     pub fn scan(&mut self, bytes: usize) -> Outcome<()> {
-        self.work(bytes.saturating_add(BYTES_A_TEXT))
+        self.work(bytes.saturating_add(BYTES_PER_ENTRY))
     }
 
+    /// Charges for looking at `count` entries of a list or dictionary.
+    pub fn visit(&mut self, count: usize) -> Outcome<()> {
+        self.scan(count.saturating_mul(BYTES_PER_ENTRY))
+    }
+
+    /// All work is charged here, so this is also where a cancellation is noticed.
     fn work(&mut self, bytes: usize) -> Outcome<()> {
+        if self.cancellation.as_ref().is_some_and(Cancellation::is_cancelled) {
+            return Err(Box::new(Fault { cause: Cause::Cancelled, message: String::new() }));
+        }
         match self.work.checked_sub(bytes) {
             Some(left) => {
                 self.work = left;
                 Ok(())
             }
-            None => fault(format!("the template takes more than {STEPS} steps")),
+            None => fault(format!("the template takes more than {} steps", self.limits.steps)),
         }
     }
 
@@ -75,8 +104,22 @@ impl Budget {
                 self.bytes = left;
                 Ok(())
             }
-            None => fault(format!("the template takes more than {} MiB of memory", BYTES >> 20)),
+            None => fault(format!("the template takes more than {} MiB of memory", self.limits.bytes >> 20)),
         }
+    }
+
+    /// Charges for a list of `count` items that is about to be made.
+    pub fn allocate_items<T>(&mut self, count: usize) -> Outcome<()> {
+        self.allocate(count.saturating_mul(size_of::<T>()))
+    }
+
+    /// Whether two texts are equal. Texts of different lengths cost nothing: whoever loops over many charges for each.
+    pub fn same(&mut self, a: &str, b: &str) -> Outcome<bool> {
+        if a.len() != b.len() {
+            return Ok(false);
+        }
+        self.scan(a.len())?;
+        Ok(a == b)
     }
 
     pub fn enter(&mut self) -> Outcome<()> {

@@ -1,4 +1,4 @@
-//! `strftime_now`: the date in UTC, so that no time zone files and no environment are read in the host's process.
+//! `strftime_now`: the date in UTC, so that no time zone file and no environment variable of the host's process is read.
 
 use super::budget::{Budget, Outcome, Text, fault};
 
@@ -18,7 +18,7 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
-/// `format` filled in for the time `seconds` after the beginning of 1970.
+/// Formats the time `seconds` after the beginning of 1970.
 pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outcome<String> {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
@@ -73,7 +73,7 @@ pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outco
                         &day_name[..3],
                         &month_name[..3]
                     ))?,
-                    // A time that knows no zone, as Transformers passes it, has an empty one.
+                    // Transformers passes a time without a zone, whose name and offset are empty.
                     'Z' | 'z' => {}
                     'n' => text.push("\n")?,
                     't' => text.push("\t")?,
@@ -116,9 +116,10 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::jinja::budget::Limits;
 
     fn at(format: &str, seconds: i64) -> String {
-        strftime(format, seconds, &mut Budget::new()).unwrap()
+        strftime(format, seconds, &mut Budget::new(Limits::default(), None)).unwrap()
     }
 
     #[test]
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn unknown_formats_are_errors() {
-        assert!(strftime("%Q", 0, &mut Budget::new()).is_err());
-        assert!(strftime("%", 0, &mut Budget::new()).is_err());
+        assert!(strftime("%Q", 0, &mut Budget::new(Limits::default(), None)).is_err());
+        assert!(strftime("%", 0, &mut Budget::new(Limits::default(), None)).is_err());
     }
 }

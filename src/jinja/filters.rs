@@ -1,20 +1,74 @@
-//! Jinja's filters and tests, those of them that chat templates use.
+//! Jinja's filters: those that chat templates use.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::arguments::{Given, text, text_or_none, whole};
 use super::ast::Operator;
 use super::budget::{Budget, Outcome, Text, fault};
-use super::json;
 use super::lexer::is_space;
-use super::methods::{self, Given, text, text_or_none, whole};
 use super::operators::{arithmetic, format_percent, item, round};
-use super::value::{Number, Value, compare, equal, undefined};
-use crate::formats::quoted;
+use super::predicates;
+use super::value::{Number, Value, compare, equal, sort_by_key, undefined};
+use super::{json, methods, strings};
+use crate::base::error::quoted;
+
+pub(super) const NAMES: [&str; 43] = [
+    "abs",
+    "attr",
+    "batch",
+    "capitalize",
+    "center",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "forceescape",
+    "format",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "sort",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "wordcount",
+];
 
 /// Applies the filter `name` to `value`.
 pub(super) fn apply(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
-    // `map` applies filters, `map` among them.
+    if !NAMES.contains(&name) {
+        return fault(format!("there is no filter {}", quoted(name)));
+    }
+    given.scan(budget)?;
+    if let Value::Str(s) = value {
+        budget.scan(s.len())?;
+    }
+    // `map` applies filters, and may apply `map`.
     budget.enter()?;
     let result = match name {
         "map" => map(value, given, budget),
@@ -30,8 +84,7 @@ pub(super) fn apply(name: &str, value: &Value, given: Given, budget: &mut Budget
 
 fn of_text(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
     let s = value.to_text(budget)?;
-    budget.allocate(2 * s.len())?;
-    Ok(match name {
+    match name {
         "format" => {
             let Given { positional, named } = given;
             if !named.is_empty() {
@@ -41,65 +94,46 @@ fn of_text(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outc
         }
         "trim" => {
             let [chars] = given.bind(name, ["chars"])?;
-            return methods::strip(&s, text_or_none(name, chars)?.as_deref(), true, true, budget);
+            return strings::strip(&s, text_or_none(name, chars)?.as_deref(), true, true, budget);
         }
         "replace" => {
             let [old, new, count] = given.bind(name, ["old", "new", "count"])?;
             let [old, new] = [old, new].map(|text| text.unwrap_or(Value::None).to_text(budget));
-            return methods::replace(&s, &old?, &new?, whole(name, count)?, budget);
+            return strings::replace(&s, &old?, &new?, whole(name, count)?, budget);
         }
         "indent" => return indent(&s, given, budget),
         "center" => {
             let [width] = given.bind(name, ["width"])?;
-            let width = width.unwrap_or(Value::Int(80));
-            return methods::call(
-                &Value::Str(s),
-                "center",
-                Given { positional: vec![width], named: Vec::new() },
-                budget,
-            );
+            let given = Given { positional: vec![width.unwrap_or(Value::Int(80))], named: Vec::new() };
+            return strings::pad(&s, name, given, budget);
         }
-        _ => {
-            given.bind::<0>(name, [])?;
-            match name {
-                "upper" => Value::str(s.to_uppercase()),
-                "lower" => Value::str(s.to_lowercase()),
-                "capitalize" => Value::str(methods::capitalize(&s)),
-                "title" => Value::str(title(&s)),
-                "wordcount" => Value::Int(s.split(is_space).filter(|word| !word.is_empty()).count() as i64),
-                "e" | "escape" | "forceescape" => {
-                    let mut text = Text::new(budget);
-                    for c in s.chars() {
-                        match c {
-                            '&' => text.push("&amp;")?,
-                            '<' => text.push("&lt;")?,
-                            '>' => text.push("&gt;")?,
-                            '\'' => text.push("&#39;")?,
-                            '"' => text.push("&#34;")?,
-                            c => text.push_char(c)?,
-                        }
-                    }
-                    Value::str(text.finish())
-                }
-                _ => Value::Str(s),
-            }
-        }
-    })
-}
-
-/// Jinja's own `title`, which differs from `str.title`: words begin after blanks, hyphens and opening brackets.
-fn title(s: &str) -> String {
-    let mut title = String::with_capacity(s.len());
-    let mut begins = true;
-    for c in s.chars() {
-        if begins {
-            title.extend(c.to_uppercase());
-        } else {
-            title.extend(c.to_lowercase());
-        }
-        begins = is_space(c) || matches!(c, '-' | '(' | '{' | '[' | '<');
+        _ => {}
     }
-    title
+    given.bind::<0>(name, [])?;
+    Ok(match name {
+        "upper" | "lower" | "capitalize" => strings::in_case(&s, name, budget)?,
+        // Jinja's own `title` differs from `str.title`: words begin after blanks, hyphens and opening brackets.
+        "title" => {
+            let separates = |c| is_space(c) || matches!(c, '-' | '(' | '{' | '[' | '<');
+            Value::str(strings::title(&s, separates, budget)?)
+        }
+        "wordcount" => Value::Int(s.split(is_space).filter(|word| !word.is_empty()).count() as i64),
+        "e" | "escape" | "forceescape" => {
+            let mut text = Text::new(budget);
+            for c in s.chars() {
+                match c {
+                    '&' => text.push("&amp;")?,
+                    '<' => text.push("&lt;")?,
+                    '>' => text.push("&gt;")?,
+                    '\'' => text.push("&#39;")?,
+                    '"' => text.push("&#34;")?,
+                    c => text.push_char(c)?,
+                }
+            }
+            Value::str(text.finish())
+        }
+        _ => Value::Str(s),
+    })
 }
 
 fn indent(s: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
@@ -114,13 +148,10 @@ fn indent(s: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
         }
     };
     let [first, blank] = [first, blank].map(|flag| flag.is_some_and(|flag| flag.is_true()));
-    let mut lines = methods::lines(s, false, budget)?;
-    // Jinja splits the text with a line end added, so that a line end at the text's end makes an empty last line.
-    if s.is_empty() || s.ends_with('\n') {
-        lines.push("");
-    }
+    // Jinja adds a line end before it splits the text, so a line end at the end makes an empty last line.
+    let last = if s.is_empty() || s.ends_with('\n') { Some("") } else { None };
     let mut text = Text::new(budget);
-    for (i, line) in lines.into_iter().enumerate() {
+    for (i, line) in strings::lines(s, false).chain(last).enumerate() {
         if i > 0 {
             text.push("\n")?;
         }
@@ -149,8 +180,8 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
             Ok(match (method.as_deref().unwrap_or("common"), number) {
                 // Python's `round` of a whole number is that number.
                 ("common", Number::Int(n)) if precision >= 0 => Value::Int(n),
-                ("common", Number::Int(n)) => Value::Int(round(n as f64, precision) as i64),
-                ("common", Number::Float(x)) => Value::Float(round(x, precision)),
+                ("common", Number::Int(n)) => Value::Int(round(n as f64, precision, budget)? as i64),
+                ("common", Number::Float(x)) => Value::Float(round(x, precision, budget)?),
                 ("ceil", number) => Value::Float((number.float() * scale).ceil() / scale),
                 ("floor", number) => Value::Float((number.float() * scale).floor() / scale),
                 _ => return fault("`round` takes common, ceil or floor as its method"),
@@ -165,9 +196,12 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
                 (Some(Number::Int(n)), _) => Some(n),
                 (Some(Number::Float(x)), _) => whole(x),
                 (None, Value::Str(s)) => {
-                    budget.scan(s.len())?;
+                    budget.allocate(s.len())?;
                     let s = s.trim_matches(is_space).replace('_', "");
-                    i64::from_str_radix(&s, base.unwrap_or(10)).ok().or_else(|| s.parse().ok().and_then(whole))
+                    match i64::from_str_radix(&s, base.unwrap_or(10)) {
+                        Ok(n) => Some(n),
+                        Err(_) => read_float(&s, budget)?.and_then(whole),
+                    }
                 }
                 _ => None,
             };
@@ -177,7 +211,7 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
             let [default] = given.bind(name, ["default"])?;
             let found = match (number, value) {
                 (Some(number), _) => Some(number.float()),
-                (None, Value::Str(s)) => s.trim_matches(is_space).parse().ok(),
+                (None, Value::Str(s)) => read_float(s.trim_matches(is_space), budget)?,
                 _ => None,
             };
             Ok(Value::Float(match found {
@@ -189,6 +223,13 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
     }
 }
 
+/// The number in a text. Digits are charged: beyond 19 of them, big integers are needed.
+fn read_float(s: &str, budget: &mut Budget) -> Outcome<Option<f64>> {
+    budget.scan(s.len())?;
+    budget.spend(s.len().min(800) / 4)?;
+    Ok(s.parse().ok())
+}
+
 fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
     match name {
         "default" | "d" => {
@@ -198,10 +239,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
         }
         "length" | "count" => Ok(Value::Int(match value {
             Value::Undefined(_) => 0,
-            Value::Str(s) => {
-                budget.scan(s.len())?;
-                s.chars().count() as i64
-            }
+            Value::Str(s) => s.chars().count() as i64,
             Value::List(list) => list.items.len() as i64,
             Value::Dict(dict) => dict.entries.len() as i64,
             other => return fault(format!("a {} has no length", other.type_name())),
@@ -220,7 +258,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
                 Value::list(items, budget)
             }
         },
-        "items" if value.is_undefined() => Value::list(Vec::new(), budget),
+        "items" if value.is_undefined() => Value::list([], budget),
         "items" => methods::items(value, budget),
         "join" => {
             let [separator, attribute] = given.bind(name, ["d", "attribute"])?;
@@ -242,7 +280,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
         "attr" => {
             let [attribute] = given.bind(name, ["name"])?;
             let attribute = text(name, attribute)?;
-            // Attributes that are not keys: none of the values has any but methods.
+            // Values have no attributes but methods; keys do not count here.
             Ok(if methods::exists(value, &attribute) { Value::Method } else { Value::Undefined(Some(attribute)) })
         }
         "dictsort" => {
@@ -253,18 +291,12 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
                 _ => return fault("`dictsort` sorts by `key` or `value`"),
             };
             let Value::List(pairs) = methods::items(value, budget)? else { return fault("no items") };
-            sorted(
-                pairs.items.clone(),
-                Some(&Value::Int(by_value)),
-                is_true(&case_sensitive),
-                is_true(&reverse),
-                budget,
-            )
+            sorted(&pairs.items, Some(&Value::Int(by_value)), is_true(&case_sensitive), is_true(&reverse), budget)
         }
         "sort" => {
             let [reverse, case_sensitive, attribute] = given.bind(name, ["reverse", "case_sensitive", "attribute"])?;
             let items = value.items(budget)?;
-            sorted(items, attribute.as_ref(), is_true(&case_sensitive), is_true(&reverse), budget)
+            sorted(&items, attribute.as_ref(), is_true(&case_sensitive), is_true(&reverse), budget)
         }
         "min" | "max" => {
             let [case_sensitive, attribute] = given.bind(name, ["case_sensitive", "attribute"])?;
@@ -288,6 +320,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             let [case_sensitive, attribute] = given.bind(name, ["case_sensitive", "attribute"])?;
             let mut seen: Vec<(Value, Value)> = Vec::new();
             'items: for item in value.items(budget)? {
+                budget.allocate_items::<(Value, Value)>(2)?;
                 let key = sort_key(&item, attribute.as_ref(), is_true(&case_sensitive), budget)?;
                 for (_, before) in &seen {
                     if equal(before, &key, budget)? {
@@ -296,7 +329,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
                 }
                 seen.push((item, key));
             }
-            Value::list(seen.into_iter().map(|(item, _)| item).collect(), budget)
+            Value::list(seen.into_iter().map(|(item, _)| item), budget)
         }
         "sum" => {
             let [attribute, start] = given.bind(name, ["attribute", "start"])?;
@@ -317,17 +350,17 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             };
             let mut batches = Vec::new();
             for batch in value.items(budget)?.chunks(count) {
+                budget.allocate_items::<Value>(batch.len() + 2)?;
                 let mut batch = batch.to_vec();
                 if let Some(fill) = fill.as_ref().filter(|fill| !matches!(fill, Value::None)) {
-                    budget.allocate((count - batch.len()).saturating_mul(size_of::<Value>()))?;
+                    budget.allocate_items::<Value>(count - batch.len())?;
                     batch.resize(count, fill.clone());
                 }
                 batches.push(Value::list(batch, budget)?);
             }
             Value::list(batches, budget)
         }
-        "tojson" => to_json(value, given, budget),
-        other => fault(format!("there is no filter {}", quoted(other))),
+        _ => to_json(value, given, budget),
     }
 }
 
@@ -340,17 +373,17 @@ fn to_json(value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
         given.bind("tojson", ["ensure_ascii", "indent", "separators", "sort_keys"])?;
     let indent = match indent {
         None | Some(Value::None) => None,
-        Some(Value::Str(s)) => Some(s.to_string()),
+        Some(Value::Str(s)) => Some(s),
         Some(width) => {
             let width = whole("tojson", Some(width))?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
             budget.allocate(width)?;
-            Some(" ".repeat(width))
+            Some(" ".repeat(width).into())
         }
     };
     let (item_separator, key_separator) = match separators {
-        None | Some(Value::None) => ((if indent.is_some() { "," } else { ", " }).to_owned(), ": ".to_owned()),
+        None | Some(Value::None) => ((if indent.is_some() { "," } else { ", " }).into(), ": ".into()),
         Some(pair) => match &pair.items(budget)?[..] {
-            [Value::Str(item), Value::Str(key)] => (item.to_string(), key.to_string()),
+            [Value::Str(item), Value::Str(key)] => (item.clone(), key.clone()),
             _ => return fault("`tojson` takes two separators"),
         },
     };
@@ -360,7 +393,7 @@ fn to_json(value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
     Ok(Value::str(text.finish()))
 }
 
-/// What lies at a path such as `function.name` or `0`.
+/// The value at a path such as `function.name` or `0`.
 fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Outcome<Value> {
     let step = |value: &Value, key: Value, budget: &mut Budget| match value {
         Value::Undefined(name) => undefined(name.as_deref()),
@@ -370,6 +403,7 @@ fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Outcome<Value> {
         })),
     };
     let Value::Str(path) = path else { return step(value, path.clone(), budget) };
+    budget.allocate(path.len())?;
     let mut value = value.clone();
     for part in path.split('.') {
         let key = part.parse().map_or_else(|_| Value::str(part), Value::Int);
@@ -384,46 +418,25 @@ fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool, budge
         Some(path) => look_up(item, path, budget)?,
     };
     Ok(match key {
-        Value::Str(s) if !case_sensitive => {
-            budget.allocate(2 * s.len())?;
-            Value::str(s.to_lowercase())
-        }
+        Value::Str(s) if !case_sensitive => strings::in_case(&s, "lower", budget)?,
         key => key,
     })
 }
 
 fn sorted(
-    items: Vec<Value>,
+    items: &[Value],
     attribute: Option<&Value>,
     case_sensitive: bool,
     reverse: bool,
     budget: &mut Budget,
 ) -> Outcome<Value> {
+    budget.allocate_items::<(Value, Value)>(items.len())?;
     let mut keyed = Vec::with_capacity(items.len());
     for item in items {
-        keyed.push((sort_key(&item, attribute, case_sensitive, budget)?, item));
+        keyed.push((sort_key(item, attribute, case_sensitive, budget)?, item.clone()));
     }
-    let mut failed = None;
-    keyed.sort_by(|(a, _), (b, _)| {
-        // After a failure the order no longer matters, and no work is done for it.
-        if failed.is_some() {
-            return Ordering::Equal;
-        }
-        match compare(a, b, budget) {
-            Ok(order) => {
-                let order = order.unwrap_or(Ordering::Equal);
-                if reverse { order.reverse() } else { order }
-            }
-            Err(fault) => {
-                failed = Some(fault);
-                Ordering::Equal
-            }
-        }
-    });
-    match failed {
-        Some(fault) => Err(fault),
-        None => Value::list(keyed.into_iter().map(|(_, item)| item).collect(), budget),
-    }
+    sort_by_key(&mut keyed, |(key, _)| key, reverse, budget)?;
+    Value::list(keyed.into_iter().map(|(_, item)| item), budget)
 }
 
 fn map(value: &Value, mut given: Given, budget: &mut Budget) -> Outcome<Value> {
@@ -441,7 +454,7 @@ fn map(value: &Value, mut given: Given, budget: &mut Budget) -> Outcome<Value> {
     } else {
         let filter = text("map", Some(given.positional.remove(0)))?;
         for item in value.items(budget)? {
-            budget.allocate((given.positional.len() + given.named.len()) * 2 * size_of::<Value>())?;
+            budget.allocate_items::<(Value, Value)>(given.positional.len() + given.named.len() + 1)?;
             let given = Given { positional: given.positional.clone(), named: given.named.clone() };
             mapped.push(apply(&filter, &item, given, budget)?);
         }
@@ -464,10 +477,11 @@ fn select(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outco
     let wanted = name.starts_with("select");
     let mut kept = Vec::new();
     for item in value.items(budget)? {
+        budget.spend(1)?;
         let looked_up = attribute.as_ref().map(|path| look_up(&item, path, budget)).transpose()?;
         let tested = looked_up.as_ref().unwrap_or(&item);
         let holds = match &predicate {
-            Some(predicate) => test(predicate, tested, &arguments, budget)?,
+            Some(predicate) => predicates::holds(predicate, tested, &arguments, budget)?,
             None => tested.is_true(),
         };
         if holds == wanted {
@@ -475,63 +489,4 @@ fn select(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outco
         }
     }
     Value::list(kept, budget)
-}
-
-/// `value is name(arguments)`
-pub(super) fn test(name: &str, value: &Value, arguments: &[Value], budget: &mut Budget) -> Outcome<bool> {
-    let wanted = match name {
-        "divisibleby" | "==" | "eq" | "equalto" | "!=" | "ne" | "<" | "lt" | "lessthan" | "<=" | "le" | ">" | "gt"
-        | "greaterthan" | ">=" | "ge" | "in" | "sameas" => 1,
-        _ => 0,
-    };
-    if arguments.len() != wanted {
-        return fault(format!("the test {} takes {wanted} arguments, not {}", quoted(name), arguments.len()));
-    }
-    let ordered = |wanted: fn(Ordering) -> bool, budget: &mut Budget| {
-        compare(value, &arguments[0], budget).map(|order| order.is_some_and(wanted))
-    };
-    let remainder = |by: &Value, budget: &mut Budget| arithmetic(Operator::Modulo, value, by, budget);
-    let letters = |text: &str| (text.chars().any(char::is_lowercase), text.chars().any(char::is_uppercase));
-    Ok(match name {
-        "defined" => !value.is_undefined(),
-        "undefined" => value.is_undefined(),
-        "none" => matches!(value, Value::None),
-        "boolean" => matches!(value, Value::Bool(_)),
-        "true" => matches!(value, Value::Bool(true)),
-        "false" => matches!(value, Value::Bool(false)),
-        "integer" => matches!(value, Value::Int(_)),
-        "float" => matches!(value, Value::Float(_)),
-        "number" => value.number().is_some(),
-        "string" => matches!(value, Value::Str(_)),
-        "mapping" => matches!(value, Value::Dict(_)),
-        // What has a length and items by number or key; a string and an undefined value do too.
-        "sequence" => matches!(value, Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_)),
-        "iterable" => {
-            matches!(value, Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_) | Value::Loop(_))
-        }
-        "callable" => {
-            matches!(value, Value::Macro(_) | Value::Function(_) | Value::Method | Value::Loop(_) | Value::Undefined(_))
-        }
-        "escaped" => false,
-        "odd" => equal(&remainder(&Value::Int(2), budget)?, &Value::Int(1), budget)?,
-        "even" => equal(&remainder(&Value::Int(2), budget)?, &Value::Int(0), budget)?,
-        "divisibleby" => equal(&remainder(&arguments[0], budget)?, &Value::Int(0), budget)?,
-        "lower" | "upper" => {
-            let text = value.to_text(budget)?;
-            budget.scan(text.len())?;
-            letters(&text) == (name == "lower", name == "upper")
-        }
-        "==" | "eq" | "equalto" => equal(value, &arguments[0], budget)?,
-        "!=" | "ne" => !equal(value, &arguments[0], budget)?,
-        "<" | "lt" | "lessthan" => ordered(Ordering::is_lt, budget)?,
-        "<=" | "le" => ordered(Ordering::is_le, budget)?,
-        ">" | "gt" | "greaterthan" => ordered(Ordering::is_gt, budget)?,
-        ">=" | "ge" => ordered(Ordering::is_ge, budget)?,
-        "in" => super::operators::contains(&arguments[0], value, budget)?,
-        "sameas" => {
-            std::mem::discriminant(value) == std::mem::discriminant(&arguments[0])
-                && equal(value, &arguments[0], budget)?
-        }
-        other => return fault(format!("there is no test {}", quoted(other))),
-    })
 }

@@ -1,14 +1,16 @@
-//! `tojson` as Transformers has it: Python's `json.dumps`, without the HTML escapes of Jinja's own filter.
+//! `tojson` as Transformers defines it: Python's `json.dumps`, without the HTML escapes of Jinja's own filter.
+
+use std::sync::Arc;
 
 use super::budget::{Outcome, Text, fault};
-use super::operators::number_text;
-use super::value::{Value, compare};
+use super::value::{Value, sort_by_key};
+use crate::base::error::quoted;
 
 pub(super) struct Style {
-    /// What one level is indented by; None writes everything on one line.
-    pub indent: Option<String>,
-    pub item_separator: String,
-    pub key_separator: String,
+    /// The indentation of one level; None writes everything on one line.
+    pub indent: Option<Arc<str>>,
+    pub item_separator: Arc<str>,
+    pub key_separator: Arc<str>,
     pub ascii: bool,
     pub sorted: bool,
 }
@@ -20,10 +22,7 @@ pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
         Value::Bool(b) => text.push(if *b { "true" } else { "false" }),
         Value::Float(x) if x.is_nan() => text.push("NaN"),
         Value::Float(x) if x.is_infinite() => text.push(if *x > 0.0 { "Infinity" } else { "-Infinity" }),
-        Value::Int(_) | Value::Float(_) => match value.number() {
-            Some(number) => text.push(&number_text(number)),
-            None => Ok(()),
-        },
+        Value::Int(_) | Value::Float(_) => value.write_repr(text),
         Value::Str(s) => string(s, style.ascii, text),
         Value::List(list) if list.items.is_empty() => text.push("[]"),
         Value::List(list) => {
@@ -37,9 +36,10 @@ pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
         }
         Value::Dict(dict) if dict.entries.is_empty() => text.push("{}"),
         Value::Dict(dict) => {
+            text.budget.allocate_items::<&(Value, Value)>(dict.entries.len())?;
             let mut entries: Vec<_> = dict.entries.iter().collect();
             if style.sorted {
-                sort_by_key(&mut entries, text)?;
+                sort_by_key(&mut entries, |entry| &entry.0, false, text.budget)?;
             }
             text.push("{")?;
             for (i, (key, value)) in entries.into_iter().enumerate() {
@@ -59,23 +59,9 @@ pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
             new_line(style, level, text)?;
             text.push("}")
         }
-        Value::Undefined(Some(name)) => {
-            fault(format!("{} is undefined and cannot be written as JSON", crate::formats::quoted(name)))
-        }
+        Value::Undefined(Some(name)) => fault(format!("{} is undefined and cannot be written as JSON", quoted(name))),
         other => fault(format!("a {} cannot be written as JSON", other.type_name())),
     }
-}
-
-fn sort_by_key(entries: &mut [&(Value, Value)], text: &mut Text) -> Outcome<()> {
-    let mut failed = None;
-    entries.sort_by(|(a, _), (b, _)| match compare(a, b, text.budget) {
-        Ok(order) => order.unwrap_or(std::cmp::Ordering::Equal),
-        Err(fault) => {
-            failed.get_or_insert(fault);
-            std::cmp::Ordering::Equal
-        }
-    });
-    failed.map_or(Ok(()), Err)
 }
 
 fn separate(style: &Style, index: usize, level: usize, text: &mut Text) -> Outcome<()> {
@@ -95,6 +81,7 @@ fn new_line(style: &Style, level: usize, text: &mut Text) -> Outcome<()> {
 }
 
 fn string(s: &str, ascii: bool, text: &mut Text) -> Outcome<()> {
+    text.budget.scan(s.len())?;
     text.push("\"")?;
     let mut from = 0;
     for (at, c) in s.char_indices() {

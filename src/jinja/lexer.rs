@@ -1,5 +1,6 @@
 //! From a template's text to tokens, with the whitespace rules that chat templates are written for: `trim_blocks` (the
-//! newline after a block goes), `lstrip_blocks` (the blanks before a block go), and the signs `-` and `+`, which overrule both.
+//! newline after a block is removed), `lstrip_blocks` (the blanks before a block are removed), and the signs `-` and `+`,
+//! which override both.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub(super) enum Token {
     End,
 }
 
-/// Longer signs come first, so that the first that fits is the right one.
+/// Longer signs come first, so the first match is the right one.
 const SIGNS: [&str; 26] = [
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".",
     ":", "|", ",", ";",
@@ -34,7 +35,7 @@ pub(super) struct Lexer<'s> {
     tokens: Vec<(Token, u32)>,
 }
 
-/// The tokens with their lines. An error is at the lexer's line, which is why the caller keeps the lexer.
+/// Makes tokens with their lines. The line of an error is the lexer's line, so the caller keeps the lexer.
 impl<'s> Lexer<'s> {
     /// `source` has only `\n` as line ends, see [`normalized`].
     pub fn new(source: &'s str) -> Self {
@@ -85,7 +86,7 @@ impl<'s> Lexer<'s> {
         self.at += bytes;
     }
 
-    /// Puts out `kept` and passes over `length` bytes, of which `kept` is what remains.
+    /// Skips `length` bytes and adds the part of them that is `kept` as a token.
     fn text(&mut self, kept: &str, length: usize) {
         if !kept.is_empty() {
             self.push(Token::Text(kept.into()));
@@ -334,7 +335,7 @@ fn without_indentation(text: &str, starts: bool) -> &str {
     if (line > 0 || starts) && text[line..].chars().all(is_space) { &text[..line] } else { text }
 }
 
-/// What Python takes for whitespace.
+/// Whether Python regards a character as whitespace.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }

@@ -1,62 +1,54 @@
-//! Chat templates: the Jinja source that a model brings along, which makes one prompt out of a chat's messages.
+//! An interpreter for Jinja templates, the language of chat templates, as Transformers sets it up.
 //!
-//! The language is Jinja's as Transformers sets it up, and the interpreter is our own. The engines at hand count the
-//! instructions of a template and not the bytes: a string that doubles forty times takes their host down with it.
+//! Templates come with models and are untrusted. The existing engines limit the number of instructions and not the bytes: a
+//! string that doubles forty times takes the host program down. This one charges all work and memory to a budget before it
+//! is done ([`Limits`]), limits nesting, and can be cancelled.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
+use crate::base::call::Cancellation;
 use crate::base::error::{Error, Result, Status};
 
+mod arguments;
 mod ast;
 mod budget;
-mod calls;
 mod date;
 mod evaluator;
-mod expressions;
 mod filters;
 mod json;
 mod lexer;
+#[cfg(test)]
+mod metering;
 mod methods;
 mod operators;
 mod parser;
+mod predicates;
+mod strings;
 #[cfg(test)]
 mod tests;
 mod value;
 
-use budget::{Cause, Fault};
-use value::Value;
+pub use budget::Limits;
+use budget::{Budget, Cause, Fault};
 
-/// The longest source. Published templates have up to 20 KiB.
+/// The longest source in bytes. Published templates have up to 20 KiB.
 const MAX_SOURCE: usize = 256 << 10;
 
-/// One message of a chat.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// `system`, `user`, `assistant`, `tool`, or what else the template knows.
-    pub role: String,
-    pub content: String,
-}
-
-impl Message {
-    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: content.into() }
-    }
-}
-
-/// A chat template, parsed and ready to render any number of chats, from any number of threads.
+/// A chat template, parsed and ready to be rendered any number of times, from any number of threads.
 #[derive(Debug)]
-pub struct ChatTemplate {
-    template: ast::Template,
-    special: Vec<(String, String)>,
+pub struct Template {
+    parsed: ast::Template,
     origin: PathBuf,
 }
 
-impl ChatTemplate {
-    /// Parses `source`. `special` are pairs of name and text such as `("bos_token", "<s>")`, which the template sees as
-    /// variables; `origin` is the file that errors name.
-    pub fn new(source: &str, special: &[(&str, &str)], origin: &Path) -> Result<Self> {
+impl Template {
+    /// Parses `source`. `origin` is the file that errors name.
+    ///
+    /// # Errors
+    /// `InvalidFile`: the source is too long or has an error in its syntax.
+    pub fn parse(source: &str, origin: &Path) -> Result<Self> {
         if source.len() > MAX_SOURCE {
             let what = format!("the chat template has {} bytes, and at most {MAX_SOURCE} are accepted", source.len());
             return Err(Error::invalid_file(origin, what));
@@ -65,56 +57,25 @@ impl ChatTemplate {
         let mut lexer = lexer::Lexer::new(&source);
         let tokens = lexer.run().map_err(|fault| error(origin, lexer.line, &fault))?;
         let mut parser = parser::Parser::new(tokens);
-        let template = parser.run().map_err(|fault| error(origin, parser.line(), &fault))?;
-        let special = special.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
-        Ok(Self { template, special, origin: origin.to_owned() })
+        let parsed = parser.run().map_err(|fault| error(origin, parser.line(), &fault))?;
+        Ok(Self { parsed, origin: origin.to_owned() })
     }
 
-    /// The prompt for a chat. `tools` is the list of tool descriptions that the template is given, if any.
+    /// Renders the template with these variables.
     ///
-    /// Fails with `InvalidArgument` where the template refuses the messages by `raise_exception`, and with `InvalidFile`
-    /// where the template itself fails, asks for undefined things, or takes more work or memory than a prompt may.
-    pub fn render(&self, messages: &[Message], tools: Option<&Json>, add_generation_prompt: bool) -> Result<String> {
-        let mut evaluator = evaluator::Evaluator::new(&self.template);
-        let mut rendered = || {
-            let budget = evaluator.budget();
-            let mut chat = Vec::with_capacity(messages.len());
-            for Message { role, content } in messages {
-                let entries = [("role", role), ("content", content)];
-                chat.push(Value::dict(
-                    entries.map(|(name, text)| (Value::str(name), Value::str(&**text))).into(),
-                    budget,
-                )?);
-            }
-            let chat = Value::list(chat, budget)?;
-            let tools = tools.map_or(Ok(Value::None), |tools| Value::from_json(tools, budget))?;
-            for (name, text) in &self.special {
-                evaluator.define(&**name, Value::str(&**text));
-            }
-            evaluator.define("messages", chat);
-            evaluator.define("tools", tools);
-            evaluator.define("documents", Value::None);
-            evaluator.define("add_generation_prompt", Value::Bool(add_generation_prompt));
-            evaluator.run()
-        };
-        let result = rendered();
+    /// # Errors
+    /// `InvalidArgument`: the template refuses the variables by `raise_exception`. `InvalidFile`: the template fails, uses
+    /// undefined values, or exceeds the limits. `Cancelled`.
+    pub fn render(
+        &self,
+        variables: &[(&str, Json)],
+        limits: Limits,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<String> {
+        let mut evaluator = evaluator::Evaluator::new(&self.parsed, Budget::new(limits, cancellation));
+        let defined = variables.iter().try_for_each(|(name, value)| evaluator.define(name, value));
+        let result = defined.and_then(|()| evaluator.run());
         result.map_err(|fault| error(&self.origin, evaluator.line(), &fault))
-    }
-
-    /// The template's source: the text of `chat_template.jinja` if there is such a file, else `chat_template` of
-    /// `tokenizer_config.json`, which is a string or a list of named templates, of which `default` is taken.
-    pub fn source_of(jinja_file: Option<&str>, tokenizer_config: Option<&Json>) -> Option<String> {
-        if let Some(source) = jinja_file {
-            return Some(source.to_owned());
-        }
-        match tokenizer_config?.get("chat_template")? {
-            Json::String(source) => Some(source.clone()),
-            Json::Array(named) => {
-                let default = named.iter().find(|entry| entry.get("name").and_then(Json::as_str) == Some("default"))?;
-                default.get("template")?.as_str().map(str::to_owned)
-            }
-            _ => None,
-        }
     }
 }
 
@@ -126,5 +87,6 @@ fn error(origin: &Path, line: u32, fault: &Fault) -> Error {
             Status::InvalidArgument,
             format!("{place}: the chat template, line {line}, refuses the messages: {}", fault.message),
         ),
+        Cause::Cancelled => Error::cancelled(),
     }
 }

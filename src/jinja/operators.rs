@@ -1,8 +1,10 @@
-//! What operators do to values: arithmetic, `in`, indices and slices, and the `%` that formats.
+//! The operators: arithmetic, `in`, indices and slices, and `%` as a string format.
+
+use std::sync::Arc;
 
 use super::ast::Operator;
 use super::budget::{Budget, Outcome, Text, fault};
-use super::value::{List, Number, Value, equal, float_text, position, undefined};
+use super::value::{List, Number, Value, equal, undefined};
 
 /// The widest field that a format may ask for.
 const MAX_WIDTH: usize = 4096;
@@ -14,7 +16,7 @@ pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut 
     match (operator, a, b) {
         (_, Value::Undefined(name), _) | (_, _, Value::Undefined(name)) => undefined(name.as_deref()),
         (Operator::Add, Value::List(x), Value::List(y)) if x.tuple == y.tuple => {
-            budget.allocate((x.items.len() + y.items.len()) * size_of::<Value>())?;
+            budget.allocate_items::<Value>(x.items.len() + y.items.len())?;
             Value::sequence([&x.items[..], &y.items[..]].concat(), x.tuple, budget)
         }
         (Operator::Multiply, Value::Str(s), n) | (Operator::Multiply, n, Value::Str(s)) => {
@@ -24,8 +26,11 @@ pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut 
         }
         (Operator::Multiply, Value::List(list), n) | (Operator::Multiply, n, Value::List(list)) => {
             let Some(count) = repetitions(n) else { return refuse(operator, a, b) };
-            budget.allocate(list.items.len().saturating_mul(count).saturating_mul(size_of::<Value>()))?;
-            Value::sequence(std::iter::repeat_n(&list.items, count).flatten().cloned().collect(), list.tuple, budget)
+            // An empty list would cost nothing and still be visited `count` times.
+            let count = if list.items.is_empty() { 0 } else { count };
+            budget.allocate_items::<Value>(list.items.len().saturating_mul(count))?;
+            let items: Vec<Value> = std::iter::repeat_n(&list.items, count).flatten().cloned().collect();
+            Value::sequence(items, list.tuple, budget)
         }
         (Operator::Modulo, Value::Str(template), b) => match b {
             Value::List(list) if list.tuple => format_percent(template, &list.items, budget),
@@ -60,7 +65,7 @@ pub(super) fn negative(value: &Value) -> Outcome<Value> {
     }
 }
 
-/// How often something is repeated by `*`: not at all by a negative number.
+/// How often `*` repeats a text or list. A negative count is 0.
 fn repetitions(n: &Value) -> Option<usize> {
     match n.number()? {
         Number::Int(n) => Some(usize::try_from(n).unwrap_or(0)),
@@ -104,7 +109,8 @@ fn floats(operator: Operator, a: f64, b: f64) -> Outcome<Value> {
 pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> Outcome<bool> {
     match (container, item) {
         (Value::Str(text), Value::Str(part)) => {
-            budget.scan(text.len() + part.len())?;
+            budget.scan(text.len())?;
+            budget.scan(part.len())?;
             Ok(text.contains(&**part))
         }
         (Value::Str(_), Value::Undefined(name)) => undefined(name.as_deref()),
@@ -117,19 +123,17 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> 
             }
             Ok(false)
         }
-        (Value::Dict(dict), key) => Ok(position(&dict.entries, key, budget)?.is_some()),
+        (Value::Dict(dict), key) => Ok(dict.get(key, budget)?.is_some()),
         (Value::Undefined(_), _) => Ok(false),
         (other, _) => fault(format!("`in` does not look into a {}", other.type_name())),
     }
 }
 
-/// `container[index]`, None where there is no such item.
+/// `container[index]`, or None if there is no such item.
 pub(super) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Outcome<Option<Value>> {
     let at = |n: i64, length: usize| usize::try_from(if n < 0 { n.checked_add(length as i64)? } else { n }).ok();
     match (container, index) {
-        (Value::Dict(dict), key) => {
-            Ok(position(&dict.entries, key, budget)?.map(|position| dict.entries[position].1.clone()))
-        }
+        (Value::Dict(dict), key) => Ok(dict.get(key, budget)?.cloned()),
         (Value::List(list), Value::Int(n)) => {
             Ok(at(*n, list.items.len()).and_then(|index| list.items.get(index)).cloned())
         }
@@ -174,26 +178,23 @@ pub(super) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -
         }
         Value::List(list) => {
             let List { items, tuple, .. } = &**list;
-            budget.allocate(items.len() * size_of::<Value>())?;
-            Value::sequence(
-                positions(start, stop, step, items.len()).map(|i| items[i].clone()).collect(),
-                *tuple,
-                budget,
-            )
+            budget.allocate_items::<Value>(items.len())?;
+            let taken: Vec<Value> = positions(start, stop, step, items.len()).map(|i| items[i].clone()).collect();
+            Value::sequence(taken, *tuple, budget)
         }
         Value::Undefined(name) => undefined(name.as_deref()),
         other => fault(format!("a {} cannot be sliced", other.type_name())),
     }
 }
 
-/// The characters from `start` up to `stop`, both counted from the beginning.
+/// The characters from `start` to `stop`, both counted from the beginning.
 fn between(s: &str, start: i64, stop: Option<i64>) -> &str {
     let offset = |n: i64| s.char_indices().nth(usize::try_from(n).unwrap_or(usize::MAX)).map_or(s.len(), |(at, _)| at);
     let start = offset(start);
     &s[start..stop.map_or(s.len(), offset).max(start)]
 }
 
-/// The positions that a slice takes of `length` items.
+/// The indices of `length` items that a slice selects.
 fn positions(start: Option<i64>, stop: Option<i64>, step: i64, length: usize) -> impl Iterator<Item = usize> {
     let length = length as i64;
     let (least, most) = if step > 0 { (0, length) } else { (-1, length - 1) };
@@ -210,6 +211,7 @@ fn positions(start: Option<i64>, stop: Option<i64>, step: i64, length: usize) ->
 
 /// `"%s is %d" % values`
 pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budget) -> Outcome<Value> {
+    budget.scan(template.len())?;
     let mut text = Text::new(budget);
     let mut values_left = values.iter();
     let mut rest = template;
@@ -234,28 +236,31 @@ pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budg
             continue;
         }
         let Some(value) = values_left.next() else { return fault("a format has fewer values than places") };
-        let mut field = match (kind, value.number()) {
-            ('s', _) => value.to_text(text.budget)?.to_string(),
+        let whole: Arc<str> = match (kind, value.number()) {
+            ('s', _) => value.to_text(text.budget)?,
             ('r', _) => {
                 let mut field = Text::new(text.budget);
                 value.write_repr(&mut field)?;
-                field.finish()
+                field.finish().into()
             }
-            ('d' | 'i', Some(Number::Int(n))) => n.to_string(),
-            ('d' | 'i', Some(Number::Float(x))) if x.is_finite() => format!("{:.0}", x.trunc()),
-            ('x', Some(Number::Int(n))) if n >= 0 => format!("{n:x}"),
-            ('f' | 'F', Some(n)) => format!("{:.*}", precision.unwrap_or(6), n.float()),
+            ('d' | 'i', Some(Number::Int(n))) => n.to_string().into(),
+            ('d' | 'i', Some(Number::Float(x))) if x.is_finite() => fixed(x.trunc(), 0, text.budget)?.into(),
+            ('x', Some(Number::Int(n))) if n >= 0 => format!("{n:x}").into(),
+            ('f' | 'F', Some(n)) => fixed(n.float(), precision.unwrap_or(6), text.budget)?.into(),
             _ => return fault(format!("a format cannot write a {} as `%{kind}`", value.type_name())),
         };
+        let mut field = &*whole;
         if let ('s' | 'r', Some(precision)) = (kind, precision) {
-            field = field.chars().take(precision).collect();
+            text.budget.scan(precision)?;
+            field = field.char_indices().nth(precision).map_or(field, |(end, _)| &field[..end]);
         }
-        let missing = width.saturating_sub(field.chars().count());
+        text.budget.scan(width)?;
+        let missing = width - field.chars().take(width).count();
         match (left, zeros && !matches!(kind, 's' | 'r')) {
             (true, _) => text.format(format_args!("{field}{:missing$}", ""))?,
             (false, false) => text.format(format_args!("{:missing$}{field}", ""))?,
             (false, true) => {
-                let (sign, digits) = field.strip_prefix('-').map_or(("", &*field), |digits| ("-", digits));
+                let (sign, digits) = field.strip_prefix('-').map_or(("", field), |digits| ("-", digits));
                 text.format(format_args!("{sign}{}{digits}", "0".repeat(missing)))?;
             }
         }
@@ -280,22 +285,20 @@ fn leading_number(text: &mut &str) -> Outcome<usize> {
     }
 }
 
-/// Python's `round`: halves to the even neighbour, as the exact decimal value has it.
-pub(super) fn round(x: f64, digits: i64) -> f64 {
-    match digits {
-        0..=300 if x.is_finite() => format!("{x:.*}", digits as usize).parse().unwrap_or(x),
+/// `x` with `precision` digits after the point. Each digit is charged: exact digits are computed with big integers.
+fn fixed(x: f64, precision: usize, budget: &mut Budget) -> Outcome<String> {
+    budget.spend(precision + x.abs().log10().clamp(1.0, 400.0) as usize)?;
+    Ok(format!("{x:.precision$}"))
+}
+
+/// Python's `round`: correctly rounded from the exact decimal value, ties to even.
+pub(super) fn round(x: f64, digits: i64, budget: &mut Budget) -> Outcome<f64> {
+    Ok(match digits {
+        0..=300 if x.is_finite() => fixed(x, digits as usize, budget)?.parse().unwrap_or(x),
         ..0 => {
             let scale = 10f64.powi(-(digits.max(-300) as i32));
             (x / scale).round_ties_even() * scale
         }
         _ => x,
-    }
-}
-
-/// A number as Python prints it.
-pub(super) fn number_text(n: Number) -> String {
-    match n {
-        Number::Int(n) => n.to_string(),
-        Number::Float(x) => float_text(x),
-    }
+    })
 }

@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use serde_json::json;
+
 use super::*;
 
 const ORIGIN: &str = "model/chat_template.jinja";
@@ -9,21 +11,25 @@ fn fixtures() -> Json {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-fn messages(json: &Json) -> Vec<Message> {
-    let text = |message: &Json, key: &str| message[key].as_str().unwrap().to_owned();
-    json.as_array().unwrap().iter().map(|m| Message::new(text(m, "role"), text(m, "content"))).collect()
+fn new(source: &str) -> Result<Template> {
+    Template::parse(source, Path::new(ORIGIN))
 }
 
-fn new(source: &str, special: &[(&str, &str)]) -> Result<ChatTemplate> {
-    ChatTemplate::new(source, special, Path::new(ORIGIN))
+/// The variables of a chat.
+fn chat<'s>(messages: &Json, tools: Option<&Json>, prompt: bool, special: &'s [(&str, &str)]) -> Vec<(&'s str, Json)> {
+    let special = special.iter().map(|(name, text)| (*name, Json::from(*text)));
+    let tools = tools.cloned().unwrap_or_default();
+    let chat = [("messages", messages.clone()), ("tools", tools), ("add_generation_prompt", prompt.into())];
+    special.chain(chat).chain([("documents", Json::Null)]).collect()
 }
 
 /// Renders with one message and no tools.
 fn render(source: &str) -> Result<String> {
-    new(source, &[])?.render(&[Message::new("user", "hello")], None, true)
+    let variables = chat(&json!([{"role": "user", "content": "hello"}]), None, true, &[]);
+    new(source)?.render(&variables, Limits::default(), None)
 }
 
-/// What is wrong with an answer, if anything: `expected` is a text, or an object that names the kind of error.
+/// How a result differs from `expected`, which is a text, or an object that names the kind of error.
 fn difference(result: Result<String>, expected: &Json) -> Option<String> {
     match (result, expected) {
         (Ok(text), Json::String(expected)) if text == *expected => None,
@@ -42,10 +48,11 @@ fn whole_templates_render_as_in_transformers() {
     for template in fixtures["templates"].as_array().unwrap() {
         let special = template["special"].as_object().unwrap();
         let special: Vec<(&str, &str)> = special.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
-        let parsed = new(template["source"].as_str().unwrap(), &special).unwrap();
+        let parsed = new(template["source"].as_str().unwrap()).unwrap();
         for case in template["cases"].as_array().unwrap() {
             let tools = case["tools"].as_bool().unwrap().then_some(&fixtures["tools"]);
-            let result = parsed.render(&messages(&case["messages"]), tools, case["prompt"].as_bool().unwrap());
+            let variables = chat(&case["messages"], tools, case["prompt"].as_bool().unwrap(), &special);
+            let result = parsed.render(&variables, Limits::default(), None);
             if let Some(found) = difference(result, &case["expected"]) {
                 wrong.push(format!("{} {case}\n  but {found}", template["name"]));
             }
@@ -57,11 +64,11 @@ fn whole_templates_render_as_in_transformers() {
 #[test]
 fn each_point_of_the_language_is_as_in_transformers() {
     let fixtures = fixtures();
-    let chat = messages(&fixtures["snippet_messages"]);
+    let variables = chat(&fixtures["snippet_messages"], Some(&fixtures["tools"]), true, &[("bos_token", "<s>")]);
     let mut wrong = Vec::new();
     for snippet in fixtures["snippets"].as_array().unwrap() {
         let source = snippet["source"].as_str().unwrap();
-        let result = new(source, &[("bos_token", "<s>")]).and_then(|t| t.render(&chat, Some(&fixtures["tools"]), true));
+        let result = new(source).and_then(|template| template.render(&variables, Limits::default(), None));
         if let Some(found) = difference(result, &snippet["expected"]) {
             wrong.push(format!("{source}\n  wants {}\n  but   {found}", snippet["expected"]));
         }
@@ -212,15 +219,18 @@ fn length_is_no_depth() {
 
 #[test]
 fn a_long_chat_is_within_the_limits() {
-    let chat: Vec<Message> = (0..2000)
-        .map(|i| Message::new(if i % 2 == 0 { "user" } else { "assistant" }, format!(" message {i} ").repeat(100)))
-        .collect();
+    let message = |i| {
+        let content = format!(" message {i} ").repeat(100);
+        json!({"role": if i % 2 == 0 { "user" } else { "assistant" }, "content": content})
+    };
+    let messages: Json = (0..2000).map(message).collect();
     let fixtures = fixtures();
     for template in fixtures["templates"].as_array().unwrap() {
         let special = template["special"].as_object().unwrap();
         let special: Vec<(&str, &str)> = special.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
-        let template = new(template["source"].as_str().unwrap(), &special).unwrap();
-        assert!(template.render(&chat, Some(&fixtures["tools"]), true).is_ok());
+        let template = new(template["source"].as_str().unwrap()).unwrap();
+        let variables = chat(&messages, Some(&fixtures["tools"]), true, &special);
+        assert!(template.render(&variables, Limits::default(), None).is_ok());
     }
 }
 
@@ -245,7 +255,7 @@ fn errors_name_the_file_and_the_line() {
     assert!(error.message().contains("refuses the messages: only\\nuser user"), "{error}");
     assert!(refused("{{ raise_exception('x' * 100000) }}").len() < 1000);
     assert!(refused(&format!("{{{{ {}.y }}}}", "x".repeat(100_000))).len() < 1000);
-    let error = new(&" ".repeat(MAX_SOURCE + 1), &[]).unwrap_err();
+    let error = new(&" ".repeat(MAX_SOURCE + 1)).unwrap_err();
     assert!(error.message().contains("at most 262144"), "{error}");
 }
 
@@ -257,25 +267,9 @@ fn the_date_of_today_is_given() {
 }
 
 #[test]
-fn sources_are_found() {
-    let config = |text: &str| serde_json::from_str::<Json>(text).unwrap();
-    let of = |config: &Json| ChatTemplate::source_of(None, Some(config));
-    assert_eq!(of(&config(r#"{"chat_template": "a"}"#)).as_deref(), Some("a"));
-    let list = r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
-    assert_eq!(of(&config(list)).as_deref(), Some("d"));
-    assert_eq!(ChatTemplate::source_of(Some("file"), Some(&config(list))).as_deref(), Some("file"));
-    for none in
-        [r#"{}"#, r#"{"chat_template": null}"#, r#"{"chat_template": 5}"#, r#"{"chat_template": [1, {}]}"#, r#"[]"#]
-    {
-        assert_eq!(of(&config(none)), None, "{none}");
-    }
-    assert_eq!(ChatTemplate::source_of(None, None), None);
-}
-
-#[test]
 fn a_template_is_shared_between_threads() {
     fn shared<T: Send + Sync>() {}
-    shared::<ChatTemplate>();
+    shared::<Template>();
 }
 
 /// Templates with pieces cut out, doubled and swapped give an answer or an error, never a panic.

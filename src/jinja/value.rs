@@ -1,4 +1,4 @@
-//! The values of a template, which are Python's: how they print, compare and test as true.
+//! The values of a template, with Python's semantics: how they print, compare, sort and convert to a truth value.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -7,10 +7,17 @@ use super::budget::{Budget, Outcome, Text, fault};
 
 /// How deep lists and dictionaries may nest. Freeing, printing and comparing them recurses.
 const DEPTH: u32 = 160;
+/// What an object takes besides its contents.
+const OBJECT: usize = 64;
+/// What printing a float costs, in steps: finding the shortest digits that read back the same takes big integers at worst.
+const PRINT_FLOAT: usize = 8;
+
+/// Variables, attributes or arguments. They are few, so a linear search is the fastest.
+pub(super) type Named = Vec<(Arc<str>, Value)>;
 
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// With the name that was not found, for the error that its use may become.
+    /// With the name that was not found, which the error for its use quotes.
     Undefined(Option<Arc<str>>),
     None,
     Bool(bool),
@@ -19,13 +26,13 @@ pub(super) enum Value {
     Str(Arc<str>),
     List(Arc<List>),
     Dict(Arc<Dict>),
-    /// The mutable and the running things live in the evaluator, and values hold their numbers: no cycle of counted
-    /// references can arise, and none of them outlives the rendering.
+    /// Namespaces, macros and loops are owned by the evaluator; values hold their indices. So references cannot form a
+    /// cycle, and nothing outlives the rendering.
     Namespace(usize),
     Macro(usize),
     Loop(usize),
     Function(Function),
-    /// A method that is looked at and not called.
+    /// A method that is read and not called.
     Method,
 }
 
@@ -41,7 +48,7 @@ pub(super) enum Function {
 #[derive(Debug)]
 pub(super) struct List {
     pub items: Vec<Value>,
-    /// A tuple: it prints with round brackets and equals no list.
+    /// A tuple prints with round brackets and is never equal to a list.
     pub tuple: bool,
     depth: u32,
 }
@@ -53,33 +60,42 @@ pub(super) struct Dict {
 }
 
 impl Dict {
-    pub fn get(&self, key: &str) -> Option<&Value> {
-        self.entries.iter().find(|(k, _)| matches!(k, Value::Str(k) if **k == *key)).map(|(_, value)| value)
+    pub fn get(&self, key: &Value, budget: &mut Budget) -> Outcome<Option<&Value>> {
+        Ok(position(&self.entries, key, budget)?.map(|at| &self.entries[at].1))
     }
 }
+
+/// What a list can be made of: the count is known, so the list is charged for before it is made.
+pub(super) trait Items: IntoIterator<Item = Value, IntoIter: ExactSizeIterator> {}
+
+impl<I: IntoIterator<Item = Value, IntoIter: ExactSizeIterator>> Items for I {}
 
 impl Value {
     pub fn str(text: impl Into<Arc<str>>) -> Self {
         Self::Str(text.into())
     }
 
-    pub fn list(items: Vec<Value>, budget: &mut Budget) -> Outcome<Self> {
+    pub fn list(items: impl Items, budget: &mut Budget) -> Outcome<Self> {
         Self::sequence(items, false, budget)
     }
 
-    pub fn tuple(items: Vec<Value>, budget: &mut Budget) -> Outcome<Self> {
+    pub fn tuple(items: impl Items, budget: &mut Budget) -> Outcome<Self> {
         Self::sequence(items, true, budget)
     }
 
-    pub fn sequence(items: Vec<Value>, tuple: bool, budget: &mut Budget) -> Outcome<Self> {
-        budget.allocate(64 + items.len() * size_of::<Value>())?;
+    pub fn sequence(items: impl Items, tuple: bool, budget: &mut Budget) -> Outcome<Self> {
+        let items = items.into_iter();
+        budget.allocate(OBJECT)?;
+        budget.allocate_items::<Value>(items.len())?;
+        let items: Vec<Value> = items.collect();
         let depth = depth_over(items.iter())?;
         Ok(Self::List(Arc::new(List { items, tuple, depth })))
     }
 
-    /// A dictionary; of equal keys the later wins, in the earlier's place.
+    /// A dictionary. Of two equal keys the later value wins and takes the earlier place.
     pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Outcome<Self> {
-        budget.allocate(64 + pairs.len() * 2 * size_of::<Value>())?;
+        budget.allocate(OBJECT)?;
+        budget.allocate_items::<(Value, Value)>(pairs.len())?;
         let mut entries: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             if matches!(key, Value::List(ref list) if !list.tuple) || matches!(key, Value::Dict(_)) {
@@ -112,13 +128,16 @@ impl Value {
                 Self::str(s.as_str())
             }
             Json::Array(items) => {
-                let items = items.iter().map(|item| Self::from_json(item, budget)).collect::<Outcome<_>>()?;
+                let items: Vec<_> = items.iter().map(|item| Self::from_json(item, budget)).collect::<Outcome<_>>()?;
                 Self::list(items, budget)?
             }
             Json::Object(map) => {
-                budget.allocate(map.iter().map(|(key, _)| 2 * size_of::<Self>() + key.len()).sum())?;
-                let entry = |(key, value): (&String, _)| Ok((Self::str(key.as_str()), Self::from_json(value, budget)?));
-                // A JSON object's keys are distinct already.
+                budget.allocate_items::<(Self, Self)>(map.len())?;
+                let entry = |(key, value): (&String, _)| {
+                    budget.allocate(key.len())?;
+                    Ok((Self::str(key.as_str()), Self::from_json(value, budget)?))
+                };
+                // The keys of a JSON object are distinct already.
                 Self::dict_of_distinct(map.iter().map(entry).collect::<Outcome<_>>()?)?
             }
         })
@@ -159,7 +178,7 @@ impl Value {
         }
     }
 
-    /// The number in a value, where a truth value counts as 0 or 1 as in Python.
+    /// The number in a value. As in Python, False is 0 and True is 1.
     pub fn number(&self) -> Option<Number> {
         match self {
             Self::Bool(b) => Some(Number::Int(i64::from(*b))),
@@ -169,17 +188,17 @@ impl Value {
         }
     }
 
-    /// The items that a `for` would see.
+    /// The items that a `for` iterates over.
     pub fn items(&self, budget: &mut Budget) -> Outcome<Vec<Value>> {
         let count = match self {
             // Each character becomes a string of its own.
-            Self::Str(s) => 3 * s.len(),
+            Self::Str(s) => s.len().saturating_mul(3),
             Self::List(list) => list.items.len(),
             Self::Dict(dict) => dict.entries.len(),
             _ => 0,
         };
-        budget.allocate(count * size_of::<Value>())?;
-        budget.spend(count / 16)?;
+        budget.visit(count)?;
+        budget.allocate_items::<Value>(count)?;
         Ok(match self {
             Self::Undefined(_) => Vec::new(),
             Self::Str(s) => s.chars().map(|c| Self::str(&*c.encode_utf8(&mut [0; 4]))).collect(),
@@ -216,7 +235,10 @@ impl Value {
             Self::Bool(true) => text.push("True"),
             Self::Bool(false) => text.push("False"),
             Self::Int(n) => text.format(format_args!("{n}")),
-            Self::Float(x) => text.push(&float_text(*x)),
+            Self::Float(x) => {
+                text.budget.spend(PRINT_FLOAT)?;
+                text.push(&float_text(*x))
+            }
             Self::Str(s) => write_quoted(s, text),
             Self::List(list) => {
                 text.push(if list.tuple { "(" } else { "[" })?;
@@ -283,16 +305,27 @@ fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
     }
 }
 
-/// Where `key` is among `entries`.
+/// The index of `key` in `entries`.
 pub(super) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Budget) -> Outcome<Option<usize>> {
-    budget.spend(entries.len() / 8)?;
+    budget.visit(entries.len())?;
     for (i, (candidate, _)) in entries.iter().enumerate() {
         // Most keys are strings, for which no recursion is needed.
         let same = match (candidate, key) {
-            (Value::Str(a), Value::Str(b)) => a == b,
+            (Value::Str(a), Value::Str(b)) => budget.same(a, b)?,
             (a, b) => equal(a, b, budget)?,
         };
         if same {
+            return Ok(Some(i));
+        }
+    }
+    Ok(None)
+}
+
+/// The index of `name` in `named`.
+pub(super) fn position_of_name(named: &Named, name: &str, budget: &mut Budget) -> Outcome<Option<usize>> {
+    budget.visit(named.len())?;
+    for (i, (candidate, _)) in named.iter().enumerate() {
+        if budget.same(candidate, name)? {
             return Ok(Some(i));
         }
     }
@@ -303,10 +336,7 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<bool> 
     budget.spend(1)?;
     Ok(match (a, b) {
         (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
-        (Value::Str(a), Value::Str(b)) => {
-            budget.scan(a.len().min(b.len()))?;
-            a == b
-        }
+        (Value::Str(a), Value::Str(b)) => budget.same(a, b)?,
         (Value::List(a), Value::List(b)) => {
             if a.tuple != b.tuple || a.items.len() != b.items.len() {
                 return Ok(false);
@@ -339,7 +369,7 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<bool> 
     })
 }
 
-/// The order of two values, None if a NaN is among them.
+/// The order of two values, None if one of them is NaN.
 pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Option<Ordering>> {
     budget.spend(1)?;
     match (a, b) {
@@ -364,16 +394,43 @@ pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Opti
     }
 }
 
-/// The error for a use of an undefined value.
+/// Sorts stably by keys. Each comparison is charged; once one has failed, no further keys are compared.
+pub(super) fn sort_by_key<T>(
+    items: &mut [T],
+    key: impl Fn(&T) -> &Value,
+    reverse: bool,
+    budget: &mut Budget,
+) -> Outcome<()> {
+    budget.allocate_items::<T>(items.len())?;
+    let mut failed = None;
+    items.sort_by(|a, b| {
+        if failed.is_some() {
+            return Ordering::Equal;
+        }
+        match compare(key(a), key(b), budget) {
+            Ok(order) => {
+                let order = order.unwrap_or(Ordering::Equal);
+                if reverse { order.reverse() } else { order }
+            }
+            Err(fault) => {
+                failed = Some(fault);
+                Ordering::Equal
+            }
+        }
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+/// The error for the use of an undefined value.
 pub(super) fn undefined<T>(name: Option<&str>) -> Outcome<T> {
     match name {
-        Some(name) => fault(format!("{} is undefined", crate::formats::quoted(name))),
+        Some(name) => fault(format!("{} is undefined", crate::base::error::quoted(name))),
         None => fault("an undefined value is used"),
     }
 }
 
 /// A float as Python prints it: the fewest digits that read back the same, exponents from 1e16 up and below 1e-4.
-pub(super) fn float_text(x: f64) -> String {
+fn float_text(x: f64) -> String {
     if x.is_nan() {
         return "nan".into();
     }
@@ -393,6 +450,7 @@ pub(super) fn float_text(x: f64) -> String {
 
 /// A string in quotes as Python's `repr` writes it.
 fn write_quoted(s: &str, text: &mut Text) -> Outcome<()> {
+    text.budget.scan(s.len())?;
     let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
     text.push_char(quote)?;
     for c in s.chars() {
@@ -414,7 +472,7 @@ fn write_quoted(s: &str, text: &mut Text) -> Outcome<()> {
     text.push_char(quote)
 }
 
-/// Format characters, surrogates and private use, which Python escapes.
+/// Format characters and private use, which Python escapes.
 fn invisible(c: char) -> bool {
     matches!(u32::from(c), 0xad | 0x600..=0x605 | 0x61c | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff
         | 0xfff9..=0xfffb | 0xe000..=0xf8ff | 0xe0001..=0xe007f | 0xf0000..=0x10ffff)

@@ -19,7 +19,7 @@ unsafe fn polynomial<V: Vector, const N: usize>(x: V, coefficients: [f32; N]) ->
     }
 }
 
-/// eˣ to about 1 ulp, for x clamped to -87..=88 (so 1e-38 stands for everything smaller).
+/// eˣ to about 1 ulp, for x clamped to -87..=88 (so nothing below 1e-38 is returned).
 ///
 /// Cody and Waite's reduction to |r| ≤ ln 2 / 2 in two parts, then the polynomial of Cephes' `expf`.
 ///
@@ -141,7 +141,7 @@ pub(super) unsafe fn gate<V: Vector>(gate: &[f32], up: &[f32], activation: Activ
     }
 }
 
-/// `Σ exp(x - largest)` with the largest value, which is -∞ for a row of nothing but -∞.
+/// `Σ exp(x - largest)` and the largest value, which is -∞ if all values are.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
@@ -161,7 +161,7 @@ pub(super) unsafe fn exp_sum<V: Vector>(x: &[f32]) -> ExpSum {
         let maximum = V::splat(largest);
         let mut sum = V::splat(0.0);
         for i in (0..whole).step_by(BLOCK) {
-            // `exp` stops at e⁻⁸⁷, which a forbidden token's -∞ would count as: too little to show in a sum of at least 1.
+            // `exp` returns e⁻⁸⁷ for a masked token's -∞: too small to change a sum of at least 1.
             sum = sum.add(exp(V::load(x.as_ptr().add(i)).sub(maximum)));
         }
         let rest = x.len() - whole;

@@ -1,9 +1,9 @@
-//! The place of a row's largest value.
+//! The index of a row's largest value.
 
 use super::BLOCK;
 use super::vector::Vector;
 
-/// The first of the largest values and its place; None where nothing is above -∞. A NaN is never the largest.
+/// The largest value and its index, the lowest among equals; None if no value is above -∞. NaN is never the largest.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.

@@ -1,9 +1,9 @@
-//! Attention of some queries to the keys of their sequence within reach, without a matrix of scores in memory.
+//! Fused scaled dot-product attention of some queries to the keys of their sequence within reach, without a score matrix in memory.
 //!
 //! The online softmax of Milakov and Gimelshein (2018) in the tiling of FlashAttention (Dao et al., 2022): keys come in
 //! chunks; a chunk's scores live in a buffer of a few kilobytes; the running maximum, the running sum and the output so
-//! far are rescaled when a chunk raises the maximum. Both products are the tiles of `linear`. The chunks depend on the
-//! number of keys alone, so that a query's result is the same bits whichever queries it is computed with.
+//! far are rescaled when a chunk raises the maximum. Both products are the tiles of `linear`. The chunks depend only on the
+//! number of keys, so that a query's result is the same bits whichever queries it is computed with.
 
 use half::bf16;
 
@@ -13,13 +13,12 @@ use super::softmax::Scores;
 use super::vector::{Place, Tile, Vector};
 use super::{Attention, BLOCK};
 
-/// Keys in a chunk. All of a short text, so that there is one pass and no rescaling; scores of twelve queries are 6
-/// KiB.
+/// Keys in a chunk. A short text fits in one, so that nothing is rescaled; the scores of twelve queries take 6 KiB.
 pub(super) const CHUNK: usize = 128;
 /// The most queries in a tile of any instruction set.
 pub(super) const LARGEST_TILE: usize = 12;
 
-/// The parts of the scratch memory, in floats. In pairs everything that is multiplied is bf16.
+/// Sizes of the parts of the scratch memory, in floats. With `pairs` all operands are bf16.
 struct Layout {
     /// Transposed keys: `[block of 16 keys][head_dim][16]`, in pairs `[block][head_dim / 2][16][2]`.
     keys: usize,
@@ -29,7 +28,7 @@ struct Layout {
     probabilities: usize,
     /// Scores, then probabilities, of one chunk: `[query][CHUNK]`.
     scores: usize,
-    /// What a chunk adds to the output, and the output so far: `[query][head_dim rounded up to 16]` each.
+    /// The chunk's contribution to the output, and the output so far: `[query][head_dim rounded up to 16]` each.
     output: usize,
 }
 
@@ -192,12 +191,30 @@ pub(super) unsafe fn multiply<V: Vector, T: Tile<V>>(
     }
 }
 
-/// `PAIRS` rounds what is multiplied to bf16, for instruction sets that multiply that faster.
-///
 /// # Safety
 /// That of `Kernel::attend`, and the machine has `V`'s instructions.
 #[inline(always)]
-pub(super) unsafe fn attend<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
+pub(super) unsafe fn attend<V: Vector>(a: &Attention, scratch: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { attend_in::<V, false>(a, scratch) }
+}
+
+/// Operands are rounded to bf16 where the machine multiplies that faster.
+///
+/// # Safety
+/// That of `Kernel::attend_rounded`, and the machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn attend_rounded<V: Vector>(a: &Attention, scratch: &mut [f32]) {
+    // SAFETY: the caller's promise.
+    unsafe { if V::FAST_PAIRS { attend_in::<V, true>(a, scratch) } else { attend_in::<V, false>(a, scratch) } }
+}
+
+/// `PAIRS` is whether operands are rounded to bf16.
+///
+/// # Safety
+/// As `attend`.
+#[inline(always)]
+unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
     const { assert!(V::FLOAT_ROWS <= LARGEST_TILE && V::PAIR_ROWS <= LARGEST_TILE) };
     let layout = Layout::new(a.tokens, a.head_dim, PAIRS);
     assert!(scratch.len() >= layout.floats(), "scratch is too small");

@@ -1,4 +1,4 @@
-//! Sums of embedding rows.
+//! Sums of embedding rows, widened or dequantised as they are read.
 
 use super::BLOCK;
 use super::vector::Vector;

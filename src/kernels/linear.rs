@@ -1,21 +1,20 @@
 //! The linear layer: `activation(A · Wᵀ + bias) + residual`, in tiles that stay in registers.
 //!
-//! Every element is one chain over the inputs in their order, whatever tile it falls in: integer sums are exact, and a
-//! float sum is the same sequence of fused multiply-adds in a tile of twelve rows as in a tile of one. Inputs are
-//! therefore never split; what is blocked for the caches is rows and output channels.
+//! Every element is one chain of additions over the inputs in their order, whichever tile computes it: integer sums are exact, and a
+//! float sum is the same sequence of fused multiply-adds in a tile of twelve rows as in a tile of one. Inputs are therefore never
+//! split; only rows and output channels are blocked for the caches.
 
 use std::ops::Range;
 
 use half::bf16;
 
 use super::activation::activate;
-use super::pack::{PackedBf16, PackedFloat, PackedI8};
 use super::vector::{ByteTile, Place, Tile, Vector};
-use super::{Activation, BLOCK, Epilogue, Out, RowScale, Rows};
+use super::{Activation, BLOCK, Epilogue, Out, RowScale};
 
-/// Blocks that all rows of a panel are multiplied with before the next ones: enough for the widest tile.
+/// Blocks that are multiplied with all rows of a panel before the next ones: enough for the widest tile.
 const GROUP: usize = 8;
-/// Bytes of activations that are meant to stay in the second-level cache while all weights pass by.
+/// Bytes of a panel of activations, which stays in the second-level cache while all weights are read.
 const PANEL: usize = 256 << 10;
 /// The largest tile of any instruction set, rows times blocks.
 const LARGEST_TILE: usize = 24;
@@ -32,7 +31,7 @@ pub(super) trait Operand<V: Vector>: Copy {
     unsafe fn lanes(self, block: usize, k: usize) -> V;
 }
 
-/// f32 lanes, with any distance between blocks and between inputs: a packed weight, packed keys, or values as they lie.
+/// f32 lanes with any distance between blocks and between inputs: a packed weight, transposed keys, or values in place.
 #[derive(Clone, Copy)]
 pub(super) struct Floats {
     pub data: *const f32,
@@ -61,21 +60,6 @@ impl<V: Vector> Operand<V> for Edge {
     unsafe fn lanes(self, _block: usize, k: usize) -> V {
         // SAFETY: the caller's promise.
         unsafe { V::load_first(self.data.add(k * self.step), self.lanes) }
-    }
-}
-
-/// f16 lanes of a packed weight, widened as they are read.
-#[derive(Clone, Copy)]
-struct Halves {
-    data: *const half::f16,
-    block: usize,
-}
-
-impl<V: Vector> Operand<V> for Halves {
-    #[inline(always)]
-    unsafe fn lanes(self, block: usize, k: usize) -> V {
-        // SAFETY: the caller's promise.
-        unsafe { V::load_f16(self.data.add(block * self.block + k * BLOCK)) }
     }
 }
 
@@ -163,11 +147,42 @@ impl<V: Vector> Tile<V> for PairProduct {
     }
 }
 
-/// Quantised rows times an 8-bit weight, dequantised.
-struct ByteProduct<'a> {
-    a: Rows<u8>,
-    scales: &'a [RowScale],
-    w: &'a PackedI8,
+/// Quantised rows times quantised weights, with a scale for each row and each channel: the sums are exact integers.
+#[derive(Clone, Copy)]
+pub(super) struct ByteProduct<'a> {
+    pub a: *const u8,
+    pub stride: usize,
+    /// One for each row.
+    pub scales: &'a [RowScale],
+    /// A multiple of 4.
+    pub inputs: usize,
+    /// `[block][inputs / 4][16][4]`.
+    pub w: *const i8,
+    /// A scale and the sum of the weights for each channel, padded to whole blocks.
+    pub channel_scales: *const f32,
+    pub channel_sums: *const i32,
+}
+
+impl ByteProduct<'_> {
+    /// Weights of a block.
+    #[inline(always)]
+    pub fn block(&self) -> usize {
+        self.inputs * BLOCK
+    }
+
+    /// The sums of row `row` and one block of channels as real numbers.
+    ///
+    /// # Safety
+    /// The machine has `V`'s instructions; the row and the block exist.
+    #[inline(always)]
+    pub unsafe fn dequantise<V: Vector>(&self, sums: V::Sums, row: usize, block: usize) -> V {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let row = *self.scales.get_unchecked(row);
+            let scale = V::splat(row.scale).mul(V::load(self.channel_scales.add(block * BLOCK)));
+            V::centre(sums, row.zero, self.channel_sums.add(block * BLOCK)).mul(scale)
+        }
+    }
 }
 
 impl<V: Vector> Tile<V> for ByteProduct<'_> {
@@ -176,65 +191,51 @@ impl<V: Vector> Tile<V> for ByteProduct<'_> {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
-            let inputs = self.w.padded_inputs();
             let sums: [[V::Sums; B]; R] = V::byte_sums(ByteTile {
-                a: self.a.data.add(at.row * self.a.stride),
-                stride: self.a.stride,
-                w: self.w.data().add(at.block * inputs * BLOCK),
-                block: inputs * BLOCK,
-                inputs,
+                a: self.a.add(at.row * self.stride),
+                stride: self.stride,
+                w: self.w.add(at.block * self.block()),
+                block: self.block(),
+                inputs: self.inputs,
             });
             for (i, sums) in sums.iter().enumerate() {
-                let row = *self.scales.get_unchecked(at.row + i);
                 for (j, &sum) in sums.iter().enumerate() {
-                    dequantise::<V>(sum, row, self.w, at.block + j).store(at.out.add(i * at.stride + j * BLOCK));
+                    let place = at.out.add(i * at.stride + j * BLOCK);
+                    self.dequantise::<V>(sum, at.row + i, at.block + j).store(place);
                 }
             }
         }
     }
 }
 
-/// A row's sums of one block of channels as real numbers.
-///
-/// # Safety
-/// The machine has `V`'s instructions and the block exists.
-#[inline(always)]
-pub(super) unsafe fn dequantise<V: Vector>(sums: V::Sums, row: RowScale, w: &PackedI8, block: usize) -> V {
-    // SAFETY: the caller's promise; scales and sums are padded to whole blocks.
-    unsafe {
-        let scale = V::splat(row.scale).mul(V::load(w.scales().as_ptr().add(block * BLOCK)));
-        V::centre(sums, row.zero, w.sums().as_ptr().add(block * BLOCK)).mul(scale)
-    }
-}
-
-/// What all linear layers share: the shape of the work and what happens to the sums.
+/// What all linear layers share: the shape of the work and the epilogue.
 pub(super) struct Plan<'a> {
     pub rows: usize,
     pub blocks: Range<usize>,
     pub outputs: usize,
     pub out: Out,
     pub epilogue: &'a Epilogue<'a>,
-    /// The most rows in a tile, and in a panel.
-    pub tile: usize,
-    pub panel: usize,
 }
 
 impl Plan<'_> {
+    /// Computes the product in tiles of at most `tile` rows, whose activations have `row_bytes` each.
+    ///
     /// # Safety
-    /// The machine has `V`'s instructions; the plan lies within the product and the output is valid for it.
+    /// The machine has `V`'s instructions; the product has all rows and blocks of the plan, and the output is valid for them.
     #[inline(always)]
-    unsafe fn run<V: Vector, T: Tile<V>>(&self, product: &T) {
+    pub unsafe fn run<V: Vector, T: Tile<V>>(&self, product: &T, tile: usize, row_bytes: usize) {
+        let panel_rows = panel_rows(row_bytes);
         let mut sums = Sums([0.0; LARGEST_TILE * BLOCK]);
         let out = sums.0.as_mut_ptr();
-        for panel in (0..self.rows).step_by(self.panel) {
-            let panel_end = self.rows.min(panel + self.panel);
+        for panel in (0..self.rows).step_by(panel_rows) {
+            let panel_end = self.rows.min(panel + panel_rows);
             for group in self.blocks.clone().step_by(GROUP) {
                 let group_end = self.blocks.end.min(group + GROUP);
                 // All tiles of the largest shape that fits, then those of the next: the weights of a tile are read
                 // again by the tiles below it while they are still in the first-level cache.
                 let mut first = panel;
                 while first < panel_end {
-                    let rows = V::tile_rows(panel_end - first, self.tile);
+                    let rows = V::tile_rows(panel_end - first, tile);
                     let end = first + (panel_end - first) / rows * rows;
                     let mut block = group;
                     while block < group_end {
@@ -311,87 +312,7 @@ impl Plan<'_> {
     }
 }
 
-/// Rows in a panel: a multiple of every larger tile, so that only the last panel has a ragged end.
+/// Rows in a panel: a multiple of every larger tile, so that only the last panel needs smaller ones.
 fn panel_rows(row_bytes: usize) -> usize {
     (PANEL / row_bytes.max(1)).next_multiple_of(24).clamp(24, 4800)
-}
-
-pub(super) fn check(blocks: &Range<usize>, available: usize, outputs: usize, e: &Epilogue) {
-    assert!(blocks.end <= available, "blocks beyond the weight");
-    assert!(e.bias.is_none_or(|b| b.len() >= outputs), "bias shorter than the outputs");
-}
-
-/// # Safety
-/// That of `Kernel::linear_i8`, and the machine has `V`'s instructions.
-#[inline(always)]
-pub(super) unsafe fn linear_i8<V: Vector>(
-    a: Rows<u8>,
-    scales: &[RowScale],
-    w: &PackedI8,
-    blocks: Range<usize>,
-    out: Out,
-    epilogue: &Epilogue,
-) {
-    check(&blocks, w.blocks(), w.outputs(), epilogue);
-    assert!(scales.len() >= a.rows, "a row without its scale");
-    let panel = panel_rows(w.padded_inputs());
-    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: V::BYTE_ROWS, panel };
-    // SAFETY: the caller's promise.
-    unsafe { plan.run::<V, _>(&ByteProduct { a, scales, w }) }
-}
-
-/// # Safety
-/// That of `Kernel::linear_f32`, and the machine has `V`'s instructions.
-#[inline(always)]
-pub(super) unsafe fn linear_f32<V: Vector>(
-    a: Rows<f32>,
-    w: &PackedFloat<f32>,
-    blocks: Range<usize>,
-    out: Out,
-    epilogue: &Epilogue,
-) {
-    check(&blocks, w.blocks(), w.outputs(), epilogue);
-    let panel = panel_rows(w.inputs() * size_of::<f32>());
-    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: V::FLOAT_ROWS, panel };
-    let operand = Floats { data: w.data(), block: w.inputs() * BLOCK, step: BLOCK };
-    // SAFETY: the caller's promise.
-    unsafe { plan.run::<V, _>(&FloatProduct { a: a.data, stride: a.stride, inputs: w.inputs(), w: operand }) }
-}
-
-/// # Safety
-/// That of `Kernel::linear_f16`, and the machine has `V`'s instructions.
-#[inline(always)]
-pub(super) unsafe fn linear_f16<V: Vector>(
-    a: Rows<f32>,
-    w: &PackedFloat<half::f16>,
-    blocks: Range<usize>,
-    out: Out,
-    epilogue: &Epilogue,
-) {
-    check(&blocks, w.blocks(), w.outputs(), epilogue);
-    let panel = panel_rows(w.inputs() * size_of::<f32>());
-    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: V::FLOAT_ROWS, panel };
-    let operand = Halves { data: w.data(), block: w.inputs() * BLOCK };
-    // SAFETY: the caller's promise.
-    unsafe { plan.run::<V, _>(&FloatProduct { a: a.data, stride: a.stride, inputs: w.inputs(), w: operand }) }
-}
-
-/// # Safety
-/// That of `Kernel::linear_bf16`, and the machine has `V`'s instructions.
-#[inline(always)]
-pub(super) unsafe fn linear_bf16<V: Vector>(
-    a: Rows<bf16>,
-    w: &PackedBf16,
-    blocks: Range<usize>,
-    out: Out,
-    epilogue: &Epilogue,
-) {
-    check(&blocks, w.blocks(), w.outputs(), epilogue);
-    let panel = panel_rows(w.padded_inputs() * size_of::<bf16>());
-    let plan = Plan { rows: a.rows, blocks, outputs: w.outputs(), out, epilogue, tile: V::PAIR_ROWS, panel };
-    // SAFETY: the caller's promise.
-    unsafe {
-        let inputs = w.padded_inputs();
-        plan.run::<V, _>(&PairProduct { a: a.data, stride: a.stride, inputs, w: w.data(), block: inputs * BLOCK })
-    }
 }

@@ -1,63 +1,54 @@
-//! CPU kernels: arithmetic on slices and raw tiles, one file an instruction set, chosen once at load.
+//! CPU kernels: arithmetic on slices and raw tiles. The algorithms are written once over sixteen lanes (`vector`), compiled for each
+//! instruction set (`isa`), and one of those is chosen at load. Weight formats are in `weight`.
 //!
-//! A kernel knows no model. Everything here works on a part of a product that the caller chose (some rows, some blocks of output
-//! channels), so that threads are the caller's business; and every number is computed in an order that depends neither on how many
-//! rows are computed together nor on how the work was split, which is what makes results independent of batch size and thread count.
+//! A kernel knows no model and starts no threads: the caller chooses which rows and which blocks of output channels to compute. The
+//! order of additions depends neither on how many rows are computed together nor on how the work is split, so results are the same
+//! bits for every batch size and thread count.
 
 mod activation;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod amx;
 mod arg_max;
 mod attention;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "x86_64")]
-mod avx512bf16;
-#[cfg(target_arch = "x86_64")]
-mod avxvnni;
 mod embedding;
-mod implement;
+mod input;
+mod instruction_set;
+mod isa;
 mod linear;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod norm;
-mod pack;
 mod paged;
-mod portable;
 mod quantize;
 mod round;
-mod select;
 mod softmax;
 #[cfg(test)]
 mod tests;
 mod top_k;
 mod vector;
+pub mod weight;
 
 use std::ops::Range;
 
 use half::bf16;
 
 pub use crate::spec::Activation;
-pub use pack::{PackedBf16, PackedF16, PackedF32, PackedFloat, PackedI8};
-pub use select::{available, select};
+pub use input::{Input, InputType};
+pub use isa::{available, select};
 pub use top_k::{FREE, Placed, keep_largest};
+use weight::Weight;
 
 /// Output channels in one block of a packed weight.
 pub const BLOCK: usize = 16;
 
 /// How one row of activations was quantised: `real = scale * (stored - zero)`.
 ///
-/// `stored` is the byte as the kernel that quantised it reads it (unsigned for VNNI, signed for AVX2 and NEON): `zero` is in the same terms.
+/// `stored` is the byte as the kernel that quantised the row reads it: unsigned for VNNI, signed for AVX2 and NEON. `zero` is in the
+/// same range.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowScale {
     pub scale: f32,
     pub zero: i32,
 }
 
-/// Values of a row whose exponentials are summed together. It is a row's own cut, whoever computes its parts, and so its sum is the
-/// same bits.
+/// Exponentials of a row are summed in parts of this many values, counted from the row's start. The parts do not depend on how the row
+/// is split over threads, so the sum is always the same bits.
 pub const EXP_PART: usize = 32 * BLOCK;
 
 /// `Σ exp(x - largest)` of some values, and the largest of them.
@@ -68,10 +59,10 @@ pub struct ExpSum {
 }
 
 impl ExpSum {
-    /// Of no values.
+    /// The sum of no values.
     pub const NONE: Self = Self { largest: f32::NEG_INFINITY, sum: 0.0 };
 
-    /// The sum of both; the order of several matters to the last bits.
+    /// The sum of both. Joining several in another order changes the last bits.
     pub fn join(self, other: Self) -> Self {
         if other.largest == f32::NEG_INFINITY {
             return self;
@@ -88,7 +79,7 @@ impl ExpSum {
     }
 }
 
-/// `ln Σ exp` of a row, by its parts.
+/// `ln Σ exp(x)` of a row (log-sum-exp).
 pub fn log_sum_exp(kernel: &dyn Kernel, row: &[f32]) -> f32 {
     row.chunks(EXP_PART).map(|part| kernel.exp_sum(part)).fold(ExpSum::NONE, ExpSum::join).ln()
 }
@@ -101,8 +92,8 @@ pub struct Rows<T> {
     pub rows: usize,
 }
 
-/// Where a tile of output goes: element (row i, channel j) of the whole product is at `data + i * stride + j`. For the memory of some
-/// blocks alone, `data` lies before it by their first channel.
+/// The output of a product: element (row i, channel j) is at `data + i * stride + j`. Where memory holds only some blocks of channels,
+/// `data` points before it by the number of their first channel.
 #[derive(Clone, Copy)]
 pub struct Out {
     pub data: *mut f32,
@@ -112,7 +103,7 @@ pub struct Out {
 /// What is done to the sums while they are in registers: `activation(sum·scales + bias) + residual`.
 #[derive(Clone, Copy)]
 pub struct Epilogue<'a> {
-    /// One value an output channel of the whole weight.
+    /// One value per output channel of the whole weight.
     pub bias: Option<&'a [f32]>,
     pub activation: Activation,
     /// Same shape and addressing as the output; may be the output itself.
@@ -162,7 +153,7 @@ impl CacheType {
 
 /// Some queries of one head, attending to the keys and values of a cache.
 ///
-/// The cache lies in pages of [`BLOCK`] tokens. In a page, a head's keys are `[head_dim][BLOCK]` numbers at `key_offset` and its
+/// The KV cache is stored in pages of [`BLOCK`] tokens. In a page, a head's keys are `[head_dim][BLOCK]` numbers at `key_offset` and its
 /// values `[BLOCK][head_dim rounded up to BLOCK]` at `value_offset`, both counted in numbers of type `kind`.
 #[derive(Clone, Copy)]
 pub struct PagedAttention {
@@ -171,14 +162,15 @@ pub struct PagedAttention {
     pub out: *mut f32,
     pub out_stride: usize,
     pub queries: usize,
-    /// The position of the first query, and how much further the next one is: 1 for tokens in a row, 0 for heads of one token.
+    /// The position of the first query, and its distance to the next: 1 for successive tokens, 0 for the query heads of one token that
+    /// share keys and values (grouped-query attention).
     pub first: usize,
     pub advance: usize,
     /// Tokens in the cache.
     pub keys: usize,
     /// Whether a query sees no keys after its own position.
     pub causal: bool,
-    /// How many keys a query sees, its own counted; 0 for all.
+    /// The sliding window: how many keys a query sees, including its own; 0 for all.
     pub window: usize,
     pub pages: *const *const u8,
     pub kind: CacheType,
@@ -186,7 +178,7 @@ pub struct PagedAttention {
     pub value_offset: usize,
     pub head_dim: usize,
     pub scale: f32,
-    /// Scores are `softcap · tanh(score / softcap)`; 0 for none.
+    /// Scores become `softcap · tanh(score / softcap)`; 0 for none.
     pub softcap: f32,
     /// As in [`Attention`].
     pub bias: Option<*const f32>,
@@ -197,43 +189,26 @@ pub trait Kernel: Send + Sync {
     /// For instance `x86_64-avx512-vnni`.
     fn name(&self) -> &'static str;
 
-    /// What `KINGLET_ISA` calls it, for instance `portable`, `avx512` or `neon-dotprod`.
+    /// Its name in `KINGLET_ISA`, for instance `portable`, `avx512` or `neon-dotprod`.
     fn isa(&self) -> &'static str;
 
     /// Quantises one row to 8 bits, asymmetrically (zero is always representable). `out.len()` is `x.len()` rounded up to 4.
     fn quantize_row(&self, x: &[f32], out: &mut [u8]) -> RowScale;
 
+    /// The linear layer `activation(A · Wᵀ + bias) + residual`, for some blocks of output channels.
+    ///
     /// # Safety
-    /// `a` holds rows of `w.padded_inputs()` bytes with their `scales`; `out` (and the residual) may be accessed at
-    /// every row of `a` and every channel of `blocks`, and nobody else touches those elements meanwhile.
-    unsafe fn linear_i8(
-        &self,
-        a: Rows<u8>,
-        scales: &[RowScale],
-        w: &PackedI8,
-        blocks: Range<usize>,
-        out: Out,
-        e: &Epilogue,
-    );
-
-    /// # Safety
-    /// As `linear_i8`; rows of `a` hold `w.inputs()` values.
-    unsafe fn linear_f32(&self, a: Rows<f32>, w: &PackedF32, blocks: Range<usize>, out: Out, e: &Epilogue);
-
-    /// # Safety
-    /// As `linear_f32`.
-    unsafe fn linear_f16(&self, a: Rows<f32>, w: &PackedF16, blocks: Range<usize>, out: Out, e: &Epilogue);
+    /// Rows of `a` have the type that the weight's format asks for, and its number of inputs, padded ([`InputType::padded`]; in bf16 the
+    /// padding is 0). `out` (and the residual) may be accessed at every row of `a` and every channel of `blocks`, and nobody else
+    /// touches those elements meanwhile.
+    unsafe fn linear(&self, a: Input, w: &Weight, blocks: Range<usize>, out: Out, e: &Epilogue);
 
     /// Rounds one row to bf16, ties to even; NaN stays NaN. `out.len()` is `x.len()` rounded up to 2.
     fn round_row(&self, x: &[f32], out: &mut [bf16]);
 
-    /// Rounds numbers to f16, ties to even, for the cache. What is beyond ±65504, the largest f16, becomes that, never infinite; NaN
-    /// stays NaN. Both slices are of one length.
+    /// Rounds numbers to f16, ties to even, for the KV cache. Magnitudes are clamped to 65504, the largest f16, and never become
+    /// infinite; NaN stays NaN. Both slices have the same length.
     fn narrow(&self, x: &[f32], out: &mut [half::f16]);
-
-    /// # Safety
-    /// As `linear_f32`; rows of `a` hold `w.padded_inputs()` values, those beyond the inputs being 0.
-    unsafe fn linear_bf16(&self, a: Rows<bf16>, w: &PackedBf16, blocks: Range<usize>, out: Out, e: &Epilogue);
 
     /// `x ← (x - mean) / sqrt(var + eps) · weight + bias`, in place, on one row.
     fn layer_norm(&self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32);
@@ -247,10 +222,10 @@ pub trait Kernel: Send + Sync {
     /// The sum of a part of a row, at most [`EXP_PART`] long.
     fn exp_sum(&self, x: &[f32]) -> ExpSum;
 
-    /// The first of the largest values and its place; None where nothing is above -∞. A NaN is never the largest.
+    /// The largest value and its index, the lowest among equals; None if no value is above -∞. NaN is never the largest.
     fn arg_max(&self, x: &[f32]) -> Option<(usize, f32)>;
 
-    /// Adds the values of `x`, the first of which has the place `first`, to a list of the largest, all of whose places are lower.
+    /// Merges the values of `x` into a list of the largest. `first` is the index of `x[0]`; the list holds lower indices only.
     fn top_k(&self, x: &[f32], first: u32, list: &mut [Placed]);
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
@@ -259,7 +234,9 @@ pub trait Kernel: Send + Sync {
     fn add_i8(&self, x: &mut [f32], y: &[i8], scale: f32);
 
     /// Floats of scratch that `attend` needs.
-    fn attention_scratch(&self, tokens: usize, head_dim: usize) -> usize;
+    fn attention_scratch(&self, tokens: usize, head_dim: usize) -> usize {
+        attention::scratch(tokens, head_dim)
+    }
 
     /// Fused scaled dot-product attention with an online softmax; no score matrix is written to memory.
     ///
@@ -267,19 +244,21 @@ pub trait Kernel: Send + Sync {
     /// The pointers of `a` are valid for the ranges its fields describe, and nobody else touches the output meanwhile.
     unsafe fn attend(&self, a: &Attention, scratch: &mut [f32]);
 
-    /// As `attend`, for models whose products are rounded anyway: where the machine multiplies bf16 faster, queries, keys, values and
-    /// probabilities are rounded to it.
+    /// As `attend`, for models whose weights are multiplied in a rounded type: where the machine multiplies bf16 faster than f32, queries,
+    /// keys, values and probabilities are rounded to bf16.
     ///
     /// # Safety
     /// As `attend`.
     unsafe fn attend_rounded(&self, a: &Attention, scratch: &mut [f32]);
 
     /// Floats of scratch that `attend_pages` needs.
-    fn paged_scratch(&self, head_dim: usize) -> usize;
+    fn paged_scratch(&self, head_dim: usize) -> usize {
+        paged::scratch(head_dim)
+    }
 
-    /// As `attend`, over a paged cache.
+    /// As `attend`, over a paged KV cache.
     ///
     /// # Safety
-    /// As `attend`; pages reach the last key that a query sees, and each has been written to at least once.
+    /// As `attend`. The pages cover the last key that a query sees, and each has been written at least once.
     unsafe fn attend_pages(&self, a: &PagedAttention, scratch: &mut [f32]);
 }

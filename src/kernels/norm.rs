@@ -3,8 +3,8 @@
 use super::BLOCK;
 use super::vector::Vector;
 
-/// The sum over a row of `x - shift`, or of its square, in an order that only the row's length decides: sixteen lanes,
-/// each of which takes every sixteenth value.
+/// The sum over a row of `x - shift`, or of its square, in an order that depends only on the row's length: each of
+/// sixteen lanes takes every sixteenth value.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
@@ -28,8 +28,8 @@ unsafe fn sum<V: Vector, const SQUARE: bool>(x: &[f32], shift: f32) -> f32 {
     }
 }
 
-/// `x ← (x - mean) / sqrt(var + eps) · weight + bias`. Two passes for the moments: the textbook one-pass formula
-/// cancels.
+/// LayerNorm: `x ← (x - mean) / sqrt(var + eps) · weight + bias`. The moments take two passes: the one-pass formula
+/// loses precision by cancellation.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
@@ -53,7 +53,7 @@ pub(super) unsafe fn layer_norm<V: Vector>(x: &mut [f32], weight: &[f32], bias: 
     }
 }
 
-/// `x ← x / sqrt(mean(x²) + eps) · weight` (Zhang and Sennrich 2019).
+/// RMSNorm: `x ← x / sqrt(mean(x²) + eps) · weight` (Zhang and Sennrich 2019).
 ///
 /// # Safety
 /// The machine has `V`'s instructions.

@@ -1,9 +1,9 @@
-//! Attention of some queries to the keys and values of a paged cache.
+//! Attention of some queries to the keys and values of a paged KV cache.
 //!
-//! The same online softmax as `attention`, over keys that already lie transposed in pages of sixteen, so that a step of decoding
-//! packs nothing. A query sees the keys of a range (all, those up to itself, or the last few of those); what it does not see is
-//! replaced, never multiplied away, because a page's unused part holds whatever was there before. Chunks begin at fixed keys, so
-//! that a query's result is the same bits whether it is computed with its prompt or alone.
+//! The same online softmax as `attention`, over keys that are stored transposed in pages of sixteen tokens, so that a decoding step
+//! packs nothing. A query sees a range of keys: all, those up to its own (causal), or the last of those (sliding window). Scores of
+//! other keys are replaced, not multiplied by 0, because the unused part of a page may hold NaN. Chunks begin at fixed keys, so that a
+//! query's result is the same bits whether it is computed with its prompt or by itself.
 
 use half::f16;
 
@@ -13,7 +13,7 @@ use super::softmax::Scores;
 use super::vector::Vector;
 use super::{BLOCK, CacheType, PagedAttention};
 
-/// A number of a cache: f32, or f16, which is widened as it is read, so that both are multiplied and summed in f32.
+/// A number type of the cache: f32, or f16, which is widened when it is read. Both are multiplied and summed in f32.
 trait Number: Copy {
     /// Sixteen of them.
     ///
@@ -76,7 +76,7 @@ fn width(head_dim: usize) -> usize {
     head_dim.next_multiple_of(BLOCK)
 }
 
-/// Floats of scratch: scores of a chunk, what the chunk adds to the output, and the output so far.
+/// Floats of scratch: the scores of a chunk, the chunk's contribution to the output, and the output so far.
 pub(super) fn scratch(head_dim: usize) -> usize {
     LARGEST_TILE * (CHUNK + 2 * width(head_dim))
 }
@@ -133,7 +133,7 @@ unsafe fn attend_tile<V: Vector, T: Number>(
     // Ends grow with the query, and so do beginnings.
     let (begin, end) = (a.sees(query).0 / CHUNK * CHUNK, a.sees(query + rows - 1).1);
     if begin >= end {
-        // Nothing is seen, and nothing gathered.
+        // No key is seen: the output is 0.
         for i in 0..rows {
             // SAFETY: only the head's own columns are written.
             unsafe { a.out.add((query + i) * a.out_stride).write_bytes(0, dim) };

@@ -1,11 +1,11 @@
-//! Rows of activations to 8 bits.
+//! Quantises rows of activations to 8 bits.
 
 use super::vector::Vector;
 use super::{BLOCK, RowScale};
 
-/// Asymmetric quantisation with a scale and zero point for the row; the range always includes 0, so that 0 is exact.
+/// Asymmetric quantisation with a scale and a zero point per row; the range always includes 0, so that 0 is exact.
 ///
-/// A row that holds a NaN or an infinity gives some bytes and some scale; nothing is promised but that nothing breaks.
+/// The result for a row that holds a NaN or an infinity is unspecified, but safe.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
@@ -30,7 +30,7 @@ pub(super) unsafe fn quantize_row<V: Vector>(x: &[f32], out: &mut [u8]) -> RowSc
         // Divided before subtracting: the difference may overflow.
         let scale = high / 255.0 - low / 255.0;
         if scale < f32::MIN_POSITIVE {
-            // Only zeros, or numbers so small that they might as well be.
+            // All zero, or too small for a normal scale.
             out.fill(0u8.wrapping_sub(V::BYTE_OFFSET as u8));
             return RowScale { scale: 0.0, zero: -V::BYTE_OFFSET };
         }
@@ -45,7 +45,7 @@ pub(super) unsafe fn quantize_row<V: Vector>(x: &[f32], out: &mut [u8]) -> RowSc
         let mut last = [0u8; BLOCK];
         y.mul(factor).store_bytes(zero, last.as_mut_ptr());
         out[whole..x.len()].copy_from_slice(&last[..rest]);
-        // The padding meets weights that are 0; a fixed value only keeps the bytes reproducible.
+        // The padding is multiplied with weights that are 0; a fixed value keeps the bytes reproducible.
         out[x.len()..].fill(0);
         RowScale { scale, zero }
     }

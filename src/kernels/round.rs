@@ -1,11 +1,11 @@
-//! Rows of activations to bf16, and keys and values to f16.
+//! Rounds rows of activations to bf16, and keys and values to f16.
 
 use half::{bf16, f16};
 
 use super::BLOCK;
 use super::vector::Vector;
 
-/// Rounds to nearest, ties to even; what `out` has beyond `x` becomes 0.
+/// Rounds to nearest, ties to even. The rest of `out`, beyond the length of `x`, becomes 0.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
@@ -23,17 +23,17 @@ pub(super) unsafe fn round_row<V: Vector>(x: &[f32], out: &mut [bf16]) {
         V::load_first(x.as_ptr().add(whole), rest).store_bf16(last.as_mut_ptr());
     }
     out[whole..x.len()].copy_from_slice(&last[..rest]);
-    // The padding meets weights that are 0, and 0 · NaN would not be.
+    // The padding is multiplied with weights that are 0, and 0 · NaN is not 0.
     out[x.len()..].fill(bf16::ZERO);
 }
 
-/// Rounds to nearest, ties to even, within the range of f16; NaN stays NaN.
+/// Rounds to nearest, ties to even, and clamps to the range of f16; NaN stays NaN.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
 #[inline(always)]
 pub(super) unsafe fn narrow<V: Vector>(x: &[f32], out: &mut [f16]) {
-    assert!(out.len() == x.len(), "rounded numbers without their place");
+    assert!(out.len() == x.len(), "slices of different length");
     let whole = x.len() / BLOCK * BLOCK;
     let rest = x.len() - whole;
     let mut last = [f16::ZERO; BLOCK];
@@ -47,7 +47,7 @@ pub(super) unsafe fn narrow<V: Vector>(x: &[f32], out: &mut [f16]) {
     out[whole..].copy_from_slice(&last[..rest]);
 }
 
-/// Into the range of f16.
+/// Clamps to the range of f16.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.

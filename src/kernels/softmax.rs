@@ -1,10 +1,10 @@
-//! The online softmax of Milakov and Gimelshein (2018): one query's scores of a chunk of keys, added to what came before.
+//! The online softmax of Milakov and Gimelshein (2018): the scores of one query for a chunk of keys, merged with earlier chunks.
 
 use super::BLOCK;
 use super::activation::{exp, tanh};
 use super::vector::Vector;
 
-/// How one query's raw scores of a chunk become scores.
+/// How the dot products of one query and a chunk of keys become scores.
 #[derive(Clone, Copy)]
 pub(super) struct Scores {
     pub scale: f32,
@@ -14,7 +14,7 @@ pub(super) struct Scores {
     pub bias: Option<*const f32>,
     /// Keys in the chunk.
     pub count: usize,
-    /// Those that the query sees, from and to.
+    /// The range of those that the query sees.
     pub seen: (usize, usize),
 }
 
@@ -38,8 +38,8 @@ impl Scores {
         (self.seen.0.saturating_sub(key).min(BLOCK), self.seen.1.saturating_sub(key).min(BLOCK))
     }
 
-    /// Turns raw scores into unnormalised probabilities, `exp(score - maximum)`, 0 for keys that are not seen, and adds them to the
-    /// rescaled `sums`. Returns what the output so far has to be multiplied with, now that the maximum has moved.
+    /// Turns dot products into unnormalised probabilities, `exp(score - maximum)`, 0 for keys that are not seen, and adds them to the
+    /// rescaled `sums`. Returns the factor by which the output so far must be rescaled for the new maximum.
     ///
     /// # Safety
     /// The machine has `V`'s instructions; `scores` holds whole blocks, `bias` is valid for `count` keys.
@@ -74,7 +74,7 @@ impl Scores {
                 s.store(p);
                 top = s.max(top);
             }
-            // A maximum of -∞ (nothing seen, or every score -∞) would make -∞ - -∞; any finite number will do in its place.
+            // With a maximum of -∞ (no key seen, or every score -∞) -∞ - -∞ would be NaN; any finite number avoids that.
             let new = largest.max(top.largest()).max(f32::MIN);
             let factor = if *largest == f32::NEG_INFINITY { 0.0 } else { (*largest - new).exp() };
             *largest = new;

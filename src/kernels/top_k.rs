@@ -1,20 +1,19 @@
-//! The largest values of a row and their places.
+//! The largest values of a row and their indices.
 
 use super::BLOCK;
 use super::vector::Vector;
 
-/// A value and its place. In a list of the largest the first is the largest, of equals the one with the lower place; places that are
-/// still free hold -∞.
+/// A value and its index. Lists of the largest are in descending order, equal values by ascending index; unused entries hold -∞.
 pub type Placed = (f32, u32);
 
-/// A free place of a list.
+/// An unused entry of a list.
 pub const FREE: Placed = (f32::NEG_INFINITY, 0);
 
-/// Puts a value into a list of the largest, whose places are all lower, if it belongs there.
+/// Inserts a value into a list of the largest, if it is among them. All indices in the list are lower than the value's.
 #[inline(always)]
 pub fn keep_largest(list: &mut [Placed], (value, place): Placed) {
     let at = list.partition_point(|(other, _)| *other >= value);
-    // Neither -∞ nor NaN is above a free place.
+    // Neither -∞ nor NaN is above an unused entry.
     if value > f32::NEG_INFINITY && at < list.len() {
         list[at..].rotate_right(1);
         list[at] = (value, place);
@@ -24,10 +23,10 @@ pub fn keep_largest(list: &mut [Placed], (value, place): Placed) {
 /// Values that are compared at once.
 const GROUP: usize = 4 * BLOCK;
 
-/// Adds the values of `x`, the first of which has the place `first`, to a list of the largest, all of whose places are lower.
+/// Merges the values of `x` into a list of the largest. `first` is the index of `x[0]`; the list holds lower indices only.
 ///
-/// Each lane of a group has a largest value; as many values as the list is long are at least as large as that largest of these which
-/// has this number, so smaller ones need no look.
+/// For a list of k entries, the k-th largest of the 64 lane maxima is a lower bound of the k-th largest value; groups below it are
+/// skipped.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.

@@ -26,7 +26,7 @@ pub(super) trait Vector: Copy {
     /// The most rows in a tile of floats and in one of integers: what fits the registers.
     const FLOAT_ROWS: usize;
     const BYTE_ROWS: usize;
-    /// The same for pairs of bf16, of which a widened weight takes twice a float's registers.
+    /// The same for pairs of bf16; a pair of widened weights takes twice the registers of a float.
     const PAIR_ROWS: usize = Self::FLOAT_ROWS;
     /// Whether pairs are multiplied faster than floats.
     const FAST_PAIRS: bool = false;
@@ -165,8 +165,8 @@ pub(super) trait Vector: Copy {
     unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place);
 }
 
-/// `Vector::add_pairs` for an instruction set without one for it. High halves come first, as in `vdpbf16ps`, so that the
-/// two differ in denormals alone.
+/// `Vector::add_pairs` for instruction sets without such an instruction. High halves come first, as in `vdpbf16ps`, so that the two
+/// differ only in denormals.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
@@ -185,8 +185,8 @@ pub(super) struct Place {
     pub stride: usize,
 }
 
-/// Where the operands of a tile of bytes lie: rows of `inputs` bytes, a multiple of 4, `stride` apart, and blocks of
-/// packed weights, `block` apart.
+/// The operands of a tile of bytes: rows of `inputs` bytes, a multiple of 4, `stride` apart, and blocks of packed weights,
+/// `block` apart.
 #[derive(Clone, Copy)]
 pub(super) struct ByteTile {
     pub a: *const u8,
@@ -222,10 +222,10 @@ impl ByteTile {
     }
 }
 
-/// A product of which tiles of `R` rows and `B` blocks of channels can be computed in registers.
+/// A product that can be computed in tiles of `R` rows and `B` blocks of channels, whose sums stay in registers.
 pub(super) trait Tile<V: Vector> {
     /// # Safety
-    /// The machine has `V`'s instructions; the tile lies within the product and the output is valid for it.
+    /// The machine has `V`'s instructions; the tile is within the product and the output is valid for it.
     unsafe fn run<const R: usize, const B: usize>(&self, at: Place);
 }
 
@@ -233,8 +233,8 @@ pub(super) trait Tile<V: Vector> {
 /// that pick and run one. Both lists must end in 1. For use in `impl Vector for Lanes`, with the features of its
 /// kernel.
 ///
-/// Tiles are a function of their own: inlined beside the epilogue, they lose half of the registers to its constants,
-/// which the compiler keeps there across the loop.
+/// Tiles are a function of their own: if they were inlined next to the epilogue, the compiler would keep its constants in registers
+/// across the loop, which takes half of them.
 macro_rules! tile_shapes {
     ($($features:literal)?; $($rows:literal: $($blocks:literal),+;)+) => {
         #[inline(always)]
@@ -250,13 +250,13 @@ macro_rules! tile_shapes {
         }
 
         #[inline(always)]
-        unsafe fn tile<T: super::vector::Tile<Lanes>>(
-            tile: &T, rows: usize, blocks: usize, at: super::vector::Place
+        unsafe fn tile<T: $crate::kernels::vector::Tile<Lanes>>(
+            tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
         ) {
             $(#[target_feature(enable = $features)])?
             #[inline(never)]
-            unsafe fn run<T: super::vector::Tile<Lanes>>(
-                tile: &T, rows: usize, blocks: usize, at: super::vector::Place
+            unsafe fn run<T: $crate::kernels::vector::Tile<Lanes>>(
+                tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
             ) {
                 match (rows, blocks) {
                     // SAFETY: the caller's promise is the same.

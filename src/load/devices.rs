@@ -1,19 +1,19 @@
-//! The devices there are.
+//! The available devices.
 
 use crate::base::error::Error;
 use crate::kernels;
 use crate::network::provider;
 use crate::spec::{Device, DeviceInfo};
 
-/// The devices of this machine that this build can run models on, and why there are no others.
+/// The devices that this build can run models on, and why other kinds are unavailable.
 #[derive(Clone, Debug, Default)]
 pub struct Devices {
     pub devices: Vec<DeviceInfo>,
-    /// A line for each kind of device that is missing.
+    /// One line per unavailable kind of device.
     pub missing: Vec<String>,
 }
 
-/// Looks for devices. The first look at CUDA opens its provider.
+/// Lists the devices. The first call opens the CUDA provider.
 pub fn devices() -> Devices {
     let mut all = Devices::default();
     let (memory_total, memory_free) = host_memory();
@@ -37,7 +37,7 @@ pub fn devices() -> Devices {
     all
 }
 
-/// The GPUs of a kind, here or by a provider.
+/// The GPUs of one kind, found by this library or by a provider.
 pub(crate) fn of_kind(device: Device) -> Result<Vec<DeviceInfo>, Error> {
     #[cfg(feature = "candle")]
     if crate::backend::candle::runs_on(device) {
@@ -46,11 +46,11 @@ pub(crate) fn of_kind(device: Device) -> Result<Vec<DeviceInfo>, Error> {
     provider::devices(device)
 }
 
-/// Bytes of the machine's memory, and of what nobody uses; 0 where the system does not tell.
+/// Bytes of total and of free memory; 0 where the system does not report them.
 fn host_memory() -> (u64, u64) {
     #[cfg(unix)]
     let pages = |name| {
-        // SAFETY: it reads a setting of the system; a name that it does not know gives -1.
+        // SAFETY: `sysconf` only reads a setting and returns -1 for an unknown name.
         let (pages, size) = unsafe { (libc::sysconf(name), libc::sysconf(libc::_SC_PAGESIZE)) };
         u64::try_from(pages).unwrap_or(0).saturating_mul(u64::try_from(size).unwrap_or(0))
     };

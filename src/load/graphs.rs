@@ -1,4 +1,4 @@
-//! A model of ONNX graphs, opened with what its files say.
+//! Opening a model of ONNX graphs.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::tasks::embedding::EmbeddingSettings;
 
 use crate::network::placement::{Place, Placed, Progress};
 
-/// What is known of the model before its graphs are opened, and what they change of it.
+/// What the configuration files say; opening the graphs may change all but `config`.
 pub(super) struct Known<'a> {
     pub config: &'a Config,
     pub spec: &'a mut Spec,
@@ -20,7 +20,7 @@ pub(super) struct Known<'a> {
     pub classifier: &'a mut ClassifierSettings,
 }
 
-/// Opens the graphs of an export, and tells how many there are. `library` is the path of ONNX Runtime, if the caller gave one.
+/// Opens the graphs of an export and returns how many there are. `library` is the path of ONNX Runtime, if the caller gave one.
 pub(super) fn load(
     place: &Place,
     directory: &Path,
@@ -32,7 +32,7 @@ pub(super) fn load(
 ) -> Result<(Placed, usize)> {
     let Known { config, spec, embedding, classifier } = known;
     let graphs = export.choose(crate::network::onnx::shape(spec), place.precision)?;
-    let precision = graphs.held();
+    let precision = graphs.weight_precision();
     let (weight_bytes, budget) = place.limit.of(graphs.bytes(), 0, precision, directory)?;
     let opening = crate::network::onnx::Opening {
         graphs: &graphs,

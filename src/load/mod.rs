@@ -1,5 +1,5 @@
-//! From a directory, a GGUF file, a `.kinglet` file or an ONNX export to a loaded model: read the configuration, find and check every
-//! tensor, compare with the memory limit, and only then allocate and convert.
+//! Loading a model from a directory, a GGUF file, a `.kinglet` file or an ONNX export: read the configuration, find and check
+//! every tensor, compare the size with the memory limit, and only then allocate and convert.
 
 pub(crate) mod devices;
 #[cfg(feature = "onnx")]
@@ -14,7 +14,6 @@ use std::time::Instant;
 use crate::base::call::Cancellation;
 use crate::base::counters::{Counters, Stage};
 use crate::base::error::{Error, Result};
-use crate::base::log::Log;
 use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
 use crate::families;
@@ -22,8 +21,8 @@ use crate::formats::files::Files;
 use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::Answers;
+use crate::generate::chat::ChatTemplate;
 use crate::generate::options::Defaults;
-use crate::jinja::ChatTemplate;
 use crate::network::placement::{Limit, Place, Placed};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
@@ -35,16 +34,16 @@ use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
 pub use options::LoadOptions;
 pub use quantize::quantize;
 
-/// The most threads that a model may be given.
+/// The maximum of [`LoadOptions::threads`].
 const MAX_THREADS: usize = 1024;
 
-/// The longest chat template that is read.
+/// The maximum size of a chat template file, in bytes.
 const TEMPLATE_LIMIT: u64 = 1 << 20;
 
-/// A tokenizer's tables take about this many times its file's size.
+/// The tables of a tokenizer take about this many times the size of its file.
 const TOKENIZER_FACTOR: u64 = 16;
 
-/// A model as it was loaded.
+/// A loaded model: the engine, and the settings of its tasks.
 pub(crate) struct Loaded {
     pub engine: Arc<Engine>,
     pub generator: Arc<Generator>,
@@ -57,7 +56,7 @@ pub(crate) struct Loaded {
     pub weight_bytes: u64,
 }
 
-// Only graphs change what the files say.
+// Only ONNX graphs change the settings that the files give.
 #[cfg_attr(not(feature = "onnx"), allow(unused_mut))]
 pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let start = Instant::now();
@@ -105,22 +104,31 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         Some(export) => {
             let path = export.path().display();
             return Err(Error::unsupported(format!(
-                "{path}: this build runs no ONNX graphs; use safetensors, or GGUF"
+                "{path}: this build does not support ONNX graphs; use safetensors or GGUF"
             )));
         }
         None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
         None => (provider::load(&place, path, &mut layers, cancellation.as_ref())?, shards),
     };
     let Placed { network, precision, weight_bytes, budget } = placed;
-    // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when they are used.
+    // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
     progress(1.0)?;
 
     let max_length = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length()).min(spec.max_tokens());
     let counters = Counters::default();
     counters.add(Stage::Load, opened, 0, start.elapsed());
-    let engine =
-        Arc::new(Engine { path: path.to_path_buf(), spec, network, tokenizer, max_length, pool, counters, budget });
+    let engine = Arc::new(Engine {
+        path: path.to_path_buf(),
+        spec,
+        network,
+        tokenizer,
+        max_length,
+        pool,
+        counters,
+        budget,
+        log: options.log,
+    });
     let loaded = Loaded {
         device: options.device,
         device_index: options.device_index,
@@ -131,7 +139,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         precision,
         weight_bytes,
     };
-    loaded.report(&options.log, threads, start);
+    loaded.report(threads, start);
     Ok(loaded)
 }
 
@@ -147,21 +155,22 @@ fn check(options: &LoadOptions) -> Result<()> {
 }
 
 impl Loaded {
-    /// Logs what was loaded and what a user should know of it.
-    fn report(&self, log: &Log, threads: usize, start: Instant) {
+    /// Logs what was loaded, and warnings about it.
+    fn report(&self, threads: usize, start: Instant) {
         let Self { engine, generator, embedding, .. } = self;
+        let log = &engine.log;
         let path = engine.path.display();
         if engine.pool.threads() < threads {
-            log.warning(|| format!("the system gave {} of {threads} threads", engine.pool.threads()));
+            log.warning(|| format!("the system started only {} of {threads} threads", engine.pool.threads()));
         }
         let ignored = &generator.defaults.ignored;
         if !ignored.is_empty() {
             let fields = ignored.join(", ");
-            log.warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not have"));
+            log.warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not support"));
         }
         if !engine.tokenizer.is_present() {
             let path = engine.tokenizer.path().display();
-            log.warning(|| format!("{path}: not found; the model takes only token ids"));
+            log.warning(|| format!("{path}: not found; the model accepts only token ids"));
         }
         if !embedding.found && engine.spec.head.is_none() {
             log.info(|| format!("{path}: no sentence-transformers files; embeddings are the mean, not normalised"));
@@ -179,7 +188,7 @@ impl Loaded {
     }
 }
 
-/// The chat template, or why there is none: a model without one can do everything but chat.
+/// The chat template, or the error to return for a chat: a model without a template can do everything else.
 fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
     const JINJA: &str = "chat_template.jinja";
     const CONFIG: &str = "tokenizer_config.json";

@@ -1,4 +1,4 @@
-//! What a caller may ask of a load.
+//! Options of loading a model.
 
 use std::path::Path;
 
@@ -6,23 +6,23 @@ use crate::base::call::Cancellation;
 use crate::base::log::Log;
 use crate::spec::{Device, Precision};
 
-/// How a model is to be loaded. The default: on the CPU, in the checkpoint's own precision, on all cores, without a limit.
+/// How to load a model. The default: on the CPU, in the checkpoint's own precision, on all cores, without a memory limit.
 #[derive(Default)]
 pub struct LoadOptions<'a> {
     pub device: Device,
-    /// Which of the devices of that kind, from 0.
+    /// The index among the devices of that kind, from 0.
     pub device_index: usize,
     pub precision: Option<Precision>,
-    /// Threads that one call may use, the caller's counted; 0 stands for as many as the process may use.
+    /// Threads that one call may use, including the caller's; 0 means as many as the process may use.
     pub threads: usize,
-    /// Bytes that the model may take: its weights, its tokenizer (estimated from the file's size), the activations of one pass, and
-    /// the keys and values of the texts that it generates. 0 stands for no limit.
+    /// Maximum bytes of the model: its weights, its tokenizer (estimated from the file's size), the activations of one pass, and
+    /// the KV caches of generation. 0 means no limit.
     pub memory_limit: u64,
-    /// Bytes that finished generations may be remembered in; 0 (the default) remembers none.
+    /// Size in bytes of an LRU cache of finished generations; 0 (the default) means no cache.
     pub answer_cache: usize,
-    /// Called with the done share of the work, from 0 to 1, on the loading thread; returning false cancels the load.
+    /// Called on the loading thread with the fraction of the work that is done; returning false cancels the load.
     pub progress: Option<&'a mut dyn FnMut(f32) -> bool>,
-    /// The shared library of ONNX Runtime, for ONNX graphs. None: what `ORT_DYLIB_PATH` names, else the system's. A process can open one.
+    /// The shared library of ONNX Runtime, for ONNX graphs. None: `ORT_DYLIB_PATH`, or else the system's. One per process.
     pub onnxruntime: Option<&'a Path>,
     pub cancellation: Option<Cancellation>,
     pub log: Log,

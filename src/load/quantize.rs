@@ -1,9 +1,9 @@
-//! `kinglet quantize`: a model's weights packed once, so that loading it later costs page faults.
+//! `kinglet quantize`: packs a model's weights once, so that loading them later costs only page faults.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::backend::cpu::weights::{self as pack, Weight};
+use crate::backend::cpu::weights as pack;
 use crate::backend::{LinearView, NormView};
 use crate::base::error::{Error, Result};
 use crate::base::storage;
@@ -12,18 +12,19 @@ use crate::formats::files::Files;
 use crate::formats::packed::{FILES, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
+use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
 use crate::network::transformer::weights::{ModelView, StackView};
 use crate::spec::{Precision, Spec};
 
-/// The largest small file.
+/// The maximum size of a configuration or tokenizer file, in bytes.
 const FILE_LIMIT: u64 = 256 << 20;
 
 /// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one `.kinglet` file, its weights in
-/// `precision`. `progress` gets the done share, from 0 to 1, and returns false to cancel.
+/// `precision`. `progress` receives the fraction of the work that is done, and returns false to cancel.
 ///
 /// # Errors
-/// As [`crate::Model::load`]; a destination that cannot be written (nothing is left of it then); a source that is a `.kinglet` file
-/// already.
+/// As [`crate::Model::load`]; a destination that cannot be written (no partial file is left); a source that is already a
+/// `.kinglet` file.
 pub fn quantize(
     source: &Path,
     destination: &Path,
@@ -33,19 +34,19 @@ pub fn quantize(
     let Source { files, weights, precision: packed, export } = Source::open(source)?;
     if export.is_some() {
         return Err(Error::unsupported(format!(
-            "{}: an ONNX export is run as it is and cannot be packed; quantize the original safetensors, or load an export in int8 \
+            "{}: an ONNX export cannot be quantized; quantize the original safetensors, or load an export in int8 \
              (model_quantized.onnx)",
             source.display()
         )));
     }
     if packed.is_some() {
         return Err(Error::invalid_argument(format!(
-            "{}: is packed already; quantize from the original weights",
+            "{}: is already a .kinglet file; quantize the original weights",
             source.display()
         )));
     }
     if precision == Precision::Auto {
-        return Err(Error::invalid_argument("precision: auto is none to write; choose int8, bf16, f16 or f32"));
+        return Err(Error::invalid_argument("precision: auto cannot be written; choose int8, bf16, f16 or f32"));
     }
     let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
@@ -55,7 +56,7 @@ pub fn quantize(
     packer.writer.finish(precision, &small_files(&files)?)
 }
 
-/// The small files by name, with the pooling's under the name that it has.
+/// The configuration and tokenizer files, by name.
 fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for name in FILES {
@@ -88,7 +89,7 @@ impl Packer<'_> {
     }
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
-        // The language head first: where it is the word embeddings too, they are found packed.
+        // The language head first: if it is tied to the word embeddings, these are then already packed.
         for linear in [&view.language, &view.head_dense, &view.head_output].into_iter().flatten() {
             self.linear(linear)?;
         }
@@ -120,12 +121,8 @@ impl Packer<'_> {
         let shape = [view.outputs, view.inputs];
         let packed = pack::linear_load(self.precision, view)?;
         let name = format!("{}.weight", view.key);
-        match &packed.weight {
-            Weight::F32(w) => self.writer.tensor(&name, DType::PackedF32, &shape, &w.parts())?,
-            Weight::F16(w) => self.writer.tensor(&name, DType::PackedF16, &shape, &w.parts())?,
-            Weight::Int8(w) => self.writer.tensor(&name, DType::PackedI8, &shape, &w.parts())?,
-            Weight::Bf16(w) => self.writer.tensor(&name, DType::PackedBf16, &shape, &w.parts())?,
-        }
+        let weight = &packed.weight;
+        self.writer.tensor(&name, DType::Packed(&weight.format().stored), &shape, &[weight.bytes()])?;
         if view.parts.iter().any(|part| part.bias.is_some()) {
             let name = format!("{}.bias", view.key);
             self.writer.tensor(&name, DType::F32, &[view.outputs], &[storage::bytes(&packed.bias)])?;
@@ -135,16 +132,19 @@ impl Packer<'_> {
 
     fn table(&mut self, view: &TensorView) -> Result<()> {
         let shape = [view.rows(), view.cols()];
-        match self.precision {
-            Precision::Int8 => {
+        match Format::new(self.precision).table {
+            TableType::I8 => {
+                let rows = Shape { outputs: view.rows(), inputs: view.cols() };
                 let (values, scales) = pack::rows_i8(view)?;
-                self.writer.rows_i8(view.name, &shape, storage::bytes(&values), storage::bytes(&scales))
+                let (values, scales) = (storage::bytes(&values), storage::bytes(&scales));
+                let padding = row_scales_at(rows).map_or(0, |at| at - values.len());
+                self.writer.tensor(view.name, DType::Packed(&ROWS_I8), &shape, &[values, &vec![0; padding], scales])
             }
-            Precision::F16 | Precision::Bf16 => {
+            TableType::F16 => {
                 let values = pack::rows_f16(view)?;
                 self.writer.tensor(view.name, DType::F16, &shape, &[storage::bytes(&values)])
             }
-            Precision::F32 | Precision::Auto => self.plain(view),
+            TableType::F32 => self.plain(view),
         }
     }
 

@@ -16,11 +16,11 @@ const OUTSIDE: &str = "O";
 #[repr(u32)]
 pub enum Aggregation {
     /// One entity a token, under the label's full name.
-    None = 0,
+    None = 1,
     /// Neighbouring tokens of one kind make one entity; `B-` starts a new one, and `B-`, `I-` are left off the name. The score is
     /// the tokens' mean.
     #[default]
-    Simple = 1,
+    Simple = 2,
 }
 
 impl Aggregation {

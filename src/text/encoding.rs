@@ -1,4 +1,4 @@
-//! The packed result of tokenising a batch: all tokens of all texts end to end, with the place where each text starts.
+//! The packed result of tokenising a batch: the tokens of all texts, concatenated, and where each text starts.
 
 use crate::base::error::{Error, Result};
 
@@ -10,7 +10,7 @@ pub struct Span {
     pub end: usize,
 }
 
-/// The value of [`Encoding::sequences`] for tokens that came from no text.
+/// The value of [`Encoding::sequences`] for tokens that are not from a text.
 pub const NO_SEQUENCE: u8 = 255;
 
 /// A tokenised batch. Sequence `i` is `starts[i]..starts[i + 1]` in every per-token field.
@@ -29,7 +29,7 @@ pub struct Encoding {
 }
 
 impl Encoding {
-    /// Token ids as they are, `lengths` of them a sequence; token types are 0 where they are not given.
+    /// A batch of given token ids; `lengths` has the number of ids of each sequence. Without `type_ids` all types are 0.
     pub(crate) fn from_ids(ids: &[u32], lengths: &[usize], type_ids: Option<&[u32]>) -> Result<Self> {
         let mut starts = Vec::with_capacity(lengths.len() + 1);
         let mut total = 0usize;
@@ -40,7 +40,7 @@ impl Encoding {
         }
         if total != ids.len() {
             return Err(Error::invalid_argument(format!(
-                "lengths: they add up to {total}, and there are {} ids",
+                "lengths: they add up to {total}, but there are {} ids",
                 ids.len()
             )));
         }
@@ -58,7 +58,7 @@ impl Encoding {
         })
     }
 
-    /// Some of the sequences, in the order given: their ids and types alone.
+    /// Some of the sequences, in the given order: only their ids and types.
     pub(crate) fn select(&self, sequences: &[usize]) -> Self {
         let mut chosen = Self { starts: vec![0], pad_id: self.pad_id, ..Self::default() };
         for &i in sequences {
@@ -90,7 +90,7 @@ impl Encoding {
         (self.len(), self.tokens())
     }
 
-    /// Where each sequence starts, and at the end the number of all tokens: `len() + 1` values.
+    /// Where each sequence starts, then the total number of tokens: `len() + 1` values.
     pub fn starts(&self) -> &[usize] {
         &self.starts
     }
@@ -114,28 +114,28 @@ impl Encoding {
         &self.sequences
     }
 
-    /// Where each token lies in its text, in bytes; `None` if offsets were not asked for.
+    /// The byte range of each token in its text; `None` if offsets were not requested.
     pub fn offsets(&self) -> Option<&[Span]> {
         self.offsets.as_deref()
     }
 
-    /// Which sequences were cut: 1 or 0 each.
+    /// Per sequence, 1 if it was truncated, else 0.
     pub fn truncated(&self) -> &[u8] {
         &self.truncated
     }
 
-    /// The most tokens in one sequence.
+    /// The number of tokens of the longest sequence.
     pub fn longest(&self) -> usize {
         self.longest
     }
 
-    /// The model's padding token, for [`Encoding::pad`]; 0 if the tokenizer names none.
+    /// The id of the model's padding token, for [`Encoding::pad`]; 0 if the tokenizer does not have one.
     pub fn pad_id(&self) -> u32 {
         self.pad_id
     }
 
-    /// Writes the batch as a padded matrix of `len() × length` ids, row by row, and its attention mask (1 for tokens, 0 for
-    /// padding). `length` 0 stands for the longest sequence. Kinglet never needs this; programs that feed other engines do.
+    /// Writes the batch as a padded, row-major matrix of `len() × length` ids and its attention mask (1 for tokens, 0 for
+    /// padding). `length` 0 means the longest sequence. Kinglet does not pad; this is for programs that feed other engines.
     pub fn pad(&self, length: usize, pad_id: u32, ids: &mut [u32], mask: &mut [u32]) -> Result<()> {
         let length = if length == 0 { self.longest } else { length };
         if length < self.longest {

@@ -1,4 +1,4 @@
-//! Text to token ids and back: Hugging Face's `tokenizers`, run on our threads, and its packed result.
+//! Tokenisation and detokenisation by Hugging Face's `tokenizers`, run on our threads, with a packed result.
 
 pub mod encoding;
 pub mod tokenizer;

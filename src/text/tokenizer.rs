@@ -1,7 +1,7 @@
-//! Text to token ids and back, by Hugging Face's `tokenizers`. Batches are split over the thread pool; the type is reentrant.
+//! Tokenising and detokenising, by Hugging Face's `tokenizers`. Batches are split over the thread pool; the type is reentrant.
 //!
-//! `tokenizer.json` may fix a truncation and a padding for every call. Both are taken out at load: padding is never computed,
-//! and the length limit belongs to the model and the call. What the file says of truncation (side, strategy, stride 0) is kept.
+//! `tokenizer.json` may fix truncation and padding for every call. Both are removed at load: padding is never computed, and the
+//! length limit belongs to the model and the call. The file's truncation side and strategy are kept; the stride is 0.
 
 mod templates;
 
@@ -23,18 +23,18 @@ use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
-/// The largest `tokenizer.json` that is read; the largest published ones hold some 40 MB.
+/// The maximum size of `tokenizer.json`; the largest published files have about 40 MB.
 const FILE_LIMIT: u64 = 256 << 20;
 
-/// What is wanted of one call to [`Tokenizer::encode`].
+/// Options of one call to [`Tokenizer::encode`].
 #[derive(Clone, Debug)]
 pub struct EncodeOptions {
     /// Adds `[CLS]`, `</s>` and the like.
     pub add_special_tokens: bool,
-    /// The most tokens a sequence may have, special ones counted; `None` is the tokenizer's own limit (see
+    /// The maximum number of tokens per sequence, including special tokens; `None` means the tokenizer's own limit (see
     /// [`Tokenizer::max_length`]), `Some(usize::MAX)` no limit.
     pub max_length: Option<usize>,
-    /// Computes where each token lies in its text.
+    /// Computes the byte range of each token in its text.
     pub offsets: bool,
 }
 
@@ -44,11 +44,11 @@ impl Default for EncodeOptions {
     }
 }
 
-/// The files that a tokenizer is made of.
+/// The files of a tokenizer.
 pub(crate) struct TokenizerFiles {
     /// Empty if there is no such file.
     pub json: Vec<u8>,
-    /// What errors call it.
+    /// The path of `tokenizer.json`, for errors.
     path: PathBuf,
     config: Option<Config>,
 }
@@ -67,7 +67,7 @@ impl TokenizerFiles {
 pub struct Tokenizer(Arc<Inner>);
 
 struct Inner {
-    /// None where the model has none: then it can only be given token ids.
+    /// None if the model has no tokenizer; it then accepts only token ids.
     tokenizer: Option<HfTokenizer>,
     post: Option<PostProcessorWrapper>,
     direction: TruncationDirection,
@@ -78,7 +78,7 @@ struct Inner {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, and from `tokenizer_config.json`, where it lies beside it, the length limit and truncation side.
+    /// Reads `tokenizer.json`, and the length limit and truncation side from `tokenizer_config.json` if there is one.
     pub fn from_directory(directory: &Path) -> Result<Self> {
         Self::new(TokenizerFiles::read(&Files::Directory(directory.to_owned()))?)
     }
@@ -96,7 +96,7 @@ impl Tokenizer {
                 path,
             })));
         }
-        // The crate asserts in places where a file breaks its expectations; such a file is a bad file, not a crash.
+        // The crate panics on some invalid files; report them as invalid.
         let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
         let mut tokenizer = match parsed {
             Ok(Ok(tokenizer)) => tokenizer,
@@ -116,7 +116,7 @@ impl Tokenizer {
             (Some(_), _) | (None, None) => TruncationDirection::Right,
             (None, Some(truncation)) => truncation.direction,
         };
-        // Unset limits are written as 1e30.
+        // Transformers writes an unset limit as 1e30.
         let model_max = config.as_ref().and_then(|c| c.get("model_max_length")).and_then(|v| v.as_f64());
         let model_max = model_max.filter(|&n| (1.0..1e9).contains(&n)).map(|n| n as usize);
         let max_length = truncation.as_ref().map(|t| t.max_length).or(model_max).unwrap_or(usize::MAX);
@@ -125,7 +125,7 @@ impl Tokenizer {
         let post = tokenizer.get_post_processor().cloned();
         if let Some(token) = post.as_ref().and_then(templates::missing_token) {
             let token = formats::quoted(&token);
-            let what = format!("post_processor: its template has {token}, which its special_tokens lack");
+            let what = format!("post_processor: its template uses {token}, which is missing from its special_tokens");
             return Err(Error::invalid_file(&path, what));
         }
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
@@ -134,17 +134,17 @@ impl Tokenizer {
         Ok(Self(Arc::new(Inner { tokenizer: Some(tokenizer), post, direction, strategy, max_length, pad_id, path })))
     }
 
-    /// The file it was read from.
+    /// The file that it was read from.
     pub fn path(&self) -> &Path {
         &self.0.path
     }
 
-    /// The longest sequence that the tokenizer's files allow, special tokens counted; `usize::MAX` if they say nothing.
+    /// The maximum sequence length of the tokenizer's files, including special tokens; `usize::MAX` if they set none.
     pub fn max_length(&self) -> usize {
         self.0.max_length
     }
 
-    /// Ids run from 0 to this number less 1 (files may leave gaps).
+    /// Token ids are below this number (files may leave gaps).
     pub fn vocabulary_size(&self) -> usize {
         self.0.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.get_vocab_size(true))
     }
@@ -162,20 +162,20 @@ impl Tokenizer {
         self.0.hf()
     }
 
-    /// Whether there is a tokenizer: a model without one can only be given token ids.
+    /// Whether there is a tokenizer: a model without one accepts only token ids.
     pub fn is_present(&self) -> bool {
         self.0.tokenizer.is_some()
     }
 
-    /// The padding token's id, if the files name one.
+    /// The id of the padding token, if the files name one.
     pub fn pad_id(&self) -> Option<u32> {
         self.0.pad_id
     }
 
-    /// Tokenises a batch. `pairs`, where given, holds the second text of each pair. Texts are spread over the pool's threads.
+    /// Tokenises a batch on the pool's threads. `pairs` has the second text of each pair.
     ///
     /// # Errors
-    /// `pairs` of another length than `texts`; a `max_length` that leaves no room beside the special tokens.
+    /// `pairs` and `texts` of different lengths; a `max_length` that leaves no room for text beside the special tokens.
     pub fn encode(
         &self,
         texts: &[&str],
@@ -215,7 +215,7 @@ impl Tokenizer {
         Ok(encoding)
     }
 
-    /// Tokens of text that fit, or `None` for no limit.
+    /// The maximum number of tokens without the special ones, or `None` for no limit.
     fn limit(&self, options: &EncodeOptions, pair: bool) -> Result<Option<usize>> {
         let max = options.max_length.unwrap_or(self.0.max_length);
         if max == usize::MAX {
@@ -233,10 +233,10 @@ impl Tokenizer {
         }
     }
 
-    /// Token ids back to text.
+    /// Detokenises token ids.
     ///
     /// # Errors
-    /// An id that the vocabulary does not hold.
+    /// An id that is not in the vocabulary.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let tokenizer = self.0.hf()?;
         if let Some((i, id)) = ids.iter().enumerate().find(|&(_, &id)| tokenizer.id_to_token(id).is_none()) {
@@ -245,8 +245,8 @@ impl Tokenizer {
         self.decode_known(ids, skip_special_tokens)
     }
 
-    /// As `decode`, for ids that a model chose: those beyond the vocabulary (models' tables are padded) have no text, and without a
-    /// tokenizer none has.
+    /// As `decode`, for ids that a model generated: ids beyond the vocabulary (models' tables are padded) have no text, and without
+    /// a tokenizer no id has.
     pub(crate) fn decode_known(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let Some(tokenizer) = &self.0.tokenizer else { return Ok(String::new()) };
         let text = tokenizer.decode(ids, skip_special_tokens);
@@ -265,7 +265,7 @@ impl Inner {
             let path = self.path.display();
             Error::new(
                 Status::NotFound,
-                format!("{path}: not found; without a tokenizer a model takes token ids alone"),
+                format!("{path}: not found; without a tokenizer a model accepts only token ids"),
             )
         })
     }
@@ -273,7 +273,7 @@ impl Inner {
     fn encode_one(&self, text: &str, pair: Option<&str>, options: &EncodeOptions, limit: Option<usize>) -> Result<One> {
         let tokenizer = self.hf()?;
         let raw = |text: &str| {
-            // Without a post-processor this is the bare sequence, to be cut before special tokens join it.
+            // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
             if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) }
         };
         let failed = |e: tokenizers::Error| Error::invalid_argument(format!("texts: a text cannot be tokenised: {e}"));
@@ -287,7 +287,7 @@ impl Inner {
             let params =
                 TruncationParams { direction: self.direction, max_length: room, strategy: self.strategy, stride: 0 };
             (first, second) = truncate_encodings(first, second, &params).map_err(failed)?;
-            // What was cut off is kept by the crate as further encodings; nobody here asks for them.
+            // The crate keeps the truncated parts as further encodings, which are not needed.
             drop(first.take_overflowing());
             if let Some(second) = &mut second {
                 drop(second.take_overflowing());

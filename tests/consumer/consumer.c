@@ -19,10 +19,15 @@ static int contains(kinglet_str text, const char *part) {
 
 static void versions(void) {
     CHECK(kinglet_abi_version() == KINGLET_ABI_VERSION);
-    kinglet_abi_v1();
+    kinglet_abi_v0();
     CHECK(strlen(kinglet_version()) >= 5);
-    CHECK(strcmp(kinglet_status_name(KINGLET_STATUS_NOT_FOUND), "KINGLET_STATUS_NOT_FOUND") == 0);
-    CHECK(strcmp(kinglet_status_name(12345), "unknown status") == 0);
+    CHECK(strcmp(kinglet_version(), KINGLET_VERSION_STRING) == 0);
+    CHECK(KINGLET_VERSION_NUMBER == KINGLET_VERSION_MAJOR * 1000000 + KINGLET_VERSION_MINOR * 1000 + KINGLET_VERSION_PATCH);
+    CHECK(strcmp(kinglet_status_name(KINGLET_STATUS_NOT_FOUND), "not_found") == 0);
+    CHECK(strcmp(kinglet_status_name(12345), "unknown") == 0);
+    CHECK(strcmp(kinglet_device_name(KINGLET_DEVICE_CANDLE_CPU), "candle-cpu") == 0);
+    CHECK(strcmp(kinglet_finish_reason_name(KINGLET_FINISH_REASON_EOS), "eos") == 0);
+    CHECK(kinglet_str_from(NULL).size == 0 && same(KINGLET_STR("a\0b"), "a") == 0 && KINGLET_STR("a\0b").size == 3);
     CHECK(kinglet_error_status(NULL) == KINGLET_STATUS_OK);
     CHECK(strcmp(kinglet_error_message(NULL), "") == 0);
 }
@@ -32,6 +37,7 @@ static void free_nothing(void) {
     kinglet_error_free(NULL);
     kinglet_text_free(NULL);
     kinglet_devices_free(NULL);
+    kinglet_messages_free(NULL);
     kinglet_model_free(NULL);
     kinglet_encoding_free(NULL);
     kinglet_embeddings_free(NULL);
@@ -43,105 +49,109 @@ static void free_nothing(void) {
 
 typedef struct {
     int calls;
-    float last;
+    double last;
     int stop_at;
 } progress_log;
 
-static uint32_t on_progress(void *user_data, float share) {
+static uint32_t on_progress(void *user_data, const kinglet_progress *progress) {
     progress_log *log = user_data;
-    CHECK(share >= log->last && share <= 1.0f);
-    log->last = share;
+    CHECK(progress->struct_size >= sizeof *progress);
+    CHECK(progress->fraction >= log->last && progress->fraction <= 1);
+    log->last = progress->fraction;
     return ++log->calls != log->stop_at;
 }
 
 typedef struct {
-    int lines;
+    int records;
     size_t bytes;
-} line_log;
+    int releases;
+} record_log;
 
-static void on_line(void *user_data, kinglet_log_level level, kinglet_str line) {
-    line_log *log = user_data;
-    CHECK(level >= KINGLET_LOG_ERROR && level <= KINGLET_LOG_DEBUG);
-    ++log->lines;
-    log->bytes += line.size;
+static void on_record(void *user_data, const kinglet_log_record *record) {
+    record_log *log = user_data;
+    CHECK(record->struct_size >= sizeof *record && log->releases == 0);
+    CHECK(record->level >= KINGLET_LOG_LEVEL_ERROR && record->level <= KINGLET_LOG_LEVEL_DEBUG);
+    ++log->records;
+    log->bytes += record->message.size;
 }
+
+static void on_release(void *user_data) { ++((record_log *)user_data)->releases; }
 
 static void loading(void) {
     kinglet_model *model = NULL;
-    kinglet_model *second = NULL;
-    kinglet_model_options options;
+    const kinglet_model_options defaults = {.struct_size = sizeof defaults};
+    kinglet_model_options options = defaults;
     kinglet_model_view view;
-    progress_log progress = {0, 0.0f, 0};
-    line_log lines = {0, 0};
+    progress_log progress = {0, 0, 0};
+    record_log records = {0, 0, 0};
 
-    OK(kinglet_model_options_init(&options, sizeof options, &error));
-    CHECK(options.struct_size == sizeof options);
-    CHECK(options.device == KINGLET_DEVICE_CPU && options.precision == KINGLET_PRECISION_AUTO);
-    CHECK(options.log_level == KINGLET_LOG_INFO && options.cancellation == NULL);
     options.threads = 2;
     options.precision = KINGLET_PRECISION_F32;
-    options.log_level = KINGLET_LOG_DEBUG;
+    options.log_level = KINGLET_LOG_LEVEL_DEBUG;
     options.progress = on_progress;
     options.progress_user_data = &progress;
-    options.log = on_line;
-    options.log_user_data = &lines;
-    OK(kinglet_model_load(str(fixture("bert")), &options, &model, &error));
-    CHECK(progress.calls > 0 && progress.last == 1.0f);
-    CHECK(lines.lines > 0 && lines.bytes > 0);
+    options.log = on_record;
+    options.log_user_data = &records;
+    options.log_release = on_release;
+    OK(kinglet_model_load(kinglet_str_from(fixture("bert")), &options, &model, &error));
+    CHECK(progress.calls > 0 && progress.last == 1);
+    CHECK(records.records > 0 && records.bytes > 0);
 
-    OK(kinglet_model_retain(model, &second, &error));
+    CHECK(kinglet_model_retain(model) == model);
     kinglet_model_free(model);
-    model = second;
+    CHECK(records.releases == 0);
 
     view.struct_size = sizeof view;
     OK(kinglet_model_read(model, &view, &error));
     CHECK(same(view.path, fixture("bert")) && same(view.family, "bert"));
     CHECK(view.device == KINGLET_DEVICE_CPU && view.precision == KINGLET_PRECISION_F32);
-    CHECK(view.threads == 2 && view.hidden_size == 32 && view.vocabulary_size == 300);
+    CHECK(view.threads == 2 && view.dimension == 32 && view.vocabulary_size == 300);
     CHECK(view.max_length == 24); /* sentence_bert_config.json */
-    CHECK(view.weight_bytes > 100000 && view.label_count == 0);
+    CHECK(view.weight_bytes > 100000 && view.label_count == 0 && view.labels == NULL);
+    CHECK(!view.can_generate && !view.can_chat && view.has_encoder);
     kinglet_model_free(model);
+    CHECK(records.releases == 1);
 
     /* Cancelled by its progress, and by a switch. */
     model = NULL;
     progress.calls = 0;
-    progress.last = 0.0f;
+    progress.last = 0;
+    records.releases = 0;
     progress.stop_at = 1;
-    FAILS(KINGLET_STATUS_CANCELLED, "cancel", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
-    CHECK(model == NULL);
+    FAILS(KINGLET_STATUS_CANCELLED, "cancel", kinglet_model_load(kinglet_str_from(fixture("bert")), &options, &model, &error));
+    CHECK(model == NULL && records.releases == 1);
 
-    kinglet_cancellation *cancellation = NULL;
-    OK(kinglet_cancellation_new(&cancellation, &error));
-    OK(kinglet_cancellation_cancel(cancellation, &error));
-    OK(kinglet_model_options_init(&options, sizeof options, &error));
+    kinglet_cancellation *cancellation = kinglet_cancellation_new();
+    kinglet_cancellation_cancel(cancellation);
+    options = defaults;
     options.cancellation = cancellation;
-    FAILS(KINGLET_STATUS_CANCELLED, "cancel", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    FAILS(KINGLET_STATUS_CANCELLED, "cancel", kinglet_model_load(kinglet_str_from(fixture("bert")), &options, &model, &error));
     kinglet_cancellation_free(cancellation);
 
     /* Refused. */
-    OK(kinglet_model_options_init(&options, sizeof options, &error));
+    options = defaults;
     options.memory_limit = 1000;
-    FAILS(KINGLET_STATUS_OUT_OF_MEMORY, "", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
-    OK(kinglet_model_options_init(&options, sizeof options, &error));
+    FAILS(KINGLET_STATUS_OUT_OF_MEMORY, "", kinglet_model_load(kinglet_str_from(fixture("bert")), &options, &model, &error));
+    options = defaults;
     options.device = KINGLET_DEVICE_CUDA;
-    FAILS(KINGLET_STATUS_UNSUPPORTED, "", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "", kinglet_model_load(kinglet_str_from(fixture("bert")), &options, &model, &error));
     options.device = 77;
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "77", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "77", kinglet_model_load(kinglet_str_from(fixture("bert")), &options, &model, &error));
     options.struct_size = 3;
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "struct_size", kinglet_model_load(str(fixture("bert")), &options, &model, &error));
-    FAILS(KINGLET_STATUS_NOT_FOUND, "nowhere", kinglet_model_load(str(fixture("nowhere")), NULL, &model, &error));
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "", kinglet_model_load(str("\xff\xfe"), NULL, &model, &error));
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_model_load(str(fixture("bert")), NULL, NULL, &error));
-    CHECK(kinglet_model_load(str(fixture("nowhere")), NULL, &model, NULL) == KINGLET_STATUS_NOT_FOUND);
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "struct_size", kinglet_model_load(kinglet_str_from(fixture("bert")), &options, &model, &error));
+    FAILS(KINGLET_STATUS_NOT_FOUND, "nowhere", kinglet_model_load(kinglet_str_from(fixture("nowhere")), NULL, &model, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "", kinglet_model_load(KINGLET_STR("\xff\xfe"), NULL, &model, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_model_load(kinglet_str_from(fixture("bert")), NULL, NULL, &error));
+    CHECK(kinglet_model_load(kinglet_str_from(fixture("nowhere")), NULL, &model, NULL) == KINGLET_STATUS_NOT_FOUND);
     CHECK(model == NULL);
 }
 
 static void tokenising(const kinglet_model *model) {
     static const uint32_t bird[] = {2, 53, 232, 3};
-    const kinglet_str texts[] = {str("bird"), str("")};
+    const kinglet_str texts[] = {KINGLET_STR("bird"), KINGLET_STR("")};
     kinglet_encoding *encoding = NULL;
     kinglet_encoding_view view;
-    kinglet_tokenize_options options;
+    kinglet_tokenize_options options = {.struct_size = sizeof options};
     uint32_t ids[16], mask[16];
 
     view.struct_size = sizeof view;
@@ -165,8 +175,6 @@ static void tokenising(const kinglet_model *model) {
     kinglet_encoding_free(encoding);
 
     /* Offsets in bytes, a pair, no special tokens, a cut. */
-    OK(kinglet_tokenize_options_init(&options, sizeof options, &error));
-    CHECK(options.struct_size == sizeof options && options.add_special_tokens == 1 && options.offsets == 0);
     options.offsets = 1;
     OK(kinglet_model_tokenize(model, texts, texts, 1, &options, &encoding, &error));
     OK(kinglet_encoding_read(encoding, &view, &error));
@@ -175,13 +183,13 @@ static void tokenising(const kinglet_model *model) {
     CHECK(view.type_ids[5] == 1 && view.sequences[5] == 1);
     kinglet_encoding_free(encoding);
 
-    options.add_special_tokens = 0;
+    options.add_special_tokens = KINGLET_TRISTATE_NO;
     OK(kinglet_model_tokenize(model, texts, NULL, 1, &options, &encoding, &error));
     OK(kinglet_encoding_read(encoding, &view, &error));
     CHECK(view.token_count == 2 && view.ids[0] == 53);
     kinglet_encoding_free(encoding);
 
-    options.add_special_tokens = 1;
+    options.add_special_tokens = KINGLET_TRISTATE_AUTO;
     options.max_length = 3;
     OK(kinglet_model_tokenize(model, texts, NULL, 1, &options, &encoding, &error));
     OK(kinglet_encoding_read(encoding, &view, &error));
@@ -191,15 +199,12 @@ static void tokenising(const kinglet_model *model) {
     kinglet_encoding_free(encoding);
 
     kinglet_text *text = NULL;
-    kinglet_text_view text_view;
-    text_view.struct_size = sizeof text_view;
-    OK(kinglet_model_decode(model, bird, 4, 1, &text, &error));
-    OK(kinglet_text_read(text, &text_view, &error));
-    CHECK(same(text_view.text, "bird"));
+    const kinglet_detokenize_options all = {.struct_size = sizeof all, .skip_special_tokens = KINGLET_TRISTATE_NO};
+    OK(kinglet_model_detokenize(model, bird, 4, NULL, &text, &error));
+    CHECK(same(kinglet_text_str(text), "bird"));
     kinglet_text_free(text);
-    OK(kinglet_model_decode(model, bird, 4, 0, &text, &error));
-    OK(kinglet_text_read(text, &text_view, &error));
-    CHECK(contains(text_view.text, "[CLS]"));
+    OK(kinglet_model_detokenize(model, bird, 4, &all, &text, &error));
+    CHECK(contains(kinglet_text_str(text), "[CLS]"));
     kinglet_text_free(text);
 
     encoding = NULL;
@@ -210,18 +215,20 @@ static void tokenising(const kinglet_model *model) {
 }
 
 static void embedding(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("bird"), str(""), str("The small bird sings near the river, and the quick fox runs.")};
-    const kinglet_str broken[] = {str("fine"), str("\xc3(")};
+    const kinglet_str texts[] = {KINGLET_STR("bird"), KINGLET_STR(""), KINGLET_STR("The small bird sings near the river, and the quick fox runs.")};
+    const kinglet_str broken[] = {KINGLET_STR("fine"), KINGLET_STR("\xc3(")};
     kinglet_embeddings *embeddings = NULL;
     kinglet_embeddings *alone = NULL;
     kinglet_embeddings_view view, alone_view;
-    kinglet_embed_options options;
+    kinglet_embed_options options = {.struct_size = sizeof options};
 
     view.struct_size = sizeof view;
     alone_view.struct_size = sizeof alone_view;
     OK(kinglet_model_embed(model, texts, 3, NULL, &embeddings, &error));
     OK(kinglet_embeddings_read(embeddings, &view, &error));
     REQUIRE(view.count == 3 && view.dimension == 32 && view.row_count == 3);
+    CHECK(kinglet_embeddings_count(embeddings) == 3 && kinglet_embeddings_dimension(embeddings) == 32);
+    CHECK(kinglet_embeddings_vector(embeddings, 2) == view.values + 64 && kinglet_embeddings_vector(embeddings, 3) == NULL);
     NEAR(view.values[0], -0.2079457);
     NEAR(view.values[32], -0.16182);
     NEAR(view.values[64], -0.1842907);
@@ -239,10 +246,8 @@ static void embedding(const kinglet_model *model) {
     kinglet_embeddings_free(alone);
     kinglet_embeddings_free(embeddings);
 
-    OK(kinglet_embed_options_init(&options, sizeof options, &error));
-    CHECK(options.struct_size == sizeof options && options.pooling == KINGLET_POOLING_AUTO);
     options.pooling = KINGLET_POOLING_NONE;
-    options.normalize = KINGLET_NORMALIZE_NO;
+    options.normalize = KINGLET_TRISTATE_NO;
     options.max_length = 5;
     OK(kinglet_model_embed(model, texts, 3, &options, &embeddings, &error));
     OK(kinglet_embeddings_read(embeddings, &view, &error));
@@ -274,7 +279,7 @@ static void hidden_states(const kinglet_model *model) {
     view.struct_size = sizeof view;
     OK(kinglet_model_hidden_states(model, ids, types, 6, lengths, 2, NULL, &states, &error));
     OK(kinglet_hidden_states_read(states, &view, &error));
-    REQUIRE(view.count == 2 && view.token_count == 6 && view.width == 32);
+    REQUIRE(view.count == 2 && view.token_count == 6 && view.dimension == 32);
     NEAR(view.values[0], -0.6894349);
     NEAR(view.values[4 * 32], -0.8737418);
     CHECK(view.starts[1] == 4 && view.starts[2] == 6);
@@ -286,54 +291,55 @@ static void hidden_states(const kinglet_model *model) {
     CHECK(states == NULL);
 }
 
-static void counters(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("bird"), str("fox")};
-    kinglet_counters read;
+static kinglet_stage_totals totals(const kinglet_model *model, kinglet_stage stage) {
+    kinglet_stage_totals read = {.struct_size = sizeof read};
+    OK(kinglet_model_stage(model, stage, &read, &error));
+    return read;
+}
+
+static void counters(kinglet_model *model) {
+    const kinglet_str texts[] = {KINGLET_STR("bird"), KINGLET_STR("fox")};
+    kinglet_latency latency = {.struct_size = sizeof latency};
     kinglet_text *text = NULL;
-    kinglet_text_view view;
     kinglet_embeddings *embeddings = NULL;
 
-    OK(kinglet_counters_reset(model, &error));
+    kinglet_model_reset_counters(model);
     for (int i = 0; i < 3; ++i) {
         OK(kinglet_model_embed(model, texts, 2, NULL, &embeddings, &error));
         kinglet_embeddings_free(embeddings);
     }
-    read.struct_size = sizeof read;
-    OK(kinglet_counters_read(model, &read, &error));
-    CHECK(read.call.calls == 3 && read.call.items == 6 && read.call.nanoseconds > 0);
-    CHECK(read.tokenize.items == 6 && read.tokenize.tokens == read.call.tokens);
-    CHECK(read.attention.calls > 0 && read.linear.nanoseconds > 0 && read.pool.calls > 0);
-    CHECK(read.latency.count == 3 && read.latency.min <= read.latency.p50 && read.latency.p50 <= read.latency.p99);
-    CHECK(read.latency.p99 <= read.latency.max + read.latency.max / 500 && read.latency.mean > 0);
+    const kinglet_stage_totals call = totals(model, KINGLET_STAGE_CALL), tokenize = totals(model, KINGLET_STAGE_TOKENIZE);
+    CHECK(call.calls == 3 && call.items == 6 && call.nanoseconds > 0);
+    CHECK(tokenize.items == 6 && tokenize.tokens == call.tokens);
+    CHECK(totals(model, KINGLET_STAGE_ATTENTION).calls > 0 && totals(model, KINGLET_STAGE_POOL).calls > 0);
+    CHECK(totals(model, KINGLET_STAGE_LINEAR).nanoseconds > 0);
+    OK(kinglet_model_latency(model, &latency, &error));
+    CHECK(latency.count == 3 && latency.min <= latency.p50 && latency.p50 <= latency.p99);
+    CHECK(latency.p99 <= latency.max + latency.max / 500 && latency.mean > 0);
 
-    view.struct_size = sizeof view;
-    OK(kinglet_counters_export(model, KINGLET_FORMAT_JSON, &text, &error));
-    OK(kinglet_text_read(text, &view, &error));
-    CHECK(view.text.data[0] == '{' && contains(view.text, "\"attention\""));
+    OK(kinglet_model_export_counters(model, KINGLET_COUNTERS_FORMAT_JSON, &text, &error));
+    CHECK(kinglet_text_str(text).data[0] == '{' && contains(kinglet_text_str(text), "\"attention\""));
     kinglet_text_free(text);
-    OK(kinglet_counters_export(model, KINGLET_FORMAT_CSV, &text, &error));
-    OK(kinglet_text_read(text, &view, &error));
-    CHECK(contains(view.text, "\n") && contains(view.text, "attention,"));
+    OK(kinglet_model_export_counters(model, KINGLET_COUNTERS_FORMAT_CSV, &text, &error));
+    CHECK(contains(kinglet_text_str(text), "\n") && contains(kinglet_text_str(text), "attention,"));
     kinglet_text_free(text);
-    OK(kinglet_counters_export(model, KINGLET_FORMAT_PROMETHEUS, &text, &error));
-    OK(kinglet_text_read(text, &view, &error));
-    CHECK(contains(view.text, "# TYPE kinglet_"));
+    OK(kinglet_model_export_counters(model, KINGLET_COUNTERS_FORMAT_PROMETHEUS, &text, &error));
+    CHECK(contains(kinglet_text_str(text), "# TYPE kinglet_"));
     kinglet_text_free(text);
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "9", kinglet_counters_export(model, 9, &text, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "9", kinglet_model_export_counters(model, 9, &text, &error));
 
-    OK(kinglet_model_info(model, &text, &error));
-    OK(kinglet_text_read(text, &view, &error));
-    CHECK(view.text.data[0] == '{' && contains(view.text, "\"bert\""));
+    OK(kinglet_model_describe(model, &text, &error));
+    CHECK(kinglet_text_str(text).data[0] == '{' && contains(kinglet_text_str(text), "\"bert\""));
     kinglet_text_free(text);
 }
 
 static void classifying(void) {
     kinglet_model *model = load("bert-classifier");
-    const kinglet_str texts[] = {str("bird"), str("")};
-    const kinglet_str pair[] = {str("Where does the water go?"), str("The river runs dry in the summer.")};
+    const kinglet_str texts[] = {KINGLET_STR("bird"), KINGLET_STR("")};
+    const kinglet_str pair[] = {KINGLET_STR("Where does the water go?"), KINGLET_STR("The river runs dry in the summer.")};
     kinglet_classifications *made = NULL;
     kinglet_classifications_view view;
-    kinglet_classify_options options;
+    kinglet_classify_options options = {.struct_size = sizeof options};
     kinglet_model_view model_view;
 
     model_view.struct_size = sizeof model_view;
@@ -345,14 +351,13 @@ static void classifying(void) {
     OK(kinglet_model_classify(model, texts, NULL, 2, NULL, &made, &error));
     OK(kinglet_classifications_read(made, &view, &error));
     REQUIRE(view.count == 2 && view.label_count == 2);
+    CHECK(kinglet_classifications_count(made) == 2 && kinglet_classifications_scores(made, 1) == view.scores + 2);
     NEAR(view.scores[0] + view.scores[1], 1);
     NEAR(view.scores[1], 1 / (1 + exp(-0.9621459 + 0.9441398)));
     CHECK(view.best[0] == 1 && view.best[1] == 1 && view.token_counts[0] == 4 && !view.truncated[0]);
     kinglet_classifications_free(made);
 
-    OK(kinglet_classify_options_init(&options, sizeof options, &error));
-    CHECK(options.struct_size == sizeof options && options.aggregation == KINGLET_AGGREGATION_SIMPLE);
-    options.function = KINGLET_FUNCTION_NONE;
+    options.function = KINGLET_SCORE_FUNCTION_NONE;
     OK(kinglet_model_classify(model, pair, pair + 1, 1, &options, &made, &error));
     OK(kinglet_classifications_read(made, &view, &error));
     NEAR(view.scores[0], -0.9240975);
@@ -377,13 +382,13 @@ static void classifying(void) {
 
 static void labelling(void) {
     kinglet_model *model = load("bert-token-classifier");
-    const kinglet_str texts[] = {str("bird"), str("  JOHN went\tfrom Berlin   to Paris.\n")};
+    const kinglet_str texts[] = {KINGLET_STR("bird"), KINGLET_STR("  JOHN went\tfrom Berlin   to Paris.\n")};
     kinglet_token_classifications *made = NULL;
     kinglet_token_classifications_view view;
-    kinglet_classify_options options;
+    kinglet_entity entity = {.struct_size = sizeof entity};
+    kinglet_classify_options options = {.struct_size = sizeof options};
 
-    OK(kinglet_classify_options_init(&options, sizeof options, &error));
-    options.function = KINGLET_FUNCTION_NONE;
+    options.function = KINGLET_SCORE_FUNCTION_NONE;
     options.aggregation = KINGLET_AGGREGATION_NONE;
     view.struct_size = sizeof view;
     OK(kinglet_model_classify_tokens(model, texts, 2, &options, &made, &error));
@@ -393,17 +398,20 @@ static void labelling(void) {
     NEAR(view.scores[4 * 5], 0.6375968);
     CHECK(view.starts[1] == 4 && view.starts[2] == 22 && !view.truncated[1]);
     for (size_t i = 0; i < view.entity_count; ++i) {
-        const kinglet_entity *entity = &view.entities[i];
-        CHECK(entity->text < 2 && entity->start < entity->end && entity->end <= texts[entity->text].size);
-        CHECK(entity->label > 0 && entity->label < 5 && entity->name.size == 5);
+        OK(kinglet_token_classifications_entity(made, i, &entity, &error));
+        CHECK(entity.text < 2 && entity.start < entity.end && entity.end <= texts[entity.text].size);
+        CHECK(entity.label > 0 && entity.label < 5 && entity.name.size == 5);
     }
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "index",
+          kinglet_token_classifications_entity(made, view.entity_count, &entity, &error));
     kinglet_token_classifications_free(made);
 
     OK(kinglet_model_classify_tokens(model, texts, 2, NULL, &made, &error));
     OK(kinglet_token_classifications_read(made, &view, &error));
     for (size_t i = 0; i < view.entity_count; ++i) {
-        CHECK(same(view.entities[i].name, "PER") || same(view.entities[i].name, "LOC"));
-        CHECK(view.entities[i].score > 0 && view.entities[i].score <= 1);
+        OK(kinglet_token_classifications_entity(made, i, &entity, &error));
+        CHECK(same(entity.name, "PER") || same(entity.name, "LOC"));
+        CHECK(entity.score > 0 && entity.score <= 1);
     }
     kinglet_token_classifications_free(made);
     kinglet_model_free(model);
@@ -425,10 +433,8 @@ enum { WORKERS = 4, BATCH = 64 };
 static void *embed_until_cancelled(void *argument) {
     worker *self = argument;
     kinglet_str texts[BATCH];
-    kinglet_embed_options options;
-    for (int i = 0; i < BATCH; ++i) texts[i] = str("The small bird sings near the river, and the quick fox runs.");
-    kinglet_embed_options_init(&options, sizeof options, NULL);
-    options.cancellation = self->cancellation;
+    const kinglet_embed_options options = {.struct_size = sizeof options, .cancellation = self->cancellation};
+    for (int i = 0; i < BATCH; ++i) texts[i] = KINGLET_STR("The small bird sings near the river, and the quick fox runs.");
     do {
         kinglet_embeddings *embeddings = NULL;
         self->last = kinglet_model_embed(self->model, texts, BATCH, &options, &embeddings, NULL);
@@ -438,42 +444,41 @@ static void *embed_until_cancelled(void *argument) {
     return NULL;
 }
 
-static void cancelling(const kinglet_model *model) {
-    kinglet_cancellation *cancellation = NULL;
+static void cancelling(kinglet_model *model) {
+    kinglet_cancellation *cancellation = kinglet_cancellation_new();
     pthread_t threads[WORKERS];
     worker workers[WORKERS];
-    kinglet_counters read;
+    kinglet_latency latency = {.struct_size = sizeof latency};
 
-    OK(kinglet_cancellation_new(&cancellation, &error));
-    OK(kinglet_counters_reset(model, &error));
+    kinglet_model_reset_counters(model);
     for (int i = 0; i < WORKERS; ++i) {
         workers[i] = (worker){model, cancellation, KINGLET_STATUS_OK, 0};
         REQUIRE(pthread_create(&threads[i], NULL, embed_until_cancelled, &workers[i]) == 0);
     }
     /* Cancel once they are at work. */
-    read.struct_size = sizeof read;
-    do OK(kinglet_counters_read(model, &read, &error));
-    while (read.latency.count < 5);
-    OK(kinglet_cancellation_cancel(cancellation, &error));
+    do OK(kinglet_model_latency(model, &latency, &error));
+    while (latency.count < 5);
+    kinglet_cancellation_cancel(cancellation);
     for (int i = 0; i < WORKERS; ++i) {
         pthread_join(threads[i], NULL);
         CHECK(workers[i].last == KINGLET_STATUS_CANCELLED);
     }
     kinglet_cancellation_free(cancellation);
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_cancellation_cancel(NULL, &error));
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_cancellation_new(NULL, &error));
+    kinglet_cancellation_cancel(NULL);
 }
 
 static void devices(void) {
     kinglet_devices *found = NULL;
-    kinglet_devices_view view = {.struct_size = sizeof view};
+    kinglet_device_info info = {.struct_size = sizeof info};
 
-    OK(kinglet_device_list(&found, &error));
-    OK(kinglet_devices_read(found, &view, &error));
-    CHECK(view.count >= 1 && view.devices[0].device == KINGLET_DEVICE_CPU && view.devices[0].index == 0);
-    CHECK(view.devices[0].name.size > 0);
+    OK(kinglet_devices_list(&found, &error));
+    CHECK(kinglet_devices_count(found) >= 1);
+    OK(kinglet_devices_info(found, 0, &info, &error));
+    CHECK(info.device == KINGLET_DEVICE_CPU && info.device_index == 0 && info.name.size > 0);
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "index", kinglet_devices_info(found, kinglet_devices_count(found), &info, &error));
+    (void)kinglet_devices_missing(found);
     kinglet_devices_free(found);
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_device_list(NULL, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_devices_list(NULL, &error));
 }
 
 int main(int argc, char **argv) {

@@ -36,13 +36,6 @@
 /* Where the test data are: the programs' only argument. */
 static const char *fixtures;
 
-static kinglet_str str(const char *text) {
-    kinglet_str made;
-    made.data = (const uint8_t *)text;
-    made.size = strlen(text);
-    return made;
-}
-
 static int same(kinglet_str text, const char *expected) {
     return text.size == strlen(expected) && memcmp(text.data, expected, text.size) == 0;
 }
@@ -55,7 +48,7 @@ static const char *fixture(const char *name) {
 
 static kinglet_model *load(const char *name) {
     kinglet_model *model = NULL;
-    OK(kinglet_model_load(str(fixture(name)), NULL, &model, &error));
+    OK(kinglet_model_load(kinglet_str_from(fixture(name)), NULL, &model, &error));
     return model;
 }
 

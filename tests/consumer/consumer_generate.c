@@ -14,47 +14,43 @@ static const uint32_t beam_1[] = {180, 150, 180, 109, 130, 52, 280, 291, 15, 12,
 static const uint32_t t5_greedy[] = {37, 134, 255, 73, 247, 246};
 static const uint32_t bart_greedy[] = {0, 139, 79, 137, 293, 293, 241, 57, 293, 293, 245, 4, 123};
 
-static void greedily(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("The river"), str(small)};
+static void greedily(kinglet_model *model) {
+    const kinglet_str texts[] = {KINGLET_STR("The river"), kinglet_str_from(small)};
     static const size_t lengths[] = {4};
     kinglet_generate_options options = defaults();
     kinglet_generations *made = NULL;
     kinglet_generations_view view;
     kinglet_text *text = NULL;
-    kinglet_text_view text_view;
-    kinglet_output one;
+    kinglet_generation_output one;
     double sum = 0;
 
     CHECK(options.struct_size == sizeof options && options.min_new_tokens == KINGLET_UNSET && isnan(options.temperature));
     options.logprobs = 1;
-    OK(kinglet_counters_reset(model, &error));
+    kinglet_model_reset_counters(model);
     OK(kinglet_model_generate(model, texts, 2, &options, &made, &error));
     view.struct_size = sizeof view;
     OK(kinglet_generations_read(made, &view, &error));
     REQUIRE(view.count == 2 && view.input_token_counts[0] == 4 && view.input_token_counts[1] == 55 && !view.truncated[1]);
     one = output(made, 0, 0);
     SAME(one, greedy);
-    CHECK(one.output_count == 1 && one.finish == KINGLET_FINISH_LENGTH && one.logprobs != NULL);
+    CHECK(one.output_count == 1 && one.finish_reason == KINGLET_FINISH_REASON_LENGTH && one.logprobs != NULL);
     for (size_t i = 0; i < one.token_count; ++i) {
         CHECK(one.logprobs[i] <= 0);
         sum += one.logprobs[i];
     }
     NEAR(one.score, sum);
-    text_view.struct_size = sizeof text_view;
-    OK(kinglet_model_decode(model, one.tokens, one.token_count, 1, &text, &error));
-    OK(kinglet_text_read(text, &text_view, &error));
-    CHECK(text_view.text.size == one.text.size && memcmp(text_view.text.data, one.text.data, one.text.size) == 0);
+    OK(kinglet_model_detokenize(model, one.tokens, one.token_count, NULL, &text, &error));
+    CHECK(equal(kinglet_text_str(text), one.text) && equal(kinglet_generations_text(made, 0), one.text));
     kinglet_text_free(text);
     one = output(made, 1, 0);
     SAME(one, small_greedy);
-    CHECK(one.finish == KINGLET_FINISH_EOS);
+    CHECK(one.finish_reason == KINGLET_FINISH_REASON_EOS);
     kinglet_generations_free(made);
 
-    kinglet_counters counters = counted(model);
-    CHECK(counters.prefill.tokens >= 4 + 55 && counters.decode.tokens > 0 && counters.sample.nanoseconds > 0);
-    CHECK(counters.first_token.items == 2 && counters.first_token.nanoseconds > 0 && counters.detokenize.items == 2);
-    CHECK(counters.call.items == 2 && counters.call.tokens == COUNT(greedy) + COUNT(small_greedy));
-    CHECK(counters.answer_hit.calls == 0 && counters.answer_miss.calls == 0);
+    CHECK(counted(model, KINGLET_STAGE_PREFILL).tokens >= 4 + 55 && counted(model, KINGLET_STAGE_DECODE).tokens > 0 && counted(model, KINGLET_STAGE_SAMPLE).nanoseconds > 0);
+    CHECK(counted(model, KINGLET_STAGE_FIRST_TOKEN).items == 2 && counted(model, KINGLET_STAGE_FIRST_TOKEN).nanoseconds > 0 && counted(model, KINGLET_STAGE_DETOKENIZE).items == 2);
+    CHECK(counted(model, KINGLET_STAGE_CALL).items == 2 && counted(model, KINGLET_STAGE_CALL).tokens == COUNT(greedy) + COUNT(small_greedy));
+    CHECK(counted(model, KINGLET_STAGE_ANSWER_HIT).calls == 0 && counted(model, KINGLET_STAGE_ANSWER_MISS).calls == 0);
 
     /* From ids, with the end tokens ignored, without log-probabilities. */
     options = defaults();
@@ -68,60 +64,57 @@ static void greedily(const kinglet_model *model) {
     OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
     one.struct_size = sizeof one;
     FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "index: 1", kinglet_generations_output(made, 1, 0, &one, &error));
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "number: 1", kinglet_generations_output(made, 0, 1, &one, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "sequence: 1", kinglet_generations_output(made, 0, 1, &one, &error));
     one.struct_size = 8;
     FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "struct_size", kinglet_generations_output(made, 0, 0, &one, &error));
     kinglet_generations_free(made);
 }
 
-/* Drafts change how soon a text is there, and nothing of it; who was compiled before there were any gets none. */
-static void drafting(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("The river"), str(small)};
+/* Prompt lookup changes how fast a text comes, not the text. */
+static void drafting(kinglet_model *model) {
+    const kinglet_str texts[] = {KINGLET_STR("The river"), kinglet_str_from(small)};
     kinglet_generate_options options = defaults();
     kinglet_generations *made = NULL;
-    kinglet_counters counters;
     uint32_t only[299];
-    kinglet_output one;
+    kinglet_generation_output one;
 
     CHECK(options.prompt_lookup_num_tokens == KINGLET_UNSET && options.max_matching_ngram_size == KINGLET_UNSET);
     options.prompt_lookup_num_tokens = 5;
     options.max_matching_ngram_size = 1;
-    OK(kinglet_counters_reset(model, &error));
+    kinglet_model_reset_counters(model);
     OK(kinglet_model_generate(model, texts, 2, &options, &made, &error));
     one = output(made, 0, 0);
     SAME(one, greedy);
     one = output(made, 1, 0);
     SAME(one, small_greedy);
     kinglet_generations_free(made);
-    counters = counted(model);
-    CHECK(counters.draft.tokens > 0 && counters.accept.tokens <= counters.draft.tokens);
+    CHECK(counted(model, KINGLET_STAGE_DRAFT).tokens > 0 && counted(model, KINGLET_STAGE_ACCEPT).tokens <= counted(model, KINGLET_STAGE_DRAFT).tokens);
 
     /* All but token 299 are forbidden: 24 times the same, in fewer steps. */
     for (uint32_t i = 0; i < COUNT(only); ++i) only[i] = i;
     options.suppress_tokens.data = only;
     options.suppress_tokens.count = COUNT(only);
     options.max_matching_ngram_size = 2;
-    OK(kinglet_counters_reset(model, &error));
+    kinglet_model_reset_counters(model);
     OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
     one = output(made, 0, 0);
     CHECK(one.token_count == 24 && one.tokens[0] == 299 && one.tokens[23] == 299);
     kinglet_generations_free(made);
-    counters = counted(model);
-    CHECK(counters.decode.calls < 12 && counters.accept.tokens > 12);
+    CHECK(counted(model, KINGLET_STAGE_DECODE).calls < 12 && counted(model, KINGLET_STAGE_ACCEPT).tokens > 12);
 
-    options.struct_size = offsetof(kinglet_generate_options, prompt_lookup_num_tokens);
-    OK(kinglet_counters_reset(model, &error));
+    options.prompt_lookup_num_tokens = KINGLET_UNSET;
+    options.max_matching_ngram_size = KINGLET_UNSET;
+    kinglet_model_reset_counters(model);
     OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
     kinglet_generations_free(made);
-    counters = counted(model);
-    CHECK(counters.decode.calls == 23 && counters.draft.calls == 0);
+    CHECK(counted(model, KINGLET_STAGE_DECODE).calls == 23 && counted(model, KINGLET_STAGE_DRAFT).calls == 0);
 }
 
 static void beams(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("The river")};
+    const kinglet_str texts[] = {KINGLET_STR("The river")};
     kinglet_generate_options options = defaults();
     kinglet_generations *made = NULL;
-    kinglet_output one;
+    kinglet_generation_output one;
 
     options.num_beams = 5;
     options.num_return_sequences = 2;
@@ -133,12 +126,12 @@ static void beams(const kinglet_model *model) {
     one = output(made, 0, 1);
     SAME(one, beam_1);
     NEAR(one.score, -1.253752);
-    CHECK(one.finish == KINGLET_FINISH_EOS);
+    CHECK(one.finish_reason == KINGLET_FINISH_REASON_EOS);
     kinglet_generations_free(made);
 }
 
 static void streaming(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("The river"), str(small)};
+    const kinglet_str texts[] = {KINGLET_STR("The river"), kinglet_str_from(small)};
     static listener heard;
     kinglet_generate_options options = defaults();
     kinglet_generations *made = NULL;
@@ -149,11 +142,11 @@ static void streaming(const kinglet_model *model) {
     OK(kinglet_model_generate(model, texts, 2, &options, &made, &error));
     CHECK(heard.pieces == COUNT(greedy) + COUNT(small_greedy));
     for (size_t i = 0; i < 2; ++i) {
-        kinglet_output one = output(made, i, 0);
+        kinglet_generation_output one = output(made, i, 0);
         CHECK(heard.size[i] == one.text.size && memcmp(heard.text[i], one.text.data, one.text.size) == 0);
         CHECK(heard.token_count[i] == one.token_count);
         CHECK(memcmp(heard.tokens[i], one.tokens, one.token_count * sizeof *one.tokens) == 0);
-        CHECK(heard.finish[i] == one.finish);
+        CHECK(heard.finish[i] == one.finish_reason);
     }
     kinglet_generations_free(made);
 
@@ -175,9 +168,9 @@ typedef struct {
 
 static void *generate_until_cancelled(void *argument) {
     worker *self = argument;
-    const kinglet_str texts[] = {str("The river"), str("a"), str(small)};
+    const kinglet_str texts[] = {KINGLET_STR("The river"), KINGLET_STR("a"), kinglet_str_from(small)};
     kinglet_generate_options options;
-    kinglet_generate_options_init(&options, sizeof options, NULL);
+    kinglet_generate_options_init(&options, sizeof options);
     options.ignore_eos = 1;
     options.cancellation = self->cancellation;
     for (int calls = 0; self->last == KINGLET_STATUS_OK && calls < 100000; ++calls) {
@@ -188,21 +181,20 @@ static void *generate_until_cancelled(void *argument) {
     return NULL;
 }
 
-static void cancelling(const kinglet_model *model) {
-    kinglet_cancellation *cancellation = NULL;
+static void cancelling(kinglet_model *model) {
+    kinglet_cancellation *cancellation = kinglet_cancellation_new();
     pthread_t threads[2];
     worker workers[2];
 
-    OK(kinglet_cancellation_new(&cancellation, &error));
-    OK(kinglet_counters_reset(model, &error));
+    kinglet_model_reset_counters(model);
     for (int i = 0; i < 2; ++i) {
         workers[i] = (worker){model, cancellation, KINGLET_STATUS_OK};
         REQUIRE(pthread_create(&threads[i], NULL, generate_until_cancelled, &workers[i]) == 0);
     }
     /* Cancel once they are at work. */
-    while (counted(model).decode.calls < 20) {
+    while (counted(model, KINGLET_STAGE_DECODE).calls < 20) {
     }
-    OK(kinglet_cancellation_cancel(cancellation, &error));
+    kinglet_cancellation_cancel(cancellation);
     for (int i = 0; i < 2; ++i) {
         pthread_join(threads[i], NULL);
         CHECK(workers[i].last == KINGLET_STATUS_CANCELLED);
@@ -220,14 +212,14 @@ static void cancelling(const kinglet_model *model) {
     } while (0)
 
 static void options_that_contradict(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("The river")}, empty[] = {str("")};
+    const kinglet_str texts[] = {KINGLET_STR("The river")}, empty[] = {KINGLET_STR("")};
     static const uint32_t beyond[] = {300};
     const kinglet_ids words[] = {{beyond, 1}}, no_words[] = {{NULL, 0}};
 
     CONTRADICTS("temperature", options.temperature = 0.5f);
     CONTRADICTS("top_p", options.top_p = 0.9f);
     CONTRADICTS("seed", options.has_seed = 1);
-    CONTRADICTS("num_beams", options.do_sample = KINGLET_CHOICE_YES; options.num_beams = 2);
+    CONTRADICTS("num_beams", options.do_sample = KINGLET_TRISTATE_YES; options.num_beams = 2);
     CONTRADICTS("num_beams", options.num_beams = 1000);
     CONTRADICTS("length_penalty", options.length_penalty = 2.0f);
     CONTRADICTS("early_stopping", options.early_stopping = KINGLET_EARLY_STOPPING_YES);
@@ -236,10 +228,10 @@ static void options_that_contradict(const kinglet_model *model) {
     CONTRADICTS("max_new_tokens", options.max_new_tokens = 0);
     CONTRADICTS("max_new_tokens", options.max_new_tokens = KINGLET_UNSET - 1);
     CONTRADICTS("max_matching_ngram_size", options.max_matching_ngram_size = 2);
-    CONTRADICTS("prompt_lookup_num_tokens", options.prompt_lookup_num_tokens = 4; options.do_sample = KINGLET_CHOICE_YES);
+    CONTRADICTS("prompt_lookup_num_tokens", options.prompt_lookup_num_tokens = 4; options.do_sample = KINGLET_TRISTATE_YES);
     CONTRADICTS("num_beams above 1", options.prompt_lookup_num_tokens = 4; options.num_beams = 2);
-    CONTRADICTS("ignore_eos", options.ignore_eos = 1; options.grammar_kind = KINGLET_GRAMMAR_REGEX; options.grammar = str("a+"));
-    CONTRADICTS("grammar", options.grammar_kind = KINGLET_GRAMMAR_REGEX; options.grammar = str("(a"));
+    CONTRADICTS("ignore_eos", options.ignore_eos = 1; options.grammar_kind = KINGLET_GRAMMAR_KIND_REGEX; options.grammar = KINGLET_STR("a+"));
+    CONTRADICTS("grammar", options.grammar_kind = KINGLET_GRAMMAR_KIND_REGEX; options.grammar = KINGLET_STR("(a"));
     CONTRADICTS("options.grammar_kind: 9", options.grammar_kind = 9);
     CONTRADICTS("stop_strings", options.stop_strings = empty; options.stop_string_count = 1);
     CONTRADICTS("options.stop_strings: is NULL", options.stop_string_count = 1);
@@ -255,13 +247,13 @@ static void options_that_contradict(const kinglet_model *model) {
 
 /* Options that change what comes. */
 static void choosing(const kinglet_model *model) {
-    const kinglet_str texts[] = {str("The river")};
+    const kinglet_str texts[] = {KINGLET_STR("The river")};
     const kinglet_ids words[] = {{greedy + 1, 1}};
     kinglet_generations *made = NULL, *again = NULL;
     kinglet_generate_options options = defaults();
-    kinglet_output one, two;
+    kinglet_generation_output one, two;
 
-    options.do_sample = KINGLET_CHOICE_YES;
+    options.do_sample = KINGLET_TRISTATE_YES;
     options.temperature = 2.0f;
     options.seed = 7;
     options.has_seed = 1;
@@ -288,33 +280,33 @@ static void choosing(const kinglet_model *model) {
     options = defaults();
     options.suppress_tokens.data = greedy;
     options.suppress_tokens.count = 1;
-    options.eos_token_id.data = greedy + 1;
-    options.eos_token_id.count = 1;
+    options.eos_token_ids.data = greedy + 1;
+    options.eos_token_ids.count = 1;
     OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
     one = output(made, 0, 0);
     for (size_t i = 0; i < one.token_count; ++i) CHECK(one.tokens[i] != greedy[0]);
     kinglet_generations_free(made);
 
     options = defaults();
-    options.grammar_kind = KINGLET_GRAMMAR_REGEX;
-    options.grammar = str("[ab]{3}");
+    options.grammar_kind = KINGLET_GRAMMAR_KIND_REGEX;
+    options.grammar = KINGLET_STR("[ab]{3}");
     OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
     one = output(made, 0, 0);
-    CHECK(one.text.size == 3 && one.finish == KINGLET_FINISH_EOS);
+    CHECK(one.text.size == 3 && one.finish_reason == KINGLET_FINISH_REASON_EOS);
     for (size_t i = 0; i < one.text.size; ++i) CHECK(one.text.data[i] == 'a' || one.text.data[i] == 'b');
     /* A text ends before its stop string. */
-    const kinglet_str stops[] = {str("q"), {one.text.data + 1, 1}};
+    const kinglet_str stops[] = {KINGLET_STR("q"), {one.text.data + 1, 1}};
     options.stop_strings = stops;
     options.stop_string_count = 2;
     OK(kinglet_model_generate(model, texts, 1, &options, &again, &error));
     two = output(again, 0, 0);
-    CHECK(two.finish == KINGLET_FINISH_STOP_STRING && two.text.size < 3);
+    CHECK(two.finish_reason == KINGLET_FINISH_REASON_STOP_STRING && two.text.size < 3);
     kinglet_generations_free(again);
     kinglet_generations_free(made);
 }
 
 static void sources(void) {
-    const kinglet_str letter[] = {str("She wrote a short letter to him.")}, texts[] = {str("The river")};
+    const kinglet_str letter[] = {KINGLET_STR("She wrote a short letter to him.")}, texts[] = {KINGLET_STR("The river")};
     kinglet_model *model = load("generation/t5-gated");
     kinglet_generations *made = NULL;
     kinglet_prefix *prefix = NULL;
@@ -322,7 +314,7 @@ static void sources(void) {
     kinglet_model_view view;
     kinglet_logits *logits = NULL;
     kinglet_generate_options options = defaults();
-    kinglet_output one;
+    kinglet_generation_output one;
 
     view.struct_size = sizeof view;
     OK(kinglet_model_read(model, &view, &error));
@@ -331,9 +323,9 @@ static void sources(void) {
     one = output(made, 0, 0);
     SAME(one, t5_greedy);
     kinglet_generations_free(made);
-    FAILS(KINGLET_STATUS_UNSUPPORTED, "decoder", kinglet_prefix_new(model, letter[0], 1, &prefix, &error));
-    FAILS(KINGLET_STATUS_UNSUPPORTED, "decoder", kinglet_session_new(model, &session, &error));
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "decoder_ids", kinglet_model_logits(model, river, 4, NULL, 0, 0, NULL, &logits, &error));
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "decoder", kinglet_prefix_new(model, letter[0], NULL, &prefix, &error));
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "decoder", kinglet_session_new(model, NULL, &session, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "decoder_ids", kinglet_model_logits(model, river, 4, NULL, 0, NULL, &logits, &error));
     kinglet_model_free(model);
 
     model = load("generation/bart");

@@ -18,23 +18,26 @@ static const uint32_t small_greedy[] = {12, 185, 12, 180, 12, 132, 180, 221, 293
 
 static kinglet_generate_options defaults(void) {
     kinglet_generate_options options;
-    OK(kinglet_generate_options_init(&options, sizeof options, &error));
+    kinglet_generate_options_init(&options, sizeof options);
     options.max_new_tokens = 24;
     options.num_beams = 1;
     return options;
 }
 
-static kinglet_output output(const kinglet_generations *made, size_t index, size_t number) {
-    kinglet_output read;
+static int equal(kinglet_str one, kinglet_str other) {
+    return one.size == other.size && memcmp(one.data, other.data, one.size) == 0;
+}
+
+static kinglet_generation_output output(const kinglet_generations *made, size_t index, size_t sequence) {
+    kinglet_generation_output read;
     read.struct_size = sizeof read;
-    OK(kinglet_generations_output(made, index, number, &read, &error));
+    OK(kinglet_generations_output(made, index, sequence, &read, &error));
     return read;
 }
 
-static kinglet_counters counted(const kinglet_model *model) {
-    kinglet_counters read;
-    read.struct_size = sizeof read;
-    OK(kinglet_counters_read(model, &read, &error));
+static kinglet_stage_totals counted(const kinglet_model *model, kinglet_stage stage) {
+    kinglet_stage_totals read = {.struct_size = sizeof read};
+    OK(kinglet_model_stage(model, stage, &read, &error));
     return read;
 }
 
@@ -44,18 +47,18 @@ typedef struct {
     size_t size[2], pieces, stop_at;
     uint32_t tokens[2][64];
     size_t token_count[2];
-    kinglet_finish finish[2];
+    kinglet_finish_reason finish[2];
 } listener;
 
-static uint32_t on_piece(void *user_data, const kinglet_piece *piece) {
+static uint32_t on_piece(void *user_data, const kinglet_generation_piece *piece) {
     listener *self = user_data;
     size_t i = piece->index;
     CHECK(piece->struct_size >= sizeof *piece && i < 2 && piece->sequence == 0);
-    CHECK(self->finish[i] == KINGLET_FINISH_NONE);
+    CHECK(self->finish[i] == KINGLET_FINISH_REASON_NONE);
     memcpy(self->text[i] + self->size[i], piece->text.data, piece->text.size);
     self->size[i] += piece->text.size;
     self->tokens[i][self->token_count[i]++] = piece->token;
-    self->finish[i] = piece->finish;
+    self->finish[i] = piece->finish_reason;
     return ++self->pieces != self->stop_at;
 }
 

@@ -36,6 +36,18 @@ pub fn minilm() -> Option<PathBuf> {
     None
 }
 
+/// SmolLM2-135M-Instruct: `KINGLET_SMOLLM2`, else `build/models/smollm2.gguf`, where `make test` puts it. None, with a message, if it is
+/// missing.
+pub fn smollm2() -> Option<PathBuf> {
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("build/models/smollm2.gguf");
+    let path = std::env::var_os("KINGLET_SMOLLM2").map_or(default, PathBuf::from);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: SmolLM2 is not at {}; `make test` fetches it", path.display());
+    None
+}
+
 /// The devices that numbers are compared on: all that this build finds here. A GPU counts if this build or a provider that
 /// `KINGLET_PROVIDER` names can use it.
 pub fn devices() -> Vec<Device> {

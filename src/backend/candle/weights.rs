@@ -1,7 +1,7 @@
-//! Weights as candle multiplies them.
+//! Weights and their products on candle devices.
 //!
-//! The residual stream is f32 whatever the weights are; a product in f16 or bf16 rounds what it reads and gives its own type, and what
-//! is added to the stream is widened first. So a deep model's stream does not overflow f16, as T5's does in a stream of f16.
+//! The residual stream is f32 in every precision: a product in f16 or bf16 rounds its input and returns its own type, which is
+//! widened before it is added to the stream. A stream in f16 would overflow in deep models such as T5.
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Module, Result, Tensor};
@@ -9,10 +9,10 @@ use candle_core::{DType, Module, Result, Tensor};
 use crate::backend::Ends;
 use crate::spec::{Activation, Precision};
 
-/// Inputs of a row that share a scale in Q8_0.
+/// Inputs per block of Q8_0, which share one scale.
 pub const QUANTIZED_BLOCK: usize = 32;
 
-/// The type of candle's that a precision's dense weights have.
+/// candle's type of dense weights in a precision.
 pub fn dense_type(precision: Precision) -> DType {
     match precision {
         Precision::Auto | Precision::F32 => DType::F32,
@@ -26,10 +26,10 @@ pub fn product_type(precision: Precision) -> DType {
     if precision == Precision::Int8 { DType::F32 } else { dense_type(precision) }
 }
 
-/// Bytes of a weight of `outputs` rows.
+/// Bytes of a weight of `outputs` rows, including its bias.
 pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
     let row = match precision {
-        // 32 numbers of a byte and an f16 scale.
+        // 32 one-byte numbers and an f16 scale per block.
         Precision::Int8 => inputs.div_ceil(QUANTIZED_BLOCK).saturating_mul(QUANTIZED_BLOCK + 2),
         _ => inputs.saturating_mul(dense_type(precision).size_in_bytes()),
     };
@@ -39,7 +39,7 @@ pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usiz
 pub enum Weight {
     /// `[outputs, inputs]`.
     Dense(Tensor),
-    /// Rows of Q8_0, their inputs filled up with zeros to whole blocks.
+    /// Rows of Q8_0, padded with zeros to whole blocks.
     Quantized { product: QMatMul, outputs: usize, inputs: usize },
 }
 
@@ -62,7 +62,7 @@ impl Weight {
         }
     }
 
-    /// The rows, to be looked up.
+    /// The rows, for embedding lookups.
     pub fn rows(&self) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => Ok(weight.clone()),
@@ -70,11 +70,11 @@ impl Weight {
         }
     }
 
-    /// `x·Wᵀ`, in the dense weight's type, or f32.
+    /// `x·Wᵀ`, in the type of the dense weight; f32 for a quantized one.
     fn multiply(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Dense(weight) => x.to_dtype(weight.dtype())?.matmul(&weight.t()?),
-            // candle's products of blocks divide by the number of rows.
+            // candle's quantized products divide by the number of rows.
             Self::Quantized { outputs, .. } if x.dim(0)? == 0 => Tensor::zeros((0, *outputs), DType::F32, x.device()),
             Self::Quantized { product, inputs, .. } => {
                 let more = inputs.next_multiple_of(QUANTIZED_BLOCK) - inputs;
@@ -90,7 +90,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// From f32 values on the device; a `bias` without values is none.
+    /// From f32 values on the device; an empty `bias` means no bias.
     pub fn new(weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Self> {
         let weight = Weight::new(weight, precision)?;
         let bias = if bias.elem_count() == 0 { None } else { Some(bias.to_dtype(product_type(precision))?) };
@@ -121,7 +121,7 @@ pub struct Norm {
 }
 
 impl Norm {
-    /// Over the last dimension, in f32; the result has the type of `x`.
+    /// Normalises the last dimension, in f32; the result has the type of `x`.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let dtype = x.dtype();
         let x = x.to_dtype(DType::F32)?.contiguous()?;

@@ -7,8 +7,9 @@ use half::f16;
 
 use crate::backend::{AttentionInput, CachedSequence, HeadNorms, PassInput, Rotations, Sequences, Slot};
 use crate::base::error::{Error, Result};
-use crate::kernels::{Attention, BLOCK, CacheType, PagedAttention};
-use crate::spec::{Layout, Precision, Stack};
+use crate::kernels::weight::Format;
+use crate::kernels::{Attention, BLOCK, CacheType, InputType, PagedAttention};
+use crate::spec::{Layout, Stack};
 
 use super::cache::{PageShape, Sequence};
 use super::scratch::{List, Scratch};
@@ -278,9 +279,9 @@ impl Cpu {
             // SAFETY: the pointers cover the sequence's rows; the bias row reaches `tokens - 1` both ways because the encoder
             // refuses sequences longer than the row was made for; a task writes only its queries' part of its head's columns.
             unsafe {
-                match self.precision {
-                    Precision::Int8 | Precision::Bf16 => self.kernel.attend_rounded(&attention, memory.floats_mut()),
-                    _ => self.kernel.attend(&attention, memory.floats_mut()),
+                match Format::new(self.precision).input {
+                    InputType::F32 => self.kernel.attend(&attention, memory.floats_mut()),
+                    InputType::Bf16 | InputType::I8 => self.kernel.attend_rounded(&attention, memory.floats_mut()),
                 }
             };
         });

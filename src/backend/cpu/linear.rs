@@ -6,14 +6,13 @@
 
 use std::ops::Range;
 
-use half::bf16;
-
 use crate::backend::{Ends, FeedForward};
-use crate::kernels::{BLOCK, Epilogue, Out, RowScale, Rows};
+use crate::kernels::weight::Weight;
+use crate::kernels::{BLOCK, Epilogue, Input, InputType, Out, Rows};
 use crate::spec::Activation;
 
 use super::scratch::Buffer;
-use super::weights::{Linear, Weight};
+use super::weights::Linear;
 use super::{Cpu, NORM_CHUNK, Norm, Shared, Tensor};
 
 /// The most rows of a chunk.
@@ -75,42 +74,33 @@ impl<'a> Source<'a> {
 
 /// Rows as a weight multiplies them.
 pub(super) enum Operand<'a> {
-    /// As they were, or a normed copy.
+    /// As they were.
     Floats(Source<'a>),
-    Normed(Buffer),
-    /// Bytes, `padded` a row, and behind them a scale a row.
-    Bytes(Buffer, usize),
-    /// bf16, `padded` a row, which is even.
-    Rounded(Buffer, usize),
+    /// Normed, or converted to the type, or both.
+    Converted(Buffer, InputType),
 }
 
-/// Bytes of a row and its scale.
-const fn byte_row(padded: usize) -> usize {
-    padded + size_of::<RowScale>()
+impl Operand<'_> {
+    /// The rows for the kernel, each with so many inputs.
+    fn input(&self, rows: usize, inputs: usize) -> Input<'_> {
+        match self {
+            Self::Floats(x) => Input::F32(Rows { data: x.floats.as_ptr(), stride: inputs, rows }),
+            // SAFETY: `Cpu::operand` converted all rows into the buffer, which is borrowed as long as the input.
+            Self::Converted(buffer, kind) => unsafe { kind.converted(buffer.floats().as_ptr().cast(), rows, inputs) },
+        }
+    }
 }
 
 impl Cpu {
     /// Norms rows, if `norm` says so, and rounds them to what `weight` multiplies. `shared` spreads the work over the threads.
     pub(super) fn operand<'a>(&self, x: Source<'a>, norm: Option<&Norm>, weight: &Weight, shared: bool) -> Operand<'a> {
         let (rows, width) = (x.rows(), x.width);
-        let mut operand = match (weight, norm) {
-            (Weight::Int8(w), _) => {
-                let padded = w.padded_inputs();
-                Operand::Bytes(self.scratch.take((rows * byte_row(padded)).div_ceil(size_of::<f32>())), padded)
-            }
-            (Weight::Bf16(w), _) => {
-                let padded = w.padded_inputs();
-                Operand::Rounded(self.scratch.take(rows * padded / 2), padded)
-            }
-            (_, None) => return Operand::Floats(x),
-            (_, Some(_)) => Operand::Normed(self.scratch.take(rows * width)),
-        };
-        let memory = match &mut operand {
-            Operand::Bytes(buffer, _) | Operand::Rounded(buffer, _) | Operand::Normed(buffer) => {
-                Shared(buffer.floats_mut().as_mut_ptr())
-            }
-            Operand::Floats(_) => unreachable!("left above"),
-        };
+        let kind = weight.format().input;
+        if kind == InputType::F32 && norm.is_none() {
+            return Operand::Floats(x);
+        }
+        let mut buffer = self.scratch.take(kind.bytes(rows, width).div_ceil(size_of::<f32>()));
+        let memory = Shared(buffer.floats_mut().as_mut_ptr());
         let round = |range: Range<usize>| {
             let mut normed = norm.map(|_| self.scratch.take(width));
             for row in range {
@@ -121,24 +111,7 @@ impl Cpu {
                     from = normed.floats();
                 }
                 // SAFETY: the buffer has room for all rows and their scales, and each row is one task's.
-                unsafe {
-                    match weight {
-                        Weight::Int8(w) => {
-                            let (padded, bytes) = (w.padded_inputs(), memory.at(0).cast::<u8>());
-                            let out = std::slice::from_raw_parts_mut(bytes.add(row * padded), padded);
-                            let scale = self.kernel.quantize_row(from, out);
-                            bytes.add(rows * padded).cast::<RowScale>().add(row).write(scale);
-                        }
-                        Weight::Bf16(w) => {
-                            let padded = w.padded_inputs();
-                            let out = memory.at(0).cast::<bf16>().add(row * padded);
-                            self.kernel.round_row(from, std::slice::from_raw_parts_mut(out, padded));
-                        }
-                        Weight::F32(_) | Weight::F16(_) => {
-                            memory.at(row * width).copy_from_nonoverlapping(from.as_ptr(), width);
-                        }
-                    }
-                }
+                unsafe { kind.convert(self.kernel, from, memory.at(0).cast(), rows, row) };
             }
         };
         if shared && rows * width > SMALL {
@@ -148,7 +121,7 @@ impl Cpu {
         } else {
             round(0..rows);
         }
-        operand
+        Operand::Converted(buffer, kind)
     }
 
     /// Multiplies rows with some blocks of a weight.
@@ -164,37 +137,10 @@ impl Cpu {
         out: Out,
         e: &Epilogue,
     ) {
-        let floats = |data: *const f32| Rows { data, stride: w.weight.inputs(), rows };
-        // SAFETY: the operand was made for this weight, so its rows have the length that the kernel reads; the rest is the caller's
-        // promise.
-        unsafe {
-            match (x, &w.weight) {
-                (Operand::Bytes(buffer, padded), Weight::Int8(w)) => {
-                    let bytes = buffer.floats().as_ptr().cast::<u8>();
-                    let scales = std::slice::from_raw_parts(bytes.add(rows * padded).cast::<RowScale>(), rows);
-                    self.kernel.linear_i8(Rows { data: bytes, stride: *padded, rows }, scales, w, blocks, out, e);
-                }
-                (Operand::Rounded(buffer, padded), Weight::Bf16(w)) => {
-                    let data = buffer.floats().as_ptr().cast::<bf16>();
-                    self.kernel.linear_bf16(Rows { data, stride: *padded, rows }, w, blocks, out, e);
-                }
-                (Operand::Floats(x), Weight::F32(w)) => {
-                    self.kernel.linear_f32(floats(x.floats.as_ptr()), w, blocks, out, e);
-                }
-                (Operand::Normed(x), Weight::F32(w)) => {
-                    self.kernel.linear_f32(floats(x.floats().as_ptr()), w, blocks, out, e);
-                }
-                (Operand::Floats(x), Weight::F16(w)) => {
-                    self.kernel.linear_f16(floats(x.floats.as_ptr()), w, blocks, out, e);
-                }
-                (Operand::Normed(x), Weight::F16(w)) => {
-                    self.kernel.linear_f16(floats(x.floats().as_ptr()), w, blocks, out, e);
-                }
-                (Operand::Bytes(..) | Operand::Rounded(..), _) | (_, Weight::Int8(_) | Weight::Bf16(_)) => {
-                    unreachable!("an operand of another weight")
-                }
-            }
-        }
+        let a = x.input(rows, w.weight.inputs());
+        // SAFETY: the operand was made for this weight, so its rows have the type and length that the kernel reads; the rest is the
+        // caller's promise.
+        unsafe { self.kernel.linear(a, &w.weight, blocks, out, e) };
     }
 
     /// All blocks of a product, cut by channels over the threads.

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
+use half::f16;
 
 use crate::backend::{LinearView, Order, Part, RowReader};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::storage::Store;
 use crate::formats::safetensors::{DType, TensorView};
-use crate::kernels::{PackedBf16, PackedF16, PackedF32, PackedI8};
+use crate::kernels::weight::{Format, ROWS_I8, RowSource, Shape, TableType, Weight, row_scales_at};
 use crate::spec::Precision;
 
 /// Bytes of a mapped tensor that may be resident before they are let go.
@@ -23,127 +22,63 @@ pub struct Linear {
     pub bias: Vec<f32>,
 }
 
-pub enum Weight {
-    F32(PackedF32),
-    F16(PackedF16),
-    Int8(PackedI8),
-    Bf16(PackedBf16),
-}
-
-impl Weight {
-    pub fn outputs(&self) -> usize {
-        match self {
-            Self::F32(w) => w.outputs(),
-            Self::F16(w) => w.outputs(),
-            Self::Int8(w) => w.outputs(),
-            Self::Bf16(w) => w.outputs(),
-        }
-    }
-
-    pub fn inputs(&self) -> usize {
-        match self {
-            Self::F32(w) => w.inputs(),
-            Self::F16(w) => w.inputs(),
-            Self::Int8(w) => w.inputs(),
-            Self::Bf16(w) => w.inputs(),
-        }
-    }
-
-    pub fn blocks(&self) -> usize {
-        match self {
-            Self::F32(w) => w.blocks(),
-            Self::F16(w) => w.blocks(),
-            Self::Int8(w) => w.blocks(),
-            Self::Bf16(w) => w.blocks(),
-        }
-    }
-}
-
-impl Weight {
-    /// Adds the weights of one output to `x`: a row of the word embeddings, where they are the language head too.
-    pub fn add_row(&self, output: usize, x: &mut [f32]) {
-        match self {
-            Self::F32(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w),
-            Self::F16(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w.to_f32()),
-            Self::Bf16(w) => x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += w.to_f32()),
-            Self::Int8(w) => {
-                let scale = w.scales()[output];
-                x.iter_mut().zip(w.channel(output)).for_each(|(x, w)| *x += scale * f32::from(w));
-            }
-        }
-    }
-}
-
 /// Bytes that a packed layer takes, bias included.
 pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
-    let weight = match precision {
-        Precision::Auto | Precision::F32 => PackedF32::size(outputs, inputs),
-        Precision::F16 => PackedF16::size(outputs, inputs),
-        Precision::Int8 => PackedI8::size(outputs, inputs),
-        Precision::Bf16 => PackedBf16::size(outputs, inputs),
-    };
-    weight.saturating_add(outputs * size_of::<f32>())
+    Format::new(precision).bytes(Shape { outputs, inputs }).saturating_add(outputs * size_of::<f32>())
 }
 
-/// Fills a weight row by row; a row that cannot be read fails the whole at the end. Mapped pages are let go on the way.
-fn fill<T>(view: &LinearView, make: impl FnOnce(&mut dyn FnMut(&mut RowReader, Result<()>)) -> T) -> Result<T> {
-    let (mut since_release, mut failure) = (0, None);
-    let weight = make(&mut |rows, result| {
+/// A layer's rows on their way into a format. The first error is kept; mapped pages are let go on the way.
+struct Source<'a> {
+    rows: RowReader<'a>,
+    since_release: usize,
+    failure: Option<Error>,
+}
+
+impl Source<'_> {
+    fn done(&mut self, inputs: usize, result: Result<()>) {
         if let Err(error) = result {
-            failure.get_or_insert(error);
+            self.failure.get_or_insert(error);
         }
-        since_release += view.inputs * size_of::<f32>();
-        if since_release >= RESIDENT {
-            since_release = 0;
-            rows.release();
+        self.since_release += inputs * size_of::<f32>();
+        if self.since_release >= RESIDENT {
+            self.since_release = 0;
+            self.rows.release();
         }
-    });
-    view.parts.iter().for_each(|part| part.weight.release());
-    failure.map_or(Ok(weight), Err)
+    }
 }
 
-/// A layer that lies packed in a `.kinglet` file in this very precision.
-fn linear_mapped(precision: Precision, view: &LinearView) -> Option<Weight> {
-    let [Part { weight, order: Order::From(0), .. }] = view.parts.as_slice() else { return None };
-    let ((map, at), n, k) = (weight.mapping(), view.outputs, view.inputs);
-    match (precision, weight.dtype) {
-        (Precision::F32, DType::PackedF32) => PackedF32::mapped(n, k, map, at).map(Weight::F32),
-        (Precision::F16, DType::PackedF16) => PackedF16::mapped(n, k, map, at).map(Weight::F16),
-        (Precision::Int8, DType::PackedI8) => PackedI8::mapped(n, k, map, at).map(Weight::Int8),
-        (Precision::Bf16, DType::PackedBf16) => PackedBf16::mapped(n, k, map, at).map(Weight::Bf16),
-        _ => None,
+impl RowSource for Source<'_> {
+    fn f32(&mut self, row: usize, out: &mut [f32]) {
+        let result = self.rows.f32(row, out);
+        self.done(out.len(), result);
     }
+
+    fn f16(&mut self, row: usize, out: &mut [f16]) {
+        let result = self.rows.f16(row, out);
+        self.done(out.len(), result);
+    }
+}
+
+/// A layer that a `.kinglet` file holds packed in this very format.
+fn linear_mapped(format: &'static Format, shape: Shape, view: &LinearView) -> Option<Weight> {
+    let [Part { weight, order: Order::From(0), .. }] = view.parts.as_slice() else { return None };
+    let (map, at) = weight.mapping();
+    if weight.dtype == DType::Packed(&format.stored) { format.map(shape, map, at) } else { None }
 }
 
 pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
-    if let Some(weight) = linear_mapped(precision, view) {
+    let format = Format::new(precision);
+    let shape = Shape { outputs: view.outputs, inputs: view.inputs };
+    if let Some(weight) = linear_mapped(format, shape, view) {
         return Ok(Linear { weight, bias: view.bias()? });
     }
-    let (n, k) = (view.outputs, view.inputs);
-    let mut rows = view.rows();
-    let weight = fill(view, |done| match precision {
-        Precision::Auto | Precision::F32 => Weight::F32(PackedF32::new(n, k, |i, row: &mut [f32]| {
-            let result = rows.f32(i, row);
-            done(&mut rows, result);
-        })),
-        Precision::F16 => Weight::F16(PackedF16::new(n, k, |i, row: &mut [f16]| {
-            let result = rows.f16(i, row);
-            done(&mut rows, result);
-        })),
-        Precision::Int8 => Weight::Int8(PackedI8::new(n, k, |i, row| {
-            let result = rows.f32(i, row);
-            done(&mut rows, result);
-        })),
-        Precision::Bf16 => {
-            let mut wide = vec![0.0; k];
-            Weight::Bf16(PackedBf16::new(n, k, |i, row: &mut [bf16]| {
-                let result = rows.f32(i, &mut wide);
-                row.convert_from_f32_slice(&wide);
-                done(&mut rows, result);
-            }))
-        }
-    })?;
-    Ok(Linear { weight, bias: view.bias()? })
+    let mut source = Source { rows: view.rows(), since_release: 0, failure: None };
+    let weight = format.pack(shape, &mut source);
+    view.parts.iter().for_each(|part| part.weight.release());
+    match source.failure {
+        None => Ok(Linear { weight, bias: view.bias()? }),
+        Some(error) => Err(error),
+    }
 }
 
 /// Rows to look up, each `width` long.
@@ -169,12 +104,7 @@ impl Table {
 }
 
 pub fn table_bytes(precision: Precision, rows: usize, width: usize) -> usize {
-    let elements = rows.saturating_mul(width);
-    match precision {
-        Precision::Auto | Precision::F32 => elements.saturating_mul(4),
-        Precision::F16 | Precision::Bf16 => elements.saturating_mul(2),
-        Precision::Int8 => elements.saturating_add(rows.saturating_mul(4)),
-    }
+    Format::new(precision).table.bytes(rows, width)
 }
 
 /// Calls `read` for every row, letting go of mapped pages on the way.
@@ -216,28 +146,31 @@ pub fn rows_i8(view: &TensorView) -> Result<(Vec<i8>, Vec<f32>)> {
     Ok((values, scales))
 }
 
+/// A table in 8 bits that a `.kinglet` file holds.
+fn table_mapped(view: &TensorView) -> Option<Values> {
+    let shape = Shape { outputs: view.rows(), inputs: view.cols() };
+    let (map, at) = view.mapping();
+    let scales = Store::mapped(map, at.checked_add(row_scales_at(shape)?)?, shape.outputs)?;
+    Some(Values::Int8(Store::mapped(map, at, shape.outputs * shape.inputs)?, scales))
+}
+
 pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
     let (rows, width) = (view.rows(), view.cols());
-    let (map, at) = view.mapping();
-    let mapped = match (precision, view.dtype) {
-        (Precision::Int8, DType::RowsI8) => {
-            let scales = at + (rows * width).next_multiple_of(64);
-            Store::mapped(map, at, rows * width).zip(Store::mapped(map, scales, rows)).map(|(v, s)| Values::Int8(v, s))
-        }
-        _ => None,
-    };
-    if let Some(values) = mapped {
+    let table = Format::new(precision).table;
+    if table == TableType::I8
+        && view.dtype == DType::Packed(&ROWS_I8)
+        && let Some(values) = table_mapped(view)
+    {
         return Ok(Table { values, width });
     }
-    let values = match precision {
-        Precision::Auto | Precision::F32 => {
+    let values = match table {
+        TableType::F32 => {
             let mut values = vec![0.0; rows * width];
             each_row(view, |i| view.read_row_f32(i, &mut values[i * width..][..width]))?;
             Values::F32(values)
         }
-        // Tables are not multiplied: f16 takes as much room as bf16 and is nearer.
-        Precision::F16 | Precision::Bf16 => Values::F16(rows_f16(view)?),
-        Precision::Int8 => {
+        TableType::F16 => Values::F16(rows_f16(view)?),
+        TableType::I8 => {
             let (values, scales) = rows_i8(view)?;
             Values::Int8(values.into(), scales.into())
         }

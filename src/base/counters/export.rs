@@ -1,4 +1,4 @@
-//! The counters as text for dashboards: JSON, CSV, and Prometheus' exposition format 0.0.4.
+//! The counters as text for dashboards: JSON, CSV, and the Prometheus exposition format 0.0.4.
 
 use std::fmt::Write;
 
@@ -6,13 +6,13 @@ use serde_json::{Map, json};
 
 use super::{Snapshot, Stage, StageTotals};
 
-/// The numbers are part of the C ABI: they are only ever appended to.
+/// The numbers are part of the C ABI: new formats are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Format {
     /// One object: `stages` by name, and `latency`; times in nanoseconds.
     Json = 0,
-    /// A header line and a line a stage; the latency's columns are filled in the line of `call`.
+    /// A header line, then one line per stage; only the line of `call` has values in the latency columns.
     Csv = 1,
     /// Counters by stage, and a summary of calls in seconds.
     Prometheus = 2,
@@ -85,7 +85,7 @@ impl Snapshot {
         let mut text = String::new();
         type Figure = fn(&StageTotals) -> f64;
         let families: [(&str, &str, Figure); 4] = [
-            ("kinglet_stage_calls_total", "Times that the stage was entered.", |t| t.calls as f64),
+            ("kinglet_stage_calls_total", "Number of times that the stage was entered.", |t| t.calls as f64),
             ("kinglet_stage_items_total", "Texts that went through the stage.", |t| t.items as f64),
             ("kinglet_stage_tokens_total", "Tokens that went through the stage.", |t| t.tokens as f64),
             ("kinglet_stage_seconds_total", "Time spent in the stage.", |t| t.nanoseconds as f64 / 1e9),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn json_parses_and_holds_every_stage() {
+    fn json_parses_and_has_every_stage() {
         let value: serde_json::Value = serde_json::from_str(&sample().export(Format::Json)).unwrap();
         for stage in Stage::ALL {
             assert!(value["stages"][stage.name()]["calls"].is_u64(), "{}", stage.name());
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_lines_have_the_header_s_columns() {
+    fn csv_lines_have_as_many_columns_as_the_header() {
         let text = sample().export(Format::Csv);
         let columns: Vec<usize> = text.lines().map(|line| line.split(',').count()).collect();
         assert_eq!(columns, vec![14; 1 + Stage::ALL.len()]);

@@ -1,7 +1,7 @@
-//! Timing counters: totals for each stage of the work, and the distribution of whole calls' durations.
+//! Timing counters: totals per stage of the work, and the distribution of call durations.
 //!
-//! Recording costs a few atomic additions a stage and one short lock a call. Stages nest (a call contains all the others), and
-//! calls that run at once add their times, so the sum over stages may exceed the clock on the wall.
+//! Recording costs a few atomic additions per stage and one short lock per call. Stages nest (a call contains all the others),
+//! and concurrent calls add their times, so the sum over stages may exceed wall-clock time.
 
 mod export;
 
@@ -13,46 +13,46 @@ use hdrhistogram::Histogram;
 
 pub use export::Format;
 
-/// A stage of the work. The numbers are part of the C ABI: they are only ever appended to.
+/// A stage of the work. The numbers are part of the C ABI: new stages are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Stage {
     /// Reading, converting and packing a model.
     Load = 0,
-    /// Text to token ids.
+    /// Tokenisation.
     Tokenize = 1,
-    /// Laying token sequences end to end.
+    /// Concatenating token sequences into one packed batch.
     Pack = 2,
-    /// Looking up and summing embeddings, and their norm.
+    /// Looking up and summing embeddings, and normalising the sum.
     Embed = 3,
     /// Scaled dot-product attention (its projections count as `Linear`).
     Attention = 4,
-    /// Matrix products with weights, and the norms between them; the whole runs of an ONNX graph.
+    /// Matrix products with weights, and the norms between them. For an ONNX graph, its whole runs.
     Linear = 5,
-    /// Pooling, normalisation, heads' activations.
+    /// Pooling, normalisation, and the activations of heads.
     Pool = 6,
     /// A whole call, from the arguments to the result.
     Call = 7,
-    /// Steps of generation that read prompts, those of texts under way in the same step too.
+    /// Generation steps that process at least one prompt; tokens of other texts in the same step count here too.
     Prefill = 8,
-    /// Steps of generation that add a token to each text, or several that were drafted.
+    /// Generation steps that add to each text one token, or several accepted draft tokens.
     Decode = 9,
-    /// Choosing tokens.
+    /// Selecting the next tokens.
     Sample = 10,
-    /// Token ids to text.
+    /// Detokenisation.
     Detokenize = 11,
-    /// From a call's beginning to the first token of each text.
+    /// From the start of a call to the first token of each text.
     FirstToken = 12,
-    /// Answers that came from the answer cache; tokens are those generated when they were made.
+    /// Generations answered from the answer cache; `tokens` counts what was generated when they entered the cache.
     AnswerHit = 13,
-    /// Questions that the answer cache was asked and did not know.
+    /// Inputs that were not in the answer cache.
     AnswerMiss = 14,
-    /// Looking for drafts, where prompt lookup is on: items are the texts that had one, tokens those drafted.
+    /// Prompt-lookup drafting: `items` counts texts with a draft, `tokens` counts draft tokens.
     Draft = 15,
-    /// Drafted tokens that stood, so that they needed no step of their own.
+    /// Draft tokens that were accepted; each saved one decoding step.
     Accept = 16,
-    /// Values carried between the host's memory and a GPU's, waiting for what they depend on included: items are their bytes. A GPU
-    /// works beside the program, so the other stages show how long work took to hand over, and the work itself shows here.
+    /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: the other stages show the time to submit
+    /// work, this one includes waiting for its results.
     Transfer = 17,
 }
 
@@ -116,7 +116,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// What was counted, which is zero from now on.
+    /// Returns the totals and resets them to zero.
     fn take(&self) -> StageTotals {
         let taken = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         StageTotals {
@@ -135,7 +135,7 @@ impl Cell {
     }
 }
 
-/// What a backend has carried to and from its device since it was last asked.
+/// A backend's transfers to and from its device since the last `move_to`.
 #[derive(Default)]
 pub struct Transfers(Cell);
 
@@ -145,33 +145,33 @@ impl Transfers {
         self.0.add(1, bytes, 0, time);
     }
 
-    /// Moves what was carried over to the counters.
+    /// Adds the transfers to `counters` and resets them.
     pub fn move_to(&self, counters: &Counters) {
         counters.put(Stage::Transfer, self.0.take());
     }
 }
 
-/// Totals of one stage since the model was loaded or the counters were reset. A stage that a call enters several times, once a layer
-/// or once a pass, counts its items and tokens each time.
+/// Totals of one stage since the model was loaded or the counters were reset. A stage that is entered once per layer or once per
+/// pass counts its items and tokens each time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StageTotals {
-    /// Times that the stage was entered.
+    /// Number of times that the stage was entered.
     pub calls: u64,
-    /// Texts or sequences that went through it (files, for `Load`).
+    /// Texts or sequences processed (files, for `Load`).
     pub items: u64,
-    /// Tokens that went through it.
+    /// Tokens processed.
     pub tokens: u64,
     pub nanoseconds: u64,
 }
 
 impl StageTotals {
-    /// Tokens a second, 0 where nothing was timed.
+    /// Tokens per second; 0 if no time was recorded.
     pub fn tokens_per_second(&self) -> f64 {
         if self.nanoseconds == 0 { 0.0 } else { self.tokens as f64 * 1e9 / self.nanoseconds as f64 }
     }
 }
 
-/// The distribution of whole calls' durations, in nanoseconds, each within 0.1 %.
+/// The distribution of call durations, in nanoseconds, each within 0.1 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Latency {
     pub count: u64,
@@ -193,8 +193,8 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        // An hour in nanoseconds is the longest call told apart; longer ones count as an hour. The bounds are constants that
-        // `hdrhistogram` accepts, as the tests show.
+        // The upper bound is one hour in nanoseconds; longer calls count as one hour. The tests show that `hdrhistogram` accepts
+        // these constant bounds.
         let calls = Histogram::new_with_bounds(1, 3_600_000_000_000, 3);
         let calls = calls.unwrap_or_else(|_| unreachable!("constant bounds"));
         Self { stages: Default::default(), calls: Mutex::new(calls) }
@@ -215,13 +215,13 @@ impl Counters {
         result
     }
 
-    /// Records a whole call that succeeded.
+    /// Records a successful call.
     pub fn call(&self, items: usize, tokens: usize, time: Duration) {
         self.add(Stage::Call, items, tokens, time);
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(time.as_nanos() as u64);
     }
 
-    /// Sets everything to zero, `Load` too.
+    /// Sets everything to zero, including `Load`.
     pub fn reset(&self) {
         for cell in &self.stages {
             for counter in [&cell.calls, &cell.items, &cell.tokens, &cell.nanoseconds] {
@@ -231,7 +231,7 @@ impl Counters {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).reset();
     }
 
-    /// Sets the stages to zero and hands over what they were, but for those that were empty.
+    /// Sets the stages to zero and passes the former totals to `each`, without the empty ones.
     pub(crate) fn take(&self, mut each: impl FnMut(Stage, StageTotals)) {
         for (cell, stage) in self.stages.iter().zip(Stage::ALL) {
             let totals = cell.take();
@@ -241,13 +241,13 @@ impl Counters {
         }
     }
 
-    /// Adds what was counted elsewhere.
+    /// Adds totals that were counted elsewhere.
     pub(crate) fn put(&self, stage: Stage, totals: StageTotals) {
         let StageTotals { calls, items, tokens, nanoseconds } = totals;
         self.stages[stage as usize].add(calls, items as usize, tokens as usize, Duration::from_nanos(nanoseconds));
     }
 
-    /// A copy of all figures. Calls that finish meanwhile may show in some of them and not in others.
+    /// A copy of all counters. A call that finishes meanwhile may be included in some of them and not in others.
     pub fn read(&self) -> Snapshot {
         let stages = std::array::from_fn(|i| {
             let cell = &self.stages[i];
@@ -278,12 +278,12 @@ impl Counters {
     }
 }
 
-/// The counters at one moment.
+/// The counters at one point in time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     stages: [StageTotals; Stage::ALL.len()],
     latency: Latency,
-    /// Bytes that the model holds on a GPU now; 0 for one that runs on the CPU.
+    /// Bytes that the model holds on a GPU; 0 for a model that runs on the CPU.
     pub device_memory: u64,
 }
 

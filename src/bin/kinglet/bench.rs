@@ -1,4 +1,4 @@
-//! `kinglet bench`: measured by the same contract as the peers, so that the figures stand side by side.
+//! `kinglet bench`: speed on random token ids. The JSON fields have the names that benchmark scripts of other engines use.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::progress::Progress;
 
-/// Ids are drawn from this range, as far as the vocabulary has it: tokens below it are often special.
+/// Ids are drawn from this range, cut to the vocabulary: tokens below it are often special.
 const IDS: std::ops::Range<usize> = 200..30_000;
 const SEED: u64 = 1;
 
@@ -24,7 +24,7 @@ pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
         max_matching_ngram_size: args.lookup.max_matching_ngram_size,
         ..GenerateOptions::default()
     };
-    // The generated tokens, or none.
+    // The number of generated tokens.
     let once = || match args.task {
         Task::Embed => model.hidden_states(&ids, &lengths, None, None).map(|_| 0),
         Task::Generate => model
@@ -68,7 +68,7 @@ pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
     out.flush()
 }
 
-/// The figures for people, with what the model's counters say of the measured runs.
+/// The figures as a table, with the stage times of the measured runs.
 fn table(out: &mut Output, model: &Model, p50: f64, tokens_per_s: f64, load_ms: f64, rss: Option<f64>) -> Outcome<()> {
     let counters = model.counters();
     let latency = counters.latency();
@@ -86,7 +86,7 @@ fn table(out: &mut Output, model: &Model, p50: f64, tokens_per_s: f64, load_ms: 
     }
     out.line(format_args!("load             ms {load_ms:>12.1}"))?;
     if let Some(rss) = rss {
-        out.line(format_args!("peak memory      MB {rss:>12.1}"))?;
+        out.line(format_args!("peak memory     MiB {rss:>12.1}"))?;
     }
     out.line(format_args!(
         "\n{:<10} {:>8} {:>10} {:>12} {:>12} {:>7}",
@@ -108,7 +108,7 @@ fn table(out: &mut Output, model: &Model, p50: f64, tokens_per_s: f64, load_ms: 
     Ok(())
 }
 
-/// Random ids, and the lengths of the sequences that they make up: lengths first, then ids, as the peers draw them.
+/// Random ids, and the lengths of the sequences: lengths are drawn first, then ids.
 fn draw(args: &Bench, vocabulary: usize) -> (Vec<u32>, Vec<usize>) {
     let mut random = SplitMix64(SEED);
     let (low, high) = args.input_tokens;
@@ -143,7 +143,7 @@ fn median(times: &mut [f64]) -> f64 {
     if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 }
 }
 
-/// The instruction set that the work ran on, or what chose it.
+/// The instruction set that the work ran on, or the device.
 fn isa(model: &Model) -> Outcome<String> {
     let info = model.info();
     match model.device() {
@@ -153,10 +153,10 @@ fn isa(model: &Model) -> Outcome<String> {
     }
 }
 
-/// The most memory that the process has held, in units of 1024² bytes as the peers count it.
+/// Peak resident memory of the process in MiB.
 #[cfg(target_os = "linux")]
 fn peak_rss_mb() -> Option<f64> {
-    // Not getrusage: its ru_maxrss outlives exec, so that it may tell the parent's peak.
+    // Not getrusage: its ru_maxrss survives exec, so it may be the parent's peak.
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)

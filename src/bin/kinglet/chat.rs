@@ -1,18 +1,19 @@
-//! `kinglet chat`: a conversation on the terminal, or with messages from standard input, one a line.
+//! `kinglet chat`: a chat on the terminal, or with messages from standard input, one per line.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use kinglet::{Model, Session};
+use kinglet::{GenerateOptions, Model, Session, Status};
 
 use crate::args::Chat;
 use crate::failure::{Failure, Outcome};
 use crate::generate::printer;
-use crate::output;
+use crate::{interrupt, output};
 
-const HELP: &str = "/undo takes back the last question and answer, /reset all of them, /exit (or Ctrl-D) ends";
+const HELP: &str =
+    "Ctrl-C stops a reply. /undo removes the last question and reply, /reset all of them; /exit or Ctrl-D ends";
 
 pub fn run(model: &Model, args: &Chat) -> Outcome<()> {
-    let options = args.generation.options()?;
+    let options = args.generation.options_of_text()?;
     let mut session = model.session()?;
     if let Some(system) = &args.system {
         session.add("system", system);
@@ -20,6 +21,7 @@ pub fn run(model: &Model, args: &Chat) -> Outcome<()> {
     let first = session.messages().len();
     let interactive = io::stdin().is_terminal();
     if interactive {
+        interrupt::handle()?;
         output::note(HELP);
     }
     let mut lines = io::stdin().lock().lines();
@@ -38,24 +40,30 @@ pub fn run(model: &Model, args: &Chat) -> Outcome<()> {
             text => {
                 let mut failure = None;
                 let mut listener = printer(&mut failure);
-                let result = session.send(text, &options, Some(&mut listener));
+                let result = interrupt::stoppable(|cancellation| {
+                    let options = GenerateOptions { cancellation: Some(cancellation.clone()), ..options.clone() };
+                    session.send(text, &options, Some(&mut listener))
+                });
                 drop(listener);
                 failure.map_or(Ok(()), Err)?;
                 io::stdout().write_all(b"\n").map_err(Failure::output)?;
-                // A chat goes on after a question that could not be answered, if there is somebody to go on.
+                // On a terminal the chat continues after a question that could not be answered.
                 match result {
+                    Err(error) if interactive && error.status() == Status::Cancelled => {
+                        output::note("stopped; the question and its reply are forgotten");
+                    }
                     Err(error) if interactive => output::note(error.message()),
                     result => drop(result?),
                 }
                 if args.verbose {
-                    tell(model, &session);
+                    report(model, &session);
                 }
             }
         }
     }
 }
 
-fn tell(model: &Model, session: &Session) {
-    let kilobytes = model.cache_bytes() / 1024;
-    output::note(&format!("{} tokens held, {kilobytes} KB of cache", session.held_tokens()));
+fn report(model: &Model, session: &Session) {
+    let cache = output::bytes(model.cache_bytes());
+    output::note(&format!("{} tokens in the KV cache, {cache}", session.held_tokens()));
 }

@@ -13,7 +13,7 @@ struct Line<'a> {
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pair: Option<&'a str>,
-    /// Scoring has one output, whose name says nothing.
+    /// Left out by --score: its only label has no meaning.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
     score: f32,
@@ -45,7 +45,7 @@ pub fn run(model: &Model, args: &Classify) -> Outcome<()> {
     let pairs = args.score || args.pair.asked();
     let tokens = args.tokens || (!pairs && model.info()["head"] == "token");
     if args.aggregation.is_some() && !tokens {
-        return Err(Failure::new("--aggregation is for models that classify tokens, and this one classifies texts"));
+        return Err(Failure::usage("--aggregation needs a model that classifies tokens; this one classifies texts"));
     }
     let kind = if pairs { Kind::Pair } else { Kind::Text };
     let mut out = Output::new();
@@ -77,7 +77,7 @@ fn batch_texts(
         let scores = &result.scores[i * result.labels..][..result.labels];
         let best = result.best[i] as usize;
         let (label, score, pair) = (model.labels()[best].as_str(), scores[best], batch.pair(i));
-        if args.input.json {
+        if args.input.json() {
             out.json(&Line {
                 text,
                 pair,
@@ -110,7 +110,7 @@ fn batch_tokens(
         while let Some(entity) = entities.next_if(|entity| entity.text == i) {
             of_text.push(line(entity, text));
         }
-        if args.input.json {
+        if args.input.json() {
             out.json(&TokensLine { text, entities: of_text, truncated: result.truncated[i] != 0 })?;
             continue;
         }
@@ -125,7 +125,7 @@ fn batch_tokens(
 
 fn line<'a>(entity: &'a Entity, text: &'a str) -> EntityLine<'a> {
     let Entity { name, score, start, end, .. } = entity;
-    // Byte-level tokens may end within a character; such a piece cannot be shown.
+    // A byte-level token may end within a character; such a piece is not valid UTF-8 and is left empty.
     let piece = text.get(*start..*end).unwrap_or_default();
     EntityLine { entity: name, score: *score, start: *start, end: *end, text: piece }
 }

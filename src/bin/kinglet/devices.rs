@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::args::Devices;
 use crate::failure::Outcome;
-use crate::output::{OneLine, Output};
+use crate::output::{OneLine, Output, bytes};
 
 pub fn run(args: &Devices) -> Outcome<()> {
     let found = kinglet::devices();
@@ -23,12 +23,12 @@ pub fn run(args: &Devices) -> Outcome<()> {
     }
     out.line(format_args!("{:<12}{:>5}{:>11}{:>11}  name", "device", "index", "memory", "free"))?;
     for info in &found.devices {
-        let size = |bytes: u64| if bytes == 0 { "-".to_string() } else { format!("{:.1} GB", bytes as f64 / 1e9) };
+        let size = |size: u64| if size == 0 { "-".to_string() } else { bytes(size) };
         let (device, total, free) = (info.device.name(), size(info.memory_total), size(info.memory_free));
         out.line(format_args!("{device:<12}{:>5}{total:>11}{free:>11}  {}", info.index, OneLine(&info.name)))?;
     }
     for missing in &found.missing {
-        out.line(format_args!("\nnot here: {}", OneLine(missing)))?;
+        out.line(format_args!("\nnot available: {}", OneLine(missing)))?;
     }
     out.flush()
 }

@@ -36,7 +36,7 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
         let embeddings = model.embed(&batch.texts(), &options)?;
         for (i, text) in batch.texts.iter().enumerate() {
             let rows = rows(&embeddings, i);
-            if args.input.json {
+            if args.input.json() {
                 let embedding = if by_token { Embedding::Tokens(rows) } else { Embedding::Text(rows.values) };
                 out.json(&Line { text, embedding, truncated: embeddings.truncated[i] != 0 })?;
                 continue;
@@ -44,7 +44,7 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
             for row in rows.values.chunks_exact(rows.width) {
                 out.line(Values(row))?;
             }
-            // Tells texts apart.
+            // An empty line between texts.
             if by_token {
                 out.line("")?;
             }

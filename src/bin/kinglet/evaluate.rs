@@ -1,4 +1,4 @@
-//! `kinglet evaluate`: how well and how fast a model answers a set of questions whose answers are known.
+//! `kinglet evaluate`: how well and how fast a model answers questions whose answers are known.
 
 use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;
@@ -12,11 +12,11 @@ use crate::metrics::{self, Latency, Pair};
 use crate::output::Output;
 use crate::progress::Progress;
 
-/// A question and the answer that is expected.
+/// A question and its expected answer.
 type Case = (String, String);
 
 pub fn run(model: &Model, args: &Evaluate) -> Outcome<()> {
-    let options = args.generation.options()?;
+    let options = args.generation.options_of_text()?;
     let cases = read(args)?;
     let mut bar = Progress::new("cases", Some(cases.len() as u64), false);
     let mut answers = Vec::with_capacity(cases.len());
@@ -26,7 +26,7 @@ pub fn run(model: &Model, args: &Evaluate) -> Outcome<()> {
         let texts: Vec<&str> = batch.iter().map(|(input, _)| input.as_str()).collect();
         let start = Instant::now();
         let result = model.generate(&texts, &options, None)?;
-        // A batch's texts are all there when its last one is.
+        // The texts of a batch arrive together.
         times.resize(times.len() + batch.len(), start.elapsed().as_secs_f64() * 1e3);
         for mut outputs in result.outputs {
             let best = if outputs.is_empty() { String::new() } else { outputs.swap_remove(0).text };
@@ -108,7 +108,7 @@ fn read(args: &Evaluate) -> Outcome<Vec<Case>> {
         let value: Value = serde_json::from_str(&line).map_err(|e| wrong(format!("not JSON: {e}")))?;
         let field = |key: &str| {
             let text = value.get(key).and_then(Value::as_str).map(String::from);
-            text.ok_or_else(|| wrong(format!("field {key:?} is not there, or not a string")))
+            text.ok_or_else(|| wrong(format!("field {key:?} is missing or not a string")))
         };
         cases.push((field(&args.input_field)?, field(&args.expected_field)?));
         if args.limit.is_some_and(|limit| cases.len() == limit) {

@@ -3,10 +3,14 @@
 use std::fmt::Display;
 use std::io;
 
+use kinglet::Status;
+
 pub enum Failure {
-    /// To be told on standard error; exit status 1.
+    /// The command line is wrong, options that contradict each other included; exit status 2.
+    Usage(String),
+    /// The work failed; exit status 1.
     Message(String),
-    /// Nobody reads standard output any more (`kinglet … | head`): no error, but no reason to go on either.
+    /// The reader of standard output has closed it (`kinglet … | head`): not an error, but the work ends.
     ReaderGone,
 }
 
@@ -15,6 +19,10 @@ pub type Outcome<T> = Result<T, Failure>;
 impl Failure {
     pub fn new(message: impl Display) -> Self {
         Self::Message(message.to_string())
+    }
+
+    pub fn usage(message: impl Display) -> Self {
+        Self::Usage(message.to_string())
     }
 
     /// What a failed write to standard output means.
@@ -28,6 +36,9 @@ impl Failure {
 
 impl From<kinglet::Error> for Failure {
     fn from(error: kinglet::Error) -> Self {
-        Self::new(error)
+        match error.status() {
+            Status::InvalidArgument => Self::usage(error),
+            _ => Self::new(error),
+        }
     }
 }

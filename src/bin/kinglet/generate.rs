@@ -34,16 +34,17 @@ impl<'a> From<&'a Generated> for One<'a> {
 }
 
 pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
-    let mut options = args.generation.options()?;
+    let generation = &args.generation;
+    let mut options = if args.input.json() { generation.options()? } else { generation.options_of_text()? };
     if let Some(text) = &args.prefix {
-        options.prefix = Some(model.prefix(text, !args.generation.no_special_tokens)?);
+        options.prefix = Some(model.prefix(text, !args.generation.no_special_tokens, None)?);
     }
     let whole = |text: &str| match &args.prefix {
         Some(prefix) => format!("{prefix}{text}"),
         None => text.to_string(),
     };
     let mut out = Output::new();
-    // One input's text may be many lines: with several inputs they are told apart by an empty line.
+    // A text may have several lines, so an empty line separates it from the next.
     let mut printed = 0;
     Batches::new(&args.input, Kind::Text, None)?.each(|batch| {
         let prompts: Vec<String> = batch.texts.iter().map(|text| whole(text)).collect();
@@ -56,7 +57,7 @@ pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
         let result = model.generate(&prompts, &options, None)?;
         for (text, outputs) in batch.texts.iter().zip(&result.outputs) {
-            if args.input.json {
+            if args.input.json() {
                 out.json(&Line { text, outputs: outputs.iter().map(One::from).collect() })?;
                 continue;
             }
@@ -77,7 +78,7 @@ pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
     })
 }
 
-/// Prints a text as it grows.
+/// Prints a text while it is generated.
 fn stream(model: &Model, prompt: &str, options: &GenerateOptions) -> Outcome<()> {
     let mut failure = None;
     let mut listener = printer(&mut failure);
@@ -88,7 +89,7 @@ fn stream(model: &Model, prompt: &str, options: &GenerateOptions) -> Outcome<()>
     io::stdout().write_all(b"\n").map_err(Failure::output)
 }
 
-/// A listener that prints pieces; a write that fails ends the call and is kept.
+/// A listener that prints pieces. A failed write ends the call and is stored in `failure`.
 pub fn printer(failure: &mut Option<Failure>) -> impl FnMut(Event) -> bool {
     |event| {
         let mut out = io::stdout();

@@ -5,123 +5,131 @@ use std::path::PathBuf;
 use clap::Args;
 use kinglet::{EarlyStopping, GenerateOptions, Grammar};
 
-use crate::args::{Ids, choice, ids};
 use crate::failure::{Failure, Outcome};
+use crate::values::{Ids, choice, ids};
 
 #[derive(Args)]
-#[command(next_help_heading = "Generation (what is left out is as the model's generation_config.json says)")]
+#[command(next_help_heading = "Generation (defaults: the model's generation_config.json)")]
 pub struct GenerationArgs {
-    /// The most tokens to generate
-    #[arg(long, value_name = "N")]
+    /// Generate at most N tokens
+    #[arg(short = 'n', long, value_name = "N")]
     pub max_new_tokens: Option<usize>,
-    /// No end before this many tokens
+    /// Generate at least N tokens
     #[arg(long, value_name = "N")]
     pub min_new_tokens: Option<usize>,
-    /// Draws tokens at random instead of taking the likeliest
+    /// Sample instead of taking the most likely token
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "true|false")]
     pub do_sample: Option<bool>,
-    /// With --do-sample: below 1 the likelier tokens are drawn more often, above 1 less
+    /// Divide the logits by X before sampling
     #[arg(long, value_name = "X")]
     pub temperature: Option<f32>,
-    /// With --do-sample: draws among this many of the likeliest tokens
+    /// Sample from the N most likely tokens
     #[arg(long, value_name = "N")]
     pub top_k: Option<usize>,
-    /// With --do-sample: draws among the likeliest tokens that together have this probability
+    /// Nucleus sampling: sample from the most likely tokens whose total probability is X
     #[arg(long, value_name = "X")]
     pub top_p: Option<f32>,
-    /// With --do-sample: draws among tokens of at least this share of the likeliest one's probability
+    /// Sample from tokens with at least X times the probability of the most likely one
     #[arg(long, value_name = "X")]
     pub min_p: Option<f32>,
-    /// With --do-sample: draws among the tokens nearest to the expected surprise that together have this probability
+    /// Locally typical sampling: sample from the tokens closest to the entropy whose total probability is X
     #[arg(long, value_name = "X")]
     pub typical_p: Option<f32>,
-    /// With --do-sample: the same seed draws the same tokens
+    /// Seed of the sampling; the same seed gives the same text
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
-    /// Above 1 makes tokens that were there before less likely
+    /// Divide the scores of earlier tokens by X (values above 1 discourage repetition)
     #[arg(long, value_name = "X")]
     pub repetition_penalty: Option<f32>,
-    /// Taken from the logits of generated tokens, once
+    /// Subtract X from the logits of tokens that were generated before
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub presence_penalty: Option<f32>,
-    /// Taken from the logits of generated tokens, each time that they occurred
+    /// Subtract X from a token's logit for each time that it was generated
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
-    /// No sequence of this many tokens occurs twice
+    /// Never repeat a sequence of N tokens
     #[arg(long, value_name = "N")]
     pub no_repeat_ngram_size: Option<usize>,
-    /// Beams to search with; 1 is greedy
+    /// Beam search with N beams; 1 is greedy
     #[arg(long, value_name = "N")]
     pub num_beams: Option<usize>,
-    /// Texts for each input
+    /// Return N texts per input
     #[arg(long, value_name = "N")]
     pub num_return_sequences: Option<usize>,
-    /// With beams: above 0 favours longer texts
+    /// Beam search: exponent of the length; above 0 favours longer texts
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub length_penalty: Option<f32>,
-    /// With beams: when to stop looking
+    /// Beam search: when to stop
     #[arg(long, value_parser = choice(EarlyStopping::ALL.map(|e| (e.name(), e))))]
     pub early_stopping: Option<EarlyStopping>,
-    /// A text ends before this string; may be given again
+    /// End a text before STRING; repeatable
     #[arg(long, value_name = "STRING")]
     pub stop_strings: Vec<String>,
-    /// Tokens that are never generated in this order; may be given again
+    /// Never generate this sequence of tokens; repeatable
     #[arg(long, value_name = "ID,ID…", value_parser = ids)]
     pub bad_words_ids: Vec<Ids>,
-    /// Tokens that are never generated
+    /// Never generate these tokens
     #[arg(long, value_name = "ID,ID…", value_parser = ids)]
     pub suppress_tokens: Option<Ids>,
-    /// Tokens that are not generated first
+    /// Do not begin with these tokens
     #[arg(long, value_name = "ID,ID…", value_parser = ids)]
     pub begin_suppress_tokens: Option<Ids>,
-    /// The first token, of an encoder-decoder model
+    /// Force the first token (encoder-decoder models)
     #[arg(long, value_name = "ID")]
     pub forced_bos_token_id: Option<u32>,
-    /// The last token, where the limit is reached
+    /// Force the last token when the length limit is reached
     #[arg(long, value_name = "ID", value_parser = ids)]
     pub forced_eos_token_id: Option<Ids>,
     /// Tokens that end a text
     #[arg(long, value_name = "ID,ID…", value_parser = ids)]
     pub eos_token_id: Option<Ids>,
-    /// The token that an encoder-decoder model's answer begins with
+    /// Token that the decoder starts with (encoder-decoder models)
     #[arg(long, value_name = "ID")]
     pub decoder_start_token_id: Option<u32>,
-    /// Never ends before --max-new-tokens
+    /// Do not stop before --max-new-tokens
     #[arg(long)]
     pub ignore_eos: bool,
-    /// Tells the log-probability of each token (with --json)
+    /// Print the log-probability of each token (with JSON output)
     #[arg(long)]
     pub logprobs: bool,
-    /// The text is JSON of this schema: a file
+    /// Constrain the text to the JSON schema in FILE
     #[arg(long, value_name = "FILE", group = "grammar")]
     pub json_schema: Option<PathBuf>,
-    /// The whole text matches this regular expression
+    /// Constrain the text to this regular expression
     #[arg(long, value_name = "REGEX", group = "grammar")]
     pub regex: Option<String>,
-    /// The text is of this Lark grammar: a file
+    /// Constrain the text to the Lark grammar in FILE
     #[arg(long, value_name = "FILE", group = "grammar")]
     pub lark: Option<PathBuf>,
     #[command(flatten)]
     pub lookup: LookupArgs,
-    /// Adds no special tokens to the input
+    /// Add no special tokens to the input
     #[arg(long)]
     pub no_special_tokens: bool,
-    /// Leaves special tokens in the text
+    /// Keep special tokens in the text
     #[arg(long)]
     pub keep_special_tokens: bool,
 }
 
 #[derive(Args)]
 pub struct LookupArgs {
-    /// Guesses this many tokens at once from where the last ones stood before: the same text, sooner where it repeats or copies
+    /// Prompt-lookup speculative decoding: draft up to N tokens; the text is the same, faster where it copies
     #[arg(long, value_name = "N")]
     pub prompt_lookup_num_tokens: Option<usize>,
-    /// With --prompt-lookup-num-tokens: how many of the last tokens must have stood together before, at most
+    /// Prompt lookup: longest n-gram to search for
     #[arg(long, value_name = "N")]
     pub max_matching_ngram_size: Option<usize>,
 }
 
 impl GenerationArgs {
+    /// As [`Self::options`], for a verb that prints no log-probabilities.
+    pub fn options_of_text(&self) -> Outcome<GenerateOptions> {
+        match self.logprobs {
+            true => Err(Failure::usage("--logprobs: only generate with JSON output prints log-probabilities")),
+            false => self.options(),
+        }
+    }
+
     pub fn options(&self) -> Outcome<GenerateOptions> {
         let read = |path: &PathBuf| {
             std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))

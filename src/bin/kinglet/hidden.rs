@@ -17,8 +17,8 @@ pub fn run(model: &Model, args: &Hidden) -> Outcome<()> {
     let lengths: Vec<usize> = args.ids.iter().map(|ids| ids.0.len()).collect();
     let types: Vec<usize> = args.type_ids.iter().map(|types| types.0.len()).collect();
     if !types.is_empty() && types != lengths {
-        return Err(Failure::new(format!(
-            "--type-ids: {types:?} values for {lengths:?} ids; give it once for each --ids, with a value for each id"
+        return Err(Failure::usage(format!(
+            "--type-ids: {types:?} values for {lengths:?} ids; give it once for each --ids, with one value per id"
         )));
     }
     let ids: Vec<u32> = args.ids.iter().flat_map(|ids| ids.0.iter().copied()).collect();

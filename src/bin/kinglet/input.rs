@@ -1,5 +1,5 @@
-//! Where texts come from: arguments, lines of standard input, or JSON objects a line. They are handed out a batch at
-//! a time, so that an input of any length streams through.
+//! Where texts come from: arguments, lines of standard input, or JSON Lines. They are handed out in batches, so that input of
+//! any length streams through.
 
 use std::io::{self, BufRead, IsTerminal, StdinLock};
 
@@ -10,7 +10,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::progress::Progress;
 
-/// A batch of texts, and of their second texts if pairs were asked for.
+/// A batch of texts, with their second texts if pairs were asked for.
 #[derive(Default)]
 pub struct Batch {
     pub texts: Vec<String>,
@@ -31,16 +31,16 @@ impl Batch {
     }
 }
 
-/// What a text is read as.
+/// What a record is.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Text,
     Pair,
-    /// A list of token ids: a JSON field may hold a list of numbers.
+    /// A list of token ids; a JSON field may hold a list of numbers.
     Ids,
 }
 
-/// A text and its second text, where there is one.
+/// A text and, in a pair, the second text.
 type Record = (String, Option<String>);
 
 /// Hands out batches until the input ends.
@@ -48,7 +48,7 @@ pub struct Batches<'a> {
     source: Source<'a>,
     kind: Kind,
     size: usize,
-    /// Told after the texts before it have been worked on.
+    /// Reported after the texts before it have been processed.
     failure: Option<Failure>,
     progress: Progress,
 }
@@ -67,20 +67,23 @@ impl<'a> Batches<'a> {
         let source = if args.texts.is_empty() {
             let lines = Lines::new();
             if io::stdin().is_terminal() {
-                output::note("reading texts from the terminal, one a line; Ctrl-D ends");
+                output::note("reading texts from the terminal, one per line; Ctrl-D ends");
                 size = 1;
             }
-            match args.jsonl.as_deref() {
-                Some(_) if kind == Kind::Pair && pair_field.is_none() => {
-                    return Err(Failure::new("pairs from --jsonl need --pair-field, the field of the second text"));
+            // The default fields are those that JSON output has, so that one verb reads what another has written.
+            match args.field(if kind == Kind::Ids { "ids" } else { "text" }) {
+                Some(field) => {
+                    let pair_field = (kind == Kind::Pair).then(|| pair_field.unwrap_or("pair"));
+                    Source::Json { lines, field, pair_field }
                 }
-                Some(field) => Source::Json { lines, field, pair_field },
                 None => Source::Lines(lines),
             }
         } else {
             let (texts, step) = (args.texts.len(), if kind == Kind::Pair { 2 } else { 1 });
             if texts % step != 0 {
-                return Err(Failure::new(format!("{texts} texts do not make pairs; give two arguments for each pair")));
+                return Err(Failure::usage(format!(
+                    "{texts} texts do not make pairs; give two arguments for each pair"
+                )));
             }
             length = Some((texts / step) as u64);
             Source::Arguments(args.texts.iter())
@@ -88,7 +91,7 @@ impl<'a> Batches<'a> {
         Ok(Self { source, kind, size, failure: None, progress: Progress::new("texts", length, true) })
     }
 
-    /// Runs `work` on every batch and counts the texts that it says were cut; a note tells how many at the end.
+    /// Runs `work` on every batch. `work` returns how many texts were truncated; a note gives the total at the end.
     pub fn each(mut self, mut work: impl FnMut(Batch) -> Outcome<usize>) -> Outcome<()> {
         let mut cut = 0;
         loop {
@@ -173,7 +176,7 @@ impl Source<'_> {
     }
 }
 
-/// A field's text.
+/// The text of a field.
 fn take(value: &Value, field: &str, kind: Kind) -> Result<String, String> {
     let Value::Object(object) = value else {
         return Err("not a JSON object".into());
@@ -220,7 +223,7 @@ impl Lines {
         }
     }
 
-    /// A failure that names the line read last.
+    /// A failure that names the last line read.
     fn wrong(&self, what: impl std::fmt::Display) -> Failure {
         Failure::new(format!("standard input, line {}: {what}", self.number))
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::args::Inspect;
 use crate::failure::Outcome;
-use crate::output::{OneLine, Output};
+use crate::output::{OneLine, Output, bytes};
 
 /// Labels that are listed by name; some models have thousands.
 const LABELS: usize = 20;
@@ -22,17 +22,17 @@ pub fn run(model: &Model, args: &Inspect) -> Outcome<()> {
     }
     if !info["device_memory"].is_null() {
         let memory = &info["device_memory"];
-        let (used, total, free) = (&memory["used_by_model"], &memory["total"], &memory["free"]);
-        row(&mut out, "device memory", &format!("{used} bytes of {total}, {free} free"))?;
+        let size = |name: &str| memory[name].as_u64().map_or_else(|| "unknown".into(), bytes);
+        let (used, total, free) = (size("used_by_model"), size("total"), size("free"));
+        row(&mut out, "device memory", &format!("{used} of {total}, {free} free"))?;
     }
     for graph in info["graphs"].as_array().into_iter().flatten() {
         row(&mut out, "graph", &plain(graph))?;
     }
     if info["past"] == false {
-        row(&mut out, "past", "none; each token costs the whole text again")?;
+        row(&mut out, "KV cache", "none; each token reprocesses the whole text")?;
     }
-    let bytes = model.weight_bytes();
-    row(&mut out, "weights", &format!("{:.1} MB ({bytes} bytes)", bytes as f64 / 1e6))?;
+    row(&mut out, "weights", &bytes(model.weight_bytes()))?;
     row(&mut out, "longest text", &format!("{} tokens", model.max_length()))?;
     row(&mut out, "pooling", &plain(&info["embedding"]["pooling"]))?;
     row(&mut out, "normalised", if info["embedding"]["normalize"] == true { "yes" } else { "no" })?;

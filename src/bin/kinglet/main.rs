@@ -13,38 +13,51 @@ mod generate_args;
 mod hidden;
 mod input;
 mod inspect;
+mod interrupt;
 mod logits;
 mod metrics;
 mod output;
 mod progress;
 mod quantize;
+mod reference;
 mod tokenize;
+mod values;
+mod verb_args;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::FromArgMatches;
+use clap::error::ErrorKind;
 use kinglet::{LoadOptions, Model};
 
 use args::{Cli, ModelArgs, Verb};
 use failure::{Failure, Outcome};
 use progress::Progress;
 
+/// The status for a command line that is wrong.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = reference::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => {
+        // --help and --version; a reader that has closed the pipe does not matter.
+        Err(help) if !help.use_stderr() || help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::to_stdout(&help.to_string());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
             let text = error.to_string();
             output::note(text.strip_prefix("error: ").unwrap_or(&text).trim_end());
-            return ExitCode::FAILURE;
-        }
-        // --help and --version; a reader that has gone does not matter.
-        Err(help) => {
-            let _ = help.print();
-            return ExitCode::SUCCESS;
+            return ExitCode::from(USAGE);
         }
     };
     match run(&cli) {
         Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            output::note(&message);
+            ExitCode::from(USAGE)
+        }
         Err(Failure::Message(message)) => {
             output::note(&message);
             ExitCode::FAILURE
@@ -53,35 +66,34 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Outcome<()> {
-    if let Verb::Quantize(args) = &cli.verb {
-        return quantize::run(args);
-    }
-    if let Verb::Devices(args) = &cli.verb {
-        return devices::run(args);
-    }
-    let Some(args) = cli.verb.model() else { return Ok(()) };
-    let model = load(args)?;
+    let with_model = |args: &ModelArgs, verb: &dyn Fn(&Model) -> Outcome<()>| {
+        let model = load(args)?;
+        verb(&model)?;
+        if let Some(format) = cli.counters {
+            output::to_stderr(&model.counters().export(format));
+        }
+        Ok(())
+    };
     match &cli.verb {
-        Verb::Generate(args) => generate::run(&model, args),
-        Verb::Chat(args) => chat::run(&model, args),
-        Verb::Logits(args) => logits::run(&model, args),
-        Verb::Evaluate(args) => evaluate::run(&model, args),
-        Verb::Quantize(_) | Verb::Devices(_) => Ok(()),
-        Verb::Embed(args) => embed::run(&model, args),
-        Verb::Classify(args) => classify::run(&model, args),
-        Verb::Tokenize(args) => tokenize::run(&model, args),
-        Verb::Inspect(args) => inspect::run(&model, args),
-        Verb::Hidden(args) => hidden::run(&model, args),
-        Verb::Bench(args) => bench::run(&model, args),
-    }?;
-    if let Some(format) = cli.counters {
-        output::to_stderr(&model.counters().export(format));
+        Verb::Generate(args) => with_model(&args.model, &|model| generate::run(model, args)),
+        Verb::Chat(args) => with_model(&args.model, &|model| chat::run(model, args)),
+        Verb::Embed(args) => with_model(&args.model, &|model| embed::run(model, args)),
+        Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
+        Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
+        Verb::Inspect(args) => with_model(&args.model, &|model| inspect::run(model, args)),
+        Verb::Hidden(args) => with_model(&args.model, &|model| hidden::run(model, args)),
+        Verb::Logits(args) => with_model(&args.model, &|model| logits::run(model, args)),
+        Verb::Evaluate(args) => with_model(&args.model, &|model| evaluate::run(model, args)),
+        Verb::Bench(args) => with_model(&args.model, &|model| bench::run(model, args)),
+        Verb::Quantize(args) => quantize::run(args),
+        Verb::Devices(args) => devices::run(args),
+        Verb::Completions(args) => reference::completions(args),
+        Verb::Man(args) => reference::man(args),
     }
-    Ok(())
 }
 
 fn load(args: &ModelArgs) -> Outcome<Model> {
-    // In thousandths: the library reports shares.
+    // In thousandths, because the library reports a share from 0 to 1.
     let mut bar = Progress::new("loading", Some(1000), false);
     let mut progress = |share: f32| {
         bar.set((share * 1000.0) as u64);

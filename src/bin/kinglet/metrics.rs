@@ -1,11 +1,11 @@
-//! The measures of `kinglet evaluate`: how near the answers come to what was expected, and how long they took.
+//! The measures of `kinglet evaluate`: how close answers come to the expected ones, and how long they took.
 
 use std::collections::HashMap;
 
-/// An answer, and what was expected.
+/// An answer and the expected answer.
 pub type Pair<'a> = (&'a str, &'a str);
 
-/// The share of answers that are what was expected, to the letter; 0 of no pairs.
+/// The share of answers equal to the expected ones, character by character; 0 if there are no pairs.
 pub fn exact_match(pairs: &[Pair]) -> f64 {
     let same = pairs.iter().filter(|(answer, expected)| answer == expected).count();
     same as f64 / pairs.len().max(1) as f64
@@ -14,8 +14,8 @@ pub fn exact_match(pairs: &[Pair]) -> f64 {
 /// The longest n-grams of BLEU.
 const ORDER: usize = 4;
 
-/// BLEU of the corpus from 0 to 100, as sacrebleu computes it by default: tokens of mteval-v13a, n-grams up to four, and where
-/// an order has no match a half, a quarter and so on of one. Papineni, Roukos, Ward & Zhu 2002; Chen & Cherry 2014.
+/// Corpus BLEU from 0 to 100, as sacrebleu computes it by default: mteval-v13a tokens, n-grams up to four, exponential smoothing
+/// (orders without a match count 1/2, 1/4, …). Papineni, Roukos, Ward & Zhu 2002; Chen & Cherry 2014.
 pub fn bleu(pairs: &[Pair]) -> f64 {
     let (mut correct, mut total) = ([0usize; ORDER], [0usize; ORDER]);
     let (mut length, mut expected_length) = (0, 0);
@@ -31,7 +31,7 @@ pub fn bleu(pairs: &[Pair]) -> f64 {
             }
             for gram in answer.windows(n) {
                 total[n - 1] += 1;
-                // Each n-gram of the expected text is matched once.
+                // Each n-gram of the expected text is matched at most once.
                 if let Some(count) = left.get_mut(gram).filter(|count| **count > 0) {
                     *count -= 1;
                     correct[n - 1] += 1;
@@ -39,7 +39,7 @@ pub fn bleu(pairs: &[Pair]) -> f64 {
             }
         }
     }
-    // Answers that are all shorter than an order have no precision in it, and no score.
+    // If all answers are shorter than an order, its precision is undefined and the score is 0.
     if correct[0] == 0 || total.contains(&0) {
         return 0.0;
     }
@@ -58,25 +58,25 @@ pub fn bleu(pairs: &[Pair]) -> f64 {
     (mean + brevity).exp()
 }
 
-/// The mean over the pairs of ROUGE-L's F-measure, as rouge_score computes it by default: words of a to z and digits, no
-/// stemming, the longest common subsequence; 0 of no pairs. Lin 2004.
+/// The mean ROUGE-L F-measure, as rouge_score computes it by default: words of a-z and digits, no stemming, longest common
+/// subsequence; 0 if there are no pairs. Lin 2004.
 pub fn rouge_l(pairs: &[Pair]) -> f64 {
     let scores = pairs.iter().map(|(answer, expected)| {
         let (answer, expected) = (answer.to_lowercase(), expected.to_lowercase());
         let (answer, expected) = (alphanumeric(&answer), alphanumeric(&expected));
         let common = common_subsequence(&answer, &expected) as f64;
-        // Twice the product of precision and recall over their sum; with nothing in common it is 0.
+        // The harmonic mean of precision and recall; 0 if nothing is in common.
         2.0 * common / (answer.len() + expected.len()).max(1) as f64
     });
     scores.sum::<f64>() / pairs.len().max(1) as f64
 }
 
-/// Durations in milliseconds. Of no durations all of it is NaN.
+/// Statistics of durations in milliseconds. All are NaN if there are no durations.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latency {
     pub mean: f64,
     pub median: f64,
-    /// Of these durations, not of a population that they are a sample of: the squares' sum is divided by their number.
+    /// The population standard deviation: the sum of squares is divided by n.
     pub standard_deviation: f64,
     pub p90: f64,
     pub p95: f64,
@@ -106,7 +106,7 @@ impl Latency {
     }
 }
 
-/// Between the two nearest of the sorted values, in proportion (numpy's `linear`).
+/// Linear interpolation between the two nearest sorted values (numpy's `linear`).
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = last as f64 * share;
@@ -115,7 +115,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
     low + (high - low) * (place - below as f64)
 }
 
-/// What Python takes for whitespace.
+/// Whitespace as Python defines it.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }
@@ -124,7 +124,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(is_space).filter(|word| !word.is_empty())
 }
 
-/// The text with blanks between its tokens, by the rules of mteval-v13a for western languages.
+/// The text with spaces between its tokens, by the rules of mteval-v13a for western languages.
 fn tokens_13a(text: &str) -> String {
     let text = text.trim_end_matches(is_space).replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
     let text = text.replace("&quot;", "\"").replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">");
@@ -137,13 +137,13 @@ fn tokens_13a(text: &str) -> String {
     }
     spaced.push(' ');
     let point = |c: char| matches!(c, '.' | ',');
-    // A point stays in a number: it is a token of its own where what is before or after it is no digit.
+    // A point or comma within a number stays; it is a token of its own if the character before or after it is not a digit.
     let spaced = each_two(&spaced, |a, b| !a.is_ascii_digit() && point(b), |a, b| [a, ' ', b, ' ']);
     let spaced = each_two(&spaced, |a, b| point(a) && !b.is_ascii_digit(), |a, b| [' ', a, ' ', b]);
     each_two(&spaced, |a, b| a.is_ascii_digit() && b == '-', |a, b| [a, ' ', b, ' '])
 }
 
-/// Rewrites the neighbours that are found, from the left; none is part of two.
+/// Rewrites pairs of neighbours from left to right, without overlap.
 fn each_two(text: &str, found: impl Fn(char, char) -> bool, rewrite: impl Fn(char, char) -> [char; 4]) -> String {
     let mut rewritten = String::with_capacity(text.len() + text.len() / 4);
     let mut chars = text.chars().peekable();
@@ -160,7 +160,7 @@ fn alphanumeric(text: &str) -> Vec<&str> {
     text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect()
 }
 
-/// The length of the longest common subsequence, with memory for one row of its table.
+/// The length of the longest common subsequence, with one row of the table in memory.
 fn common_subsequence(a: &[&str], b: &[&str]) -> usize {
     let mut row = vec![0; b.len() + 1];
     for word in a {
@@ -182,7 +182,7 @@ mod tests {
         (found - wanted).abs() < 1e-9
     }
 
-    /// Pairs with the BLEU of sacrebleu 2.6.0 and the mean ROUGE-L of rouge_score 0.1.2, and the share of equal ones.
+    /// Pairs with their BLEU by sacrebleu 2.6.0, mean ROUGE-L by rouge_score 0.1.2, and share of exact matches.
     #[test]
     fn scores_are_those_of_sacrebleu_and_rouge_score() {
         let rewritten = "w0 w7 w1 w8 w2 w9 w3 w10 w4 w11 w5 w12 w6 ".repeat(5);

@@ -1,4 +1,4 @@
-//! Writing results: standard output is buffered and flushed a batch at a time, standard error may be closed.
+//! Writing results: standard output is buffered and flushed once per batch, standard error may be closed.
 
 use std::fmt;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -8,9 +8,27 @@ use serde::ser::Serializer;
 
 use crate::failure::{Failure, Outcome};
 
-/// Writes a message of Kinglet's to standard error.
+/// Writes a message to standard error, marked as Kinglet's.
 pub fn note(message: &str) {
     to_stderr(&format!("kinglet: {message}\n"));
+}
+
+/// `print!`, but a closed standard output is no reason to panic.
+pub fn to_stdout(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// A number of bytes for people, in binary units.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let (mut size, mut unit) = (bytes as f64 / 1024.0, 0);
+    while size >= 1023.95 && unit + 1 < UNITS.len() {
+        (size, unit) = (size / 1024.0, unit + 1);
+    }
+    format!("{size:.1} {}", UNITS[unit])
 }
 
 /// `eprint!`, but a closed standard error is no reason to panic.
@@ -124,6 +142,12 @@ mod tests {
         assert_eq!(shown(9.999_999), "10.0000");
         assert_eq!(shown(1.5e-7), "1.50000e-7");
         assert_eq!(shown(f32::NAN), "NaN");
+    }
+
+    #[test]
+    fn byte_counts_have_binary_units() {
+        let shown = [0, 1023, 1024, 1536, 1 << 20, (1 << 30) - 1, 5 << 40].map(bytes);
+        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 GiB", "5.0 TiB"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Work that ends sooner shows nothing.
+/// Work that ends sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 pub struct Progress {
@@ -18,8 +18,8 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// `length` None stands for not known. A bar needs a terminal on standard error, and must not share it with
-    /// results, if any are printed as the work goes on.
+    /// `length` is `None` if it is not known. A bar is drawn only if standard error is a terminal and no results are printed to
+    /// the same terminal while the work runs.
     pub fn new(what: &'static str, length: Option<u64>, prints_results: bool) -> Self {
         let wanted = io::stderr().is_terminal() && !(prints_results && io::stdout().is_terminal());
         Self { start: Instant::now(), what, length, done: 0, wanted, bar: None }

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 
 pub fn run(args: &Quantize) -> Outcome<()> {
     let start = Instant::now();
-    let mut bar = Progress::new("packing", Some(1000), false);
+    let mut bar = Progress::new("quantizing", Some(1000), false);
     kinglet::quantize(&args.source, &args.destination, args.precision, &mut |share| {
         bar.set((share * 1000.0) as u64);
         true
@@ -17,7 +17,7 @@ pub fn run(args: &Quantize) -> Outcome<()> {
     drop(bar);
     let bytes = std::fs::metadata(&args.destination).map_or(0, |m| m.len());
     let (path, precision) = (args.destination.display(), args.precision.name());
-    let (megabytes, seconds) = (bytes as f64 / 1e6, start.elapsed().as_secs_f64());
-    output::note(&format!("{path}: {megabytes:.1} MB in {precision}, {seconds:.1} s"));
+    let (size, seconds) = (output::bytes(bytes), start.elapsed().as_secs_f64());
+    output::note(&format!("{path}: {size} in {precision}, {seconds:.1} s"));
     Ok(())
 }

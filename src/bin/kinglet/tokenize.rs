@@ -1,12 +1,13 @@
-//! `kinglet tokenize`, and back with `--decode`.
+//! `kinglet tokenize`: texts to token ids and, with `--decode`, ids to texts.
 
 use kinglet::{EncodeOptions, Encoding, Model};
 use serde::Serialize;
 
-use crate::args::{self, Tokenize};
+use crate::args::Tokenize;
 use crate::failure::{Failure, Outcome};
 use crate::input::{Batches, Kind};
 use crate::output::{OneLine, Output, is_false};
+use crate::values;
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -44,7 +45,7 @@ pub fn run(model: &Model, args: &Tokenize) -> Outcome<()> {
             let tokens = encoding.starts()[i]..encoding.starts()[i + 1];
             let offsets = offsets(&encoding, tokens.clone());
             let ids = &encoding.ids()[tokens.clone()];
-            if args.input.json {
+            if args.input.json() {
                 out.json(&Line {
                     text,
                     pair: batch.pair(i),
@@ -76,9 +77,9 @@ fn decode(model: &Model, args: &Tokenize) -> Outcome<()> {
     let mut out = Output::new();
     Batches::new(&args.input, Kind::Ids, None)?.each(|batch| {
         for given in &batch.texts {
-            let ids = args::ids(given).map_err(Failure::new)?.0;
+            let ids = values::ids(given).map_err(Failure::new)?.0;
             let text = model.decode(&ids, args.no_special_tokens)?;
-            if args.input.json {
+            if args.input.json() {
                 out.json(&Decoded { ids: &ids, text: &text })?;
             } else {
                 out.line(OneLine(&text))?;

@@ -1,4 +1,4 @@
-//! The architectures that are read: what Hugging Face calls their tensors, and what llama.cpp's converter did to them.
+//! The supported architectures: Hugging Face's names of their tensors, and how llama.cpp's converter changed the values.
 
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
@@ -9,7 +9,7 @@ use super::metadata::Metadata;
 /// A value of `general.architecture`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Architecture {
-    /// Llama, Mistral, SmolLM and all that compute the same.
+    /// Llama, Mistral, SmolLM and others with the same arithmetic.
     Llama,
     Qwen2,
     Qwen3,
@@ -25,7 +25,7 @@ use Architecture::{Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Phi3, Qwen2, Qwen3, T5}
 
 const ALL: [Architecture; 9] = [Llama, Qwen2, Qwen3, Gemma2, Gemma3, Phi3, Gpt2, GptNeoX, T5];
 
-/// Heads, and the components of each.
+/// The numbers of query heads and of key/value heads, and the components per head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heads {
     pub count: usize,
@@ -56,7 +56,7 @@ const GEMMA: Table = &[
     ("post_ffw_norm", "post_feedforward_layernorm"),
 ];
 
-/// Where Phi-3 differs from [`LLAMA`]: its fused layers are one tensor in both.
+/// Where Phi-3 differs from [`LLAMA`]: its fused layers are one tensor in both formats.
 const PHI3: Table = &[("attn_qkv", "self_attn.qkv_proj"), ("ffn_up", "mlp.gate_up_proj")];
 
 const GPT2: Table = &[
@@ -77,7 +77,7 @@ const GPT_NEOX: Table = &[
     ("ffn_down", "mlp.dense_4h_to_h"),
 ];
 
-/// After `layer.`; `{}` is the feed-forward's place, which is 1 in the encoder and 2 in the decoder.
+/// The rest of the name after `layer.`; `{}` is the index of the feed-forward sublayer: 1 in the encoder, 2 in the decoder.
 const T5_BLOCK: Table = &[
     ("attn_norm", "0.layer_norm"),
     ("attn_q", "0.SelfAttention.q"),
@@ -101,26 +101,29 @@ fn look_up(tables: &[Table], name: &str) -> Option<&'static str> {
 }
 
 impl Architecture {
-    /// The architecture that a file names. Fails with Unsupported for one that is not read, and for files that hold something
-    /// else than a whole language model.
+    /// The architecture that a file names. Fails with Unsupported for other architectures, and for files that are not a whole
+    /// language model.
     pub fn find(metadata: &Metadata) -> Result<Self> {
         let unsupported = |what: String| Error::unsupported(format!("{}: {what}", metadata.path().display()));
         let name = metadata.text("general.architecture")?;
         if let Some(kind) = metadata.text_opt("general.type")?
             && kind != "model"
         {
-            return Err(unsupported(format!("the file holds no model, but what it calls {}", quoted(kind))));
+            return Err(unsupported(format!("the file is not a model; its general.type is {}", quoted(kind))));
         }
         if let Some(parts) = metadata.usize_opt("split.count")?
             && parts > 1
         {
             return Err(unsupported(format!(
-                "this is one of {parts} files that make up a model: merge them with `llama-gguf-split --merge`"
+                "this is one of {parts} files of a split model: merge them with `llama-gguf-split --merge`"
             )));
         }
         let Some(found) = ALL.into_iter().find(|architecture| architecture.name() == name) else {
             let all = ALL.map(Self::name).join(", ");
-            return Err(unsupported(format!("the architecture {} is not supported; {all} are", quoted(name))));
+            return Err(unsupported(format!(
+                "the architecture {} is not supported; supported are {all}",
+                quoted(name)
+            )));
         };
         if metadata.usize_opt(&format!("{name}.expert_count"))?.unwrap_or(0) > 0 {
             return Err(unsupported("mixtures of experts are not supported".into()));
@@ -128,7 +131,7 @@ impl Architecture {
         Ok(found)
     }
 
-    /// As GGUF spells it.
+    /// The name in GGUF.
     pub fn name(self) -> &'static str {
         match self {
             Llama => "llama",
@@ -147,8 +150,8 @@ impl Architecture {
         matches!(self, Gemma2 | Gemma3)
     }
 
-    /// Hugging Face's name of a tensor. None for one that it does not have; `gated` is whether the feed-forward has a gate,
-    /// which in T5 changes the name of the other layer.
+    /// Hugging Face's name of a tensor; None if it has no such tensor. `gated` says whether the feed-forward is gated, which in T5
+    /// changes the name of the up projection.
     pub fn rename(self, name: &str, gated: bool) -> Option<String> {
         let (stem, kind) = name.rsplit_once('.').filter(|(_, kind)| matches!(*kind, "weight" | "bias"))?;
         let whole = match (self, stem) {
@@ -175,7 +178,7 @@ impl Architecture {
             _ => ("", stem),
         };
         let (layer, leaf) = stem.strip_prefix("blk.")?.split_once('.')?;
-        // Other spellings of a number would give two tensors one name.
+        // Another spelling of the same number would give two tensors one name.
         layer.parse::<u32>().ok().filter(|number| number.to_string() == layer)?;
         let tables: &[Table] = match self {
             Llama | Qwen2 | Qwen3 => &[LLAMA],
@@ -203,7 +206,7 @@ impl Architecture {
         })
     }
 
-    /// How the rows of a tensor, by Hugging Face's name, were moved; and the number of rows that the tensor must then have.
+    /// How the converter reordered the rows of a tensor (by its Hugging Face name), and the number of rows that it must then have.
     pub fn order(self, name: &str, heads: Heads) -> (RowOrder, Option<usize>) {
         let Heads { count, kv, dim } = heads;
         match self {
@@ -220,8 +223,8 @@ impl Architecture {
         }
     }
 
-    /// What gives a tensor, by Hugging Face's name, its value there: llama.cpp's converter adds 1 to Gemma's norms, which
-    /// Gemma's code adds itself.
+    /// What to add to a tensor (by its Hugging Face name) to get the original values: llama.cpp's converter adds 1 to Gemma's
+    /// norms, which Gemma's code adds itself.
     pub fn shift(self, name: &str) -> f32 {
         if self.is_gemma() && name.ends_with("norm.weight") { -1.0 } else { 0.0 }
     }

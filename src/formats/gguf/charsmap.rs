@@ -1,10 +1,10 @@
-//! SentencePiece's table of character replacements: a trie as a double array, and the texts it leads to. The crate that uses
-//! the table follows its indices unchecked, so that they are checked here, for every text there can be.
+//! SentencePiece's table of character replacements: a trie as a double array, and the replacement texts. The crate that uses the
+//! table follows its indices unchecked, so they are checked here for every possible input.
 
-/// The most bytes of a table. That of the largest published vocabularies has some 300 kB.
+/// The maximum size of a table, in bytes. Those of the largest published vocabularies have about 300 kB.
 const MAX_BYTES: usize = 4 << 20;
 
-/// What is wrong with a table; nothing if no lookup can leave it.
+/// Why a table is invalid; None if every lookup stays in bounds.
 pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
     if bytes.len() > MAX_BYTES {
         return Some("it is too large");
@@ -23,7 +23,7 @@ pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
     let Some(root) = units.first() else {
         return Some("it is empty");
     };
-    // Nodes are known by where their children begin. A table in which they go round is walked once.
+    // A node is identified by the offset of its children. Each is visited once, so that cycles end.
     let mut seen = vec![false; units.len()];
     let mut left = vec![offset(*root)];
     while let Some(node) = left.pop() {
@@ -32,7 +32,7 @@ pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
             Some(seen) if *seen => continue,
             Some(seen) => *seen = true,
         }
-        // A lookup reads a child's place before it knows whether the child is there.
+        // A lookup reads a child's unit before it knows whether the child exists.
         if node | 255 >= units.len() {
             return Some("an index leaves it");
         }
@@ -45,7 +45,7 @@ pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
             if unit >> 8 & 1 == 1 {
                 let Some(leaf) = units.get(child) else { return Some("an index leaves it") };
                 if !texts.is_char_boundary(leaf & ((1 << 31) - 1)) {
-                    return Some("a replacement begins beyond its texts or within a letter");
+                    return Some("a replacement begins beyond its texts or within a character");
                 }
             }
             left.push(child);
@@ -54,7 +54,7 @@ pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// How far from a unit its children are.
+/// The distance from a unit to its children.
 fn offset(unit: usize) -> usize {
     unit >> 10 << ((unit >> 9 & 1) * 8)
 }
@@ -63,7 +63,7 @@ fn offset(unit: usize) -> usize {
 pub(super) mod tests {
     use super::*;
 
-    /// A table that replaces "a" by "b", as a double array: the root's children begin at 256, those of "a" at 512.
+    /// A table that replaces "a" by "b": the root's children begin at 256, those of "a" at 512.
     pub fn table(leaf: u32) -> Vec<u8> {
         let mut units = vec![0u32; 768];
         units[0] = 256 << 10;
@@ -92,15 +92,15 @@ pub(super) mod tests {
         assert_eq!(fault(&[0; 4]), Some("it is empty"));
         assert_eq!(fault(&[255; 64]), Some("it is too short"));
         assert_eq!(fault(&vec![0; MAX_BYTES + 1]), Some("it is too large"));
-        assert_eq!(fault(&table(3)), Some("a replacement begins beyond its texts or within a letter"));
-        assert_eq!(fault(&table(6)), Some("a replacement begins beyond its texts or within a letter"));
+        assert_eq!(fault(&table(3)), Some("a replacement begins beyond its texts or within a character"));
+        assert_eq!(fault(&table(6)), Some("a replacement begins beyond its texts or within a character"));
         let mut cut = table(0);
         cut.truncate(cut.len() - 2);
         assert_eq!(fault(&cut), Some("its texts are not UTF-8"));
         for wild in [u32::MAX, 600 << 10, 767 << 10, 1 << 9 | 4 << 10] {
             let mut bytes = table(0);
             bytes[4..8].copy_from_slice(&wild.to_le_bytes());
-            // Some lead to where no letter has a child, which is sound.
+            // Some lead to a unit that has no children, which is valid.
             if fault(&bytes).is_none() {
                 let all: String = ('\u{1}'..'\u{250}').collect();
                 normalizer(&bytes).normalize_string(&all);

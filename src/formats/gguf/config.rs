@@ -1,4 +1,4 @@
-//! What `config.json` would hold, out of a GGUF file's fields.
+//! The equivalent of `config.json`, from the fields of a GGUF file.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::weights::Weights;
 
-/// A file's fields of one architecture.
+/// The fields of a file that belong to its architecture.
 pub(super) struct Fields<'a> {
     pub metadata: &'a Metadata,
     pub architecture: Architecture,
@@ -49,20 +49,20 @@ impl Fields<'_> {
         Error::unsupported(format!("{}: {what}", self.metadata.path().display()))
     }
 
-    /// How attention is shared out among heads. A head has the hidden size's share unless the file says otherwise.
+    /// The attention heads. Unless the file says otherwise, a head has `hidden / count` components.
     pub fn heads(&self) -> Result<Heads> {
         let (hidden, count) = (self.size("embedding_length")?, self.size("attention.head_count")?);
         let kv = self.size_opt("attention.head_count_kv")?.unwrap_or(count);
         let dim = self.size_opt("attention.key_length")?.unwrap_or(hidden / count);
         if kv == 0 || dim == 0 {
-            let what = format!("{count} heads, {kv} of keys and values, of {dim} components each make no attention");
+            let what = format!("invalid attention: {count} heads, {kv} key/value heads, {dim} components per head");
             return Err(Error::invalid_file(self.metadata.path(), what));
         }
         if self.size_opt("attention.value_length")?.is_some_and(|values| values != dim) {
-            return Err(self.unsupported("keys and values of different lengths are not supported"));
+            return Err(self.unsupported("attention.value_length other than the key length is not supported"));
         }
         if self.architecture == Architecture::Llama && dim % 2 == 1 {
-            let what = format!("heads of {dim} components have no halves to turn");
+            let what = format!("heads of {dim} components cannot be rotated: the number must be even");
             return Err(Error::invalid_file(self.metadata.path(), what));
         }
         // Each is at most 2^31.
@@ -73,15 +73,15 @@ impl Fields<'_> {
     }
 }
 
-/// A JSON number that reads as this f32: its shortest decimal, as a person would have written it.
+/// The shortest JSON number that reads as this f32.
 pub(super) fn number(x: f32) -> Value {
     x.to_string().parse::<f64>().ok().and_then(serde_json::Number::from_f64).map_or(Value::Null, Value::Number)
 }
 
-/// The share of a head's components that turn, such that the product is that number again when its fraction is cut off.
-fn share(turning: usize, dim: usize) -> f32 {
-    let share = turning as f32 / dim as f32;
-    if ((dim as f32 * share) as usize) < turning { share.next_up() } else { share }
+/// The fraction of a head's components that are rotated, such that `dim * fraction`, truncated, is `rotated` again.
+fn fraction(rotated: usize, dim: usize) -> f32 {
+    let fraction = rotated as f32 / dim as f32;
+    if ((dim as f32 * fraction) as usize) < rotated { fraction.next_up() } else { fraction }
 }
 
 /// The configuration, without token ids. `weights` have Hugging Face's names, and `gated` is as in [`Architecture::rename`].
@@ -112,7 +112,7 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-/// What decoders since Llama have in common.
+/// What decoders since Llama share.
 fn llama(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> Result<Map<String, Value>> {
     let Heads { count, kv, dim } = fields.heads()?;
     let context = fields.size("context_length")?;
@@ -134,15 +134,15 @@ fn llama(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> R
         "attention_bias": weights.get("model.layers.0.self_attn.q_proj.bias").is_some(),
         "mlp_bias": weights.get("model.layers.0.mlp.up_proj.bias").is_some(),
     }));
-    let turning = fields.size_opt("rope.dimension_count")?.unwrap_or(dim);
-    if turning != dim {
-        if turning > dim || fields.architecture != Architecture::Phi3 {
-            let what = format!("is {turning}, and heads have {dim} components");
+    let rotated = fields.size_opt("rope.dimension_count")?.unwrap_or(dim);
+    if rotated != dim {
+        if rotated > dim || fields.architecture != Architecture::Phi3 {
+            let what = format!("is {rotated}, but heads have {dim} components");
             return Err(fields.metadata.invalid(&fields.key("rope.dimension_count"), what));
         }
-        config.insert("partial_rotary_factor".into(), number(share(turning, dim)));
+        config.insert("partial_rotary_factor".into(), number(fraction(rotated, dim)));
     }
-    if let Some(scaling) = rope::scaling(fields, weights, turning, theta, context)? {
+    if let Some(scaling) = rope::scaling(fields, weights, rotated, theta, context)? {
         config.insert("rope_scaling".into(), scaling);
     }
     if matches!(fields.architecture, Architecture::Qwen2 | Architecture::Qwen3) {
@@ -158,8 +158,8 @@ fn gemma(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> R
     let default_theta = if third { 1_000_000.0 } else { 10_000.0 };
     let theta = fields.number_opt("rope.freq_base")?.unwrap_or(default_theta);
     let cap = |leaf: &str, default: Option<f32>| Ok::<_, Error>(fields.number_opt(leaf)?.or(default).map(number));
-    // The file does not hold what scores are divided by. It is a head's length but in the 27B models, which are told by their
-    // layers, as llama.cpp does: https://github.com/google/gemma_pytorch/blob/main/gemma/config.py has the figures.
+    // The file does not have the scale of attention scores. It is the head's size, except in the 27B models, which are recognised
+    // by their layers, as in llama.cpp; the numbers are in https://github.com/google/gemma_pytorch/blob/main/gemma/config.py.
     let large = layers == if third { 62 } else { 46 };
     let scalar = if large { fields.size("embedding_length")? / heads.count } else { heads.dim };
     let window = fields.size_opt("attention.sliding_window")?.filter(|&window| window > 0);
@@ -180,7 +180,7 @@ fn gemma(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> R
     Ok(config)
 }
 
-/// Which layers see a window only: in Gemma 2 every other one, in Gemma 3 all but every sixth, unless the file says.
+/// Which layers have a sliding window. Unless the file says: every other layer in Gemma 2, all but every sixth in Gemma 3.
 fn layer_types(fields: &Fields, layers: usize, window: bool) -> Result<Vec<&'static str>> {
     let key = fields.key("attention.sliding_window_pattern");
     let listed = fields.metadata.list_opt(&key)?;
@@ -189,18 +189,16 @@ fn layer_types(fields: &Fields, layers: usize, window: bool) -> Result<Vec<&'sta
         Architecture::Gemma2 => 2,
         _ => fields.metadata.usize_opt(&key)?.unwrap_or(6).max(1),
     };
-    // Every layer has tensors, so that a file with this many layers has this many times their descriptions.
-    let most = crate::formats::weights::MAX_TENSORS;
-    if layers > most {
-        return Err(fields
-            .metadata
-            .invalid(&fields.key("block_count"), format!("is {layers}, and {most} is the limit")));
+    // Every layer has tensors, so the number of layers cannot exceed the number of tensors.
+    let max = crate::formats::weights::MAX_TENSORS;
+    if layers > max {
+        return Err(fields.metadata.invalid(&fields.key("block_count"), format!("is {layers}; the maximum is {max}")));
     }
     let listed: Option<Vec<bool>> = listed.map(|numbers| numbers.map(|n| n != 0.0).collect());
     if let Some(list) = &listed
         && list.len() != layers
     {
-        return Err(fields.metadata.invalid(&key, format!("lists {} layers of {layers}", list.len())));
+        return Err(fields.metadata.invalid(&key, format!("has {} values for {layers} layers", list.len())));
     }
     let sliding = |i: usize| window && listed.as_ref().map_or(!(i + 1).is_multiple_of(period), |list| list[i]);
     Ok((0..layers).map(|i| if sliding(i) { "sliding_attention" } else { "full_attention" }).collect())
@@ -233,7 +231,7 @@ fn gpt2(fields: &Fields) -> Result<Map<String, Value>> {
 
 fn gpt_neox(fields: &Fields) -> Result<Map<String, Value>> {
     let heads = fields.heads()?;
-    let turning = fields.size_opt("rope.dimension_count")?.unwrap_or(heads.dim);
+    let rotated = fields.size_opt("rope.dimension_count")?.unwrap_or(heads.dim);
     let mut config = object(json!({
         "model_type": "gpt_neox",
         "architectures": ["GPTNeoXForCausalLM"],
@@ -243,14 +241,14 @@ fn gpt_neox(fields: &Fields) -> Result<Map<String, Value>> {
         "num_attention_heads": heads.count,
         "max_position_embeddings": fields.size("context_length")?,
         "layer_norm_eps": number(fields.metadata.f32(&fields.key("attention.layer_norm_epsilon"))?),
-        "rotary_pct": number(share(turning, heads.dim)),
+        "rotary_pct": number(fraction(rotated, heads.dim)),
         "rotary_emb_base": number(fields.number_opt("rope.freq_base")?.unwrap_or(10_000.0)),
         "use_parallel_residual": fields.flag_opt("use_parallel_residual")?.unwrap_or(true),
         "attention_bias": true,
         "hidden_act": "gelu",
     }));
-    if turning > heads.dim {
-        let what = format!("is {turning}, and heads have {} components", heads.dim);
+    if rotated > heads.dim {
+        let what = format!("is {rotated}, but heads have {} components", heads.dim);
         return Err(fields.metadata.invalid(&fields.key("rope.dimension_count"), what));
     }
     config.insert("rope_theta".into(), config["rotary_emb_base"].clone());
@@ -273,14 +271,14 @@ fn t5(fields: &Fields, gated: bool) -> Result<Map<String, Value>> {
         "n_positions": fields.size("context_length")?,
         "layer_norm_epsilon": number(fields.metadata.f32(&fields.key("attention.layer_norm_epsilon"))?),
         "relative_attention_num_buckets": fields.size("attention.relative_buckets_count")?,
-        // The file does not hold it; it is that of every published model.
+        // Not in the file; every published model has this value.
         "relative_attention_max_distance": 128,
         "feed_forward_proj": if gated { "gated-gelu" } else { "relu" },
         "decoder_start_token_id": fields.size_opt("decoder_start_token_id")?.unwrap_or(0),
     })))
 }
 
-/// How many rows the table of word embeddings has, which is the vocabulary that the model has room for.
+/// The vocabulary size of the model: the number of rows of its word embeddings.
 pub(super) fn vocabulary(fields: &Fields, weights: &Weights) -> Result<usize> {
     let path = fields.metadata.path();
     let name = fields.architecture.rename("token_embd.weight", false).unwrap_or_default();
@@ -290,7 +288,7 @@ pub(super) fn vocabulary(fields: &Fields, weights: &Weights) -> Result<usize> {
     match table.shape {
         [rows, _] => Ok(*rows),
         shape => {
-            let what = format!("tensor {} has shape {shape:?}, which is no table", quoted("token_embd.weight"));
+            let what = format!("tensor {} has shape {shape:?}, but a matrix is needed", quoted("token_embd.weight"));
             Err(Error::invalid_file(path, what))
         }
     }
@@ -301,17 +299,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_give_back_what_they_are_of() {
+    fn fractions_give_the_number_back() {
         for dim in 1..=512 {
-            for turning in 1..=dim {
-                assert_eq!((dim as f32 * share(turning, dim)) as usize, turning, "{turning} of {dim}");
+            for rotated in 1..=dim {
+                assert_eq!((dim as f32 * fraction(rotated, dim)) as usize, rotated, "{rotated} of {dim}");
             }
         }
-        assert_eq!((share(32, 128), share(64, 64)), (0.25, 1.0));
+        assert_eq!((fraction(32, 128), fraction(64, 64)), (0.25, 1.0));
     }
 
     #[test]
-    fn numbers_are_written_as_a_person_would() {
+    fn numbers_are_written_in_their_shortest_form() {
         for (x, text) in [(1e-5, "0.00001"), (10_000.0, "10000.0"), (1e6, "1000000.0"), (0.1, "0.1")] {
             let written = number(x);
             assert_eq!(written.as_f64().unwrap(), text.parse::<f64>().unwrap());

@@ -1,5 +1,5 @@
-//! The head of a GGUF file: what it says of the model, and where its tensors are. The format is that of ggml's `gguf.md`,
-//! versions 2 and 3, little-endian.
+//! The head of a GGUF file: the fields that describe the model, and where its tensors are. The format is defined in ggml's
+//! `gguf.md`; versions 2 and 3 are read, little-endian.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -14,19 +14,19 @@ use crate::formats::{open_regular, quoted};
 
 const MAGIC: [u8; 4] = *b"GGUF";
 
-/// The most fields that a file may have. Real ones have some tens.
+/// The maximum number of fields in a file. Most files have less than a hundred.
 const MAX_FIELDS: u64 = 1 << 16;
 
-/// The most bytes of fields and tensor descriptions. The largest vocabularies take some 20 MB.
+/// The maximum size of fields and tensor descriptions, in bytes. The largest vocabularies take about 20 MB.
 const MAX_HEAD: u64 = 256 << 20;
 
-/// The longest key, by the specification; names of tensors may have 64 bytes by it, and no file is refused for a longer one.
+/// The maximum length of a key, by the specification. It limits tensor names to 64 bytes, but longer ones are accepted too.
 const MAX_KEY: u64 = 65_535;
 
-/// The most dimensions of a tensor, by ggml.
+/// The maximum number of dimensions of a tensor, in ggml.
 const MAX_DIMENSIONS: u32 = 4;
 
-/// The unit that tensors are aligned to where the file does not say.
+/// The alignment of tensors if the file does not set one.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 pub(super) struct Container {
@@ -39,20 +39,20 @@ pub(super) struct Container {
 
 pub(super) struct Tensor {
     pub dtype: DType,
-    /// Row-major: GGUF lists the dimensions the other way round.
+    /// Row-major: GGUF lists the dimensions in reverse order.
     pub shape: Vec<usize>,
-    /// In the file, and within it.
+    /// Offset in the file; within its bounds.
     pub offset: usize,
     pub bytes: usize,
 }
 
 impl Container {
-    /// Reads and checks everything but the tensors' contents. Tensors lie within the file, do not overlap, and have rows of
-    /// whole blocks.
+    /// Reads and checks everything except the values of tensors. Tensors are within the file, do not overlap, and have rows of whole
+    /// blocks.
     pub fn open(path: &Path) -> Result<Self> {
         let (file, length) = open_regular(path)?;
         let whole = usize::try_from(length).map_err(|_| {
-            Error::unsupported(format!("{}: the file does not fit this machine's addresses", path.display()))
+            Error::unsupported(format!("{}: the file is too large for this machine's address space", path.display()))
         })?;
         let mut source = Source { path, reader: BufReader::with_capacity(1 << 16, file), at: 0, length };
         let (tensor_count, field_count) = source.preamble()?;
@@ -87,7 +87,7 @@ impl Container {
     }
 }
 
-/// A tensor as the file describes it: `offset` counts from where the tensors begin.
+/// A tensor as the file describes it: `offset` is relative to the first tensor.
 struct Described {
     dtype: DType,
     shape: Vec<usize>,
@@ -95,7 +95,7 @@ struct Described {
     bytes: u64,
 }
 
-/// Checks that tensors lie in the file and apart from each other.
+/// Checks that tensors are within the file and do not overlap.
 fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut order: Vec<_> = described.iter().map(|(name, t)| (t.offset, t.bytes, name)).collect();
     order.sort();
@@ -105,7 +105,7 @@ fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Res
             let (name, before) = (quoted(name), quoted(before));
             return Err(source.invalid(format!("tensor {name} overlaps tensor {before}")));
         }
-        // An empty tensor may lie anywhere.
+        // An empty tensor may be anywhere.
         if bytes > 0 {
             (end, before) = (offset.saturating_add(bytes), name);
         }
@@ -117,7 +117,7 @@ fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Res
             return Err(source.invalid(what));
         }
     }
-    // What lies within the file fits a usize, because the file's length does.
+    // Offsets within the file fit a usize, because the file's length does.
     let tensors = described.into_iter().map(|(name, t)| {
         let (offset, bytes) = ((data + t.offset) as usize, t.bytes as usize);
         (name, Tensor { dtype: t.dtype, shape: t.shape, offset, bytes })
@@ -125,7 +125,7 @@ fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Res
     Ok(tensors.collect())
 }
 
-/// A file that is read from front to back, and how much of it is left.
+/// A file that is read from front to end, and the number of bytes left.
 struct Source<'a> {
     path: &'a Path,
     reader: BufReader<File>,
@@ -138,7 +138,7 @@ impl Source<'_> {
         Error::invalid_file(self.path, what)
     }
 
-    /// Accounts for so many bytes to come, before anything is allocated for them.
+    /// Checks that the file has this many more bytes, before memory is allocated for them.
     fn claim(&mut self, bytes: u64) -> Result<()> {
         let Some(end) = self.at.checked_add(bytes).filter(|&end| end <= self.length) else {
             let at = self.at;
@@ -161,7 +161,7 @@ impl Source<'_> {
     fn bytes(&mut self, count: u64) -> Result<Vec<u8>> {
         self.claim(count)?;
         let mut out = Vec::new();
-        // `claim` has found that many in the file, so the number fits.
+        // `claim` checked that the file has this many bytes, so the number fits.
         let reserved = out.try_reserve_exact(count as usize);
         reserved.map_err(|_| Error::out_of_memory(format!("{}: no memory for its fields", self.path.display())))?;
         out.resize(count as usize, 0);
@@ -186,13 +186,13 @@ impl Source<'_> {
     fn text(&mut self, what: &str, limit: u64) -> Result<String> {
         let length = self.u64()?;
         if length > limit {
-            return Err(self.invalid(format!("{what} has {length} bytes, and {limit} is the limit")));
+            return Err(self.invalid(format!("{what} has {length} bytes; the maximum is {limit}")));
         }
         let bytes = self.bytes(length)?;
         String::from_utf8(bytes).map_err(|_| self.invalid(format!("{what} is not UTF-8")))
     }
 
-    /// Reads up to the first field. Returns the numbers of tensors and of fields.
+    /// Reads up to the first field. Returns the number of tensors and the number of fields.
     fn preamble(&mut self) -> Result<(u64, u64)> {
         let magic = match self.length {
             0..4 => return Err(self.invalid("the file is too short for a GGUF file")),
@@ -200,30 +200,33 @@ impl Source<'_> {
         };
         if magic != MAGIC {
             return Err(self.invalid(match &magic {
-                b"vers" => "this looks like a Git LFS pointer and not the file itself: run `git lfs pull`",
+                b"vers" => "this looks like a Git LFS pointer, not the file itself: run `git lfs pull`",
                 b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
-                    "this is a file of an older ggml, before GGUF: convert it again"
+                    "this is an older ggml file, before GGUF: convert the model again"
                 }
                 _ => "not a GGUF file: it does not begin with `GGUF`",
             }));
         }
         match self.u32()? {
             2 | 3 => {}
-            1 => return Err(self.invalid("this is version 1 of GGUF, and 2 and 3 are read: convert it again")),
+            1 => return Err(self.invalid("this is version 1 of GGUF; supported are 2 and 3: convert the model again")),
             n if n.swap_bytes() <= 3 => {
-                return Err(Error::unsupported(format!("{}: this is a big-endian GGUF file", self.path.display())));
+                return Err(Error::unsupported(format!(
+                    "{}: big-endian GGUF files are not supported",
+                    self.path.display()
+                )));
             }
             n => {
                 let path = self.path.display();
-                return Err(Error::unsupported(format!("{path}: this is version {n} of GGUF, and 2 and 3 are read")));
+                return Err(Error::unsupported(format!("{path}: this is version {n} of GGUF; supported are 2 and 3")));
             }
         }
         let (tensors, fields) = (self.u64()?, self.u64()?);
         if tensors > MAX_TENSORS as u64 {
-            return Err(self.invalid(format!("it lists {tensors} tensors, and {MAX_TENSORS} is the limit")));
+            return Err(self.invalid(format!("it has {tensors} tensors; the maximum is {MAX_TENSORS}")));
         }
         if fields > MAX_FIELDS {
-            return Err(self.invalid(format!("it lists {fields} fields, and {MAX_FIELDS} is the limit")));
+            return Err(self.invalid(format!("it has {fields} fields; the maximum is {MAX_FIELDS}")));
         }
         Ok((tensors, fields))
     }
@@ -255,16 +258,16 @@ impl Source<'_> {
             4..=6 => 4,
             10..=12 => 8,
             8 => return self.texts(key, count),
-            9 => return Err(self.invalid(format!("field {} is a list of lists, which is not read", quoted(key)))),
-            _ => return Err(self.invalid(format!("field {} lists values of the unknown type {kind}", quoted(key)))),
+            9 => return Err(self.invalid(format!("field {} is a list of lists, which is not supported", quoted(key)))),
+            _ => return Err(self.invalid(format!("field {} is a list of the unknown type {kind}", quoted(key)))),
         };
         match count.checked_mul(size) {
             Some(total) => Ok(Array::Numbers { kind, bytes: self.bytes(total)? }),
-            None => Err(self.invalid(format!("field {} lists {count} values", quoted(key)))),
+            None => Err(self.invalid(format!("field {} has {count} values, which is too many", quoted(key)))),
         }
     }
 
-    /// Texts are kept in one piece: a vocabulary has a hundred thousand of them, most of a few bytes.
+    /// Texts are kept in one allocation: a vocabulary has a hundred thousand of them, most of a few bytes.
     fn texts(&mut self, key: &str, count: u64) -> Result<Array> {
         let mut all = Vec::new();
         let mut ends = Vec::new();
@@ -293,7 +296,7 @@ impl Source<'_> {
         let dimensions = self.u32()?;
         if dimensions > MAX_DIMENSIONS {
             return Err(
-                self.invalid(format!("tensor {shown} has {dimensions} dimensions, and {MAX_DIMENSIONS} is the limit"))
+                self.invalid(format!("tensor {shown} has {dimensions} dimensions; the maximum is {MAX_DIMENSIONS}"))
             );
         }
         let mut shape = Vec::with_capacity(dimensions as usize);
@@ -322,10 +325,11 @@ impl Source<'_> {
         let (elements, bytes) = dtype.block().unwrap_or((1, 1));
         let cols = shape.last().copied().unwrap_or(1);
         if !cols.is_multiple_of(elements) {
-            let what = format!("tensor {shown} of type {dtype} has rows of {cols}, not of whole blocks of {elements}");
+            let what =
+                format!("tensor {shown} of type {dtype} has rows of {cols}, which are not whole blocks of {elements}");
             return Err(self.invalid(what));
         }
-        // The product of all dimensions, even where one is 0: nothing that reads the shape can overflow then.
+        // The product of all dimensions other than 0, so that nothing that reads the shape can overflow.
         let product = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n.max(1)));
         let empty = shape.contains(&0);
         let size = product.and_then(|n| (n / elements).checked_mul(bytes)).filter(|&n| n <= isize::MAX as usize);
@@ -367,6 +371,6 @@ impl Source<'_> {
         let kind = if name.is_empty() { format!("the unknown type {kind}") } else { format!("type {name}") };
         let readable = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K";
         let path = self.path.display();
-        Error::unsupported(format!("{path}: tensor {shown} has {kind}; {readable} are read"))
+        Error::unsupported(format!("{path}: tensor {shown} has {kind}; supported are {readable}"))
     }
 }

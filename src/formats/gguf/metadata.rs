@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 
-/// The largest whole number that [`Metadata::usize`] accepts: no dimension, count or token id of a model comes near.
+/// The maximum that [`Metadata::usize`] accepts, far above any dimension, count or token id of a model.
 const MAX_USIZE: u64 = 1 << 31;
 
 #[derive(Debug)]
@@ -20,20 +20,20 @@ pub(super) enum Value {
     Array(Array),
 }
 
-/// Lists are kept as they lie in the file.
+/// A list, kept as it is stored in the file.
 #[derive(Debug)]
 pub(super) enum Array {
-    /// Little-endian, of one of the file's kinds of number.
+    /// Little-endian numbers of one of GGUF's types.
     Numbers { kind: u32, bytes: Vec<u8> },
-    /// One after the other; each ends where the next begins.
+    /// Concatenated texts, and the end of each.
     Texts { all: String, ends: Vec<u32> },
 }
 
 impl Array {
-    /// The numbers, or None for a list of anything else.
+    /// The numbers, or None for a list of texts.
     pub fn numbers(&self) -> Option<impl ExactSizeIterator<Item = f64>> {
         let Self::Numbers { kind, bytes } = self else { return None };
-        // The container has let no other kind through.
+        // The container has refused all other kinds.
         let (size, read): (usize, fn(&[u8]) -> f64) = match kind {
             0 | 7 => (1, |b| f64::from(b[0])),
             1 => (1, |b| f64::from(b[0] as i8)),
@@ -132,7 +132,7 @@ impl Metadata {
                 Value::Array(list) => {
                     let mut numbers = list.numbers()?;
                     let first = numbers.next()?;
-                    // The bounds also keep NaN out.
+                    // The bounds also exclude NaN.
                     let same = numbers.all(|n| n == first) && first.fract() == 0.0 && (0.0..=1e10).contains(&first);
                     same.then_some(first as u64)?
                 }
@@ -193,7 +193,7 @@ impl Metadata {
         self.texts_opt(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A list of numbers; None where the field is absent.
+    /// A list of numbers; None if the field is absent.
     pub fn numbers_opt(&self, key: &str) -> Result<Option<impl ExactSizeIterator<Item = f64>>> {
         self.typed(key, "a list of numbers", |value| match value {
             Value::Array(list) => list.numbers(),
@@ -201,7 +201,7 @@ impl Metadata {
         })
     }
 
-    /// As [`Self::numbers_opt`], and None also where the field is a single value.
+    /// As [`Self::numbers_opt`], but None also if the field is a single value.
     pub fn list_opt(&self, key: &str) -> Result<Option<impl ExactSizeIterator<Item = f64>>> {
         match self.fields.get(key) {
             Some(Value::Array(_)) => self.numbers_opt(key),

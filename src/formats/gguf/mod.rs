@@ -1,7 +1,7 @@
-//! GGUF files, as llama.cpp makes them: one file with the weights, the configuration and the tokenizer of a model, read as the
-//! Hugging Face directory that it was made from.
+//! GGUF files, llama.cpp's format: one file with the weights, configuration and tokenizer of a model, presented as the Hugging
+//! Face directory that it was converted from.
 //!
-//! The head of the file is read and checked completely; the tensors are mapped and not touched before they are asked for.
+//! The head of the file is read and checked completely; the tensors are mapped and not touched before they are read.
 //! **The file must not be changed or truncated while its [`Weights`] live**, as with [`super::safetensors`].
 
 use std::collections::BTreeMap;
@@ -31,26 +31,26 @@ mod tests;
 mod tokenizer;
 mod vocabulary;
 
-/// A model out of a GGUF file, in Hugging Face's terms.
+/// A model from a GGUF file, in Hugging Face's terms.
 pub struct Gguf {
-    /// Under Hugging Face's names, with its shapes and its order of rows, but for GPT-2's linear layers, which are
-    /// `[outputs, inputs]` as all others.
+    /// With Hugging Face's names, shapes and order of rows, except that GPT-2's linear layers are `[outputs, inputs]` like all
+    /// others.
     pub weights: Weights,
-    /// What `config.json` would hold, and `"kinglet_gguf": true`, by which GPT-2 tells how its layers lie.
+    /// The equivalent of `config.json`, with `"kinglet_gguf": true`, which tells GPT-2 that its layers are not transposed.
     pub config: Value,
-    /// What `generation_config.json` would hold: the ids of special tokens.
+    /// The equivalent of `generation_config.json`: the ids of special tokens.
     pub generation_config: Value,
-    /// What `tokenizer.json` would hold.
+    /// The equivalent of `tokenizer.json`.
     pub tokenizer: String,
-    /// What `tokenizer_config.json` would hold.
+    /// The equivalent of `tokenizer_config.json`.
     pub tokenizer_config: Value,
 }
 
 impl Gguf {
-    /// Opens a file and checks all of it but the weights' values.
+    /// Opens a file and checks everything except the values of the weights.
     ///
-    /// Fails with NotFound and Io, with InvalidFile for a file that breaks the format's rules or contradicts itself, and with
-    /// Unsupported for an architecture, a tokenizer or a type of weights that Kinglet does not read.
+    /// Fails with NotFound and Io, with InvalidFile for a file that violates the format or contradicts itself, and with Unsupported
+    /// for an architecture, tokenizer or weight type that Kinglet does not support.
     pub fn open(path: &Path) -> Result<Self> {
         let container = Container::open(path)?;
         let metadata = &container.metadata;
@@ -60,13 +60,13 @@ impl Gguf {
         let mut weights = weights(path, &container, &fields, gated)?;
         let vocabulary = config::vocabulary(&fields, &weights)?;
         let mut config = config::config(&fields, &weights, vocabulary, gated)?;
-        // They are in the configuration now.
+        // The configuration has these now.
         for name in [rope::FACTORS, rope::LONG, rope::SHORT] {
             weights.tensors.remove(name);
         }
         let tokenizer = Tokenizer::read(metadata, architecture)?;
         if tokenizer.tokens > vocabulary {
-            let what = format!("it has {} tokens and embeddings for {vocabulary}", tokenizer.tokens);
+            let what = format!("it has {} tokens, but embeddings for {vocabulary}", tokenizer.tokens);
             return Err(Error::invalid_file(path, what));
         }
         let ids = [
@@ -102,14 +102,14 @@ impl Gguf {
     }
 }
 
-/// Maps the file and gives the tensors their names. A tensor that Hugging Face does not know keeps its own.
+/// Maps the file and renames the tensors to Hugging Face's names. A tensor without one keeps its GGUF name.
 fn weights(path: &Path, container: &Container, fields: &Fields, gated: bool) -> Result<Weights> {
     let (architecture, heads) = (fields.architecture, fields.heads()?);
-    // SAFETY: The mapping is read-only. That nobody changes the file meanwhile is the contract that the module's
-    // documentation states; no program can enforce it.
+    // SAFETY: the mapping is read-only. The module's documentation requires that the file does not change meanwhile, which no
+    // program can enforce.
     let map = unsafe { MmapOptions::new().len(container.length).map(&container.file) };
     let map = map.map_err(|e| Error::io(path, &e))?;
-    // Each tensor is read from its front to its end. A refused hint changes nothing.
+    // Each tensor is read from front to end. A refused hint is harmless.
     #[cfg(unix)]
     let _hint = map.advise(memmap2::Advice::Sequential);
     let mut tensors = BTreeMap::new();
@@ -120,14 +120,14 @@ fn weights(path: &Path, container: &Container, fields: &Fields, gated: bool) -> 
             && tensor.shape.first() != Some(&rows)
         {
             let (theirs, shape) = (quoted(theirs), &tensor.shape);
-            let what = format!("tensor {theirs} has shape {shape:?}, and {rows} rows are needed for its heads");
+            let what = format!("tensor {theirs} has shape {shape:?}, but its heads need {rows} rows");
             return Err(Error::invalid_file(path, what));
         }
         let shift = architecture.shift(&name);
         let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
         let entry = Entry { shard: 0, dtype, shape, offset: tensor.offset, length: tensor.bytes, order, shift };
         if tensors.insert(name.clone(), entry).is_some() {
-            let what = format!("tensor {} is there under two names", quoted(&name));
+            let what = format!("tensor {} appears under two names", quoted(&name));
             return Err(Error::invalid_file(path, what));
         }
     }

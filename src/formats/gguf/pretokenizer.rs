@@ -1,4 +1,4 @@
-//! How text is cut into words before a byte-level BPE: GGUF names the model family that the rule is from.
+//! Pre-tokenisation, which splits text into words before byte-level BPE. GGUF names the model family whose rule applies.
 
 use serde_json::{Value, json};
 
@@ -11,12 +11,12 @@ const KEY: &str = "tokenizer.ggml.pre";
 pub(super) struct Splitting {
     pub normalizer: Value,
     pub pre_tokenizer: Value,
-    /// Whether a word that is a token is that token, whatever merges would make of it.
+    /// Whether a word that is itself a token becomes that token without merges.
     pub ignore_merges: bool,
     pub add_bos: bool,
 }
 
-/// The expressions are those of the models' own `tokenizer.json`.
+/// The regular expressions are from the models' own `tokenizer.json`.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
@@ -31,8 +31,8 @@ const GPT4O: &str = concat!(
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
-/// The rule that a file names. A file that names none, or "default", gets GPT-2's. Fails with Unsupported for a rule that is
-/// not known: another one would give other tokens, and worse answers without a sign of it.
+/// The rule that a file names; GPT-2's if it names none or "default". Fails with Unsupported for an unknown rule: a wrong one
+/// would silently give other tokens and worse output.
 pub(super) fn find(metadata: &Metadata) -> Result<Splitting> {
     let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let regex = |pattern: &str| {

@@ -1,4 +1,4 @@
-//! How rotary frequencies are changed to reach further, as `rope_scaling` of `config.json` says it.
+//! Scaling of rotary frequencies for longer contexts, in the form of `rope_scaling` in `config.json`.
 
 use std::f32::consts::TAU;
 
@@ -9,26 +9,26 @@ use crate::base::error::Result;
 use crate::formats::quoted;
 use crate::formats::weights::Weights;
 
-/// Divisors of the frequencies: Llama 3's, and Phi-3's beyond and up to the length that it was first trained for.
+/// Divisors of the frequencies: Llama 3's, and Phi-3's for texts beyond and up to its original context length.
 pub(super) const FACTORS: &str = "rope_freqs.weight";
 pub(super) const LONG: &str = "rope_factors_long.weight";
 pub(super) const SHORT: &str = "rope_factors_short.weight";
 
-/// The longest text that Llama 3 was first trained for, and the bounds of its blend: the same in all models of the family.
+/// Llama 3's original context length, and the bounds of its interpolation: the same in all models of the family.
 const LLAMA3_ORIGINAL: usize = 8192;
 const LLAMA3_LOW: f32 = 1.0;
 const LLAMA3_HIGH: f32 = 4.0;
 
-/// None where frequencies are as they come out of `theta`. `turning` are the components of a head that turn.
+/// None if the frequencies follow from `theta` without scaling. `rotated` is the number of rotated components per head.
 pub(super) fn scaling(
     fields: &Fields,
     weights: &Weights,
-    turning: usize,
+    rotated: usize,
     theta: f32,
     context: usize,
 ) -> Result<Option<Value>> {
     let original = fields.size_opt("rope.scaling.original_context_length")?;
-    let factors = |name: &str| factors(fields, weights, name, turning);
+    let factors = |name: &str| factors(fields, weights, name, rotated);
     if let (Some(long), Some(short)) = (factors(LONG)?, factors(SHORT)?) {
         let mut scaling = json!({
             "rope_type": "longrope",
@@ -42,24 +42,24 @@ pub(super) fn scaling(
         return Ok(Some(scaling));
     }
     if let Some(factors) = factors(FACTORS)? {
-        return Ok(divided(&factors, turning, theta, original, context));
+        return Ok(divided(&factors, rotated, theta, original, context));
     }
     let kind = fields.text_opt("rope.scaling.type")?.unwrap_or("none");
     let legacy = fields.number_opt("rope.scale_linear")?;
     let factor = fields.number_opt("rope.scaling.factor")?.or(legacy).unwrap_or(1.0);
     match kind {
         "none" if legacy.is_none() => Ok(None),
-        // Old files have a factor and no type. A factor of 0 stands for none.
+        // Old files have a factor and no type. A factor of 0 means no scaling.
         "none" | "linear" if factor == 0.0 || factor == 1.0 => Ok(None),
         "none" | "linear" => Ok(Some(json!({ "rope_type": "linear", "factor": number(factor) }))),
         "yarn" => Ok(Some(yarn(fields, factor, original.unwrap_or(context))?)),
-        // Phi-3's models for short texts name the scheme of the long ones and have no factors.
+        // Phi-3 models with a short context name this type too, but have no factors.
         "longrope" => Ok(None),
         other => Err(fields.unsupported(format!("the rotary scaling {} is not supported", quoted(other)))),
     }
 }
 
-/// YaRN (Peng et al. 2023). What scores are multiplied with follows from `factor` unless the file has a factor upon that.
+/// YaRN (Peng et al. 2023). The attention factor follows from `factor`; the file may have a further factor on it.
 fn yarn(fields: &Fields, factor: f32, original: usize) -> Result<Value> {
     let mut scaling = json!({
         "rope_type": "yarn",
@@ -77,16 +77,16 @@ fn yarn(fields: &Fields, factor: f32, original: usize) -> Result<Value> {
     Ok(scaling)
 }
 
-/// The scheme that has these divisors. Llama 3's is told by its figures; any other is written as divisors that hold for short
-/// and long texts alike.
-fn divided(factors: &[f32], turning: usize, theta: f32, original: Option<usize>, context: usize) -> Option<Value> {
+/// The scaling that has these divisors. Llama 3's is recognised by its values; any other is written as LongRoPE with the same
+/// divisors for short and long texts.
+fn divided(factors: &[f32], rotated: usize, theta: f32, original: Option<usize>, context: usize) -> Option<Value> {
     if factors.iter().all(|&factor| factor == 1.0) {
         return None;
     }
     let factor = factors.iter().copied().fold(1.0, f32::max);
     let trained = original.unwrap_or(LLAMA3_ORIGINAL);
     let is_llama3 = factors.iter().enumerate().all(|(i, found)| {
-        let expected = llama3(i, turning, theta, factor, trained);
+        let expected = llama3(i, rotated, theta, factor, trained);
         (found - expected).abs() <= 1e-3 * expected
     });
     Some(if is_llama3 {
@@ -109,10 +109,10 @@ fn divided(factors: &[f32], turning: usize, theta: f32, original: Option<usize>,
     })
 }
 
-/// The divisor of the `i`th frequency in Llama 3: 1 for those that turn often within the length first trained for, `factor` for
-/// those that turn less than once, a blend between.
-fn llama3(i: usize, turning: usize, theta: f32, factor: f32, trained: usize) -> f32 {
-    let wavelength = TAU * theta.powf(2.0 * i as f32 / turning as f32);
+/// Llama 3's divisor of the `i`th frequency: 1 for frequencies with many rotations within the original context length, `factor`
+/// for less than one rotation, interpolated between.
+fn llama3(i: usize, rotated: usize, theta: f32, factor: f32, trained: usize) -> f32 {
+    let wavelength = TAU * theta.powf(2.0 * i as f32 / rotated as f32);
     let turns = trained as f32 / wavelength;
     let smooth = ((turns - LLAMA3_LOW) / (LLAMA3_HIGH - LLAMA3_LOW)).clamp(0.0, 1.0);
     1.0 / ((1.0 - smooth) / factor + smooth)
@@ -122,15 +122,15 @@ fn numbers(list: &[f32]) -> Vec<Value> {
     list.iter().copied().map(number).collect()
 }
 
-/// A tensor of one divisor a frequency, all of them finite and above 0.
-fn factors(fields: &Fields, weights: &Weights, name: &str, turning: usize) -> Result<Option<Vec<f32>>> {
+/// A tensor with one divisor per frequency, all finite and above 0.
+fn factors(fields: &Fields, weights: &Weights, name: &str, rotated: usize) -> Result<Option<Vec<f32>>> {
     if weights.get(name).is_none() {
         return Ok(None);
     }
-    let view = weights.require(name, &[turning / 2])?;
+    let view = weights.require(name, &[rotated / 2])?;
     let list = view.to_vec_f32()?;
     if list.iter().any(|x| !x.is_finite() || *x <= 0.0) {
-        let what = format!("tensor {} holds values that are not above 0 and finite", quoted(name));
+        let what = format!("tensor {} has values that are not finite and above 0", quoted(name));
         return Err(crate::base::error::Error::invalid_file(fields.metadata.path(), what));
     }
     Ok(Some(list))
@@ -140,8 +140,8 @@ fn factors(fields: &Fields, weights: &Weights, name: &str, turning: usize) -> Re
 mod tests {
     use super::*;
 
-    /// Llama 3.2's, as `transformers` computes it: `config.rope_scaling` of factor 32 over 8192 tokens, 64 components, base
-    /// 500,000. The quotients of plain and scaled frequencies at some places.
+    /// Llama 3.2's divisors as `transformers` computes them, at some indices: factor 32 over 8192 tokens, 64 components, base
+    /// 500,000.
     #[test]
     fn llama_3_is_told_by_its_divisors() {
         let divisors: Vec<f32> = (0..32).map(|i| llama3(i, 64, 500_000.0, 32.0, 8192)).collect();

@@ -11,11 +11,11 @@ use crate::formats::safetensors::DType;
 
 mod hostile;
 
-/// A GGUF file in the making.
+/// A builder of GGUF files.
 #[derive(Clone, Default)]
 struct File {
     fields: Vec<(String, Vec<u8>)>,
-    /// Name, dimensions as GGUF orders them, type, contents.
+    /// Name, dimensions in GGUF's order, type, contents.
     tensors: Vec<(String, Vec<u64>, u32, Vec<u8>)>,
 }
 
@@ -76,7 +76,7 @@ impl File {
         self
     }
 
-    /// An F32 tensor of this shape, rows first; its elements count up from 0.
+    /// An F32 tensor of this row-major shape; its elements count up from 0.
     fn tensor(mut self, name: &str, shape: &[u64]) -> Self {
         let count = shape.iter().product::<u64>();
         let bytes = (0..count).flat_map(|i| (i as f32).to_le_bytes()).collect();
@@ -88,7 +88,7 @@ impl File {
         self.with_offsets(|_, offset| offset)
     }
 
-    /// The file, the offset of each tensor being what a function makes of the right one.
+    /// The file, with the offset of each tensor changed by a function.
     fn with_offsets(&self, change: impl Fn(usize, u64) -> u64) -> Vec<u8> {
         let mut out = b"GGUF\x03\0\0\0".to_vec();
         out.extend((self.tensors.len() as u64).to_le_bytes());
@@ -114,7 +114,7 @@ impl File {
     }
 }
 
-/// What all decoders since Llama state, with a vocabulary of seven byte-level tokens.
+/// The fields of a decoder such as Llama, with a vocabulary of seven byte-level tokens.
 fn decoder(name: &str) -> File {
     let key = |leaf: &str| format!("{name}.{leaf}");
     File::default()
@@ -182,7 +182,7 @@ fn decode(model: &Gguf, ids: &[u32]) -> String {
 }
 
 #[test]
-fn a_llama_becomes_what_its_directory_was() {
+fn a_llama_gets_the_contents_of_its_original_directory() {
     let model = open(&decoder("llama").text("tokenizer.chat_template", "{{ x }}")).unwrap();
     let expected = json!({
         "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 8, "intermediate_size": 12,
@@ -208,9 +208,9 @@ fn a_llama_becomes_what_its_directory_was() {
     assert_eq!(model.weights.require("model.layers.0.mlp.up_proj.weight", &[12, 8]).unwrap().dtype, DType::F32);
 }
 
-/// The reverse of `weights.reshape(heads, 2, head_dim / 2, …).swapaxes(1, 2)`, which llama.cpp's converter does.
+/// Undoes llama.cpp's conversion, `weights.reshape(heads, 2, head_dim / 2, …).swapaxes(1, 2)`.
 #[test]
-fn rows_that_the_converter_moved_are_read_in_hugging_faces_order() {
+fn rows_that_the_converter_reordered_are_read_in_hugging_faces_order() {
     let model = open(&decoder("llama")).unwrap();
     let view = model.weights.get("model.layers.0.self_attn.q_proj.weight").unwrap();
     let order = [0, 2, 1, 3, 4, 6, 5, 7];
@@ -228,7 +228,7 @@ fn rows_that_the_converter_moved_are_read_in_hugging_faces_order() {
     assert_eq!(within, all[13..23]);
     let bias = model.weights.get("model.layers.0.self_attn.q_proj.bias").unwrap().to_vec_f32().unwrap();
     assert_eq!(bias, order.map(|i| i as f32));
-    // Others have not been moved.
+    // Other tensors are not reordered.
     let view = open(&decoder("qwen2")).unwrap();
     let view = view.weights.get("model.layers.0.self_attn.q_proj.bias").unwrap().to_vec_f32().unwrap();
     assert_eq!(view, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
@@ -247,11 +247,14 @@ fn gpt_neox_gets_the_parts_of_each_head_together() {
     let expected = [0, 8, 16, 4, 12, 20].map(|first| first as f32);
     let firsts: Vec<f32> = view.to_vec_f32().unwrap().into_iter().step_by(4).collect();
     assert_eq!(firsts, expected);
-    assert_says(open(&file.without("blk.0.attn_qkv.bias").tensor("blk.0.attn_qkv.bias", &[16])), "24 rows are needed");
+    assert_says(
+        open(&file.without("blk.0.attn_qkv.bias").tensor("blk.0.attn_qkv.bias", &[16])),
+        "its heads need 24 rows",
+    );
 }
 
 #[test]
-fn gemmas_norms_are_what_its_code_adds_one_to() {
+fn gemmas_norms_have_the_converters_one_subtracted() {
     let file = decoder("gemma3").number("gemma3.attention.sliding_window", 16).number("gemma3.block_count", 7);
     let model = open(&file).unwrap();
     let view = model.weights.get("model.norm.weight").unwrap();
@@ -269,9 +272,12 @@ fn gemmas_norms_are_what_its_code_adds_one_to() {
     let model = open(&file.clone().raw("gemma3.attention.sliding_window_pattern", listed)).unwrap();
     assert_eq!(model.config["layer_types"][1], "full_attention");
     let listed = list(7, 2, vec![1, 0]);
-    assert_says(open(&file.clone().raw("gemma3.attention.sliding_window_pattern", listed)), "lists 2 layers of 7");
+    assert_says(
+        open(&file.clone().raw("gemma3.attention.sliding_window_pattern", listed)),
+        "has 2 values for 7 layers",
+    );
     let endless = file.number("gemma3.block_count", 1 << 31);
-    assert_says(open(&endless), "is 2147483648, and 100000 is the limit");
+    assert_says(open(&endless), "is 2147483648; the maximum is 100000");
 }
 
 #[test]
@@ -288,13 +294,13 @@ fn rotary_scaling_is_found_in_fields_and_tensors() {
     assert_eq!(scaling(yarn), expected);
     assert_unsupported(open(&with("new")), "the rotary scaling `new`");
     let divided = decoder("llama").tensor("rope_freqs.weight", &[2]);
-    assert_says(open(&divided), "are not above 0");
+    assert_says(open(&divided), "not finite and above 0");
     let mut divided = divided;
     divided.tensors.last_mut().unwrap().3 = [1f32.to_le_bytes(), 2.5f32.to_le_bytes()].concat();
     let model = open(&divided).unwrap();
     assert_eq!(model.config["rope_scaling"]["long_factor"], json!([1.0, 2.5]));
     assert!(model.weights.get("rope_freqs.weight").is_none());
-    assert_says(open(&decoder("llama").tensor("rope_freqs.weight", &[3])), "and [2] is needed");
+    assert_says(open(&decoder("llama").tensor("rope_freqs.weight", &[3])), "but [2] is needed");
 }
 
 #[test]
@@ -305,7 +311,7 @@ fn byte_level_tokenizers_encode_and_decode() {
     assert_eq!(decode(&model, &[3, 4, 1, 6]), "ab a<think>");
     let model = open(&file.clone().flag("tokenizer.ggml.add_bos_token", true)).unwrap();
     assert_eq!(encode(&model, "ab"), [5, 3]);
-    // Llama 3's adds it unasked.
+    // Llama 3's tokenizer adds it by default.
     let model = open(&file.clone().text("tokenizer.ggml.pre", "llama-bpe")).unwrap();
     assert_eq!(encode(&model, "ab"), [5, 3]);
     assert_eq!(model.tokenizer_config["add_bos_token"], true);
@@ -319,7 +325,7 @@ fn byte_level_tokenizers_encode_and_decode() {
     assert_unsupported(open(&file.text("tokenizer.ggml.model", "rwkv")), "the tokenizer `rwkv`");
 }
 
-/// A digit is a word by itself, so that the spaces before it are one of their own.
+/// A digit is a word by itself, so the spaces before it are a separate word.
 #[test]
 fn smollm_splits_digits() {
     let tokens = ["<s>", "Ġ", "ĠĠ", "5", "55", "6", "7"];
@@ -362,9 +368,9 @@ fn sentencepiece_tokenizers_merge_by_score() {
     assert_says(open(&sentencepiece().without("tokenizer.ggml.scores")), "`tokenizer.ggml.scores` is missing");
 }
 
-/// Phi-3's chat format counts on it.
+/// Phi-3's chat format needs it.
 #[test]
-fn phi_3s_special_tokens_swallow_the_white_space_after_them() {
+fn phi_3s_special_tokens_strip_the_white_space_after_them() {
     let fields = sentencepiece().fields.into_iter().map(|(key, value)| (key.replace("llama.", "phi3."), value));
     let file = File { fields: fields.collect(), ..sentencepiece() }.text("general.architecture", "phi3");
     let model = open(&file).unwrap();
@@ -383,7 +389,7 @@ fn vocabularies_that_would_make_endless_merges_are_refused() {
         .kinds(&[1; 200])
         .without("token_embd.weight")
         .tensor("token_embd.weight", &[200, 8]);
-    assert_says(open(&file), "implausibly many ways");
+    assert_says(open(&file), "implausibly many merges");
 }
 
 #[test]
@@ -412,14 +418,14 @@ fn unigram_tokenizers_encode_and_get_their_sentinels() {
 fn chat_models_end_at_every_token_that_ends_a_turn() {
     let tokens = ["<s>", "<|im_end|>", "<|eot_id|>", "<|end|>", "b", "c", "d"];
     let file = decoder("llama").texts("tokenizer.ggml.tokens", &tokens).texts("tokenizer.ggml.merges", &[]);
-    // "<|end|>" is a word of the text here.
+    // Here "<|end|>" is an ordinary token.
     let file = file.kinds(&[3, 3, 3, 1, 1, 1, 1]).number("tokenizer.ggml.eot_token_id", 2);
     let model = open(&file).unwrap();
     assert_eq!(model.generation_config["eos_token_id"], json!([0, 2, 1]));
     assert_eq!(model.config["eos_token_id"], 0);
 }
 
-/// The files of tests/fixtures/generation-gguf that hold the weights of a model in tests/fixtures/generation unrounded.
+/// The files of tests/fixtures/generation-gguf with the unrounded weights of a model in tests/fixtures/generation.
 #[test]
 fn fixtures_hold_the_weights_of_their_models() {
     let fixtures = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"));

@@ -1,7 +1,7 @@
-//! What `tokenizer.json` and `tokenizer_config.json` would hold, out of a GGUF file's vocabulary.
+//! The equivalents of `tokenizer.json` and `tokenizer_config.json`, from the vocabulary of a GGUF file.
 //!
-//! GGUF names a tokenizer's kind and lists its tokens; how text is normalised and split is known by the kind's name only. The
-//! parts are those of the `tokenizer.json` files that models of the kind are published with.
+//! GGUF names the kind of a tokenizer and lists its tokens; normalisation and splitting follow from the kind. Both are taken
+//! from the `tokenizer.json` files that models of the kind are published with.
 
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -20,7 +20,7 @@ const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
 const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
-/// SentencePiece's sign for a space.
+/// SentencePiece's character for a space.
 const SPACE: &str = "\u{2581}";
 
 pub(super) struct Tokenizer {
@@ -39,7 +39,7 @@ impl Tokenizer {
             "t5" => unigram(metadata),
             other => {
                 let (path, other) = (metadata.path().display(), quoted(other));
-                let what = format!("the tokenizer {other} is not supported; gpt2, llama and t5 are");
+                let what = format!("the tokenizer {other} is not supported; supported are gpt2, llama and t5");
                 Err(Error::unsupported(format!("{path}: {what}")))
             }
         }
@@ -60,7 +60,7 @@ struct File<'a> {
     model: Model<'a>,
 }
 
-/// A token that is found in a text before anything else is done to it.
+/// A token that is matched in the text before any other step.
 #[derive(Serialize)]
 struct Added<'a> {
     id: u32,
@@ -100,7 +100,7 @@ fn ids_by_token<S: Serializer>(vocabulary: &Vocabulary, serializer: S) -> Result
     serializer.collect_map(tokens.map(|(id, token)| (token, id)))
 }
 
-/// Byte-level BPE, as of GPT-2.
+/// Byte-level BPE, as in GPT-2.
 fn byte_level(metadata: &Metadata) -> Result<Tokenizer> {
     let vocabulary = Vocabulary::read(metadata)?;
     let split = pretokenizer::find(metadata)?;
@@ -127,7 +127,7 @@ fn byte_level(metadata: &Metadata) -> Result<Tokenizer> {
     parts.assemble(metadata, &vocabulary, vocabulary.added(), model)
 }
 
-/// SentencePiece's BPE, as of Llama 2: spaces are letters, and what no token spells is written in tokens of single bytes.
+/// SentencePiece's BPE, as in Llama 2: spaces are ordinary characters, and unknown characters become single-byte tokens.
 fn sentencepiece(metadata: &Metadata, architecture: Architecture) -> Result<Tokenizer> {
     let mut vocabulary = Vocabulary::read(metadata)?;
     vocabulary.assume(Special { bos: Some(1), eos: Some(2), unknown: Some(0), ..Special::default() });
@@ -152,8 +152,8 @@ fn sentencepiece(metadata: &Metadata, architecture: Architecture) -> Result<Toke
         decoder: json!({"type": "Sequence", "decoders": decoders}),
         add_bos: true,
         add_eos: false,
-        // Phi-3's tokens take the spaces and line breaks after them along, which its chat format counts on and GGUF does not
-        // say. These do not.
+        // Phi-3's special tokens strip the white space after them, which its chat format needs and GGUF does not say. These
+        // tokens do not.
         strips_after: match architecture {
             Architecture::Phi3 => &["<unk>", "<s>", "<|endoftext|>"],
             _ => &[],
@@ -173,7 +173,7 @@ fn sentencepiece(metadata: &Metadata, architecture: Architecture) -> Result<Toke
     parts.assemble(metadata, &vocabulary, vocabulary.added(), model)
 }
 
-/// SentencePiece's unigram model, as of T5.
+/// SentencePiece's unigram model, as in T5.
 fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
     let mut vocabulary = Vocabulary::read(metadata)?;
     vocabulary.assume(Special { eos: Some(1), unknown: Some(2), pad: Some(0), ..Special::default() });
@@ -192,7 +192,7 @@ fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
     let mut added = vocabulary.added();
     for (&id, name) in &names {
         if vocabulary.ids.contains_key(name.as_str()) {
-            return Err(contradiction(metadata, format!("{} is there and has no id", quoted(name))));
+            return Err(contradiction(metadata, format!("{} exists but has no id", quoted(name))));
         }
         added.push(Added::special(id, name));
     }
@@ -224,8 +224,8 @@ fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
     parts.assemble(metadata, &vocabulary, added, model)
 }
 
-/// T5's sentinels, which stand for what is left out of a text. The converter does not find their names and calls them
-/// `[PAD32000]` and so on; the first is the last sentinel.
+/// T5's sentinels, which mark omitted spans of a text. The converter does not know their names and writes `[PAD32000]` and so
+/// on; the first is the last sentinel.
 fn sentinels(vocabulary: &Vocabulary) -> std::collections::BTreeMap<u32, String> {
     const COUNT: usize = 100;
     let is_placeholder = |token: &str| {
@@ -254,15 +254,15 @@ impl<'a> Vocabulary<'a> {
     }
 }
 
-/// What differs between the kinds of tokenizers.
+/// The parts that differ between kinds of tokenizers.
 struct Parts {
     normalizer: Value,
     pre_tokenizer: Value,
     decoder: Value,
-    /// Whether texts get these tokens where the file does not say.
+    /// Whether these tokens are added if the file does not say.
     add_bos: bool,
     add_eos: bool,
-    /// If not empty, all added tokens but these swallow the white space after them.
+    /// If not empty, all added tokens except these strip the white space after them.
     strips_after: &'static [&'static str],
 }
 
@@ -276,7 +276,7 @@ impl Parts {
     ) -> Result<Tokenizer> {
         let Special { bos, eos, unknown, pad, .. } = vocabulary.special;
         let surround = |key: &str, default: bool, id: Option<u32>| match (metadata.bool_opt(key)?, id) {
-            (Some(true), None) => Err(metadata.invalid(key, "is true, and the file states no such token")),
+            (Some(true), None) => Err(metadata.invalid(key, "is true, but the file names no such token")),
             (asked, id) => Ok(id.filter(|_| asked.unwrap_or(default))),
         };
         let first = surround(ADD_BOS, self.add_bos, bos)?;
@@ -320,7 +320,7 @@ impl Parts {
     }
 }
 
-/// The tokens around a text, or around each of a pair.
+/// The special tokens around a text, or around each text of a pair.
 fn template(vocabulary: &Vocabulary, first: Option<u32>, last: Option<u32>) -> Value {
     if first.is_none() && last.is_none() {
         return Value::Null;

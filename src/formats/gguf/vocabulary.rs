@@ -10,11 +10,11 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const SCORES: &str = "tokenizer.ggml.scores";
 const KINDS: &str = "tokenizer.ggml.token_type";
 
-/// The most tokens, and the most merges, of one vocabulary. The largest published have some 300,000 and 500,000; each takes a
-/// multiple of its bytes in the file when it is read.
-pub(super) const MOST: usize = 1 << 21;
+/// The maximum number of tokens, and of merges, of one vocabulary. The largest published ones have about 300,000 and 500,000;
+/// each takes a multiple of its file size in memory.
+pub(super) const MAX_TOKENS: usize = 1 << 21;
 
-/// How a token is used, by `tokenizer.ggml.token_type`, whose numbers are SentencePiece's.
+/// The kind of a token, as `tokenizer.ggml.token_type` gives it; the numbers are SentencePiece's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
@@ -27,15 +27,15 @@ pub(super) enum Kind {
 
 pub(super) struct Vocabulary<'a> {
     pub tokens: Texts<'a>,
-    /// By token; as many as there are tokens. Empty texts stand for ids without a token.
+    /// Id by token. An empty text means an id without a token, which is not in the map.
     pub ids: HashMap<&'a str, u32>,
     pub kinds: Vec<Kind>,
-    /// As many as there are tokens, all finite; None where the file has none.
+    /// One score per token, all finite; None if the file has none.
     pub scores: Option<Vec<f32>>,
     pub special: Special,
 }
 
-/// The ids of tokens with a role; each is that of a token.
+/// The ids of tokens with a role; each id has a token.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Special {
     pub bos: Option<u32>,
@@ -47,7 +47,7 @@ pub(super) struct Special {
     pub message: Option<u32>,
 }
 
-/// Tokens that end a turn or a text in chat models, by name: files state one end, and such models have two.
+/// Names of tokens that end a turn or a text in chat models: files name one such token, but chat models have several.
 const ENDS: [&str; 8] = [
     "<|eot_id|>",
     "<|eom_id|>",
@@ -64,7 +64,7 @@ impl<'a> Vocabulary<'a> {
         let tokens = metadata.texts(TOKENS)?;
         match tokens.len() {
             0 => return Err(metadata.invalid(TOKENS, "is empty")),
-            MOST.. => return Err(metadata.invalid(TOKENS, format!("has more than {MOST} tokens"))),
+            MAX_TOKENS.. => return Err(metadata.invalid(TOKENS, format!("has more than {MAX_TOKENS} tokens"))),
             _ => {}
         }
         let mut ids = HashMap::with_capacity(tokens.len());
@@ -91,7 +91,7 @@ impl<'a> Vocabulary<'a> {
             }
         };
         if scores.iter().flatten().any(|score| !score.is_finite()) {
-            return Err(metadata.invalid(SCORES, "holds a value that is not finite"));
+            return Err(metadata.invalid(SCORES, "has a value that is not finite"));
         }
         let special = Special {
             bos: id(metadata, "tokenizer.ggml.bos_token_id", tokens)?,
@@ -108,7 +108,7 @@ impl<'a> Vocabulary<'a> {
         self.tokens.get(id as usize).unwrap_or_default()
     }
 
-    /// Gives tokens of a role the ids that they have by custom, where the file states none and has such tokens.
+    /// Sets missing ids of special tokens to the conventional ones, if the file has tokens with these ids.
     pub fn assume(&mut self, custom: Special) {
         let known = |id: Option<u32>| id.filter(|&id| !self.text(id).is_empty());
         self.special = Special {
@@ -120,18 +120,18 @@ impl<'a> Vocabulary<'a> {
         };
     }
 
-    /// Whether a token is never a part of a text's words.
+    /// Whether a token is special, that is, never part of an ordinary word.
     pub fn is_special(&self, id: u32) -> bool {
         let Special { bos, eos, unknown, pad, turn, message } = self.special;
         matches!(self.kinds[id as usize], Kind::Control | Kind::Unknown)
             || [bos, eos, unknown, pad, turn, message].contains(&Some(id))
     }
 
-    /// All tokens that end a generation, the one that the file states first.
+    /// All tokens that end a generation, starting with the one that the file names.
     pub fn ends(&self) -> Vec<u32> {
         let Special { eos, turn, message, .. } = self.special;
         let named = ENDS.iter().filter_map(|name| self.ids.get(name).copied());
-        // A text's own token of that spelling ends nothing.
+        // An ordinary token with such a name does not end a generation.
         let named = named.filter(|&id| self.kinds[id as usize] == Kind::Control);
         let mut ends: Vec<u32> = Vec::new();
         for id in [eos, turn, message].into_iter().flatten().chain(named) {
@@ -161,7 +161,7 @@ fn kind(number: f64) -> Kind {
     }
 }
 
-/// The id of a token with a role. -1 stands for none.
+/// The id of a token with a role. -1 means no token.
 fn id(metadata: &Metadata, key: &str, tokens: Texts) -> Result<Option<u32>> {
     let none = |number: f64| number < 0.0 || number == f64::from(u32::MAX);
     if metadata.is_number(key, none) {
@@ -171,7 +171,7 @@ fn id(metadata: &Metadata, key: &str, tokens: Texts) -> Result<Option<u32>> {
     match tokens.get(id) {
         Some(text) if !text.is_empty() => Ok(Some(id as u32)),
         Some(_) => Err(metadata.invalid(key, format!("is {id}, which has no token"))),
-        None => Err(metadata.invalid(key, format!("is {id}, and there are {} tokens", tokens.len()))),
+        None => Err(metadata.invalid(key, format!("is {id}, but there are only {} tokens", tokens.len()))),
     }
 }
 

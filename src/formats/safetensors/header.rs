@@ -10,12 +10,12 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use super::MAX_TENSORS;
 use crate::formats::quoted;
 
-/// The most dimensions of one tensor: PyTorch's own limit.
+/// The maximum number of dimensions of one tensor: PyTorch's own limit.
 const MAX_DIMENSIONS: usize = 64;
 
-/// The tensors in the order in which the header lists them. Offsets and shapes are not checked yet; names are unique.
+/// The tensors in the order of the header. Names are unique; offsets and shapes are not checked yet.
 ///
-/// The free-form `__metadata__` is skipped: nothing reads it, and it may be most of a header.
+/// The free-form `__metadata__` is skipped: it is not used, and may be most of a header.
 pub(super) struct Header(pub Vec<(String, TensorInfo)>);
 
 impl<'de> Deserialize<'de> for Header {
@@ -53,7 +53,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-/// `TensorInfo` with a limit to its dimensions.
+/// `TensorInfo` with a limit on the number of dimensions.
 #[derive(Deserialize)]
 struct Tensor {
     dtype: Dtype,

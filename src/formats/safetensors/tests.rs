@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::formats::mutation::mutation;
 
-/// A file with this header and so many bytes of data: 0, 1, 2, …
+/// A file with this header and `data` bytes of data: 0, 1, 2, …
 fn file(header: &str, data: usize) -> Vec<u8> {
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
     bytes.extend_from_slice(header.as_bytes());
@@ -19,7 +19,7 @@ fn tensor(name: &str, dtype: &str, shape: &[usize], begin: u64, end: u64) -> Str
     format!(r#""{name}":{{"dtype":"{dtype}","shape":{shape:?},"data_offsets":[{begin},{end}]}}"#)
 }
 
-/// A file of three readable tensors and one that is not, which begin at an odd address.
+/// A file of readable tensors, an unreadable one and an empty one, which begin at an odd address.
 fn sample() -> Vec<u8> {
     let tensors = [
         tensor("single.weight", "F32", &[2, 3], 0, 24),
@@ -58,7 +58,7 @@ fn open(bytes: &[u8]) -> Result<Weights> {
     Weights::open(directory(&[(FILE, bytes)]).path())
 }
 
-/// The message of an error of a file's contents, after checking that it names the file and is of bearable length.
+/// The message of an InvalidFile error, after checking that it names the file and is not too long.
 fn complaint<T>(result: Result<T>) -> String {
     let error = result.err().expect("an error");
     assert_eq!(error.status(), Status::InvalidFile, "{error}");
@@ -131,7 +131,7 @@ fn conversions_agree_with_element_wise_ones_across_blocks() {
         assert_eq!(single, expected, "{name}");
         assert_eq!(half, expected.iter().map(|x| f16::from_f32(*x)).collect::<Vec<_>>(), "{name}");
     }
-    // A value beyond f16 in the third block is found, and at its own position.
+    // A value beyond f16's range in the third block is found, and the error names its position.
     let at = bytes.len() - 8 * n + 4 * 1400;
     bytes[at..at + 4].copy_from_slice(&(-70000f32).to_le_bytes());
     let weights = open(&bytes).unwrap();
@@ -160,14 +160,14 @@ fn shapes_names_and_sizes() {
 }
 
 #[test]
-fn a_tensor_that_is_not_as_required_is_an_error_that_says_what_is() {
+fn a_tensor_of_another_name_shape_or_type_is_an_error_that_says_what_was_found() {
     let weights = open(&sample()).unwrap();
     assert_says(
         weights.require("single.weight", &[3, 2]),
-        "tensor `single.weight` has shape [2, 3], and [3, 2] is needed",
+        "tensor `single.weight` has shape [2, 3], but [3, 2] is needed",
     );
-    assert_says(weights.require("model.half.weight", &[4]), "names most like it are `half.weight`");
-    assert!(!complaint(weights.require("quite different", &[4])).contains("most like"));
+    assert_says(weights.require("model.half.weight", &[4]), "the most similar names are `half.weight`");
+    assert!(!complaint(weights.require("quite different", &[4])).contains("similar"));
     for result in [
         weights.require("position_ids", &[1]).map(|_| ()),
         weights.get("position_ids").unwrap().to_vec_f32().map(|_| ()),
@@ -190,7 +190,7 @@ fn headers_that_break_the_rules_are_refused() {
     let two = |a: &str, b: &str, data| open(&file(&format!("{{{a},{b}}}"), data));
     let a = tensor("a", "F32", &[1], 0, 4);
     assert!(one(&a, 4).is_ok());
-    assert_says(one(&a, 3), "truncated: its header describes 4 bytes of tensors, and 3 are there");
+    assert_says(one(&a, 3), "truncated: its header describes 4 bytes of tensors, but there are 3");
     assert_says(one(&a, 6), "2 bytes follow the last tensor");
     assert_says(two(&a, &a, 4), "`a` appears twice");
     assert_says(two(&a, &tensor("b", "F32", &[1], 2, 6), 6), "invalid offset for tensor `b`");
@@ -219,9 +219,9 @@ fn headers_that_break_the_rules_are_refused() {
     assert_says(one(&many, 0), "more than 100000 tensors");
 }
 
-/// The end of the last tensor plus the header's length passes 2^64, which the `safetensors` crate adds unchecked.
+/// The end of the last tensor plus the header's length, which the `safetensors` crate adds unchecked, exceeds 2^64.
 #[test]
-fn sizes_that_add_up_to_more_than_an_address_are_refused() {
+fn sizes_whose_sum_overflows_are_refused() {
     let step = (1u64 << 61) - 1;
     let tensors: Vec<_> =
         (0..8).map(|i| tensor(&i.to_string(), "U8", &[step as usize], i * step, (i + 1) * step)).collect();
@@ -229,7 +229,7 @@ fn sizes_that_add_up_to_more_than_an_address_are_refused() {
 }
 
 #[test]
-fn files_of_other_kinds_are_told_apart() {
+fn files_of_other_formats_are_recognised() {
     assert_says(open(b""), "the file is empty");
     assert_says(open(b"1234567"), "too few");
     assert_says(open(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "git lfs pull");
@@ -243,7 +243,7 @@ fn files_of_other_kinds_are_told_apart() {
 }
 
 #[test]
-fn a_directory_without_weights_is_an_error_that_says_what_was_looked_for() {
+fn a_directory_without_weights_is_an_error_that_names_the_expected_files() {
     for (files, pickle) in [(vec![], false), (vec![("pytorch_model.bin", b"x".as_slice())], true)] {
         let error = Weights::open(directory(&files).path()).err().unwrap();
         assert_eq!(error.status(), Status::NotFound);
@@ -257,7 +257,7 @@ fn a_directory_without_weights_is_an_error_that_says_what_was_looked_for() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_that_leads_nowhere_is_named() {
+fn a_dangling_link_is_named() {
     let dir = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("gone", dir.path().join(FILE)).unwrap();
     let error = Weights::open(dir.path()).err().unwrap();
@@ -285,13 +285,13 @@ fn shards_are_one_model() {
 }
 
 #[test]
-fn an_index_cannot_lead_out_of_its_directory_or_lie() {
+fn an_index_cannot_name_files_outside_its_directory_or_be_wrong() {
     let open = |index: &str| Weights::open(sharded(index).path());
     for name in ["../x", "/etc/passwd", "..", ".", "", "a/b", "a\\\\b", "C:x", "a\\u0000"] {
         let index = format!(r#"{{"weight_map":{{"a":"model-1.safetensors","b":"{name}"}}}}"#);
-        assert_says(open(&index), "tensor `b` is said to be in");
+        assert_says(open(&index), "the index puts tensor `b` in");
     }
-    assert_says(open(r#"{"weight_map":{"a":7}}"#), "plain name");
+    assert_says(open(r#"{"weight_map":{"a":7}}"#), "plain file name");
     assert_says(open(r#"{"weight_map":[]}"#), "no object `weight_map`");
     assert_says(open("[]"), "no object `weight_map`");
     assert_says(open("{"), "not valid JSON");
@@ -304,7 +304,7 @@ fn an_index_cannot_lead_out_of_its_directory_or_lie() {
     assert_says(open(&format!(r#"{{"weight_map":{{{}}}}}"#, many.join(","))), "more than 1000 files");
 }
 
-/// The resident bytes of the mapping that holds `address`.
+/// The resident bytes of the mapping that contains `address`.
 #[cfg(target_os = "linux")]
 fn resident(address: *const u8) -> usize {
     let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
@@ -327,7 +327,7 @@ fn resident(address: *const u8) -> usize {
 #[test]
 fn opening_touches_no_tensor_and_releasing_gives_pages_back() {
     const SIZE: usize = 8 << 20;
-    // What the kernel maps at most beyond what was asked for, at both ends of a tensor together.
+    // The maximum that the kernel maps beyond a tensor, at both ends together.
     const AROUND: usize = 4 << 20;
     let (n, size) = (SIZE / 4, SIZE as u64);
     let mut tensors: Vec<_> = (0..3).map(|i| tensor(&i.to_string(), "F32", &[n], i * size, (i + 1) * size)).collect();
@@ -351,7 +351,7 @@ fn opening_touches_no_tensor_and_releasing_gives_pages_back() {
     assert!(before.iter().map(|x| x.to_bits()).eq(view.to_vec_f32().unwrap().iter().map(|x| x.to_bits())));
 }
 
-/// Opens what a mutation left and reads all of it; every error must name a file.
+/// Opens a mutated directory and reads everything; every error must name a file.
 fn read_all(directory: &Path) -> Result<()> {
     let weights = Weights::open(directory)?;
     for name in weights.names() {

@@ -1,15 +1,15 @@
-//! Templates of special tokens, checked when they are loaded: the crate looks their tokens up when it uses them, and panics for one that
-//! is missing.
+//! Checks the templates of special tokens at load: the crate looks their tokens up only when it uses them, and panics if one is
+//! missing.
 
 use serde_json::Value;
 use tokenizers::processors::PostProcessorWrapper;
 
-/// A special token that a template has and its table of them lacks.
+/// A special token that a template uses and its `special_tokens` does not define.
 pub fn missing_token(post: &PostProcessorWrapper) -> Option<String> {
     missing(&serde_json::to_value(post).ok()?)
 }
 
-/// As `missing_token`, of a post-processor as `tokenizer.json` has it.
+/// As `missing_token`, for a post-processor as it is in `tokenizer.json`.
 fn missing(post: &Value) -> Option<String> {
     let list = |name: &str| post[name].as_array().into_iter().flatten();
     if let Some(token) = list("processors").find_map(missing) {
@@ -26,7 +26,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn tokens_that_a_template_lacks_are_named() {
+    fn undefined_tokens_of_a_template_are_named() {
         let template = |special: Value| {
             json!({
                 "type": "TemplateProcessing",

@@ -64,13 +64,13 @@ func search(ctx context.Context, directory, query string, top int, input bool) e
 			return err
 		}
 	}
-	model, err := kinglet.Load(ctx, directory, &kinglet.Options{Precision: kinglet.PrecisionInt8})
+	model, err := kinglet.Load(ctx, directory, &kinglet.LoadOptions{Precision: kinglet.PrecisionINT8})
 	if err != nil {
 		return err
 	}
 	defer model.Close()
 
-	options := &kinglet.EmbedOptions{Normalize: kinglet.NormalizeYes}
+	options := &kinglet.EmbedOptions{Normalize: kinglet.TristateYes}
 	wanted, err := model.Embed(ctx, []string{query}, options)
 	if err != nil {
 		return err
@@ -141,13 +141,13 @@ func report(model *kinglet.Model) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d calls, %d texts, %d tokens; a call took %v (p50), %v (p95)\n",
-		c.Call.Calls, c.Call.Items, c.Call.Tokens, c.Latency.P50.Round(time.Microsecond), c.Latency.P95.Round(time.Microsecond))
-	for _, stage := range []struct {
-		name string
-		kinglet.Stage
-	}{{"load", c.Load}, {"tokenize", c.Tokenize}, {"embed", c.Embed}, {"attention", c.Attention}, {"linear", c.Linear}, {"pool", c.Pool}} {
-		fmt.Printf("  %-10s %v\n", stage.name, stage.Time.Round(time.Microsecond))
+	calls := c.Stages[kinglet.StageCall]
+	fmt.Printf("%d calls, %d texts, %d tokens; latency %v (p50), %v (p95)\n", calls.Calls, calls.Items, calls.Tokens,
+		c.Latency.P50.Round(time.Microsecond), c.Latency.P95.Round(time.Microsecond))
+	for _, stage := range []kinglet.Stage{
+		kinglet.StageLoad, kinglet.StageTokenize, kinglet.StageEmbed, kinglet.StageAttention, kinglet.StageLinear, kinglet.StagePool,
+	} {
+		fmt.Printf("  %-10s %v\n", stage, c.Stages[stage].Time.Round(time.Microsecond))
 	}
 	return nil
 }

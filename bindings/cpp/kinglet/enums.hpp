@@ -1,0 +1,272 @@
+// Generated from src/ffi by `make header`; do not edit.
+
+#ifndef KINGLET_ENUMS_HPP
+#define KINGLET_ENUMS_HPP
+
+#include <kinglet.h>
+
+#include <cstdint>
+
+namespace kinglet {
+
+/// The outcome of a call. Later versions may add values.
+enum class Status : std::uint32_t {
+    /// The call succeeded.
+    Ok = KINGLET_STATUS_OK,
+    /// An argument is NULL, out of range, not UTF-8, or contradicts another.
+    InvalidArgument = KINGLET_STATUS_INVALID_ARGUMENT,
+    /// A file or directory does not exist.
+    NotFound = KINGLET_STATUS_NOT_FOUND,
+    /// A file exists but could not be read or written.
+    Io = KINGLET_STATUS_IO,
+    /// The contents of a file break the rules of its format.
+    InvalidFile = KINGLET_STATUS_INVALID_FILE,
+    /// The request is well formed, but this build, machine or model cannot serve it.
+    Unsupported = KINGLET_STATUS_UNSUPPORTED,
+    /// The call would exceed the memory limit, or the system has no memory left.
+    OutOfMemory = KINGLET_STATUS_OUT_OF_MEMORY,
+    /// The caller cancelled the call, by its cancellation handle or from a callback.
+    Cancelled = KINGLET_STATUS_CANCELLED,
+    /// A defect in Kinglet, reported instead of crashing the program.
+    Panic = KINGLET_STATUS_PANIC,
+    /// A defect in Kinglet, found by one of its own checks.
+    Internal = KINGLET_STATUS_INTERNAL,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Status value) noexcept {
+    return kinglet_status_name(static_cast<kinglet_status>(value));
+}
+
+/// A switch that may be left undecided.
+enum class Tristate : std::uint32_t {
+    /// The model's files decide; where they are silent, the default that the field names.
+    Auto = KINGLET_TRISTATE_AUTO,
+    /// No.
+    No = KINGLET_TRISTATE_NO,
+    /// Yes.
+    Yes = KINGLET_TRISTATE_YES,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Tristate value) noexcept {
+    return kinglet_tristate_name(static_cast<kinglet_tristate>(value));
+}
+
+/// Where a model runs.
+enum class Device : std::uint32_t {
+    /// Kinglet's own engine on the CPU.
+    Cpu = KINGLET_DEVICE_CPU,
+    /// The candle library on the CPU: in f32 the reference that the engine is tested against. Slow; candle
+    /// chooses its number of threads.
+    CandleCpu = KINGLET_DEVICE_CANDLE_CPU,
+    /// NVIDIA GPUs, through a second library, libkinglet_cuda.so, which is opened on first use from the
+    /// directory of this library, or from the path in the environment variable KINGLET_PROVIDER. Where the
+    /// library, a driver or a GPU is missing, loading a model fails as unsupported, with the reason.
+    Cuda = KINGLET_DEVICE_CUDA,
+    /// Apple GPUs, in builds with the feature `metal`; unsupported in other builds.
+    Metal = KINGLET_DEVICE_METAL,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Device value) noexcept {
+    return kinglet_device_name(static_cast<kinglet_device>(value));
+}
+
+/// The number format of weights and matrix products.
+enum class Precision : std::uint32_t {
+    /// The format of the model's files: f32 stays f32; f16, bf16 and the quantised types of GGUF become f16;
+    /// a .kinglet file keeps its own. On CUDA and Metal bf16 stays bf16; on the device candle-cpu all become
+    /// f32.
+    Auto = KINGLET_PRECISION_AUTO,
+    /// Weights, activations and KV cache in f32.
+    F32 = KINGLET_PRECISION_F32,
+    /// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On
+    /// the CPU the KV cache is f16 in this and the next two precisions.
+    F16 = KINGLET_PRECISION_F16,
+    /// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On
+    /// GPUs weights are quantised in blocks of 32 that share a scale.
+    Int8 = KINGLET_PRECISION_INT8,
+    /// Weights and the activations that they are multiplied with in bf16, accumulated in f32. Use it on CPUs
+    /// with AMX or fast AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as
+    /// fast and more accurate.
+    Bf16 = KINGLET_PRECISION_BF16,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Precision value) noexcept {
+    return kinglet_precision_name(static_cast<kinglet_precision>(value));
+}
+
+/// How severe a log record is; a smaller number is more severe.
+enum class LogLevel : std::uint32_t {
+    /// In options: the default level, info.
+    Default = KINGLET_LOG_LEVEL_DEFAULT,
+    /// Something failed.
+    Error = KINGLET_LOG_LEVEL_ERROR,
+    /// Something may surprise: a setting of the model that is not supported, fewer threads than were asked
+    /// for.
+    Warning = KINGLET_LOG_LEVEL_WARNING,
+    /// Something happened, about once per load.
+    Info = KINGLET_LOG_LEVEL_INFO,
+    /// Details.
+    Debug = KINGLET_LOG_LEVEL_DEBUG,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(LogLevel value) noexcept {
+    return kinglet_log_level_name(static_cast<kinglet_log_level>(value));
+}
+
+/// How the token vectors of a text become one vector.
+enum class Pooling : std::uint32_t {
+    /// As the model's sentence-transformers files say; without such files the mean.
+    Auto = KINGLET_POOLING_AUTO,
+    /// The mean over all tokens, special tokens included.
+    Mean = KINGLET_POOLING_MEAN,
+    /// The vector of the first token.
+    Cls = KINGLET_POOLING_CLS,
+    /// The vector of the last token.
+    Last = KINGLET_POOLING_LAST,
+    /// No pooling: one vector per token.
+    None = KINGLET_POOLING_NONE,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Pooling value) noexcept {
+    return kinglet_pooling_name(static_cast<kinglet_pooling>(value));
+}
+
+/// How the outputs of a classification head become scores.
+enum class ScoreFunction : std::uint32_t {
+    /// As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the
+    /// cross-encoder's files, or else sigmoid.
+    Auto = KINGLET_SCORE_FUNCTION_AUTO,
+    /// The outputs unchanged.
+    None = KINGLET_SCORE_FUNCTION_NONE,
+    /// Each label by itself, between 0 and 1.
+    Sigmoid = KINGLET_SCORE_FUNCTION_SIGMOID,
+    /// Labels exclude each other; the scores add up to 1.
+    Softmax = KINGLET_SCORE_FUNCTION_SOFTMAX,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(ScoreFunction value) noexcept {
+    return kinglet_score_function_name(static_cast<kinglet_score_function>(value));
+}
+
+/// How labelled tokens become entities.
+enum class Aggregation : std::uint32_t {
+    /// The default: simple.
+    Auto = KINGLET_AGGREGATION_AUTO,
+    /// One entity per token, named by the full label, for instance `B-PER`.
+    None = KINGLET_AGGREGATION_NONE,
+    /// One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is
+    /// the mean of theirs.
+    Simple = KINGLET_AGGREGATION_SIMPLE,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Aggregation value) noexcept {
+    return kinglet_aggregation_name(static_cast<kinglet_aggregation>(value));
+}
+
+/// When beam search stops.
+enum class EarlyStopping : std::uint32_t {
+    /// As the model's files say; where they are silent, as the value `no`.
+    Auto = KINGLET_EARLY_STOPPING_AUTO,
+    /// When the best running beam, scored at its present length, cannot beat the worst finished one.
+    No = KINGLET_EARLY_STOPPING_NO,
+    /// As soon as there are as many finished beams as `num_beams`.
+    Yes = KINGLET_EARLY_STOPPING_YES,
+    /// When no running beam can beat the worst finished one at any length.
+    Never = KINGLET_EARLY_STOPPING_NEVER,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(EarlyStopping value) noexcept {
+    return kinglet_early_stopping_name(static_cast<kinglet_early_stopping>(value));
+}
+
+/// Why a text ended.
+enum class FinishReason : std::uint32_t {
+    /// The text is not finished.
+    None = KINGLET_FINISH_REASON_NONE,
+    /// The model chose an end token, or the grammar allowed nothing more.
+    Eos = KINGLET_FINISH_REASON_EOS,
+    /// A stop string was generated.
+    StopString = KINGLET_FINISH_REASON_STOP_STRING,
+    /// The limit of new tokens, or of the model's positions, was reached.
+    Length = KINGLET_FINISH_REASON_LENGTH,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(FinishReason value) noexcept {
+    return kinglet_finish_reason_name(static_cast<kinglet_finish_reason>(value));
+}
+
+/// A stage of the work. Later versions may add values.
+enum class Stage : std::uint32_t {
+    /// Reading, converting and packing the model.
+    Load = KINGLET_STAGE_LOAD,
+    /// Text to token ids.
+    Tokenize = KINGLET_STAGE_TOKENIZE,
+    /// Concatenating token sequences into one pass.
+    Pack = KINGLET_STAGE_PACK,
+    /// Looking up and adding embeddings, and their norm.
+    Embed = KINGLET_STAGE_EMBED,
+    /// Scaled dot-product attention; its projections count as linear.
+    Attention = KINGLET_STAGE_ATTENTION,
+    /// Matrix products with weights, and the norms between them; for ONNX models the whole run of the graph.
+    Linear = KINGLET_STAGE_LINEAR,
+    /// Pooling and normalisation, and the activations of heads.
+    Pool = KINGLET_STAGE_POOL,
+    /// Whole calls, from the arguments to the result.
+    Call = KINGLET_STAGE_CALL,
+    /// Generation steps that process at least one prompt; tokens of other texts advanced in the same step are
+    /// counted here too.
+    Prefill = KINGLET_STAGE_PREFILL,
+    /// Generation steps that add tokens to each text: one, or several with prompt-lookup decoding.
+    Decode = KINGLET_STAGE_DECODE,
+    /// Choosing tokens.
+    Sample = KINGLET_STAGE_SAMPLE,
+    /// Token ids to text.
+    Detokenize = KINGLET_STAGE_DETOKENIZE,
+    /// From the beginning of a call to the first token of each text.
+    FirstToken = KINGLET_STAGE_FIRST_TOKEN,
+    /// Inputs that were answered from the answer cache; `tokens` counts the tokens of the answers.
+    AnswerHit = KINGLET_STAGE_ANSWER_HIT,
+    /// Inputs that the answer cache did not have.
+    AnswerMiss = KINGLET_STAGE_ANSWER_MISS,
+    /// Prompt lookup: `items` counts the texts for which tokens were proposed, `tokens` the proposed tokens.
+    Draft = KINGLET_STAGE_DRAFT,
+    /// Proposed tokens that were accepted; each saved one decoding step.
+    Accept = KINGLET_STAGE_ACCEPT,
+    /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the
+    /// time to submit work, this one includes the time spent waiting for it.
+    Transfer = KINGLET_STAGE_TRANSFER,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Stage value) noexcept {
+    return kinglet_stage_name(static_cast<kinglet_stage>(value));
+}
+
+/// A text format of exported counters.
+enum class CountersFormat : std::uint32_t {
+    /// One JSON object with the members `stages`, by name, and `latency`; times in nanoseconds.
+    Json = KINGLET_COUNTERS_FORMAT_JSON,
+    /// A header line, then one line per stage.
+    Csv = KINGLET_COUNTERS_FORMAT_CSV,
+    /// The text exposition format of Prometheus.
+    Prometheus = KINGLET_COUNTERS_FORMAT_PROMETHEUS,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(CountersFormat value) noexcept {
+    return kinglet_counters_format_name(static_cast<kinglet_counters_format>(value));
+}
+
+} // namespace kinglet
+
+#endif

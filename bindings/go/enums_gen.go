@@ -1,0 +1,262 @@
+// Code generated from src/ffi by `make header`. DO NOT EDIT.
+
+package kinglet
+
+import "strconv"
+
+// Tristate is a switch that may be left undecided.
+type Tristate uint32
+
+const (
+	// The model's files decide; where they are silent, the default that the field names.
+	TristateAuto Tristate = 0
+	// No.
+	TristateNo Tristate = 1
+	// Yes.
+	TristateYes Tristate = 2
+)
+
+// String gives the short name of the value, for instance "yes".
+func (t Tristate) String() string {
+	return name("Tristate", uint32(t), "auto", "no", "yes")
+}
+
+// Device says where a model runs.
+type Device uint32
+
+const (
+	// Kinglet's own engine on the CPU.
+	DeviceCPU Device = 0
+	// The candle library on the CPU: in f32 the reference that the engine is tested against. Slow; candle
+	// chooses its number of threads.
+	DeviceCandleCPU Device = 1
+	// NVIDIA GPUs, through a second library, libkinglet_cuda.so, which is opened on first use from the directory
+	// of this library, or from the path in the environment variable KINGLET_PROVIDER. Where the library, a
+	// driver or a GPU is missing, loading a model fails as unsupported, with the reason.
+	DeviceCUDA Device = 2
+	// Apple GPUs, in builds with the feature `metal`; unsupported in other builds.
+	DeviceMetal Device = 3
+)
+
+// String gives the short name of the value, for instance "metal".
+func (d Device) String() string {
+	return name("Device", uint32(d), "cpu", "candle-cpu", "cuda", "metal")
+}
+
+// Precision is the number format of weights and matrix products.
+type Precision uint32
+
+const (
+	// The format of the model's files: f32 stays f32; f16, bf16 and the quantised types of GGUF become f16; a
+	// .kinglet file keeps its own. On CUDA and Metal bf16 stays bf16; on the device candle-cpu all become f32.
+	PrecisionAuto Precision = 0
+	// Weights, activations and KV cache in f32.
+	PrecisionF32 Precision = 1
+	// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On the
+	// CPU the KV cache is f16 in this and the next two precisions.
+	PrecisionF16 Precision = 2
+	// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On GPUs
+	// weights are quantised in blocks of 32 that share a scale.
+	PrecisionINT8 Precision = 3
+	// Weights and the activations that they are multiplied with in bf16, accumulated in f32. Use it on CPUs with
+	// AMX or fast AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as fast and
+	// more accurate.
+	PrecisionBF16 Precision = 4
+)
+
+// String gives the short name of the value, for instance "bf16".
+func (p Precision) String() string {
+	return name("Precision", uint32(p), "auto", "f32", "f16", "int8", "bf16")
+}
+
+// LogLevel says how severe a log record is; a smaller number is more severe.
+type LogLevel uint32
+
+const (
+	// In options: the default level, info.
+	LogDefault LogLevel = 0
+	// Something failed.
+	LogError LogLevel = 1
+	// Something may surprise: a setting of the model that is not supported, fewer threads than were asked for.
+	LogWarning LogLevel = 2
+	// Something happened, about once per load.
+	LogInfo LogLevel = 3
+	// Details.
+	LogDebug LogLevel = 4
+)
+
+// String gives the short name of the value, for instance "debug".
+func (l LogLevel) String() string {
+	return name("LogLevel", uint32(l), "default", "error", "warning", "info", "debug")
+}
+
+// Pooling says how the token vectors of a text become one vector.
+type Pooling uint32
+
+const (
+	// As the model's sentence-transformers files say; without such files the mean.
+	PoolingAuto Pooling = 0
+	// The mean over all tokens, special tokens included.
+	PoolingMean Pooling = 1
+	// The vector of the first token.
+	PoolingCLS Pooling = 2
+	// The vector of the last token.
+	PoolingLast Pooling = 3
+	// No pooling: one vector per token.
+	PoolingNone Pooling = 4
+)
+
+// String gives the short name of the value, for instance "none".
+func (p Pooling) String() string {
+	return name("Pooling", uint32(p), "auto", "mean", "cls", "last", "none")
+}
+
+// ScoreFunction says how the outputs of a classification head become scores.
+type ScoreFunction uint32
+
+const (
+	// As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the
+	// cross-encoder's files, or else sigmoid.
+	ScoreFunctionAuto ScoreFunction = 0
+	// The outputs unchanged.
+	ScoreFunctionNone ScoreFunction = 1
+	// Each label by itself, between 0 and 1.
+	ScoreFunctionSigmoid ScoreFunction = 2
+	// Labels exclude each other; the scores add up to 1.
+	ScoreFunctionSoftmax ScoreFunction = 3
+)
+
+// String gives the short name of the value, for instance "softmax".
+func (s ScoreFunction) String() string {
+	return name("ScoreFunction", uint32(s), "auto", "none", "sigmoid", "softmax")
+}
+
+// Aggregation says how labelled tokens become entities.
+type Aggregation uint32
+
+const (
+	// The default: simple.
+	AggregationAuto Aggregation = 0
+	// One entity per token, named by the full label, for instance `B-PER`.
+	AggregationNone Aggregation = 1
+	// One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is the
+	// mean of theirs.
+	AggregationSimple Aggregation = 2
+)
+
+// String gives the short name of the value, for instance "simple".
+func (a Aggregation) String() string {
+	return name("Aggregation", uint32(a), "auto", "none", "simple")
+}
+
+// EarlyStopping says when beam search stops.
+type EarlyStopping uint32
+
+const (
+	// As the model's files say; where they are silent, as the value `no`.
+	EarlyStoppingAuto EarlyStopping = 0
+	// When the best running beam, scored at its present length, cannot beat the worst finished one.
+	EarlyStoppingNo EarlyStopping = 1
+	// As soon as there are as many finished beams as `num_beams`.
+	EarlyStoppingYes EarlyStopping = 2
+	// When no running beam can beat the worst finished one at any length.
+	EarlyStoppingNever EarlyStopping = 3
+)
+
+// String gives the short name of the value, for instance "never".
+func (e EarlyStopping) String() string {
+	return name("EarlyStopping", uint32(e), "auto", "no", "yes", "never")
+}
+
+// FinishReason says why a text ended.
+type FinishReason uint32
+
+const (
+	// The text is not finished.
+	FinishNone FinishReason = 0
+	// The model chose an end token, or the grammar allowed nothing more.
+	FinishEOS FinishReason = 1
+	// A stop string was generated.
+	FinishStopString FinishReason = 2
+	// The limit of new tokens, or of the model's positions, was reached.
+	FinishLength FinishReason = 3
+)
+
+// String gives the short name of the value, for instance "length".
+func (f FinishReason) String() string {
+	return name("FinishReason", uint32(f), "none", "eos", "stop-string", "length")
+}
+
+// Stage is a stage of the work. Later versions may add values.
+type Stage uint32
+
+const (
+	// Reading, converting and packing the model.
+	StageLoad Stage = 0
+	// Text to token ids.
+	StageTokenize Stage = 1
+	// Concatenating token sequences into one pass.
+	StagePack Stage = 2
+	// Looking up and adding embeddings, and their norm.
+	StageEmbed Stage = 3
+	// Scaled dot-product attention; its projections count as linear.
+	StageAttention Stage = 4
+	// Matrix products with weights, and the norms between them; for ONNX models the whole run of the graph.
+	StageLinear Stage = 5
+	// Pooling and normalisation, and the activations of heads.
+	StagePool Stage = 6
+	// Whole calls, from the arguments to the result.
+	StageCall Stage = 7
+	// Generation steps that process at least one prompt; tokens of other texts advanced in the same step are
+	// counted here too.
+	StagePrefill Stage = 8
+	// Generation steps that add tokens to each text: one, or several with prompt-lookup decoding.
+	StageDecode Stage = 9
+	// Choosing tokens.
+	StageSample Stage = 10
+	// Token ids to text.
+	StageDetokenize Stage = 11
+	// From the beginning of a call to the first token of each text.
+	StageFirstToken Stage = 12
+	// Inputs that were answered from the answer cache; `tokens` counts the tokens of the answers.
+	StageAnswerHit Stage = 13
+	// Inputs that the answer cache did not have.
+	StageAnswerMiss Stage = 14
+	// Prompt lookup: `items` counts the texts for which tokens were proposed, `tokens` the proposed tokens.
+	StageDraft Stage = 15
+	// Proposed tokens that were accepted; each saved one decoding step.
+	StageAccept Stage = 16
+	// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the time
+	// to submit work, this one includes the time spent waiting for it.
+	StageTransfer Stage = 17
+)
+
+// String gives the short name of the value, for instance "transfer".
+func (s Stage) String() string {
+	return name("Stage", uint32(s), "load", "tokenize", "pack", "embed", "attention", "linear", "pool", "call", "prefill", "decode", "sample", "detokenize", "first_token", "answer_hit", "answer_miss", "draft", "accept", "transfer")
+}
+
+// Format is a text format of exported counters.
+type Format uint32
+
+const (
+	// One JSON object with the members `stages`, by name, and `latency`; times in nanoseconds.
+	FormatJSON Format = 0
+	// A header line, then one line per stage.
+	FormatCSV Format = 1
+	// The text exposition format of Prometheus.
+	FormatPrometheus Format = 2
+)
+
+// String gives the short name of the value, for instance "prometheus".
+func (f Format) String() string {
+	return name("Format", uint32(f), "json", "csv", "prometheus")
+}
+
+// name gives names[value]; numbers without a name are written like a conversion, for instance "Device(9)".
+func name(kind string, value uint32, names ...string) string {
+	if uint64(value) < uint64(len(names)) && names[value] != "" {
+		return names[value]
+	}
+	return kind + "(" + strconv.FormatUint(uint64(value), 10) + ")"
+}

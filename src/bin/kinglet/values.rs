@@ -1,0 +1,82 @@
+//! Values of command-line options: names, sizes, token ids, ranges.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+/// A sequence of token ids; a separate type, because clap reads a `Vec` as an option that may be repeated.
+#[derive(Clone)]
+pub struct Ids(pub Vec<u32>);
+
+/// A value that is one of a few names.
+pub fn choice<T, const N: usize>(choices: [(&'static str, T); N]) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let names = PossibleValuesParser::new(choices.map(|(name, _)| name));
+    names.try_map(move |given| {
+        let found = choices.iter().find(|(name, _)| *name == given);
+        found.map(|&(_, value)| value).ok_or("not one of the possible values")
+    })
+}
+
+pub fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number, at least 1".into())
+}
+
+pub fn size(text: &str) -> Result<u64, String> {
+    let shift = match text.to_ascii_uppercase().bytes().last() {
+        Some(b'K') => 10,
+        Some(b'M') => 20,
+        Some(b'G') => 30,
+        _ => 0,
+    };
+    let number = if shift == 0 { text } else { &text[..text.len() - 1] };
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
+    bytes.ok_or_else(|| "expected a whole number of bytes, optionally with K, M or G (1024, 1024², 1024³)".into())
+}
+
+/// Ids separated by commas or spaces, or a JSON list of them.
+pub fn ids(text: &str) -> Result<Ids, String> {
+    let text = text.trim();
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let parts = inner.split([',', ' ', '\t']).filter(|part| !part.is_empty());
+    let ids = parts.map(|part| part.parse().map_err(|_| format!("{part:?} is not a token id; expected 101,2023,102")));
+    ids.collect::<Result<_, _>>().map(Ids)
+}
+
+pub fn span(text: &str) -> Result<(usize, usize), String> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    match (low.parse(), high.parse()) {
+        (Ok(low), Ok(high)) if 0 < low && low <= high => Ok((low, high)),
+        _ => Err("expected a number of tokens, or a range LOW-HIGH".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("12"), Ok(12));
+        assert_eq!(size("3k"), Ok(3 << 10));
+        assert_eq!(size("512M"), Ok(512 << 20));
+        assert_eq!(size("2G"), Ok(2 << 30));
+        for bad in ["", "M", "-1", "1.5G", "12 M", "99999999999G", "é"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_and_ids() {
+        assert_eq!(span("128"), Ok((128, 128)));
+        assert_eq!(span("8-256"), Ok((8, 256)));
+        for bad in ["", "0", "9-8", "8-", "-8", "a-b"] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+        for good in ["1,2,3", "[1,2,3]", " 1 2\t3 ", "[1, 2, 3]"] {
+            assert_eq!(ids(good).map(|ids| ids.0), Ok(vec![1, 2, 3]));
+        }
+        assert_eq!(ids("").map(|ids| ids.0), Ok(vec![]));
+        assert!(ids("1,x").is_err() && ids("-1").is_err());
+    }
+}

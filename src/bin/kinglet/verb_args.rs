@@ -1,0 +1,322 @@
+//! The options of each verb. A verb's own options come first: those after a group would stand under the group's heading.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::Shell;
+use kinglet::{Aggregation, Pooling, Precision, ScoreFunction};
+
+use crate::args::{ModelArgs, PairArgs, TextArgs};
+use crate::generate_args::{GenerationArgs, LookupArgs};
+use crate::values::{Ids, at_least_one, choice, ids, span};
+
+/// Generate text from prompts or source texts
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kinglet generate -m gpt2 -p int8 -n 40 --stream 'Once upon a time'
+  kinglet generate -m flan-t5-base --num-beams 4 --jsonl question --json < questions.jsonl
+  kinglet generate -m SmolLM2.gguf --json-schema person.schema.json 'Invent a person.'")]
+pub struct Generate {
+    /// Print each text while it is generated
+    #[arg(long, conflicts_with_all = ["json", "output_format"])]
+    pub stream: bool,
+    /// Print each text on one line, with control characters escaped
+    #[arg(long, conflicts_with_all = ["stream", "json", "output_format"])]
+    pub one_line: bool,
+    /// Put TEXT before each prompt; it is computed once
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub input: TextArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+/// Chat interactively
+#[derive(Args)]
+#[command(after_help = "\
+Ctrl-C stops a reply; at the prompt it ends the program, as Ctrl-D does. Without a terminal, each line of standard input is one
+message.
+
+Examples:
+  kinglet chat -m SmolLM2-135M-Instruct.Q4_1.gguf -p int8 -s 'Answer in one sentence.'
+  echo 'What is the capital of France?' | kinglet chat -m SmolLM2-135M-Instruct.Q4_1.gguf")]
+pub struct Chat {
+    /// Begin the chat with this system message
+    #[arg(short, long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Print the size of the KV cache after each reply
+    #[arg(short, long)]
+    pub verbose: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+/// Print the logits of token ids
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  kinglet logits -m gpt2 --ids 464,2159 --json")]
+pub struct Logits {
+    /// Token ids of the source text or, for a model without an encoder, of the text
+    #[arg(long, required = true, value_name = "ID,ID…", value_parser = ids)]
+    pub ids: Ids,
+    /// Token ids of the decoder, its start token first
+    #[arg(long, value_name = "ID,ID…", value_parser = ids)]
+    pub decoder_ids: Option<Ids>,
+    /// Run one token per step, as generation does
+    #[arg(long)]
+    pub stepwise: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Convert a model into one .kinglet file, which loads by mapping it
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  kinglet quantize flan-t5-base flan-t5-base.kinglet")]
+pub struct Quantize {
+    /// Hugging Face directory or .gguf file to read
+    #[arg(value_name = "SRC")]
+    pub source: PathBuf,
+    /// .kinglet file to write
+    #[arg(value_name = "DST")]
+    pub destination: PathBuf,
+    /// Number format of the weights
+    #[arg(short, long, default_value = "int8", value_parser = choice([
+        ("int8", Precision::Int8), ("bf16", Precision::Bf16), ("f16", Precision::F16), ("f32", Precision::F32),
+    ]))]
+    pub precision: Precision,
+}
+
+/// Compare generated answers with expected ones: exact match, BLEU, ROUGE-L, latency
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  kinglet evaluate -m examples/models/t5-ir.kinglet --limit 100 eval.jsonl")]
+pub struct Evaluate {
+    /// File with one JSON object per line [default: standard input]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Field that holds the question
+    #[arg(long, default_value = "input", value_name = "FIELD")]
+    pub input_field: String,
+    /// Field that holds the expected answer
+    #[arg(long, default_value = "expected", value_name = "FIELD")]
+    pub expected_field: String,
+    /// Ask this many questions together; latencies are then per batch
+    #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+    pub batch_size: usize,
+    /// Ask only the first N questions
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub limit: Option<usize>,
+    /// Write each question and answer to FILE, one JSON object per line
+    #[arg(long, value_name = "FILE")]
+    pub answers: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub generation: GenerationArgs,
+}
+
+/// Embed texts
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kinglet embed -m all-MiniLM-L6-v2 'a small bird' 'the quickest of its woods'
+  kinglet embed -m bge-small-en -p int8 --jsonl body --json < documents.jsonl")]
+pub struct Embed {
+    /// How token vectors are pooled into one vector per text; none prints one line per token [default: the model's own setting]
+    #[arg(long, value_parser = choice(Pooling::ALL.map(|p| (p.name(), p))))]
+    pub pooling: Option<Pooling>,
+    /// Scale vectors to length 1; auto is the model's own setting
+    #[arg(long, default_value = "auto", value_parser = choice([
+        ("auto", Normalize(None)), ("yes", Normalize(Some(true))), ("no", Normalize(Some(false))),
+    ]))]
+    pub normalize: Normalize,
+    /// Truncate texts to N tokens, special tokens included
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub input: TextArgs,
+}
+
+/// `Some` overrules the model's files.
+#[derive(Clone, Copy)]
+pub struct Normalize(pub Option<bool>);
+
+/// Classify texts, pairs of texts, or the tokens of texts
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kinglet classify -m distilbert-sst2 'a fine film' 'a dull film'
+  kinglet classify -m ms-marco-MiniLM --score 'what flies?' 'a bird flies' 'what flies?' 'a stone falls'
+  kinglet classify -m bert-base-NER --json 'Ada Lovelace lived in London'")]
+pub struct Classify {
+    /// Score pairs with a cross-encoder: how well the second text answers the first
+    #[arg(long)]
+    pub score: bool,
+    /// Classify tokens (the default for a model with a token classification head)
+    #[arg(long, conflicts_with_all = ["score", "pairs", "pair_field"])]
+    pub tokens: bool,
+    /// Function from logits to scores [default: the model's own setting]
+    #[arg(long, value_parser = choice([
+        ("none", ScoreFunction::None), ("sigmoid", ScoreFunction::Sigmoid), ("softmax", ScoreFunction::Softmax),
+    ]))]
+    pub function: Option<ScoreFunction>,
+    /// Print one entity per token, or join neighbouring tokens of one kind [default: simple]
+    #[arg(long, conflicts_with_all = ["score", "pairs", "pair_field"], value_parser = choice([
+        ("none", Aggregation::None), ("simple", Aggregation::Simple),
+    ]))]
+    pub aggregation: Option<Aggregation>,
+    /// Truncate texts or pairs to N tokens, special tokens included
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub input: TextArgs,
+    #[command(flatten)]
+    pub pair: PairArgs,
+}
+
+/// Convert texts to token ids, or ids back to texts
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kinglet tokenize -m all-MiniLM-L6-v2 'a small bird'
+  kinglet tokenize -m all-MiniLM-L6-v2 --decode '101,1037,2235,4743,102'")]
+pub struct Tokenize {
+    /// Print where each token is in its text, in bytes
+    #[arg(long)]
+    pub offsets: bool,
+    /// Detokenise: each argument, line or JSON field holds the ids of one text
+    #[arg(long, conflicts_with_all = ["offsets", "pairs", "pair_field", "max_length"])]
+    pub decode: bool,
+    /// Add no special tokens; with --decode, leave them out of the text
+    #[arg(long)]
+    pub no_special_tokens: bool,
+    /// Truncate texts to N tokens, special tokens included [default: the model's limit]
+    #[arg(long, value_name = "N")]
+    pub max_length: Option<usize>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+    #[command(flatten)]
+    pub input: TextArgs,
+    #[command(flatten)]
+    pub pair: PairArgs,
+}
+
+/// Show a model's properties and the kernels that would run it
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  kinglet inspect -m all-MiniLM-L6-v2 -p int8")]
+pub struct Inspect {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Print the last hidden states of token ids
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  kinglet hidden -m all-MiniLM-L6-v2 --ids 101,2235,4743,102 --json")]
+pub struct Hidden {
+    /// Token ids of one sequence, special tokens included; repeat for more sequences
+    #[arg(long, required = true, value_name = "ID,ID…", value_parser = ids)]
+    pub ids: Vec<Ids>,
+    /// Token types, one per id; once for each --ids
+    #[arg(long, value_name = "TYPE,TYPE…", value_parser = ids)]
+    pub type_ids: Vec<Ids>,
+    /// Print one JSON object per sequence
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// List the devices that models can run on
+#[derive(Args)]
+pub struct Devices {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measure speed on random token ids
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  kinglet bench -m all-MiniLM-L6-v2 -p int8 --batch 32 --input-tokens 128
+  kinglet bench -m gpt2 -p int8 --task generate --batch 1 --input-tokens 128 --output-tokens 64")]
+pub struct Bench {
+    /// Measure this task
+    #[arg(long, default_value = "embed", value_name = "TASK", value_parser = choice([
+        ("embed", Task::Embed), ("generate", Task::Generate),
+    ]))]
+    pub task: Task,
+    /// Sequences per batch
+    #[arg(short, long, default_value_t = 32, value_name = "N", value_parser = at_least_one)]
+    pub batch: usize,
+    /// Tokens per sequence, or the range that they are drawn from
+    #[arg(long, default_value = "128", value_name = "N|LO-HI", value_parser = span)]
+    pub input_tokens: (usize, usize),
+    /// Tokens to generate, exactly (--task generate)
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    pub output_tokens: usize,
+    /// Beams (--task generate)
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+    pub beams: usize,
+    #[command(flatten)]
+    pub lookup: LookupArgs,
+    /// Runs to measure, after one warm-up run
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = at_least_one)]
+    pub repeat: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Task {
+    Embed,
+    Generate,
+}
+
+/// Print a completion script for a shell
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  kinglet completions bash > ~/.local/share/bash-completion/completions/kinglet")]
+pub struct Completions {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Write the man pages, one per verb
+#[derive(Args)]
+pub struct Man {
+    /// Folder to write to; it is created if it is missing
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+}

@@ -1,0 +1,98 @@
+//! Chat templates: the Jinja source that comes with a model and turns the messages of a chat into one prompt.
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use crate::base::call::Cancellation;
+use crate::base::error::Result;
+use crate::jinja::{Limits, Template};
+
+/// One message of a chat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user`, `assistant`, `tool`, or another role that the template knows.
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self { role: role.into(), content: content.into() }
+    }
+}
+
+/// A chat template with the special tokens that it may write.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    template: Template,
+    special: Vec<(String, String)>,
+}
+
+impl ChatTemplate {
+    /// Parses `source`. `special` are pairs of name and text such as `("bos_token", "<s>")`, which become variables of the
+    /// template; `origin` is the file that errors name.
+    ///
+    /// # Errors
+    /// Those of [`Template::parse`].
+    pub fn new(source: &str, special: &[(&str, &str)], origin: &Path) -> Result<Self> {
+        let template = Template::parse(source, origin)?;
+        let special = special.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+        Ok(Self { template, special })
+    }
+
+    /// The prompt for a chat that the assistant is to continue.
+    ///
+    /// # Errors
+    /// Those of [`Template::render`].
+    pub fn render(&self, messages: &[Message], cancellation: Option<&Cancellation>) -> Result<String> {
+        let chat = messages.iter().map(|Message { role, content }| json!({"role": role, "content": content}));
+        let special = self.special.iter().map(|(name, text)| (&**name, Json::from(&**text)));
+        let mut variables: Vec<(&str, Json)> = special.collect();
+        variables.extend([
+            ("messages", chat.collect()),
+            ("tools", Json::Null),
+            ("documents", Json::Null),
+            ("add_generation_prompt", Json::Bool(true)),
+        ]);
+        self.template.render(&variables, Limits::default(), cancellation)
+    }
+
+    /// The source of a model's template: the text of `chat_template.jinja` if there is such a file, else `chat_template` of
+    /// `tokenizer_config.json`, which is a string or a list of named templates; of a list, `default` is taken.
+    pub fn source_of(jinja_file: Option<&str>, tokenizer_config: Option<&Json>) -> Option<String> {
+        if let Some(source) = jinja_file {
+            return Some(source.to_owned());
+        }
+        match tokenizer_config?.get("chat_template")? {
+            Json::String(source) => Some(source.clone()),
+            Json::Array(named) => {
+                let default = named.iter().find(|entry| entry.get("name").and_then(Json::as_str) == Some("default"))?;
+                default.get("template")?.as_str().map(str::to_owned)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_found() {
+        let config = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+        let of = |config: &Json| ChatTemplate::source_of(None, Some(config));
+        assert_eq!(of(&config(r#"{"chat_template": "a"}"#)).as_deref(), Some("a"));
+        let list =
+            r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
+        assert_eq!(of(&config(list)).as_deref(), Some("d"));
+        assert_eq!(ChatTemplate::source_of(Some("file"), Some(&config(list))).as_deref(), Some("file"));
+        for none in
+            [r#"{}"#, r#"{"chat_template": null}"#, r#"{"chat_template": 5}"#, r#"{"chat_template": [1, {}]}"#, r#"[]"#]
+        {
+            assert_eq!(of(&config(none)), None, "{none}");
+        }
+        assert_eq!(ChatTemplate::source_of(None, None), None);
+    }
+}

@@ -1,0 +1,379 @@
+//! The expressions of Jinja's grammar, by precedence climbing.
+
+use super::Parser;
+use crate::jinja::ast::*;
+use crate::jinja::budget::{Outcome, fault};
+use crate::jinja::lexer::Token;
+use crate::jinja::value::Value;
+
+impl Parser {
+    /// One expression, or several with commas between them, which make a tuple.
+    pub(super) fn tuple(&mut self) -> Outcome<Expression> {
+        self.tuple_of(Self::expression)
+    }
+
+    pub(super) fn tuple_of(&mut self, item: fn(&mut Self) -> Outcome<Expression>) -> Outcome<Expression> {
+        let first = item(self)?;
+        if !self.is_sign(",") {
+            return Ok(first);
+        }
+        let mut items = vec![first];
+        while self.take_sign(",") {
+            let ends = match self.peek() {
+                Token::Sign(sign) => *sign == ")",
+                Token::Name(name) => matches!(&**name, "if" | "recursive"),
+                token => matches!(token, Token::BlockEnd | Token::PrintEnd),
+            };
+            if ends {
+                break;
+            }
+            items.push(item(self)?);
+        }
+        Ok(Expression::Tuple(items))
+    }
+
+    pub(super) fn expression(&mut self) -> Outcome<Expression> {
+        self.nested(|parser| {
+            let then = parser.climb(OR)?;
+            if !parser.take_word("if") {
+                return Ok(then);
+            }
+            let condition = parser.climb(OR)?;
+            let otherwise = if parser.take_word("else") { Some(parser.expression()?) } else { None };
+            Ok(Expression::Conditional(Box::new(Conditional { then, condition, otherwise })))
+        })
+    }
+
+    /// An expression that a following `if` is not part of: what a loop goes over.
+    pub(super) fn without_condition(&mut self) -> Outcome<Expression> {
+        self.nested(|parser| parser.climb(OR))
+    }
+
+    /// Operators that bind at least as tight as `least`, by precedence climbing.
+    fn climb(&mut self, least: u8) -> Outcome<Expression> {
+        let mut left = if least <= NOT && self.take_word("not") {
+            // What `not` applies to reaches over comparisons, so none can follow.
+            Expression::Not(Box::new(self.nested(|parser| parser.climb(NOT))?))
+        } else {
+            self.unary(true)?
+        };
+        // A comparison in brackets is an operand and not the beginning of a chain.
+        let mut chain_is_open = false;
+        while let Some((binary, words)) = self.binary() {
+            let tightness = binary.tightness();
+            if tightness < least {
+                break;
+            }
+            for _ in 0..words {
+                self.skip();
+            }
+            let right = self.nested(|parser| parser.climb(tightness + 1))?;
+            left = match (binary, left) {
+                (Binary::Or, Expression::Or(mut all)) => {
+                    all.push(right);
+                    Expression::Or(all)
+                }
+                (Binary::Or, left) => Expression::Or(vec![left, right]),
+                (Binary::And, Expression::And(mut all)) => {
+                    all.push(right);
+                    Expression::And(all)
+                }
+                (Binary::And, left) => Expression::And(vec![left, right]),
+                (Binary::Comparison(comparison), Expression::Comparison(first, mut rest)) if chain_is_open => {
+                    rest.push((comparison, right));
+                    Expression::Comparison(first, rest)
+                }
+                (Binary::Comparison(comparison), left) => {
+                    Expression::Comparison(Box::new(left), vec![(comparison, right)])
+                }
+                (Binary::Operator(operator), Expression::Arithmetic(first, mut rest)) => {
+                    rest.push((operator, right));
+                    Expression::Arithmetic(first, rest)
+                }
+                (Binary::Operator(operator), left) => Expression::Arithmetic(Box::new(left), vec![(operator, right)]),
+            };
+            chain_is_open = matches!(binary, Binary::Comparison(_));
+        }
+        Ok(left)
+    }
+
+    /// The binary operator that comes next, and of how many tokens it is.
+    fn binary(&self) -> Option<(Binary, u8)> {
+        use Comparison::*;
+        use Operator::*;
+        let binary = match self.peek() {
+            Token::Sign(sign) => match *sign {
+                "==" => Binary::Comparison(Equal),
+                "!=" => Binary::Comparison(NotEqual),
+                "<" => Binary::Comparison(Less),
+                "<=" => Binary::Comparison(LessOrEqual),
+                ">" => Binary::Comparison(Greater),
+                ">=" => Binary::Comparison(GreaterOrEqual),
+                "+" => Binary::Operator(Add),
+                "-" => Binary::Operator(Subtract),
+                "~" => Binary::Operator(Concatenate),
+                "*" => Binary::Operator(Multiply),
+                "/" => Binary::Operator(Divide),
+                "//" => Binary::Operator(FloorDivide),
+                "%" => Binary::Operator(Modulo),
+                "**" => Binary::Operator(Power),
+                _ => return None,
+            },
+            Token::Name(name) => match &**name {
+                "or" => Binary::Or,
+                "and" => Binary::And,
+                "in" => Binary::Comparison(In),
+                "not" if matches!(self.peek_second(), Token::Name(name) if &**name == "in") => {
+                    return Some((Binary::Comparison(NotIn), 2));
+                }
+                _ => return None,
+            },
+            _ => return None,
+        };
+        Some((binary, 1))
+    }
+
+    /// A sign, then an operand with what follows it: attributes, calls, and filters and tests if `filters`.
+    fn unary(&mut self, filters: bool) -> Outcome<Expression> {
+        let operand = if self.take_sign("-") {
+            Expression::Negative(Box::new(self.nested(|parser| parser.unary(false))?))
+        } else if self.take_sign("+") {
+            Expression::Positive(Box::new(self.nested(|parser| parser.unary(false))?))
+        } else {
+            self.primary()?
+        };
+        self.postfix(operand, filters)
+    }
+
+    fn primary(&mut self) -> Outcome<Expression> {
+        let (token, _) = self.tokens[self.at].clone();
+        match token {
+            Token::Name(name) => {
+                self.skip();
+                Ok(match &*name {
+                    "true" | "True" => Expression::Constant(Value::Bool(true)),
+                    "false" | "False" => Expression::Constant(Value::Bool(false)),
+                    "none" | "None" => Expression::Constant(Value::None),
+                    word => {
+                        self.reads_varargs |= word == "varargs";
+                        self.reads_kwargs |= word == "kwargs";
+                        Expression::Name(name)
+                    }
+                })
+            }
+            Token::Str(first) => {
+                self.skip();
+                if !matches!(self.peek(), Token::Str(_)) {
+                    return Ok(Expression::Constant(Value::Str(first)));
+                }
+                let mut text = String::from(&*first);
+                while let Token::Str(next) = self.peek() {
+                    text.push_str(next);
+                    self.skip();
+                }
+                Ok(Expression::Constant(Value::str(text)))
+            }
+            Token::Int(n) => {
+                self.skip();
+                Ok(Expression::Constant(Value::Int(n)))
+            }
+            Token::Float(x) => {
+                self.skip();
+                Ok(Expression::Constant(Value::Float(x)))
+            }
+            Token::Sign("(") => {
+                self.skip();
+                if self.take_sign(")") {
+                    return Ok(Expression::Tuple(Vec::new()));
+                }
+                let inner = self.tuple()?;
+                self.expect_sign(")")?;
+                Ok(inner)
+            }
+            Token::Sign("[") => {
+                self.skip();
+                let mut items = Vec::new();
+                while !self.take_sign("]") {
+                    if !items.is_empty() {
+                        self.expect_sign(",")?;
+                        if self.take_sign("]") {
+                            break;
+                        }
+                    }
+                    items.push(self.expression()?);
+                }
+                Ok(Expression::List(items))
+            }
+            Token::Sign("{") => {
+                self.skip();
+                let mut entries = Vec::new();
+                while !self.take_sign("}") {
+                    if !entries.is_empty() {
+                        self.expect_sign(",")?;
+                        if self.take_sign("}") {
+                            break;
+                        }
+                    }
+                    let key = self.expression()?;
+                    self.expect_sign(":")?;
+                    entries.push((key, self.expression()?));
+                }
+                Ok(Expression::Dict(entries))
+            }
+            _ => self.unexpected("an expression"),
+        }
+    }
+
+    fn postfix(&mut self, operand: Expression, filters: bool) -> Outcome<Expression> {
+        let mut suffixes = Vec::new();
+        // Once a filter or test has been seen, attributes are over: `a|b.c` names a filter `b.c`.
+        let mut filtered = false;
+        loop {
+            let line = self.line();
+            let kind = if self.is_sign("(") {
+                SuffixKind::Call(self.arguments()?)
+            } else if !filtered && self.take_sign(".") {
+                match self.peek().clone() {
+                    Token::Int(index) => {
+                        self.skip();
+                        SuffixKind::Item(Expression::Constant(Value::Int(index)))
+                    }
+                    _ => SuffixKind::Attribute(self.name()?),
+                }
+            } else if !filtered && self.take_sign("[") {
+                self.subscript()?
+            } else if filters && self.take_sign("|") {
+                filtered = true;
+                self.filter()?.kind
+            } else if filters && self.take_word("is") {
+                filtered = true;
+                self.test()?
+            } else {
+                break;
+            };
+            suffixes.push(Suffix { line, kind });
+        }
+        Ok(match operand {
+            operand if suffixes.is_empty() => operand,
+            // Brackets and signs leave an operand whose own suffixes are done: `(a.b).c`.
+            Expression::Postfix(inner, mut all) => {
+                all.append(&mut suffixes);
+                Expression::Postfix(inner, all)
+            }
+            operand => Expression::Postfix(Box::new(operand), suffixes),
+        })
+    }
+
+    fn subscript(&mut self) -> Outcome<SuffixKind> {
+        let mut parts = [None, None, None];
+        let mut part = 0;
+        loop {
+            if self.take_sign("]") {
+                break;
+            }
+            if self.take_sign(":") {
+                part += 1;
+                if part == parts.len() {
+                    return fault("a slice has three parts at most");
+                }
+                continue;
+            }
+            if parts[part].is_some() {
+                return self.unexpected("`]`");
+            }
+            parts[part] = Some(self.expression()?);
+        }
+        match (part, parts) {
+            (0, [Some(index), ..]) => Ok(SuffixKind::Item(index)),
+            (0, _) => fault("an index is missing between `[` and `]`"),
+            (_, parts) => Ok(SuffixKind::Slice(parts)),
+        }
+    }
+
+    pub(super) fn filter(&mut self) -> Outcome<Suffix> {
+        let line = self.line();
+        let name = self.name()?;
+        let arguments = if self.is_sign("(") { self.arguments()? } else { Arguments::default() };
+        Ok(Suffix { line, kind: SuffixKind::Filter(name, arguments) })
+    }
+
+    /// What follows `is`. A test's only argument may stand without brackets: `x is divisibleby 3`.
+    fn test(&mut self) -> Outcome<SuffixKind> {
+        let negated = self.take_word("not");
+        let name = self.name()?;
+        let bare = match self.peek() {
+            Token::Name(name) => !matches!(&**name, "else" | "or" | "and" | "if" | "is" | "in" | "not" | "recursive"),
+            Token::Str(_) | Token::Int(_) | Token::Float(_) => true,
+            token => matches!(token, Token::Sign("[" | "{")),
+        };
+        let arguments = if self.is_sign("(") {
+            self.arguments()?
+        } else if bare {
+            let operand = self.primary()?;
+            Arguments { positional: vec![self.postfix(operand, false)?], ..Arguments::default() }
+        } else {
+            Arguments::default()
+        };
+        Ok(SuffixKind::Test { name, arguments, negated })
+    }
+
+    fn arguments(&mut self) -> Outcome<Arguments> {
+        self.expect_sign("(")?;
+        let mut arguments = Arguments::default();
+        let mut first = true;
+        while !self.take_sign(")") {
+            if !first {
+                self.expect_sign(",")?;
+                if self.take_sign(")") {
+                    break;
+                }
+            }
+            first = false;
+            if self.take_sign("*") {
+                if arguments.more.replace(self.expression()?).is_some() {
+                    return fault("a call has two `*`");
+                }
+            } else if self.take_sign("**") {
+                if arguments.more_named.replace(self.expression()?).is_some() {
+                    return fault("a call has two `**`");
+                }
+            } else if let (Token::Name(name), Token::Sign("=")) = (self.peek(), self.peek_second()) {
+                let name = name.clone();
+                self.skip();
+                self.skip();
+                arguments.named.push((name, self.expression()?));
+            } else if arguments.named.is_empty() && arguments.more.is_none() && arguments.more_named.is_none() {
+                arguments.positional.push(self.expression()?);
+            } else {
+                return fault("an argument without a name follows one with a name");
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+const OR: u8 = 1;
+const NOT: u8 = 3;
+
+#[derive(Clone, Copy)]
+enum Binary {
+    Or,
+    And,
+    Comparison(Comparison),
+    Operator(Operator),
+}
+
+impl Binary {
+    /// Higher binds tighter. Jinja's order differs from Python's in `~`, which Python lacks.
+    fn tightness(self) -> u8 {
+        match self {
+            Self::Or => OR,
+            Self::And => 2,
+            Self::Comparison(_) => 4,
+            Self::Operator(Operator::Add | Operator::Subtract) => 5,
+            Self::Operator(Operator::Concatenate) => 6,
+            Self::Operator(Operator::Multiply | Operator::Divide | Operator::FloorDivide | Operator::Modulo) => 7,
+            Self::Operator(Operator::Power) => 8,
+        }
+    }
+}

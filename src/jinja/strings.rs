@@ -1,0 +1,240 @@
+//! The text operations that methods and filters share. The caller has charged for scanning the texts once; what takes
+//! longer or makes something new is charged here.
+
+use std::iter::{from_fn, repeat_n};
+use std::sync::Arc;
+
+use super::arguments::{Given, text_or_none, whole};
+use super::budget::{Budget, Outcome, Text, fault};
+use super::lexer::is_space;
+use super::value::{Value, position_of_name};
+use crate::base::error::quoted;
+
+/// What a short string takes besides its text: two words in its value and two counters.
+const STRING: usize = 32;
+/// A character becomes at most this many times as long in upper or lower case.
+const CASE_GROWTH: usize = 3;
+
+pub(super) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, budget: &mut Budget) -> Outcome<Value> {
+    let goes = |c: char, budget: &mut Budget| -> Outcome<bool> {
+        let Some(chars) = chars else { return Ok(is_space(c)) };
+        budget.scan(chars.len())?;
+        Ok(chars.contains(c))
+    };
+    let mut rest = &**s;
+    while left
+        && let Some(c) = rest.chars().next()
+        && goes(c, budget)?
+    {
+        rest = &rest[c.len_utf8()..];
+    }
+    while right
+        && let Some(c) = rest.chars().next_back()
+        && goes(c, budget)?
+    {
+        rest = &rest[..rest.len() - c.len_utf8()];
+    }
+    if rest.len() == s.len() {
+        return Ok(Value::Str(s.clone()));
+    }
+    budget.allocate(rest.len())?;
+    Ok(Value::str(rest))
+}
+
+/// Makes a string of each part.
+pub(super) fn parts<'s>(parts: impl Iterator<Item = &'s str>, budget: &mut Budget) -> Outcome<Vec<Value>> {
+    let mut made = Vec::new();
+    for part in parts {
+        budget.allocate(STRING + size_of::<Value>() + part.len())?;
+        made.push(Value::str(part));
+    }
+    Ok(made)
+}
+
+pub(super) fn split(
+    s: &str,
+    separator: Option<&str>,
+    most: usize,
+    from_right: bool,
+    budget: &mut Budget,
+) -> Outcome<Value> {
+    let most = most.saturating_add(1);
+    let mut found = match (separator, from_right) {
+        (Some(""), _) => return fault("`split` takes a separator that is not empty"),
+        (Some(separator), false) => parts(s.splitn(most, separator), budget)?,
+        (Some(separator), true) => parts(s.rsplitn(most, separator), budget)?,
+        (None, _) => parts(words(s, most, from_right), budget)?,
+    };
+    if from_right {
+        found.reverse();
+    }
+    Value::list(found, budget)
+}
+
+/// At most `most` words. The last one is all that is left. From the right, the last word of the text comes first.
+fn words(s: &str, most: usize, from_right: bool) -> impl Iterator<Item = &str> {
+    let mut rest = s.trim_matches(is_space);
+    let mut found = 0;
+    from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        found += 1;
+        if found == most {
+            // The rest keeps its outer whitespace.
+            let at = rest.as_ptr() as usize - s.as_ptr() as usize;
+            let last = if from_right { &s[..at + rest.len()] } else { &s[at..] };
+            rest = "";
+            return Some(last);
+        }
+        let cut = if from_right { rest.rfind(is_space) } else { rest.find(is_space) };
+        let Some(cut) = cut else { return Some(std::mem::take(&mut rest)) };
+        let (before, after) = rest.split_at(cut);
+        if from_right {
+            rest = before.trim_end_matches(is_space);
+            Some(after.trim_start_matches(is_space))
+        } else {
+            rest = after.trim_start_matches(is_space);
+            Some(before)
+        }
+    })
+}
+
+/// The lines of a text, with Python's line ends.
+pub(super) fn lines(s: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
+    let mut rest = s;
+    from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let is_end =
+            |c| matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
+        let at = rest.find(is_end).unwrap_or(rest.len());
+        let width =
+            if rest[at..].starts_with("\r\n") { 2 } else { rest[at..].chars().next().map_or(0, char::len_utf8) };
+        let line = &rest[..if keep_ends { at + width } else { at }];
+        rest = &rest[at + width..];
+        Some(line)
+    })
+}
+
+/// The part of a string between two positions as Python counts them, and the position where it starts.
+pub(super) fn window(s: &str, start: Option<i64>, end: Option<i64>) -> (usize, &str) {
+    if (start, end) == (None, None) {
+        return (0, s);
+    }
+    let length = s.chars().count() as i64;
+    let bound = |n: i64| if n < 0 { n.saturating_add(length) } else { n }.clamp(0, length) as usize;
+    let (start, end) = (bound(start.unwrap_or(0)), bound(end.unwrap_or(length)));
+    let offset = |n: usize| s.char_indices().nth(n).map_or(s.len(), |(at, _)| at);
+    (start, &s[offset(start)..offset(end.max(start))])
+}
+
+pub(super) fn replace(s: &str, old: &str, new: &str, count: Option<i64>, budget: &mut Budget) -> Outcome<Value> {
+    let most = count.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+    let found = s.matches(old).take(most).count();
+    budget.allocate(s.len().saturating_add(found.saturating_mul(new.len())))?;
+    Ok(Value::str(s.replacen(old, new, most)))
+}
+
+pub(super) fn pad(s: &str, name: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
+    let [width, fill] = given.bind(name, ["width", "fillchar"])?;
+    let width = whole(name, width)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let fill = text_or_none(name, fill)?;
+    let mut fill_chars = fill.as_deref().unwrap_or(if name == "zfill" { "0" } else { " " }).chars();
+    let (Some(fill), None) = (fill_chars.next(), fill_chars.next()) else {
+        return fault(format!("`{name}` fills with one character"));
+    };
+    let missing = width.saturating_sub(s.chars().count());
+    let (sign, rest) = match s.strip_prefix(['-', '+']) {
+        Some(rest) if name == "zfill" => (&s[..1], rest),
+        _ => ("", s),
+    };
+    let left = match name {
+        "ljust" => 0,
+        // Python puts the extra character on the left if the width is odd.
+        "center" => missing / 2 + (missing & width & 1),
+        _ => missing,
+    };
+    budget.allocate(missing.saturating_mul(fill.len_utf8()).saturating_add(s.len()))?;
+    let mut text = String::from(sign);
+    text.extend(repeat_n(fill, left));
+    text.push_str(rest);
+    text.extend(repeat_n(fill, missing - left));
+    Ok(Value::str(text))
+}
+
+/// `"{} and {name}".format(…)`, without format specifications.
+pub(super) fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Value> {
+    let mut text = Text::new(budget);
+    let mut next = 0;
+    let mut rest = s;
+    while let Some(at) = rest.find(['{', '}']) {
+        text.push(&rest[..at])?;
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{{").or_else(|| rest.strip_prefix("}}")) {
+            text.push(&rest[..1])?;
+            rest = after;
+            continue;
+        }
+        let Some((field, after)) = rest.strip_prefix('{').and_then(|field| field.split_once('}')) else {
+            return fault("a format has a brace without its partner");
+        };
+        rest = after;
+        let value = if field.is_empty() {
+            next += 1;
+            given.positional.get(next - 1)
+        } else if let Ok(index) = field.parse::<usize>() {
+            given.positional.get(index)
+        } else {
+            position_of_name(&given.named, field, text.budget)?.map(|at| &given.named[at].1)
+        };
+        match value {
+            Some(value) => value.write(&mut text)?,
+            None => return fault(format!("a format has no value for {}", quoted(field))),
+        }
+    }
+    text.push(rest)?;
+    Ok(Value::str(text.finish()))
+}
+
+/// A text in another case: `upper`, `lower`, `casefold`, `capitalize` or `swapcase`.
+pub(super) fn in_case(s: &str, name: &str, budget: &mut Budget) -> Outcome<Value> {
+    budget.allocate(s.len().saturating_mul(CASE_GROWTH))?;
+    Ok(Value::str(match name {
+        "upper" => s.to_uppercase(),
+        "capitalize" => {
+            let mut chars = s.chars();
+            let first = chars.next().map(char::to_uppercase);
+            first.into_iter().flatten().chain(chars.as_str().to_lowercase().chars()).collect()
+        }
+        "swapcase" => {
+            let mut text = String::with_capacity(s.len());
+            for c in s.chars() {
+                push_in_case(c, !c.is_uppercase(), &mut text);
+            }
+            text
+        }
+        _ => s.to_lowercase(),
+    }))
+}
+
+/// Each word with a capital first. A word begins after a character that `separates` words.
+pub(super) fn title(s: &str, separates: fn(char) -> bool, budget: &mut Budget) -> Outcome<String> {
+    budget.allocate(s.len().saturating_mul(CASE_GROWTH))?;
+    let mut text = String::with_capacity(s.len());
+    let mut begins = true;
+    for c in s.chars() {
+        push_in_case(c, begins, &mut text);
+        begins = separates(c);
+    }
+    Ok(text)
+}
+
+fn push_in_case(c: char, upper: bool, text: &mut String) {
+    if upper {
+        text.extend(c.to_uppercase());
+    } else {
+        text.extend(c.to_lowercase());
+    }
+}

@@ -1,0 +1,96 @@
+//! Rows of activations in the number type that a weight format multiplies.
+
+use half::bf16;
+
+use super::{Kernel, RowScale, Rows};
+
+/// The number type of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputType {
+    F32,
+    /// Rounded to bf16.
+    Bf16,
+    /// Quantised to 8 bits, with a scale and a zero point per row.
+    I8,
+}
+
+/// Rows of activations in memory.
+#[derive(Clone, Copy)]
+pub enum Input<'a> {
+    F32(Rows<f32>),
+    Bf16(Rows<bf16>),
+    /// With a scale for each row.
+    I8(Rows<u8>, &'a [RowScale]),
+}
+
+impl Input<'_> {
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::F32(a) => a.rows,
+            Self::Bf16(a) => a.rows,
+            Self::I8(a, _) => a.rows,
+        }
+    }
+}
+
+impl InputType {
+    /// Numbers of a row in memory: the inputs, rounded up to those that an instruction multiplies at once.
+    pub fn padded(self, inputs: usize) -> usize {
+        match self {
+            Self::F32 => inputs,
+            Self::Bf16 => inputs.next_multiple_of(2),
+            Self::I8 => inputs.next_multiple_of(4),
+        }
+    }
+
+    /// Bytes of converted rows. Scales follow all rows.
+    pub fn bytes(self, rows: usize, inputs: usize) -> usize {
+        let number = match self {
+            Self::F32 => size_of::<f32>(),
+            Self::Bf16 => size_of::<bf16>(),
+            Self::I8 => size_of::<u8>(),
+        };
+        let scale = if self == Self::I8 { size_of::<RowScale>() } else { 0 };
+        rows * (self.padded(inputs) * number + scale)
+    }
+
+    /// Converts row `row` of `rows`.
+    ///
+    /// # Safety
+    /// `memory` is aligned to 4 and has room for all rows; nobody else touches this row and its scale.
+    pub unsafe fn convert(self, kernel: &dyn Kernel, x: &[f32], memory: *mut u8, rows: usize, row: usize) {
+        let padded = self.padded(x.len());
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self {
+                Self::F32 => memory.cast::<f32>().add(row * padded).copy_from_nonoverlapping(x.as_ptr(), padded),
+                Self::Bf16 => {
+                    let out = memory.cast::<bf16>().add(row * padded);
+                    kernel.round_row(x, std::slice::from_raw_parts_mut(out, padded));
+                }
+                Self::I8 => {
+                    let out = std::slice::from_raw_parts_mut(memory.add(row * padded), padded);
+                    let scale = kernel.quantize_row(x, out);
+                    memory.add(rows * padded).cast::<RowScale>().add(row).write(scale);
+                }
+            }
+        }
+    }
+
+    /// The rows that `convert` has written.
+    ///
+    /// # Safety
+    /// `memory` is aligned to 4, and all rows were converted; it stays as it is for `'a`.
+    pub unsafe fn converted<'a>(self, memory: *const u8, rows: usize, inputs: usize) -> Input<'a> {
+        let stride = self.padded(inputs);
+        match self {
+            Self::F32 => Input::F32(Rows { data: memory.cast(), stride, rows }),
+            Self::Bf16 => Input::Bf16(Rows { data: memory.cast(), stride, rows }),
+            Self::I8 => {
+                // SAFETY: the caller's promise.
+                let scales = unsafe { std::slice::from_raw_parts(memory.add(rows * stride).cast(), rows) };
+                Input::I8(Rows { data: memory, stride, rows }, scales)
+            }
+        }
+    }
+}

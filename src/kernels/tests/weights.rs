@@ -1,0 +1,109 @@
+//! Packed weights come back, and take the memory that was announced.
+
+use super::*;
+
+#[test]
+fn every_precision_has_a_format() {
+    for precision in Precision::ALL.into_iter().filter(|&precision| precision != Precision::Auto) {
+        assert_eq!(Format::new(precision).precision, precision);
+    }
+    assert_eq!(Format::new(Precision::Auto).precision, Precision::F32);
+}
+
+#[test]
+fn sizes_are_what_is_allocated() {
+    for format in FORMATS {
+        for (outputs, inputs) in [(1, 1), (16, 4), (17, 5), (100, 33), (384, 1536), (0, 7), (7, 0)] {
+            let shape = Shape { outputs, inputs };
+            let w = format.pack(shape, &mut |_: usize, _: &mut [f32]| {});
+            assert_eq!(w.bytes().len(), format.bytes(shape), "{:?}", format.stored);
+        }
+        // A hostile shape must read as too large, not as small.
+        for shape in [(usize::MAX, usize::MAX), (usize::MAX, 1), (1, usize::MAX), (usize::MAX / 2, 3)] {
+            let shape = Shape { outputs: shape.0, inputs: shape.1 };
+            assert!(format.bytes(shape) > usize::MAX / 2, "{:?}", format.stored);
+        }
+    }
+}
+
+/// As `.kinglet` files have them: what was written once must be readable for ever.
+#[test]
+fn layouts_are_those_of_files() {
+    let w = Numbers(5).vec(18 * 5);
+    let at = |format: &Format, group: usize, n: usize, k: usize| {
+        let padded = 5usize.next_multiple_of(group);
+        let number = (n / 16 * padded + k / group * group) * 16 + n % 16 * group + k % group;
+        number * if format.precision == Precision::F32 { 4 } else { 2 }
+    };
+    for (n, k) in (0..18).flat_map(|n| (0..5).map(move |k| (n, k))) {
+        let x = w[n * 5 + k];
+        for (precision, group, bytes) in [
+            (Precision::F32, 1, x.to_le_bytes().to_vec()),
+            (Precision::F16, 1, f16::from_f32(x).to_le_bytes().to_vec()),
+            (Precision::Bf16, 2, bf16::from_f32(x).to_le_bytes().to_vec()),
+        ] {
+            let packed = pack(precision, 18, 5, &w);
+            assert_eq!(&packed.bytes()[at(packed.format(), group, n, k)..][..bytes.len()], bytes);
+        }
+        // Bytes of two blocks of 16 channels and 8 inputs, then a scale and a sum for each channel.
+        let packed = pack(Precision::Int8, 18, 5, &w);
+        let (bytes, scale, sum) = weight::bytes_of(&packed, n);
+        let memory = packed.bytes();
+        assert_eq!(memory[n / 16 * 128 + k / 4 * 64 + n % 16 * 4 + k % 4] as i8, bytes[k]);
+        assert_eq!(memory[256 + 4 * n..][..4], scale.to_le_bytes());
+        assert_eq!(memory[256 + 128 + 4 * n..][..4], sum.to_le_bytes());
+        assert_eq!(memory.len(), 256 + 128 + 128);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn quantised_rows_come_back(x in prop::collection::vec(-1e3f32..1e3, 1..80), shift in -1e3f32..1e3) {
+        let x: Vec<f32> = x.iter().map(|x| x + shift).collect();
+        for kernel in available() {
+            let mut bytes = vec![0u8; x.len().next_multiple_of(4)];
+            let RowScale { scale, zero } = kernel.quantize_row(&x, &mut bytes);
+            for (&x, &b) in x.iter().zip(&bytes) {
+                let back = scale * (stored(kernel, b) - i64::from(zero)) as f32;
+                prop_assert!((back - x).abs() <= scale * 0.5001, "{}: {back} is not {x}", kernel.name());
+            }
+        }
+    }
+
+    #[test]
+    fn packed_bytes_come_back(outputs in 1usize..40, inputs in 1usize..20, seed: u64) {
+        let w = Numbers(seed).vec(outputs * inputs);
+        let packed = pack(Precision::Int8, outputs, inputs, &w);
+        for n in 0..outputs {
+            let (bytes, scale, sum) = weight::bytes_of(&packed, n);
+            for (k, &byte) in bytes.iter().enumerate() {
+                prop_assert!(byte > i8::MIN);
+                let back = scale * f32::from(byte);
+                prop_assert_eq!(back, packed.value(n, k));
+                prop_assert!((back - w[n * inputs + k]).abs() <= scale * 0.5001);
+            }
+            prop_assert_eq!(bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>(), sum);
+        }
+    }
+
+    #[test]
+    fn packed_floats_come_back(outputs in 1usize..40, inputs in 1usize..150, seed: u64) {
+        let w = Numbers(seed).vec(outputs * inputs);
+        for (precision, round) in [
+            (Precision::F32, (|x| x) as fn(f32) -> f32),
+            (Precision::F16, |x| f16::from_f32(x).to_f32()),
+            (Precision::Bf16, |x| bf16::from_f32(x).to_f32()),
+        ] {
+            let packed = pack(precision, outputs, inputs, &w);
+            for n in 0..outputs {
+                let expected: Vec<f32> = w[n * inputs..][..inputs].iter().map(|&w| round(w)).collect();
+                let mut row = vec![0.0; inputs];
+                packed.add_row(n, &mut row);
+                prop_assert_eq!(&row, &expected);
+                prop_assert!((0..inputs).all(|k| packed.value(n, k) == expected[k]));
+            }
+        }
+    }
+}

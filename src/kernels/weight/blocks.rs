@@ -1,0 +1,43 @@
+//! The layout that most formats share: numbers in blocks of sixteen output channels.
+
+use super::super::BLOCK;
+use super::{LINE, Shape};
+
+/// Numbers of `SIZE` bytes: that of output `n` and input `k` is number `[n / 16][k / GROUP][n % 16][k % GROUP]`. Inputs are padded to
+/// whole groups and outputs to whole blocks, with zeros.
+///
+/// A group is what an instruction multiplies in a 32-bit lane: four bytes (`vpdpbusd`, `vpmaddubsw`, NEON's `sdot`, AMX), two bf16
+/// (`vdpbf16ps`, AMX, NEON's `bfdot`), one wider float.
+pub struct Blocks<const GROUP: usize, const SIZE: usize>;
+
+impl<const GROUP: usize, const SIZE: usize> Blocks<GROUP, SIZE> {
+    /// Inputs rounded up to a group.
+    pub fn padded(inputs: usize) -> usize {
+        inputs.next_multiple_of(GROUP)
+    }
+
+    /// Bytes of a weight, rounded up to a cache line; None if they overflow.
+    pub fn bytes(shape: Shape) -> Option<usize> {
+        let channels = shape.outputs.checked_next_multiple_of(BLOCK)?;
+        let numbers = channels.checked_mul(shape.inputs.checked_next_multiple_of(GROUP)?)?;
+        numbers.checked_mul(SIZE)?.checked_next_multiple_of(LINE)
+    }
+
+    /// The first byte of a number.
+    fn at(shape: Shape, output: usize, input: usize) -> usize {
+        let group = output / BLOCK * (Self::padded(shape.inputs) / GROUP) + input / GROUP;
+        ((group * BLOCK + output % BLOCK) * GROUP + input % GROUP) * SIZE
+    }
+
+    /// Writes the numbers of one output.
+    pub fn write(shape: Shape, output: usize, numbers: impl Iterator<Item = [u8; SIZE]>, out: &mut [u8]) {
+        for (input, number) in numbers.enumerate() {
+            out[Self::at(shape, output, input)..][..SIZE].copy_from_slice(&number);
+        }
+    }
+
+    /// One number; None if it is outside of `bytes`.
+    pub fn read(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<[u8; SIZE]> {
+        bytes.get(Self::at(shape, output, input)..)?.first_chunk().copied()
+    }
+}

@@ -1,0 +1,280 @@
+//! Weights of linear layers, in the formats that kernels multiply. A format is one file and one entry of the list below.
+//!
+//! Output channels come in blocks of 16, one for each 32-bit lane of the widest vector, and every instruction set reads the same
+//! layout, so that a packed weight can be stored in a file and mapped on any machine. A block is contiguous: a kernel streams through
+//! memory whatever the shape of its tile.
+
+mod blocks;
+mod packed_bf16;
+mod packed_f16;
+mod packed_f32;
+mod packed_i8;
+mod table;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use memmap2::Mmap;
+
+use super::instruction_set::Multiply;
+use super::linear::Plan;
+use super::{BLOCK, Epilogue, Input, InputType, Out};
+use crate::base::storage::{self, Plain, Store, Zero};
+use crate::spec::Precision;
+#[cfg(test)]
+pub(super) use packed_i8::bytes_of;
+pub use table::{ROWS_I8, TableType, row_scales_at};
+
+/// What is generated from the list of formats.
+macro_rules! formats {
+    ($($module:ident::$format:ident),+) => {
+        /// Which type a format is of.
+        #[derive(Clone, Copy)]
+        enum Kind {
+            $($format),+
+        }
+
+        /// All formats; f32 is the first.
+        pub static FORMATS: &[Format] = &[$(Format::of::<$module::$format>(Kind::$format)),+];
+
+        impl Kind {
+            /// # Safety
+            /// As [`WeightFormat::multiply`].
+            unsafe fn multiply<I: Multiply>(self, a: Input, w: &Weight, plan: &Plan) {
+                match self {
+                    // SAFETY: the caller's promise.
+                    $(Self::$format => unsafe { I::multiply::<$module::$format>(a, w, plan) }),+
+                }
+            }
+        }
+    };
+}
+
+// The list. Each format is a module and its type.
+formats! { packed_f32::F32, packed_f16::F16, packed_bf16::Bf16, packed_i8::I8 }
+
+/// A weight format: everything that it decides by itself.
+pub(super) trait WeightFormat: 'static {
+    const PRECISION: Precision;
+    /// The type of its tensors in `.kinglet` files.
+    const NAME: &'static str;
+    const INPUT: InputType;
+    /// How embedding tables are held in a model of this precision.
+    const TABLE: TableType;
+
+    /// Bytes of a weight in memory and in files, a multiple of 64; None if they overflow.
+    fn bytes(shape: Shape) -> Option<usize>;
+
+    /// Packs a weight into that many bytes, which are zero.
+    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]);
+
+    /// The dequantised weight of an output and an input; None if it is outside of `bytes`.
+    fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32>;
+
+    /// Computes the product that `plan` describes. This is instantiated in a function compiled with the instruction set: it and
+    /// everything that it calls must be `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// The machine has `I`'s instructions; `a` and `w` are of this format, `a` has the weight's inputs, and the plan's output is valid.
+    unsafe fn multiply<I: Multiply>(a: Input, w: &Weight, plan: &Plan);
+}
+
+/// Outputs and inputs of a linear layer, or rows and columns of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub outputs: usize,
+    pub inputs: usize,
+}
+
+impl Shape {
+    pub fn blocks(self) -> usize {
+        self.outputs.div_ceil(BLOCK)
+    }
+}
+
+/// The rows from which a weight is packed. A source that fails keeps its error and leaves the row as it is.
+pub trait RowSource {
+    /// Fills `out` with all inputs of output `row`. Rows are asked for in order.
+    fn f32(&mut self, row: usize, out: &mut [f32]);
+
+    /// The same row, rounded to f16.
+    fn f16(&mut self, row: usize, out: &mut [f16]) {
+        let mut wide = vec![0.0; out.len()];
+        self.f32(row, &mut wide);
+        out.convert_from_f32_slice(&wide);
+    }
+}
+
+impl<F: FnMut(usize, &mut [f32])> RowSource for F {
+    fn f32(&mut self, row: usize, out: &mut [f32]) {
+        self(row, out);
+    }
+}
+
+/// A type of `.kinglet` tensors that are laid out for kernels.
+pub struct PackedType {
+    /// In the file's header.
+    pub name: &'static str,
+    /// Bytes of a tensor; None if they overflow.
+    pub bytes: fn(Shape) -> Option<usize>,
+    /// Decodes the elements from number `start` on, row by row; None if they are outside of the bytes.
+    pub decode: fn(&[u8], Shape, usize, &mut [f32]) -> Option<()>,
+}
+
+impl PackedType {
+    /// All such types.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        FORMATS.iter().map(|format| &format.stored).chain([&ROWS_I8])
+    }
+}
+
+impl PartialEq for PackedType {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for PackedType {}
+
+impl fmt::Debug for PackedType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Decodes elements, each found by `value` from its row and column.
+fn decode(shape: Shape, start: usize, out: &mut [f32], value: impl Fn(usize, usize) -> Option<f32>) -> Option<()> {
+    for (element, out) in (start..).zip(out) {
+        *out = value(element / shape.inputs, element % shape.inputs)?;
+    }
+    Some(())
+}
+
+/// A weight format as data.
+pub struct Format {
+    kind: Kind,
+    pub precision: Precision,
+    pub stored: PackedType,
+    pub input: InputType,
+    pub table: TableType,
+    pack: fn(Shape, &mut dyn RowSource, &mut [u8]),
+}
+
+impl Format {
+    const fn of<F: WeightFormat>(kind: Kind) -> Self {
+        let decode = |bytes: &[u8], shape: Shape, start: usize, out: &mut [f32]| {
+            decode(shape, start, out, |output, input| F::value(bytes, shape, output, input))
+        };
+        let stored = PackedType { name: F::NAME, bytes: F::bytes, decode };
+        Self { kind, precision: F::PRECISION, stored, input: F::INPUT, table: F::TABLE, pack: F::pack }
+    }
+
+    /// The format of a precision. `Auto` is settled before a weight is packed; here it means f32.
+    pub fn new(precision: Precision) -> &'static Self {
+        FORMATS.iter().find(|format| format.precision == precision).unwrap_or(&FORMATS[0])
+    }
+
+    /// Bytes that a packed weight holds; saturates instead of overflowing.
+    pub fn bytes(&self, shape: Shape) -> usize {
+        (self.stored.bytes)(shape).unwrap_or(usize::MAX)
+    }
+
+    /// Packs a weight.
+    pub fn pack(&'static self, shape: Shape, rows: &mut dyn RowSource) -> Weight {
+        let data = Store::filled(self.bytes(shape).div_ceil(LINE), |lines: &mut [Line]| {
+            // SAFETY: lines are bytes without padding, and any bytes are lines.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) };
+            (self.pack)(shape, rows, bytes);
+        });
+        Weight { format: self, shape, data }
+    }
+
+    /// A weight that a mapped file holds as [`Weight::bytes`] gave it; None if it does not fit the file there.
+    pub fn map(&'static self, shape: Shape, map: &Arc<Mmap>, offset: usize) -> Option<Weight> {
+        let data = Store::mapped(map, offset, (self.stored.bytes)(shape)? / LINE)?;
+        Some(Weight { format: self, shape, data })
+    }
+}
+
+/// One cache line. Packed weights are kept in these for their alignment.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+// SAFETY: bytes.
+unsafe impl Plain for Line {}
+
+const LINE: usize = size_of::<Line>();
+
+impl Zero for Line {
+    const ZERO: Self = Self([0; LINE]);
+}
+
+/// The packed weight of a linear layer.
+pub struct Weight {
+    format: &'static Format,
+    shape: Shape,
+    data: Store<Line>,
+}
+
+impl Weight {
+    pub fn format(&self) -> &'static Format {
+        self.format
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub fn outputs(&self) -> usize {
+        self.shape.outputs
+    }
+
+    pub fn inputs(&self) -> usize {
+        self.shape.inputs
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.shape.blocks()
+    }
+
+    /// The weight's memory, aligned to 64.
+    pub fn bytes(&self) -> &[u8] {
+        storage::bytes(&self.data)
+    }
+
+    /// One weight, dequantised.
+    #[cfg(test)]
+    pub(super) fn value(&self, output: usize, input: usize) -> f32 {
+        let mut value = [0.0];
+        let start = output * self.inputs() + input;
+        (self.format.stored.decode)(self.bytes(), self.shape, start, &mut value).unwrap();
+        value[0]
+    }
+
+    /// Adds the weights of one output to `x`: a row of the word embeddings, where they are the language head too.
+    pub fn add_row(&self, output: usize, x: &mut [f32]) {
+        let mut part = [0.0; 64];
+        let mut start = output * self.inputs();
+        for x in x.chunks_mut(part.len()) {
+            let part = &mut part[..x.len()];
+            let inside = (self.format.stored.decode)(self.bytes(), self.shape, start, part);
+            assert!(inside.is_some(), "a row beyond the weight");
+            x.iter_mut().zip(&*part).for_each(|(x, w)| *x += w);
+            start += x.len();
+        }
+    }
+
+    /// # Safety
+    /// That of `Kernel::linear`, and the machine has `I`'s instructions.
+    pub(super) unsafe fn multiply<I: Multiply>(&self, a: Input, blocks: Range<usize>, out: Out, epilogue: &Epilogue) {
+        assert!(blocks.end <= self.blocks(), "blocks beyond the weight");
+        assert!(epilogue.bias.is_none_or(|bias| bias.len() >= self.outputs()), "bias shorter than the outputs");
+        let plan = Plan { rows: a.rows(), blocks, outputs: self.outputs(), out, epilogue };
+        // SAFETY: the caller's promise.
+        unsafe { self.format.kind.multiply::<I>(a, self, &plan) }
+    }
+}

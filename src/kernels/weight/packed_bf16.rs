@@ -1,0 +1,49 @@
+//! bf16 in pairs of inputs, multiplied with activations in bf16.
+
+use half::bf16;
+
+use super::blocks::Blocks;
+use super::{RowSource, Shape, TableType, Weight, WeightFormat};
+use crate::kernels::instruction_set::Multiply;
+use crate::kernels::linear::{PairProduct, Plan};
+use crate::kernels::{BLOCK, Input, InputType};
+use crate::spec::Precision;
+
+pub struct Bf16;
+
+type Numbers = Blocks<2, 2>;
+
+impl WeightFormat for Bf16 {
+    const PRECISION: Precision = Precision::Bf16;
+    const NAME: &'static str = "PACKED_BF16";
+    const INPUT: InputType = InputType::Bf16;
+    /// Tables are not multiplied: f16 takes as much memory as bf16 and is more exact.
+    const TABLE: TableType = TableType::F16;
+
+    fn bytes(shape: Shape) -> Option<usize> {
+        Numbers::bytes(shape)
+    }
+
+    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
+        let mut row = vec![0.0f32; shape.inputs];
+        for output in 0..shape.outputs {
+            row.fill(0.0);
+            rows.f32(output, &mut row);
+            Numbers::write(shape, output, row.iter().map(|&x| bf16::from_f32(x).to_le_bytes()), out);
+        }
+    }
+
+    fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32> {
+        Numbers::read(bytes, shape, output, input).map(|x| bf16::from_le_bytes(x).to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<I: Multiply>(a: Input, w: &Weight, plan: &Plan) {
+        let Input::Bf16(a) = a else { unreachable!("rows of another format") };
+        let inputs = Numbers::padded(w.inputs());
+        let w = w.bytes().as_ptr().cast();
+        let product = PairProduct { a: a.data, stride: a.stride, inputs, w, block: inputs * BLOCK };
+        // SAFETY: the caller's promise.
+        unsafe { I::pairs(&product, plan) }
+    }
+}

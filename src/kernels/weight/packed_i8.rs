@@ -1,0 +1,86 @@
+//! 8 bits, quantised symmetrically with one scale per output channel: `weight = scale · byte`. Activations are quantised too.
+//!
+//! Bytes are in -127..=127, never -128, whose negation does not exist in 8 bits. Behind the bytes of all channels come their scales
+//! (f32), then the sums of their bytes (i32), which an activation's zero point is multiplied with; both are padded to whole blocks.
+
+use super::blocks::Blocks;
+use super::{RowSource, Shape, TableType, Weight, WeightFormat};
+use crate::kernels::instruction_set::Multiply;
+use crate::kernels::linear::{ByteProduct, Plan};
+use crate::kernels::{BLOCK, Input, InputType};
+use crate::spec::Precision;
+
+pub struct I8;
+
+type Numbers = Blocks<4, 1>;
+
+/// Where a channel's scale and sum are. The bytes before them are whole groups of four for sixteen channels: whole cache lines.
+fn channel(shape: Shape, output: usize) -> (usize, usize) {
+    let channels = shape.blocks() * BLOCK;
+    let scales = channels * Numbers::padded(shape.inputs);
+    (scales + 4 * output, scales + 4 * channels + 4 * output)
+}
+
+impl WeightFormat for I8 {
+    const PRECISION: Precision = Precision::Int8;
+    const NAME: &'static str = "PACKED_I8";
+    const INPUT: InputType = InputType::I8;
+    const TABLE: TableType = TableType::I8;
+
+    fn bytes(shape: Shape) -> Option<usize> {
+        let channels = shape.outputs.checked_next_multiple_of(BLOCK)?;
+        Numbers::bytes(shape)?.checked_add(channels.checked_mul(size_of::<f32>() + size_of::<i32>())?)
+    }
+
+    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
+        let mut row = vec![0.0f32; shape.inputs];
+        for output in 0..shape.outputs {
+            row.fill(0.0);
+            rows.f32(output, &mut row);
+            let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+            // A range so small that its reciprocal overflows holds nothing that a sum of f32 would notice.
+            let inverse = if largest > f32::MIN_POSITIVE * 256.0 { 127.0 / largest } else { 0.0 };
+            let scale = if inverse > 0.0 { largest / 127.0 } else { 0.0 };
+            let mut sum = 0i32;
+            let bytes = row.iter().map(|w| {
+                // A NaN becomes 0 here; infinities were caught by the scale, which is then infinite too.
+                let byte = (w * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+                sum = sum.wrapping_add(i32::from(byte));
+                byte.to_le_bytes()
+            });
+            Numbers::write(shape, output, bytes, out);
+            let (scale_at, sum_at) = channel(shape, output);
+            out[scale_at..][..4].copy_from_slice(&scale.to_le_bytes());
+            out[sum_at..][..4].copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+
+    fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32> {
+        let [byte] = Numbers::read(bytes, shape, output, input)?;
+        let scale = bytes.get(channel(shape, output).0..)?.first_chunk()?;
+        Some(f32::from_le_bytes(*scale) * f32::from(byte as i8))
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<I: Multiply>(a: Input, w: &Weight, plan: &Plan) {
+        let Input::I8(a, scales) = a else { unreachable!("rows of another format") };
+        assert!(scales.len() >= a.rows, "a row without its scale");
+        let (inputs, bytes) = (Numbers::padded(w.inputs()), w.bytes().as_ptr());
+        let (scales_at, sums_at) = channel(w.shape(), 0);
+        // SAFETY: scales and sums are within the weight's bytes.
+        let (channel_scales, channel_sums) = unsafe { (bytes.add(scales_at).cast(), bytes.add(sums_at).cast()) };
+        let w = bytes.cast();
+        let product = ByteProduct { a: a.data, stride: a.stride, scales, inputs, w, channel_scales, channel_sums };
+        // SAFETY: the caller's promise.
+        unsafe { I::bytes(&product, plan) }
+    }
+}
+
+/// The bytes of an output channel, their scale and their sum.
+#[cfg(test)]
+pub fn bytes_of(w: &Weight, output: usize) -> (Vec<i8>, f32, i32) {
+    let byte = |input| Numbers::read(w.bytes(), w.shape(), output, input).unwrap()[0] as i8;
+    let word = |at: usize| *w.bytes()[at..].first_chunk().unwrap();
+    let (scale, sum) = channel(w.shape(), output);
+    ((0..w.inputs()).map(byte).collect(), f32::from_le_bytes(word(scale)), i32::from_le_bytes(word(sum)))
+}
