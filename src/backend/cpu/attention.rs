@@ -199,9 +199,10 @@ impl Cpu {
                 }
             }
         };
-        match norms.is_some() || rotation.is_some() {
-            true => self.write(pass, layer, qkv, heads.query_width(), turn),
-            false => self.write(pass, layer, qkv, heads.query_width(), |_, _| {}),
+        if norms.is_some() || rotation.is_some() {
+            self.write(pass, layer, qkv, heads.query_width(), turn);
+        } else if pass.shape.is_some() {
+            self.write(pass, layer, qkv, heads.query_width(), |_, _| {});
         }
     }
 
