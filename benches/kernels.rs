@@ -113,6 +113,8 @@ fn attention(c: &mut Criterion) {
                 queries: (0, tokens),
                 head_dim,
                 scale: 0.125,
+                softcap: 0.0,
+                reach: tokens,
                 bias: None,
             };
             group.bench_function(BenchmarkId::new(kernel.isa(), format!("{tokens}x{head_dim}")), |b| {

@@ -7,26 +7,27 @@ mod cache;
 mod cuda;
 mod devices;
 mod metal;
+mod pass;
 mod weights;
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Tensor, WithDType};
+use candle_core::{DType, Shape, Tensor, WithDType};
 use half::{bf16, f16};
 
 use crate::base::counters::Transfers;
 use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
-use crate::spec::{Activation, Device, Heads, Layout, Pooling, Precision};
+use crate::spec::{Activation, Device, Layout, Pooling, Precision};
 
 use super::{
-    Backend, CacheShape, Ends, FeedForward, LinearView, NormView, PASS_TOKENS, Rotation, Scores, Slot, pooling,
+    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, NormView, PASS_TOKENS, PassInput, pooling,
 };
-use attention::{Keys, Piece, Plans, RelativeBias};
+use attention::{Plans, RelativeBias};
 use cache::{Cache, Sequence};
+use pass::Pass;
 use weights::{Linear, Norm, activate, dense_type};
 
 /// Tokens that a pass on a GPU aims at: enough to keep it busy.
@@ -68,12 +69,17 @@ impl Candle {
         Ok(Self { kind, index, device, precision, plans: Plans::default(), transfers: Transfers::default() })
     }
 
-    fn upload<T: WithDType>(&self, values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+    /// Values copied to the device, counted as a transfer.
+    fn carry<T: WithDType>(&self, values: Vec<T>, shape: impl Into<Shape>) -> candle_core::Result<Tensor> {
         let start = Instant::now();
         let bytes = size_of_val(&values[..]);
-        let tensor = Tensor::from_vec(values, shape, &self.device).map_err(failed)?;
+        let tensor = Tensor::from_vec(values, shape, &self.device)?;
         self.transfers.add(bytes, start.elapsed());
         Ok(tensor)
+    }
+
+    fn upload<T: WithDType>(&self, values: Vec<T>, shape: &[usize]) -> Result<Tensor> {
+        self.carry(values, shape).map_err(failed)
     }
 
     /// The values, row by row, as f32 in the host's memory. It waits for the device.
@@ -96,52 +102,6 @@ impl Candle {
     fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {
         Tensor::zeros((rows, width), DType::F32, &self.device).map_err(failed)
     }
-
-    fn rotate_heads(
-        &self,
-        qkv: &Tensor,
-        heads: Heads,
-        norms: Option<(&Norm, &Norm)>,
-        rotation: Option<&Rotation>,
-    ) -> candle_core::Result<Tensor> {
-        let (tokens, dtype) = (qkv.dim(0)?, qkv.dtype());
-        let angles = |values: &[f32], half| Tensor::from_slice(values, (tokens, half), &self.device)?.to_dtype(dtype);
-        let angles = rotation.map(|r| Ok::<_, candle_core::Error>((angles(&r.cos, r.half)?, angles(&r.sin, r.half)?)));
-        let angles = angles.transpose()?;
-        let turned = |column: usize, count: usize, norm: Option<&Norm>| {
-            let x = qkv.narrow(1, column, count * heads.dim)?.reshape((tokens, count, heads.dim))?;
-            let x = norm.map_or_else(|| Ok(x.clone()), |norm| norm.apply(&x))?;
-            let Some((cos, sin)) = &angles else { return x.reshape((tokens, count * heads.dim)) };
-            let width = 2 * cos.dim(1)?;
-            let first = x.narrow(2, 0, width)?.unsqueeze(0)?.contiguous()?;
-            let first = candle_nn::rotary_emb::rope_thd(&first, cos, sin)?.squeeze(0)?;
-            let whole = match heads.dim - width {
-                0 => first,
-                rest => Tensor::cat(&[first, x.narrow(2, width, rest)?], 2)?,
-            };
-            whole.reshape((tokens, count * heads.dim))
-        };
-        let queries = turned(0, heads.count, norms.map(|(query, _)| query))?;
-        let keys = turned(heads.query_width(), heads.kv, norms.map(|(_, key)| key))?;
-        let values = qkv.narrow(1, heads.query_width() + heads.kv_width(), heads.kv_width())?;
-        Tensor::cat(&[queries, keys, values], 1)
-    }
-
-    /// The columns of keys and of values, of rows or of all, as `[kv, batch, keys, dim]`.
-    fn packed_keys(
-        qkv: &Tensor,
-        heads: Heads,
-        rows: Option<&Tensor>,
-        batch: usize,
-        keys: usize,
-    ) -> candle_core::Result<(Tensor, Tensor)> {
-        let part = |column: usize| {
-            let x = qkv.narrow(1, column, heads.kv_width())?.contiguous()?;
-            let x = rows.map_or_else(|| Ok(x.clone()), |rows| x.index_select(rows, 0))?;
-            x.reshape((batch, keys, heads.kv, heads.dim))?.permute((2, 0, 1, 3))?.contiguous()
-        };
-        Ok((part(heads.query_width())?, part(heads.query_width() + heads.kv_width())?))
-    }
 }
 
 impl Backend for Candle {
@@ -153,6 +113,7 @@ impl Backend for Candle {
     type RelativeBias = RelativeBias;
     type Cache = Cache;
     type Sequence = Sequence;
+    type Pass<'a> = Pass<'a>;
 
     fn name(&self) -> &'static str {
         "candle"
@@ -271,32 +232,16 @@ impl Backend for Candle {
         compute().map_err(failed)
     }
 
-    fn rotate(
-        &self,
-        qkv: Tensor,
-        heads: Heads,
-        norms: Option<(&Norm, &Norm)>,
-        rotation: Option<&Rotation>,
-    ) -> Result<Tensor> {
-        self.rotate_heads(&qkv, heads, norms, rotation).map_err(failed)
+    fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Pass<'a>> {
+        Pass::new(self, input).map_err(failed)
     }
 
-    fn attend(&self, qkv: &Tensor, layout: &Layout, heads: Heads, scores: Scores<RelativeBias>) -> Result<Tensor> {
-        let piece = |rows: std::ops::Range<usize>| {
-            let (first, count) = (rows.start, rows.len());
-            Piece { rows, first: 0, keys: Keys::From(first), count }
-        };
-        let filled = (0..layout.sequences()).map(|i| layout.range(i)).filter(|rows| !rows.is_empty());
-        let pieces: Vec<_> = filled.map(piece).collect();
-        if pieces.is_empty() {
-            return self.zeros(0, heads.query_width());
-        }
-        let compute = || {
-            let plan = self.plans.of(pieces, layout.tokens(), heads, scores, &self.device)?;
-            let queries = qkv.narrow(1, 0, heads.query_width())?.contiguous()?;
-            plan.attend(&queries, heads, scores, |rows, batch, keys| Self::packed_keys(qkv, heads, rows, batch, keys))
-        };
-        compute().map_err(failed)
+    fn attention(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+        pass.attend(layer, input).map_err(failed)
+    }
+
+    fn store(&self, pass: &Pass, layer: usize, key_value: Tensor) -> Result<()> {
+        pass.store(&key_value, 0, layer).map_err(failed)
     }
 
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
@@ -316,32 +261,6 @@ impl Backend for Candle {
 
     fn sequence(&self, cache: &Cache) -> Sequence {
         cache.sequence()
-    }
-
-    fn store(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) -> Result<()> {
-        cache::store(x, column, slots, layer)
-    }
-
-    fn attend_cached<S: Borrow<Sequence> + Sync>(
-        &self,
-        q: &Tensor,
-        slots: &[Slot<S>],
-        layer: usize,
-        heads: Heads,
-        scores: Scores<RelativeBias>,
-    ) -> Result<Tensor> {
-        let filled = || slots.iter().filter(|slot| !slot.rows.is_empty());
-        let pieces: Vec<_> = filled().map(|s| s.sequence.borrow().piece(s.rows.clone(), scores.causal)).collect();
-        let Some(any) = filled().next() else { return self.zeros(0, heads.query_width()) };
-        let compute = || {
-            let plan = self.plans.of(pieces, q.dim(0)?, heads, scores, &self.device)?;
-            let queries = q.narrow(1, 0, heads.query_width())?.contiguous()?;
-            plan.attend(&queries, heads, scores, |rows, batch, keys| {
-                let rows = rows.ok_or_else(|| candle_core::Error::Msg("a plan without the cache's rows".into()))?;
-                any.sequence.borrow().read(layer, rows, batch, keys)
-            })
-        };
-        compute().map_err(failed)
     }
 
     fn project_arg_max(
@@ -369,7 +288,8 @@ impl Backend for Candle {
                 y = ((y / cap)?.tanh()? * cap)?;
             }
             if !mask.is_empty() {
-                y = y.broadcast_add(&Tensor::new(mask, &self.device)?)?;
+                let width = mask.len();
+                y = y.broadcast_add(&self.carry(mask, width)?)?;
             }
             // A token's number is exact in f32 up to 2^24, so that one transfer brings both.
             let found = y.argmax_keepdim(1)?.to_dtype(DType::F32)?;

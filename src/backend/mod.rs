@@ -6,11 +6,11 @@
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod cpu;
+pub mod host;
+mod pass;
 pub(crate) mod pooling;
 mod view;
 
-use std::borrow::Borrow;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::counters::Transfers;
@@ -18,24 +18,29 @@ use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::{FREE, Placed, keep_largest};
-use crate::spec::{Activation, Heads, Layout, Pooling, Precision};
+use crate::spec::{Activation, Layout, Pooling, Precision};
 
+pub use host::{arg_max, cap, log_sum_exp};
+pub use pass::{
+    AttentionInput, CacheShape, CachedSequence, HeadNorms, PassInput, Rotation, Rotations, Sequences, Slot,
+};
 pub use view::{LinearView, Order, Part, RowReader};
 
 /// Tokens that one pass through the model aims at. Activations of this many tokens fit the second-level cache of the
 /// machines at hand for MiniLM's shape; larger passes only cost memory. Results do not depend on it.
 pub const PASS_TOKENS: usize = 512;
 
-/// A norm as it lies in the checkpoint.
+/// A norm's tensors in the checkpoint.
 #[derive(Clone)]
 pub struct NormView<'a> {
-    /// Without a mean taken out.
+    /// RMSNorm; else LayerNorm.
     pub rms: bool,
     pub weight: TensorView<'a>,
     pub bias: Option<TensorView<'a>>,
     pub eps: f32,
-    /// Added to the weight, and then multiplied with weight and bias.
+    /// Added to the weight.
     pub shift: f32,
+    /// Multiplied with the shifted weight and with the bias.
     pub scale: f32,
 }
 
@@ -56,70 +61,10 @@ impl NormView<'_> {
     }
 }
 
-/// How scores of one layer are made.
-pub struct Scores<'a, R> {
-    pub scale: f32,
-    /// 0 for none.
-    pub softcap: f32,
-    pub bias: Option<&'a R>,
-    /// Whether a token sees only those up to itself.
-    pub causal: bool,
-    /// How many tokens it sees, itself counted; 0 for all.
-    pub window: usize,
-}
-
-impl<R> Clone for Scores<'_, R> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<R> Copy for Scores<'_, R> {}
-
-/// Sines and cosines of a pass's tokens: `[tokens, half]` each.
-#[derive(Default)]
-pub struct Rotation {
-    /// Half of the components that turn; component `i` is paired with `half + i`.
-    pub half: usize,
-    pub cos: Vec<f32>,
-    pub sin: Vec<f32>,
-}
-
-/// The shape of a cache of keys and values.
-#[derive(Clone, Copy, Debug)]
-pub struct CacheShape {
-    pub layers: usize,
-    pub kv_heads: usize,
-    pub head_dim: usize,
-}
-
-/// `softcap · tanh(value / softcap)` of each value; 0 for no cap. It keeps the order, but may make neighbours equal.
-pub fn cap(values: &mut [f32], softcap: f32) {
-    if softcap > 0.0 {
-        values.iter_mut().for_each(|x| *x = softcap * (*x / softcap).tanh());
-    }
-}
-
-/// `ln Σ exp` of a row.
-pub fn log_sum_exp(row: &[f32]) -> f32 {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if largest == f32::NEG_INFINITY {
-        return largest;
-    }
-    largest + row.iter().map(|x| (x - largest).exp()).sum::<f32>().ln()
-}
-
-/// The first of the largest values of a row; None where nothing is above -∞.
-pub fn arg_max(row: &[f32]) -> Option<u32> {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let found = row.iter().position(|&x| x == largest && x > f32::NEG_INFINITY);
-    found.map(|i| i as u32)
-}
-
 /// The likeliest tokens of some rows of logits.
 #[derive(Default)]
 pub struct Likeliest {
-    /// How many of a row: the largest logit first, of equals the lower token; [`FREE`] where there are fewer.
+    /// Tokens per row: the largest logit first, of equals the lower token; [`FREE`] where there are fewer.
     pub count: usize,
     pub tokens: Vec<Placed>,
     /// `ln Σ exp` of each row.
@@ -133,7 +78,7 @@ impl Likeliest {
         self.totals.clear();
     }
 
-    /// Adds a row without tokens, and lends its list.
+    /// Adds a row with a total and no tokens yet, and returns its list.
     pub fn push(&mut self, total: f32) -> &mut [Placed] {
         let first = self.tokens.len();
         self.totals.push(total);
@@ -151,27 +96,11 @@ impl Likeliest {
     }
 }
 
-/// Some rows of an activation and the sequence that they belong to, borrowed.
-pub struct Slot<S> {
-    pub rows: Range<usize>,
-    pub sequence: S,
-}
-
-/// The keys and values of one sequence, whatever the backend keeps them in. A clone shares what both hold, and either may go on.
-pub trait CachedSequence: Clone + Send + Sync {
-    /// Tokens that it holds.
-    fn length(&self) -> usize;
-    /// Forgets the tokens from `length` on.
-    fn truncate(&mut self, length: usize);
-    /// Makes room for this many more tokens, so that nothing can fail for want of memory in the middle of a step.
-    fn reserve(&mut self, tokens: usize) -> Result<()>;
-    /// Counts tokens that were written.
-    fn advance(&mut self, tokens: usize);
-}
-
-/// The norms around a residual sum: of what is added, and of the sum.
+/// The norms around a residual sum: `after(residual + post(y))`.
 pub struct Ends<'a, N> {
+    /// Sandwich norm: of what is added.
     pub post: Option<&'a N>,
+    /// Post-norm: of the sum.
     pub after: Option<&'a N>,
 }
 
@@ -183,7 +112,8 @@ impl<N> Clone for Ends<'_, N> {
 
 impl<N> Copy for Ends<'_, N> {}
 
-/// A feed-forward: `down(activation(up(norm(x))))`; with `gated`, `up` gives a gate and what it multiplies, one after the other.
+/// A feed-forward: `down(activation(up(norm(x))))`; with `gated` (SwiGLU, GeGLU) the outputs of `up` are first the gate and then what it
+/// multiplies, `down(activation(gate) · rest)`.
 pub struct FeedForward<'a, B: Backend + ?Sized> {
     pub norm: Option<&'a B::Norm>,
     pub up: &'a B::Linear,
@@ -200,13 +130,15 @@ pub trait Backend: Send + Sync + 'static {
     /// Rows to look up: `[entries, hidden]`.
     type Table: Send + Sync;
     type RelativeBias: Send + Sync;
-    /// Where sequences' keys and values come from.
+    /// Where the memory of KV caches comes from.
     type Cache: Send + Sync;
-    /// The keys and values of one sequence in all layers.
+    /// The KV cache of one sequence, all layers.
     type Sequence: CachedSequence;
+    /// What the layers of one pass share.
+    type Pass<'a>;
 
     fn name(&self) -> &'static str;
-    /// What is to be said of the backend in a model's info, for instance the kernels chosen.
+    /// For a model's info, for instance the kernels chosen.
     fn describe(&self) -> String;
     /// The precision that weights are held in; never `Auto`.
     fn precision(&self) -> Precision;
@@ -215,11 +147,11 @@ pub trait Backend: Send + Sync + 'static {
     fn pass_tokens(&self) -> usize {
         PASS_TOKENS
     }
-    /// Tokens of a pass where it is best that every thread runs passes of its own; None where it is not.
+    /// Tokens per pass where threads should run passes of their own; None where they should share one.
     fn thread_pass_tokens(&self) -> Option<usize> {
         None
     }
-    /// What was carried between the host's memory and the device's; None where they are the same.
+    /// What was copied between the host's memory and the device's; None where they are the same.
     fn transfers(&self) -> Option<&Transfers> {
         None
     }
@@ -260,24 +192,6 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Self::Tensor>;
     /// The feed-forward of `x` added to it.
     fn feed_forward(&self, x: Self::Tensor, feed: &FeedForward<Self>) -> Result<Self::Tensor>;
-    /// Normalises queries and keys head by head (RMS) and turns them by their positions, as far as either is wanted. `qkv` is
-    /// `[tokens, queries then keys then values]`.
-    fn rotate(
-        &self,
-        qkv: Self::Tensor,
-        heads: Heads,
-        norms: Option<(&Self::Norm, &Self::Norm)>,
-        rotation: Option<&Rotation>,
-    ) -> Result<Self::Tensor>;
-    /// Scaled dot-product attention within each sequence, all of which see all of theirs. `qkv` as in `rotate`, with as many heads of
-    /// keys as of queries; the result is `[tokens, heads · dim]`.
-    fn attend(
-        &self,
-        qkv: &Self::Tensor,
-        layout: &Layout,
-        heads: Heads,
-        scores: Scores<Self::RelativeBias>,
-    ) -> Result<Self::Tensor>;
     /// Some rows of `x`, in the order given.
     fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Result<Self::Tensor>;
     /// Appends the values, row by row, to `out` in the host's memory.
@@ -287,33 +201,19 @@ pub trait Backend: Send + Sync + 'static {
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Self::Cache;
     /// A sequence without tokens.
     fn sequence(&self, cache: &Self::Cache) -> Self::Sequence;
-    /// Writes the keys (from `column` on) and values (right after them) of each slot's rows behind what its sequence holds. The
-    /// sequence's length stays until it advances, because all layers are written first.
-    fn store(
+    /// Starts a pass: makes once, and copies to the device once, what is equal in all layers.
+    fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Self::Pass<'a>>;
+    /// One layer's attention as the stack's Spec says, up to the output projection: head norms and rotary positions of queries and keys,
+    /// new keys and values to the KV cache, `softmax(cap(scale · q·kᵀ) + relative bias)·v` over what a token sees. The result is
+    /// `[tokens, heads · dim]`. A KV cache's length stays until the sequence advances, because all layers are written first.
+    fn attention(
         &self,
-        x: &Self::Tensor,
-        column: usize,
-        slots: &mut [Slot<&mut Self::Sequence>],
+        pass: &Self::Pass<'_>,
         layer: usize,
-    ) -> Result<()>;
-    /// Attention of each slot's rows to its sequence's keys: with `causal` those before and the rows' own, just stored; without,
-    /// all that it holds. `q` has the queries in its first columns.
-    fn attend_cached<S: Borrow<Self::Sequence> + Sync>(
-        &self,
-        q: &Self::Tensor,
-        slots: &[Slot<S>],
-        layer: usize,
-        heads: Heads,
-        scores: Scores<Self::RelativeBias>,
+        input: AttentionInput<Self::Tensor, Self::Norm>,
     ) -> Result<Self::Tensor>;
-    /// `ln Σ exp` of a row in the host's memory.
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        log_sum_exp(row)
-    }
-    /// The first of the largest values of a row in the host's memory; None where nothing is above -∞.
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        arg_max(row)
-    }
+    /// Writes `[tokens, keys then values]` of the encoder's output to the pass's own sequences, for cross-attention to read.
+    fn store(&self, pass: &Self::Pass<'_>, layer: usize, key_value: Self::Tensor) -> Result<()>;
 
     /// Appends `norm(x)·Wᵀ + b`, softly capped, row by row to `out` in the host's memory.
     fn project_logits(
@@ -344,7 +244,7 @@ pub trait Backend: Send + Sync + 'static {
         self.project_logits(x, norm, w, softcap, &mut values)?;
         for row in values.chunks_exact_mut(self.outputs(w).max(1)) {
             forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
-            out.push(self.arg_max(row));
+            out.push(arg_max(row));
         }
         Ok(())
     }
@@ -362,11 +262,11 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<()> {
         let mut values = Vec::new();
         self.project_logits(x, norm, w, softcap, &mut values)?;
-        out.add(&mut values, self.outputs(w), forbidden, |row| self.log_sum_exp(row));
+        out.add(&mut values, self.outputs(w), forbidden, log_sum_exp);
         Ok(())
     }
 
-    /// One row a sequence (or all rows, for `Pooling::None`), in the host's memory.
+    /// One row per sequence (or all rows, for `Pooling::None`), in the host's memory.
     fn pool(&self, x: &Self::Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {
         let mut values = Vec::new();
         self.read(x, &mut values)?;

@@ -1,4 +1,4 @@
-//! From one vector a token to one vector a text (sentence-transformers' `Pooling` module, Reimers & Gurevych 2019).
+//! From one vector per token to one vector per text (sentence-transformers' `Pooling` module, Reimers & Gurevych 2019).
 
 use crate::spec::Pooling;
 

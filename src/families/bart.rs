@@ -3,7 +3,7 @@
 use super::{activation, heads};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{LanguageHead, LanguageWeight, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
+use crate::spec::{LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
 /// The row of the position table for the first token.
 const FIRST: usize = 2;
@@ -15,15 +15,15 @@ pub(super) const ENCODER: Names = Names {
     word: WORD,
     position: "encoder.embed_positions",
     embedding_norm: Some("encoder.layernorm_embedding"),
-    qkv: Rows::Apart(&[
+    qkv: LinearTensors::Separate(&[
         "encoder.layers.{}.self_attn.q_proj",
         "encoder.layers.{}.self_attn.k_proj",
         "encoder.layers.{}.self_attn.v_proj",
     ]),
-    attention_output: Rows::Together("encoder.layers.{}.self_attn.out_proj"),
+    attention_output: LinearTensors::Single("encoder.layers.{}.self_attn.out_proj"),
     attention_norm: "encoder.layers.{}.self_attn_layer_norm",
-    up: Rows::Together("encoder.layers.{}.fc1"),
-    down: Rows::Together("encoder.layers.{}.fc2"),
+    up: LinearTensors::Single("encoder.layers.{}.fc1"),
+    down: LinearTensors::Single("encoder.layers.{}.fc2"),
     output_norm: "encoder.layers.{}.final_layer_norm",
     ..Names::EMPTY
 };
@@ -33,19 +33,19 @@ pub(super) const DECODER: Names = Names {
     word: WORD,
     position: "decoder.embed_positions",
     embedding_norm: Some("decoder.layernorm_embedding"),
-    qkv: Rows::Apart(&[
+    qkv: LinearTensors::Separate(&[
         "decoder.layers.{}.self_attn.q_proj",
         "decoder.layers.{}.self_attn.k_proj",
         "decoder.layers.{}.self_attn.v_proj",
     ]),
-    attention_output: Rows::Together("decoder.layers.{}.self_attn.out_proj"),
+    attention_output: LinearTensors::Single("decoder.layers.{}.self_attn.out_proj"),
     attention_norm: "decoder.layers.{}.self_attn_layer_norm",
     cross_query: Some("decoder.layers.{}.encoder_attn.q_proj"),
     cross_key_value: Some(&["decoder.layers.{}.encoder_attn.k_proj", "decoder.layers.{}.encoder_attn.v_proj"]),
     cross_output: Some("decoder.layers.{}.encoder_attn.out_proj"),
     cross_norm: Some("decoder.layers.{}.encoder_attn_layer_norm"),
-    up: Rows::Together("decoder.layers.{}.fc1"),
-    down: Rows::Together("decoder.layers.{}.fc2"),
+    up: LinearTensors::Single("decoder.layers.{}.fc1"),
+    down: LinearTensors::Single("decoder.layers.{}.fc2"),
     output_norm: "decoder.layers.{}.final_layer_norm",
     ..Names::EMPTY
 };

@@ -3,7 +3,7 @@
 use super::{activation, equal_heads, head};
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
+use crate::spec::{Activation, Dense, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
 /// The names that BERT shares with RoBERTa.
 pub(super) const NAMES: Names = Names {
@@ -12,15 +12,15 @@ pub(super) const NAMES: Names = Names {
     position: "embeddings.position_embeddings",
     token_type: Some("embeddings.token_type_embeddings"),
     embedding_norm: Some("embeddings.LayerNorm"),
-    qkv: Rows::Apart(&[
+    qkv: LinearTensors::Separate(&[
         "encoder.layer.{}.attention.self.query",
         "encoder.layer.{}.attention.self.key",
         "encoder.layer.{}.attention.self.value",
     ]),
-    attention_output: Rows::Together("encoder.layer.{}.attention.output.dense"),
+    attention_output: LinearTensors::Single("encoder.layer.{}.attention.output.dense"),
     attention_norm: "encoder.layer.{}.attention.output.LayerNorm",
-    up: Rows::Together("encoder.layer.{}.intermediate.dense"),
-    down: Rows::Together("encoder.layer.{}.output.dense"),
+    up: LinearTensors::Single("encoder.layer.{}.intermediate.dense"),
+    down: LinearTensors::Single("encoder.layer.{}.output.dense"),
     output_norm: "encoder.layer.{}.output.LayerNorm",
     ..Names::EMPTY
 };

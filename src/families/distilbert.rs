@@ -3,22 +3,22 @@
 use super::{activation, head, heads};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, Names, Position, Rows, Spec, Stack};
+use crate::spec::{Activation, Dense, LinearTensors, Names, Position, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "distilbert.",
     word: &["embeddings.word_embeddings"],
     position: "embeddings.position_embeddings",
     embedding_norm: Some("embeddings.LayerNorm"),
-    qkv: Rows::Apart(&[
+    qkv: LinearTensors::Separate(&[
         "transformer.layer.{}.attention.q_lin",
         "transformer.layer.{}.attention.k_lin",
         "transformer.layer.{}.attention.v_lin",
     ]),
-    attention_output: Rows::Together("transformer.layer.{}.attention.out_lin"),
+    attention_output: LinearTensors::Single("transformer.layer.{}.attention.out_lin"),
     attention_norm: "transformer.layer.{}.sa_layer_norm",
-    up: Rows::Together("transformer.layer.{}.ffn.lin1"),
-    down: Rows::Together("transformer.layer.{}.ffn.lin2"),
+    up: LinearTensors::Single("transformer.layer.{}.ffn.lin1"),
+    down: LinearTensors::Single("transformer.layer.{}.ffn.lin2"),
     output_norm: "transformer.layer.{}.output_layer_norm",
     ..Names::EMPTY
 };

@@ -4,7 +4,7 @@
 use super::{activation, llama};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Attention, Biases, Names, Norm, NormPlace, Spec, Stack};
+use crate::spec::{AttentionSpec, Biases, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     attention_post_norm: Some("layers.{}.post_attention_layernorm"),
@@ -33,7 +33,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         norm: Norm { shift: 1.0, ..Norm::rms(NormPlace::Both, stack.norm.eps) },
         biases: Biases { qkv: biased, attention_output: biased, feed_forward: false },
         embedding_scale: (stack.hidden as f32).sqrt(),
-        attention: Attention { scale, softcap: cap("attn_logit_softcapping")?, windows, head_norm: third },
+        attention: AttentionSpec { scale, softcap: cap("attn_logit_softcapping")?, windows, head_norm: third },
         names: NAMES,
         ..stack
     };

@@ -3,17 +3,17 @@
 use super::{activation, equal_heads};
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::spec::{LanguageHead, LanguageWeight, Names, Norm, NormPlace, Position, Rows, Spec, Stack};
+use crate::spec::{LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "transformer.",
     word: &["wte"],
     position: "wpe",
-    qkv: Rows::Transposed("h.{}.attn.c_attn"),
-    attention_output: Rows::Transposed("h.{}.attn.c_proj"),
+    qkv: LinearTensors::Transposed("h.{}.attn.c_attn"),
+    attention_output: LinearTensors::Transposed("h.{}.attn.c_proj"),
     attention_norm: "h.{}.ln_1",
-    up: Rows::Transposed("h.{}.mlp.c_fc"),
-    down: Rows::Transposed("h.{}.mlp.c_proj"),
+    up: LinearTensors::Transposed("h.{}.mlp.c_fc"),
+    down: LinearTensors::Transposed("h.{}.mlp.c_proj"),
     output_norm: "h.{}.ln_2",
     final_norm: Some("ln_f"),
     ..Names::EMPTY
@@ -21,10 +21,10 @@ const NAMES: Names = Names {
 
 /// In GGUF files the same layers are `[outputs, inputs]`.
 const GGUF_NAMES: Names = Names {
-    qkv: Rows::Together("h.{}.attn.c_attn"),
-    attention_output: Rows::Together("h.{}.attn.c_proj"),
-    up: Rows::Together("h.{}.mlp.c_fc"),
-    down: Rows::Together("h.{}.mlp.c_proj"),
+    qkv: LinearTensors::Single("h.{}.attn.c_attn"),
+    attention_output: LinearTensors::Single("h.{}.attn.c_proj"),
+    up: LinearTensors::Single("h.{}.mlp.c_fc"),
+    down: LinearTensors::Single("h.{}.mlp.c_proj"),
     ..NAMES
 };
 

@@ -3,16 +3,16 @@
 use super::{activation, equal_heads, rope};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Biases, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Rows, Spec, Stack};
+use crate::spec::{Biases, LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "gpt_neox.",
     word: &["embed_in"],
-    qkv: Rows::ByHead("layers.{}.attention.query_key_value"),
-    attention_output: Rows::Together("layers.{}.attention.dense"),
+    qkv: LinearTensors::ByHead("layers.{}.attention.query_key_value"),
+    attention_output: LinearTensors::Single("layers.{}.attention.dense"),
     attention_norm: "layers.{}.input_layernorm",
-    up: Rows::Together("layers.{}.mlp.dense_h_to_4h"),
-    down: Rows::Together("layers.{}.mlp.dense_4h_to_h"),
+    up: LinearTensors::Single("layers.{}.mlp.dense_h_to_4h"),
+    down: LinearTensors::Single("layers.{}.mlp.dense_4h_to_h"),
     output_norm: "layers.{}.post_attention_layernorm",
     final_norm: Some("final_layer_norm"),
     ..Names::EMPTY

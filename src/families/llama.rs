@@ -4,18 +4,22 @@
 use super::{activation, rope};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Biases, Heads, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Rows, Spec, Stack};
+use crate::spec::{Biases, Heads, LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
 
 pub(super) const NAMES: Names = Names {
     prefix: "model.",
     word: &["embed_tokens"],
-    qkv: Rows::Apart(&["layers.{}.self_attn.q_proj", "layers.{}.self_attn.k_proj", "layers.{}.self_attn.v_proj"]),
-    attention_output: Rows::Together("layers.{}.self_attn.o_proj"),
+    qkv: LinearTensors::Separate(&[
+        "layers.{}.self_attn.q_proj",
+        "layers.{}.self_attn.k_proj",
+        "layers.{}.self_attn.v_proj",
+    ]),
+    attention_output: LinearTensors::Single("layers.{}.self_attn.o_proj"),
     attention_norm: "layers.{}.input_layernorm",
     query_norm: Some("layers.{}.self_attn.q_norm"),
     key_norm: Some("layers.{}.self_attn.k_norm"),
-    up: Rows::Apart(&["layers.{}.mlp.gate_proj", "layers.{}.mlp.up_proj"]),
-    down: Rows::Together("layers.{}.mlp.down_proj"),
+    up: LinearTensors::Separate(&["layers.{}.mlp.gate_proj", "layers.{}.mlp.up_proj"]),
+    down: LinearTensors::Single("layers.{}.mlp.down_proj"),
     output_norm: "layers.{}.post_attention_layernorm",
     final_norm: Some("norm"),
     ..Names::EMPTY

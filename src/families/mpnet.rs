@@ -3,7 +3,7 @@
 use super::{activation, head, heads};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Relative, Rows, Spec, Stack};
+use crate::spec::{Activation, Dense, LinearTensors, Names, Norm, NormPlace, Position, Relative, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "mpnet.",
@@ -11,15 +11,15 @@ const NAMES: Names = Names {
     position: "embeddings.position_embeddings",
     embedding_norm: Some("embeddings.LayerNorm"),
     relative_bias: Some("encoder.relative_attention_bias"),
-    qkv: Rows::Apart(&[
+    qkv: LinearTensors::Separate(&[
         "encoder.layer.{}.attention.attn.q",
         "encoder.layer.{}.attention.attn.k",
         "encoder.layer.{}.attention.attn.v",
     ]),
-    attention_output: Rows::Together("encoder.layer.{}.attention.attn.o"),
+    attention_output: LinearTensors::Single("encoder.layer.{}.attention.attn.o"),
     attention_norm: "encoder.layer.{}.attention.LayerNorm",
-    up: Rows::Together("encoder.layer.{}.intermediate.dense"),
-    down: Rows::Together("encoder.layer.{}.output.dense"),
+    up: LinearTensors::Single("encoder.layer.{}.intermediate.dense"),
+    down: LinearTensors::Single("encoder.layer.{}.output.dense"),
     output_norm: "encoder.layer.{}.output.LayerNorm",
     ..Names::EMPTY
 };

@@ -3,16 +3,16 @@
 use super::llama;
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Attention, Names, Rows, Spec, Stack};
+use crate::spec::{AttentionSpec, LinearTensors, Names, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let stack = llama::stack(config)?;
     let windows = llama::windows(config, stack.layers, config.usize_opt("sliding_window")?, |_| true)?;
     let names = Names {
-        qkv: Rows::Together("layers.{}.self_attn.qkv_proj"),
-        up: Rows::Together("layers.{}.mlp.gate_up_proj"),
+        qkv: LinearTensors::Single("layers.{}.self_attn.qkv_proj"),
+        up: LinearTensors::Single("layers.{}.mlp.gate_up_proj"),
         ..llama::NAMES
     };
-    let attention = Attention { windows, ..stack.attention };
+    let attention = AttentionSpec { windows, ..stack.attention };
     llama::model(config, "phi3", Stack { attention, names, ..stack }, false, 0.0)
 }

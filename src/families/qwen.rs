@@ -4,7 +4,7 @@
 use super::llama;
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Attention, Biases, Spec, Stack};
+use crate::spec::{AttentionSpec, Biases, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let third = config.str("model_type")? == "qwen3";
@@ -18,7 +18,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let biased = third && config.bool_or("attention_bias", false)?;
     let stack = Stack {
         biases: Biases { qkv: !third || biased, attention_output: biased, feed_forward: false },
-        attention: Attention { windows, head_norm: third, ..stack.attention },
+        attention: AttentionSpec { windows, head_norm: third, ..stack.attention },
         ..stack
     };
     llama::model(config, if third { "qwen3" } else { "qwen2" }, stack, false, 0.0)

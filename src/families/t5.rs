@@ -4,8 +4,8 @@ use super::named_activation;
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{
-    Activation, Attention, Biases, Heads, LanguageHead, LanguageWeight, Names, Norm, NormPlace, Relative, Rows, Spec,
-    Stack,
+    Activation, AttentionSpec, Biases, Heads, LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace,
+    Relative, Spec, Stack,
 };
 
 /// The maximum number of tokens. T5's relative position bias sets none, because distant keys share a bucket; this limit bounds
@@ -24,23 +24,26 @@ const fn names(gated: bool, decoder: bool) -> Names {
         Names {
             word,
             relative_bias: Some("decoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
-            qkv: Rows::Apart(&[
+            qkv: LinearTensors::Separate(&[
                 part!("decoder", "0.SelfAttention.q"),
                 part!("decoder", "0.SelfAttention.k"),
                 part!("decoder", "0.SelfAttention.v"),
             ]),
-            attention_output: Rows::Together(part!("decoder", "0.SelfAttention.o")),
+            attention_output: LinearTensors::Single(part!("decoder", "0.SelfAttention.o")),
             attention_norm: part!("decoder", "0.layer_norm"),
             cross_query: Some(part!("decoder", "1.EncDecAttention.q")),
             cross_key_value: Some(&[part!("decoder", "1.EncDecAttention.k"), part!("decoder", "1.EncDecAttention.v")]),
             cross_output: Some(part!("decoder", "1.EncDecAttention.o")),
             cross_norm: Some(part!("decoder", "1.layer_norm")),
             up: if gated {
-                Rows::Apart(&[part!("decoder", "2.DenseReluDense.wi_0"), part!("decoder", "2.DenseReluDense.wi_1")])
+                LinearTensors::Separate(&[
+                    part!("decoder", "2.DenseReluDense.wi_0"),
+                    part!("decoder", "2.DenseReluDense.wi_1"),
+                ])
             } else {
-                Rows::Together(part!("decoder", "2.DenseReluDense.wi"))
+                LinearTensors::Single(part!("decoder", "2.DenseReluDense.wi"))
             },
-            down: Rows::Together(part!("decoder", "2.DenseReluDense.wo")),
+            down: LinearTensors::Single(part!("decoder", "2.DenseReluDense.wo")),
             output_norm: part!("decoder", "2.layer_norm"),
             final_norm: Some("decoder.final_layer_norm"),
             ..Names::EMPTY
@@ -49,19 +52,22 @@ const fn names(gated: bool, decoder: bool) -> Names {
         Names {
             word,
             relative_bias: Some("encoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
-            qkv: Rows::Apart(&[
+            qkv: LinearTensors::Separate(&[
                 part!("encoder", "0.SelfAttention.q"),
                 part!("encoder", "0.SelfAttention.k"),
                 part!("encoder", "0.SelfAttention.v"),
             ]),
-            attention_output: Rows::Together(part!("encoder", "0.SelfAttention.o")),
+            attention_output: LinearTensors::Single(part!("encoder", "0.SelfAttention.o")),
             attention_norm: part!("encoder", "0.layer_norm"),
             up: if gated {
-                Rows::Apart(&[part!("encoder", "1.DenseReluDense.wi_0"), part!("encoder", "1.DenseReluDense.wi_1")])
+                LinearTensors::Separate(&[
+                    part!("encoder", "1.DenseReluDense.wi_0"),
+                    part!("encoder", "1.DenseReluDense.wi_1"),
+                ])
             } else {
-                Rows::Together(part!("encoder", "1.DenseReluDense.wi"))
+                LinearTensors::Single(part!("encoder", "1.DenseReluDense.wi"))
             },
-            down: Rows::Together(part!("encoder", "1.DenseReluDense.wo")),
+            down: LinearTensors::Single(part!("encoder", "1.DenseReluDense.wo")),
             output_norm: part!("encoder", "1.layer_norm"),
             final_norm: Some("encoder.final_layer_norm"),
             ..Names::EMPTY
@@ -98,7 +104,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 max_distance: config.usize_or("relative_attention_max_distance", 128)?,
                 bidirectional: !decoder,
             }),
-            attention: Attention { scale: 1.0, ..Attention::plain(heads.dim) },
+            attention: AttentionSpec { scale: 1.0, ..AttentionSpec::plain(heads.dim) },
             max_tokens: MAX_TOKENS,
             cross: decoder,
             ..Stack::new(hidden, layers, heads, config.usize("d_ff")?, names(gated, decoder))

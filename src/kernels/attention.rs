@@ -1,4 +1,4 @@
-//! Fused scaled dot-product attention of some queries to all keys of their sequence, without a score matrix in memory.
+//! Fused scaled dot-product attention of some queries to the keys of their sequence within reach, without a score matrix in memory.
 //!
 //! The online softmax of Milakov and Gimelshein (2018) in the tiling of FlashAttention (Dao et al., 2022): keys come in
 //! chunks; a chunk's scores live in a buffer of a few kilobytes; the running maximum, the running sum and the output so
@@ -54,6 +54,20 @@ pub(super) fn scratch(tokens: usize, head_dim: usize) -> usize {
     Layout::new(tokens, head_dim, false).floats().max(Layout::new(tokens, head_dim, true).floats())
 }
 
+impl Attention {
+    /// The keys that a query sees, from and to.
+    #[inline(always)]
+    fn sees(&self, query: usize) -> (usize, usize) {
+        (query.saturating_sub(self.reach), (query + self.reach + 1).min(self.tokens))
+    }
+
+    /// The keys that some of these queries see, from the beginning of a chunk on.
+    #[inline(always)]
+    fn span(&self, (first, end): (usize, usize)) -> (usize, usize) {
+        (self.sees(first).0 / CHUNK * CHUNK, self.sees(end.saturating_sub(1)).1)
+    }
+}
+
 /// Where the parts of the scratch memory begin.
 #[derive(Clone, Copy)]
 struct Memory {
@@ -74,7 +88,8 @@ struct Memory {
 #[inline(always)]
 unsafe fn pack_keys<V: Vector>(a: &Attention, out: *mut f32) {
     let dim = a.head_dim;
-    for key in (0..a.tokens).step_by(BLOCK) {
+    let (begin, end) = a.span(a.queries);
+    for key in (begin..end).step_by(BLOCK) {
         // SAFETY: keys and components stay within the sequence and the head.
         unsafe { transpose_keys::<V>(a, key, 0, dim, out.add(key * dim)) };
     }
@@ -110,7 +125,8 @@ unsafe fn transpose_keys<V: Vector>(a: &Attention, key: usize, first: usize, end
 unsafe fn pack_key_pairs<V: Vector>(a: &Attention, out: *mut f32) {
     let width = a.head_dim.next_multiple_of(BLOCK);
     let mut block = [0.0f32; BLOCK * BLOCK];
-    for key in (0..a.tokens).step_by(BLOCK) {
+    let (begin, end) = a.span(a.queries);
+    for key in (begin..end).step_by(BLOCK) {
         for first in (0..a.head_dim).step_by(BLOCK) {
             let end = a.head_dim.min(first + BLOCK);
             if end - first < BLOCK {
@@ -136,9 +152,10 @@ unsafe fn pack_key_pairs<V: Vector>(a: &Attention, out: *mut f32) {
 #[inline(always)]
 unsafe fn pack_value_pairs<V: Vector>(a: &Attention, out: *mut f32) {
     let padded = a.tokens.next_multiple_of(BLOCK);
+    let (begin, end) = a.span(a.queries);
     for first in (0..a.head_dim).step_by(BLOCK) {
         let lanes = (a.head_dim - first).min(BLOCK);
-        for key in (0..a.tokens).step_by(2) {
+        for key in (begin..end).step_by(2) {
             // SAFETY: keys and components stay within the sequence and the head.
             unsafe {
                 let from = a.v.add(key * a.stride + first);
@@ -230,7 +247,7 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
     }
 }
 
-/// One tile of queries against all keys.
+/// One tile of queries against the keys that they see.
 ///
 /// # Safety
 /// As `attend`; the parts of the scratch are laid out as `Layout` says.
@@ -253,8 +270,10 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
             }
         }
     }
-    for chunk in (0..a.tokens).step_by(CHUNK) {
-        let count = (a.tokens - chunk).min(CHUNK);
+    // Ends grow with the query, and so do beginnings.
+    let (begin, end) = a.span((query, query + rows));
+    for chunk in (begin..end).step_by(CHUNK) {
+        let count = (end - chunk).min(CHUNK);
         // SAFETY: the caller's promise.
         unsafe {
             if PAIRS {
@@ -271,9 +290,11 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
             for i in 0..rows {
                 let scores = scores.add(i * CHUNK);
                 let bias = a.bias.map(|b| b.offset(chunk as isize - (query + i) as isize));
-                let raw = Scores { scale: a.scale, softcap: 0.0, bias, count, seen: (0, count) };
+                let (low, high) = a.sees(query + i);
+                let seen = (low.saturating_sub(chunk), high.saturating_sub(chunk).min(count));
+                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen };
                 let factor = raw.soften::<V>(scores, &mut largest[i], &mut sums[i]);
-                if chunk > 0 && factor != 1.0 {
+                if chunk > begin && factor != 1.0 {
                     for j in (0..width).step_by(BLOCK) {
                         let p = total.add(i * width + j);
                         V::load(p).mul(V::splat(factor)).store(p);
@@ -281,7 +302,7 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
                 }
             }
 
-            let to = if chunk == 0 { total } else { added };
+            let to = if chunk == begin { total } else { added };
             let v = a.v.add(chunk * a.stride);
             if PAIRS {
                 let even = count.next_multiple_of(2);
@@ -303,7 +324,7 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
                 let product = FloatProduct { a: scores, stride: CHUNK, inputs: count, w: operand };
                 multiply::<V, _>(&product, rows, 1, to.add(whole * BLOCK), width);
             }
-            if chunk > 0 {
+            if chunk > begin {
                 for j in (0..rows * width).step_by(BLOCK) {
                     V::load(total.add(j)).add(V::load(added.add(j))).store(total.add(j));
                 }

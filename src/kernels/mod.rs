@@ -110,7 +110,7 @@ pub struct Epilogue<'a> {
     pub residual: Option<(*const f32, usize)>,
 }
 
-/// Some queries of one head of one sequence, attending to all keys of that sequence.
+/// Some queries of one head of one sequence, attending to the keys of that sequence within reach.
 ///
 /// `q`, `k` and `v` point at this head's columns of the sequence's first token; a token's values are `stride` elements apart.
 #[derive(Clone, Copy)]
@@ -126,7 +126,11 @@ pub struct Attention {
     pub queries: (usize, usize),
     pub head_dim: usize,
     pub scale: f32,
-    /// Points at the relative bias of distance 0 of this head: `*bias.offset(key - query)` is added to the scaled score.
+    /// Scores are `softcap · tanh(score / softcap)`; 0 for none.
+    pub softcap: f32,
+    /// The largest distance at which a query sees a key, on both sides; `tokens` for all.
+    pub reach: usize,
+    /// Points at the relative bias of distance 0 of this head: `*bias.offset(key - query)` is added to the scaled and capped score.
     pub bias: Option<*const f32>,
 }
 
@@ -174,7 +178,7 @@ pub struct PagedAttention {
     pub value_offset: usize,
     pub head_dim: usize,
     pub scale: f32,
-    /// Scores become `softcap · tanh(score / softcap)`; 0 for none. Excludes `bias`.
+    /// Scores become `softcap · tanh(score / softcap)`; 0 for none.
     pub softcap: f32,
     /// As in [`Attention`].
     pub bias: Option<*const f32>,

@@ -8,9 +8,9 @@ use super::vector::Vector;
 #[derive(Clone, Copy)]
 pub(super) struct Scores {
     pub scale: f32,
-    /// 0 for none; excludes `bias`.
+    /// 0 for none.
     pub softcap: f32,
-    /// Added to the scaled scores; valid for `count` keys.
+    /// Added to the scaled and capped scores; valid for `count` keys.
     pub bias: Option<*const f32>,
     /// Keys in the chunk.
     pub count: usize,
@@ -56,11 +56,14 @@ impl Scores {
                 let mut s = nothing;
                 if from < to {
                     s = V::load(p);
+                    let lanes = (self.count - key).min(BLOCK);
                     if self.softcap > 0.0 {
                         let cap = V::splat(self.softcap);
                         s = tanh(s.mul(scale).div(cap)).mul(cap);
+                        if let Some(bias) = self.bias {
+                            s = s.add(V::load_first(bias.add(key), lanes));
+                        }
                     } else {
-                        let lanes = (self.count - key).min(BLOCK);
                         s = match self.bias {
                             Some(bias) => s.mul_add(scale, V::load_first(bias.add(key), lanes)),
                             None => s.mul(scale),

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::backend::Likeliest;
 use crate::base::call::Call;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Pooling, Position};
+use crate::spec::{Batch, Pooling};
 
 /// What a model can be asked for, whatever its backend.
 pub trait Network: Send + Sync {
@@ -162,45 +162,4 @@ pub(crate) fn check_length(tokens: usize, most: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
-}
-
-/// The rows of the position table that a pass's tokens take.
-pub(crate) fn position_rows(pass: &Batch, position: Position) -> Vec<u32> {
-    let padding = match position {
-        Position::Learned { first, .. } => return pass.positions.iter().map(|p| p + first as u32).collect(),
-        Position::LearnedAfterPadding { padding, .. } => padding as u32,
-        Position::None | Position::Sinusoidal { .. } => return pass.positions.clone(),
-    };
-    let mut skipped = 0;
-    let tokens = pass.positions.iter().zip(pass.ids);
-    tokens
-        .map(|(&position, &id)| {
-            skipped = if position == 0 { 0 } else { skipped };
-            if id == padding {
-                skipped += 1;
-                return padding;
-            }
-            padding + 1 + position - skipped
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::spec::Layout;
-
-    #[test]
-    fn padding_tokens_within_a_text_are_not_counted() {
-        // transformers' create_position_ids_from_input_ids, sequence by sequence.
-        let ids = [0, 5, 1, 6, 2, 0, 1, 1, 2];
-        let layout = Layout::new(vec![0, 5, 9]);
-        let pass = Batch { layout, ids: &ids, type_ids: &[0; 9], positions: vec![0, 1, 2, 3, 4, 0, 1, 2, 3] };
-        assert_eq!(
-            position_rows(&pass, Position::LearnedAfterPadding { rows: 9, padding: 1 }),
-            [2, 3, 1, 4, 5, 2, 1, 1, 3]
-        );
-        assert_eq!(position_rows(&pass, Position::Learned { rows: 9, first: 0 }), pass.positions);
-        assert_eq!(position_rows(&pass, Position::Learned { rows: 9, first: 2 })[3..6], [5, 6, 2]);
-    }
 }

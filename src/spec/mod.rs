@@ -1,11 +1,11 @@
-//! A model as data. A family file turns `config.json` and its tensor names into a [`Spec`]; the transformer code reads the Spec and
-//! nothing else, so a new family needs no arithmetic of its own.
+//! A model as data. A family file turns `config.json` and its tensor names into a [`Spec`]; the transformer reads the Spec and nothing
+//! else, so a new family needs no arithmetic of its own. Every field is honoured or refused by name when a model is loaded.
 
 mod device;
 mod packed;
 
 pub use device::{Device, DeviceInfo, Precision};
-pub use packed::{Batch, Layout, QUERY_CHUNK};
+pub use packed::{Batch, Layout};
 
 /// Everything the transformer must know of a model: an encoder, a decoder, or both.
 #[derive(Clone, Debug)]
@@ -15,9 +15,9 @@ pub struct Spec {
     pub vocabulary: usize,
     pub encoder: Option<Stack>,
     pub decoder: Option<Stack>,
-    /// What stands on top of a bare encoder.
+    /// The classification head on top of an encoder.
     pub head: Option<Head>,
-    /// From the decoder's last hidden state to the next token.
+    /// From the decoder's last hidden state to logits.
     pub language: Option<LanguageHead>,
 }
 
@@ -46,21 +46,24 @@ pub struct Stack {
     pub heads: Heads,
     pub intermediate: usize,
     pub activation: Activation,
-    /// Whether the feed-forward is `down(activation(gate(x)) · up(x))`; [`Names::up`] then holds the gate before the rest.
+    /// A gated feed-forward (SwiGLU, GeGLU; Shazeer 2020): `down(activation(gate(x)) · up(x))`. [`Names::up`] then has the gate first.
     pub gated: bool,
     pub norm: Norm,
     pub biases: Biases,
     /// What word embeddings are multiplied with.
     pub embedding_scale: f32,
     pub position: Position,
+    /// Relative position bias, added to the scores of self-attention.
     pub relative: Option<Relative>,
+    /// Of queries and keys in self-attention.
     pub rotary: Option<Rotary>,
-    pub attention: Attention,
+    pub attention: AttentionSpec,
     /// Kinds of token types; 0 if the model has none.
     pub token_types: usize,
     /// The longest sequence that the stack can take; `families::spec` refuses a Spec that takes none.
     pub max_tokens: usize,
-    /// Whether each layer also attends to the encoder's output.
+    /// Whether each layer also has cross-attention to the encoder's output: over all of it, with the stack's scale and soft cap, and
+    /// without positions.
     pub cross: bool,
     pub names: Names,
 }
@@ -81,7 +84,7 @@ impl Stack {
             position: Position::None,
             relative: None,
             rotary: None,
-            attention: Attention::plain(heads.dim),
+            attention: AttentionSpec::plain(heads.dim),
             token_types: 0,
             max_tokens: 0,
             cross: false,
@@ -90,11 +93,11 @@ impl Stack {
     }
 }
 
-/// How attention is shared out among heads.
+/// The heads of attention. Fewer heads of keys and values than of queries is grouped-query attention (Ainslie et al. 2023).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
     pub count: usize,
-    /// Heads of keys and values; each serves `count / kv` heads of queries (Ainslie et al. 2023).
+    /// Heads of keys and values; each serves `count / kv` heads of queries.
     pub kv: usize,
     pub dim: usize,
 }
@@ -148,20 +151,20 @@ impl Norm {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormKind {
     LayerNorm,
-    /// Without a mean taken out (Zhang and Sennrich 2019).
+    /// RMSNorm (Zhang and Sennrich 2019): the mean is not subtracted.
     RmsNorm,
 }
 
-/// Where the norms stand relative to the residual addition.
+/// Where the norms are relative to the residual addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NormPlace {
-    /// After it (BERT): `x = norm(x + f(x))`.
+    /// Post-norm (BERT): `x = norm(x + f(x))`.
     Post,
-    /// Before the sublayer (GPT-2, Llama): `x = x + f(norm(x))`.
+    /// Pre-norm (GPT-2, Llama): `x = x + f(norm(x))`.
     Pre,
-    /// Before the sublayer and after it (Gemma 2): `x = x + norm'(f(norm(x)))`.
+    /// Sandwich norm (Gemma 2): `x = x + norm'(f(norm(x)))`.
     Both,
-    /// Before, and both sublayers read the same stream (GPT-NeoX): `x = x + attention(norm(x)) + feed_forward(norm'(x))`.
+    /// Pre-norm, and both sublayers read the same stream (GPT-NeoX): `x = x + attention(norm(x)) + feed_forward(norm'(x))`.
     Parallel,
 }
 
@@ -178,15 +181,15 @@ impl Biases {
     pub const NONE: Self = Self { qkv: false, attention_output: false, feed_forward: false };
 }
 
-/// What is added to embeddings for a token's place.
+/// What is added to embeddings for a token's position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// Nothing: attention knows the order.
+    /// Nothing: attention has positions of its own.
     None,
-    /// A learned vector a position; the first token takes row `first` of `rows`.
+    /// A learned vector per position; the first token takes row `first` of `rows`.
     Learned { rows: usize, first: usize },
     /// RoBERTa's: the first token has the row after `padding`; a padding token within a text takes row `padding` and is not
-    /// counted.
+    /// counted. Only for encoders.
     LearnedAfterPadding { rows: usize, padding: usize },
     /// Sines in the first half of the width and cosines in the second (Vaswani et al. 2017, as Marian orders them).
     Sinusoidal { rows: usize },
@@ -202,33 +205,53 @@ impl Position {
             Self::Sinusoidal { rows } => Some(rows),
         }
     }
+
+    /// Appends the rows of the position table that tokens take, whose positions in their texts are `positions`. For
+    /// `LearnedAfterPadding` each text must be whole, because padding tokens are counted from its beginning.
+    pub fn rows(self, ids: &[u32], positions: &[u32], out: &mut Vec<u32>) {
+        let padding = match self {
+            Self::Learned { first, .. } => return out.extend(positions.iter().map(|p| p + first as u32)),
+            Self::LearnedAfterPadding { padding, .. } => padding as u32,
+            Self::None | Self::Sinusoidal { .. } => return out.extend_from_slice(positions),
+        };
+        let mut skipped = 0;
+        out.extend(positions.iter().zip(ids).map(|(&position, &id)| {
+            skipped = if position == 0 { 0 } else { skipped };
+            if id == padding {
+                skipped += 1;
+                return padding;
+            }
+            padding + 1 + position - skipped
+        }));
+    }
 }
 
-/// A learned bias a head on the attention scores, by the bucket of the distance (Raffel et al. 2020, section 2.1).
+/// Relative position bias: a learned number per head and bucket of distances, added to the scaled and capped scores (Raffel et al.
+/// 2020, section 2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Relative {
     pub buckets: usize,
     pub max_distance: usize,
-    /// Whether keys after the query have buckets of their own.
+    /// Whether keys after the query have buckets of their own; else they share that of distance 0.
     pub bidirectional: bool,
 }
 
-/// Rotary positions (Su et al. 2021): pairs of a head's components turn with the position.
+/// Rotary positions (RoPE, Su et al. 2021): pairs of a head's components are rotated by the position times a frequency.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotary {
-    /// Components that turn, the first ones of a head.
+    /// Components that are rotated, the first ones of a head; even.
     pub dim: usize,
     pub theta: f32,
     pub scaling: RotaryScaling,
-    /// The base of layers with a window, where it is another (Gemma 3); those are not scaled.
+    /// The base of layers with a sliding window, where it is another (Gemma 3); those are not scaled.
     pub local_theta: Option<f32>,
 }
 
-/// How rotary frequencies are changed to reach further than the model was first trained for.
+/// How rotary frequencies are changed for texts longer than the model was first trained for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RotaryScaling {
     None,
-    /// Positions are divided.
+    /// Position interpolation: positions are divided.
     Linear {
         factor: f32,
     },
@@ -239,7 +262,8 @@ pub enum RotaryScaling {
         high: f32,
         original: usize,
     },
-    /// A divisor a frequency, those for texts up to `original` tokens and those beyond, and a factor on sines and cosines (Phi-3).
+    /// LongRoPE (Phi-3): divisors per frequency, for texts of up to `original` tokens and for longer ones, and a factor on sines and
+    /// cosines.
     Long {
         short: Vec<f32>,
         long: Vec<f32>,
@@ -248,19 +272,21 @@ pub enum RotaryScaling {
     },
 }
 
-/// How scores are made.
+/// How attention scores are made: `cap(scale · q·kᵀ)`, and which keys a token sees.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Attention {
+pub struct AttentionSpec {
     pub scale: f32,
     /// Scores are `softcap · tanh(score / softcap)`; 0 for none.
     pub softcap: f32,
-    /// For each layer how many tokens a token sees, itself counted, 0 for all; empty if every layer sees all.
+    /// The sliding window of each layer, 0 for none; empty if no layer has one. With a window `w` a decoder's token sees the last `w`
+    /// tokens, itself counted; an encoder's token `i` sees the tokens `j` with `|i - j| <= w / 2`, rounded down, on both sides
+    /// (ModernBERT's `local_attention`, EmbeddingGemma's `sliding_window`).
     pub windows: Vec<usize>,
-    /// Whether queries and keys are normalised head by head.
+    /// Whether queries and keys are normalised head by head, before rotary positions. Not in cross-attention.
     pub head_norm: bool,
 }
 
-impl Attention {
+impl AttentionSpec {
     /// Divided by the root of the head's width; every token is seen.
     pub fn plain(head_dim: usize) -> Self {
         Self { scale: 1.0 / (head_dim as f32).sqrt(), softcap: 0.0, windows: Vec::new(), head_norm: false }
@@ -272,45 +298,45 @@ impl Attention {
     }
 }
 
-/// Where a linear layer's rows lie in the checkpoint. `{}` stands for the layer's number; weights and biases add `.weight` and
+/// The tensors of a linear layer in the checkpoint. `{}` is replaced by the layer's number; weights and biases add `.weight` and
 /// `.bias`.
 #[derive(Clone, Copy, Debug)]
-pub enum Rows {
-    /// A tensor for each part.
-    Apart(&'static [&'static str]),
-    /// One tensor, the parts one after the other.
-    Together(&'static str),
-    /// As `Together`, `[inputs, outputs]` (GPT-2's `Conv1D`).
+pub enum LinearTensors {
+    /// One per part, for instance query, key and value.
+    Separate(&'static [&'static str]),
+    /// One, with the parts one after the other.
+    Single(&'static str),
+    /// As `Single`, `[inputs, outputs]` (GPT-2's `Conv1D`).
     Transposed(&'static str),
-    /// One tensor with the query, key and value of the first head, then those of the second, … (GPT-NeoX).
+    /// One, with the query, key and value of the first head, then those of the second, … (GPT-NeoX). Not for grouped-query attention.
     ByHead(&'static str),
 }
 
-/// Tensor names. `{}` stands for the layer's number; weights and biases add `.weight` and `.bias`.
+/// Tensor names. `{}` is replaced by the layer's number; weights and biases add `.weight` and `.bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
     /// What a checkpoint with a head puts before the stack's names; a bare model may leave it out.
     pub prefix: &'static str,
-    /// Names to try, the first that is there: an encoder and a decoder may share one table or hold copies.
+    /// Names to try in order: an encoder and a decoder may share one table or hold copies.
     pub word: &'static [&'static str],
     pub position: &'static str,
     pub token_type: Option<&'static str>,
     pub embedding_norm: Option<&'static str>,
     pub relative_bias: Option<&'static str>,
-    pub qkv: Rows,
-    pub attention_output: Rows,
+    pub qkv: LinearTensors,
+    pub attention_output: LinearTensors,
     pub attention_norm: &'static str,
     /// With [`NormPlace::Both`]: the norm of attention's output.
     pub attention_post_norm: Option<&'static str>,
-    /// Of queries and keys, with [`Attention::head_norm`].
+    /// Of queries and keys, with [`AttentionSpec::head_norm`].
     pub query_norm: Option<&'static str>,
     pub key_norm: Option<&'static str>,
     pub cross_query: Option<&'static str>,
     pub cross_key_value: Option<&'static [&'static str]>,
     pub cross_output: Option<&'static str>,
     pub cross_norm: Option<&'static str>,
-    pub up: Rows,
-    pub down: Rows,
+    pub up: LinearTensors,
+    pub down: LinearTensors,
     /// The feed-forward's norm.
     pub output_norm: &'static str,
     pub output_post_norm: Option<&'static str>,
@@ -327,8 +353,8 @@ impl Names {
         token_type: None,
         embedding_norm: None,
         relative_bias: None,
-        qkv: Rows::Together(""),
-        attention_output: Rows::Together(""),
+        qkv: LinearTensors::Single(""),
+        attention_output: LinearTensors::Single(""),
         attention_norm: "",
         attention_post_norm: None,
         query_norm: None,
@@ -337,19 +363,19 @@ impl Names {
         cross_key_value: None,
         cross_output: None,
         cross_norm: None,
-        up: Rows::Together(""),
-        down: Rows::Together(""),
+        up: LinearTensors::Single(""),
+        down: LinearTensors::Single(""),
         output_norm: "",
         output_post_norm: None,
         final_norm: None,
     };
 }
 
-/// What stands on top of the encoder.
+/// A classification head on top of the encoder.
 #[derive(Clone, Debug)]
 pub struct Head {
     pub kind: HeadKind,
-    /// The layer before the last one, with its activation, and whether its name lies under [`Names::prefix`].
+    /// The layer before the last one, with its activation, and whether its name begins with [`Names::prefix`].
     pub dense: Option<Dense>,
     /// The last layer: `labels` outputs.
     pub output: &'static str,
@@ -365,9 +391,9 @@ pub struct Dense {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadKind {
-    /// One row of logits a text, from its first token.
+    /// One row of logits per text, from its first token.
     Sequence,
-    /// One row of logits a token.
+    /// One row of logits per token.
     Token,
 }
 
@@ -379,7 +405,7 @@ pub struct LanguageHead {
     pub bias: Option<&'static str>,
     /// What hidden states are multiplied with first (T5 with tied embeddings).
     pub scale: f32,
-    /// As [`Attention::softcap`], on the logits.
+    /// As [`AttentionSpec::softcap`], on the logits.
     pub softcap: f32,
 }
 
@@ -419,7 +445,7 @@ pub enum Pooling {
     Cls = 2,
     /// The last token's vector.
     Last = 3,
-    /// No pooling: one vector a token.
+    /// No pooling: one vector per token.
     None = 4,
 }
 
@@ -437,5 +463,26 @@ impl Pooling {
 
     pub fn from_u32(value: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&p| p as u32 == value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_tokens_within_a_text_are_not_counted() {
+        // transformers' create_position_ids_from_input_ids, sequence by sequence.
+        let ids = [0, 5, 1, 6, 2, 0, 1, 1, 2];
+        let positions = [0, 1, 2, 3, 4, 0, 1, 2, 3];
+        let rows = |position: Position| {
+            let mut rows = Vec::new();
+            position.rows(&ids, &positions, &mut rows);
+            rows
+        };
+        assert_eq!(rows(Position::LearnedAfterPadding { rows: 9, padding: 1 }), [2, 3, 1, 4, 5, 2, 1, 1, 3]);
+        assert_eq!(rows(Position::Learned { rows: 9, first: 0 }), positions);
+        assert_eq!(rows(Position::Learned { rows: 9, first: 2 })[3..6], [5, 6, 2]);
+        assert_eq!(rows(Position::Sinusoidal { rows: 9 }), positions);
     }
 }

@@ -2,25 +2,16 @@
 
 use std::ops::Range;
 
-/// Queries of one head that are one piece of attention's work.
-pub const QUERY_CHUNK: usize = 128;
-
-/// How sequences lie in a packed activation.
+/// The rows that sequences have in a packed activation.
 #[derive(Clone, Debug)]
 pub struct Layout {
     starts: Vec<usize>,
-    chunks: Vec<(u32, u32)>,
 }
 
 impl Layout {
     /// `starts` as in [`Encoding::starts`], beginning with 0.
     pub fn new(starts: Vec<usize>) -> Self {
-        let chunks = starts.windows(2).enumerate().flat_map(|(sequence, bounds)| {
-            let tokens = bounds[1] - bounds[0];
-            (0..tokens).step_by(QUERY_CHUNK).map(move |query| (sequence as u32, query as u32))
-        });
-        let chunks = chunks.collect();
-        Self { starts, chunks }
+        Self { starts }
     }
 
     pub fn sequences(&self) -> usize {
@@ -35,14 +26,9 @@ impl Layout {
         &self.starts
     }
 
-    /// Where a sequence lies.
+    /// A sequence's rows.
     pub fn range(&self, sequence: usize) -> Range<usize> {
         self.starts[sequence]..self.starts[sequence + 1]
-    }
-
-    /// Attention's work, cut into (sequence, first query) pieces of [`QUERY_CHUNK`] queries.
-    pub fn chunks(&self) -> &[(u32, u32)] {
-        &self.chunks
     }
 }
 
@@ -53,15 +39,4 @@ pub struct Batch<'a> {
     pub type_ids: &'a [u32],
     /// The position of each token in its sequence, from 0.
     pub positions: Vec<u32>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chunks_cover_every_query_once() {
-        let layout = Layout::new(vec![0, 5, 5, 5 + 300, 305 + 128]);
-        assert_eq!(layout.chunks(), [(0, 0), (2, 0), (2, 128), (2, 256), (3, 0)]);
-    }
 }

@@ -1,19 +1,18 @@
 //! Attention of many sequences at once by candle's batched products.
 //!
-//! candle has no attention over packed sequences, so those of similar lengths are laid side by side in a padded group; linear layers
-//! stay packed. What a layer needs for that (which row stands where, what sees what) is the same in all layers of a step: a [`Plan`],
-//! made once and remembered.
+//! candle has no attention over packed sequences, so sequences of similar lengths form a padded group; linear layers stay packed. A
+//! [`Plan`] holds the groups' rows and masks. It is made once per pass and kind of layer, and remembered for passes of the same shape:
+//! decoding attends to the same source text in every step.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
-use crate::backend::Scores;
-use crate::spec::Heads;
+use crate::spec::{Heads, Stack};
 
-use super::metal;
+use super::{Candle, metal};
 
 /// Queries of a sequence that are computed at once.
 const QUERIES: usize = 1024;
@@ -24,11 +23,10 @@ const SCORES: usize = 1 << 26;
 /// Plans that are remembered: a model has few kinds of layers, and few calls run at once.
 const PLANS: usize = 16;
 
-/// Bytes of masks and biases that they may hold; the last few are remembered all the same, because a step's layers take turns with them.
+/// Bytes of masks and biases that remembered plans may hold.
 const PLAN_BYTES: usize = 64 << 20;
-const LEAST_PLANS: usize = 3;
 
-/// Biases by distance, `[heads, distances]`, and where distance 0 stands.
+/// Relative position bias by distance, `[heads, distances]`, and the column of distance 0.
 pub struct RelativeBias {
     pub by_distance: Tensor,
     pub centre: usize,
@@ -47,7 +45,7 @@ pub struct Piece {
     pub count: usize,
 }
 
-/// Where a sequence's keys lie.
+/// The rows of a sequence's keys.
 #[derive(Clone, PartialEq)]
 pub enum Keys {
     /// One after the other, from this row on.
@@ -65,33 +63,61 @@ impl Keys {
     }
 }
 
+/// Which of its keys a query sees.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Sight {
+    /// None after its own position.
+    pub causal: bool,
+    /// As [`crate::spec::AttentionSpec::windows`] defines it; 0 for none.
+    pub window: usize,
+}
+
+impl Sight {
+    pub const ALL: Self = Self { causal: false, window: 0 };
+
+    /// The keys that query `i` of a piece sees, from and to. Padding sees the last key, for a row must see something.
+    fn range(self, piece: &Piece, i: usize) -> (usize, usize) {
+        let (at, count) = (piece.first + i, piece.count);
+        match (self.causal, self.window) {
+            (false, 0) => (0, count),
+            (false, window) => {
+                (at.min(count.saturating_sub(1)).saturating_sub(window / 2), (at + window / 2 + 1).min(count))
+            }
+            (true, 0) => (0, (at + 1).min(count)),
+            (true, window) => {
+                let end = (at + 1).min(count);
+                (end.saturating_sub(window), end)
+            }
+        }
+    }
+}
+
 /// What a plan was made for.
 #[derive(PartialEq)]
 struct Occasion {
     /// The rows of queries.
     all: usize,
     pieces: Vec<Piece>,
-    causal: bool,
-    window: usize,
+    sight: Sight,
     /// Which bias; a model's biases do not move.
     bias: usize,
 }
 
 /// What a plan is made with.
 struct Setting<'a> {
+    candle: &'a Candle,
     heads: Heads,
     bias: Option<&'a RelativeBias>,
-    device: &'a Device,
 }
 
 pub struct Plan {
     occasion: Occasion,
     groups: Vec<Group>,
-    /// Where each row of the result stands among the groups' rows; None where they are the rows.
+    /// The row of the groups' results for each row; None where they are the same.
     order: Option<Tensor>,
 }
 
-/// Sequences side by side.
+/// Sequences padded to one shape.
 struct Group {
     batch: usize,
     queries: usize,
@@ -109,41 +135,41 @@ struct Group {
 pub struct Plans(Mutex<VecDeque<Arc<Plan>>>);
 
 impl Plans {
-    /// The plan of a layer, made if it is not remembered. `all` is the number of rows.
+    /// The plan for these pieces, made if it is not remembered. `all` is the number of rows.
     pub fn of(
         &self,
+        candle: &Candle,
         pieces: Vec<Piece>,
         all: usize,
-        heads: Heads,
-        scores: Scores<RelativeBias>,
-        device: &Device,
+        stack: &Stack,
+        sight: Sight,
+        bias: Option<&RelativeBias>,
     ) -> Result<Arc<Plan>> {
-        let bias = scores.bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
-        let occasion = Occasion { all, pieces, causal: scores.causal, window: scores.window, bias };
+        let identity = bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
+        let occasion = Occasion { all, pieces, sight, bias: identity };
         let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans().iter().find(|plan| plan.occasion == occasion) {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(Plan::new(occasion, &Setting { heads, bias: scores.bias, device })?);
+        let plan = Arc::new(Plan::new(occasion, &Setting { candle, heads: stack.heads, bias })?);
         let mut plans = plans();
         plans.push_front(plan.clone());
         let bytes = |plans: &VecDeque<Arc<Plan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();
-        while plans.len() > PLANS || (plans.len() > LEAST_PLANS && bytes(&plans) > PLAN_BYTES) {
+        while plans.len() > PLANS || bytes(&plans) > PLAN_BYTES {
             plans.pop_back();
         }
         Ok(plan)
     }
 }
 
-/// Small numbers that stand in a similar place.
+/// Lengths of one class share a group.
 fn class(tokens: usize, step: u32) -> u32 {
     tokens.max(1).ilog2() / step
 }
 
 impl Plan {
     fn new(occasion: Occasion, setting: &Setting) -> Result<Self> {
-        let &Setting { heads, device, .. } = setting;
-        let all = occasion.all;
+        let (heads, all) = (setting.heads, occasion.all);
         let mut alike: BTreeMap<_, Vec<Piece>> = BTreeMap::new();
         for piece in &occasion.pieces {
             for start in (0..piece.rows.len()).step_by(QUERIES) {
@@ -171,7 +197,7 @@ impl Plan {
             }
         }
         let straight = places.iter().enumerate().all(|(row, &at)| at as usize == row) && place == all;
-        let order = if straight { None } else { Some(Tensor::new(places, device)?) };
+        let order = if straight { None } else { Some(setting.candle.carry(places, all)?) };
         Ok(Self { occasion, groups, order })
     }
 
@@ -185,10 +211,10 @@ impl Plan {
     pub fn attend(
         &self,
         q: &Tensor,
-        heads: Heads,
-        scores: Scores<RelativeBias>,
+        stack: &Stack,
         keys_of: impl Fn(Option<&Tensor>, usize, usize) -> Result<(Tensor, Tensor)>,
     ) -> Result<Tensor> {
+        let heads = stack.heads;
         let mut results = Vec::with_capacity(self.groups.len());
         for group in &self.groups {
             if group.keys == 0 {
@@ -203,7 +229,7 @@ impl Plan {
             let q = q.reshape((group.batch, group.queries, heads.kv, heads.group(), heads.dim))?;
             let q = q.permute((2, 0, 3, 1, 4))?.contiguous()?.to_dtype(dtype)?;
             let q = q.reshape((heads.kv, group.batch, heads.group() * group.queries, heads.dim))?;
-            let mixed = group.mix(&q, &keys, &values, heads, scores)?;
+            let mixed = group.mix(&q, &keys, &values, stack)?;
             let mixed = mixed.reshape((heads.kv, group.batch, heads.group(), group.queries, heads.dim))?;
             let mixed = mixed.permute((1, 3, 0, 2, 4))?.contiguous()?.to_dtype(q_type)?;
             results.push(mixed.reshape((group.batch * group.queries, heads.query_width()))?);
@@ -218,9 +244,13 @@ impl Plan {
 
 impl Group {
     fn new(pieces: &[Piece], queries: usize, keys: usize, occasion: &Occasion, setting: &Setting) -> Result<Self> {
-        let &Setting { heads, bias, device } = setting;
+        let &Setting { candle, heads, bias } = setting;
         let all = occasion.all;
         let batch = pieces.len();
+        let rows_of = |list: Vec<u32>| {
+            let count = list.len();
+            candle.carry(list, count).map(Some)
+        };
         // What pads is computed and thrown away: any row will do.
         let query_rows: Vec<u32> = (pieces.iter())
             .flat_map(|p| (0..queries).map(|i| if i < p.rows.len() { (p.rows.start + i) as u32 } else { 0 }))
@@ -233,9 +263,9 @@ impl Group {
             batch,
             queries,
             keys,
-            query_rows: if straight { None } else { Some(Tensor::new(query_rows, device)?) },
-            key_rows: if own { None } else { Some(Tensor::new(key_rows, device)?) },
-            added: group_mask(pieces, queries, keys, occasion, device)?,
+            query_rows: if straight { None } else { rows_of(query_rows)? },
+            key_rows: if own { None } else { rows_of(key_rows)? },
+            added: group_mask(pieces, queries, keys, occasion.sight, candle)?,
         };
         if let Some(bias) = bias {
             let distance = |p: &Piece, i: usize, key: usize| (bias.centre + key).saturating_sub(p.first + i);
@@ -244,7 +274,7 @@ impl Group {
                 // Padding may lie beyond all distances.
                 (0..queries).flat_map(move |i| (0..keys).map(move |key| distance(p, i, key).min(most) as u32))
             });
-            let index = Tensor::new(index.collect::<Vec<_>>(), device)?;
+            let index = candle.carry(index.collect::<Vec<u32>>(), batch * queries * keys)?;
             let values = bias.by_distance.index_select(&index, 1)?;
             let values = values.reshape((heads.kv, heads.group(), batch, queries, keys))?.transpose(1, 2)?;
             group.added = Some(match &group.added {
@@ -256,7 +286,8 @@ impl Group {
     }
 
     /// `softmax(cap(scale · q·Kᵀ) + added)·V`.
-    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, scores: Scores<RelativeBias>) -> Result<Tensor> {
+    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, stack: &Stack) -> Result<Tensor> {
+        let (heads, scores) = (stack.heads, &stack.attention);
         if self.added.is_none() && scores.softcap == 0.0 && metal::fuses(q) {
             return metal::attention(q, k, v, scores.scale);
         }
@@ -276,33 +307,19 @@ impl Group {
 }
 
 /// What each query does not see, as -∞: `[1, batch, 1, queries, keys]`; None where each sees all keys.
-fn group_mask(
-    pieces: &[Piece],
-    queries: usize,
-    keys: usize,
-    occasion: &Occasion,
-    device: &Device,
-) -> Result<Option<Tensor>> {
-    let sees = |p: &Piece, i: usize| {
-        if !occasion.causal {
-            return (0, p.count);
-        }
-        // Padding sees the last key, for a row must see something.
-        let end = (p.first + i + 1).min(p.count);
-        (if occasion.window == 0 { 0 } else { end.saturating_sub(occasion.window) }, end)
-    };
-    let ranges = || pieces.iter().flat_map(|p| (0..queries).map(move |i| sees(p, i)));
+fn group_mask(pieces: &[Piece], queries: usize, keys: usize, sight: Sight, candle: &Candle) -> Result<Option<Tensor>> {
+    let ranges = || pieces.iter().flat_map(|p| (0..queries).map(move |i| sight.range(p, i)));
     if ranges().all(|range| range == (0, keys)) {
         return Ok(None);
     }
-    let column = |values: Vec<f32>| Tensor::from_vec(values, (pieces.len() * queries, 1), device);
+    let column = |values: Vec<f32>| candle.carry(values, (pieces.len() * queries, 1));
     let first = column(ranges().map(|(first, _)| first as f32).collect())?;
     let end = column(ranges().map(|(_, end)| end as f32).collect())?;
-    let key = Tensor::arange(0.0, keys as f32, device)?.unsqueeze(0)?;
+    let key = Tensor::arange(0.0, keys as f32, &candle.device)?.unsqueeze(0)?;
     let shape = (pieces.len() * queries, keys);
     let late = key.broadcast_ge(&end)?;
-    let outside = if occasion.window == 0 { late } else { (late + key.broadcast_lt(&first)?)? };
-    let hidden = Tensor::full(f32::NEG_INFINITY, shape, device)?;
-    let mask = outside.where_cond(&hidden, &Tensor::zeros(shape, DType::F32, device)?)?;
+    let outside = if sight.window == 0 { late } else { (late + key.broadcast_lt(&first)?)? };
+    let hidden = Tensor::full(f32::NEG_INFINITY, shape, &candle.device)?;
+    let mask = outside.where_cond(&hidden, &Tensor::zeros(shape, DType::F32, &candle.device)?)?;
     mask.reshape((1, pieces.len(), 1, queries, keys)).map(Some)
 }

@@ -1,38 +1,33 @@
-//! Keys and values on the device, in pages of sixteen tokens (the idea of Kwon et al. 2023): one tensor of keys and one of values a
-//! layer, `[kv heads, rows, dim]`, written in place. A page that two sequences share is never written: the one that goes on gets a
-//! copy, which is made with the step's own writes, by the same scatter.
+//! The KV cache on the device, in pages of sixteen tokens (PagedAttention, Kwon et al. 2023): one tensor of keys and one of values per
+//! layer, `[kv heads, rows, dim]`, written in place. A page that two sequences share is never written: the one that is extended gets a
+//! copy, which is made with the pass's own writes, by the same scatter.
 
-use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use candle_core::{DType, Device, Result as CandleResult, Tensor};
+use candle_core::{DType, Device, Error as CandleError, Result as CandleResult, Tensor};
 
 use crate::backend::{CacheShape, CachedSequence, Slot};
 use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
 
+use super::Candle;
 use super::attention::{Keys, Piece};
-use super::failed;
 
 /// Tokens of a page.
 const PAGE: usize = 16;
-
-/// Steps whose writes are remembered: few calls run at once, and a step has those of its own tokens and of a source text.
-const STEPS: usize = 8;
 
 /// Bytes that are kept when no sequence is left.
 const IDLE_BYTES: usize = 256 << 20;
 
 /// The pages of a model.
-struct Pool {
+pub struct Pool {
     shape: CacheShape,
     dtype: DType,
     device: Device,
     /// A layer's keys and values. Whoever writes or reads rows holds it for reading: they are moved only while nobody does.
     layers: RwLock<Vec<(Tensor, Tensor)>>,
     pages: Mutex<Pages>,
-    /// Where the last steps wrote.
-    writes: Mutex<VecDeque<Arc<Writes>>>,
     budget: Arc<Budget>,
 }
 
@@ -136,7 +131,6 @@ impl Cache {
             device: device.clone(),
             layers: RwLock::default(),
             pages: Mutex::default(),
-            writes: Mutex::default(),
             budget: budget.clone(),
         }))
     }
@@ -146,11 +140,11 @@ impl Cache {
     }
 }
 
-/// The keys and values of one sequence.
+/// The KV cache of one sequence.
 pub struct Sequence {
     pages: Vec<Arc<Page>>,
     length: usize,
-    /// What the page that is written next was before it was this sequence's alone; copied with the next writes.
+    /// The shared page whose copy this sequence writes next; its rows are copied with the next writes.
     shared: Option<Arc<Page>>,
     pool: Arc<Pool>,
 }
@@ -206,104 +200,93 @@ impl Sequence {
         self.pages[token / PAGE].number * PAGE as u32 + (token % PAGE) as u32
     }
 
-    /// What queries at `rows` attend to: with `causal` what was just stored too.
-    pub fn piece(&self, rows: std::ops::Range<usize>, causal: bool) -> Piece {
-        let count = if causal { self.length + rows.len() } else { self.length };
+    /// What queries at `rows` may attend to: the first `count` keys.
+    pub fn piece(&self, rows: Range<usize>, count: usize) -> Piece {
         let pages = self.pages[..count.div_ceil(PAGE)].iter().map(|page| page.number).collect();
         Piece { rows, first: self.length, keys: Keys::Pages(pages, PAGE), count }
     }
 
-    /// The keys and values at rows of a layer: `[kv, batch, keys, dim]`.
-    pub fn read(&self, layer: usize, rows: &Tensor, batch: usize, keys: usize) -> CandleResult<(Tensor, Tensor)> {
-        let layers = self.pool.layers.read().unwrap_or_else(PoisonError::into_inner);
-        let shape = (self.pool.shape.kv_heads, batch, keys, self.pool.shape.head_dim);
-        let part = |all: &Tensor| all.index_select(rows, 1)?.reshape(shape);
-        Ok((part(&layers[layer].0)?, part(&layers[layer].1)?))
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 }
 
-/// Where a step writes, the same in all layers.
-struct Writes {
-    /// The step's rows.
-    all: usize,
-    /// Rows of the step's activation.
-    from: Vec<u32>,
-    /// Rows of the cache: of those, and then of `old`.
-    to: Vec<u32>,
-    /// Rows of the cache that are copied.
-    old: Vec<u32>,
-    /// The lists on the device; `from` where it is not all rows in their order, `to` for each number of a row.
-    from_rows: Option<Tensor>,
-    to_rows: Tensor,
-    old_rows: Option<Tensor>,
+/// Where a pass writes, the same in all layers: rows of the activation, and rows of the cache for those and for copies of pages.
+pub struct Writes {
+    /// Rows that are written.
+    count: usize,
+    /// Which of the activation; None where all are, in their order.
+    from: Option<Tensor>,
+    /// Rows of the cache, for each number of a row.
+    to: Tensor,
+    /// Rows of the cache that are copied behind those.
+    old: Option<Tensor>,
+}
+
+impl Writes {
+    /// Appends each slot's rows to what its sequence holds. `all` is the number of the activation's rows.
+    pub fn new(candle: &Candle, slots: &[Slot<&mut Sequence>], all: usize) -> CandleResult<Self> {
+        let (mut from, mut to, mut old, mut copies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut shape = None;
+        for Slot { rows, sequence } in slots.iter().filter(|slot| !slot.rows.is_empty()) {
+            shape = Some(sequence.pool.shape);
+            let length = sequence.length;
+            from.extend(rows.clone().map(|row| row as u32));
+            to.extend((length..length + rows.len()).map(|token| sequence.row(token)));
+            if let Some(shared) = &sequence.shared {
+                for i in 0..length % PAGE {
+                    old.push(shared.number * PAGE as u32 + i as u32);
+                    copies.push(sequence.row(length - length % PAGE + i));
+                }
+            }
+        }
+        to.append(&mut copies);
+        let Some(CacheShape { kv_heads, head_dim, .. }) = shape else {
+            return Err(CandleError::Msg("nothing to write".into()));
+        };
+        let straight = from.len() == all && from.iter().enumerate().all(|(i, &row)| i == row as usize);
+        let (count, places, copied) = (from.len(), to.len(), old.len());
+        let to = candle.carry(to, (1, places, 1))?.broadcast_as((kv_heads, places, head_dim))?.contiguous()?;
+        Ok(Self {
+            count,
+            from: if straight { None } else { Some(candle.carry(from, count)?) },
+            to,
+            old: if copied == 0 { None } else { Some(candle.carry(old, copied)?) },
+        })
+    }
 }
 
 impl Pool {
-    /// The writes on the device, made if they are not those of the last layers. `all` is the number of rows.
-    fn writes(&self, from: Vec<u32>, to: Vec<u32>, old: Vec<u32>, all: usize) -> CandleResult<Arc<Writes>> {
-        let last = || self.writes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(writes) = last().iter().find(|w| w.all == all && w.from == from && w.to == to && w.old == old) {
-            return Ok(writes.clone());
-        }
-        let rows = |list: &[u32]| Tensor::new(list, &self.device);
-        let straight = from.len() == all && from.iter().enumerate().all(|(i, &row)| i == row as usize);
-        let shape = (self.shape.kv_heads, to.len(), self.shape.head_dim);
-        let to_rows = rows(&to)?.reshape((1, to.len(), 1))?.broadcast_as(shape)?.contiguous()?;
-        let writes = Arc::new(Writes {
-            all,
-            from_rows: if straight { None } else { Some(rows(&from)?) },
-            to_rows,
-            old_rows: if old.is_empty() { None } else { Some(rows(&old)?) },
-            from,
-            to,
-            old,
-        });
-        let mut last = last();
-        last.truncate(STEPS - 1);
-        last.push_front(writes.clone());
-        Ok(writes)
-    }
-
-    fn write(&self, x: &Tensor, column: usize, layer: usize, writes: &Writes) -> CandleResult<()> {
+    /// Writes the keys (from `column` of `x` on) and values (right after them) of the rows.
+    pub fn write(&self, x: &Tensor, column: usize, layer: usize, writes: &Writes) -> CandleResult<()> {
         let CacheShape { kv_heads, head_dim, .. } = self.shape;
         let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
-        let x = writes.from_rows.as_ref().map_or_else(|| Ok(x.clone()), |rows| x.index_select(rows, 0))?;
+        let x = writes.from.as_ref().map_or_else(|| Ok(x.clone()), |rows| x.index_select(rows, 0))?;
         let width = kv_heads * head_dim;
         for (all, column) in [(&layers[layer].0, column), (&layers[layer].1, column + width)] {
-            let new = x.narrow(1, column, width)?.reshape((writes.from.len(), kv_heads, head_dim))?;
+            let new = x.narrow(1, column, width)?.reshape((writes.count, kv_heads, head_dim))?;
             let new = new.transpose(0, 1)?.to_dtype(self.dtype)?.contiguous()?;
-            let new = match &writes.old_rows {
+            let new = match &writes.old {
                 Some(old) => Tensor::cat(&[&new, &all.index_select(old, 1)?], 1)?.contiguous()?,
                 None => new,
             };
-            all.scatter_set(&writes.to_rows, &new, 1)?;
+            all.scatter_set(&writes.to, &new, 1)?;
         }
         Ok(())
     }
-}
 
-/// Writes the keys (from `column` of `x` on) and values (right after them) of each slot's rows behind what its sequence holds.
-pub fn store(x: &Tensor, column: usize, slots: &[Slot<&mut Sequence>], layer: usize) -> Result<()> {
-    let mut slots = slots.iter().filter(|slot| !slot.rows.is_empty()).peekable();
-    let Some(first) = slots.peek() else { return Ok(()) };
-    let pool = first.sequence.pool.clone();
-    let (mut from, mut to, mut old, mut copies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for slot in slots {
-        let Slot { rows, sequence } = slot;
-        let length = sequence.length;
-        from.extend(rows.clone().map(|row| row as u32));
-        to.extend((length..length + rows.len()).map(|token| sequence.row(token)));
-        if let Some(shared) = &sequence.shared {
-            for i in 0..length % PAGE {
-                old.push(shared.number * PAGE as u32 + i as u32);
-                copies.push(sequence.row(length - length % PAGE + i));
-            }
-        }
+    /// The keys and values at rows of a layer: `[kv, batch, keys, dim]`.
+    pub fn read(
+        &self,
+        layer: usize,
+        rows: Option<&Tensor>,
+        batch: usize,
+        keys: usize,
+    ) -> CandleResult<(Tensor, Tensor)> {
+        let rows = rows.ok_or_else(|| CandleError::Msg("a plan without the cache's rows".into()))?;
+        let layers = self.layers.read().unwrap_or_else(PoisonError::into_inner);
+        let shape = (self.shape.kv_heads, batch, keys, self.shape.head_dim);
+        let part = |all: &Tensor| all.index_select(rows, 1)?.reshape(shape);
+        Ok((part(&layers[layer].0)?, part(&layers[layer].1)?))
     }
-    to.append(&mut copies);
-    let write = || {
-        let writes = pool.writes(from, to, old, x.dim(0)?)?;
-        pool.write(x, column, layer, &writes)
-    };
-    write().map_err(failed)
 }

@@ -21,6 +21,11 @@ pub fn dense_type(precision: Precision) -> DType {
     }
 }
 
+/// The type of a product with weights.
+pub fn product_type(precision: Precision) -> DType {
+    if precision == Precision::Int8 { DType::F32 } else { dense_type(precision) }
+}
+
 /// Bytes of a weight of `outputs` rows, including its bias.
 pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
     let row = match precision {
@@ -88,8 +93,7 @@ impl Linear {
     /// From f32 values on the device; an empty `bias` means no bias.
     pub fn new(weight: &Tensor, bias: &Tensor, precision: Precision) -> Result<Self> {
         let weight = Weight::new(weight, precision)?;
-        let dtype = if precision == Precision::Int8 { DType::F32 } else { dense_type(precision) };
-        let bias = if bias.elem_count() == 0 { None } else { Some(bias.to_dtype(dtype)?) };
+        let bias = if bias.elem_count() == 0 { None } else { Some(bias.to_dtype(product_type(precision))?) };
         Ok(Self { weight, bias })
     }
 

@@ -1,15 +1,18 @@
-//! Attention of the CPU backend: over a packed batch, and over a cache; and what happens to queries and keys before.
-
-use std::borrow::Borrow;
+//! Attention of the CPU backend, over whole texts and over KV caches, and what happens to queries, keys and values before.
+//!
+//! A [`Pass`] cuts the work into chunks of queries and lists the pages of the KV caches once; its lists are scratch memory, so that a
+//! step of decoding allocates nothing.
 
 use half::f16;
 
-use crate::backend::{CachedSequence, Rotation, Scores, Slot};
+use crate::backend::{AttentionInput, CachedSequence, HeadNorms, PassInput, Rotations, Sequences, Slot};
+use crate::base::error::{Error, Result};
 use crate::kernels::weight::Format;
 use crate::kernels::{Attention, BLOCK, CacheType, InputType, PagedAttention};
-use crate::spec::{Heads, Layout, QUERY_CHUNK};
+use crate::spec::{Layout, Stack};
 
 use super::cache::{PageShape, Sequence};
+use super::scratch::{List, Scratch};
 use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, Shared, Tensor};
 
 impl RelativeBias {
@@ -19,30 +22,100 @@ impl RelativeBias {
     }
 }
 
-/// Tasks a thread that attention over a cache is cut into, so that uneven ones even out.
-const PIECES_A_THREAD: usize = 8;
+/// Queries of one head that are one piece of work.
+const QUERY_CHUNK: usize = 128;
 
-/// Where a page lies.
+/// Tasks per thread that attention over KV caches is cut into, so that uneven ones even out.
+const TASKS_PER_THREAD: usize = 8;
+
+/// The fewest rows per task of what happens before attention.
+const LEAST_ROWS: usize = 4;
+
+/// Where a page of a KV cache begins.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct PagePointer(*const u8);
+struct PagePointer(*mut u8);
 
-// SAFETY: pages are read while the sequences that hold them are borrowed, and nobody writes meanwhile.
+// SAFETY: a pass borrows the sequences whose pages it lists; each of its tasks writes rows of its own, and no task reads what another
+// one of the same run writes.
 unsafe impl Sync for PagePointer {}
 
-/// Some rows of a slot.
+/// Some queries of one sequence and the keys that there are for them.
 #[derive(Clone, Copy)]
-struct Piece {
-    slot: u32,
+struct Chunk {
+    /// The first query's row in the activation, and its position in the sequence.
     row: u32,
-    /// Where the slot's pages begin in the list of all.
+    position: u32,
+    queries: u32,
+    keys: u32,
+    /// Where the sequence's pages begin among the pass's.
     pages: u32,
 }
 
-/// The slots' rows in pieces of so many: a slot, and the piece's first row.
-fn pieces<S>(slots: &[Slot<S>], rows: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
-    let slots = slots.iter().enumerate();
-    slots.flat_map(move |(i, slot)| (0..slot.rows.len()).step_by(rows).map(move |row| (i, row)))
+impl Chunk {
+    /// The chunks of a sequence whose rows begin at `row` and at `position`.
+    fn of(row: usize, rows: usize, position: usize, keys: usize, pages: usize) -> impl Iterator<Item = Self> {
+        (0..rows).step_by(QUERY_CHUNK).map(move |query| Self {
+            row: (row + query) as u32,
+            position: (position + query) as u32,
+            queries: (rows - query).min(QUERY_CHUNK) as u32,
+            keys: keys as u32,
+            pages: pages as u32,
+        })
+    }
+}
+
+/// All queries of a pass, in chunks, and the pages of the keys and values that they see.
+struct Queries {
+    chunks: List<Chunk>,
+    pages: List<PagePointer>,
+}
+
+impl Queries {
+    /// The texts of an encoder's pass, whose keys and values are in the activation.
+    fn whole(scratch: &Scratch, layout: &Layout) -> Self {
+        let ranges = || (0..layout.sequences()).map(|sequence| layout.range(sequence));
+        let mut chunks = scratch.list(ranges().map(|rows| rows.len().div_ceil(QUERY_CHUNK)).sum());
+        for rows in ranges() {
+            Chunk::of(rows.start, rows.len(), 0, rows.len(), 0).for_each(|chunk| chunks.push(chunk));
+        }
+        Self { chunks, pages: scratch.list(0) }
+    }
+
+    /// Rows that attend to KV caches: to what they hold, and where rows are `appended` to them, to those too.
+    fn cached<S>(scratch: &Scratch, slots: &[Slot<S>], sequence: impl Fn(&S) -> &Sequence, appended: bool) -> Self {
+        let mut chunks = scratch.list(slots.iter().map(|slot| slot.rows.len().div_ceil(QUERY_CHUNK)).sum());
+        let mut pages = scratch.list(slots.iter().map(|slot| sequence(&slot.sequence).pages().len()).sum());
+        for Slot { rows, sequence: held } in slots {
+            let sequence = sequence(held);
+            let past = sequence.length();
+            let keys = if appended { past + rows.len() } else { past };
+            Chunk::of(rows.start, rows.len(), past, keys, pages.len()).for_each(|chunk| chunks.push(chunk));
+            sequence.pages().for_each(|page| pages.push(PagePointer(page)));
+        }
+        Self { chunks, pages }
+    }
+}
+
+/// Where a row's keys and values go: a lane of a page.
+#[derive(Clone, Copy)]
+struct Place {
+    page: PagePointer,
+    lane: u32,
+}
+
+/// What the layers of a pass share.
+pub struct Pass<'a> {
+    stack: &'a Stack,
+    rotations: &'a Rotations,
+    bias: Option<&'a RelativeBias>,
+    own: Queries,
+    /// Rows that see a source text by cross-attention.
+    source: Queries,
+    /// For each row; empty without KV caches.
+    places: List<Place>,
+    /// The pages' shape, where there are KV caches.
+    shape: Option<PageShape>,
 }
 
 /// Writes one token's keys and values, head by head one after the other, into its lane of a page.
@@ -66,40 +139,142 @@ unsafe fn write_row<T: Copy>(page: *mut T, shape: PageShape, layer: usize, lane:
 }
 
 impl Cpu {
-    /// All tokens of a sequence see all of it.
-    pub(super) fn attend_packed(
+    pub(super) fn pass<'a>(&self, input: PassInput<'a, Self>) -> Pass<'a> {
+        let scratch = &self.scratch;
+        let PassInput { stack, rotations, relative_bias: bias, sequences } = input;
+        let (own, source, places, shape) = match sequences {
+            Sequences::Whole(layout) => {
+                let none = Queries { chunks: scratch.list(0), pages: scratch.list(0) };
+                (Queries::whole(scratch, layout), none, scratch.list(0), None)
+            }
+            Sequences::Appended { own: slots, sources } => {
+                let own = Queries::cached(scratch, slots, |sequence| sequence, true);
+                let mut places = scratch.list(sequences.rows());
+                let mut first = 0;
+                for Slot { rows, sequence } in slots {
+                    let pages = &own.pages[first..];
+                    for position in sequence.length()..sequence.length() + rows.len() {
+                        places.push(Place { page: pages[position / BLOCK], lane: (position % BLOCK) as u32 });
+                    }
+                    first += sequence.pages().len();
+                }
+                let shape = slots.first().map(|slot| slot.sequence.shape());
+                (own, Queries::cached(scratch, sources, |sequence| sequence, false), places, shape)
+            }
+        };
+        Pass { stack, rotations, bias, own, source, places, shape }
+    }
+
+    pub(super) fn attend(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+        match (input, pass.shape) {
+            (AttentionInput::Own { mut qkv, norms }, shape) => {
+                self.prepare(pass, layer, &mut qkv, norms);
+                Ok(match shape {
+                    None => self.attend_whole(pass, layer, &qkv),
+                    Some(shape) => self.attend_cached(pass, layer, &qkv, &pass.own, shape, true),
+                })
+            }
+            (AttentionInput::Source { queries }, Some(shape)) => {
+                Ok(self.attend_cached(pass, layer, &queries, &pass.source, shape, false))
+            }
+            (AttentionInput::Source { .. }, None) => Err(Error::internal("cross-attention without a KV cache")),
+        }
+    }
+
+    /// Normalises and rotates queries and keys head by head, and writes keys and values to the KV caches.
+    fn prepare(&self, pass: &Pass, layer: usize, qkv: &mut Tensor, norms: Option<&HeadNorms<Norm>>) {
+        let heads = pass.stack.heads;
+        let rotation = pass.rotations.of(pass.stack.attention.window(layer));
+        let turn = |row: usize, x: &mut [f32]| {
+            let angles = rotation.map(|r| (&r.cos[row * r.half..][..r.half], &r.sin[row * r.half..][..r.half]));
+            for (i, head) in x.chunks_exact_mut(heads.dim).take(heads.count + heads.kv).enumerate() {
+                if let Some(norms) = norms {
+                    let norm = if i < heads.count { &norms.query } else { &norms.key };
+                    norm.apply(self.kernel, head);
+                }
+                let Some((cos, sin)) = angles else { continue };
+                let (low, rest) = head.split_at_mut(cos.len());
+                for (((a, b), cos), sin) in low.iter_mut().zip(rest).zip(cos).zip(sin) {
+                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                }
+            }
+        };
+        if norms.is_some() || rotation.is_some() {
+            self.write(pass, layer, qkv, heads.query_width(), turn);
+        } else if pass.shape.is_some() {
+            self.write(pass, layer, qkv, heads.query_width(), |_, _| {});
+        }
+    }
+
+    /// Calls `before` on each row and then writes its keys (from `column` on) and values (right after them) to the KV cache, in the
+    /// cache's number type: keys transposed, values as they are.
+    pub(super) fn write(
         &self,
-        qkv: &Tensor,
-        layout: &Layout,
-        heads: Heads,
-        scores: Scores<RelativeBias>,
-    ) -> Tensor {
+        pass: &Pass,
+        layer: usize,
+        x: &mut Tensor,
+        column: usize,
+        before: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let (rows, width, count) = (x.rows, x.width, 2 * pass.stack.heads.kv_width());
+        let data = Shared(x.buffer.floats_mut().as_mut_ptr());
+        let chunk = rows.div_ceil(TASKS_PER_THREAD * self.pool.threads()).clamp(LEAST_ROWS, NORM_CHUNK);
+        self.pool.run(rows.div_ceil(chunk), |task| {
+            let half = pass.shape.is_some_and(|shape| shape.kind == CacheType::F16);
+            let mut rounded = half.then(|| self.scratch.filled(count, f16::ZERO));
+            for row in task * chunk..rows.min((task + 1) * chunk) {
+                // SAFETY: rows are disjoint and inside the buffer; each is one task's.
+                let x = unsafe { std::slice::from_raw_parts_mut(data.at(row * width), width) };
+                before(row, x);
+                let (Some(place), Some(shape)) = (pass.places.get(row), pass.shape) else { continue };
+                let (page, lane, x) = (place.page.0, place.lane as usize, &x[column..][..count]);
+                // SAFETY: the sequence has room for the row and is borrowed for writing; each row is one task's, and one cache's pages
+                // are of one type.
+                unsafe {
+                    match &mut rounded {
+                        None => write_row(page.cast::<f32>(), shape, layer, lane, x),
+                        Some(rounded) => {
+                            self.kernel.narrow(x, rounded);
+                            write_row(page.cast::<f16>(), shape, layer, lane, rounded);
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Attention within the texts of a pass.
+    fn attend_whole(&self, pass: &Pass, layer: usize, qkv: &Tensor) -> Tensor {
+        let (heads, spec) = (pass.stack.heads, &pass.stack.attention);
         let hidden = heads.query_width();
         let mut result = self.tensor(qkv.rows, hidden);
         let out = Shared(result.buffer.floats_mut().as_mut_ptr());
         let input = qkv.buffer.floats();
-        let chunks = layout.chunks();
-        self.pool.run(chunks.len() * heads.count, |task| {
-            let (sequence, query) = chunks[task / heads.count];
+        self.pool.run(pass.own.chunks.len() * heads.count, |task| {
+            let chunk = pass.own.chunks[task / heads.count];
             let head = task % heads.count;
-            let range = layout.range(sequence as usize);
-            let tokens = range.len();
-            let column = head * heads.dim;
-            let q = &input[range.start * qkv.width + column..];
-            let query = query as usize;
+            let (query, tokens) = (chunk.position as usize, chunk.keys as usize);
+            let start = chunk.row as usize - query;
+            let keys = hidden + head / heads.group() * heads.dim;
+            let text = &input[start * qkv.width..];
             let attention = Attention {
-                q: q.as_ptr(),
-                k: q[hidden..].as_ptr(),
-                v: q[2 * hidden..].as_ptr(),
-                // SAFETY: the sequence's first row and the head's column lie inside the result.
-                out: unsafe { out.at(range.start * hidden + column) },
+                q: text[head * heads.dim..].as_ptr(),
+                k: text[keys..].as_ptr(),
+                v: text[keys + heads.kv_width()..].as_ptr(),
+                // SAFETY: the sequence's first row and the head's column are inside the result.
+                out: unsafe { out.at(start * hidden + head * heads.dim) },
                 stride: qkv.width,
                 out_stride: hidden,
                 tokens,
-                queries: (query, tokens.min(query + QUERY_CHUNK)),
+                queries: (query, query + chunk.queries as usize),
                 head_dim: heads.dim,
-                scale: scores.scale,
-                bias: scores.bias.map(|b| b.centre(head)),
+                scale: spec.scale,
+                softcap: spec.softcap,
+                reach: match spec.window(layer) {
+                    0 => tokens,
+                    window => window / 2,
+                },
+                bias: pass.bias.map(|b| b.centre(head)),
             };
             let mut memory = self.scratch.take(self.kernel.attention_scratch(tokens, heads.dim));
             // SAFETY: the pointers cover the sequence's rows; the bias row reaches `tokens - 1` both ways because the encoder
@@ -114,137 +289,64 @@ impl Cpu {
         result
     }
 
-    /// Each slot's rows attend to what its sequence holds, with `causal` its own rows too, which were just stored.
-    pub(super) fn attend_slots<S: Borrow<Sequence> + Sync>(
+    /// Attention to KV caches: to the rows' own sequences, where a token sees no later ones, or to all of their sources.
+    fn attend_cached(
         &self,
-        q: &Tensor,
-        slots: &[Slot<S>],
+        pass: &Pass,
         layer: usize,
-        heads: Heads,
-        scores: Scores<RelativeBias>,
+        q: &Tensor,
+        queries: &Queries,
+        shape: PageShape,
+        own: bool,
     ) -> Tensor {
-        let hidden = heads.query_width();
+        let (heads, spec) = (pass.stack.heads, &pass.stack.attention);
+        let (hidden, group) = (heads.query_width(), heads.group());
         let mut result = self.tensor(q.rows, hidden);
         let out = Shared(result.buffer.floats_mut().as_mut_ptr());
         let input = q.buffer.floats();
-        let count = slots.iter().map(|slot| slot.sequence.borrow().pages().len()).sum();
-        let mut pages = self.scratch.list::<PagePointer>(count);
-        let mut chunks = self.scratch.list::<Piece>(pieces(slots, QUERY_CHUNK).count());
-        let mut last = usize::MAX;
-        let mut first_page = 0;
-        for (slot, row) in pieces(slots, QUERY_CHUNK) {
-            if slot != last {
-                (last, first_page) = (slot, pages.len());
-                slots[slot].sequence.borrow().pages().for_each(|page| pages.push(PagePointer(page)));
-            }
-            chunks.push(Piece { slot: slot as u32, row: row as u32, pages: first_page as u32 });
-        }
-        let group = heads.group();
-        let attend = |piece: Piece, kv_head: usize, memory: &mut [f32]| {
-            let (slot, row) = (&slots[piece.slot as usize], piece.row as usize);
-            let sequence = slot.sequence.borrow();
-            let (shape, past) = (sequence.shape(), sequence.length());
-            let queries = (slot.rows.len() - row).min(QUERY_CHUNK);
-            let keys = if scores.causal { past + slot.rows.len() } else { past };
+        let bias = pass.bias.filter(|_| own);
+        let attend = |chunk: Chunk, kv_head: usize, memory: &mut [f32]| {
+            let (row, count) = (chunk.row as usize, chunk.queries as usize);
             // One token's heads that share their keys are one tile; of several tokens, each head's tokens are.
-            let heads_at_once = if queries == 1 && scores.bias.is_none() { group } else { 1 };
+            let heads_at_once = if count == 1 && bias.is_none() { group } else { 1 };
             for first_head in (kv_head * group..(kv_head + 1) * group).step_by(heads_at_once) {
                 let column = first_head * heads.dim;
-                let first_row = slot.rows.start + row;
                 let tokens = heads_at_once == 1;
                 let attention = PagedAttention {
-                    q: input[first_row * q.width + column..].as_ptr(),
+                    q: input[row * q.width + column..].as_ptr(),
                     q_stride: if tokens { q.width } else { heads.dim },
-                    // SAFETY: the row and the head's column lie inside the result.
-                    out: unsafe { out.at(first_row * hidden + column) },
+                    // SAFETY: the row and the head's column are inside the result.
+                    out: unsafe { out.at(row * hidden + column) },
                     out_stride: if tokens { hidden } else { heads.dim },
-                    queries: if tokens { queries } else { heads_at_once },
-                    first: past + row,
+                    queries: if tokens { count } else { heads_at_once },
+                    first: chunk.position as usize,
                     advance: usize::from(tokens),
-                    keys,
-                    causal: scores.causal,
-                    window: scores.window,
-                    pages: pages[piece.pages as usize..].as_ptr().cast(),
+                    keys: chunk.keys as usize,
+                    causal: own,
+                    window: if own { spec.window(layer) } else { 0 },
+                    pages: queries.pages[chunk.pages as usize..].as_ptr().cast(),
                     kind: shape.kind,
                     key_offset: shape.keys(layer, kv_head),
                     value_offset: shape.values(layer, kv_head),
                     head_dim: heads.dim,
-                    scale: scores.scale,
-                    softcap: scores.softcap,
-                    bias: scores.bias.map(|b| b.centre(first_head)),
+                    scale: spec.scale,
+                    softcap: spec.softcap,
+                    bias: bias.map(|b| b.centre(first_head)),
                 };
-                // SAFETY: the sequence has pages for all its keys, written by `store_rows`; the bias reaches as far as the decoder
-                // lets a sequence grow; a task writes only its rows' part of its heads' columns.
+                // SAFETY: the sequence has pages for all its keys, which `write` wrote; the bias reaches to the longest sequence that
+                // the decoder takes; a task writes only its rows' part of its heads' columns.
                 unsafe { self.kernel.attend_pages(&attention, memory) };
             }
         };
         // A step of decoding has many small pieces: several make a task, which takes its scratch memory once.
-        let pieces = chunks.len() * heads.kv;
-        let tasks = pieces.min(PIECES_A_THREAD * self.pool.threads());
+        let pieces = queries.chunks.len() * heads.kv;
+        let tasks = pieces.min(TASKS_PER_THREAD * self.pool.threads());
         self.pool.run(tasks, |task| {
             let mut memory = self.scratch.take(self.kernel.paged_scratch(heads.dim));
             for piece in task * pieces / tasks..(task + 1) * pieces / tasks {
-                attend(chunks[piece / heads.kv], piece % heads.kv, memory.floats_mut());
+                attend(queries.chunks[piece / heads.kv], piece % heads.kv, memory.floats_mut());
             }
         });
         result
-    }
-
-    /// Writes keys and values into the cache, in its number type: keys transposed, values as they are.
-    pub(super) fn store_rows(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) {
-        let Some(shape) = slots.first().map(|slot| slot.sequence.shape()) else { return };
-        let input = x.buffer.floats();
-        let mut chunks = self.scratch.list::<(usize, usize)>(pieces(slots, NORM_CHUNK).count());
-        pieces(slots, NORM_CHUNK).for_each(|piece| chunks.push(piece));
-        let slots = &*slots;
-        // A row's keys, and its values behind them.
-        let count = 2 * shape.kv_heads() * shape.head_dim();
-        self.pool.run(chunks.len().div_ceil(4), |task| {
-            let mut rounded = (shape.kind == CacheType::F16).then(|| self.scratch.filled(count, f16::ZERO));
-            for &(slot_index, first) in chunks.iter().skip(4 * task).take(4) {
-                let slot = &slots[slot_index];
-                for row in first..slot.rows.len().min(first + NORM_CHUNK) {
-                    let position = slot.sequence.length() + row;
-                    let from = &input[(slot.rows.start + row) * x.width + column..][..count];
-                    // SAFETY: `reserve` made room, sequences are borrowed for writing, and each row is one task's; one cache's pages
-                    // are of one type.
-                    unsafe {
-                        let page = slot.sequence.page_mut(position);
-                        match &mut rounded {
-                            None => write_row(page.cast::<f32>(), shape, layer, position % BLOCK, from),
-                            Some(rounded) => {
-                                self.kernel.narrow(from, rounded);
-                                write_row(page.cast::<f16>(), shape, layer, position % BLOCK, rounded);
-                            }
-                        }
-                    }
-                }
-            }
-        });
-    }
-
-    /// Normalises queries and keys head by head, and turns them.
-    pub(super) fn rotate_heads(
-        &self,
-        mut qkv: Tensor,
-        heads: Heads,
-        norms: Option<(&Norm, &Norm)>,
-        rotation: Option<&Rotation>,
-    ) -> Tensor {
-        self.each_row(&mut qkv, |row, x| {
-            let turned = rotation.map(|r| (&r.cos[row * r.half..][..r.half], &r.sin[row * r.half..][..r.half]));
-            for (i, head) in x.chunks_exact_mut(heads.dim).take(heads.count + heads.kv).enumerate() {
-                if let Some((query, key)) = norms {
-                    let norm = if i < heads.count { query } else { key };
-                    norm.apply(self.kernel, head);
-                }
-                let Some((cos, sin)) = turned else { continue };
-                let (low, rest) = head.split_at_mut(cos.len());
-                for (((a, b), cos), sin) in low.iter_mut().zip(rest).zip(cos).zip(sin) {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                }
-            }
-        });
-        qkv
     }
 }

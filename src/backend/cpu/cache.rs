@@ -1,6 +1,6 @@
-//! Keys and values in pages of sixteen tokens, each page holding all layers (the idea of Kwon et al. 2023). A page that two
-//! sequences share is never written: beams and sessions that split share all full pages, and only the last one is copied when one
-//! of them goes on. Pages that nobody holds are kept for the next sequence, so that a step of decoding allocates nothing.
+//! The KV cache in pages of sixteen tokens, each page holding all layers (PagedAttention, Kwon et al. 2023). A page that two sequences
+//! share is never written: beams and sessions that split share all full pages, and only the last one is copied when one of them is
+//! extended. Pages that nobody holds are kept for the next sequence, so that a step of decoding allocates nothing.
 
 use std::cell::UnsafeCell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use crate::kernels::{BLOCK, CacheType};
 #[repr(C, align(64))]
 struct Line(UnsafeCell<[u8; 64]>);
 
-// SAFETY: what is written and when is the contract of `Sequence::page_mut`.
+// SAFETY: what is written and when is the contract of `Sequence::pages`.
 unsafe impl Sync for Line {}
 
 /// Idle pages kept, in bytes; more are given back to the system.
 const IDLE_BYTES: usize = 64 << 20;
 
-/// Where the parts of a page lie, in numbers of its type.
+/// The offsets of a page's parts, in numbers of its type.
 #[derive(Clone, Copy)]
 pub struct PageShape {
     shape: CacheShape,
@@ -42,12 +42,12 @@ impl PageShape {
         self.shape.head_dim
     }
 
-    /// Where a head's keys lie, as `[head_dim][BLOCK]`.
+    /// The offset of a head's keys, `[head_dim][BLOCK]`.
     pub fn keys(&self, layer: usize, head: usize) -> usize {
         (layer * self.shape.kv_heads + head) * BLOCK * (self.shape.head_dim + self.width)
     }
 
-    /// Where a head's values lie, as `[BLOCK][width]`.
+    /// The offset of a head's values, `[BLOCK][width]`.
     pub fn values(&self, layer: usize, head: usize) -> usize {
         self.keys(layer, head) + BLOCK * self.shape.head_dim
     }
@@ -63,7 +63,7 @@ impl PageShape {
 
 struct Pool {
     shape: PageShape,
-    /// Pages that nobody else holds.
+    /// Pages that no sequence holds.
     idle: Mutex<Vec<Arc<Page>>>,
     budget: Arc<Budget>,
 }
@@ -131,7 +131,7 @@ impl Cache {
 /// Pages that a sequence has room to list from its beginning.
 const FIRST_PAGES: usize = 64;
 
-/// The keys and values of one sequence. A clone shares the pages.
+/// The KV cache of one sequence. A clone shares the pages.
 pub struct Sequence {
     pages: Vec<Arc<Page>>,
     length: usize,
@@ -165,17 +165,10 @@ impl Sequence {
         self.pool.shape
     }
 
-    /// The page of token `position`, for writing.
-    ///
-    /// # Safety
-    /// `reserve` made room for the position, no clone was made since, and each number is written by one thread, while nobody reads.
-    pub unsafe fn page_mut(&self, position: usize) -> *mut u8 {
-        self.pages[position / BLOCK].data()
-    }
-
-    /// Where each page lies.
-    pub fn pages(&self) -> impl ExactSizeIterator<Item = *const u8> + '_ {
-        self.pages.iter().map(|page| page.data().cast_const())
+    /// Where each page begins. A page may be written after `reserve` made room for what is written, while no clone is made and
+    /// nobody reads those numbers.
+    pub fn pages(&self) -> impl ExactSizeIterator<Item = *mut u8> + '_ {
+        self.pages.iter().map(|page| page.data())
     }
 }
 
@@ -238,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_sequence_copies_its_last_page_alone() {
+    fn a_split_sequence_copies_only_its_last_page() {
         let (cache, budget) = cache(u64::MAX);
         let page = cache.0.shape.bytes() as u64;
         let mut one = cache.sequence();

@@ -1,7 +1,7 @@
 //! Kinglet's own engine: packed weights, fused kernels, a thread pool, and scratch memory that is used again.
 //!
-//! Each operation cuts its work into tasks by rows and by blocks of output channels. The cut depends on the batch and the thread
-//! count; the numbers do not, because every output element is computed whole within one task, in a fixed order.
+//! Each operation is split into tasks by rows and by blocks of output channels. The split depends on the batch and the thread count; the
+//! numbers do not, because every output element is computed whole within one task, in a fixed order.
 
 mod attention;
 mod cache;
@@ -10,22 +10,22 @@ mod linear;
 mod scratch;
 pub(crate) mod weights;
 
-use std::borrow::Borrow;
 use std::sync::Arc;
 
 use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::base::threads::Pool;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{self, CacheType, Kernel};
-use crate::spec::{Activation, Heads, Layout, Precision};
+use crate::kernels::{CacheType, Kernel};
+use crate::spec::{Activation, Precision};
 
-use super::{Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, Rotation, Scores, Slot};
+use super::{AttentionInput, Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, PassInput};
+use attention::Pass;
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, Values};
 
-/// Tokens that a pass aims at where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
+/// Tokens per pass where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
 const THREAD_PASS_TOKENS: usize = 256;
 
 /// Rows of an element-wise operation that are one task.
@@ -39,7 +39,7 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// `precision` is never `Auto` here: what it stands for depends on the checkpoint and is settled by the caller.
+    /// `precision` is never `Auto` here: the caller has resolved it by the checkpoint.
     pub fn new(kernel: &'static dyn Kernel, precision: Precision, pool: Arc<Pool>) -> Self {
         Self { kernel, precision, pool, scratch: Scratch::default() }
     }
@@ -71,7 +71,7 @@ pub struct Tensor {
 pub struct Norm {
     rms: bool,
     weight: Vec<f32>,
-    /// As many zeros where the norm has none.
+    /// Zeros where the norm has none.
     bias: Vec<f32>,
     eps: f32,
 }
@@ -97,7 +97,7 @@ struct Shared<T>(*mut T);
 
 impl<T> Shared<T> {
     /// # Safety
-    /// `offset` lies within the allocation.
+    /// `offset` is within the allocation.
     unsafe fn at(&self, offset: usize) -> *mut T {
         // SAFETY: the caller's promise.
         unsafe { self.0.add(offset) }
@@ -115,6 +115,7 @@ impl Backend for Cpu {
     type RelativeBias = RelativeBias;
     type Cache = Cache;
     type Sequence = Sequence;
+    type Pass<'a> = Pass<'a>;
 
     fn name(&self) -> &'static str {
         "kinglet"
@@ -212,18 +213,17 @@ impl Backend for Cpu {
         Ok(self.feed(x, feed))
     }
 
-    fn rotate(
-        &self,
-        qkv: Tensor,
-        heads: Heads,
-        norms: Option<(&Norm, &Norm)>,
-        rotation: Option<&Rotation>,
-    ) -> Result<Tensor> {
-        Ok(self.rotate_heads(qkv, heads, norms, rotation))
+    fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Pass<'a>> {
+        Ok(self.pass(input))
     }
 
-    fn attend(&self, qkv: &Tensor, layout: &Layout, heads: Heads, scores: Scores<RelativeBias>) -> Result<Tensor> {
-        Ok(self.attend_packed(qkv, layout, heads, scores))
+    fn attention(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+        self.attend(pass, layer, input)
+    }
+
+    fn store(&self, pass: &Pass, layer: usize, mut key_value: Tensor) -> Result<()> {
+        self.write(pass, layer, &mut key_value, 0, |_, _| {});
+        Ok(())
     }
 
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
@@ -247,30 +247,6 @@ impl Backend for Cpu {
 
     fn sequence(&self, cache: &Cache) -> Sequence {
         cache.sequence()
-    }
-
-    fn store(&self, x: &Tensor, column: usize, slots: &mut [Slot<&mut Sequence>], layer: usize) -> Result<()> {
-        self.store_rows(x, column, slots, layer);
-        Ok(())
-    }
-
-    fn attend_cached<S: Borrow<Sequence> + Sync>(
-        &self,
-        q: &Tensor,
-        slots: &[Slot<S>],
-        layer: usize,
-        heads: Heads,
-        scores: Scores<RelativeBias>,
-    ) -> Result<Tensor> {
-        Ok(self.attend_slots(q, slots, layer, heads, scores))
-    }
-
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        kernels::log_sum_exp(self.kernel, row)
-    }
-
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        self.kernel.arg_max(row).map(|(place, _)| place as u32)
     }
 
     fn project_arg_max(

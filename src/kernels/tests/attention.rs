@@ -67,6 +67,8 @@ pub fn attend(
         queries: (queries.start, queries.end),
         head_dim: dim,
         scale: heads.scale(),
+        softcap: 0.0,
+        reach: tokens,
         bias: bias.map(|b| b[tokens - 1..].as_ptr()),
     };
     // SAFETY: all pointers cover all tokens; the bias covers all distances.

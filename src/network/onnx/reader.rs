@@ -11,7 +11,6 @@ use crate::backend::pooling;
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
-use crate::network::position_rows;
 use crate::network::{check_ids, check_length};
 use crate::spec::{Batch, HeadKind, Pooling, Position, Spec};
 
@@ -272,7 +271,11 @@ impl Reader {
     /// Positions as transformers numbers them: RoBERTa's begin after the padding token.
     fn positions<'a>(&self, pass: &'a Batch) -> Cow<'a, [u32]> {
         match self.position {
-            Position::LearnedAfterPadding { .. } => Cow::Owned(position_rows(pass, self.position)),
+            Position::LearnedAfterPadding { .. } => {
+                let mut rows = Vec::new();
+                self.position.rows(pass.ids, &pass.positions, &mut rows);
+                Cow::Owned(rows)
+            }
             _ => Cow::Borrowed(&pass.positions),
         }
     }

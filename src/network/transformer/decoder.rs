@@ -1,12 +1,12 @@
-//! The decoder: every token sees those before it, whose keys and values a cache holds, and with an encoder the source text, whose
-//! keys and values were computed once.
+//! The decoder: causal attention over a KV cache, and with an encoder cross-attention to the source text, whose keys and values are
+//! computed once.
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use crate::backend::{Backend, CachedSequence, Likeliest, Scores, Slot};
+use crate::backend::{Backend, CachedSequence, Likeliest, Rotations, Sequences, Slot};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
@@ -15,10 +15,8 @@ use crate::network::activation_memory::more_bytes;
 use crate::spec::Batch;
 
 use super::Transformer;
-use super::rotary::Rotations;
 use super::stack::{Run, Stack};
 use crate::network::{Feed, Memory, Sequence, Want, check_ids, check_length};
-use crate::spec::Position;
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
 struct Held<B: Backend> {
@@ -202,14 +200,19 @@ impl<B: Backend> Transformer<B> {
         }
         let hidden = self.encode(encoder, pass, call)?;
         let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
+        let slots: Vec<_> =
+            (sources.iter_mut().enumerate()).map(|(i, sequence)| Slot { rows: layout.range(i), sequence }).collect();
+        let mut rotations = Rotations::default();
+        let sequences = Sequences::Appended { own: &slots, sources: &[] };
+        let shared = decoder.begin(backend, &[], &[], &mut rotations, sequences)?;
         for index in 0..decoder.spec.layers {
             call.check()?;
             let kv = run.time(Stage::Linear, || decoder.cross_key_value(backend, index, &hidden))?;
             let kv = kv.ok_or_else(|| Error::internal("a decoder without cross-attention"))?;
-            let slots = sources.iter_mut().enumerate();
-            let mut slots: Vec<_> = slots.map(|(i, sequence)| Slot { rows: layout.range(i), sequence }).collect();
-            run.time(Stage::Attention, || backend.store(&kv, 0, &mut slots, index))?;
+            run.time(Stage::Attention, || backend.store(&shared, index, kv))?;
         }
+        drop(shared);
+        drop(slots);
         let finished = sources.into_iter().enumerate().map(|(i, mut source)| {
             source.advance(layout.range(i).len());
             Sequence::new(Box::new(Held::<B>::new(backend.sequence(cache), Some(Arc::new(source)))))
@@ -303,7 +306,7 @@ impl<B: Backend> Transformer<B> {
     }
 
     /// Runs tokens through all layers and appends them to their sequences, which have room for them. Returns the residual stream
-    /// before the last norm, a row a token.
+    /// before the last norm, one row per token.
     fn decode(
         &self,
         decoder: &Stack<B>,
@@ -317,28 +320,14 @@ impl<B: Backend> Transformer<B> {
             return Err(Error::internal("a sequence without its source"));
         }
         let run = Run { backend, call, items: slots.len(), tokens: ids.len() };
-        let first = if let Position::Learned { first, .. } = spec.position { first as u32 } else { 0 };
-        rows.extend(positions.iter().map(|p| p + first));
+        spec.position.rows(ids, positions, rows);
         let mut x = decoder.embed(run, ids, &[], rows)?;
-        decoder.rotations(positions, reach, rotations);
+        let sequences = Sequences::Appended { own: slots, sources };
+        let pass = decoder.begin(backend, positions, reach, rotations, sequences)?;
         for index in 0..spec.layers {
-            let scores = Scores {
-                scale: spec.attention.scale,
-                softcap: spec.attention.softcap,
-                bias: decoder.relative_bias.as_ref(),
-                causal: true,
-                window: spec.attention.window(index),
-            };
-            let attend = |qkv: B::Tensor| {
-                backend.store(&qkv, spec.heads.query_width(), slots, index)?;
-                backend.attend_cached(&qkv, slots, index, spec.heads, scores)
-            };
-            let cross = |query: B::Tensor| {
-                let scores = Scores { bias: None, causal: false, window: 0, ..scores };
-                backend.attend_cached(&query, sources, index, spec.heads, scores)
-            };
-            x = decoder.layer(run, index, x, rotations, attend, cross)?;
+            x = decoder.layer(run, &pass, index, x)?;
         }
+        drop(pass);
         for slot in slots {
             slot.sequence.advance(slot.rows.len());
         }

@@ -1,6 +1,6 @@
-//! The encoder: every token sees its whole sequence. On top of it pooling, or a classification head.
+//! The encoder: attention without a causal mask. On top of it pooling, or a classification head.
 
-use crate::backend::{Backend, Scores};
+use crate::backend::{Backend, Rotations, Sequences};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
@@ -8,9 +8,8 @@ use crate::network::activation_memory::{ACCOUNTED_TOKENS, more_bytes};
 use crate::spec::{Batch, Pooling};
 
 use super::Transformer;
-use super::rotary::Rotations;
 use super::stack::{Run, Stack};
-use crate::network::{check_ids, check_length, position_rows};
+use crate::network::{check_ids, check_length};
 use crate::spec::{Activation, HeadKind};
 
 impl<B: Backend> Transformer<B> {
@@ -27,22 +26,15 @@ impl<B: Backend> Transformer<B> {
         let more = more_bytes(spec, layout.tokens(), accounted);
         let _held = self.budget.hold(more, "the activations of a long text")?;
         let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
-        let mut x = encoder.embed(run, pass.ids, pass.type_ids, &position_rows(pass, spec.position))?;
+        let mut rows = Vec::with_capacity(layout.tokens());
+        spec.position.rows(pass.ids, &pass.positions, &mut rows);
+        let mut x = encoder.embed(run, pass.ids, pass.type_ids, &rows)?;
+        let ranges = (0..layout.sequences()).map(|sequence| layout.range(sequence));
+        let lengths: Vec<u32> = ranges.flat_map(|rows| rows.clone().map(move |_| rows.len() as u32)).collect();
         let mut rotations = Rotations::default();
-        encoder.rotations(&pass.positions, &pass.positions, &mut rotations);
+        let shared = encoder.begin(backend, &pass.positions, &lengths, &mut rotations, Sequences::Whole(layout))?;
         for index in 0..spec.layers {
-            let attend = |qkv| {
-                let scores = Scores {
-                    scale: spec.attention.scale,
-                    softcap: 0.0,
-                    bias: encoder.relative_bias.as_ref(),
-                    causal: false,
-                    window: 0,
-                };
-                backend.attend(&qkv, layout, spec.heads, scores)
-            };
-            let no_cross = |_| Err(Error::internal("an encoder with cross-attention"));
-            x = encoder.layer(run, index, x, &rotations, attend, no_cross)?;
+            x = encoder.layer(run, &shared, index, x)?;
         }
         match &encoder.final_norm {
             Some(norm) => run.time(Stage::Linear, || backend.norm(x, norm)),

@@ -1,10 +1,13 @@
 //! The transformer, written once: it reads a [`Spec`] and computes through a [`Backend`].
 
+mod check;
 mod decoder;
 mod encoder;
 mod relative;
 mod rotary;
 mod stack;
+#[cfg(test)]
+mod tests;
 pub(crate) mod weights;
 
 use std::sync::{Arc, Mutex};
@@ -140,11 +143,11 @@ impl<B: Backend> Network for Transformer<B> {
     }
 
     fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        self.backend.log_sum_exp(row)
+        crate::backend::host::log_sum_exp(row)
     }
 
     fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        self.backend.arg_max(row)
+        crate::backend::host::arg_max(row)
     }
 
     fn switch(&self) -> Option<usize> {

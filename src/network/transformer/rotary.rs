@@ -1,21 +1,21 @@
-//! Rotary positions: the angles that pairs of a head's components turn by (Su et al. 2021), and how models stretch them.
+//! Rotary positions (RoPE, Su et al. 2021): the angles that pairs of a head's components are rotated by, and how models scale them to
+//! longer texts.
 
-use crate::backend::Rotation;
-
+use crate::backend::{Rotation, Rotations};
 use crate::spec::{Rotary, RotaryScaling};
 
 /// The frequencies of a stack's layers.
 pub struct Frequencies {
     global: Vec<f32>,
-    /// For texts beyond what the model was first trained for, and how long that is.
+    /// LongRoPE's for texts beyond the original context length, and that length.
     long: Option<(Vec<f32>, usize)>,
     /// What sines and cosines are multiplied with.
     amplitude: f32,
-    /// Of layers with a window.
+    /// Of layers with a sliding window.
     local: Option<Vec<f32>>,
 }
 
-/// One frequency a pair, as the reference computes them, in f32.
+/// One frequency per pair, as the reference computes them, in f32.
 fn plain(theta: f32, dim: usize) -> Vec<f32> {
     (0..dim / 2).map(|i| 1.0 / theta.powf((2 * i) as f32 / dim as f32)).collect()
 }
@@ -54,37 +54,22 @@ impl Frequencies {
         Self { global, long: long_ones, amplitude, local: rotary.local_theta.map(|theta| plain(theta, rotary.dim)) }
     }
 
-    /// The length beyond which a text's tokens turn by other frequencies.
-    pub fn switch(&self) -> Option<usize> {
+    /// LongRoPE's original context length: tokens of longer texts are rotated by other frequencies.
+    pub fn original_length(&self) -> Option<usize> {
         self.long.as_ref().map(|(_, most)| *most)
     }
 
-    /// Writes the sines and cosines of tokens at these positions. `reach` is for each token the length of its sequence once what was
-    /// fed with it is there: as in the reference, a long text's tokens all turn by the frequencies for long texts.
-    pub fn at(&self, positions: &[u32], reach: &[u32], out: &mut Rotations) {
+    /// Writes the sines and cosines of tokens at these positions. `lengths` is for each token the length of its sequence once all that
+    /// is fed in this call is there: as in the reference, all tokens of a long text are rotated by the frequencies for long texts.
+    pub fn at(&self, positions: &[u32], lengths: &[u32], out: &mut Rotations) {
         let global = |token: usize| match &self.long {
-            Some((long, most)) if reach[token] as usize > *most => long.as_slice(),
+            Some((long, most)) if lengths[token] as usize > *most => long.as_slice(),
             _ => &self.global,
         };
         turn(positions, self.amplitude, global, &mut out.global);
         if let Some(local) = &self.local {
             turn(positions, 1.0, |_| local, &mut out.local);
         }
-    }
-}
-
-/// Sines and cosines of a pass's tokens; without a pair to turn where a stack has no rotary positions.
-#[derive(Default)]
-pub struct Rotations {
-    global: Rotation,
-    local: Rotation,
-}
-
-impl Rotations {
-    /// For a layer with a window of that many tokens, 0 for none: those have frequencies of their own in some models.
-    pub fn of(&self, window: usize) -> Option<&Rotation> {
-        let rotation = if window > 0 && self.local.half > 0 { &self.local } else { &self.global };
-        (rotation.half > 0).then_some(rotation)
     }
 }
 
@@ -118,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_turn_by_their_number() {
+    fn angles_are_positions_times_frequencies() {
         let rotary =
             Rotary { dim: 4, theta: 100.0, scaling: RotaryScaling::Linear { factor: 2.0 }, local_theta: Some(1e4) };
         let mut rotations = Rotations::default();

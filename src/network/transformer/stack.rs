@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, Ends, FeedForward, LinearView, NormView};
+use crate::backend::{
+    AttentionInput, Backend, Ends, FeedForward, HeadNorms, LinearView, NormView, PassInput, Rotations, Sequences,
+};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::Result;
 
 use super::relative;
-use super::rotary::{Frequencies, Rotations};
+use super::rotary::Frequencies;
 use super::weights::{LayerView, StackView};
 use crate::spec::{self, Activation, NormPlace, Position};
 
@@ -20,7 +22,7 @@ pub struct Stack<B: Backend> {
     position: Option<B::Table>,
     token_type: Option<B::Table>,
     embedding_norm: Option<B::Norm>,
-    pub relative_bias: Option<B::RelativeBias>,
+    relative_bias: Option<B::RelativeBias>,
     frequencies: Option<Frequencies>,
     layers: Vec<Layer<B>>,
     pub final_norm: Option<B::Norm>,
@@ -31,7 +33,7 @@ struct Layer<B: Backend> {
     attention_output: B::Linear,
     attention_norm: B::Norm,
     attention_post_norm: Option<B::Norm>,
-    head_norms: Option<(B::Norm, B::Norm)>,
+    head_norms: Option<HeadNorms<B::Norm>>,
     cross: Option<Cross<B>>,
     up: B::Linear,
     down: B::Linear,
@@ -46,7 +48,7 @@ struct Cross<B: Backend> {
     norm: B::Norm,
 }
 
-/// One pass through a stack: what runs it, and how much of what is counted.
+/// What runs a pass through a stack, and what the counters are told of it.
 pub struct Run<'a, B> {
     pub backend: &'a B,
     pub call: Call<'a>,
@@ -134,46 +136,39 @@ impl<B: Backend> Stack<B> {
         })
     }
 
-    /// The length beyond which a sequence's keys are made otherwise, if there is one.
+    /// LongRoPE's original context length, beyond which a sequence's keys are made otherwise; None for other models.
     pub fn switch(&self) -> Option<usize> {
-        self.frequencies.as_ref().and_then(Frequencies::switch)
+        self.frequencies.as_ref().and_then(Frequencies::original_length)
     }
 
-    /// Writes what turns queries and keys at these positions; `reach` as in [`Frequencies::at`].
-    pub fn rotations(&self, positions: &[u32], reach: &[u32], out: &mut Rotations) {
+    /// Starts a pass of tokens at these positions, whose sines and cosines are written to `rotations`; `lengths` as in
+    /// [`Frequencies::at`].
+    pub fn begin<'a>(
+        &'a self,
+        backend: &B,
+        positions: &[u32],
+        lengths: &[u32],
+        rotations: &'a mut Rotations,
+        sequences: Sequences<'a, B::Sequence>,
+    ) -> Result<B::Pass<'a>> {
         if let Some(frequencies) = &self.frequencies {
-            frequencies.at(positions, reach, out);
+            frequencies.at(positions, lengths, rotations);
         }
+        backend.begin(PassInput { stack: &self.spec, rotations, relative_bias: self.relative_bias.as_ref(), sequences })
     }
 
-    /// Runs one layer. `attend` gets queries, keys and values and gives what the heads gathered; `cross` gets queries for the
-    /// encoder's output.
-    pub fn layer(
-        &self,
-        run: Run<'_, B>,
-        index: usize,
-        x: B::Tensor,
-        rotations: &Rotations,
-        attend: impl FnOnce(B::Tensor) -> Result<B::Tensor>,
-        cross: impl FnOnce(B::Tensor) -> Result<B::Tensor>,
-    ) -> Result<B::Tensor> {
+    /// Runs one layer.
+    pub fn layer(&self, run: Run<'_, B>, pass: &B::Pass<'_>, index: usize, x: B::Tensor) -> Result<B::Tensor> {
         run.call.check()?;
         let (backend, layer, spec) = (run.backend, &self.layers[index], &self.spec);
-        let rotation = rotations.of(spec.attention.window(index));
-        let last = spec.norm.place == NormPlace::Post;
-        let before = |norm| if last { None } else { Some(norm) };
-        let ends = |post, norm| Ends { post, after: if last { Some(norm) } else { None } };
+        let post = spec.norm.place == NormPlace::Post;
+        let before = |norm| if post { None } else { Some(norm) };
+        let ends = |inner, norm| Ends { post: inner, after: if post { Some(norm) } else { None } };
         let project =
             |x: &B::Tensor, norm, w| run.time(Stage::Linear, || backend.project(x, before(norm), w, Activation::None));
+        let attend = |input| run.time(Stage::Attention, || backend.attention(pass, index, input));
         let qkv = project(&x, &layer.attention_norm, &layer.qkv)?;
-        let attended = run.time(Stage::Attention, || {
-            let norms = layer.head_norms.as_ref().map(|(query, key)| (query, key));
-            let qkv = match norms.is_some() || rotation.is_some() {
-                true => backend.rotate(qkv, spec.heads, norms, rotation)?,
-                false => qkv,
-            };
-            attend(qkv)
-        })?;
+        let attended = attend(AttentionInput::Own { qkv, norms: layer.head_norms.as_ref() })?;
         let feed = FeedForward {
             norm: before(&layer.output_norm),
             up: &layer.up,
@@ -192,8 +187,8 @@ impl<B: Backend> Stack<B> {
         let mut x = run.time(Stage::Linear, || backend.project_add(&attended, &layer.attention_output, x, joins))?;
         drop(attended);
         if let Some(layer) = &layer.cross {
-            let query = project(&x, &layer.norm, &layer.query)?;
-            let attended = run.time(Stage::Attention, || cross(query))?;
+            let queries = project(&x, &layer.norm, &layer.query)?;
+            let attended = attend(AttentionInput::Source { queries })?;
             x =
                 run.time(Stage::Linear, || backend.project_add(&attended, &layer.output, x, ends(None, &layer.norm)))?;
         }
@@ -227,7 +222,7 @@ impl<B: Backend> Layer<B> {
             attention_norm: norm(&view.attention_norm)?,
             attention_post_norm: norm_opt(&view.attention_post_norm)?,
             head_norms: match &view.head_norms {
-                Some((query, key)) => Some((norm(query)?, norm(key)?)),
+                Some((query, key)) => Some(HeadNorms { query: norm(query)?, key: norm(key)? }),
                 None => None,
             },
             cross,

@@ -4,7 +4,7 @@ use crate::backend::{Backend, LinearView, NormView, Order, Part};
 use crate::base::error::{Error, Result};
 use crate::formats::safetensors::{TensorView, Weights};
 
-use crate::spec::{Heads, LanguageWeight, Norm, NormKind, NormPlace, Position, Rows, Spec, Stack};
+use crate::spec::{Heads, LanguageWeight, LinearTensors, Norm, NormKind, NormPlace, Position, Spec, Stack};
 
 pub struct LayerView<'a> {
     pub qkv: LinearView<'a>,
@@ -58,9 +58,9 @@ struct Finder<'a> {
     norm: Norm,
 }
 
-/// A part of a layer that is to be found: its outputs.
-struct Wanted<'n> {
-    rows: Rows,
+/// A linear layer that is to be found.
+struct LinearSpec<'n> {
+    tensors: LinearTensors,
     outputs: &'n [usize],
     inputs: usize,
     bias: bool,
@@ -78,28 +78,30 @@ impl<'a> Finder<'a> {
         Ok(Part { weight, bias, outputs: channels, order: Order::From(0) })
     }
 
-    fn linear(&self, wanted: &Wanted, layer: usize) -> Result<LinearView<'a>> {
+    fn linear(&self, wanted: &LinearSpec, layer: usize) -> Result<LinearView<'a>> {
         let (inputs, total) = (wanted.inputs, wanted.outputs.iter().sum());
         if let Some(packed) = self.packed(wanted, layer, total)? {
             return Ok(packed);
         }
         let mut parts = Vec::with_capacity(wanted.outputs.len());
         let mut first = 0;
-        let key = match wanted.rows {
-            Rows::Apart(names) => {
+        let key = match wanted.tensors {
+            LinearTensors::Separate(names) => {
                 for (name, &outputs) in names.iter().zip(wanted.outputs) {
                     parts.push(self.part(&self.full(name, layer), &[outputs, inputs], outputs, wanted.bias)?);
                 }
                 names.first().copied().unwrap_or_default()
             }
-            Rows::Together(name) | Rows::ByHead(name) | Rows::Transposed(name) => {
-                let transposed = matches!(wanted.rows, Rows::Transposed(_));
+            LinearTensors::Single(name) | LinearTensors::ByHead(name) | LinearTensors::Transposed(name) => {
+                let transposed = matches!(wanted.tensors, LinearTensors::Transposed(_));
                 let shape = if transposed { [inputs, total] } else { [total, inputs] };
                 let whole = self.part(&self.full(name, layer), &shape, total, wanted.bias)?;
                 for &outputs in wanted.outputs {
                     let dim = wanted.heads.dim;
-                    let order = match wanted.rows {
-                        Rows::ByHead(_) => Order::ByHead { first: first / outputs * dim, dim, stride: 3 * dim },
+                    let order = match wanted.tensors {
+                        LinearTensors::ByHead(_) => {
+                            Order::ByHead { first: first / outputs * dim, dim, stride: 3 * dim }
+                        }
                         _ if transposed => Order::ColumnsFrom(first),
                         _ => Order::From(first),
                     };
@@ -113,10 +115,10 @@ impl<'a> Finder<'a> {
     }
 
     /// The layer as a `.kinglet` file has it: all parts in one, under the first one's name.
-    fn packed(&self, wanted: &Wanted, layer: usize, total: usize) -> Result<Option<LinearView<'a>>> {
-        let name = match wanted.rows {
-            Rows::Apart(names) => names.first().copied().unwrap_or_default(),
-            Rows::Together(name) | Rows::ByHead(name) | Rows::Transposed(name) => name,
+    fn packed(&self, wanted: &LinearSpec, layer: usize, total: usize) -> Result<Option<LinearView<'a>>> {
+        let name = match wanted.tensors {
+            LinearTensors::Separate(names) => names.first().copied().unwrap_or_default(),
+            LinearTensors::Single(name) | LinearTensors::ByHead(name) | LinearTensors::Transposed(name) => name,
         };
         let key = self.full(name, layer);
         if self.weights.get(&format!("{key}.weight")).is_none_or(|tensor| !tensor.dtype.is_packed()) {
@@ -169,8 +171,8 @@ impl<'a> StackView<'a> {
         let find = Finder { weights, prefix, norm: stack.norm };
         let (hidden, heads) = (stack.hidden, stack.heads);
         let table = |name: &str, rows: usize| weights.require(&format!("{prefix}{name}.weight"), &[rows, hidden]);
-        let linear = |rows: Rows, layer: usize, outputs: &[usize], inputs: usize, bias: bool| {
-            find.linear(&Wanted { rows, outputs, inputs, bias, heads }, layer)
+        let linear = |rows: LinearTensors, layer: usize, outputs: &[usize], inputs: usize, bias: bool| {
+            find.linear(&LinearSpec { tensors: rows, outputs, inputs, bias, heads }, layer)
         };
         let (query, kv) = (heads.query_width(), heads.kv_width());
         let up = if stack.gated { vec![stack.intermediate; 2] } else { vec![stack.intermediate] };
@@ -180,7 +182,7 @@ impl<'a> StackView<'a> {
             let parts = named(names.cross_key_value, "cross-attention keys")?;
             Ok(CrossView {
                 query: find.one(named(names.cross_query, "cross-attention")?, i, query, hidden, stack.biases.qkv)?,
-                key_value: linear(Rows::Apart(parts), i, &[kv, kv], hidden, stack.biases.qkv)?,
+                key_value: linear(LinearTensors::Separate(parts), i, &[kv, kv], hidden, stack.biases.qkv)?,
                 output: find.one(
                     named(names.cross_output, "cross-attention output")?,
                     i,
@@ -260,8 +262,10 @@ impl<'a> StackView<'a> {
 
 impl<'a> ModelView<'a> {
     /// # Errors
-    /// A tensor that is missing or of another shape than the Spec says, by file and name.
+    /// A field of the Spec that the transformer does not honour; a tensor that is missing or of another shape than the Spec says, by
+    /// file and name.
     pub fn find(spec: &Spec, weights: &'a Weights) -> Result<Self> {
+        super::check::check(spec)?;
         let stack = |stack: &Stack| StackView::find(stack, spec.vocabulary, weights);
         let (encoder, decoder) =
             (spec.encoder.as_ref().map(stack).transpose()?, spec.decoder.as_ref().map(stack).transpose()?);

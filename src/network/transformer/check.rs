@@ -1,0 +1,68 @@
+//! What a Spec may say and the transformer does not compute is refused before a tensor is looked for, by the field's name.
+
+use crate::base::error::{Error, Result};
+use crate::spec::{LinearTensors, NormPlace, Position, RotaryScaling, Spec, Stack};
+
+/// # Errors
+/// Unsupported: the first field that would not be honoured.
+pub fn check(spec: &Spec) -> Result<()> {
+    if let Some(encoder) = &spec.encoder {
+        check_stack("encoder", encoder)?;
+        refuse(encoder.cross, "encoder.cross", "an encoder has no source text to attend to")?;
+    }
+    if let Some(decoder) = &spec.decoder {
+        check_stack("decoder", decoder)?;
+        check_decoder(spec, decoder)?;
+    }
+    refuse(spec.encoder.is_none() && spec.decoder.is_none(), "encoder", "there is neither an encoder nor a decoder")?;
+    refuse(spec.head.is_some() && spec.encoder.is_none(), "head", "a classification head needs an encoder")?;
+    if let Some(language) = &spec.language {
+        let Some(decoder) = &spec.decoder else { return refuse(true, "language", "a language head needs a decoder") };
+        let scaled = language.scale != 1.0 && decoder.names.final_norm.is_none();
+        refuse(scaled, "language.scale", "it is applied by the final norm, and the decoder has none")?;
+    }
+    Ok(())
+}
+
+fn check_decoder(spec: &Spec, decoder: &Stack) -> Result<()> {
+    let after_padding = matches!(decoder.position, Position::LearnedAfterPadding { .. });
+    refuse(after_padding, "decoder.position", "a decoder does not skip padding tokens (LearnedAfterPadding)")?;
+    refuse(decoder.token_types > 0, "decoder.token_types", "a decoder has no token types")?;
+    let encoder = spec.encoder.as_ref();
+    refuse(decoder.cross != encoder.is_some(), "decoder.cross", "an encoder and cross-attention need each other")?;
+    let differ = encoder.is_some_and(|encoder| encoder.hidden != decoder.hidden);
+    refuse(differ, "decoder.hidden", "the encoder's is another")?;
+    let parallel = decoder.cross && decoder.norm.place == NormPlace::Parallel;
+    refuse(parallel, "decoder.norm.place", "Parallel has no place for cross-attention")
+}
+
+fn check_stack(part: &str, stack: &Stack) -> Result<()> {
+    let refuse = |wrong, field: &str, why| refuse(wrong, &format!("{part}.{field}"), why);
+    let (names, attention, heads) = (&stack.names, &stack.attention, stack.heads);
+    let short = stack.position.max_tokens().is_some_and(|rows| rows < stack.max_tokens);
+    refuse(short, "max_tokens", "the table of positions has fewer rows")?;
+    let unnamed = "the tensors' names leave it out";
+    refuse(stack.relative.is_some() && names.relative_bias.is_none(), "relative", unnamed)?;
+    refuse(stack.token_types > 0 && names.token_type.is_none(), "token_types", unnamed)?;
+    let post_norms = names.attention_post_norm.is_some() && names.output_post_norm.is_some();
+    refuse(stack.norm.place == NormPlace::Both && !post_norms, "norm.place", unnamed)?;
+    let head_norms = names.query_norm.is_some() && names.key_norm.is_some();
+    refuse(attention.head_norm && !head_norms, "attention.head_norm", unnamed)?;
+    let by_head = matches!(names.qkv, LinearTensors::ByHead(_)) && heads.kv != heads.count;
+    refuse(by_head, "heads.kv", "grouped-query attention from a tensor that is interleaved by head")?;
+    let windows = attention.windows.len();
+    refuse(windows != 0 && windows != stack.layers, "attention.windows", "there must be one per layer")?;
+    refuse(attention.softcap.is_nan() || attention.softcap < 0.0, "attention.softcap", "it is negative")?;
+    let Some(rotary) = &stack.rotary else { return Ok(()) };
+    let odd = rotary.dim == 0 || rotary.dim > heads.dim || !rotary.dim.is_multiple_of(2);
+    refuse(odd, "rotary.dim", "it must be even and at most a head's width")?;
+    let divisors = match &rotary.scaling {
+        RotaryScaling::Long { short, long, .. } => [short.len(), long.len()],
+        _ => [rotary.dim / 2; 2],
+    };
+    refuse(divisors != [rotary.dim / 2; 2], "rotary.scaling", "there must be one divisor per pair of components")
+}
+
+fn refuse(wrong: bool, field: &str, why: &str) -> Result<()> {
+    if wrong { Err(Error::unsupported(format!("the model's specification: {field}: {why}"))) } else { Ok(()) }
+}

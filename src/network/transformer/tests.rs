@@ -1,0 +1,365 @@
+//! Every field of the Spec is honoured, by every backend and for encoders and decoders: the numbers are those of a naive transformer, or
+//! loading fails and names the field.
+
+mod reference;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Transformer;
+use super::weights::ModelView;
+use crate::backend::Backend;
+#[cfg(feature = "candle")]
+use crate::backend::candle::Candle;
+use crate::backend::cpu::Cpu;
+use crate::base::call::Call;
+use crate::base::counters::Counters;
+use crate::base::error::{Result, Status};
+use crate::base::memory::Budget;
+use crate::base::threads::Pool;
+use crate::formats::safetensors::Weights;
+use crate::kernels;
+use crate::network::{Feed, Network, Want};
+use crate::spec::{
+    Activation, AttentionSpec, Batch, Biases, Heads, LanguageHead, LanguageWeight, Layout, LinearTensors, Names, Norm,
+    NormPlace, Pooling, Position, Precision, Relative, Rotary, RotaryScaling, Spec, Stack,
+};
+use reference::{Reference, Tensors};
+
+const VOCABULARY: usize = 60;
+const LONGEST: usize = 160;
+const PADDING: usize = 1;
+
+const NAMES: Names = Names {
+    prefix: "",
+    word: &["word"],
+    position: "position",
+    token_type: Some("type"),
+    embedding_norm: Some("embedding_norm"),
+    relative_bias: Some("relative"),
+    qkv: LinearTensors::Separate(&["{}.query", "{}.key", "{}.value"]),
+    attention_output: LinearTensors::Single("{}.mix"),
+    attention_norm: "{}.attention_norm",
+    attention_post_norm: Some("{}.attention_post_norm"),
+    query_norm: Some("{}.query_norm"),
+    key_norm: Some("{}.key_norm"),
+    cross_query: Some("{}.cross_query"),
+    cross_key_value: Some(&["{}.cross_key", "{}.cross_value"]),
+    cross_output: Some("{}.cross_mix"),
+    cross_norm: Some("{}.cross_norm"),
+    up: LinearTensors::Separate(&["{}.gate", "{}.up"]),
+    down: LinearTensors::Single("{}.down"),
+    output_norm: "{}.output_norm",
+    output_post_norm: Some("{}.output_post_norm"),
+    final_norm: Some("final_norm"),
+};
+
+/// A head's width is a block of lanes and a bit, and its heads do not fill the hidden size.
+fn stack(prefix: &'static str) -> Stack {
+    Stack { max_tokens: LONGEST, ..Stack::new(24, 2, Heads::equal(4, 18), 40, Names { prefix, ..NAMES }) }
+}
+
+fn rotary(dim: usize, scaling: RotaryScaling) -> Option<Rotary> {
+    Some(Rotary { dim, theta: 100.0, scaling, local_theta: None })
+}
+
+fn long(original: usize) -> RotaryScaling {
+    let divisors = |from: f32| (0..6).map(|i| from + i as f32).collect();
+    RotaryScaling::Long { short: divisors(1.0), long: divisors(2.5), original, attention: 1.25 }
+}
+
+fn relative(bidirectional: bool) -> Option<Relative> {
+    Some(Relative { buckets: 8, max_distance: 20, bidirectional })
+}
+
+type Change = fn(&mut Stack);
+
+/// Changes of a stack, each of which changes the numbers.
+const CHANGES: &[(&str, Change)] = &[
+    ("hidden", |s| s.hidden = 40),
+    ("layers", |s| s.layers = 3),
+    ("heads.count", |s| s.heads = Heads::equal(3, 18)),
+    ("heads.kv of two", |s| s.heads.kv = 2),
+    ("heads.kv of one", |s| s.heads.kv = 1),
+    ("heads.dim", |s| s.heads.dim = 32),
+    ("intermediate", |s| s.intermediate = 33),
+    ("activation none", |s| s.activation = Activation::None),
+    ("activation relu", |s| s.activation = Activation::Relu),
+    ("activation gelu tanh", |s| s.activation = Activation::GeluTanh),
+    ("activation silu", |s| s.activation = Activation::Silu),
+    ("activation tanh", |s| s.activation = Activation::Tanh),
+    ("gated", |s| s.gated = true),
+    ("norm.kind", |s| s.norm = Norm::rms(NormPlace::Post, 1e-5)),
+    ("norm.place pre", |s| s.norm.place = NormPlace::Pre),
+    ("norm.place both", |s| s.norm.place = NormPlace::Both),
+    ("norm.place parallel", |s| s.norm.place = NormPlace::Parallel),
+    ("norm.eps", |s| s.norm.eps = 0.5),
+    ("norm.bias", |s| s.norm.bias = false),
+    ("norm.shift", |s| s.norm.shift = 0.25),
+    ("biases.qkv", |s| s.biases.qkv = false),
+    ("biases.attention_output", |s| s.biases.attention_output = false),
+    ("biases", |s| s.biases = Biases::NONE),
+    ("embedding_scale", |s| s.embedding_scale = 3.0),
+    ("position learned", |s| s.position = Position::Learned { rows: LONGEST, first: 0 }),
+    ("position learned from 2", |s| s.position = Position::Learned { rows: LONGEST + 2, first: 2 }),
+    ("position sinusoidal", |s| s.position = Position::Sinusoidal { rows: LONGEST }),
+    ("relative", |s| s.relative = relative(true)),
+    ("relative of one direction", |s| s.relative = relative(false)),
+    ("rotary", |s| s.rotary = rotary(18, RotaryScaling::None)),
+    ("rotary.dim", |s| s.rotary = rotary(12, RotaryScaling::None)),
+    ("rotary.scaling linear", |s| s.rotary = rotary(12, RotaryScaling::Linear { factor: 3.0 })),
+    ("rotary.scaling llama3", |s| {
+        s.rotary = rotary(12, RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 50 });
+    }),
+    ("rotary.scaling long", |s| s.rotary = rotary(12, long(100))),
+    ("rotary.local_theta", |s| {
+        s.rotary =
+            Some(Rotary { local_theta: Some(7.0), ..rotary(12, RotaryScaling::Linear { factor: 2.0 }).unwrap() });
+        s.attention.windows = vec![9, 0];
+    }),
+    ("attention.scale", |s| s.attention.scale = 0.9),
+    ("attention.softcap", |s| s.attention.softcap = 0.3),
+    ("attention.windows small", |s| s.attention.windows = vec![0, 6]),
+    ("attention.windows of one token", |s| s.attention.windows = vec![1, 0]),
+    ("attention.windows of more than a chunk", |s| s.attention.windows = vec![140, 131]),
+    ("attention.head_norm", |s| s.attention.head_norm = true),
+    ("a soft cap, windows, relative biases and grouped heads", |s| {
+        s.heads.kv = 2;
+        s.relative = relative(true);
+        s.attention = AttentionSpec { softcap: 0.5, windows: vec![40, 0], head_norm: true, ..s.attention.clone() };
+    }),
+];
+
+/// What only encoders have.
+const ENCODER_CHANGES: &[(&str, Change)] = &[
+    ("position learned after padding", |s| {
+        s.position = Position::LearnedAfterPadding { rows: LONGEST + PADDING + 1, padding: PADDING };
+    }),
+    ("token_types", |s| s.token_types = 2),
+];
+
+/// Specs that must be refused, and the field that the error names.
+const REFUSED: &[(&str, fn(&mut Spec))] = &[
+    ("encoder.cross", |s| s.encoder.as_mut().unwrap().cross = true),
+    ("encoder.max_tokens", |s| s.encoder.as_mut().unwrap().position = Position::Sinusoidal { rows: LONGEST - 1 }),
+    ("encoder.relative", |s| unnamed(s, |names| names.relative_bias = None).relative = relative(true)),
+    ("encoder.token_types", |s| unnamed(s, |names| names.token_type = None).token_types = 2),
+    ("encoder.norm.place", |s| unnamed(s, |names| names.attention_post_norm = None).norm.place = NormPlace::Both),
+    ("encoder.norm.place", |s| unnamed(s, |names| names.output_post_norm = None).norm.place = NormPlace::Both),
+    ("encoder.attention.head_norm", |s| unnamed(s, |names| names.key_norm = None).attention.head_norm = true),
+    ("encoder.heads.kv", |s| unnamed(s, |names| names.qkv = LinearTensors::ByHead("{}.qkv")).heads.kv = 2),
+    ("encoder.attention.windows", |s| s.encoder.as_mut().unwrap().attention.windows = vec![4]),
+    ("encoder.attention.softcap", |s| s.encoder.as_mut().unwrap().attention.softcap = -1.0),
+    ("encoder.rotary.dim", |s| s.encoder.as_mut().unwrap().rotary = rotary(20, RotaryScaling::None)),
+    ("encoder.rotary.scaling", |s| s.encoder.as_mut().unwrap().rotary = rotary(10, long(100))),
+    ("decoder.position", |s| {
+        let position = Position::LearnedAfterPadding { rows: LONGEST + PADDING + 1, padding: PADDING };
+        s.decoder.as_mut().unwrap().position = position;
+    }),
+    ("decoder.token_types", |s| s.decoder.as_mut().unwrap().token_types = 2),
+    ("decoder.cross", |s| s.decoder.as_mut().unwrap().cross = false),
+    ("decoder.cross", |s| s.encoder = None),
+    ("decoder.hidden", |s| s.decoder.as_mut().unwrap().hidden = 40),
+    ("decoder.norm.place", |s| s.decoder.as_mut().unwrap().norm.place = NormPlace::Parallel),
+    ("language:", |s| s.decoder = None),
+    ("language.scale", |s| {
+        s.decoder.as_mut().unwrap().names.final_norm = None;
+        s.language.as_mut().unwrap().scale = 0.5;
+    }),
+    ("encoder:", |s| (s.encoder, s.decoder) = (None, None)),
+];
+
+fn unnamed(spec: &mut Spec, change: impl Fn(&mut Names)) -> &mut Stack {
+    let encoder = spec.encoder.as_mut().unwrap();
+    change(&mut encoder.names);
+    encoder
+}
+
+fn spec(encoder: Option<Stack>, decoder: Option<Stack>) -> Spec {
+    let head = LanguageHead { weight: LanguageWeight::Tied, bias: None, scale: 1.0, softcap: 0.0 };
+    let language = decoder.as_ref().map(|_| head);
+    Spec { family: "test", vocabulary: VOCABULARY, encoder, decoder, head: None, language }
+}
+
+/// The texts of a pass: short ones, and one of more keys than the kernels take at once. Some tokens are padding.
+fn texts() -> Vec<Vec<u32>> {
+    let text = |tokens: u32, seed: u32| (0..tokens).map(|i| (i * i * 7 + i * 13 + seed) % VOCABULARY as u32).collect();
+    vec![text(5, 1), text(1, 9), text(150, 4), text(33, 30)]
+}
+
+fn types(ids: &[u32]) -> Vec<u32> {
+    ids.iter().map(|id| id % 2).collect()
+}
+
+fn run<T>(texts: &[Vec<u32>], work: impl FnOnce(&Batch, Call<'_>) -> Result<T>) -> Result<T> {
+    let mut starts = vec![0];
+    texts.iter().for_each(|text| starts.push(starts[starts.len() - 1] + text.len()));
+    let ids = texts.concat();
+    let positions = texts.iter().flat_map(|text| 0..text.len() as u32).collect();
+    let batch = Batch { layout: Layout::new(starts), ids: &ids, type_ids: &types(&ids), positions };
+    work(&batch, Call { counters: &Counters::default(), cancelled: None })
+}
+
+fn load<B: Backend>(backend: B, spec: &Spec, weights: &Weights) -> Result<Transformer<B>> {
+    let mut view = ModelView::find(spec, weights)?;
+    Transformer::load(backend, spec, &mut view, &Arc::new(Budget::new(u64::MAX)), |_, _| Ok(()))
+}
+
+/// The backends, and the bars on their relative distance from the reference.
+fn networks(spec: &Spec, weights: &Weights) -> Vec<(String, f64, Box<dyn Network>)> {
+    let mut all: Vec<(String, f64, Box<dyn Network>)> = Vec::new();
+    // The kernels have tests of their own: the best one in every precision, and the portable one.
+    let (best, portable) = (kernels::available()[0], kernels::available().pop().unwrap());
+    let own = [(Precision::F32, 2e-5), (Precision::F16, 2e-2), (Precision::Bf16, 0.05), (Precision::Int8, 0.1)];
+    for (kernel, precision, bar) in
+        own.map(|(precision, bar)| (best, precision, bar)).into_iter().chain([(portable, Precision::F32, 2e-5)])
+    {
+        let cpu = Cpu::new(kernel, precision, Arc::new(Pool::new(2)));
+        let name = format!("{} in {}", kernel.name(), precision.name());
+        all.push((name, bar, Box::new(load(cpu, spec, weights).unwrap())));
+    }
+    #[cfg(feature = "candle")]
+    {
+        let candle = Candle::open(crate::spec::Device::CandleCpu, 0, Precision::F32).unwrap();
+        all.push(("candle".into(), 2e-5, Box::new(load(candle, spec, weights).unwrap())));
+    }
+    all
+}
+
+fn check(values: &[f32], expected: &[f64], bar: f64, what: &str) {
+    assert_eq!(values.len(), expected.len(), "{what}");
+    let norm = |all: &mut dyn Iterator<Item = f64>| all.map(|x| x * x).sum::<f64>().sqrt();
+    let difference = norm(&mut values.iter().zip(expected).map(|(x, y)| f64::from(*x) - y));
+    let error = difference / norm(&mut expected.iter().copied());
+    assert!(error < bar, "{what}: the reference differs by {error:e}");
+}
+
+/// The checkpoint that the reference has read.
+fn weights(tensors: &Tensors, folder: &Path) -> Weights {
+    let path = folder.join("model.safetensors");
+    tensors.write(&path);
+    Weights::open_file(&path).unwrap()
+}
+
+fn reference<'a>(tensors: &'a Tensors, stack: &'a Stack, causal: bool) -> Reference<'a> {
+    Reference { tensors, stack, vocabulary: VOCABULARY, causal }
+}
+
+/// Hidden states of whole texts, with one change at a time.
+fn table(changes: &[&[(&str, Change)]], causal: bool) {
+    let states = |stack: &Stack| {
+        let tensors = Tensors::default();
+        let reference = reference(&tensors, stack, causal);
+        let one = |text: &Vec<u32>| reference.states(text, &types(text), None);
+        let states = texts().iter().flat_map(one).flatten().collect::<Vec<_>>();
+        (states, tensors)
+    };
+    let plain = states(&stack("")).0;
+    for (name, change) in changes.iter().copied().flatten() {
+        let mut changed = stack("");
+        change(&mut changed);
+        let (expected, tensors) = states(&changed);
+        assert_ne!(expected, plain, "{name} changes nothing");
+        let folder = tempfile::tempdir().unwrap();
+        let weights = weights(&tensors, folder.path());
+        let spec = match causal {
+            true => Spec { language: None, ..spec(None, Some(changed)) },
+            false => spec(Some(changed), None),
+        };
+        for (backend, bar, network) in networks(&spec, &weights) {
+            let values = run(&texts(), |batch, call| network.pooled(batch, Pooling::None, call)).unwrap();
+            check(&values, &expected, bar, &format!("{name}, {backend}"));
+        }
+    }
+}
+
+#[test]
+fn encoders_honour_every_field() {
+    table(&[CHANGES, ENCODER_CHANGES], false);
+}
+
+#[test]
+fn decoders_honour_every_field() {
+    table(&[CHANGES], true);
+}
+
+/// Appends tokens to a sequence, and gives their logits.
+fn step(network: &dyn Network, feeds: &mut [Feed], call: Call<'_>) -> Vec<f32> {
+    let mut logits = Vec::new();
+    network.step(feeds, &mut logits, call).unwrap();
+    logits
+}
+
+#[test]
+fn decoding_in_steps_gives_the_logits_of_whole_texts() {
+    let crossing: &[(&str, Change)] = &[
+        ("plain", |_| {}),
+        ("pre-norm", |s| s.norm.place = NormPlace::Pre),
+        ("all of attention", |s| {
+            s.heads.kv = 2;
+            s.relative = relative(false);
+            s.rotary = rotary(12, RotaryScaling::None);
+            s.attention = AttentionSpec { softcap: 0.5, windows: vec![40, 3], head_norm: true, ..s.attention.clone() };
+        }),
+    ];
+    for (cross, (name, change)) in [false, true].into_iter().flat_map(|cross| crossing.iter().map(move |c| (cross, c)))
+    {
+        let (encoder, mut decoder) = (cross.then(|| stack("encoder.")), stack("decoder."));
+        decoder.cross = cross;
+        change(&mut decoder);
+        let (tensors, texts) = (Tensors::default(), texts());
+        let reference = |stack, causal| reference(&tensors, stack, causal);
+        // Each text is read by the encoder and written by the decoder.
+        let one = |text: &Vec<u32>| {
+            let source = encoder.as_ref().map(|encoder| reference(encoder, false).states(text, &[], None));
+            let decoder = reference(&decoder, true);
+            decoder.logits(&decoder.states(text, &[], source.as_ref())).concat()
+        };
+        let expected: Vec<_> = texts.iter().map(one).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let weights = weights(&tensors, folder.path());
+        let spec = spec(encoder.clone(), Some(decoder.clone()));
+        for (backend, bar, network) in networks(&spec, &weights) {
+            let what = format!("{name}, cross {cross}, {backend}");
+            let mut sequences = match cross {
+                true => run(&texts, |batch, call| network.read_sources(batch, call)).unwrap(),
+                false => texts.iter().map(|_| network.sequence().unwrap()).collect(),
+            };
+            let mut logits = vec![Vec::new(); texts.len()];
+            // The prompts together, then a token each, then the rest.
+            let cuts = |text: &Vec<u32>| [0, text.len() / 2, (text.len() / 2 + 1).min(text.len()), text.len()];
+            run(&texts, |_, call| {
+                for part in 0..3 {
+                    let range = |text: &Vec<u32>| cuts(text)[part]..cuts(text)[part + 1];
+                    let mut feeds: Vec<Feed> = (sequences.iter_mut().zip(&texts))
+                        .map(|(sequence, text)| Feed { sequence, ids: &text[range(text)], want: Want::All })
+                        .collect();
+                    let made = step(&*network, &mut feeds, call);
+                    let mut rows = made.chunks_exact(VOCABULARY);
+                    for (text, logits) in texts.iter().zip(&mut logits) {
+                        range(text).for_each(|_| logits.extend_from_slice(rows.next().unwrap()));
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+            check(&logits.concat(), &expected.concat(), bar, &what);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_honoured_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = weights(&Tensors::default(), folder.path());
+    let plain = || spec(Some(stack("encoder.")), Some(Stack { cross: true, ..stack("decoder.") }));
+    // The plain one is not refused: its tensors are missing.
+    assert_eq!(ModelView::find(&plain(), &weights).err().unwrap().status(), Status::InvalidFile);
+    for (field, change) in REFUSED {
+        let mut spec = plain();
+        change(&mut spec);
+        let error = ModelView::find(&spec, &weights).err().unwrap();
+        assert_eq!(error.status(), Status::Unsupported, "{field}: {error}");
+        assert!(error.to_string().contains(&format!("specification: {field}")), "{field}: {error}");
+    }
+}
