@@ -98,7 +98,7 @@ struct QuantizeOptions {
 
 /// Options of Model::tokenize.
 struct TokenizeOptions {
-    /// Adds the tokenizer's special tokens, for instance [CLS] or </s>. Auto: yes.
+    /// Adds the tokenizer's special tokens, for instance `[CLS]` or `</s>`. Auto: yes.
     Tristate add_special_tokens = Tristate::Auto;
     /// Computes the position of each token in its text.
     bool offsets = false;
