@@ -138,8 +138,10 @@ const ENCODER_CHANGES: &[(&str, Change)] = &[
     ("token_types", |s| s.token_types = 2),
 ];
 
+type SpecChange = fn(&mut Spec);
+
 /// Specs that must be refused, and the field that the error names.
-const REFUSED: &[(&str, fn(&mut Spec))] = &[
+const REFUSED: &[(&str, SpecChange)] = &[
     ("encoder.cross", |s| s.encoder.as_mut().unwrap().cross = true),
     ("encoder.max_tokens", |s| s.encoder.as_mut().unwrap().position = Position::Sinusoidal { rows: LONGEST - 1 }),
     ("encoder.relative", |s| unnamed(s, |names| names.relative_bias = None).relative = relative(true)),

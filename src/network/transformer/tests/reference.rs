@@ -14,7 +14,9 @@ type Vectors = Vec<Vec<f64>>;
 
 /// Made-up tensors, by name.
 #[derive(Default)]
-pub struct Tensors(RefCell<BTreeMap<String, (Vec<usize>, Vec<f32>)>>);
+pub struct Tensors(RefCell<BTreeMap<String, ShapeAndValues>>);
+
+type ShapeAndValues = (Vec<usize>, Vec<f32>);
 
 impl Tensors {
     fn get(&self, name: &str, shape: &[usize]) -> Vec<f32> {
