@@ -6,6 +6,7 @@
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod cpu;
+pub mod host;
 pub(crate) mod pooling;
 mod view;
 
@@ -20,6 +21,7 @@ use crate::formats::safetensors::TensorView;
 use crate::kernels::{FREE, Placed, keep_largest};
 use crate::spec::{Activation, Heads, Layout, Pooling, Precision};
 
+pub use host::{arg_max, cap, log_sum_exp};
 pub use view::{LinearView, Order, Part, RowReader};
 
 /// Tokens that one pass through the model aims at. Activations of this many tokens fit the second-level cache of the
@@ -91,29 +93,6 @@ pub struct CacheShape {
     pub layers: usize,
     pub kv_heads: usize,
     pub head_dim: usize,
-}
-
-/// `softcap · tanh(value / softcap)` of each value; 0 for no cap. It keeps the order, but may make neighbours equal.
-pub fn cap(values: &mut [f32], softcap: f32) {
-    if softcap > 0.0 {
-        values.iter_mut().for_each(|x| *x = softcap * (*x / softcap).tanh());
-    }
-}
-
-/// `ln Σ exp` of a row.
-pub fn log_sum_exp(row: &[f32]) -> f32 {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if largest == f32::NEG_INFINITY {
-        return largest;
-    }
-    largest + row.iter().map(|x| (x - largest).exp()).sum::<f32>().ln()
-}
-
-/// The first of the largest values of a row; None where nothing is above -∞.
-pub fn arg_max(row: &[f32]) -> Option<u32> {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let found = row.iter().position(|&x| x == largest && x > f32::NEG_INFINITY);
-    found.map(|i| i as u32)
 }
 
 /// The likeliest tokens of some rows of logits.
@@ -306,14 +285,6 @@ pub trait Backend: Send + Sync + 'static {
         heads: Heads,
         scores: Scores<Self::RelativeBias>,
     ) -> Result<Self::Tensor>;
-    /// `ln Σ exp` of a row in the host's memory.
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        log_sum_exp(row)
-    }
-    /// The first of the largest values of a row in the host's memory; None where nothing is above -∞.
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        arg_max(row)
-    }
 
     /// Appends `norm(x)·Wᵀ + b`, softly capped, row by row to `out` in the host's memory.
     fn project_logits(
@@ -344,7 +315,7 @@ pub trait Backend: Send + Sync + 'static {
         self.project_logits(x, norm, w, softcap, &mut values)?;
         for row in values.chunks_exact_mut(self.outputs(w).max(1)) {
             forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
-            out.push(self.arg_max(row));
+            out.push(arg_max(row));
         }
         Ok(())
     }
@@ -362,7 +333,7 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<()> {
         let mut values = Vec::new();
         self.project_logits(x, norm, w, softcap, &mut values)?;
-        out.add(&mut values, self.outputs(w), forbidden, |row| self.log_sum_exp(row));
+        out.add(&mut values, self.outputs(w), forbidden, log_sum_exp);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::base::threads::Pool;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{self, CacheType, Kernel};
+use crate::kernels::{CacheType, Kernel};
 use crate::spec::{Activation, Heads, Layout, Precision};
 
 use super::{Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, Rotation, Scores, Slot};
@@ -263,14 +263,6 @@ impl Backend for Cpu {
         scores: Scores<RelativeBias>,
     ) -> Result<Tensor> {
         Ok(self.attend_slots(q, slots, layer, heads, scores))
-    }
-
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        kernels::log_sum_exp(self.kernel, row)
-    }
-
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        self.kernel.arg_max(row).map(|(place, _)| place as u32)
     }
 
     fn project_arg_max(
