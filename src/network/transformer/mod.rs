@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::backend::{Backend, CacheShape, Likeliest};
+use crate::backend::{Backend, CacheShape};
 use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::spec::{Batch, LanguageHead, Pooling, Spec};
 
-use super::{Feed, Network, Sequence};
-use decoder::{Lists, Wanted};
+use super::{Feed, Network, Sequence, StepOutput};
+use decoder::StepBuffers;
 use stack::Stack;
 use weights::ModelView;
 
@@ -32,7 +32,7 @@ pub struct Transformer<B: Backend> {
     head_output: Option<B::Linear>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
     cache: Option<B::Cache>,
-    lists: Mutex<Vec<Lists<B>>>,
+    buffers: Mutex<Vec<StepBuffers<B>>>,
     budget: Arc<Budget>,
 }
 
@@ -86,7 +86,7 @@ impl<B: Backend> Transformer<B> {
             head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
             language: language.zip(spec.language.clone()),
             cache,
-            lists: Mutex::default(),
+            buffers: Mutex::default(),
             budget: budget.clone(),
             spec: spec.clone(),
             backend,
@@ -121,30 +121,8 @@ impl<B: Backend> Network for Transformer<B> {
         self.empty_sequence()
     }
 
-    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
-        self.settled(call, self.feed(feeds, Wanted::Logits(logits), call))
-    }
-
-    fn choose(
-        &self,
-        feeds: &mut [Feed],
-        forbidden: &[u32],
-        tokens: &mut Vec<Option<u32>>,
-        call: Call<'_>,
-    ) -> Result<()> {
-        self.settled(call, self.feed(feeds, Wanted::Tokens(forbidden, tokens), call))
-    }
-
-    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
-        self.settled(call, self.feed(feeds, Wanted::Likeliest(forbidden, out), call))
-    }
-
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        crate::backend::host::log_sum_exp(row)
-    }
-
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        crate::backend::host::arg_max(row)
+    fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
+        self.settled(call, self.feed(feeds, output, call))
     }
 
     fn switch(&self) -> Option<usize> {
