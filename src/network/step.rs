@@ -274,3 +274,182 @@ impl<'a> Split<'a> {
         if mine.iter().any(|place| place.cancelled) { StepRows::Cancelled } else { found }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::call::Call;
+    use crate::base::counters::Counters;
+    use crate::base::threads::Pool;
+    use crate::families;
+    use crate::formats::source::Source;
+    use crate::network::Network;
+    use crate::network::placement::{Limit, Place};
+    use crate::network::transformer::weights::ModelView;
+    use crate::spec::{Device, Precision};
+
+    fn network(fixture: &str, precision: Precision) -> Box<dyn Network> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation").join(fixture);
+        let Source { files, weights, .. } = Source::open(&path).unwrap();
+        let spec = families::spec(&files.require_config("config.json").unwrap()).unwrap();
+        let mut view = ModelView::find(&spec, &weights).unwrap();
+        let limit = Limit { bytes: 0, tokenizer: 0, threads: 2 };
+        let place = Place { device: Device::Cpu, index: 0, precision, packed: None, limit };
+        let pool = Arc::new(Pool::new(2));
+        place.load(&path, &spec, &mut view, &pool, &mut |_, _| Ok(())).unwrap().network
+    }
+
+    /// What a feed got, floats as bits.
+    #[derive(Debug, PartialEq)]
+    enum Got {
+        Nothing,
+        Cancelled,
+        Logits(Vec<u32>),
+        Tokens(Vec<Option<u32>>),
+        TopK(Vec<(u32, u32)>, Vec<u32>),
+    }
+
+    fn got(rows: StepRows) -> Got {
+        let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect();
+        match rows {
+            StepRows::None => Got::Nothing,
+            StepRows::Cancelled => Got::Cancelled,
+            StepRows::Logits(rows) => Got::Logits(bits(rows)),
+            StepRows::Tokens(tokens) => Got::Tokens(tokens.to_vec()),
+            StepRows::TopK(tokens, totals) => {
+                Got::TopK(tokens.iter().map(|(logit, token)| (logit.to_bits(), *token)).collect(), bits(totals))
+            }
+        }
+    }
+
+    type Case = (&'static [u32], usize, Want<'static>);
+
+    const CASES: [Case; 8] = [
+        (&[5, 9, 7], 1, Want::Logits),
+        (&[6, 2, 8, 11], 3, Want::Token { forbidden: &[3] }),
+        (&[4, 4], 1, Want::TopK { k: 4, forbidden: &[] }),
+        (&[12, 3, 9], 0, Want::None),
+        (&[7, 5, 6], 3, Want::Logits),
+        (&[3, 8], 1, Want::Token { forbidden: &[] }),
+        (&[10, 2, 5], 2, Want::TopK { k: 4, forbidden: &[] }),
+        (&[10, 2, 5], 2, Want::TopK { k: 2, forbidden: &[9, 1] }),
+    ];
+
+    /// Runs cases in one step; those that `cancelled` numbers have a flag that is set.
+    fn run(network: &dyn Network, sequences: &mut [Sequence], cases: &[Case], cancelled: &[usize]) -> Vec<Got> {
+        let (counters, set, unset) = (Counters::default(), AtomicBool::new(true), AtomicBool::new(false));
+        let feeds = sequences.iter_mut().zip(cases).enumerate().map(|(i, (sequence, &(ids, last, want)))| {
+            let flag = if cancelled.contains(&i) { &set } else { &unset };
+            Feed { sequence, ids, last, want, cancelled: Some(flag) }
+        });
+        let mut output = StepOutput::default();
+        let call = Call { counters: &counters, cancelled: None };
+        network.step(&mut feeds.collect::<Vec<_>>(), &mut output, call).unwrap();
+        let mut split = output.split();
+        cases.iter().map(|_| got(split.take(1))).collect()
+    }
+
+    fn sequences(network: &dyn Network, count: usize) -> Vec<Sequence> {
+        (0..count).map(|_| network.sequence().unwrap()).collect()
+    }
+
+    #[test]
+    fn feeds_that_want_different_things_get_what_they_get_alone() {
+        for (fixture, precision) in [("gpt2", Precision::F32), ("llama", Precision::Int8), ("gemma2", Precision::F16)] {
+            let network = network(fixture, precision);
+            let (mut alone, mut together) = (sequences(&*network, 8), sequences(&*network, 8));
+            // The second step shows that the sequences too are the same.
+            for _ in 0..2 {
+                let expected = alone
+                    .iter_mut()
+                    .zip(CASES)
+                    .flat_map(|(sequence, case)| run(&*network, std::slice::from_mut(sequence), &[case], &[]));
+                let expected: Vec<Got> = expected.collect();
+                assert_eq!(run(&*network, &mut together, &CASES, &[]), expected, "{fixture}");
+            }
+            let Got::TopK(tokens, totals) = &run(&*network, &mut sequences(&*network, 1), &CASES[7..], &[])[0] else {
+                panic!("not the largest logits")
+            };
+            assert_eq!((tokens.len(), totals.len()), (4, 2));
+            assert!(tokens.iter().all(|(_, token)| ![9, 1].contains(token)));
+        }
+    }
+
+    #[test]
+    fn a_cancelled_feed_leaves_its_sequence_and_the_others_as_they_were() {
+        let network = network("llama", Precision::Int8);
+        for cancelled in [&[1][..], &[0, 2, 6], &[0, 1, 2, 3, 4, 5, 6, 7]] {
+            let (mut held, mut disturbed) = (sequences(&*network, 8), sequences(&*network, 8));
+            run(&*network, &mut held, &CASES, &[]);
+            run(&*network, &mut disturbed, &CASES, &[]);
+            let lengths: Vec<usize> = disturbed.iter().map(Sequence::length).collect();
+            let some = run(&*network, &mut disturbed, &CASES, cancelled);
+            let all = run(&*network, &mut held, &CASES, &[]);
+            let left = (0..8).filter(|i| !cancelled.contains(i)).collect::<Vec<_>>();
+            for (i, (some, all)) in some.iter().zip(&all).enumerate() {
+                let expected = if !cancelled.contains(&i) {
+                    all
+                } else if CASES[i].1 > 0 {
+                    &Got::Cancelled
+                } else {
+                    &Got::Nothing
+                };
+                assert_eq!(some, expected);
+            }
+            // What was cancelled is made up for, and nothing tells that it was.
+            for &i in cancelled {
+                assert_eq!(disturbed[i].length(), lengths[i]);
+                assert_eq!(run(&*network, &mut disturbed[i..=i], &CASES[i..=i], &[])[0], all[i]);
+            }
+            assert!(left.iter().all(|&i| disturbed[i].length() == held[i].length()));
+        }
+    }
+
+    #[test]
+    fn rows_after_those_of_a_cancelled_feed_keep_their_places() {
+        let mut output = StepOutput::default();
+        let network = network("llama", Precision::F32);
+        let mut three = sequences(&*network, 3);
+        let want = Want::Token { forbidden: &[] };
+        let feeds = three.iter_mut().map(|sequence| Feed { sequence, ids: &[1, 2], last: 2, want, cancelled: None });
+        output.begin(&feeds.collect::<Vec<_>>(), 10);
+        // The first of two rows of the second feed was there.
+        let append = |output: &mut StepOutput, token| match output.list(1) {
+            List::Tokens(_, tokens) => tokens.push(Some(token)),
+            _ => panic!("not a list of tokens"),
+        };
+        [1, 2, 3].into_iter().for_each(|token| append(&mut output, token));
+        output.cancel(1, 1);
+        [5, 6].into_iter().for_each(|token| append(&mut output, token));
+        let mut split = output.split();
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(1), Some(2)]));
+        assert_eq!(split.take(1), StepRows::Cancelled);
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(5), Some(6)]));
+    }
+
+    #[test]
+    fn rows_of_logits_are_reduced_to_what_a_feed_wants() {
+        let network = network("llama", Precision::F32);
+        let mut four = sequences(&*network, 4);
+        let forbidden = &[1];
+        let wants =
+            [Want::Logits, Want::Token { forbidden }, Want::TopK { k: 2, forbidden }, Want::Token { forbidden }];
+        let feeds = four.iter_mut().zip(wants);
+        let feeds = feeds.map(|(sequence, want)| Feed { sequence, ids: &[1], last: 1, want, cancelled: None });
+        let mut output = StepOutput::default();
+        output.begin(&feeds.collect::<Vec<_>>(), 3);
+        output.fill();
+        let row = [0.5, 2.0, 1.0];
+        (0..3).for_each(|feed| output.put(feed, 0, &row));
+        output.put(3, 0, &[4.0, 2.0, 1.0]);
+        let total = host::log_sum_exp(&row);
+        let mut split = output.split();
+        assert_eq!(split.take(1), StepRows::Logits(&mut row.clone()));
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(2)]));
+        assert_eq!(split.take(1), StepRows::TopK(&[(1.0, 2), (0.5, 0)], &[total]));
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(0)]));
+    }
+}
