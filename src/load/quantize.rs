@@ -89,7 +89,7 @@ impl Packer<'_> {
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
         // The language head first: where it is the word embeddings too, they are found packed.
-        for linear in [&view.language, &view.head_dense, &view.head_output].into_iter().flatten() {
+        for linear in view.language.iter().chain(&view.head) {
             self.linear(linear)?;
         }
         self.step()?;

@@ -17,17 +17,15 @@ use serde_json::Value;
 
 use crate::base::call::Call;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Pooling, Position};
+use crate::spec::{Batch, Output, Position};
 
 pub(crate) use step::List;
 pub use step::{Feed, StepOutput, StepRows, Want};
 
 /// What a model can be asked for, whatever its backend.
 pub trait Network: Send + Sync {
-    /// The last hidden states, pooled: one row of `hidden` values a sequence, or a token for `Pooling::None`.
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>>;
-    /// The classification head's outputs: one row of `labels` values a sequence, or a token, as the head's kind says.
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>>;
+    /// Reads whole texts: one row of [`Output::width`] values per sequence, or per token where `output` pools nothing.
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>>;
     /// Reads source texts with the encoder: an empty sequence of the decoder for each, ready to attend to it.
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>>;
     /// An empty sequence of a decoder that has no encoder.

@@ -22,7 +22,7 @@ use crate::formats::json::Config;
 use crate::formats::onnx::{Graphs, Shape};
 use crate::kernels;
 use crate::network::{Feed, Network, Sequence, StepOutput};
-use crate::spec::{Batch, Device, Pooling, Spec};
+use crate::spec::{Batch, Device, Output, Pooling, Spec};
 
 use decoder::Decoder;
 use graph::Graph;
@@ -139,12 +139,9 @@ impl OnnxNetwork {
 }
 
 impl Network for OnnxNetwork {
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
-        self.reader()?.pooled(pass, pooling, call)
-    }
-
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
-        self.reader()?.classify(pass, call)
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+        let reader = self.reader()?;
+        if output.head { reader.classify(pass, call) } else { reader.pooled(pass, output.pooling, call) }
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {

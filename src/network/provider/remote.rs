@@ -14,7 +14,7 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{Place, Placed, Progress};
 use crate::network::{Feed, List, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Pooling, Precision};
+use crate::spec::{Batch, Device, DeviceInfo, Output, Precision};
 
 use super::serve::{Description, DeviceEntry, Request};
 use super::table::{
@@ -228,17 +228,11 @@ fn view(pass: &Batch) -> PassView {
 }
 
 impl Network for Remote {
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
         let (t, view) = (self.table, view(pass));
         // SAFETY: the table's contract.
-        let run = |caller| unsafe { (t.pooled)(self.network, &view, pooling as u32, caller) };
+        let run = |caller| unsafe { (t.encode)(self.network, &view, output.pooling as u32, output.head, caller) };
         Ok(self.call(call, run)?.floats)
-    }
-
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
-        let (t, view) = (self.table, view(pass));
-        // SAFETY: the table's contract.
-        Ok(self.call(call, |caller| unsafe { (t.classify)(self.network, &view, caller) })?.floats)
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {

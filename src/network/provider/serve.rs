@@ -16,7 +16,7 @@ use crate::formats::source::Source;
 use crate::network::placement::{Limit, Place, Placed};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, List, Network, Sequence, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Layout, Pooling, Precision};
+use crate::spec::{Batch, Device, DeviceInfo, Layout, Output, Pooling, Precision};
 
 use super::table::{
     Caller, FeedView, NO_TOKEN, PassView, Slice, Table, VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
@@ -28,8 +28,7 @@ pub static TABLE: Table = Table {
     devices,
     load,
     network_free,
-    pooled,
-    classify,
+    encode,
     read_sources,
     sequence,
     step,
@@ -227,22 +226,19 @@ unsafe fn pass<'a>(view: *const PassView) -> Batch<'a> {
     }
 }
 
-unsafe extern "C" fn pooled(network: *const c_void, view: *const PassView, pooling: u32, caller: *const Caller) -> u32 {
+unsafe extern "C" fn encode(
+    network: *const c_void,
+    view: *const PassView,
+    pooling: u32,
+    head: bool,
+    caller: *const Caller,
+) -> u32 {
     // SAFETY: the host's promise, for all that follows.
     unsafe {
         run(network, caller, |network, call, caller| {
             let pooling = Pooling::from_u32(pooling).ok_or_else(|| Error::internal("an unknown pooling"))?;
-            (caller.floats)(caller.context, Slice::of(&network.pooled(&pass(view), pooling, call)?));
-            Ok(())
-        })
-    }
-}
-
-unsafe extern "C" fn classify(network: *const c_void, view: *const PassView, caller: *const Caller) -> u32 {
-    // SAFETY: the host's promise, for all that follows.
-    unsafe {
-        run(network, caller, |network, call, caller| {
-            (caller.floats)(caller.context, Slice::of(&network.classify(&pass(view), call)?));
+            let values = network.encode(&pass(view), Output { pooling, head }, call)?;
+            (caller.floats)(caller.context, Slice::of(&values));
             Ok(())
         })
     }

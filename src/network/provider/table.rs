@@ -98,11 +98,14 @@ pub struct Table {
     /// `request` is a JSON object; gives text, a JSON object, and the network.
     pub load: unsafe extern "C" fn(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32,
     pub network_free: unsafe extern "C" fn(network: *mut c_void),
-    /// Gives floats.
-    pub pooled:
-        unsafe extern "C" fn(network: *const c_void, pass: *const PassView, pooling: u32, caller: *const Caller) -> u32,
-    /// Gives floats.
-    pub classify: unsafe extern "C" fn(network: *const c_void, pass: *const PassView, caller: *const Caller) -> u32,
+    /// `pooling` and `head` are those of an [`Output`](crate::spec::Output); gives floats.
+    pub encode: unsafe extern "C" fn(
+        network: *const c_void,
+        pass: *const PassView,
+        pooling: u32,
+        head: bool,
+        caller: *const Caller,
+    ) -> u32,
     /// Writes as many sequences as the pass has.
     pub read_sources: unsafe extern "C" fn(
         network: *const c_void,

@@ -15,7 +15,7 @@ use crate::backend::{Backend, CacheShape};
 use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::memory::Budget;
-use crate::spec::{Batch, LanguageHead, Pooling, Spec};
+use crate::spec::{Batch, LanguageHead, Output, Spec};
 
 use super::{Feed, Network, Sequence, StepOutput};
 use decoder::StepBuffers;
@@ -28,8 +28,8 @@ pub struct Transformer<B: Backend> {
     spec: Spec,
     encoder: Option<Stack<B>>,
     decoder: Option<Stack<B>>,
-    head_dense: Option<B::Linear>,
-    head_output: Option<B::Linear>,
+    /// The classification head's layers.
+    head: Vec<B::Linear>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
     cache: Option<B::Cache>,
     buffers: Mutex<Vec<StepBuffers<B>>>,
@@ -82,8 +82,7 @@ impl<B: Backend> Transformer<B> {
         Ok(Self {
             encoder,
             decoder,
-            head_dense: view.head_dense.as_ref().map(|l| backend.linear_load(l)).transpose()?,
-            head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
+            head: view.head.iter().map(|l| backend.linear_load(l)).collect::<Result<_>>()?,
             language: language.zip(spec.language.clone()),
             cache,
             buffers: Mutex::default(),
@@ -105,12 +104,8 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Network for Transformer<B> {
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
-        self.settled(call, self.pooled_states(pass, pooling, call))
-    }
-
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
-        self.settled(call, self.classification_logits(pass, call))
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+        self.settled(call, self.output(pass, output, call))
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
