@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Layout};
+use crate::spec::{Batch, Layout, Output};
 use crate::text::encoding::Encoding;
 
 use super::Engine;
@@ -41,17 +41,13 @@ pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<
 }
 
 impl Engine {
-    /// Runs an encoding through the model a pass at a time and strings the passes' rows together, `values` numbers in all: growing
-    /// step by step would hold a large result twice. A large batch runs a pass a thread, so that threads wait for each other only at
-    /// the end; a small one shares each pass among them.
-    pub fn run_passes(
-        &self,
-        encoding: &Encoding,
-        values: usize,
-        call: Call<'_>,
-        run: impl Fn(&Batch) -> Result<Vec<f32>> + Sync,
-    ) -> Result<Vec<f32>> {
+    /// Reads `output` of an encoding, one pass at a time, and joins the rows of all passes. A large batch runs one pass per thread, so
+    /// that threads wait for each other only at the end; a small one shares each pass among them.
+    pub fn read(&self, encoding: &Encoding, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+        // Allocated at once: growing step by step would hold a large result twice.
+        let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec);
         let mut rows = Vec::with_capacity(values);
+        let run = |pass: &Batch| self.network.encode(pass, output, call);
         let pool = &self.pool;
         let longest = encoding.starts().windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
         let tokens = self.network.pass_tokens();

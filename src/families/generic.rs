@@ -55,7 +55,7 @@ pub(super) fn spec(config: &Config, has_decoder: bool) -> Result<Spec> {
         vocabulary: config.usize("vocab_size")?,
         encoder: (both || !decodes).then(|| stack(false)).transpose()?,
         decoder: decodes.then(|| stack(both)).transpose()?,
-        head: kind.map(|kind| Head { kind, dense: None, output: "", labels }),
+        head: kind.map(|kind| Head { kind, layers: Vec::new(), labels }),
         language: decodes.then_some(LanguageHead {
             weight: LanguageWeight::Tied,
             bias: None,

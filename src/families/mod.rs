@@ -218,8 +218,9 @@ fn head(config: &Config, dense: Dense, output: &'static str) -> Result<Option<He
     if labels == 0 {
         return Err(Error::invalid_file(config.path(), "id2label: it is empty"));
     }
+    let last = |name| Dense { name, activation: Activation::None, prefixed: false };
     Ok(Some(match kind {
-        HeadKind::Sequence => Head { kind, dense: Some(dense), output, labels },
-        HeadKind::Token => Head { kind, dense: None, output: "classifier", labels },
+        HeadKind::Sequence => Head { kind, layers: vec![dense, last(output)], labels },
+        HeadKind::Token => Head { kind, layers: vec![last("classifier")], labels },
     }))
 }

@@ -2,14 +2,17 @@
 //! twice as many continuations as beams are looked at (more with several end tokens), and a heuristic says when the running ones can
 //! no longer win. The arithmetic is its, in f32, so that the same texts come out.
 
-use crate::base::error::{Error, Result};
-use crate::network::{Feed, Sequence, Want};
+use std::sync::Arc;
+
+use crate::backend::host;
+use crate::base::error::Result;
+use crate::network::{Feed, Sequence, StepRows, Want};
 
 use super::constraint::Constraint;
 use super::detokenize::{Watch, finished};
 use super::logits_processors::{History, process};
 use super::options::{EarlyStopping, Settings};
-use super::search::{Context, FinishReason, Output, ROOM, Rows, Search, Start};
+use super::search::{Context, FinishReason, Output, ROOM, Search, Start, unexpected_rows};
 
 /// What stands for an impossible score, as in the reference.
 const IMPOSSIBLE: f32 = -1e9;
@@ -49,7 +52,7 @@ impl Candidate {
 }
 
 /// How many continuations are looked at in a step: enough for all beams to go on whichever of them end.
-pub fn continuations(s: &Settings) -> usize {
+fn continuations(s: &Settings) -> usize {
     (s.eos.len().max(1) + 1) * s.num_beams
 }
 
@@ -71,6 +74,12 @@ struct Lists {
 }
 
 pub struct BeamSearch {
+    settings: Arc<Settings>,
+    /// Where the best continuations without these tokens are all that is wanted; else the logits are.
+    forbidden: Option<Arc<[u32]>>,
+    /// How many continuations are looked at in a step, of each beam and of all.
+    count: usize,
+    each: usize,
     prompt: Vec<u32>,
     held: usize,
     limit: usize,
@@ -85,7 +94,8 @@ pub struct BeamSearch {
 }
 
 impl BeamSearch {
-    pub fn new(start: Start, beams: usize, watch: Option<Watch>) -> Self {
+    pub fn new(start: Start, vocabulary: usize, watch: Option<Watch>) -> Self {
+        let (beams, count) = (start.settings.num_beams, continuations(&start.settings));
         let room = start.limit.min(ROOM);
         let beam = Beam {
             sequence: start.sequence,
@@ -97,6 +107,10 @@ impl BeamSearch {
         };
         let finished = (0..beams).map(|_| Done { score: IMPOSSIBLE, ..Done::default() });
         Self {
+            settings: start.settings,
+            forbidden: start.forbidden,
+            count,
+            each: count.min(vocabulary.max(1)),
             held: beam.sequence.length(),
             prompt: start.prompt,
             limit: start.limit,
@@ -109,15 +123,14 @@ impl BeamSearch {
     }
 
     /// Picks the best continuations of all beams.
-    fn candidates(&mut self, rows: Rows<'_>, context: Context<'_>, best: &mut Vec<Candidate>) -> Result<()> {
-        let count = continuations(context.settings);
+    fn candidates(&mut self, rows: StepRows<'_>, context: Context<'_>, best: &mut Vec<Candidate>) -> Result<()> {
+        let count = self.count;
         best.clear();
         best.reserve(count + 1);
         match rows {
-            Rows::Logits(logits) => self.candidates_of_logits(logits, context, count, best),
-            Rows::Likeliest(tokens, totals) => {
-                let each = tokens.len() / totals.len().max(1);
-                let rows = tokens.chunks_exact(each.max(1)).zip(totals);
+            StepRows::Logits(logits) => self.candidates_of_logits(logits, context, best),
+            StepRows::TopK(tokens, totals) => {
+                let rows = tokens.chunks_exact(self.each).zip(totals);
                 for (index, (beam, (row, total))) in self.running.iter().zip(rows).enumerate() {
                     for &(logit, token) in row.iter().filter(|(logit, _)| *logit > f32::NEG_INFINITY) {
                         let logprob = logit - total;
@@ -132,7 +145,7 @@ impl BeamSearch {
                 }
                 Ok(())
             }
-            Rows::Tokens(_) => Err(Error::internal("beams without scores")),
+            other => Err(unexpected_rows(&other)),
         }
     }
 
@@ -141,16 +154,15 @@ impl BeamSearch {
         &mut self,
         logits: &mut [f32],
         context: Context<'_>,
-        count: usize,
         best: &mut Vec<Candidate>,
     ) -> Result<()> {
-        let vocabulary = logits.len() / self.running.len();
+        let (count, vocabulary) = (self.count, logits.len() / self.running.len());
         let mut workspace = context.workspaces.take();
         for (index, (beam, row)) in self.running.iter_mut().zip(logits.chunks_exact_mut(vocabulary)).enumerate() {
-            let total = context.network.log_sum_exp(row);
+            let total = host::log_sum_exp(row);
             row.iter_mut().for_each(|x| *x -= total);
             let history = History { prompt: &self.prompt, generated: &beam.tokens };
-            process(row, &history, context.settings, self.limit, &mut workspace.tokens);
+            process(row, &history, &self.settings, self.limit, &mut workspace.tokens);
             if let Some(constraint) = &mut beam.constraint {
                 constraint.mask(row)?;
             }
@@ -219,17 +231,22 @@ impl BeamSearch {
 }
 
 impl Search for BeamSearch {
-    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, _: usize, _: &Settings) {
+    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, _: usize) {
+        let want = match &self.forbidden {
+            Some(forbidden) => Want::TopK { k: self.each, forbidden },
+            None => Want::Logits,
+        };
         let (held, prompt) = (self.held, &self.prompt);
         for beam in &mut self.running {
             let ids = if held < prompt.len() { &prompt[held..] } else { &beam.tokens[held - prompt.len()..] };
             self.held = held + ids.len();
-            feeds.push(Feed { sequence: &mut beam.sequence, ids, want: Want::Last });
+            feeds.push(Feed { sequence: &mut beam.sequence, ids, want, last: 1, cancelled: None });
         }
     }
 
-    fn advance(&mut self, rows: Rows<'_>, context: Context<'_>) -> Result<bool> {
-        let s = context.settings;
+    fn advance(&mut self, rows: StepRows<'_>, context: Context<'_>) -> Result<bool> {
+        let settings = self.settings.clone();
+        let s = &*settings;
         let beams = self.finished.len();
         let mut lists = std::mem::take(&mut self.lists);
         self.candidates(rows, context, &mut lists.candidates)?;
@@ -283,7 +300,7 @@ impl Search for BeamSearch {
     }
 
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {
-        let s = context.settings;
+        let s = &*self.settings;
         let outputs = self.finished.into_iter().take(s.num_return_sequences).filter_map(|d| {
             let finish_reason = d.reason?;
             let text = finished(&d.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens);

@@ -2,27 +2,26 @@
 //! one that waits takes its place. What a text becomes does not depend on the others.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::backend::Likeliest;
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::memory::emptied;
 use crate::engine::passes::passes;
-use crate::network::{Feed, Sequence, Want};
+use crate::network::{Feed, Sequence, StepOutput, StepRows};
 use crate::spec::Batch;
 use crate::text::encoding::Encoding;
 
 use super::Generator;
-use super::beam::{self, BeamSearch};
+use super::beam::BeamSearch;
 use super::constraint::Constraint;
 use super::detokenize::Watch;
 use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::fresh_seed;
-use super::search::{Context, FinishReason, Fresh, Output, Rows, Search, Start, Steps, Workspaces};
+use super::search::{Context, FinishReason, Fresh, Output, Search, Start, Workspaces};
 use super::session::Prefix;
 use super::single::Single;
 
@@ -68,7 +67,7 @@ pub(crate) struct Job<'a> {
     pub inputs: &'a Encoding,
     /// What the caller numbers the inputs, where these are some of all.
     pub numbers: Option<&'a [usize]>,
-    pub settings: &'a Settings,
+    pub settings: &'a Arc<Settings>,
     pub constraint: Option<Constraint>,
     pub prefix: Option<&'a Prefix>,
     pub call: Call<'a>,
@@ -85,17 +84,15 @@ struct Active {
 }
 
 /// A search's part of a step, which any thread may do: what it is given, and whether it ended.
-type Advance<'a> = Mutex<(&'a mut Active, Rows<'a>, Result<bool>)>;
+type Advance<'a> = Mutex<(&'a mut Active, StepRows<'a>, Result<bool>)>;
 
 /// The memory of one step's lists, which the next one uses again.
 #[derive(Default)]
 struct Lists {
     feeds: Vec<Feed<'static>>,
-    /// Rows of logits of each search.
-    counts: Vec<usize>,
-    logits: Vec<f32>,
-    tokens: Vec<Option<u32>>,
-    likeliest: Likeliest,
+    /// Feeds of each search, and the rows that they ask for.
+    counts: Vec<(usize, usize)>,
+    output: StepOutput,
     work: Vec<Advance<'static>>,
 }
 
@@ -110,25 +107,18 @@ impl Job<'_> {
         let most_rows = (LOGITS_BYTES / 4 / width.max(1)).clamp(s.num_beams.max(8), MOST_ROWS);
         let mut waiting = Waiting {
             job: self,
+            forbidden: s.plainly_forbidden().filter(|_| self.constraint.is_none()).map(Arc::from),
             next: 0,
             passes: Box::new(passes(self.inputs, self.generator.engine.network.pass_tokens())),
             sources: VecDeque::new(),
         };
         let mut active: Vec<Active> = Vec::new();
         let mut lists = Lists::default();
-        let forbidden = s.plainly_forbidden().filter(|_| self.constraint.is_none());
         let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
-        let (network, tokenizer) = (&*self.generator.engine.network, &self.generator.engine.tokenizer);
+        let tokenizer = &self.generator.engine.tokenizer;
         let workspaces = Workspaces::default();
-        let steps = match &forbidden {
-            Some(forbidden) if s.num_beams > 1 => {
-                Steps::Likeliest { forbidden, count: beam::continuations(s).min(width.max(1)) }
-            }
-            Some(forbidden) if !s.logprobs => Steps::Tokens { forbidden },
-            _ => Steps::Logits,
-        };
-        let context = Context { network, tokenizer, settings: s, steps, workspaces: &workspaces };
+        let context = Context { tokenizer, workspaces: &workspaces };
         loop {
             while active.iter().map(|a| a.rows).sum::<usize>() + copies * s.num_beams
                 <= most_rows.max(copies * s.num_beams)
@@ -181,12 +171,9 @@ impl Job<'_> {
         listener: &mut Option<Listener<'_>>,
     ) -> Result<()> {
         let call = self.call;
-        let width = self.generator.engine.spec.vocabulary;
-        let Lists { feeds, counts, logits, tokens: chosen, likeliest, work } = lists;
+        let Lists { feeds, counts, output, work } = lists;
         let mut feeds: Vec<Feed> = emptied(std::mem::take(feeds));
         counts.clear();
-        logits.clear();
-        chosen.clear();
         let prefill = active.iter().any(|a| a.first);
         let start = Instant::now();
         // What all drafts may take together. It decides when texts are done, never what they become.
@@ -194,10 +181,11 @@ impl Job<'_> {
         let (mut drafts, mut drafted) = (0, 0);
         for active in &mut *active {
             let before = feeds.len();
-            active.search.feeds(&mut feeds, room, self.settings);
+            active.search.feeds(&mut feeds, room);
             let rows: usize = feeds[before..].iter().map(Feed::rows).sum();
-            counts.push(rows);
-            let more = rows - (feeds.len() - before);
+            let feeds = feeds.len() - before;
+            counts.push((feeds, rows));
+            let more = rows - feeds;
             room -= more;
             drafted += more;
             drafts += usize::from(more > 0);
@@ -207,45 +195,25 @@ impl Job<'_> {
         }
         let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
         let stage = if prefill { Stage::Prefill } else { Stage::Decode };
-        call.counters.time(stage, feeds.len(), tokens, || match context.steps {
-            Steps::Logits => context.network.step(&mut feeds, logits, call),
-            Steps::Tokens { forbidden } => context.network.choose(&mut feeds, forbidden, chosen, call),
-            Steps::Likeliest { forbidden, count } => {
-                likeliest.clear(count);
-                context.network.likeliest(&mut feeds, forbidden, likeliest, call)
-            }
-        })?;
+        let network = &self.generator.engine.network;
+        call.counters.time(stage, feeds.len(), tokens, || network.step(&mut feeds, output, call))?;
         let sequences = feeds.len();
         lists.feeds = emptied(feeds);
         // Each search has rows of its own, and so may advance on any thread.
         let start = Instant::now();
         let mut work: Vec<Advance> = emptied(std::mem::take(work));
-        let (mut rest, mut row) = (logits.as_mut_slice(), 0);
-        for (active, count) in active.iter_mut().zip(&*counts) {
-            let mine = row..row + count;
-            row = mine.end;
-            let rows = match context.steps {
-                Steps::Logits => {
-                    let (mine, after) = rest.split_at_mut(count * width);
-                    rest = after;
-                    Rows::Logits(mine)
-                }
-                Steps::Tokens { .. } => Rows::Tokens(&chosen[mine]),
-                Steps::Likeliest { count, .. } => {
-                    let tokens = &likeliest.tokens[mine.start * count..mine.end * count];
-                    Rows::Likeliest(tokens, &likeliest.totals[mine])
-                }
-            };
-            work.push(Mutex::new((active, rows, Ok(false))));
+        let mut split = output.split();
+        for (active, (feeds, _)) in active.iter_mut().zip(&*counts) {
+            work.push(Mutex::new((active, split.take(*feeds), Ok(false))));
         }
         self.generator.engine.pool.run(work.len(), |i| {
             let mut entry = work[i].lock().unwrap_or_else(PoisonError::into_inner);
             let (active, rows, result) = &mut *entry;
-            *result = active.search.advance(std::mem::replace(rows, Rows::Tokens(&[])), context);
+            *result = active.search.advance(std::mem::replace(rows, StepRows::None), context);
         });
         let sampling = start.elapsed();
         let mut accepted = 0;
-        for (entry, count) in work.iter_mut().zip(&*counts) {
+        for (entry, (_, count)) in work.iter_mut().zip(&*counts) {
             let (active, _, result) = entry.get_mut().unwrap_or_else(PoisonError::into_inner);
             let ended = std::mem::replace(result, Ok(false))?;
             accepted += active.search.accepted();
@@ -308,6 +276,7 @@ impl Active {
 /// Inputs that have not begun.
 struct Waiting<'a> {
     job: &'a Job<'a>,
+    forbidden: Option<Arc<[u32]>>,
     next: usize,
     passes: Box<dyn Iterator<Item = Batch<'a>> + 'a>,
     /// Sources that the encoder has read, in order.
@@ -353,8 +322,8 @@ impl Waiting<'_> {
             let ids = &prompt[sequence.length()..prompt.len() - 1];
             let tokens = ids.len();
             job.call.counters.time(Stage::Prefill, 1, tokens, || {
-                let feed = Feed { sequence: &mut sequence, ids, want: Want::None };
-                model.network.step(&mut [feed], &mut Vec::new(), job.call)
+                let feed = Feed::prefill(&mut sequence, ids);
+                model.network.step(&mut [feed], &mut StepOutput::default(), job.call)
             })?;
         }
         let watch = (streams || !s.stop_strings.is_empty()).then(|| Watch::new(&s.stop_strings, s.skip_special_tokens));
@@ -368,6 +337,8 @@ impl Waiting<'_> {
         };
         for number in 0..copies {
             let start = Start {
+                settings: s.clone(),
+                forbidden: self.forbidden.clone(),
                 sequence: sequence.clone(),
                 prompt: prompt.clone(),
                 limit,
@@ -376,7 +347,7 @@ impl Waiting<'_> {
                 number,
             };
             let search: Box<dyn Search> = if s.num_beams > 1 {
-                Box::new(BeamSearch::new(start, s.num_beams, watch.clone()))
+                Box::new(BeamSearch::new(start, model.spec.vocabulary, watch.clone()))
             } else {
                 Box::new(Single::new(start, seed, watch.clone()))
             };

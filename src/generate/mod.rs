@@ -20,7 +20,7 @@ use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::engine::Engine;
-use crate::network::{Feed, Sequence, Want};
+use crate::network::{Feed, Sequence, StepOutput, Want};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
@@ -166,8 +166,20 @@ impl Generator {
             values
                 .try_reserve_exact(count)
                 .map_err(|_| Error::out_of_memory(format!("no memory for {count} logits")))?;
+            let mut output = StepOutput::default();
+            if !stepwise {
+                output.logits = std::mem::take(&mut values);
+            }
             for ids in tokens.chunks(if stepwise { 1 } else { tokens.len().max(1) }) {
-                network.step(&mut [Feed { sequence: &mut sequence, ids, want: Want::All }], &mut values, call)?;
+                let sequence = &mut sequence;
+                let feed = Feed { sequence, ids, want: Want::Logits, last: ids.len(), cancelled: None };
+                network.step(&mut [feed], &mut output, call)?;
+                if stepwise {
+                    values.append(&mut output.logits);
+                }
+            }
+            if !stepwise {
+                values = output.logits;
             }
             Ok(Logits { values, vocabulary: self.engine.spec.vocabulary })
         };
@@ -183,7 +195,7 @@ impl Generator {
     ) -> Result<(Vec<Output>, Vec<u32>, Option<Sequence>)> {
         let work = |call: Call<'_>| {
             let encoding = self.encode_prompts(&[text], options, call)?;
-            let settings = self.settle(options, listener.is_some())?;
+            let settings = Arc::new(self.settle(options, listener.is_some())?);
             let mut answer = None;
             self.job(&encoding, &settings, options, call)?.run(listener, |_, done| answer = Some(done))?;
             let Answer { outputs, prompt, sequence } = answer.ok_or_else(|| Error::internal("no answer"))?;
@@ -235,7 +247,7 @@ impl Generator {
     fn job<'a>(
         &'a self,
         inputs: &'a Encoding,
-        settings: &'a Settings,
+        settings: &'a Arc<Settings>,
         options: &'a GenerateOptions,
         call: Call<'a>,
     ) -> Result<Job<'a>> {
@@ -253,7 +265,7 @@ impl Generator {
         listener: Option<Listener<'_>>,
         call: Call<'_>,
     ) -> Result<Generations> {
-        let settings = self.settle(options, listener.is_some())?;
+        let settings = Arc::new(self.settle(options, listener.is_some())?);
         let mut result = Generations {
             outputs: vec![Vec::new(); inputs.len()],
             input_tokens: inputs.starts().windows(2).map(|w| w[1] - w[0]).collect(),
@@ -268,7 +280,7 @@ impl Generator {
         }
         let starts = inputs.starts();
         // Answers are the same with drafts and without.
-        let deciding = Settings { lookup: Default::default(), ..settings.clone() };
+        let deciding = Settings { lookup: Default::default(), ..Settings::clone(&settings) };
         let keys: Vec<_> =
             (0..inputs.len()).map(|i| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], &deciding)).collect();
         let mut missing = Vec::new();

@@ -1,10 +1,9 @@
-//! What greedy decoding, sampling and beam search have in common: each advances its sequences by the logits of a step.
+//! What greedy decoding, sampling and beam search have in common.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::base::error::Result;
-use crate::kernels::Placed;
-use crate::network::{Feed, Network, Sequence};
+use crate::base::error::{Error, Result};
+use crate::network::{Feed, Sequence, StepRows};
 use crate::text::tokenizer::Tokenizer;
 
 use super::constraint::Constraint;
@@ -50,29 +49,11 @@ pub struct Output {
     pub finish_reason: FinishReason,
 }
 
-/// What searches need of their surroundings.
+/// What searches need of their surroundings while they advance.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
-    pub network: &'a dyn Network,
     pub tokenizer: &'a Tokenizer,
-    pub settings: &'a Settings,
-    pub steps: Steps<'a>,
     pub workspaces: &'a Workspaces,
-}
-
-/// What steps give. Where the likeliest tokens that are not forbidden are all that a search looks at, it is those and not logits.
-#[derive(Clone, Copy)]
-pub enum Steps<'a> {
-    Logits,
-    /// The likeliest of each row.
-    Tokens {
-        forbidden: &'a [u32],
-    },
-    /// So many of each row.
-    Likeliest {
-        forbidden: &'a [u32],
-        count: usize,
-    },
 }
 
 /// Memory in which a search works while it advances, as much as a vocabulary for some; nothing in it is kept.
@@ -102,45 +83,40 @@ pub const ROOM: usize = 1024;
 
 /// The start of one text: a sequence with the prompt's beginning in it, and the rest of the prompt.
 pub struct Start {
+    pub settings: Arc<Settings>,
+    /// Where nothing but tokens that are always forbidden changes the logits: those tokens.
+    pub forbidden: Option<Arc<[u32]>>,
     pub sequence: Sequence,
     /// The decoder's whole prompt.
     pub prompt: Vec<u32>,
     /// How many new tokens there may be.
     pub limit: usize,
     pub constraint: Option<Constraint>,
-    /// Where drafts are looked for; None if they are not wanted.
+    /// Finds drafts for speculative decoding; None if they are not wanted.
     pub lookup: Option<Lookup>,
     /// Numbers the sequences that a prompt is drawn several times for.
     pub number: usize,
-}
-
-/// What a step gives a search.
-pub enum Rows<'a> {
-    /// Rows of logits, which it may change.
-    Logits(&'a mut [f32]),
-    /// Where nothing changes the logits or asks for them: of each row the likeliest token, None where all are forbidden.
-    Tokens(&'a [Option<u32>]),
-    /// Of each row the likeliest, as in `backend::Likeliest`, and its total.
-    Likeliest(&'a [Placed], &'a [f32]),
 }
 
 /// What a step has brought to one text.
 pub struct Fresh<'a> {
     pub watch: &'a mut Watch,
     pub tokens: &'a [u32],
-    /// As far as which the text was certain after each of the tokens.
+    /// Up to which byte the text was certain after each of the tokens.
     pub ends: &'a [usize],
     /// Why the text ends, if it does.
     pub reason: FinishReason,
 }
 
-/// One search. The engine asks for feeds, runs them, and hands over their logits.
+/// One search over one text. It says what to run next and what it wants of it, and takes what came out; so searches of different
+/// settings may share a step.
 pub trait Search: Send {
-    /// The tokens to run next: one feed a sequence, in a fixed order. At most `room` of them are a draft.
-    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize, settings: &Settings);
-    /// Takes what became of those feeds. Whether the search has ended.
-    fn advance(&mut self, rows: Rows<'_>, context: Context<'_>) -> Result<bool>;
-    /// How many drafted tokens of the last step stood, so that they needed no step of their own.
+    /// The tokens to run next: one feed per sequence, in a fixed order, all with the same [`Want`](crate::network::Want). At most
+    /// `room` of them are a draft.
+    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize);
+    /// Takes what came out for those feeds. Returns whether the search has ended.
+    fn advance(&mut self, rows: StepRows<'_>, context: Context<'_>) -> Result<bool>;
+    /// How many drafted tokens of the last step were right, so that they needed no step of their own.
     fn accepted(&self) -> usize {
         0
     }
@@ -150,4 +126,12 @@ pub trait Search: Send {
     }
     /// The finished texts, the best first, and the sequence that went on last.
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)>;
+}
+
+/// The error of a search that got rows it did not ask for, or none.
+pub fn unexpected_rows(rows: &StepRows<'_>) -> Error {
+    match rows {
+        StepRows::Cancelled => Error::cancelled(),
+        _ => Error::internal("a step gave a search what it did not want"),
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
-use crate::network::{Feed, Sequence, Want};
+use crate::network::{Feed, Sequence, StepOutput};
 use crate::text::tokenizer::EncodeOptions;
 
 use super::Generator;
@@ -45,8 +45,8 @@ impl Prefix {
             let tokens = encoding.ids().to_vec();
             let mut sequence = engine.network.sequence()?;
             call.counters.time(Stage::Prefill, 1, tokens.len(), || {
-                let feed = Feed { sequence: &mut sequence, ids: &tokens, want: Want::None };
-                engine.network.step(&mut [feed], &mut Vec::new(), call)
+                let feed = Feed::prefill(&mut sequence, &tokens);
+                engine.network.step(&mut [feed], &mut StepOutput::default(), call)
             })?;
             Ok(Self { generator: generator.clone(), tokens, sequence })
         };

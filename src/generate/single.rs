@@ -1,7 +1,10 @@
 //! Greedy decoding and sampling: one sequence a text.
 
+use std::sync::Arc;
+
+use crate::backend::host;
 use crate::base::error::{Error, Result};
-use crate::network::{Feed, Sequence, Want};
+use crate::network::{Feed, Sequence, StepRows, Want};
 
 use super::constraint::Constraint;
 use super::detokenize::{Watch, finished};
@@ -9,9 +12,12 @@ use super::logits_processors::{History, process};
 use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::{self, Random};
-use super::search::{Context, FinishReason, Fresh, Output, ROOM, Rows, Search, Start};
+use super::search::{Context, FinishReason, Fresh, Output, ROOM, Search, Start, unexpected_rows};
 
 pub struct Single {
+    settings: Arc<Settings>,
+    /// Where the best token that is not forbidden is all that is wanted: the forbidden tokens.
+    forbidden: Option<Arc<[u32]>>,
     sequence: Sequence,
     prompt: Vec<u32>,
     /// How much of the prompt and of what was generated the sequence holds.
@@ -35,7 +41,10 @@ pub struct Single {
 impl Single {
     /// `seed` has been settled; there is a `watch` where the text is followed as it grows.
     pub fn new(start: Start, seed: u64, watch: Option<Watch>) -> Self {
+        let logprobs = start.settings.logprobs;
         Self {
+            settings: start.settings,
+            forbidden: start.forbidden.filter(|_| !logprobs),
             held: start.sequence.length(),
             sequence: start.sequence,
             prompt: start.prompt,
@@ -55,7 +64,7 @@ impl Single {
 
     /// Chooses the token after the first `count` that were generated.
     fn choose(&mut self, count: usize, row: &mut [f32], context: Context<'_>) -> Result<u32> {
-        let settings = context.settings;
+        let settings = &*self.settings;
         let mut workspace = context.workspaces.take();
         let history = History { prompt: &self.prompt, generated: &self.tokens[..count] };
         process(row, &history, settings, self.limit, &mut workspace.tokens);
@@ -63,7 +72,7 @@ impl Single {
             constraint.mask(row)?;
         }
         let token = match &settings.sampling {
-            None => context.network.arg_max(row),
+            None => host::arg_max(row),
             Some(sampling) => {
                 let candidates = sampling::candidates(row, sampling, &mut workspace.sampling);
                 let draw = self.random.at(count);
@@ -76,8 +85,8 @@ impl Single {
 
     /// Notes the chosen token, the last of `count`. Whether the text ends with it.
     fn accept(&mut self, token: u32, count: usize, row: &[f32], context: Context<'_>) -> Result<bool> {
-        if context.settings.logprobs {
-            self.logprobs.push(row[token as usize] - context.network.log_sum_exp(row));
+        if self.settings.logprobs {
+            self.logprobs.push(row[token as usize] - host::log_sum_exp(row));
         }
         if let Some(lookup) = &mut self.lookup {
             lookup.push(token);
@@ -85,7 +94,7 @@ impl Single {
         if let Some(constraint) = &mut self.constraint {
             constraint.accept(token)?;
         }
-        let eos = context.settings.eos.contains(&token);
+        let eos = self.settings.eos.contains(&token);
         // An end token's text counts too, where special tokens are kept.
         if let Some(watch) = &mut self.watch {
             let stopped = watch.push(token, context.tokenizer)?;
@@ -111,7 +120,7 @@ fn none_left() -> Error {
 }
 
 impl Search for Single {
-    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize, settings: &Settings) {
+    fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize) {
         let prompt = self.prompt.len();
         self.drafted = 0;
         // A prompt's own step has no draft: logits are wanted of its end alone.
@@ -121,16 +130,16 @@ impl Search for Single {
             // The last token of a step is never drafted, because the model gives it for nothing.
             let room = room.min(self.limit - self.tokens.len() - 1);
             if let Some(lookup) = &self.lookup {
-                self.drafted = lookup.draft(room, settings, &mut self.tokens);
+                self.drafted = lookup.draft(room, &self.settings, &mut self.tokens);
             }
             &self.tokens[self.held - prompt..]
         };
         self.held += ids.len();
-        let want = if self.drafted > 0 { Want::All } else { Want::Last };
-        feeds.push(Feed { sequence: &mut self.sequence, ids, want });
+        let want = self.forbidden.as_ref().map_or(Want::Logits, |forbidden| Want::Token { forbidden });
+        feeds.push(Feed { sequence: &mut self.sequence, ids, want, last: 1 + self.drafted, cancelled: None });
     }
 
-    fn advance(&mut self, mut rows: Rows<'_>, context: Context<'_>) -> Result<bool> {
+    fn advance(&mut self, mut rows: StepRows<'_>, context: Context<'_>) -> Result<bool> {
         let drafted = self.drafted;
         let (before, mut ended) = (self.tokens.len() - drafted, false);
         self.ends.clear();
@@ -138,14 +147,14 @@ impl Search for Single {
         for place in 0..1 + drafted {
             let count = before + place;
             let (row, token) = match &mut rows {
-                Rows::Tokens(tokens) => (&mut [][..], tokens[place].ok_or_else(none_left)),
-                Rows::Logits(logits) => {
+                StepRows::Tokens(tokens) => (&mut [][..], tokens[place].ok_or_else(none_left)),
+                StepRows::Logits(logits) => {
                     let width = logits.len() / (1 + drafted);
                     let row = &mut logits[place * width..][..width];
                     let token = self.choose(count, row, context);
                     (row, token)
                 }
-                Rows::Likeliest(..) => return Err(Error::internal("several tokens for a search that takes one")),
+                other => return Err(unexpected_rows(other)),
             };
             let token = match token {
                 Ok(token) => token,
@@ -187,7 +196,7 @@ impl Search for Single {
     }
 
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {
-        let s = context.settings;
+        let s = &*self.settings;
         let text = finished(&self.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens)?;
         // Nothing sums to -0.
         let score = self.logprobs.iter().sum::<f32>() + 0.0;

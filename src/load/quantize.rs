@@ -90,7 +90,7 @@ impl Packer<'_> {
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
         // The language head first: if it is tied to the word embeddings, these are then already packed.
-        for linear in [&view.language, &view.head_dense, &view.head_output].into_iter().flatten() {
+        for linear in view.language.iter().chain(&view.head) {
             self.linear(linear)?;
         }
         self.step()?;

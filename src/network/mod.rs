@@ -8,53 +8,42 @@ pub(crate) mod activation_memory;
 pub(crate) mod onnx;
 pub(crate) mod placement;
 pub mod provider;
+mod step;
 pub(crate) mod transformer;
 
 use std::any::Any;
 
 use serde_json::Value;
 
-use crate::backend::Likeliest;
 use crate::base::call::Call;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Pooling};
+use crate::spec::{Batch, Output};
+
+pub(crate) use step::List;
+pub use step::{Feed, StepOutput, StepRows, Want};
 
 /// What a model can be asked for, whatever its backend.
 pub trait Network: Send + Sync {
-    /// The last hidden states, pooled: one row of `hidden` values a sequence, or a token for `Pooling::None`.
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>>;
-    /// The classification head's outputs: one row of `labels` values a sequence, or a token, as the head's kind says.
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>>;
+    /// Reads whole texts: one row of [`Output::width`] values per sequence, or per token where `output` pools nothing.
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>>;
     /// Reads source texts with the encoder: an empty sequence of the decoder for each, ready to attend to it.
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>>;
     /// An empty sequence of a decoder that has no encoder.
     fn sequence(&self) -> Result<Sequence>;
-    /// Appends each feed's tokens to its sequence. The logits that were wanted are appended to `logits`, a row of `vocabulary`
-    /// values for each token, in the feeds' order.
-    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()>;
-    /// As `step`, but appends for each row that was wanted the token with the largest logit, the first of equals, without those that
-    /// are `forbidden`; None where none is left.
-    fn choose(
-        &self,
-        feeds: &mut [Feed],
-        forbidden: &[u32],
-        tokens: &mut Vec<Option<u32>>,
-        call: Call<'_>,
-    ) -> Result<()>;
-    /// As `step`, but adds each row that was wanted to `out`, without the tokens that are `forbidden`.
-    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
-        let rows = feeds.iter().map(Feed::rows).sum::<usize>();
-        let mut logits = Vec::new();
-        self.step(feeds, &mut logits, call)?;
-        let width = logits.len() / rows.max(1);
-        out.add(&mut logits, width, forbidden, |row| self.log_sum_exp(row));
-        Ok(())
-    }
-    /// `ln Σ exp` of a row of logits.
-    fn log_sum_exp(&self, row: &[f32]) -> f32;
-    /// The token with the largest logit of a row, the first of equals; None where nothing is above -∞.
-    fn arg_max(&self, row: &[f32]) -> Option<u32>;
-    /// The length beyond which a sequence's keys are made otherwise, if there is one.
+    /// Appends each feed's tokens to its sequence, and puts what each wants in `output`. Feeds may want different things; what one gets
+    /// does not depend on the others.
+    ///
+    /// # Cancellation
+    /// `call` cancels the whole step, which then fails. A feed's own flag cancels that feed: before its part of a pass begins, or
+    /// within a pass that it has to itself or shares with feeds of the same flag only. It is then marked as cancelled in `output` and its
+    /// sequence holds what it held before the step; the others go on. Where LongRoPE's keys were to be computed again in this step, the
+    /// cancelled sequence is empty instead. A flag that is set after a feed's last pass changes nothing.
+    ///
+    /// # Errors
+    /// Ids outside the vocabulary, a sequence that becomes too long, another model's sequence, no memory for the KV cache. After an
+    /// error the sequences are fit for nothing but to be dropped.
+    fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()>;
+    /// LongRoPE's original context length, beyond which all keys of a sequence are computed anew.
     fn switch(&self) -> Option<usize>;
     /// The backend's description.
     fn describe(&self) -> String;
@@ -74,40 +63,14 @@ pub trait Network: Send + Sync {
     }
 }
 
-/// Which of a feed's tokens logits are wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    None,
-    Last,
-    All,
-}
-
-/// Tokens to append to a sequence.
-pub struct Feed<'a> {
-    pub sequence: &'a mut Sequence,
-    pub ids: &'a [u32],
-    pub want: Want,
-}
-
-impl Feed<'_> {
-    /// Rows of logits that it asks for.
-    pub fn rows(&self) -> usize {
-        match self.want {
-            Want::None => 0,
-            Want::Last => self.ids.len().min(1),
-            Want::All => self.ids.len(),
-        }
-    }
-}
-
 /// What a decoder remembers of one text. A clone shares what both remember, and either may go on.
-pub struct Sequence(Box<dyn Memory>);
+pub struct Sequence(Box<dyn SequenceState>);
 
-/// A network's sequence behind [`Sequence`].
-pub(crate) trait Memory: Any + Send + Sync {
-    fn fork(&self) -> Box<dyn Memory>;
+/// What a network keeps behind a [`Sequence`].
+pub(crate) trait SequenceState: Any + Send + Sync {
+    fn fork(&self) -> Box<dyn SequenceState>;
     /// As `fork`, into what another one was; false if that cannot be.
-    fn copy_to(&self, _other: &mut dyn Memory) -> bool {
+    fn copy_to(&self, _other: &mut dyn SequenceState) -> bool {
         false
     }
     fn length(&self) -> usize;
@@ -129,11 +92,11 @@ impl Clone for Sequence {
 }
 
 impl Sequence {
-    pub(crate) fn new(memory: Box<dyn Memory>) -> Self {
-        Self(memory)
+    pub(crate) fn new(state: Box<dyn SequenceState>) -> Self {
+        Self(state)
     }
 
-    pub(crate) fn memory(&mut self) -> &mut dyn Memory {
+    pub(crate) fn state(&mut self) -> &mut dyn SequenceState {
         &mut *self.0
     }
 

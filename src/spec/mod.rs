@@ -2,9 +2,11 @@
 //! else, so a new family needs no arithmetic of its own. Every field is honoured or refused by name when a model is loaded.
 
 mod device;
+mod output;
 mod packed;
 
 pub use device::{Device, DeviceInfo, Precision};
+pub use output::{Dense, Head, HeadKind, Output};
 pub use packed::{Batch, Layout};
 
 /// Everything the transformer must know of a model: an encoder, a decoder, or both.
@@ -369,32 +371,6 @@ impl Names {
         output_post_norm: None,
         final_norm: None,
     };
-}
-
-/// A classification head on top of the encoder.
-#[derive(Clone, Debug)]
-pub struct Head {
-    pub kind: HeadKind,
-    /// The layer before the last one, with its activation, and whether its name begins with [`Names::prefix`].
-    pub dense: Option<Dense>,
-    /// The last layer: `labels` outputs.
-    pub output: &'static str,
-    pub labels: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Dense {
-    pub name: &'static str,
-    pub activation: Activation,
-    pub prefixed: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeadKind {
-    /// One row of logits per text, from its first token.
-    Sequence,
-    /// One row of logits per token.
-    Token,
 }
 
 /// From the decoder's last hidden state to a score for each token of the vocabulary.

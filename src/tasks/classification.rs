@@ -5,7 +5,7 @@ use crate::base::error::{Error, Result};
 use crate::engine::Engine;
 use crate::families;
 use crate::formats::json::Config;
-use crate::spec::{HeadKind, Spec};
+use crate::spec::{HeadKind, Output, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
@@ -91,7 +91,7 @@ impl ClassifierSettings {
 /// Options of [`crate::Model::classify`] and [`crate::Model::score`].
 #[derive(Clone, Debug, Default)]
 pub struct ClassifyOptions {
-    /// `None` stands for what the model's files say.
+    /// `None`: what the model's files say.
     pub function: Option<ScoreFunction>,
     /// The most tokens of a text or pair, special ones counted; longer ones are cut.
     pub max_length: Option<usize>,
@@ -104,7 +104,7 @@ pub struct Classifications {
     /// `[texts, labels]`.
     pub scores: Vec<f32>,
     pub labels: usize,
-    /// The label with the highest score, a text.
+    /// The label with the highest score, one per text.
     pub best: Vec<u32>,
     /// Tokens of each text or pair.
     pub tokens: Vec<usize>,
@@ -161,8 +161,7 @@ fn run_classifier(
         if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
             return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
         }
-        let mut scores =
-            engine.run_passes(&encoding, encoding.len() * labels, call, |pass| engine.network.classify(pass, call))?;
+        let mut scores = engine.read(&encoding, Output::head(HeadKind::Sequence), call)?;
         function.apply(&mut scores, labels);
         let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
         let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
@@ -187,8 +186,7 @@ pub(super) fn token_scores(
     function: Option<ScoreFunction>,
     call: Call<'_>,
 ) -> Result<Vec<f32>> {
-    let values = encoding.tokens() * labels;
-    let mut scores = engine.run_passes(encoding, values, call, |pass| engine.network.classify(pass, call))?;
+    let mut scores = engine.read(encoding, Output::head(HeadKind::Token), call)?;
     function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, labels);
     Ok(scores)
 }

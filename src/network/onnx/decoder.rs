@@ -5,8 +5,8 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use half::f16;
 use ort::session::SessionInputValue;
@@ -20,8 +20,7 @@ use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
-use crate::kernels::Kernel;
-use crate::network::{Feed, Memory, Sequence, check_ids, check_length};
+use crate::network::{Feed, Sequence, SequenceState, StepOutput, check_ids, check_length};
 use crate::spec::{Batch, Spec};
 
 const OWN_MASK: &str = "decoder_attention_mask";
@@ -48,7 +47,6 @@ pub struct Decoder {
     hidden: usize,
     vocabulary: usize,
     max_tokens: usize,
-    kernel: &'static dyn Kernel,
     budget: Arc<Budget>,
 }
 
@@ -70,8 +68,8 @@ struct Source {
     cross: Option<Row>,
 }
 
-impl Memory for Held {
-    fn fork(&self) -> Box<dyn Memory> {
+impl SequenceState for Held {
+    fn fork(&self) -> Box<dyn SequenceState> {
         Box::new(self.clone())
     }
 
@@ -92,31 +90,21 @@ impl Memory for Held {
     }
 }
 
-/// A feed that is being worked off.
+/// A feed that is being run.
 struct Work<'a> {
+    /// The feed's number.
+    feed: usize,
     held: &'a mut Held,
     ids: &'a [u32],
     done: usize,
-    /// Which of `ids` logits are wanted for, and the number of the first one's row in the result.
-    wanted: Range<usize>,
-    row: usize,
-}
-
-/// Where rows go.
-pub enum Out<'a> {
-    Logits(&'a mut Vec<f32>),
-    /// The likeliest token of each, without the forbidden ones.
-    Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
+    /// The first of `ids` that logits are wanted for.
+    wanted: usize,
+    /// What the sequence was before the step, where it may be cancelled, and what cancels it.
+    before: Option<(Held, &'a AtomicBool)>,
 }
 
 impl Decoder {
-    pub fn new(
-        first: Graph,
-        with_past: Option<Graph>,
-        spec: &Spec,
-        kernel: &'static dyn Kernel,
-        budget: &Arc<Budget>,
-    ) -> Result<Self> {
+    pub fn new(first: Graph, with_past: Option<Graph>, spec: &Spec, budget: &Arc<Budget>) -> Result<Self> {
         let Some(stack) = &spec.decoder else { return Err(Error::internal("a graph's decoder without a decoder")) };
         let known = [IDS, MASK, OWN_MASK, POSITIONS, TYPES, PLACES, KEPT, BRANCH, HIDDEN, SOURCE_MASK];
         let graphs = || [Some(&first), with_past.as_ref()].into_iter().flatten();
@@ -175,7 +163,6 @@ impl Decoder {
             hidden: spec.hidden(),
             vocabulary: spec.vocabulary,
             max_tokens: stack.max_tokens,
-            kernel,
             budget: budget.clone(),
             first,
             with_past,
@@ -233,37 +220,42 @@ impl Decoder {
         }
     }
 
-    /// Appends each feed's tokens to its sequence, and the rows that are wanted to `out`, in the feeds' order.
-    pub fn feed(&self, feeds: &mut [Feed], mut out: Out, call: Call<'_>) -> Result<()> {
+    /// As [`Network::step`](crate::network::Network::step).
+    pub fn feed(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
+        output.begin(feeds, self.vocabulary);
+        output.fill();
         let mut works = Vec::with_capacity(feeds.len());
-        let mut rows = match &out {
-            Out::Logits(logits) => logits.len() / self.vocabulary,
-            Out::Tokens(_, tokens) => tokens.len(),
-        };
-        for feed in feeds {
+        for (number, feed) in feeds.iter_mut().enumerate() {
             check_ids("ids", feed.ids, self.vocabulary)?;
             check_length(feed.sequence.length() + feed.ids.len(), self.max_tokens)?;
-            let (asked, count) = (feed.rows(), feed.ids.len());
-            let held = feed.sequence.memory().as_any().downcast_mut::<Held>();
+            let (wanted, flag) = (feed.ids.len() - feed.rows(), feed.cancelled);
+            let held = feed.sequence.state().as_any().downcast_mut::<Held>();
             let held = held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))?;
-            works.push(Work { held, ids: feed.ids, done: 0, wanted: count - asked..count, row: rows });
-            rows += asked;
-        }
-        match &mut out {
-            Out::Logits(logits) => logits.resize(rows * self.vocabulary, 0.0),
-            Out::Tokens(_, tokens) => tokens.resize(rows, None),
+            let before = flag.map(|flag| (held.clone(), flag));
+            works.push(Work { feed: number, held, ids: feed.ids, done: 0, wanted, before });
         }
         let mut pending: Vec<usize> = Vec::with_capacity(works.len());
         for (number, work) in works.iter_mut().enumerate() {
             // A graph that remembers nothing needs no run for what nobody asks.
-            if !self.remembers() && work.wanted.is_empty() {
+            if !self.remembers() && work.wanted == work.ids.len() {
                 work.held.ids.extend_from_slice(work.ids);
                 work.held.length += work.ids.len();
             } else if !work.ids.is_empty() {
                 pending.push(number);
             }
         }
-        while let Some(&first) = pending.first() {
+        loop {
+            pending.retain(|&number| {
+                let Work { feed, held, ids, done, before, .. } = &mut works[number];
+                let cancelled = before.take_if(|(_, flag)| flag.load(Ordering::Relaxed));
+                if let Some((before, _)) = cancelled {
+                    **held = before;
+                    output.cancel(*feed, 0);
+                    return false;
+                }
+                *done < ids.len()
+            });
+            let Some(&first) = pending.first() else { return Ok(()) };
             call.check()?;
             let key = self.key(&works[first]);
             let mut group: Vec<usize> = Vec::new();
@@ -274,10 +266,8 @@ impl Decoder {
                 }
             }
             let tokens = group.len() * key.1;
-            call.counters.time(Stage::Linear, group.len(), tokens, || self.run(&mut works, &group, &mut out))?;
-            pending.retain(|&number| works[number].done < works[number].ids.len());
+            call.counters.time(Stage::Linear, group.len(), tokens, || self.run(&mut works, &group, output))?;
         }
-        Ok(())
     }
 
     /// What must be the same for works of one run: the past's tokens, those to run, and the source's where no mask can hide any.
@@ -299,14 +289,14 @@ impl Decoder {
     }
 
     /// Runs a group of works, which have one key.
-    fn run(&self, works: &mut [Work], group: &[usize], out: &mut Out) -> Result<()> {
+    fn run(&self, works: &mut [Work], group: &[usize], output: &mut StepOutput) -> Result<()> {
         let (past, now, _) = self.key(&works[group[0]]);
         let graph = if past > 0 { self.with_past.as_ref().unwrap_or(&self.first) } else { &self.first };
         let blocks = Blocks::new(self, graph, works, group, past)?;
         let inputs = self.inputs(graph, works, group, (past, now), &blocks)?;
         let wants = group.iter().any(|&number| {
-            let Work { done, wanted, .. } = &works[number];
-            !self.remembers() || (wanted.start < done + now && *done < wanted.end)
+            let Work { ids, done, wanted, .. } = &works[number];
+            !self.remembers() || (*wanted < done + now && *wanted < ids.len())
         });
         let cross = if past == 0 { self.cross.as_slice() } else { &[] };
         let names = wants.then_some(LOGITS).into_iter();
@@ -314,7 +304,7 @@ impl Decoder {
         let mut values = graph.run(inputs, &names)?.into_iter();
         if wants {
             let logits = values.next().ok_or_else(|| Error::internal("a run without logits"))?;
-            self.give(graph, works, group, now, &logits, out)?;
+            self.give(graph, works, group, now, &logits, output)?;
         }
         self.keep(graph, works, group, (past, now), values, blocks)
     }
@@ -384,7 +374,7 @@ impl Decoder {
         group: &[usize],
         now: usize,
         logits: &DynValue,
-        out: &mut Out,
+        output: &mut StepOutput,
     ) -> Result<()> {
         let width = self.vocabulary;
         let shape = graph.shape(LOGITS, logits)?;
@@ -392,11 +382,10 @@ impl Decoder {
         let last_alone = now > 1 && shape.get(1) == Some(&1);
         let given = if last_alone { 1 } else { now };
         let values = graph.floats(LOGITS, logits, &[group.len(), given, width])?;
-        let mut copy = Vec::new();
         for (place, &number) in group.iter().enumerate() {
-            let Work { held, ids, done, wanted, row } = &works[number];
+            let Work { feed, held, ids, done, wanted, .. } = &works[number];
             let end = (done + now - held.ids.len()).min(ids.len());
-            for token in wanted.start.max(*done)..wanted.end.min(end) {
+            for token in (*wanted).max(*done)..end {
                 let at = held.ids.len() + token - done;
                 if last_alone && at + 1 != now {
                     return Err(
@@ -405,16 +394,7 @@ impl Decoder {
                 }
                 let at = if last_alone { 0 } else { at };
                 let from = &values[(place * given + at) * width..][..width];
-                let to = row + token - wanted.start;
-                match out {
-                    Out::Logits(logits) => logits[to * width..][..width].copy_from_slice(from),
-                    Out::Tokens(forbidden, tokens) => {
-                        copy.clear();
-                        copy.extend_from_slice(from);
-                        forbidden.iter().for_each(|&token| copy[token as usize] = f32::NEG_INFINITY);
-                        tokens[to] = self.kernel.arg_max(&copy).map(|(token, _)| token as u32);
-                    }
-                }
+                output.put(*feed, token - wanted, from);
             }
         }
         Ok(())

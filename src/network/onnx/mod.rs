@@ -20,11 +20,11 @@ use crate::base::log::Log;
 use crate::base::memory::Budget;
 use crate::formats::json::Config;
 use crate::formats::onnx::{Graphs, Shape};
-use crate::kernels::{self, Kernel};
-use crate::network::{Feed, Network, Sequence};
-use crate::spec::{Batch, Device, Pooling, Spec};
+use crate::kernels;
+use crate::network::{Feed, Network, Sequence, StepOutput};
+use crate::spec::{Batch, Device, Output, Pooling, Spec};
 
-use decoder::{Decoder, Out};
+use decoder::Decoder;
 use graph::Graph;
 use reader::Reader;
 use runtime::{Options, Runtime};
@@ -61,7 +61,6 @@ pub struct Opening<'a> {
 pub struct OnnxNetwork {
     reader: Option<Reader>,
     decoder: Option<Decoder>,
-    kernel: &'static dyn Kernel,
     device: Device,
     version: String,
     budget: Arc<Budget>,
@@ -77,7 +76,8 @@ impl OnnxNetwork {
     ) -> Result<Self> {
         let Opening { graphs, config, pooling, device, index, threads, library, budget, log } = opening;
         let runtime = Runtime::get(library, log)?;
-        let kernel = kernels::select().map_err(Error::invalid_argument)?;
+        // A KINGLET_ISA that names no kernel is refused here as by the other networks.
+        kernels::select().map_err(Error::invalid_argument)?;
         let options = Options { device, index, threads, log };
         let (mut done, all) = (0, graphs.paths().count());
         let mut open = |path: &Path| {
@@ -112,12 +112,12 @@ impl OnnxNetwork {
         }
         let padding = config.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
         let reader = reader.map(|graph| Reader::new(graph, spec, pooling, padding.unwrap_or(0))).transpose()?;
-        let decoder = first.map(|first| Decoder::new(first, with_past, spec, kernel, budget)).transpose()?;
+        let decoder = first.map(|first| Decoder::new(first, with_past, spec, budget)).transpose()?;
         if let Some(decoder) = decoder.as_ref().filter(|decoder| !decoder.remembers()) {
             let path = decoder.graphs().next().map(|graph| graph.path().display().to_string()).unwrap_or_default();
             log.warning(|| format!("{path}: has no past_key_values; each token costs the whole text again"));
         }
-        Ok(Self { reader, decoder, kernel, device, version: runtime.version().to_string(), budget: budget.clone() })
+        Ok(Self { reader, decoder, device, version: runtime.version().to_string(), budget: budget.clone() })
     }
 
     /// How the graph pools by itself, where it gives a vector a text and no others.
@@ -139,12 +139,9 @@ impl OnnxNetwork {
 }
 
 impl Network for OnnxNetwork {
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
-        self.reader()?.pooled(pass, pooling, call)
-    }
-
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
-        self.reader()?.classify(pass, call)
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+        let reader = self.reader()?;
+        if output.head { reader.classify(pass, call) } else { reader.pooled(pass, output.pooling, call) }
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
@@ -155,26 +152,8 @@ impl Network for OnnxNetwork {
         self.decoder()?.sequence()
     }
 
-    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
-        self.decoder()?.feed(feeds, Out::Logits(logits), call)
-    }
-
-    fn choose(
-        &self,
-        feeds: &mut [Feed],
-        forbidden: &[u32],
-        tokens: &mut Vec<Option<u32>>,
-        call: Call<'_>,
-    ) -> Result<()> {
-        self.decoder()?.feed(feeds, Out::Tokens(forbidden, tokens), call)
-    }
-
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        kernels::log_sum_exp(self.kernel, row)
-    }
-
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        self.kernel.arg_max(row).map(|(place, _)| place as u32)
+    fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
+        self.decoder()?.feed(feeds, output, call)
     }
 
     fn switch(&self) -> Option<usize> {

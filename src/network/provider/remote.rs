@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::backend::{self, Likeliest};
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::{Counters, Stage, StageTotals};
 use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{Place, Placed, Progress};
-use crate::network::{Feed, Memory, Network, Sequence};
-use crate::spec::{Batch, Device, DeviceInfo, Pooling, Precision};
+use crate::network::{Feed, List, Network, Sequence, SequenceState, StepOutput, Want};
+use crate::spec::{Batch, Device, DeviceInfo, Output, Precision};
 
 use super::serve::{Description, DeviceEntry, Request};
-use super::table::{Caller, FeedView, NO_TOKEN, PassView, Slice, Table};
+use super::table::{
+    Caller, FeedView, NO_TOKEN, PassView, Slice, Table, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+};
 
 /// What a call brings.
 #[derive(Default)]
@@ -183,8 +184,8 @@ impl Drop for Held {
     }
 }
 
-impl Memory for Held {
-    fn fork(&self) -> Box<dyn Memory> {
+impl SequenceState for Held {
+    fn fork(&self) -> Box<dyn SequenceState> {
         // SAFETY: the sequence is alive.
         let sequence = unsafe { (self.table.sequence_fork)(self.sequence) };
         assert!(!sequence.is_null(), "the provider could not copy a sequence");
@@ -212,21 +213,6 @@ impl Remote {
         self::call(answer, call.cancelled, function)
     }
 
-    fn with_feeds<'a>(
-        &self,
-        feeds: &mut [Feed],
-        call: Call<'a>,
-        function: impl FnOnce(Slice<FeedView>, *const Caller) -> u32,
-    ) -> Result<Answer<'a>> {
-        let mut views = Vec::with_capacity(feeds.len());
-        for feed in feeds {
-            let held = feed.sequence.memory().as_any().downcast_mut::<Held>();
-            let held = held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))?;
-            views.push(FeedView { sequence: held.sequence, ids: Slice::of(feed.ids), want: feed.want as u32 });
-        }
-        self.call(call, |caller| function(Slice::of(&views), caller))
-    }
-
     fn held(&self, sequence: *mut c_void) -> Sequence {
         Sequence::new(Box::new(Held { table: self.table, sequence }))
     }
@@ -242,17 +228,11 @@ fn view(pass: &Batch) -> PassView {
 }
 
 impl Network for Remote {
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
         let (t, view) = (self.table, view(pass));
         // SAFETY: the table's contract.
-        let run = |caller| unsafe { (t.pooled)(self.network, &view, pooling as u32, caller) };
+        let run = |caller| unsafe { (t.encode)(self.network, &view, output.pooling as u32, output.head, caller) };
         Ok(self.call(call, run)?.floats)
-    }
-
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
-        let (t, view) = (self.table, view(pass));
-        // SAFETY: the table's contract.
-        Ok(self.call(call, |caller| unsafe { (t.classify)(self.network, &view, caller) })?.floats)
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
@@ -270,45 +250,52 @@ impl Network for Remote {
         Ok(self.held(sequence))
     }
 
-    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
+    fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
+        output.begin(feeds, self.description.as_ref().map_or(0, |description| description.vocabulary));
+        output.fill();
+        let mut views = Vec::with_capacity(feeds.len());
+        for feed in feeds {
+            let held = feed.sequence.state().as_any().downcast_mut::<Held>();
+            let held = held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))?;
+            let (want, k, forbidden) = match feed.want {
+                Want::None => (WANT_NOTHING, 0, [].as_slice()),
+                Want::Logits => (WANT_LOGITS, 0, [].as_slice()),
+                Want::Token { forbidden } => (WANT_TOKEN, 0, forbidden),
+                Want::TopK { k, forbidden } => (WANT_TOP_K, k, forbidden),
+            };
+            let (ids, forbidden) = (Slice::of(feed.ids), Slice::of(forbidden));
+            let cancelled = feed.cancelled.map_or(std::ptr::null(), std::ptr::from_ref);
+            views.push(FeedView { sequence: held.sequence, ids, last: feed.last, want, k, forbidden, cancelled });
+        }
         // SAFETY: the table's contract; feeds have sequences of their own.
-        let run = |feeds, caller| unsafe { (self.table.step)(self.network, feeds, caller) };
-        logits.append(&mut self.with_feeds(feeds, call, run)?.floats);
+        let run = |caller| unsafe { (self.table.step)(self.network, Slice::of(&views), caller) };
+        let Answer { floats, tokens, .. } = self.call(call, run)?;
+        let wrong = || Error::internal("the provider's answer to a step is too short");
+        let (cancelled, mut tokens) = tokens.split_at_checked(views.len()).ok_or_else(wrong)?;
+        cancelled.iter().enumerate().filter(|(_, flag)| **flag != 0).for_each(|(feed, _)| output.cancel(feed, 0));
+        let mut floats = floats.as_slice();
+        for list in 0..output.lists() {
+            match output.list(list) {
+                List::Logits(out) => {
+                    let found = floats.split_off(..out.len()).ok_or_else(wrong)?;
+                    out.copy_from_slice(found);
+                }
+                List::Tokens(_, out) => {
+                    let found = tokens.split_off(..out.len()).ok_or_else(wrong)?;
+                    let found = found.iter().map(|&token| (token != NO_TOKEN).then_some(token));
+                    out.iter_mut().zip(found).for_each(|(to, token)| *to = token);
+                }
+                List::TopK(_, out) => {
+                    let totals = floats.split_off(..out.totals.len()).ok_or_else(wrong)?;
+                    out.totals.copy_from_slice(totals);
+                    let values = floats.split_off(..out.tokens.len()).ok_or_else(wrong)?;
+                    let found = tokens.split_off(..out.tokens.len()).ok_or_else(wrong)?;
+                    let found = values.iter().copied().zip(found.iter().copied());
+                    out.tokens.iter_mut().zip(found).for_each(|(to, found)| *to = found);
+                }
+            }
+        }
         Ok(())
-    }
-
-    fn choose(
-        &self,
-        feeds: &mut [Feed],
-        forbidden: &[u32],
-        tokens: &mut Vec<Option<u32>>,
-        call: Call<'_>,
-    ) -> Result<()> {
-        let forbidden = Slice::of(forbidden);
-        // SAFETY: the table's contract; feeds have sequences of their own.
-        let run = |feeds, caller| unsafe { (self.table.choose)(self.network, feeds, forbidden, caller) };
-        let chosen = self.with_feeds(feeds, call, run)?.tokens;
-        tokens.extend(chosen.into_iter().map(|token| (token != NO_TOKEN).then_some(token)));
-        Ok(())
-    }
-
-    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
-        let (forbidden, count) = (Slice::of(forbidden), out.count);
-        // SAFETY: the table's contract; feeds have sequences of their own.
-        let run = |feeds, caller| unsafe { (self.table.likeliest)(self.network, feeds, forbidden, count, caller) };
-        let Answer { floats, tokens, .. } = self.with_feeds(feeds, call, run)?;
-        let (totals, values) = floats.split_at(floats.len().saturating_sub(tokens.len()));
-        out.totals.extend_from_slice(totals);
-        out.tokens.extend(values.iter().copied().zip(tokens));
-        Ok(())
-    }
-
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        backend::log_sum_exp(row)
-    }
-
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        backend::arg_max(row)
     }
 
     fn switch(&self) -> Option<usize> {

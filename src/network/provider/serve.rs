@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Likeliest;
 use crate::base::call::Call;
 use crate::base::counters::Counters;
 use crate::base::error::{Error, Result, Status};
@@ -16,10 +15,12 @@ use crate::families;
 use crate::formats::source::Source;
 use crate::network::placement::{Limit, Place, Placed};
 use crate::network::transformer::weights::ModelView;
-use crate::network::{Feed, Network, Sequence, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Layout, Pooling, Precision};
+use crate::network::{Feed, List, Network, Sequence, StepOutput, Want};
+use crate::spec::{Batch, Device, DeviceInfo, Layout, Output, Pooling, Precision};
 
-use super::table::{Caller, FeedView, NO_TOKEN, PassView, Slice, Table, VERSION};
+use super::table::{
+    Caller, FeedView, NO_TOKEN, PassView, Slice, Table, VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+};
 
 pub static TABLE: Table = Table {
     version: VERSION,
@@ -27,13 +28,10 @@ pub static TABLE: Table = Table {
     devices,
     load,
     network_free,
-    pooled,
-    classify,
+    encode,
     read_sources,
     sequence,
     step,
-    choose,
-    likeliest,
     cache_bytes,
     sequence_fork,
     sequence_length,
@@ -62,6 +60,7 @@ pub struct Description {
     pub kernels: String,
     pub weight_bytes: u64,
     pub budget: u64,
+    pub vocabulary: usize,
     pub pass_tokens: usize,
     pub switch: Option<usize>,
     pub info: serde_json::Value,
@@ -199,6 +198,7 @@ fn open(
         kernels: placed.network.describe(),
         weight_bytes: placed.weight_bytes,
         budget: placed.budget.limit(),
+        vocabulary: spec.vocabulary,
         pass_tokens: placed.network.pass_tokens(),
         switch: placed.network.switch(),
         info: placed.network.info(),
@@ -226,22 +226,19 @@ unsafe fn pass<'a>(view: *const PassView) -> Batch<'a> {
     }
 }
 
-unsafe extern "C" fn pooled(network: *const c_void, view: *const PassView, pooling: u32, caller: *const Caller) -> u32 {
+unsafe extern "C" fn encode(
+    network: *const c_void,
+    view: *const PassView,
+    pooling: u32,
+    head: bool,
+    caller: *const Caller,
+) -> u32 {
     // SAFETY: the host's promise, for all that follows.
     unsafe {
         run(network, caller, |network, call, caller| {
             let pooling = Pooling::from_u32(pooling).ok_or_else(|| Error::internal("an unknown pooling"))?;
-            (caller.floats)(caller.context, Slice::of(&network.pooled(&pass(view), pooling, call)?));
-            Ok(())
-        })
-    }
-}
-
-unsafe extern "C" fn classify(network: *const c_void, view: *const PassView, caller: *const Caller) -> u32 {
-    // SAFETY: the host's promise, for all that follows.
-    unsafe {
-        run(network, caller, |network, call, caller| {
-            (caller.floats)(caller.context, Slice::of(&network.classify(&pass(view), call)?));
+            let values = network.encode(&pass(view), Output { pooling, head }, call)?;
+            (caller.floats)(caller.context, Slice::of(&values));
             Ok(())
         })
     }
@@ -280,11 +277,23 @@ unsafe extern "C" fn sequence(network: *const c_void, sequence: *mut *mut c_void
 
 /// # Safety
 /// The feeds are lent for `'a`, and no two have the same sequence.
-unsafe fn feeds<'a>(views: Slice<FeedView>) -> Vec<Feed<'a>> {
+unsafe fn feeds<'a>(views: Slice<FeedView>) -> Result<Vec<Feed<'a>>> {
     // SAFETY: the caller's promise.
     let feed = |view: &FeedView| unsafe {
-        let want = [Want::None, Want::Last, Want::All].into_iter().find(|&want| want as u32 == view.want);
-        Feed { sequence: &mut *view.sequence.cast::<Sequence>(), ids: view.ids.get(), want: want.unwrap_or(Want::None) }
+        let forbidden = view.forbidden.get();
+        Ok(Feed {
+            sequence: &mut *view.sequence.cast::<Sequence>(),
+            ids: view.ids.get(),
+            last: view.last,
+            want: match view.want {
+                WANT_NOTHING => Want::None,
+                WANT_LOGITS => Want::Logits,
+                WANT_TOKEN => Want::Token { forbidden },
+                WANT_TOP_K => Want::TopK { k: view.k, forbidden },
+                _ => return Err(Error::internal("a feed that wants something unknown")),
+            },
+            cancelled: view.cancelled.as_ref(),
+        })
     };
     // SAFETY: as above.
     unsafe { views.get() }.iter().map(feed).collect()
@@ -294,47 +303,22 @@ unsafe extern "C" fn step(network: *const c_void, views: Slice<FeedView>, caller
     // SAFETY: the host's promise, for all that follows.
     unsafe {
         run(network, caller, |network, call, caller| {
-            let mut logits = Vec::new();
-            network.step(&mut feeds(views), &mut logits, call)?;
-            (caller.floats)(caller.context, Slice::of(&logits));
-            Ok(())
-        })
-    }
-}
-
-unsafe extern "C" fn choose(
-    network: *const c_void,
-    views: Slice<FeedView>,
-    forbidden: Slice<u32>,
-    caller: *const Caller,
-) -> u32 {
-    // SAFETY: the host's promise, for all that follows.
-    unsafe {
-        run(network, caller, |network, call, caller| {
-            let mut tokens = Vec::new();
-            network.choose(&mut feeds(views), forbidden.get(), &mut tokens, call)?;
-            let tokens: Vec<u32> = tokens.into_iter().map(|token| token.unwrap_or(NO_TOKEN)).collect();
-            (caller.tokens)(caller.context, Slice::of(&tokens));
-            Ok(())
-        })
-    }
-}
-
-unsafe extern "C" fn likeliest(
-    network: *const c_void,
-    views: Slice<FeedView>,
-    forbidden: Slice<u32>,
-    count: usize,
-    caller: *const Caller,
-) -> u32 {
-    // SAFETY: the host's promise, for all that follows.
-    unsafe {
-        run(network, caller, |network, call, caller| {
-            let mut found = Likeliest::default();
-            found.clear(count);
-            network.likeliest(&mut feeds(views), forbidden.get(), &mut found, call)?;
-            let (values, tokens): (Vec<f32>, Vec<u32>) = found.tokens.into_iter().unzip();
-            (caller.floats)(caller.context, Slice::of(&[found.totals, values].concat()));
+            let (mut feeds, mut output) = (feeds(views)?, StepOutput::default());
+            network.step(&mut feeds, &mut output, call)?;
+            let mut tokens: Vec<u32> = (0..feeds.len()).map(|feed| u32::from(output.is_cancelled(feed))).collect();
+            let floats = |values: &[f32]| (caller.floats)(caller.context, Slice::of(values));
+            for list in 0..output.lists() {
+                match output.list(list) {
+                    List::Logits(logits) => floats(logits),
+                    List::Tokens(_, found) => tokens.extend(found.iter().map(|token| token.unwrap_or(NO_TOKEN))),
+                    List::TopK(_, found) => {
+                        let (values, places): (Vec<f32>, Vec<u32>) = found.tokens.iter().copied().unzip();
+                        floats(&found.totals);
+                        floats(&values);
+                        tokens.extend(places);
+                    }
+                }
+            }
             (caller.tokens)(caller.context, Slice::of(&tokens));
             Ok(())
         })

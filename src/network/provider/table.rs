@@ -70,10 +70,21 @@ pub struct PassView {
 pub struct FeedView {
     pub sequence: *mut c_void,
     pub ids: Slice<u32>,
+    pub last: usize,
+    /// One of `WANT_…`.
     pub want: u32,
+    pub k: usize,
+    pub forbidden: Slice<u32>,
+    /// NULL, or what cancels this feed.
+    pub cancelled: *const AtomicBool,
 }
 
-/// A token that stands for none.
+pub const WANT_NOTHING: u32 = 0;
+pub const WANT_LOGITS: u32 = 1;
+pub const WANT_TOKEN: u32 = 2;
+pub const WANT_TOP_K: u32 = 3;
+
+/// In a list of tokens: no token.
 pub const NO_TOKEN: u32 = u32::MAX;
 
 /// All return a status of the C ABI unless they say otherwise; `network` and `sequence` are what this table's functions gave.
@@ -87,11 +98,14 @@ pub struct Table {
     /// `request` is a JSON object; gives text, a JSON object, and the network.
     pub load: unsafe extern "C" fn(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32,
     pub network_free: unsafe extern "C" fn(network: *mut c_void),
-    /// Gives floats.
-    pub pooled:
-        unsafe extern "C" fn(network: *const c_void, pass: *const PassView, pooling: u32, caller: *const Caller) -> u32,
-    /// Gives floats.
-    pub classify: unsafe extern "C" fn(network: *const c_void, pass: *const PassView, caller: *const Caller) -> u32,
+    /// `pooling` and `head` are those of an [`Output`](crate::spec::Output); gives floats.
+    pub encode: unsafe extern "C" fn(
+        network: *const c_void,
+        pass: *const PassView,
+        pooling: u32,
+        head: bool,
+        caller: *const Caller,
+    ) -> u32,
     /// Writes as many sequences as the pass has.
     pub read_sources: unsafe extern "C" fn(
         network: *const c_void,
@@ -101,23 +115,10 @@ pub struct Table {
     ) -> u32,
     pub sequence:
         unsafe extern "C" fn(network: *const c_void, sequence: *mut *mut c_void, caller: *const Caller) -> u32,
-    /// Gives floats.
+    /// Gives as tokens for each feed whether it was cancelled, 1 or 0; then for each list of a
+    /// [`StepOutput`](crate::network::StepOutput) in order its logits as floats, or its tokens, or its totals and logits as floats and
+    /// its tokens.
     pub step: unsafe extern "C" fn(network: *const c_void, feeds: Slice<FeedView>, caller: *const Caller) -> u32,
-    /// Gives tokens.
-    pub choose: unsafe extern "C" fn(
-        network: *const c_void,
-        feeds: Slice<FeedView>,
-        forbidden: Slice<u32>,
-        caller: *const Caller,
-    ) -> u32,
-    /// Gives floats, a total and `count` logits a row, and as many tokens as logits.
-    pub likeliest: unsafe extern "C" fn(
-        network: *const c_void,
-        feeds: Slice<FeedView>,
-        forbidden: Slice<u32>,
-        count: usize,
-        caller: *const Caller,
-    ) -> u32,
     /// Bytes that caches take now.
     pub cache_bytes: unsafe extern "C" fn(network: *const c_void) -> u64,
     /// NULL if that failed.

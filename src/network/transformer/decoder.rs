@@ -4,9 +4,10 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use crate::backend::{Backend, CachedSequence, Likeliest, Rotations, Sequences, Slot};
+use crate::backend::{Backend, CachedSequence, Rotations, Sequences, Slot};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::spec::Batch;
 
 use super::Transformer;
 use super::stack::{Run, Stack};
-use crate::network::{Feed, Memory, Sequence, Want, check_ids, check_length};
+use crate::network::{Feed, List, Sequence, SequenceState, StepOutput, check_ids, check_length};
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
 struct Held<B: Backend> {
@@ -33,8 +34,8 @@ impl<B: Backend> Held<B> {
     }
 }
 
-impl<B: Backend> Memory for Held<B> {
-    fn fork(&self) -> Box<dyn Memory> {
+impl<B: Backend> SequenceState for Held<B> {
+    fn fork(&self) -> Box<dyn SequenceState> {
         Box::new(Self {
             own: self.own.clone(),
             source: self.source.clone(),
@@ -43,7 +44,7 @@ impl<B: Backend> Memory for Held<B> {
         })
     }
 
-    fn copy_to(&self, other: &mut dyn Memory) -> bool {
+    fn copy_to(&self, other: &mut dyn SequenceState) -> bool {
         let Some(other) = other.as_any().downcast_mut::<Self>() else { return false };
         other.own.clone_from(&self.own);
         other.source.clone_from(&self.source);
@@ -66,17 +67,8 @@ impl<B: Backend> Memory for Held<B> {
 }
 
 fn held<B: Backend>(sequence: &mut Sequence) -> Result<&mut Held<B>> {
-    let held = sequence.memory().as_any().downcast_mut();
+    let held = sequence.state().as_any().downcast_mut();
     held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))
-}
-
-/// What becomes of the rows that logits are wanted of.
-pub(super) enum Wanted<'a> {
-    Logits(&'a mut Vec<f32>),
-    /// The likeliest token of each, without the forbidden ones.
-    Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
-    /// Several of each, likewise.
-    Likeliest(&'a [u32], &'a mut Likeliest),
 }
 
 /// One pass through the decoder: sequences, and the tokens to append to them.
@@ -120,17 +112,17 @@ impl<'a, B: Backend> Step<'a, B> {
     }
 }
 
-/// The memory of one step's lists, which the next one uses again.
-pub(super) struct Lists<B: Backend> {
+/// The allocations of one step, which the next one uses again.
+pub(super) struct StepBuffers<B: Backend> {
     works: Vec<Work<'static, B>>,
     slots: Vec<Slot<&'static mut B::Sequence>>,
     sources: Vec<Slot<&'static B::Sequence>>,
     tokens: Tokens,
-    wanted: Vec<usize>,
+    wanted: Vec<Vec<usize>>,
     rotations: Rotations,
 }
 
-impl<B: Backend> Default for Lists<B> {
+impl<B: Backend> Default for StepBuffers<B> {
     fn default() -> Self {
         Self {
             works: Vec::new(),
@@ -145,19 +137,25 @@ impl<B: Backend> Default for Lists<B> {
 
 /// A feed as it is run: usually its own tokens, but all that the sequence holds again where that has to be computed anew.
 struct Work<'a, B: Backend> {
+    /// The feed's number.
+    feed: usize,
     held: &'a mut Held<B>,
     ids: Cow<'a, [u32]>,
     /// Which of `ids` logits are wanted for.
     wanted: Range<usize>,
+    /// Tokens that the sequence held when the work began, and what cancels it.
+    before: usize,
+    flag: Option<&'a AtomicBool>,
 }
 
 impl<'a, B: Backend> Work<'a, B> {
-    /// `switch` is the length beyond which a sequence's keys are made otherwise, if there is one. Where a sequence passes it, or
-    /// was cut back to less, what it holds is forgotten and fed again, as in the reference.
-    fn new(feed: &'a mut Feed, switch: Option<usize>) -> Result<Self> {
+    /// `switch` is LongRoPE's original context length. Where a sequence passes it, or was cut back to less, all of its keys are
+    /// computed again, as in the reference.
+    fn new(number: usize, feed: &'a mut Feed, switch: Option<usize>) -> Result<Self> {
+        let (rows, flag, cancelled) = (feed.rows(), feed.cancelled, feed.is_cancelled());
         let held = held::<B>(feed.sequence)?;
         let mut ids = Cow::Borrowed(feed.ids);
-        if let Some(most) = switch {
+        if let Some(most) = switch.filter(|_| !cancelled) {
             let past = held.own.length();
             let long = past + feed.ids.len() > most;
             held.tokens.truncate(past);
@@ -168,14 +166,20 @@ impl<'a, B: Backend> Work<'a, B> {
             }
             held.long = long;
         }
-        let (all, new) = (ids.len(), feed.ids.len());
-        let wanted = match feed.want {
-            Want::None => all..all,
-            Want::Last => all - new.min(1)..all,
-            Want::All => all - new..all,
-        };
-        held.own.reserve(all)?;
-        Ok(Self { held, ids, wanted })
+        if !cancelled {
+            held.own.reserve(ids.len())?;
+        }
+        let (before, all) = (held.own.length(), ids.len());
+        Ok(Self { feed: number, held, ids, wanted: all - rows..all, before, flag })
+    }
+
+    /// Whether it was cancelled; the sequence is then as it was before the step.
+    fn is_cancelled(&mut self) -> bool {
+        let cancelled = self.flag.is_some_and(|flag| flag.load(Ordering::Relaxed));
+        if cancelled {
+            self.held.own.truncate(self.before);
+        }
+        cancelled
     }
 }
 
@@ -220,33 +224,52 @@ impl<B: Backend> Transformer<B> {
         Ok(finished.collect())
     }
 
-    pub(super) fn feed(&self, feeds: &mut [Feed], mut out: Wanted, call: Call<'_>) -> Result<()> {
+    /// As [`Network::step`](crate::network::Network::step).
+    pub(super) fn feed(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
         let (decoder, _) = self.require_decoder()?;
         let Some((language, head)) = &self.language else {
             return Err(Error::internal("logits were asked of a model without a language head"));
         };
-        let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let Lists { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
-            lists().pop().unwrap_or_default();
+        let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let StepBuffers { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
+            buffers().pop().unwrap_or_default();
+        output.begin(feeds, self.spec.vocabulary);
+        wanted.resize_with(wanted.len().max(output.lists()), Vec::new);
         let mut works: Vec<Work<B>> = emptied(works);
-        for feed in feeds {
+        for (number, feed) in feeds.iter_mut().enumerate() {
             check_ids("ids", feed.ids, self.spec.vocabulary)?;
             check_length(feed.sequence.length() + feed.ids.len(), decoder.spec.max_tokens)?;
             if !feed.ids.is_empty() {
-                works.push(Work::new(feed, decoder.switch())?);
+                works.push(Work::new(number, feed, decoder.switch())?);
             }
         }
         // The works are cut into passes of about the backend's number of tokens, each work at most once in a pass.
         let most = self.backend.pass_tokens();
         let (mut next, mut start) = (0, 0);
         while next < works.len() {
+            let begun = (next, start);
             let mut step = Step::<B> { slots: emptied(slots), sources: emptied(sources), tokens };
             step.tokens.clear();
-            wanted.clear();
-            for Work { held, ids, wanted: rows } in &mut works[next..] {
+            wanted.iter_mut().for_each(Vec::clear);
+            // The flag that all works of the pass share.
+            let mut shared = None;
+            for work in &mut works[next..] {
+                if work.is_cancelled() {
+                    output.cancel(work.feed, work.wanted.end - work.wanted.start.max(start));
+                    (next, start) = (next + 1, 0);
+                    continue;
+                }
+                let Work { feed, held, ids, wanted: rows, flag, .. } = work;
+                shared = match shared {
+                    _ if step.slots.is_empty() => *flag,
+                    Some(other) => flag.filter(|flag| std::ptr::eq(*flag, other)),
+                    None => None,
+                };
                 let first = step.tokens.ids.len();
                 let end = ids.len().min(start + most - first);
-                wanted.extend((rows.start.max(start)..rows.end.min(end)).map(|i| first + i - start));
+                if let Some(list) = output.list_of(*feed) {
+                    wanted[list].extend((rows.start.max(start)..rows.end.min(end)).map(|i| first + i - start));
+                }
                 let reach = held.own.length() + ids.len() - start;
                 step.add(&mut held.own, held.source.as_deref(), &ids[start..end], reach);
                 let whole = end == ids.len();
@@ -255,27 +278,41 @@ impl<B: Backend> Transformer<B> {
                     break;
                 }
             }
-            let x = self.decode(decoder, &mut step, &mut rotations, call)?;
             let (items, rows) = (step.slots.len(), step.tokens.ids.len());
+            let inner = Call { cancelled: call.cancelled.or(shared), ..call };
+            let x = if items == 0 { None } else { Some(self.decode(decoder, &mut step, &mut rotations, inner)) };
             (slots, sources, tokens) = (emptied(step.slots), emptied(step.sources), step.tokens);
-            if wanted.is_empty() {
+            let x = match x {
+                Some(Ok(x)) => x,
+                // The next round finds the works of this pass cancelled.
+                Some(Err(_)) if call.cancelled.is_none() && inner.check().is_err() => {
+                    (next, start) = begun;
+                    continue;
+                }
+                Some(Err(error)) => return Err(error),
+                None => continue,
+            };
+            if wanted.iter().all(Vec::is_empty) {
                 continue;
             }
             call.counters.time(Stage::Linear, items, rows, || {
-                let x = if wanted.len() == rows { x } else { self.backend.rows(&x, &wanted)? };
-                let norm = decoder.final_norm.as_ref();
-                match &mut out {
-                    Wanted::Tokens(forbidden, tokens) => {
-                        self.backend.project_arg_max(&x, norm, language, head.softcap, forbidden, tokens)
+                for (list, wanted) in wanted.iter().enumerate().filter(|(_, wanted)| !wanted.is_empty()) {
+                    let some = (wanted.len() < rows).then(|| self.backend.rows(&x, wanted)).transpose()?;
+                    let (x, norm, softcap) = (some.as_ref().unwrap_or(&x), decoder.final_norm.as_ref(), head.softcap);
+                    match output.list(list) {
+                        List::Logits(out) => self.backend.project_logits(x, norm, language, softcap, out)?,
+                        List::Tokens(forbidden, out) => {
+                            self.backend.project_arg_max(x, norm, language, softcap, forbidden, out)?;
+                        }
+                        List::TopK(forbidden, out) => {
+                            self.backend.project_top_k(x, norm, language, softcap, forbidden, out)?;
+                        }
                     }
-                    Wanted::Likeliest(forbidden, rows) => {
-                        self.backend.project_top_k(&x, norm, language, head.softcap, forbidden, rows)
-                    }
-                    Wanted::Logits(logits) => self.backend.project_logits(&x, norm, language, head.softcap, logits),
                 }
+                Ok(())
             })?;
         }
-        lists().push(Lists { works: emptied(works), slots, sources, tokens, wanted, rotations });
+        buffers().push(StepBuffers { works: emptied(works), slots, sources, tokens, wanted, rotations });
         Ok(())
     }
 

@@ -1,16 +1,15 @@
-//! The encoder: attention without a causal mask. On top of it pooling, or a classification head.
+//! The encoder: attention without a causal mask. On top of it pooling, or the layers of a head.
 
 use crate::backend::{Backend, Rotations, Sequences};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::activation_memory::{ACCOUNTED_TOKENS, more_bytes};
-use crate::spec::{Batch, Pooling};
+use crate::spec::{Batch, Output, Pooling};
 
 use super::Transformer;
 use super::stack::{Run, Stack};
 use crate::network::{check_ids, check_length};
-use crate::spec::{Activation, HeadKind};
 
 impl<B: Backend> Transformer<B> {
     /// The last hidden states of a pass: `[tokens, hidden]`.
@@ -51,32 +50,33 @@ impl<B: Backend> Transformer<B> {
         }
     }
 
-    pub(super) fn pooled_states(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+    /// As [`Network::encode`](crate::network::Network::encode).
+    pub(super) fn output(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+        let (backend, layout) = (&self.backend, &pass.layout);
+        let (items, tokens) = (layout.sequences(), layout.tokens());
         let hidden = self.states(pass, call)?;
-        let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
-        let width = self.spec.hidden();
-        call.counters.time(Stage::Pool, items, tokens, || self.backend.pool(&hidden, &pass.layout, width, pooling))
-    }
-
-    pub(super) fn classification_logits(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
-        let (Some(head), Some(output)) = (&self.spec.head, &self.head_output) else {
-            return Err(Error::internal("logits were asked of a model without a head"));
+        if !output.head {
+            let width = self.spec.hidden();
+            return call
+                .counters
+                .time(Stage::Pool, items, tokens, || backend.pool(&hidden, layout, width, output.pooling));
+        }
+        let Some(head) = self.spec.head.as_ref().filter(|_| !self.head.is_empty()) else {
+            return Err(Error::internal("a head's outputs were asked of a model without a head"));
         };
-        let backend = &self.backend;
-        let layout = &pass.layout;
-        let hidden = self.states(pass, call)?;
-        call.counters.time(Stage::Linear, layout.sequences(), layout.tokens(), || {
-            let mut x = match head.kind {
-                HeadKind::Token => hidden,
+        call.counters.time(Stage::Linear, items, tokens, || {
+            let mut x = match output.pooling {
+                Pooling::None => hidden,
                 // Callers see to it that no sequence is empty.
-                HeadKind::Sequence => backend.rows(&hidden, &layout.starts()[..layout.sequences()])?,
+                Pooling::Cls => backend.rows(&hidden, &layout.starts()[..items])?,
+                other => return Err(Error::unsupported(format!("a head over states with pooling {}", other.name()))),
             };
-            if let (Some(dense), Some(weight)) = (head.dense, &self.head_dense) {
+            for (dense, weight) in head.layers.iter().zip(&self.head) {
                 x = backend.project(&x, None, weight, dense.activation)?;
             }
-            let mut logits = Vec::new();
-            backend.read(&backend.project(&x, None, output, Activation::None)?, &mut logits)?;
-            Ok(logits)
+            let mut values = Vec::new();
+            backend.read(&x, &mut values)?;
+            Ok(values)
         })
     }
 }

@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::backend::{Backend, CacheShape, Likeliest};
+use crate::backend::{Backend, CacheShape};
 use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::memory::Budget;
-use crate::spec::{Batch, LanguageHead, Pooling, Spec};
+use crate::spec::{Batch, LanguageHead, Output, Spec};
 
-use super::{Feed, Network, Sequence};
-use decoder::{Lists, Wanted};
+use super::{Feed, Network, Sequence, StepOutput};
+use decoder::StepBuffers;
 use stack::Stack;
 use weights::ModelView;
 
@@ -31,11 +31,11 @@ pub struct Transformer<B: Backend> {
     spec: Spec,
     encoder: Option<Stack<B>>,
     decoder: Option<Stack<B>>,
-    head_dense: Option<B::Linear>,
-    head_output: Option<B::Linear>,
+    /// The classification head's layers.
+    head: Vec<B::Linear>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
     cache: Option<B::Cache>,
-    lists: Mutex<Vec<Lists<B>>>,
+    buffers: Mutex<Vec<StepBuffers<B>>>,
     budget: Arc<Budget>,
 }
 
@@ -85,11 +85,10 @@ impl<B: Backend> Transformer<B> {
         Ok(Self {
             encoder,
             decoder,
-            head_dense: view.head_dense.as_ref().map(|l| backend.linear_load(l)).transpose()?,
-            head_output: view.head_output.as_ref().map(|l| backend.linear_load(l)).transpose()?,
+            head: view.head.iter().map(|l| backend.linear_load(l)).collect::<Result<_>>()?,
             language: language.zip(spec.language.clone()),
             cache,
-            lists: Mutex::default(),
+            buffers: Mutex::default(),
             budget: budget.clone(),
             spec: spec.clone(),
             backend,
@@ -108,12 +107,8 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Network for Transformer<B> {
-    fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
-        self.settled(call, self.pooled_states(pass, pooling, call))
-    }
-
-    fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
-        self.settled(call, self.classification_logits(pass, call))
+    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+        self.settled(call, self.output(pass, output, call))
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
@@ -124,30 +119,8 @@ impl<B: Backend> Network for Transformer<B> {
         self.empty_sequence()
     }
 
-    fn step(&self, feeds: &mut [Feed], logits: &mut Vec<f32>, call: Call<'_>) -> Result<()> {
-        self.settled(call, self.feed(feeds, Wanted::Logits(logits), call))
-    }
-
-    fn choose(
-        &self,
-        feeds: &mut [Feed],
-        forbidden: &[u32],
-        tokens: &mut Vec<Option<u32>>,
-        call: Call<'_>,
-    ) -> Result<()> {
-        self.settled(call, self.feed(feeds, Wanted::Tokens(forbidden, tokens), call))
-    }
-
-    fn likeliest(&self, feeds: &mut [Feed], forbidden: &[u32], out: &mut Likeliest, call: Call<'_>) -> Result<()> {
-        self.settled(call, self.feed(feeds, Wanted::Likeliest(forbidden, out), call))
-    }
-
-    fn log_sum_exp(&self, row: &[f32]) -> f32 {
-        crate::backend::host::log_sum_exp(row)
-    }
-
-    fn arg_max(&self, row: &[f32]) -> Option<u32> {
-        crate::backend::host::arg_max(row)
+    fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
+        self.settled(call, self.feed(feeds, output, call))
     }
 
     fn switch(&self) -> Option<usize> {

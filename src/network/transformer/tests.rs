@@ -19,10 +19,10 @@ use crate::base::memory::Budget;
 use crate::base::threads::Pool;
 use crate::formats::safetensors::Weights;
 use crate::kernels;
-use crate::network::{Feed, Network, Want};
+use crate::network::{Feed, Network, StepOutput, Want};
 use crate::spec::{
     Activation, AttentionSpec, Batch, Biases, Heads, LanguageHead, LanguageWeight, Layout, LinearTensors, Names, Norm,
-    NormPlace, Pooling, Position, Precision, Relative, Rotary, RotaryScaling, Spec, Stack,
+    NormPlace, Output, Pooling, Position, Precision, Relative, Rotary, RotaryScaling, Spec, Stack,
 };
 use reference::{Reference, Tensors};
 
@@ -269,7 +269,8 @@ fn table(changes: &[&[(&str, Change)]], causal: bool) {
             false => spec(Some(changed), None),
         };
         for (backend, bar, network) in networks(&spec, &weights) {
-            let values = run(&texts(), |batch, call| network.pooled(batch, Pooling::None, call)).unwrap();
+            let values =
+                run(&texts(), |batch, call| network.encode(batch, Output::states(Pooling::None), call)).unwrap();
             check(&values, &expected, bar, &format!("{name}, {backend}"));
         }
     }
@@ -287,9 +288,9 @@ fn decoders_honour_every_field() {
 
 /// Appends tokens to a sequence, and gives their logits.
 fn step(network: &dyn Network, feeds: &mut [Feed], call: Call<'_>) -> Vec<f32> {
-    let mut logits = Vec::new();
-    network.step(feeds, &mut logits, call).unwrap();
-    logits
+    let mut output = StepOutput::default();
+    network.step(feeds, &mut output, call).unwrap();
+    output.logits
 }
 
 #[test]
@@ -334,7 +335,10 @@ fn decoding_in_steps_gives_the_logits_of_whole_texts() {
                 for part in 0..3 {
                     let range = |text: &Vec<u32>| cuts(text)[part]..cuts(text)[part + 1];
                     let mut feeds: Vec<Feed> = (sequences.iter_mut().zip(&texts))
-                        .map(|(sequence, text)| Feed { sequence, ids: &text[range(text)], want: Want::All })
+                        .map(|(sequence, text)| {
+                            let ids = &text[range(text)];
+                            Feed { sequence, ids, want: Want::Logits, last: ids.len(), cancelled: None }
+                        })
                         .collect();
                     let made = step(&*network, &mut feeds, call);
                     let mut rows = made.chunks_exact(VOCABULARY);

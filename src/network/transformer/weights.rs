@@ -44,8 +44,8 @@ pub struct StackView<'a> {
 pub struct ModelView<'a> {
     pub encoder: Option<StackView<'a>>,
     pub decoder: Option<StackView<'a>>,
-    pub head_dense: Option<LinearView<'a>>,
-    pub head_output: Option<LinearView<'a>>,
+    /// The layers of the classification head.
+    pub head: Vec<LinearView<'a>>,
     pub language: Option<LinearView<'a>>,
     /// Whether `language` is the decoder's word embeddings.
     pub tied: bool,
@@ -269,17 +269,17 @@ impl<'a> ModelView<'a> {
         let stack = |stack: &Stack| StackView::find(stack, spec.vocabulary, weights);
         let (encoder, decoder) =
             (spec.encoder.as_ref().map(stack).transpose()?, spec.decoder.as_ref().map(stack).transpose()?);
-        let (mut head_dense, mut head_output) = (None, None);
+        let mut head_layers = Vec::new();
         if let (Some(head), Some(stack)) = (&spec.head, &spec.encoder) {
             let prefix = stack.names.prefix;
             let there = |name: &str| weights.get(&format!("{prefix}{name}.weight")).is_some();
             let prefixed = stack.names.word.iter().any(|name| there(name));
             let find = |prefix| Finder { weights, prefix, norm: stack.norm };
-            if let Some(dense) = head.dense {
+            for (i, dense) in head.layers.iter().enumerate() {
                 let prefix = if dense.prefixed && prefixed { prefix } else { "" };
-                head_dense = Some(find(prefix).one(dense.name, 0, stack.hidden, stack.hidden, true)?);
+                let outputs = if i + 1 == head.layers.len() { head.labels } else { stack.hidden };
+                head_layers.push(find(prefix).one(dense.name, 0, outputs, stack.hidden, true)?);
             }
-            head_output = Some(find("").one(head.output, 0, head.labels, stack.hidden, true)?);
         }
         let (mut language, mut tied) = (None, false);
         if let (Some(head), Some(stack), Some(decoder)) = (&spec.language, &spec.decoder, &decoder) {
@@ -307,7 +307,7 @@ impl<'a> ModelView<'a> {
             }
             language = Some(found);
         }
-        Ok(Self { encoder, decoder, head_dense, head_output, language, tied })
+        Ok(Self { encoder, decoder, head: head_layers, language, tied })
     }
 
     /// The number type that the checkpoint mostly holds.
@@ -328,7 +328,7 @@ impl<'a> ModelView<'a> {
         let stacks = [(&self.encoder, &spec.encoder), (&self.decoder, &spec.decoder)];
         let stacks = stacks.into_iter().filter_map(|(view, stack)| Some((view.as_ref()?, stack.as_ref()?)));
         let stacks: u64 = stacks.map(|(view, stack)| view.bytes(backend, stack)).sum();
-        let heads = [&self.head_dense, &self.head_output, &self.language].into_iter().flatten();
+        let heads = self.head.iter().chain(&self.language);
         let heads: u64 = heads.map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64).sum();
         let own_words = |view: &StackView| backend.table_bytes(view.word.shape[0], view.word.shape[1]) as u64;
         let decoder_words = match &self.decoder {

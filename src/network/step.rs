@@ -1,0 +1,455 @@
+//! One step of decoding as data: tokens to append to sequences, what each sequence wants of its logits, and what came out. Feeds of
+//! different calls may share a step: a greedy text, a sampled one and the beams of a third.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::backend::{Likeliest, host};
+use crate::kernels::{FREE, Placed};
+
+use super::Sequence;
+
+/// What becomes of the logits of a feed's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want<'a> {
+    /// Nothing: the tokens are only appended (prefill).
+    None,
+    /// All logits: `[rows, vocabulary]`.
+    Logits,
+    /// The token with the largest logit, the first of equals, without the tokens that are `forbidden`.
+    Token { forbidden: &'a [u32] },
+    /// The `k` largest logits without the tokens that are `forbidden`, and `ln Σ exp` of the whole row.
+    TopK { k: usize, forbidden: &'a [u32] },
+}
+
+/// Tokens to append to one sequence.
+pub struct Feed<'a> {
+    /// No two feeds of a step have the same sequence.
+    pub sequence: &'a mut Sequence,
+    pub ids: &'a [u32],
+    pub want: Want<'a>,
+    /// How many of the last tokens `want` is meant for.
+    pub last: usize,
+    /// Cancels this feed and no other. See [`Network::step`](super::Network::step).
+    pub cancelled: Option<&'a AtomicBool>,
+}
+
+impl<'a> Feed<'a> {
+    /// Tokens that are appended without reading any logits.
+    pub fn prefill(sequence: &'a mut Sequence, ids: &'a [u32]) -> Self {
+        Self { sequence, ids, want: Want::None, last: 0, cancelled: None }
+    }
+
+    /// Rows of logits that it asks for.
+    pub fn rows(&self) -> usize {
+        if self.want == Want::None { 0 } else { self.last.min(self.ids.len()) }
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
+/// What one step gave to one feed, or to several neighbouring feeds that want the same.
+#[derive(Debug, PartialEq)]
+pub enum StepRows<'a> {
+    /// Nothing was wanted.
+    None,
+    /// The feed was cancelled before all of its rows were there.
+    Cancelled,
+    /// `[rows, vocabulary]`; the reader may change them.
+    Logits(&'a mut [f32]),
+    /// One token per row; None where all logits are forbidden or none is above -∞.
+    Tokens(&'a [Option<u32>]),
+    /// `[rows, k]` tokens with their logits as in [`Likeliest`], and `ln Σ exp` of each row.
+    TopK(&'a [Placed], &'a [f32]),
+}
+
+/// What came out of a step. The next step reuses its memory.
+#[derive(Default)]
+pub struct StepOutput {
+    vocabulary: usize,
+    /// The rows of the feeds that want logits, in the feeds' order.
+    pub logits: Vec<f32>,
+    /// One for each different want that is not for logits; those from `used` on are left from earlier steps.
+    choices: Vec<Choice>,
+    used: usize,
+    places: Vec<Place>,
+    scratch: Vec<f32>,
+}
+
+/// The rows of all feeds that want the same choice of tokens, in the feeds' order.
+#[derive(Default)]
+struct Choice {
+    /// None for the best token.
+    k: Option<usize>,
+    forbidden: Vec<u32>,
+    tokens: Vec<Option<u32>>,
+    likeliest: Likeliest,
+    rows: usize,
+}
+
+/// Where a feed's rows are: in a list, numbered as in [`StepOutput::list`].
+#[derive(Clone)]
+struct Place {
+    list: Option<usize>,
+    rows: Range<usize>,
+    cancelled: bool,
+}
+
+/// The number of the list of logits; choices follow.
+const LOGITS: usize = 0;
+
+/// A list of rows that a network appends to.
+pub(crate) enum List<'a> {
+    Logits(&'a mut Vec<f32>),
+    /// The forbidden tokens, and the best token of each row.
+    Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
+    TopK(&'a [u32], &'a mut Likeliest),
+}
+
+impl Choice {
+    fn wants(&self) -> Want<'_> {
+        let forbidden = &self.forbidden;
+        self.k.map_or(Want::Token { forbidden }, |k| Want::TopK { k, forbidden })
+    }
+
+    fn begin(&mut self, k: Option<usize>, forbidden: &[u32]) {
+        self.k = k;
+        self.forbidden.clear();
+        self.forbidden.extend_from_slice(forbidden);
+        self.tokens.clear();
+        self.likeliest.clear(k.unwrap_or(0));
+        self.rows = 0;
+    }
+}
+
+/// For the networks that carry a step out.
+impl StepOutput {
+    /// Forgets the last step and gives each feed the places of its rows.
+    pub(crate) fn begin(&mut self, feeds: &[Feed], vocabulary: usize) {
+        self.vocabulary = vocabulary;
+        self.logits.clear();
+        self.places.clear();
+        self.used = 0;
+        let mut logits = 0;
+        for feed in feeds {
+            let count = feed.rows();
+            let (list, rows) = match feed.want {
+                _ if count == 0 => (None, &mut 0),
+                Want::None | Want::Logits => (Some(LOGITS), &mut logits),
+                want @ (Want::Token { forbidden } | Want::TopK { forbidden, .. }) => {
+                    let known = self.choices[..self.used].iter().position(|choice| choice.wants() == want);
+                    let at = known.unwrap_or(self.used);
+                    if at == self.choices.len() {
+                        self.choices.push(Choice::default());
+                    }
+                    let choice = &mut self.choices[at];
+                    if known.is_none() {
+                        self.used += 1;
+                        choice.begin(if let Want::TopK { k, .. } = want { Some(k) } else { None }, forbidden);
+                    }
+                    (Some(1 + at), &mut choice.rows)
+                }
+            };
+            self.places.push(Place { list, rows: *rows..*rows + count, cancelled: false });
+            *rows += count;
+        }
+    }
+
+    /// How many lists there are.
+    pub(crate) fn lists(&self) -> usize {
+        1 + self.used
+    }
+
+    /// The number of the list that a feed's rows belong to; None where it wants nothing.
+    pub(crate) fn list_of(&self, feed: usize) -> Option<usize> {
+        self.places[feed].list
+    }
+
+    pub(crate) fn list(&mut self, number: usize) -> List<'_> {
+        if number == LOGITS {
+            return List::Logits(&mut self.logits);
+        }
+        let Choice { k, forbidden, tokens, likeliest, .. } = &mut self.choices[number - 1];
+        if k.is_some() { List::TopK(forbidden, likeliest) } else { List::Tokens(forbidden, tokens) }
+    }
+
+    /// Appends rows without values.
+    fn pad(&mut self, list: usize, rows: usize) {
+        let vocabulary = self.vocabulary;
+        match self.list(list) {
+            List::Logits(logits) => logits.resize(logits.len() + rows * vocabulary, 0.0),
+            List::Tokens(_, tokens) => tokens.resize(tokens.len() + rows, None),
+            List::TopK(_, likeliest) => (0..rows).for_each(|_| likeliest.push(0.0).fill(FREE)),
+        }
+    }
+
+    /// Marks a feed as cancelled. `missing` of its rows were not appended.
+    pub(crate) fn cancel(&mut self, feed: usize, missing: usize) {
+        self.places[feed].cancelled = true;
+        if let Some(list) = self.places[feed].list {
+            self.pad(list, missing);
+        }
+    }
+
+    /// Makes room for all rows, for a network that fills them in another order with [`Self::put`].
+    pub(crate) fn fill(&mut self) {
+        for feed in 0..self.places.len() {
+            let Place { list, rows, .. } = &self.places[feed];
+            if let (Some(list), rows) = (*list, rows.len()) {
+                self.pad(list, rows);
+            }
+        }
+    }
+
+    /// Writes a feed's row number `row`, given all of its logits in the host's memory.
+    pub(crate) fn put(&mut self, feed: usize, row: usize, logits: &[f32]) {
+        let (Some(list), row) = (self.places[feed].list, self.places[feed].rows.start + row) else { return };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        scratch.extend_from_slice(logits);
+        let forbid = |row: &mut [f32], forbidden: &[u32]| {
+            forbidden.iter().for_each(|&token| row[token as usize] = f32::NEG_INFINITY);
+        };
+        match self.list(list) {
+            List::Logits(all) => all[row * logits.len()..][..logits.len()].copy_from_slice(logits),
+            List::Tokens(forbidden, tokens) => {
+                forbid(&mut scratch, forbidden);
+                tokens[row] = host::arg_max(&scratch);
+            }
+            List::TopK(forbidden, likeliest) => {
+                let mut one = Likeliest { count: likeliest.count, ..Likeliest::default() };
+                one.add(&mut scratch, logits.len(), forbidden, host::log_sum_exp);
+                likeliest.tokens[row * one.count..][..one.count].copy_from_slice(&one.tokens);
+                likeliest.totals[row] = one.totals[0];
+            }
+        }
+        self.scratch = scratch;
+    }
+}
+
+/// For those who asked.
+impl StepOutput {
+    /// Whether a feed was cancelled.
+    pub fn is_cancelled(&self, feed: usize) -> bool {
+        self.places[feed].cancelled
+    }
+
+    /// Hands out the rows, feed after feed.
+    pub fn split(&mut self) -> Split<'_> {
+        let Self { vocabulary, logits, choices, places, .. } = self;
+        Split { vocabulary: *vocabulary, logits, choices, places }
+    }
+}
+
+/// The rows of a step that were not handed out yet. What it hands out does not overlap, so that each part may go to another thread.
+pub struct Split<'a> {
+    vocabulary: usize,
+    logits: &'a mut [f32],
+    choices: &'a [Choice],
+    places: &'a [Place],
+}
+
+impl<'a> Split<'a> {
+    /// The rows of the next `feeds` feeds, which all want the same: one after the other. Cancelled if any of them is.
+    pub fn take(&mut self, feeds: usize) -> StepRows<'a> {
+        let (mine, rest) = self.places.split_at(feeds);
+        self.places = rest;
+        let (Some(first), Some(last)) = (mine.first(), mine.last()) else { return StepRows::None };
+        let Some(list) = first.list else { return StepRows::None };
+        debug_assert!(mine.iter().all(|place| place.list == first.list), "feeds that want different things");
+        let rows = first.rows.start..last.rows.end;
+        let found = if list == LOGITS {
+            let (mine, rest) = std::mem::take(&mut self.logits).split_at_mut(rows.len() * self.vocabulary);
+            self.logits = rest;
+            StepRows::Logits(mine)
+        } else {
+            let Choice { k, tokens, likeliest, .. } = &self.choices[list - 1];
+            match k {
+                Some(k) => StepRows::TopK(&likeliest.tokens[rows.start * k..rows.end * k], &likeliest.totals[rows]),
+                None => StepRows::Tokens(&tokens[rows]),
+            }
+        };
+        if mine.iter().any(|place| place.cancelled) { StepRows::Cancelled } else { found }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::base::call::Call;
+    use crate::base::counters::Counters;
+    use crate::base::threads::Pool;
+    use crate::families;
+    use crate::formats::source::Source;
+    use crate::network::Network;
+    use crate::network::placement::{Limit, Place};
+    use crate::network::transformer::weights::ModelView;
+    use crate::spec::{Device, Precision};
+
+    fn network(fixture: &str, precision: Precision) -> Box<dyn Network> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation").join(fixture);
+        let Source { files, weights, .. } = Source::open(&path).unwrap();
+        let spec = families::spec(&files.require_config("config.json").unwrap()).unwrap();
+        let mut view = ModelView::find(&spec, &weights).unwrap();
+        let limit = Limit { bytes: 0, tokenizer: 0, threads: 2 };
+        let place = Place { device: Device::Cpu, index: 0, precision, packed: None, limit };
+        let pool = Arc::new(Pool::new(2));
+        place.load(&path, &spec, &mut view, &pool, &mut |_, _| Ok(())).unwrap().network
+    }
+
+    /// What a feed got, floats as bits.
+    #[derive(Debug, PartialEq)]
+    enum Got {
+        Nothing,
+        Cancelled,
+        Logits(Vec<u32>),
+        Tokens(Vec<Option<u32>>),
+        TopK(Vec<(u32, u32)>, Vec<u32>),
+    }
+
+    fn got(rows: StepRows) -> Got {
+        let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect();
+        match rows {
+            StepRows::None => Got::Nothing,
+            StepRows::Cancelled => Got::Cancelled,
+            StepRows::Logits(rows) => Got::Logits(bits(rows)),
+            StepRows::Tokens(tokens) => Got::Tokens(tokens.to_vec()),
+            StepRows::TopK(tokens, totals) => {
+                Got::TopK(tokens.iter().map(|(logit, token)| (logit.to_bits(), *token)).collect(), bits(totals))
+            }
+        }
+    }
+
+    type Case = (&'static [u32], usize, Want<'static>);
+
+    const CASES: [Case; 8] = [
+        (&[5, 9, 7], 1, Want::Logits),
+        (&[6, 2, 8, 11], 3, Want::Token { forbidden: &[3] }),
+        (&[4, 4], 1, Want::TopK { k: 4, forbidden: &[] }),
+        (&[12, 3, 9], 0, Want::None),
+        (&[7, 5, 6], 3, Want::Logits),
+        (&[3, 8], 1, Want::Token { forbidden: &[] }),
+        (&[10, 2, 5], 2, Want::TopK { k: 4, forbidden: &[] }),
+        (&[10, 2, 5], 2, Want::TopK { k: 2, forbidden: &[9, 1] }),
+    ];
+
+    /// Runs cases in one step; those that `cancelled` numbers have a flag that is set.
+    fn run(network: &dyn Network, sequences: &mut [Sequence], cases: &[Case], cancelled: &[usize]) -> Vec<Got> {
+        let (counters, set, unset) = (Counters::default(), AtomicBool::new(true), AtomicBool::new(false));
+        let feeds = sequences.iter_mut().zip(cases).enumerate().map(|(i, (sequence, &(ids, last, want)))| {
+            let flag = if cancelled.contains(&i) { &set } else { &unset };
+            Feed { sequence, ids, last, want, cancelled: Some(flag) }
+        });
+        let mut output = StepOutput::default();
+        let call = Call { counters: &counters, cancelled: None };
+        network.step(&mut feeds.collect::<Vec<_>>(), &mut output, call).unwrap();
+        let mut split = output.split();
+        cases.iter().map(|_| got(split.take(1))).collect()
+    }
+
+    fn sequences(network: &dyn Network, count: usize) -> Vec<Sequence> {
+        (0..count).map(|_| network.sequence().unwrap()).collect()
+    }
+
+    #[test]
+    fn feeds_that_want_different_things_get_what_they_get_alone() {
+        for (fixture, precision) in [("gpt2", Precision::F32), ("llama", Precision::Int8), ("gemma2", Precision::F16)] {
+            let network = network(fixture, precision);
+            let (mut alone, mut together) = (sequences(&*network, 8), sequences(&*network, 8));
+            // The second step shows that the sequences too are the same.
+            for _ in 0..2 {
+                let expected = alone
+                    .iter_mut()
+                    .zip(CASES)
+                    .flat_map(|(sequence, case)| run(&*network, std::slice::from_mut(sequence), &[case], &[]));
+                let expected: Vec<Got> = expected.collect();
+                assert_eq!(run(&*network, &mut together, &CASES, &[]), expected, "{fixture}");
+            }
+            let Got::TopK(tokens, totals) = &run(&*network, &mut sequences(&*network, 1), &CASES[7..], &[])[0] else {
+                panic!("not the largest logits")
+            };
+            assert_eq!((tokens.len(), totals.len()), (4, 2));
+            assert!(tokens.iter().all(|(_, token)| ![9, 1].contains(token)));
+        }
+    }
+
+    #[test]
+    fn a_cancelled_feed_leaves_its_sequence_and_the_others_as_they_were() {
+        let network = network("llama", Precision::Int8);
+        for cancelled in [&[1][..], &[0, 2, 6], &[0, 1, 2, 3, 4, 5, 6, 7]] {
+            let (mut held, mut disturbed) = (sequences(&*network, 8), sequences(&*network, 8));
+            run(&*network, &mut held, &CASES, &[]);
+            run(&*network, &mut disturbed, &CASES, &[]);
+            let lengths: Vec<usize> = disturbed.iter().map(Sequence::length).collect();
+            let some = run(&*network, &mut disturbed, &CASES, cancelled);
+            let all = run(&*network, &mut held, &CASES, &[]);
+            let left = (0..8).filter(|i| !cancelled.contains(i)).collect::<Vec<_>>();
+            for (i, (some, all)) in some.iter().zip(&all).enumerate() {
+                let expected = if !cancelled.contains(&i) {
+                    all
+                } else if CASES[i].1 > 0 {
+                    &Got::Cancelled
+                } else {
+                    &Got::Nothing
+                };
+                assert_eq!(some, expected);
+            }
+            // What was cancelled is made up for, and nothing tells that it was.
+            for &i in cancelled {
+                assert_eq!(disturbed[i].length(), lengths[i]);
+                assert_eq!(run(&*network, &mut disturbed[i..=i], &CASES[i..=i], &[])[0], all[i]);
+            }
+            assert!(left.iter().all(|&i| disturbed[i].length() == held[i].length()));
+        }
+    }
+
+    #[test]
+    fn rows_after_those_of_a_cancelled_feed_keep_their_places() {
+        let mut output = StepOutput::default();
+        let network = network("llama", Precision::F32);
+        let mut three = sequences(&*network, 3);
+        let want = Want::Token { forbidden: &[] };
+        let feeds = three.iter_mut().map(|sequence| Feed { sequence, ids: &[1, 2], last: 2, want, cancelled: None });
+        output.begin(&feeds.collect::<Vec<_>>(), 10);
+        // The first of two rows of the second feed was there.
+        let append = |output: &mut StepOutput, token| match output.list(1) {
+            List::Tokens(_, tokens) => tokens.push(Some(token)),
+            _ => panic!("not a list of tokens"),
+        };
+        [1, 2, 3].into_iter().for_each(|token| append(&mut output, token));
+        output.cancel(1, 1);
+        [5, 6].into_iter().for_each(|token| append(&mut output, token));
+        let mut split = output.split();
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(1), Some(2)]));
+        assert_eq!(split.take(1), StepRows::Cancelled);
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(5), Some(6)]));
+    }
+
+    #[test]
+    fn rows_of_logits_are_reduced_to_what_a_feed_wants() {
+        let network = network("llama", Precision::F32);
+        let mut four = sequences(&*network, 4);
+        let forbidden = &[1];
+        let wants =
+            [Want::Logits, Want::Token { forbidden }, Want::TopK { k: 2, forbidden }, Want::Token { forbidden }];
+        let feeds = four.iter_mut().zip(wants);
+        let feeds = feeds.map(|(sequence, want)| Feed { sequence, ids: &[1], last: 1, want, cancelled: None });
+        let mut output = StepOutput::default();
+        output.begin(&feeds.collect::<Vec<_>>(), 3);
+        output.fill();
+        let row = [0.5, 2.0, 1.0];
+        (0..3).for_each(|feed| output.put(feed, 0, &row));
+        output.put(3, 0, &[4.0, 2.0, 1.0]);
+        let total = host::log_sum_exp(&row);
+        let mut split = output.split();
+        assert_eq!(split.take(1), StepRows::Logits(&mut row.clone()));
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(2)]));
+        assert_eq!(split.take(1), StepRows::TopK(&[(1.0, 2), (0.5, 0)], &[total]));
+        assert_eq!(split.take(1), StepRows::Tokens(&[Some(0)]));
+    }
+}
