@@ -398,7 +398,7 @@ fn errors_name_what_is_wrong() {
         (FAILED, "classify", "bert-classifier", &["--score", "a", "b"], "", &["one output", "classify"]),
         (USAGE, "classify", "bert-classifier", &["--pairs", "a"], "", &["pairs", "two arguments"]),
         (FAILED, "classify", "bert-classifier", &["--pairs"], "a\tb\nc\n", &["line 2", "tab"]),
-        (USAGE, "tokenize", "bert", &["--decode", "2,x"], "", &["\"x\"", "token id"]),
+        (FAILED, "tokenize", "bert", &["--decode", "2,x"], "", &["\"x\"", "token id"]),
         (USAGE, "hidden", "bert", &["--ids", "2,5000"], "", &["5000"]),
         (USAGE, "hidden", "bert", &["--ids", "2,3", "--type-ids", "0"], "", &["--type-ids"]),
     ];

@@ -83,7 +83,8 @@ public:
         if (!has_value()) detail::raise(error());
         return **this;
     }
-    T &&value() && {
+    // By value, so that a range-for over it lives long enough.
+    T value() && {
         if (!has_value()) detail::raise(error());
         return std::move(**this);
     }
