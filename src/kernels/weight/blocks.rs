@@ -31,7 +31,9 @@ impl<const GROUP: usize, const SIZE: usize> Blocks<GROUP, SIZE> {
 
     /// Writes the numbers of one output.
     pub fn write(shape: Shape, output: usize, mut numbers: impl Iterator<Item = [u8; SIZE]>, out: &mut [u8]) {
-        for group in out[Self::at(shape, output, 0)..].chunks_mut(BLOCK * GROUP * SIZE) {
+        // A weight without inputs has no bytes at that place.
+        let rest = out.get_mut(Self::at(shape, output, 0)..).unwrap_or_default();
+        for group in rest.chunks_mut(BLOCK * GROUP * SIZE) {
             for place in group.as_chunks_mut().0.iter_mut().take(GROUP) {
                 match numbers.next() {
                     Some(number) => *place = number,
