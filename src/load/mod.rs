@@ -149,7 +149,9 @@ fn check(options: &LoadOptions) -> Result<()> {
     }
     if options.device_index > 0 && matches!(options.device, Device::Cpu | Device::CandleCpu) {
         let (index, name) = (options.device_index, options.device.name());
-        return Err(Error::invalid_argument(format!("device_index: {index}; there is only one {name} device, index 0")));
+        return Err(Error::invalid_argument(format!(
+            "device_index: {index}; there is only one {name} device, index 0"
+        )));
     }
     Ok(())
 }
