@@ -116,12 +116,14 @@ fn a_hundred_cycles_leak_nothing() {
         }
     };
     cycle(20);
-    let before = support::resident("VmRSS");
-    cycle(100);
-    if let (Some(before), Some(after)) = (before, support::resident("VmRSS")) {
-        println!("resident: {before} bytes, {after} after a hundred cycles");
-        assert!(after < before + NOISE, "{before} bytes became {after}");
-    }
+    // A leak grows in every round; an allocator that starts a further arena under load grows once.
+    let grew = |_| {
+        let before = support::resident("VmRSS");
+        cycle(100);
+        before.zip(support::resident("VmRSS")).filter(|(before, after)| *after >= before + NOISE)
+    };
+    let rounds: Vec<_> = (0..3).map_while(grew).collect();
+    assert!(rounds.len() < 3, "resident bytes before and after a hundred cycles: {rounds:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ import (
 )
 
 func TestVersion(t *testing.T) {
-	if ABIVersion() != 1 || strings.Count(Version(), ".") != 2 {
+	if ABIVersion() != 0 || strings.Count(Version(), ".") != 2 {
 		t.Fatalf("version %q, ABI %d", Version(), ABIVersion())
 	}
 }

@@ -10,11 +10,8 @@ package kinglet
 //
 // static kinglet_status kinglet_go_quantize(kinglet_str source, kinglet_str destination, kinglet_precision precision,
 //                                           const kinglet_cancellation *cancellation, uintptr_t progress, kinglet_error **error) {
-//     kinglet_quantize_options options = {.struct_size = sizeof options, .cancellation = cancellation};
-//     if (progress) {
-//         options.progress = kinglet_go_on_quantize;
-//         options.progress_user_data = (void *)progress;
-//     }
+//     kinglet_quantize_options options = {.struct_size = sizeof options, .cancellation = cancellation,
+//                                         .progress = kinglet_go_on_quantize, .progress_user_data = (void *)progress};
 //     return kinglet_model_quantize(source, destination, precision, &options, error);
 // }
 import "C"
@@ -29,12 +26,12 @@ import (
 // the given precision, which [Load] then maps instead of converting. The file appears when it is complete. Progress may be nil; it is
 // called as [LoadOptions].Progress is.
 func Quantize(ctx context.Context, source, destination string, precision Precision, progress func(fraction float64) bool) error {
-	reporter := reporter{report: progress}
-	var handle cgo.Handle
-	if progress != nil {
-		handle = cgo.NewHandle(&reporter)
-		defer handle.Delete()
-	}
+	// The context is asked at each report too: a short conversion may end before another goroutine can cancel it.
+	reporter := reporter{report: func(fraction float64) bool {
+		return (progress == nil || progress(fraction)) && ctx.Err() == nil
+	}}
+	handle := cgo.NewHandle(&reporter)
+	defer handle.Delete()
 	paths, err := lend([]string{source, destination})
 	if err != nil {
 		return err

@@ -137,7 +137,7 @@ void tokenising(const kinglet::Model &model) {
     const std::vector<std::uint32_t> ids{2, 53, 232, 3};
     const std::vector<std::size_t> lengths{4};
     NEAR(model.hidden_states(ids, lengths).value()[0][0], -0.6894349);
-    fails(kinglet::Status::InvalidArgument, "type ids",
+    fails(kinglet::Status::InvalidArgument, "type_ids",
           [&] { (void)model.hidden_states(ids, lengths, encoding.type_ids(1)).value(); });
     CHECK(model.detokenize(ids).value() == "bird");
     CHECK(model.detokenize(ids, {kinglet::Tristate::No}).value().find("[CLS]") != std::string::npos);
@@ -151,7 +151,7 @@ void tokenising(const kinglet::Model &model) {
     const auto pairs = model.tokenize_pairs({"bird"}, {"bird"}, options).value();
     CHECK(pairs.token_count() == 7 && pairs.type_ids(0)[5] == 1 && pairs.sequences(0)[5] == 1);
     CHECK(pairs.offsets(0)[2].start == 1 && pairs.offsets(0)[2].end == 4);
-    fails(kinglet::Status::InvalidArgument, "second", [&] { (void)model.tokenize_pairs({"a", "b"}, {"c"}).value(); });
+    fails(kinglet::Status::InvalidArgument, "pairs", [&] { (void)model.tokenize_pairs({"a", "b"}, {"c"}).value(); });
     options.max_length = 3;
     CHECK(model.tokenize({"bird"}, options).value().truncated(0));
 }
@@ -222,7 +222,7 @@ void heads(const std::string &fixtures) {
     {
         const auto model = kinglet::Model::load(fixtures + "/roberta-cross-encoder").value();
         NEAR(model.score({"Where does the water go?"}, {"The river runs dry in the summer."}, raw).value()[0][0], 0.7342991);
-        fails(kinglet::Status::InvalidArgument, "second", [&] { (void)model.score({"a"}, {"b", "c"}).value(); });
+        fails(kinglet::Status::InvalidArgument, "documents", [&] { (void)model.score({"a"}, {"b", "c"}).value(); });
     }
     {
         const auto model = kinglet::Model::load(fixtures + "/bert-token-classifier").value();
