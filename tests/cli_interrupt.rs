@@ -29,16 +29,31 @@ fn terminal() -> (File, OwnedFd) {
     unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
 }
 
-/// Reads until `text` has appeared; returns what was read.
-fn wait_for(text: &str, output: &Receiver<Vec<u8>>) -> String {
-    let mut seen = String::new();
-    while !seen.contains(text) {
-        match output.recv_timeout(LONG) {
-            Ok(piece) => seen.push_str(&String::from_utf8_lossy(&piece)),
-            Err(_) => panic!("no {text:?} in {seen:?}"),
+/// What the program has written to the terminal and the test has not looked at.
+struct Screen {
+    output: Receiver<Vec<u8>>,
+    text: String,
+}
+
+impl Screen {
+    /// Waits for more.
+    fn read(&mut self) {
+        match self.output.recv_timeout(LONG) {
+            Ok(piece) => self.text.push_str(&String::from_utf8_lossy(&piece)),
+            Err(_) => panic!("nothing came after {:?}", self.text),
         }
     }
-    seen
+
+    /// Waits until `text` has appeared, and drops all up to its end.
+    fn wait_for(&mut self, text: &str) {
+        loop {
+            if let Some(at) = self.text.find(text) {
+                self.text.drain(..at + text.len());
+                return;
+            }
+            self.read();
+        }
+    }
 }
 
 #[test]
@@ -71,17 +86,17 @@ fn ctrl_c_stops_a_reply_and_not_the_program() {
             }
         }
     });
-    wait_for("> ", &output);
+    let mut screen = Screen { output, text: String::new() };
+    screen.wait_for("> ");
     ours.write_all(b"Tell me a long story.\n").unwrap();
     // The terminal's echo of the question, then the reply's first words.
-    wait_for("story.\r\n", &output);
-    let mut words = String::new();
-    while words.split_whitespace().count() < 3 {
-        words.push_str(&String::from_utf8_lossy(&output.recv_timeout(LONG).expect("a reply")));
+    screen.wait_for("story.\r\n");
+    while screen.text.split_whitespace().count() < 3 {
+        screen.read();
     }
     ours.write_all(CTRL_C).unwrap();
-    wait_for("stopped", &output);
-    wait_for("> ", &output);
+    screen.wait_for("stopped");
+    screen.wait_for("> ");
     assert_eq!(child.try_wait().unwrap(), None, "the program ended with the reply");
     // At the prompt it ends the program, with the status that shells give for SIGINT.
     ours.write_all(CTRL_C).unwrap();
