@@ -140,7 +140,7 @@ unsafe fn write_row<T: Copy>(page: *mut T, shape: PageShape, layer: usize, lane:
 
 impl Cpu {
     pub(super) fn pass<'a>(&self, input: PassInput<'a, Self>) -> Pass<'a> {
-        let scratch = &self.scratch;
+        let scratch = &self.lists;
         let PassInput { stack, rotations, relative_bias: bias, sequences } = input;
         let (own, source, places, shape) = match sequences {
             Sequences::Whole(layout) => {

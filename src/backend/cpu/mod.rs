@@ -36,12 +36,14 @@ pub struct Cpu {
     precision: Precision,
     pool: Arc<Pool>,
     scratch: Scratch,
+    /// Memory of the lists of passes. Apart from `scratch`: a short list that lives as long as a pass would keep the memory of an activation.
+    lists: Scratch,
 }
 
 impl Cpu {
     /// `precision` is never `Auto` here: the caller has resolved it by the checkpoint.
     pub fn new(kernel: &'static dyn Kernel, precision: Precision, pool: Arc<Pool>) -> Self {
-        Self { kernel, precision, pool, scratch: Scratch::default() }
+        Self { kernel, precision, pool, scratch: Scratch::default(), lists: Scratch::default() }
     }
 
     fn tensor(&self, rows: usize, width: usize) -> Tensor {
