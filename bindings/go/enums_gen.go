@@ -184,7 +184,7 @@ const (
 
 // String gives the short name of the value, for instance "length".
 func (f FinishReason) String() string {
-	return name("FinishReason", uint32(f), "none", "eos", "stop-string", "length")
+	return name("FinishReason", uint32(f), "none", "eos", "stop_string", "length")
 }
 
 // Stage is a stage of the work. Later versions may add values.

@@ -52,7 +52,7 @@ enumeration! {
     /// The model chose an end token, or the grammar allowed nothing more.
     KINGLET_FINISH_REASON_EOS = 1, c"eos", FinishReason::Eos;
     /// A stop string was generated.
-    KINGLET_FINISH_REASON_STOP_STRING = 2, c"stop-string", FinishReason::StopString;
+    KINGLET_FINISH_REASON_STOP_STRING = 2, c"stop_string", FinishReason::StopString;
     /// The limit of new tokens, or of the model's positions, was reached.
     KINGLET_FINISH_REASON_LENGTH = 3, c"length", FinishReason::Length;
 }
