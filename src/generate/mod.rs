@@ -63,7 +63,7 @@ pub(crate) struct Generator {
     pub engine: Arc<Engine>,
     pub defaults: Defaults,
     pub answers: Answers,
-    /// The chat template, or why there is none.
+    /// The chat template, or the reason why the model has none.
     pub chat: Result<ChatTemplate>,
     /// The vocabulary as grammars need it, made when the first one comes.
     grammar: OnceLock<Result<Vocabulary>>,

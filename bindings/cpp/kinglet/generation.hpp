@@ -291,7 +291,7 @@ public:
     std::size_t size() const noexcept { return view().count; }
 
     Output operator[](std::size_t i) const noexcept { return output(i); }
-    /// Output `sequence` of text i, the best first; an empty one if there is none.
+    /// Output `sequence` of text i, the best first; an empty one beyond the end.
     Output output(std::size_t i, std::size_t sequence = 0) const noexcept {
         const kinglet_generation_output c = fetch(i, sequence);
         return {detail::to_cpp(c.text), {c.tokens, c.token_count}, {c.logprobs, c.logprobs ? c.token_count : 0}, c.score,

@@ -1,4 +1,4 @@
-//! Ctrl-C: stops the work under way, and ends the program where there is none.
+//! Ctrl-C: stops the current work, or ends the program when it is idle.
 
 use std::sync::{Mutex, PoisonError};
 
