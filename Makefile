@@ -19,6 +19,8 @@ help:
 	@echo 'make install   install what was built into PREFIX (default /usr/local), under DESTDIR if it is set'
 	@echo '               BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR override single folders'
 	@echo 'make uninstall remove what make install installed'
+	@echo 'make dist      build a release for this machine in build/dist: tar.gz, .deb, SHA-256 (dist-aarch64: for ARM)'
+	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root)'
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
 	@echo 'make abi-baseline   accept the ABI of src/ffi as what later versions must keep (docs/abi-policy.md)'
@@ -66,6 +68,17 @@ test:
 	@scripts/test-consumers
 	@scripts/test-go
 
+dist:
+	@scripts/setup build
+	@scripts/dist
+
+dist-aarch64:
+	@scripts/setup build
+	@scripts/dist aarch64
+
+test-dist:
+	@scripts/test-dist
+
 docs:
 	@scripts/docs
 
@@ -96,5 +109,5 @@ clean:
 	cargo clean
 	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log
 
-.PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header abi-baseline fuzz-smoke bench clean
+.PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline fuzz-smoke bench clean
 .DEFAULT_GOAL := help
