@@ -3,17 +3,17 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::arguments::{Given, text, text_or_none, whole};
-use super::ast::Operator;
-use super::budget::{Budget, Outcome, Text, fault};
-use super::lexer::is_space;
-use super::operators::{arithmetic, format_percent, item, round};
-use super::predicates;
-use super::value::{Number, Value, compare, equal, sort_by_key, undefined};
-use super::{json, methods, strings};
-use crate::base::error::quoted;
+use crate::arguments::{Given, text, text_or_none, whole};
+use crate::ast::Operator;
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, quoted};
+use crate::lexer::is_space;
+use crate::operators::{arithmetic, format_percent, item, round};
+use crate::predicates;
+use crate::value::{Number, Value, compare, equal, sort_by_key, undefined};
+use crate::{json, methods, strings};
 
-pub(super) const NAMES: [&str; 43] = [
+pub(crate) const NAMES: [&str; 43] = [
     "abs",
     "attr",
     "batch",
@@ -60,9 +60,9 @@ pub(super) const NAMES: [&str; 43] = [
 ];
 
 /// Applies the filter `name` to `value`.
-pub(super) fn apply(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn apply(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Result<Value> {
     if !NAMES.contains(&name) {
-        return fault(format!("there is no filter {}", quoted(name)));
+        return fail(format!("there is no filter {}", quoted(name)));
     }
     given.scan(budget)?;
     if let Value::Str(s) = value {
@@ -82,13 +82,13 @@ pub(super) fn apply(name: &str, value: &Value, given: Given, budget: &mut Budget
     result
 }
 
-fn of_text(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn of_text(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Result<Value> {
     let s = value.to_text(budget)?;
     match name {
         "format" => {
             let Given { positional, named } = given;
             if !named.is_empty() {
-                return fault("`format` with names is not supported");
+                return fail("`format` with names is not supported");
             }
             return format_percent(&s, &positional, budget);
         }
@@ -136,7 +136,7 @@ fn of_text(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outc
     })
 }
 
-fn indent(s: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn indent(s: &str, given: Given, budget: &mut Budget) -> Result<Value> {
     let [width, first, blank] = given.bind("indent", ["width", "first", "blank"])?;
     let indentation: Arc<str> = match width {
         None => "    ".into(),
@@ -163,13 +163,13 @@ fn indent(s: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
     Ok(Value::str(text.finish()))
 }
 
-fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Result<Value> {
     if let Value::Undefined(name) = value {
         return undefined(name.as_deref());
     }
     match (name, value.number()) {
         ("abs", Some(Number::Int(n))) => {
-            n.checked_abs().map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)))
+            n.checked_abs().map_or_else(|| fail("a number is too large"), |n| Ok(Value::Int(n)))
         }
         ("abs", Some(Number::Float(x))) => Ok(Value::Float(x.abs())),
         ("round", Some(number)) => {
@@ -184,7 +184,7 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
                 ("common", Number::Float(x)) => Value::Float(round(x, precision, budget)?),
                 ("ceil", number) => Value::Float((number.float() * scale).ceil() / scale),
                 ("floor", number) => Value::Float((number.float() * scale).floor() / scale),
-                _ => return fault("`round` takes common, ceil or floor as its method"),
+                _ => return fail("`round` takes common, ceil or floor as its method"),
             })
         }
         ("int", number) => {
@@ -219,18 +219,18 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
                 None => return Ok(default.unwrap_or(Value::Float(0.0))),
             }))
         }
-        _ => fault(format!("`{name}` takes a number, not a {}", value.type_name())),
+        _ => fail(format!("`{name}` takes a number, not a {}", value.type_name())),
     }
 }
 
 /// The number in a text. Digits are charged: beyond 19 of them, big integers are needed.
-fn read_float(s: &str, budget: &mut Budget) -> Outcome<Option<f64>> {
+fn read_float(s: &str, budget: &mut Budget) -> Result<Option<f64>> {
     budget.scan(s.len())?;
     budget.spend(s.len().min(800) / 4)?;
     Ok(s.parse().ok())
 }
 
-fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Result<Value> {
     match name {
         "default" | "d" => {
             let [default, boolean] = given.bind(name, ["default_value", "boolean"])?;
@@ -242,7 +242,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             Value::Str(s) => s.chars().count() as i64,
             Value::List(list) => list.items.len() as i64,
             Value::Dict(dict) => dict.entries.len() as i64,
-            other => return fault(format!("a {} has no length", other.type_name())),
+            other => return fail(format!("a {} has no length", other.type_name())),
         })),
         "first" => Ok(value.items(budget)?.into_iter().next().unwrap_or(Value::Undefined(None))),
         "last" => Ok(value.items(budget)?.pop().unwrap_or(Value::Undefined(None))),
@@ -288,9 +288,9 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             let by_value = match text_or_none(name, by)?.as_deref() {
                 None | Some("key") => 0,
                 Some("value") => 1,
-                _ => return fault("`dictsort` sorts by `key` or `value`"),
+                _ => return fail("`dictsort` sorts by `key` or `value`"),
             };
-            let Value::List(pairs) = methods::items(value, budget)? else { return fault("no items") };
+            let Value::List(pairs) = methods::items(value, budget)? else { return fail("no items") };
             sorted(&pairs.items, Some(&Value::Int(by_value)), is_true(&case_sensitive), is_true(&reverse), budget)
         }
         "sort" => {
@@ -346,7 +346,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
         "batch" => {
             let [count, fill] = given.bind(name, ["linecount", "fill_with"])?;
             let Some(count) = whole(name, count)?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) else {
-                return fault("`batch` takes a number of items above zero");
+                return fail("`batch` takes a number of items above zero");
             };
             let mut batches = Vec::new();
             for batch in value.items(budget)?.chunks(count) {
@@ -368,7 +368,7 @@ fn is_true(flag: &Option<Value>) -> bool {
     flag.as_ref().is_some_and(Value::is_true)
 }
 
-fn to_json(value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn to_json(value: &Value, given: Given, budget: &mut Budget) -> Result<Value> {
     let [ascii, indent, separators, sorted] =
         given.bind("tojson", ["ensure_ascii", "indent", "separators", "sort_keys"])?;
     let indent = match indent {
@@ -384,7 +384,7 @@ fn to_json(value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
         None | Some(Value::None) => ((if indent.is_some() { "," } else { ", " }).into(), ": ".into()),
         Some(pair) => match &pair.items(budget)?[..] {
             [Value::Str(item), Value::Str(key)] => (item.clone(), key.clone()),
-            _ => return fault("`tojson` takes two separators"),
+            _ => return fail("`tojson` takes two separators"),
         },
     };
     let style = json::Style { indent, item_separator, key_separator, ascii: is_true(&ascii), sorted: is_true(&sorted) };
@@ -394,7 +394,7 @@ fn to_json(value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
 }
 
 /// The value at a path such as `function.name` or `0`.
-fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Outcome<Value> {
+fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Result<Value> {
     let step = |value: &Value, key: Value, budget: &mut Budget| match value {
         Value::Undefined(name) => undefined(name.as_deref()),
         value => Ok(item(value, &key, budget)?.unwrap_or(match key {
@@ -412,7 +412,7 @@ fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Outcome<Value> {
     Ok(value)
 }
 
-fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool, budget: &mut Budget) -> Outcome<Value> {
+fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool, budget: &mut Budget) -> Result<Value> {
     let key = match attribute {
         None | Some(Value::None) => item.clone(),
         Some(path) => look_up(item, path, budget)?,
@@ -429,7 +429,7 @@ fn sorted(
     case_sensitive: bool,
     reverse: bool,
     budget: &mut Budget,
-) -> Outcome<Value> {
+) -> Result<Value> {
     budget.allocate_items::<(Value, Value)>(items.len())?;
     let mut keyed = Vec::with_capacity(items.len());
     for item in items {
@@ -439,11 +439,11 @@ fn sorted(
     Value::list(keyed.into_iter().map(|(_, item)| item), budget)
 }
 
-fn map(value: &Value, mut given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn map(value: &Value, mut given: Given, budget: &mut Budget) -> Result<Value> {
     let mut mapped = Vec::new();
     if given.positional.is_empty() {
         let [attribute, default] = given.bind("map", ["attribute", "default"])?;
-        let Some(attribute) = attribute else { return fault("`map` lacks a filter or an attribute") };
+        let Some(attribute) = attribute else { return fail("`map` lacks a filter or an attribute") };
         for item in value.items(budget)? {
             let found = look_up(&item, &attribute, budget)?;
             mapped.push(match &default {
@@ -462,12 +462,12 @@ fn map(value: &Value, mut given: Given, budget: &mut Budget) -> Outcome<Value> {
     Value::list(mapped, budget)
 }
 
-fn select(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn select(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Result<Value> {
     let mut arguments = given.positional.into_iter();
     let attribute = if name.ends_with("attr") {
         match arguments.next() {
             Some(attribute) => Some(attribute),
-            None => return fault(format!("`{name}` lacks an attribute")),
+            None => return fail(format!("`{name}` lacks an attribute")),
         }
     } else {
         None

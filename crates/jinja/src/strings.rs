@@ -4,19 +4,19 @@
 use std::iter::{from_fn, repeat_n};
 use std::sync::Arc;
 
-use super::arguments::{Given, text_or_none, whole};
-use super::budget::{Budget, Outcome, Text, fault};
-use super::lexer::is_space;
-use super::value::{Value, position_of_name};
-use crate::base::error::quoted;
+use crate::arguments::{Given, text_or_none, whole};
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, quoted};
+use crate::lexer::is_space;
+use crate::value::{Value, position_of_name};
 
 /// What a short string takes besides its text: two words in its value and two counters.
 const STRING: usize = 32;
 /// A character becomes at most this many times as long in upper or lower case.
 const CASE_GROWTH: usize = 3;
 
-pub(super) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, budget: &mut Budget) -> Outcome<Value> {
-    let goes = |c: char, budget: &mut Budget| -> Outcome<bool> {
+pub(crate) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, budget: &mut Budget) -> Result<Value> {
+    let goes = |c: char, budget: &mut Budget| -> Result<bool> {
         let Some(chars) = chars else { return Ok(is_space(c)) };
         budget.scan(chars.len())?;
         Ok(chars.contains(c))
@@ -42,7 +42,7 @@ pub(super) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, 
 }
 
 /// Makes a string of each part.
-pub(super) fn parts<'s>(parts: impl Iterator<Item = &'s str>, budget: &mut Budget) -> Outcome<Vec<Value>> {
+pub(crate) fn parts<'s>(parts: impl Iterator<Item = &'s str>, budget: &mut Budget) -> Result<Vec<Value>> {
     let mut made = Vec::new();
     for part in parts {
         budget.allocate(STRING + size_of::<Value>() + part.len())?;
@@ -51,16 +51,16 @@ pub(super) fn parts<'s>(parts: impl Iterator<Item = &'s str>, budget: &mut Budge
     Ok(made)
 }
 
-pub(super) fn split(
+pub(crate) fn split(
     s: &str,
     separator: Option<&str>,
     most: usize,
     from_right: bool,
     budget: &mut Budget,
-) -> Outcome<Value> {
+) -> Result<Value> {
     let most = most.saturating_add(1);
     let mut found = match (separator, from_right) {
-        (Some(""), _) => return fault("`split` takes a separator that is not empty"),
+        (Some(""), _) => return fail("`split` takes a separator that is not empty"),
         (Some(separator), false) => parts(s.splitn(most, separator), budget)?,
         (Some(separator), true) => parts(s.rsplitn(most, separator), budget)?,
         (None, _) => parts(words(s, most, from_right), budget)?,
@@ -101,7 +101,7 @@ fn words(s: &str, most: usize, from_right: bool) -> impl Iterator<Item = &str> {
 }
 
 /// The lines of a text, with Python's line ends.
-pub(super) fn lines(s: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
+pub(crate) fn lines(s: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
     let mut rest = s;
     from_fn(move || {
         if rest.is_empty() {
@@ -119,7 +119,7 @@ pub(super) fn lines(s: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
 }
 
 /// The part of a string between two positions as Python counts them, and the position where it starts.
-pub(super) fn window(s: &str, start: Option<i64>, end: Option<i64>) -> (usize, &str) {
+pub(crate) fn window(s: &str, start: Option<i64>, end: Option<i64>) -> (usize, &str) {
     if (start, end) == (None, None) {
         return (0, s);
     }
@@ -130,20 +130,20 @@ pub(super) fn window(s: &str, start: Option<i64>, end: Option<i64>) -> (usize, &
     (start, &s[offset(start)..offset(end.max(start))])
 }
 
-pub(super) fn replace(s: &str, old: &str, new: &str, count: Option<i64>, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn replace(s: &str, old: &str, new: &str, count: Option<i64>, budget: &mut Budget) -> Result<Value> {
     let most = count.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
     let found = s.matches(old).take(most).count();
     budget.allocate(s.len().saturating_add(found.saturating_mul(new.len())))?;
     Ok(Value::str(s.replacen(old, new, most)))
 }
 
-pub(super) fn pad(s: &str, name: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn pad(s: &str, name: &str, given: Given, budget: &mut Budget) -> Result<Value> {
     let [width, fill] = given.bind(name, ["width", "fillchar"])?;
     let width = whole(name, width)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let fill = text_or_none(name, fill)?;
     let mut fill_chars = fill.as_deref().unwrap_or(if name == "zfill" { "0" } else { " " }).chars();
     let (Some(fill), None) = (fill_chars.next(), fill_chars.next()) else {
-        return fault(format!("`{name}` fills with one character"));
+        return fail(format!("`{name}` fills with one character"));
     };
     let missing = width.saturating_sub(s.chars().count());
     let (sign, rest) = match s.strip_prefix(['-', '+']) {
@@ -165,7 +165,7 @@ pub(super) fn pad(s: &str, name: &str, given: Given, budget: &mut Budget) -> Out
 }
 
 /// `"{} and {name}".format(…)`, without format specifications.
-pub(super) fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn format(s: &str, given: &Given, budget: &mut Budget) -> Result<Value> {
     let mut text = Text::new(budget);
     let mut next = 0;
     let mut rest = s;
@@ -178,7 +178,7 @@ pub(super) fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Val
             continue;
         }
         let Some((field, after)) = rest.strip_prefix('{').and_then(|field| field.split_once('}')) else {
-            return fault("a format has a brace without its partner");
+            return fail("a format has a brace without its partner");
         };
         rest = after;
         let value = if field.is_empty() {
@@ -191,7 +191,7 @@ pub(super) fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Val
         };
         match value {
             Some(value) => value.write(&mut text)?,
-            None => return fault(format!("a format has no value for {}", quoted(field))),
+            None => return fail(format!("a format has no value for {}", quoted(field))),
         }
     }
     text.push(rest)?;
@@ -199,7 +199,7 @@ pub(super) fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Val
 }
 
 /// A text in another case: `upper`, `lower`, `casefold`, `capitalize` or `swapcase`.
-pub(super) fn in_case(s: &str, name: &str, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn in_case(s: &str, name: &str, budget: &mut Budget) -> Result<Value> {
     budget.allocate(s.len().saturating_mul(CASE_GROWTH))?;
     Ok(Value::str(match name {
         "upper" => s.to_uppercase(),
@@ -220,7 +220,7 @@ pub(super) fn in_case(s: &str, name: &str, budget: &mut Budget) -> Outcome<Value
 }
 
 /// Each word with a capital first. A word begins after a character that `separates` words.
-pub(super) fn title(s: &str, separates: fn(char) -> bool, budget: &mut Budget) -> Outcome<String> {
+pub(crate) fn title(s: &str, separates: fn(char) -> bool, budget: &mut Budget) -> Result<String> {
     budget.allocate(s.len().saturating_mul(CASE_GROWTH))?;
     let mut text = String::with_capacity(s.len());
     let mut begins = true;

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Closure, Evaluator};
-use crate::base::error::quoted;
-use crate::jinja::arguments::{Given, text, whole};
-use crate::jinja::ast::{Arguments, Expression, Suffix, SuffixKind};
-use crate::jinja::budget::{Cause, Fault, Outcome, fault};
-use crate::jinja::date;
-use crate::jinja::value::{Function, Named, Value, position_of_name, undefined};
+use crate::arguments::{Given, text, whole};
+use crate::ast::{Arguments, Expression, Suffix, SuffixKind};
+use crate::date;
+use crate::error::{Error, ErrorKind, Result, escaped, fail, over_limit, quoted};
+use crate::value::{Function, Named, Value, position_of_name, undefined};
 
 /// The longest `range`, as in Jinja's sandbox.
 const MAX_RANGE: i64 = 100_000;
@@ -17,7 +16,7 @@ const MAX_RANGE: i64 = 100_000;
 const MAX_MESSAGE: usize = 300;
 
 impl<'t> Evaluator<'t> {
-    pub(super) fn arguments(&mut self, arguments: &'t Arguments) -> Outcome<Given> {
+    pub(super) fn arguments(&mut self, arguments: &'t Arguments) -> Result<Given> {
         let mut given = Given { positional: self.all(&arguments.positional)?, named: Vec::new() };
         for (name, value) in &arguments.named {
             given.named.push((name.clone(), self.evaluate(value)?));
@@ -26,7 +25,7 @@ impl<'t> Evaluator<'t> {
             given.positional.append(&mut self.evaluate(more)?.items(&mut self.budget)?);
         }
         if let Some(more) = &arguments.more_named {
-            let Value::Dict(dict) = self.evaluate(more)? else { return fault("`**` takes a dictionary") };
+            let Value::Dict(dict) = self.evaluate(more)? else { return fail("`**` takes a dictionary") };
             self.budget.allocate_items::<(Value, Value)>(dict.entries.len())?;
             for (name, value) in &dict.entries {
                 given.named.push((text("**", Some(name.clone()))?, value.clone()));
@@ -36,7 +35,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// The call of a `call` block. Its last suffix is the call that receives `caller`.
-    pub(super) fn call_with(&mut self, call: &'t Expression, caller: Value) -> Outcome<Value> {
+    pub(super) fn call_with(&mut self, call: &'t Expression, caller: Value) -> Result<Value> {
         if let Expression::Postfix(operand, suffixes) = call
             && let Some((Suffix { kind: SuffixKind::Call(arguments), .. }, before)) = suffixes.split_last()
         {
@@ -44,20 +43,20 @@ impl<'t> Evaluator<'t> {
             let callee = self.suffixed(callee, before)?;
             return self.call(callee, arguments, Some(caller));
         }
-        fault("`call` needs the call of a macro")
+        fail("`call` needs the call of a macro")
     }
 
-    pub(super) fn call(&mut self, callee: Value, arguments: &'t Arguments, caller: Option<Value>) -> Outcome<Value> {
+    pub(super) fn call(&mut self, callee: Value, arguments: &'t Arguments, caller: Option<Value>) -> Result<Value> {
         let given = self.arguments(arguments)?;
         match callee {
             Value::Macro(index) => self.call_macro(index, given, caller),
             Value::Function(function) => self.call_function(function, given),
             Value::Undefined(name) => undefined(name.as_deref()),
-            other => fault(format!("a {} cannot be called", other.type_name())),
+            other => fail(format!("a {} cannot be called", other.type_name())),
         }
     }
 
-    pub(super) fn closure(&mut self, index: usize) -> Outcome<Value> {
+    pub(super) fn closure(&mut self, index: usize) -> Result<Value> {
         let visible = &self.scopes[self.base.min(self.scopes.len())..];
         self.budget.allocate_items::<(Arc<str>, Value)>(visible.iter().map(Vec::len).sum())?;
         self.budget.allocate_items::<Closure>(2)?;
@@ -66,7 +65,7 @@ impl<'t> Evaluator<'t> {
         Ok(Value::Macro(self.closures.len() - 1))
     }
 
-    fn call_macro(&mut self, closure: usize, given: Given, caller: Option<Value>) -> Outcome<Value> {
+    fn call_macro(&mut self, closure: usize, given: Given, caller: Option<Value>) -> Result<Value> {
         let template = self.template;
         let Closure { index, seen } = &self.closures[closure];
         let callee = &template.macros[*index];
@@ -80,7 +79,7 @@ impl<'t> Evaluator<'t> {
             let by_name = position_of_name(&named, name, &mut self.budget)?;
             let value = match (positional.next(), by_name) {
                 (Some(_), Some(_)) => {
-                    return fault(format!("{} is given {} twice", quoted(&callee.name), quoted(name)));
+                    return fail(format!("{} is given {} twice", quoted(&callee.name), quoted(name)));
                 }
                 (Some(value), None) => value,
                 (None, Some(at)) => named.remove(at).1,
@@ -100,10 +99,10 @@ impl<'t> Evaluator<'t> {
             scope.push(("caller".into(), caller));
         }
         if !more.is_empty() && !callee.takes_more {
-            return fault(format!("{} takes {} arguments at most", quoted(&callee.name), callee.parameters.len()));
+            return fail(format!("{} takes {} arguments at most", quoted(&callee.name), callee.parameters.len()));
         }
         if let Some((name, _)) = named.first().filter(|_| !callee.takes_named) {
-            return fault(format!("{} has no parameter {}", quoted(&callee.name), quoted(name)));
+            return fail(format!("{} has no parameter {}", quoted(&callee.name), quoted(name)));
         }
         scope.push(("varargs".into(), Value::tuple(more, &mut self.budget)?));
         let named = named.into_iter().map(|(name, value)| (Value::Str(name), value)).collect();
@@ -126,7 +125,7 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    fn call_function(&mut self, function: Function, given: Given) -> Outcome<Value> {
+    fn call_function(&mut self, function: Function, given: Given) -> Result<Value> {
         match function {
             Function::Range => self.range(given),
             Function::Dict => {
@@ -142,20 +141,20 @@ impl<'t> Evaluator<'t> {
                         for pair in list.items(&mut self.budget)? {
                             self.budget.allocate_items::<(Value, Value)>(2)?;
                             let [key, value] = &pair.items(&mut self.budget)?[..] else {
-                                return fault("`dict` takes pairs");
+                                return fail("`dict` takes pairs");
                             };
                             pairs.push((key.clone(), value.clone()));
                         }
                         pairs
                     }
-                    _ => return fault("`dict` takes one dictionary at most"),
+                    _ => return fail("`dict` takes one dictionary at most"),
                 };
                 pairs.extend(named.into_iter().map(|(name, value)| (Value::Str(name), value)));
                 Value::dict(pairs, &mut self.budget)
             }
             Function::Namespace => {
                 let Value::Dict(dict) = self.call_function(Function::Dict, given)? else {
-                    return fault("no dictionary");
+                    return fail("no dictionary");
                 };
                 self.budget.allocate_items::<Named>(2)?;
                 self.budget.allocate_items::<(Arc<str>, Value)>(dict.entries.len())?;
@@ -168,13 +167,9 @@ impl<'t> Evaluator<'t> {
             }
             Function::RaiseException => {
                 let [message] = given.bind("raise_exception", ["message"])?;
-                let Some(message) = message else { return fault("`raise_exception` lacks a message") };
+                let Some(message) = message else { return fail("`raise_exception` lacks a message") };
                 let text = message.to_text(&mut self.budget)?;
-                let mut message: String = text.chars().take(MAX_MESSAGE).flat_map(char::escape_debug).collect();
-                if text.chars().nth(MAX_MESSAGE).is_some() {
-                    message.push('…');
-                }
-                Err(Box::new(Fault { cause: Cause::Messages, message }))
+                Err(Error::new(ErrorKind::Raised, escaped(&text, MAX_MESSAGE)))
             }
             Function::StrftimeNow => {
                 let [format] = given.bind("strftime_now", ["format"])?;
@@ -185,24 +180,24 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn range(&mut self, given: Given) -> Outcome<Value> {
+    fn range(&mut self, given: Given) -> Result<Value> {
         let [a, b, step] = given.bind("range", ["start", "stop", "step"])?;
         let [a, b, step] = [whole("range", a)?, whole("range", b)?, whole("range", step)?];
         let (start, stop) = match (a, b) {
             (Some(stop), None) => (0, stop),
             (Some(start), Some(stop)) => (start, stop),
-            (None, _) => return fault("`range` lacks its end"),
+            (None, _) => return fail("`range` lacks its end"),
         };
         let step = step.unwrap_or(1);
         if step == 0 {
-            return fault("`range` takes a step that is not zero");
+            return fail("`range` takes a step that is not zero");
         }
         let distance =
             if step > 0 { i128::from(stop) - i128::from(start) } else { i128::from(start) - i128::from(stop) };
         let step_size = i128::from(step).abs();
         let count = if distance > 0 { (distance + step_size - 1) / step_size } else { 0 };
         if count > i128::from(MAX_RANGE) {
-            return fault(format!("a `range` of {count} numbers is longer than {MAX_RANGE}"));
+            return over_limit(format!("a `range` of {count} numbers is longer than {MAX_RANGE}"));
         }
         Value::list((0..count as usize).map(|i| Value::Int(start + i as i64 * step)), &mut self.budget)
     }

@@ -2,8 +2,9 @@
 //! double a string ask for more memory than any machine has. Whatever works or allocates therefore asks here *before* it does.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::base::call::Cancellation;
+use crate::error::{Error, ErrorKind, Result, fail, over_limit};
 
 /// Scanning this many bytes of text is one step of work.
 const BYTES_PER_STEP: usize = 128;
@@ -28,93 +29,69 @@ impl Default for Limits {
     }
 }
 
-/// Why a template ended without a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// The template cannot be parsed or run.
-    Template,
-    /// The template refuses these messages, by `raise_exception`.
-    Messages,
-    /// The caller cancelled the rendering.
-    Cancelled,
-}
-
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub cause: Cause,
-    pub message: String,
-}
-
-/// The fault is boxed so that results stay small: the evaluator recurses, and each level holds one on the stack.
-pub(super) type Outcome<T> = Result<T, Box<Fault>>;
-
-pub(super) fn fault<T>(message: impl Into<String>) -> Outcome<T> {
-    Err(Box::new(Fault { cause: Cause::Template, message: message.into() }))
-}
-
-pub(super) struct Budget {
+pub(crate) struct Budget<'c> {
     limits: Limits,
     /// The work that is left, in scanned bytes.
     work: usize,
     bytes: usize,
     nesting: u32,
-    cancellation: Option<Cancellation>,
+    cancelled: Option<&'c AtomicBool>,
 }
 
-impl Budget {
-    pub fn new(limits: Limits, cancellation: Option<&Cancellation>) -> Self {
+impl<'c> Budget<'c> {
+    pub fn new(limits: Limits, cancelled: Option<&'c AtomicBool>) -> Self {
         let work = limits.steps.saturating_mul(BYTES_PER_STEP);
-        Self { limits, work, bytes: limits.bytes, nesting: 0, cancellation: cancellation.cloned() }
+        Self { limits, work, bytes: limits.bytes, nesting: 0, cancelled }
     }
 
     /// Charges for `steps` steps of work.
-    pub fn spend(&mut self, steps: usize) -> Outcome<()> {
+    pub fn spend(&mut self, steps: usize) -> Result<()> {
         self.work(steps.saturating_mul(BYTES_PER_STEP))
     }
 
     /// Charges for scanning `bytes` bytes of text.
-    pub fn scan(&mut self, bytes: usize) -> Outcome<()> {
+    pub fn scan(&mut self, bytes: usize) -> Result<()> {
         self.work(bytes.saturating_add(BYTES_PER_ENTRY))
     }
 
     /// Charges for looking at `count` entries of a list or dictionary.
-    pub fn visit(&mut self, count: usize) -> Outcome<()> {
+    pub fn visit(&mut self, count: usize) -> Result<()> {
         self.scan(count.saturating_mul(BYTES_PER_ENTRY))
     }
 
     /// All work is charged here, so this is also where a cancellation is noticed.
-    fn work(&mut self, bytes: usize) -> Outcome<()> {
-        if self.cancellation.as_ref().is_some_and(Cancellation::is_cancelled) {
-            return Err(Box::new(Fault { cause: Cause::Cancelled, message: String::new() }));
+    fn work(&mut self, bytes: usize) -> Result<()> {
+        if self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+            return Err(Error::new(ErrorKind::Cancelled, "the rendering was cancelled"));
         }
         match self.work.checked_sub(bytes) {
             Some(left) => {
                 self.work = left;
                 Ok(())
             }
-            None => fault(format!("the template takes more than {} steps", self.limits.steps)),
+            None => over_limit(format!("the template takes more than {} steps", self.limits.steps)),
         }
     }
 
     /// Charges for `bytes` bytes that are about to be allocated and written.
-    pub fn allocate(&mut self, bytes: usize) -> Outcome<()> {
+    pub fn allocate(&mut self, bytes: usize) -> Result<()> {
         self.scan(bytes)?;
         match self.bytes.checked_sub(bytes) {
             Some(left) => {
                 self.bytes = left;
                 Ok(())
             }
-            None => fault(format!("the template takes more than {} MiB of memory", self.limits.bytes >> 20)),
+            None => over_limit(format!("the template takes more than {} MiB of memory", self.limits.bytes >> 20)),
         }
     }
 
     /// Charges for a list of `count` items that is about to be made.
-    pub fn allocate_items<T>(&mut self, count: usize) -> Outcome<()> {
+    pub fn allocate_items<T>(&mut self, count: usize) -> Result<()> {
         self.allocate(count.saturating_mul(size_of::<T>()))
     }
 
     /// Whether two texts are equal. Texts of different lengths cost nothing: whoever loops over many charges for each.
-    pub fn same(&mut self, a: &str, b: &str) -> Outcome<bool> {
+    pub fn same(&mut self, a: &str, b: &str) -> Result<bool> {
         if a.len() != b.len() {
             return Ok(false);
         }
@@ -122,10 +99,10 @@ impl Budget {
         Ok(a == b)
     }
 
-    pub fn enter(&mut self) -> Outcome<()> {
+    pub fn enter(&mut self) -> Result<()> {
         self.spend(1)?;
         if self.nesting == NESTING {
-            return fault(format!("the template nests calls and expressions deeper than {NESTING} levels"));
+            return over_limit(format!("the template nests calls and expressions deeper than {NESTING} levels"));
         }
         self.nesting += 1;
         Ok(())
@@ -137,34 +114,34 @@ impl Budget {
 }
 
 /// A text under construction that is charged as it grows.
-pub(super) struct Text<'b> {
-    pub budget: &'b mut Budget,
+pub(crate) struct Text<'b, 'c> {
+    pub budget: &'b mut Budget<'c>,
     text: String,
-    failed: Option<Box<Fault>>,
+    failed: Option<Error>,
 }
 
-impl<'b> Text<'b> {
-    pub fn new(budget: &'b mut Budget) -> Self {
+impl<'b, 'c> Text<'b, 'c> {
+    pub fn new(budget: &'b mut Budget<'c>) -> Self {
         Self { budget, text: String::new(), failed: None }
     }
 
-    pub fn push(&mut self, text: &str) -> Outcome<()> {
+    pub fn push(&mut self, text: &str) -> Result<()> {
         self.budget.allocate(text.len())?;
         self.text.push_str(text);
         Ok(())
     }
 
-    pub fn push_char(&mut self, c: char) -> Outcome<()> {
+    pub fn push_char(&mut self, c: char) -> Result<()> {
         self.push(c.encode_utf8(&mut [0; 4]))
     }
 
     /// Writes a number or the like: `text.format(format_args!(…))`.
-    pub fn format(&mut self, arguments: fmt::Arguments) -> Outcome<()> {
+    pub fn format(&mut self, arguments: fmt::Arguments) -> Result<()> {
         match fmt::Write::write_fmt(self, arguments) {
             Ok(()) => Ok(()),
             Err(_) => match self.failed.take() {
-                Some(fault) => Err(fault),
-                None => fault("a value cannot be written"),
+                Some(error) => Err(error),
+                None => fail("a value cannot be written"),
             },
         }
     }
@@ -174,10 +151,10 @@ impl<'b> Text<'b> {
     }
 }
 
-impl fmt::Write for Text<'_> {
+impl fmt::Write for Text<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push(text).map_err(|fault| {
-            self.failed = Some(fault);
+        self.push(text).map_err(|error| {
+            self.failed = Some(error);
             fmt::Error
         })
     }

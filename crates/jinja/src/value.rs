@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::budget::{Budget, Outcome, Text, fault};
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, over_limit, quoted};
 
 /// How deep lists and dictionaries may nest. Freeing, printing and comparing them recurses.
 const DEPTH: u32 = 160;
@@ -13,10 +14,10 @@ const OBJECT: usize = 64;
 const PRINT_FLOAT: usize = 8;
 
 /// Variables, attributes or arguments. They are few, so a linear search is the fastest.
-pub(super) type Named = Vec<(Arc<str>, Value)>;
+pub(crate) type Named = Vec<(Arc<str>, Value)>;
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// With the name that was not found, which the error for its use quotes.
     Undefined(Option<Arc<str>>),
     None,
@@ -37,7 +38,7 @@ pub(super) enum Value {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
+pub(crate) enum Function {
     Range,
     Dict,
     Namespace,
@@ -46,7 +47,7 @@ pub(super) enum Function {
 }
 
 #[derive(Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     pub items: Vec<Value>,
     /// A tuple prints with round brackets and is never equal to a list.
     pub tuple: bool,
@@ -54,19 +55,19 @@ pub(super) struct List {
 }
 
 #[derive(Debug)]
-pub(super) struct Dict {
+pub(crate) struct Dict {
     pub entries: Vec<(Value, Value)>,
     depth: u32,
 }
 
 impl Dict {
-    pub fn get(&self, key: &Value, budget: &mut Budget) -> Outcome<Option<&Value>> {
+    pub fn get(&self, key: &Value, budget: &mut Budget) -> Result<Option<&Value>> {
         Ok(position(&self.entries, key, budget)?.map(|at| &self.entries[at].1))
     }
 }
 
 /// What a list can be made of: the count is known, so the list is charged for before it is made.
-pub(super) trait Items: IntoIterator<Item = Value, IntoIter: ExactSizeIterator> {}
+pub(crate) trait Items: IntoIterator<Item = Value, IntoIter: ExactSizeIterator> {}
 
 impl<I: IntoIterator<Item = Value, IntoIter: ExactSizeIterator>> Items for I {}
 
@@ -75,15 +76,15 @@ impl Value {
         Self::Str(text.into())
     }
 
-    pub fn list(items: impl Items, budget: &mut Budget) -> Outcome<Self> {
+    pub fn list(items: impl Items, budget: &mut Budget) -> Result<Self> {
         Self::sequence(items, false, budget)
     }
 
-    pub fn tuple(items: impl Items, budget: &mut Budget) -> Outcome<Self> {
+    pub fn tuple(items: impl Items, budget: &mut Budget) -> Result<Self> {
         Self::sequence(items, true, budget)
     }
 
-    pub fn sequence(items: impl Items, tuple: bool, budget: &mut Budget) -> Outcome<Self> {
+    pub fn sequence(items: impl Items, tuple: bool, budget: &mut Budget) -> Result<Self> {
         let items = items.into_iter();
         budget.allocate(OBJECT)?;
         budget.allocate_items::<Value>(items.len())?;
@@ -93,13 +94,13 @@ impl Value {
     }
 
     /// A dictionary. Of two equal keys the later value wins and takes the earlier place.
-    pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Outcome<Self> {
+    pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Result<Self> {
         budget.allocate(OBJECT)?;
         budget.allocate_items::<(Value, Value)>(pairs.len())?;
         let mut entries: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
             if matches!(key, Value::List(ref list) if !list.tuple) || matches!(key, Value::Dict(_)) {
-                return fault(format!("a {} cannot be a dictionary's key", key.type_name()));
+                return fail(format!("a {} cannot be a dictionary's key", key.type_name()));
             }
             match position(&entries, &key, budget)? {
                 Some(at) => entries[at].1 = value,
@@ -109,12 +110,12 @@ impl Value {
         Self::dict_of_distinct(entries)
     }
 
-    fn dict_of_distinct(entries: Vec<(Value, Value)>) -> Outcome<Self> {
+    fn dict_of_distinct(entries: Vec<(Value, Value)>) -> Result<Self> {
         let depth = depth_over(entries.iter().flat_map(|(key, value)| [key, value]))?;
         Ok(Self::Dict(Arc::new(Dict { entries, depth })))
     }
 
-    pub fn from_json(json: &serde_json::Value, budget: &mut Budget) -> Outcome<Self> {
+    pub fn from_json(json: &serde_json::Value, budget: &mut Budget) -> Result<Self> {
         use serde_json::Value as Json;
         Ok(match json {
             Json::Null => Self::None,
@@ -128,7 +129,7 @@ impl Value {
                 Self::str(s.as_str())
             }
             Json::Array(items) => {
-                let items: Vec<_> = items.iter().map(|item| Self::from_json(item, budget)).collect::<Outcome<_>>()?;
+                let items: Vec<_> = items.iter().map(|item| Self::from_json(item, budget)).collect::<Result<_>>()?;
                 Self::list(items, budget)?
             }
             Json::Object(map) => {
@@ -138,7 +139,7 @@ impl Value {
                     Ok((Self::str(key.as_str()), Self::from_json(value, budget)?))
                 };
                 // The keys of a JSON object are distinct already.
-                Self::dict_of_distinct(map.iter().map(entry).collect::<Outcome<_>>()?)?
+                Self::dict_of_distinct(map.iter().map(entry).collect::<Result<_>>()?)?
             }
         })
     }
@@ -189,7 +190,7 @@ impl Value {
     }
 
     /// The items that a `for` iterates over.
-    pub fn items(&self, budget: &mut Budget) -> Outcome<Vec<Value>> {
+    pub fn items(&self, budget: &mut Budget) -> Result<Vec<Value>> {
         let count = match self {
             // Each character becomes a string of its own.
             Self::Str(s) => s.len().saturating_mul(3),
@@ -204,12 +205,12 @@ impl Value {
             Self::Str(s) => s.chars().map(|c| Self::str(&*c.encode_utf8(&mut [0; 4]))).collect(),
             Self::List(list) => list.items.clone(),
             Self::Dict(dict) => dict.entries.iter().map(|(key, _)| key.clone()).collect(),
-            other => return fault(format!("a {} cannot be iterated over", other.type_name())),
+            other => return fail(format!("a {} cannot be iterated over", other.type_name())),
         })
     }
 
     /// Python's `str(value)`.
-    pub fn to_text(&self, budget: &mut Budget) -> Outcome<Arc<str>> {
+    pub fn to_text(&self, budget: &mut Budget) -> Result<Arc<str>> {
         if let Self::Str(s) = self {
             return Ok(s.clone());
         }
@@ -218,7 +219,7 @@ impl Value {
         Ok(text.finish().into())
     }
 
-    pub fn write(&self, text: &mut Text) -> Outcome<()> {
+    pub fn write(&self, text: &mut Text) -> Result<()> {
         match self {
             Self::Undefined(_) => Ok(()),
             Self::Str(s) => text.push(s),
@@ -227,7 +228,7 @@ impl Value {
     }
 
     /// Python's `repr(value)`, which is also how the items of a list print.
-    pub fn write_repr(&self, text: &mut Text) -> Outcome<()> {
+    pub fn write_repr(&self, text: &mut Text) -> Result<()> {
         text.budget.spend(1)?;
         match self {
             Self::Undefined(_) => text.push("Undefined"),
@@ -272,7 +273,7 @@ impl Value {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Int(i64),
     Float(f64),
 }
@@ -293,20 +294,20 @@ impl Number {
     }
 }
 
-fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
+fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Result<u32> {
     let inner = items.map(|item| match item {
         Value::List(list) => list.depth,
         Value::Dict(dict) => dict.depth,
         _ => 0,
     });
     match inner.max().unwrap_or(0) + 1 {
-        depth if depth > DEPTH => fault(format!("lists and dictionaries nest deeper than {DEPTH} levels")),
+        depth if depth > DEPTH => over_limit(format!("lists and dictionaries nest deeper than {DEPTH} levels")),
         depth => Ok(depth),
     }
 }
 
 /// The index of `key` in `entries`.
-pub(super) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Budget) -> Outcome<Option<usize>> {
+pub(crate) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Budget) -> Result<Option<usize>> {
     budget.visit(entries.len())?;
     for (i, (candidate, _)) in entries.iter().enumerate() {
         // Most keys are strings, for which no recursion is needed.
@@ -322,7 +323,7 @@ pub(super) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Bud
 }
 
 /// The index of `name` in `named`.
-pub(super) fn position_of_name(named: &Named, name: &str, budget: &mut Budget) -> Outcome<Option<usize>> {
+pub(crate) fn position_of_name(named: &Named, name: &str, budget: &mut Budget) -> Result<Option<usize>> {
     budget.visit(named.len())?;
     for (i, (candidate, _)) in named.iter().enumerate() {
         if budget.same(candidate, name)? {
@@ -332,7 +333,7 @@ pub(super) fn position_of_name(named: &Named, name: &str, budget: &mut Budget) -
     Ok(None)
 }
 
-pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<bool> {
+pub(crate) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Result<bool> {
     budget.spend(1)?;
     Ok(match (a, b) {
         (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
@@ -370,7 +371,7 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<bool> 
 }
 
 /// The order of two values, None if one of them is NaN.
-pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Option<Ordering>> {
+pub(crate) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Result<Option<Ordering>> {
     budget.spend(1)?;
     match (a, b) {
         (Value::Str(a), Value::Str(b)) => {
@@ -389,18 +390,18 @@ pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Opti
         (Value::Undefined(name), _) | (_, Value::Undefined(name)) => undefined(name.as_deref()),
         (a, b) => match (a.number(), b.number()) {
             (Some(a), Some(b)) => Ok(a.compare(b)),
-            _ => fault(format!("a {} and a {} have no order", a.type_name(), b.type_name())),
+            _ => fail(format!("a {} and a {} have no order", a.type_name(), b.type_name())),
         },
     }
 }
 
 /// Sorts stably by keys. Each comparison is charged; once one has failed, no further keys are compared.
-pub(super) fn sort_by_key<T>(
+pub(crate) fn sort_by_key<T>(
     items: &mut [T],
     key: impl Fn(&T) -> &Value,
     reverse: bool,
     budget: &mut Budget,
-) -> Outcome<()> {
+) -> Result<()> {
     budget.allocate_items::<T>(items.len())?;
     let mut failed = None;
     items.sort_by(|a, b| {
@@ -412,8 +413,8 @@ pub(super) fn sort_by_key<T>(
                 let order = order.unwrap_or(Ordering::Equal);
                 if reverse { order.reverse() } else { order }
             }
-            Err(fault) => {
-                failed = Some(fault);
+            Err(error) => {
+                failed = Some(error);
                 Ordering::Equal
             }
         }
@@ -422,10 +423,10 @@ pub(super) fn sort_by_key<T>(
 }
 
 /// The error for the use of an undefined value.
-pub(super) fn undefined<T>(name: Option<&str>) -> Outcome<T> {
+pub(crate) fn undefined<T>(name: Option<&str>) -> Result<T> {
     match name {
-        Some(name) => fault(format!("{} is undefined", crate::base::error::quoted(name))),
-        None => fault("an undefined value is used"),
+        Some(name) => fail(format!("{} is undefined", quoted(name))),
+        None => fail("an undefined value is used"),
     }
 }
 
@@ -449,7 +450,7 @@ fn float_text(x: f64) -> String {
 }
 
 /// A string in quotes as Python's `repr` writes it.
-fn write_quoted(s: &str, text: &mut Text) -> Outcome<()> {
+fn write_quoted(s: &str, text: &mut Text) -> Result<()> {
     text.budget.scan(s.len())?;
     let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
     text.push_char(quote)?;

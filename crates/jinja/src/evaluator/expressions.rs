@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::Evaluator;
-use crate::base::error::quoted;
-use crate::jinja::ast::*;
-use crate::jinja::budget::{Outcome, fault};
-use crate::jinja::value::{Value, compare, equal, position_of_name, undefined};
-use crate::jinja::{filters, methods, operators, predicates};
+use crate::ast::*;
+use crate::error::{Result, fail, quoted};
+use crate::value::{Value, compare, equal, position_of_name, undefined};
+use crate::{filters, methods, operators, predicates};
 
 impl<'t> Evaluator<'t> {
-    pub(super) fn evaluate(&mut self, expression: &'t Expression) -> Outcome<Value> {
+    pub(super) fn evaluate(&mut self, expression: &'t Expression) -> Result<Value> {
         self.budget.enter()?;
         let value = match expression {
             Expression::Constant(value) => Ok(value.clone()),
@@ -47,17 +46,17 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    pub(super) fn all(&mut self, expressions: &'t [Expression]) -> Outcome<Vec<Value>> {
+    pub(super) fn all(&mut self, expressions: &'t [Expression]) -> Result<Vec<Value>> {
         self.budget.allocate_items::<Value>(expressions.len())?;
         expressions.iter().map(|expression| self.evaluate(expression)).collect()
     }
 
-    fn sequence(&mut self, items: &'t [Expression], tuple: bool) -> Outcome<Value> {
+    fn sequence(&mut self, items: &'t [Expression], tuple: bool) -> Result<Value> {
         let items = self.all(items)?;
         Value::sequence(items, tuple, &mut self.budget)
     }
 
-    fn dict(&mut self, entries: &'t [(Expression, Expression)]) -> Outcome<Value> {
+    fn dict(&mut self, entries: &'t [(Expression, Expression)]) -> Result<Value> {
         self.budget.allocate_items::<(Value, Value)>(entries.len())?;
         let mut pairs = Vec::with_capacity(entries.len());
         for (key, value) in entries {
@@ -67,7 +66,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// `and` and `or`: the first operand whose truth value is `wanted`, or else the last operand.
-    fn first_that_is(&mut self, wanted: bool, operands: &'t [Expression]) -> Outcome<Value> {
+    fn first_that_is(&mut self, wanted: bool, operands: &'t [Expression]) -> Result<Value> {
         let mut value = Value::None;
         for operand in operands {
             value = self.evaluate(operand)?;
@@ -79,7 +78,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Applies operators from left to right. A text that grows by several of them is copied once.
-    fn chain(&mut self, first: &'t Expression, rest: &'t [(Operator, Expression)]) -> Outcome<Value> {
+    fn chain(&mut self, first: &'t Expression, rest: &'t [(Operator, Expression)]) -> Result<Value> {
         let mut value = self.evaluate(first)?;
         let mut growing: Option<String> = None;
         for (operator, operand) in rest {
@@ -118,7 +117,7 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn comparison(&mut self, first: &'t Expression, rest: &'t [(Comparison, Expression)]) -> Outcome<Value> {
+    fn comparison(&mut self, first: &'t Expression, rest: &'t [(Comparison, Expression)]) -> Result<Value> {
         let mut left = self.evaluate(first)?;
         for (comparison, operand) in rest {
             let right = self.evaluate(operand)?;
@@ -144,7 +143,7 @@ impl<'t> Evaluator<'t> {
         Ok(Value::Bool(true))
     }
 
-    pub(super) fn suffixed(&mut self, mut value: Value, suffixes: &'t [Suffix]) -> Outcome<Value> {
+    pub(super) fn suffixed(&mut self, mut value: Value, suffixes: &'t [Suffix]) -> Result<Value> {
         let mut at = 0;
         while let Some(suffix) = suffixes.get(at) {
             self.budget.spend(1)?;
@@ -185,7 +184,7 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    fn slice(&mut self, value: &Value, parts: &'t [Option<Expression>; 3]) -> Outcome<Value> {
+    fn slice(&mut self, value: &Value, parts: &'t [Option<Expression>; 3]) -> Result<Value> {
         let mut bounds = [Value::None, Value::None, Value::None];
         for (bound, part) in bounds.iter_mut().zip(parts) {
             if let Some(part) = part {
@@ -196,7 +195,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// `value.name`: a method before a key, unlike `value["name"]`.
-    fn attribute(&mut self, value: Value, name: &Arc<str>) -> Outcome<Value> {
+    fn attribute(&mut self, value: Value, name: &Arc<str>) -> Result<Value> {
         match &value {
             value if methods::exists(value, name) => Ok(Value::Method),
             Value::Dict(dict) => {
@@ -214,7 +213,7 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn item(&mut self, value: Value, index: Value) -> Outcome<Value> {
+    fn item(&mut self, value: Value, index: Value) -> Result<Value> {
         if let Value::Undefined(name) = &value {
             return undefined(name.as_deref());
         }
@@ -232,7 +231,7 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn attribute_of_loop(&mut self, value: &Value, name: &Arc<str>) -> Outcome<Value> {
+    fn attribute_of_loop(&mut self, value: &Value, name: &Arc<str>) -> Result<Value> {
         // A loop that was kept in a namespace may be over.
         let Some(state) = (if let Value::Loop(index) = value { self.loops.get(*index) } else { None }) else {
             return Ok(Value::Undefined(Some(name.clone())));
@@ -258,10 +257,10 @@ impl<'t> Evaluator<'t> {
         })
     }
 
-    fn call_of_loop(&mut self, value: &Value, name: &str, arguments: &'t Arguments) -> Outcome<Value> {
+    fn call_of_loop(&mut self, value: &Value, name: &str, arguments: &'t Arguments) -> Result<Value> {
         let given = self.arguments(arguments)?.positional;
         let Some(state) = (if let Value::Loop(index) = value { self.loops.get_mut(*index) } else { None }) else {
-            return fault("the loop is over");
+            return fail("the loop is over");
         };
         match name {
             "cycle" if !given.is_empty() => Ok(given[state.at % given.len()].clone()),
@@ -274,7 +273,7 @@ impl<'t> Evaluator<'t> {
                 state.last = Some(now);
                 Ok(Value::Bool(changed))
             }
-            _ => fault(format!("a loop has no method {}", quoted(name))),
+            _ => fail(format!("a loop has no method {}", quoted(name))),
         }
     }
 }

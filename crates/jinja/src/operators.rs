@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::ast::Operator;
-use super::budget::{Budget, Outcome, Text, fault};
-use super::value::{List, Number, Value, equal, undefined};
+use crate::ast::Operator;
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, over_limit};
+use crate::value::{List, Number, Value, equal, undefined};
 
 /// The widest field that a format may ask for.
 const MAX_WIDTH: usize = 4096;
 
-pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut Budget) -> Result<Value> {
     if let (Some(a), Some(b)) = (a.number(), b.number()) {
         return numbers(operator, a, b);
     }
@@ -40,7 +41,7 @@ pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut 
     }
 }
 
-fn refuse(operator: Operator, a: &Value, b: &Value) -> Outcome<Value> {
+fn refuse(operator: Operator, a: &Value, b: &Value) -> Result<Value> {
     let name = match operator {
         Operator::Add => "+",
         Operator::Subtract => "-",
@@ -51,17 +52,17 @@ fn refuse(operator: Operator, a: &Value, b: &Value) -> Outcome<Value> {
         Operator::Modulo => "%",
         Operator::Power => "**",
     };
-    fault(format!("`{name}` does not take a {} and a {}", a.type_name(), b.type_name()))
+    fail(format!("`{name}` does not take a {} and a {}", a.type_name(), b.type_name()))
 }
 
-pub(super) fn negative(value: &Value) -> Outcome<Value> {
+pub(crate) fn negative(value: &Value) -> Result<Value> {
     match (value, value.number()) {
         (_, Some(Number::Int(n))) => {
-            n.checked_neg().map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)))
+            n.checked_neg().map_or_else(|| fail("a number is too large"), |n| Ok(Value::Int(n)))
         }
         (_, Some(Number::Float(x))) => Ok(Value::Float(-x)),
         (Value::Undefined(name), None) => undefined(name.as_deref()),
-        (other, None) => fault(format!("a {} has no negative", other.type_name())),
+        (other, None) => fail(format!("a {} has no negative", other.type_name())),
     }
 }
 
@@ -73,40 +74,40 @@ fn repetitions(n: &Value) -> Option<usize> {
     }
 }
 
-fn numbers(operator: Operator, a: Number, b: Number) -> Outcome<Value> {
+fn numbers(operator: Operator, a: Number, b: Number) -> Result<Value> {
     if let (Number::Int(a), Number::Int(b)) = (a, b) {
         let result = match operator {
             Operator::Add => a.checked_add(b),
             Operator::Subtract => a.checked_sub(b),
             Operator::Multiply => a.checked_mul(b),
-            Operator::FloorDivide | Operator::Modulo if b == 0 => return fault("a division by zero"),
+            Operator::FloorDivide | Operator::Modulo if b == 0 => return fail("a division by zero"),
             // Python rounds towards minus infinity, and the remainder has the divisor's sign.
             Operator::FloorDivide => a.checked_div(b).map(|q| q - i64::from(a % b != 0 && (a < 0) != (b < 0))),
             Operator::Modulo => a.checked_rem(b).map(|r| if r != 0 && (r < 0) != (b < 0) { r + b } else { r }),
             Operator::Power if b >= 0 => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
             _ => return floats(operator, a as f64, b as f64),
         };
-        return result.map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)));
+        return result.map_or_else(|| fail("a number is too large"), |n| Ok(Value::Int(n)));
     }
     floats(operator, a.float(), b.float())
 }
 
-fn floats(operator: Operator, a: f64, b: f64) -> Outcome<Value> {
+fn floats(operator: Operator, a: f64, b: f64) -> Result<Value> {
     Ok(Value::Float(match operator {
         Operator::Add => a + b,
         Operator::Subtract => a - b,
         Operator::Multiply => a * b,
         Operator::Power => a.powf(b),
-        _ if b == 0.0 => return fault("a division by zero"),
+        _ if b == 0.0 => return fail("a division by zero"),
         Operator::Divide => a / b,
         Operator::FloorDivide => (a / b).floor(),
         Operator::Modulo => a - b * (a / b).floor(),
-        Operator::Concatenate => return fault("`~` makes text, not numbers"),
+        Operator::Concatenate => return fail("`~` makes text, not numbers"),
     }))
 }
 
 /// `item in container`
-pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> Outcome<bool> {
+pub(crate) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> Result<bool> {
     match (container, item) {
         (Value::Str(text), Value::Str(part)) => {
             budget.scan(text.len())?;
@@ -114,7 +115,7 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> 
             Ok(text.contains(&**part))
         }
         (Value::Str(_), Value::Undefined(name)) => undefined(name.as_deref()),
-        (Value::Str(_), other) => fault(format!("a string holds no {}", other.type_name())),
+        (Value::Str(_), other) => fail(format!("a string holds no {}", other.type_name())),
         (Value::List(list), item) => {
             for candidate in &list.items {
                 if equal(candidate, item, budget)? {
@@ -125,12 +126,12 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> 
         }
         (Value::Dict(dict), key) => Ok(dict.get(key, budget)?.is_some()),
         (Value::Undefined(_), _) => Ok(false),
-        (other, _) => fault(format!("`in` does not look into a {}", other.type_name())),
+        (other, _) => fail(format!("`in` does not look into a {}", other.type_name())),
     }
 }
 
 /// `container[index]`, or None if there is no such item.
-pub(super) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Outcome<Option<Value>> {
+pub(crate) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Result<Option<Value>> {
     let at = |n: i64, length: usize| usize::try_from(if n < 0 { n.checked_add(length as i64)? } else { n }).ok();
     match (container, index) {
         (Value::Dict(dict), key) => Ok(dict.get(key, budget)?.cloned()),
@@ -151,20 +152,20 @@ pub(super) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Out
 }
 
 /// `container[start:stop:step]`
-pub(super) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -> Result<Value> {
     let mut numbers = [None; 3];
     for (number, part) in numbers.iter_mut().zip(&parts) {
         *number = match part {
             Value::None => None,
             Value::Int(n) => Some(*n),
             Value::Undefined(name) => return undefined(name.as_deref()),
-            other => return fault(format!("a slice's bounds are numbers, not a {}", other.type_name())),
+            other => return fail(format!("a slice's bounds are numbers, not a {}", other.type_name())),
         };
     }
     let [start, stop, step] = numbers;
     let step = step.unwrap_or(1);
     if step == 0 {
-        return fault("a slice's step is zero");
+        return fail("a slice's step is zero");
     }
     match container {
         Value::Str(s) => {
@@ -183,7 +184,7 @@ pub(super) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -
             Value::sequence(taken, *tuple, budget)
         }
         Value::Undefined(name) => undefined(name.as_deref()),
-        other => fault(format!("a {} cannot be sliced", other.type_name())),
+        other => fail(format!("a {} cannot be sliced", other.type_name())),
     }
 }
 
@@ -210,7 +211,7 @@ fn positions(start: Option<i64>, stop: Option<i64>, step: i64, length: usize) ->
 }
 
 /// `"%s is %d" % values`
-pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn format_percent(template: &str, values: &[Value], budget: &mut Budget) -> Result<Value> {
     budget.scan(template.len())?;
     let mut text = Text::new(budget);
     let mut values_left = values.iter();
@@ -229,13 +230,13 @@ pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budg
             }
             None => None,
         };
-        let Some(kind) = rest.chars().next() else { return fault("a format ends in `%`") };
+        let Some(kind) = rest.chars().next() else { return fail("a format ends in `%`") };
         rest = &rest[kind.len_utf8()..];
         if kind == '%' {
             text.push("%")?;
             continue;
         }
-        let Some(value) = values_left.next() else { return fault("a format has fewer values than places") };
+        let Some(value) = values_left.next() else { return fail("a format has fewer values than places") };
         let whole: Arc<str> = match (kind, value.number()) {
             ('s', _) => value.to_text(text.budget)?,
             ('r', _) => {
@@ -247,7 +248,7 @@ pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budg
             ('d' | 'i', Some(Number::Float(x))) if x.is_finite() => fixed(x.trunc(), 0, text.budget)?.into(),
             ('x', Some(Number::Int(n))) if n >= 0 => format!("{n:x}").into(),
             ('f' | 'F', Some(n)) => fixed(n.float(), precision.unwrap_or(6), text.budget)?.into(),
-            _ => return fault(format!("a format cannot write a {} as `%{kind}`", value.type_name())),
+            _ => return fail(format!("a format cannot write a {} as `%{kind}`", value.type_name())),
         };
         let mut field = &*whole;
         if let ('s' | 'r', Some(precision)) = (kind, precision) {
@@ -267,12 +268,12 @@ pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budg
     }
     text.push(rest)?;
     if values_left.next().is_some() && !matches!(values, [Value::Dict(_)]) {
-        return fault("a format has more values than places");
+        return fail("a format has more values than places");
     }
     Ok(Value::str(text.finish()))
 }
 
-fn leading_number(text: &mut &str) -> Outcome<usize> {
+fn leading_number(text: &mut &str) -> Result<usize> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     *text = rest;
@@ -280,19 +281,19 @@ fn leading_number(text: &mut &str) -> Outcome<usize> {
         "" => Ok(0),
         digits => match digits.parse() {
             Ok(n) if n <= MAX_WIDTH => Ok(n),
-            _ => fault(format!("a format's field is wider than {MAX_WIDTH}")),
+            _ => over_limit(format!("a format's field is wider than {MAX_WIDTH}")),
         },
     }
 }
 
 /// `x` with `precision` digits after the point. Each digit is charged: exact digits are computed with big integers.
-fn fixed(x: f64, precision: usize, budget: &mut Budget) -> Outcome<String> {
+fn fixed(x: f64, precision: usize, budget: &mut Budget) -> Result<String> {
     budget.spend(precision + x.abs().log10().clamp(1.0, 400.0) as usize)?;
     Ok(format!("{x:.precision$}"))
 }
 
 /// Python's `round`: correctly rounded from the exact decimal value, ties to even.
-pub(super) fn round(x: f64, digits: i64, budget: &mut Budget) -> Outcome<f64> {
+pub(crate) fn round(x: f64, digits: i64, budget: &mut Budget) -> Result<f64> {
     Ok(match digits {
         0..=300 if x.is_finite() => fixed(x, digits as usize, budget)?.parse().unwrap_or(x),
         ..0 => {

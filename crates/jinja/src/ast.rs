@@ -3,23 +3,23 @@
 
 use std::sync::Arc;
 
-use super::value::Value;
+use crate::value::Value;
 
 #[derive(Debug)]
-pub(super) struct Template {
+pub(crate) struct Template {
     pub body: Vec<Statement>,
     /// Macros, and the bodies of `call` blocks, which are macros too.
     pub macros: Vec<Macro>,
 }
 
 #[derive(Debug)]
-pub(super) struct Statement {
+pub(crate) struct Statement {
     pub line: u32,
     pub kind: StatementKind,
 }
 
 #[derive(Debug)]
-pub(super) enum StatementKind {
+pub(crate) enum StatementKind {
     Text(Arc<str>),
     Print(Expression),
     If {
@@ -57,7 +57,7 @@ pub(super) enum StatementKind {
 }
 
 #[derive(Debug)]
-pub(super) struct For {
+pub(crate) struct For {
     pub target: Target,
     pub items: Expression,
     pub condition: Option<Expression>,
@@ -66,7 +66,7 @@ pub(super) struct For {
 }
 
 #[derive(Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Name(Arc<str>),
     /// `namespace.attribute`
     Attribute(Arc<str>, Arc<str>),
@@ -74,7 +74,7 @@ pub(super) enum Target {
 }
 
 #[derive(Debug)]
-pub(super) struct Macro {
+pub(crate) struct Macro {
     pub name: Arc<str>,
     pub parameters: Vec<(Arc<str>, Option<Expression>)>,
     pub body: Vec<Statement>,
@@ -84,7 +84,7 @@ pub(super) struct Macro {
 }
 
 #[derive(Debug)]
-pub(super) enum Expression {
+pub(crate) enum Expression {
     Constant(Value),
     Name(Arc<str>),
     List(Vec<Expression>),
@@ -104,20 +104,20 @@ pub(super) enum Expression {
 }
 
 #[derive(Debug)]
-pub(super) struct Conditional {
+pub(crate) struct Conditional {
     pub then: Expression,
     pub condition: Expression,
     pub otherwise: Option<Expression>,
 }
 
 #[derive(Debug)]
-pub(super) struct Suffix {
+pub(crate) struct Suffix {
     pub line: u32,
     pub kind: SuffixKind,
 }
 
 #[derive(Debug)]
-pub(super) enum SuffixKind {
+pub(crate) enum SuffixKind {
     Attribute(Arc<str>),
     Item(Expression),
     Slice([Option<Expression>; 3]),
@@ -127,7 +127,7 @@ pub(super) enum SuffixKind {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     pub positional: Vec<Expression>,
     pub named: Vec<(Arc<str>, Expression)>,
     /// `*list` and `**dictionary`
@@ -136,7 +136,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(crate) enum Operator {
     Add,
     Subtract,
     Concatenate,
@@ -148,7 +148,7 @@ pub(super) enum Operator {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(crate) enum Comparison {
     Equal,
     NotEqual,
     Less,

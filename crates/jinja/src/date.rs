@@ -1,6 +1,7 @@
 //! `strftime_now`: the date in UTC, so that no time zone file and no environment variable of the host's process is read.
 
-use super::budget::{Budget, Outcome, Text, fault};
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail};
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
@@ -19,7 +20,7 @@ const MONTHS: [&str; 12] = [
 ];
 
 /// Formats the time `seconds` after the beginning of 1970.
-pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outcome<String> {
+pub(crate) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Result<String> {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -78,11 +79,11 @@ pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outco
                     'n' => text.push("\n")?,
                     't' => text.push("\t")?,
                     '%' => text.push("%")?,
-                    other => return fault(format!("a date has no format {other:?}")),
+                    other => return fail(format!("a date has no format {other:?}")),
                 }
                 continue;
             }
-            None => return fault("a date's format ends in `%`"),
+            None => return fail("a date's format ends in `%`"),
         };
         let width = if bare { 1 } else { width };
         text.format(format_args!("{number:0width$}"))?;
@@ -116,7 +117,7 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jinja::budget::Limits;
+    use crate::budget::Limits;
 
     fn at(format: &str, seconds: i64) -> String {
         strftime(format, seconds, &mut Budget::new(Limits::default(), None)).unwrap()

@@ -1,18 +1,18 @@
 //! The expressions of Jinja's grammar, by precedence climbing.
 
 use super::Parser;
-use crate::jinja::ast::*;
-use crate::jinja::budget::{Outcome, fault};
-use crate::jinja::lexer::Token;
-use crate::jinja::value::Value;
+use crate::ast::*;
+use crate::error::{Result, fail};
+use crate::lexer::Token;
+use crate::value::Value;
 
 impl Parser {
     /// One expression, or several with commas between them, which make a tuple.
-    pub(super) fn tuple(&mut self) -> Outcome<Expression> {
+    pub(super) fn tuple(&mut self) -> Result<Expression> {
         self.tuple_of(Self::expression)
     }
 
-    pub(super) fn tuple_of(&mut self, item: fn(&mut Self) -> Outcome<Expression>) -> Outcome<Expression> {
+    pub(super) fn tuple_of(&mut self, item: fn(&mut Self) -> Result<Expression>) -> Result<Expression> {
         let first = item(self)?;
         if !self.is_sign(",") {
             return Ok(first);
@@ -32,7 +32,7 @@ impl Parser {
         Ok(Expression::Tuple(items))
     }
 
-    pub(super) fn expression(&mut self) -> Outcome<Expression> {
+    pub(super) fn expression(&mut self) -> Result<Expression> {
         self.nested(|parser| {
             let then = parser.climb(OR)?;
             if !parser.take_word("if") {
@@ -45,12 +45,12 @@ impl Parser {
     }
 
     /// An expression that a following `if` is not part of: what a loop goes over.
-    pub(super) fn without_condition(&mut self) -> Outcome<Expression> {
+    pub(super) fn without_condition(&mut self) -> Result<Expression> {
         self.nested(|parser| parser.climb(OR))
     }
 
     /// Operators that bind at least as tight as `least`, by precedence climbing.
-    fn climb(&mut self, least: u8) -> Outcome<Expression> {
+    fn climb(&mut self, least: u8) -> Result<Expression> {
         let mut left = if least <= NOT && self.take_word("not") {
             // What `not` applies to reaches over comparisons, so none can follow.
             Expression::Not(Box::new(self.nested(|parser| parser.climb(NOT))?))
@@ -134,7 +134,7 @@ impl Parser {
     }
 
     /// A sign, then an operand with what follows it: attributes, calls, and filters and tests if `filters`.
-    fn unary(&mut self, filters: bool) -> Outcome<Expression> {
+    fn unary(&mut self, filters: bool) -> Result<Expression> {
         let operand = if self.take_sign("-") {
             Expression::Negative(Box::new(self.nested(|parser| parser.unary(false))?))
         } else if self.take_sign("+") {
@@ -145,7 +145,7 @@ impl Parser {
         self.postfix(operand, filters)
     }
 
-    fn primary(&mut self) -> Outcome<Expression> {
+    fn primary(&mut self) -> Result<Expression> {
         let (token, _) = self.tokens[self.at].clone();
         match token {
             Token::Name(name) => {
@@ -224,7 +224,7 @@ impl Parser {
         }
     }
 
-    fn postfix(&mut self, operand: Expression, filters: bool) -> Outcome<Expression> {
+    fn postfix(&mut self, operand: Expression, filters: bool) -> Result<Expression> {
         let mut suffixes = Vec::new();
         // Once a filter or test has been seen, attributes are over: `a|b.c` names a filter `b.c`.
         let mut filtered = false;
@@ -264,7 +264,7 @@ impl Parser {
         })
     }
 
-    fn subscript(&mut self) -> Outcome<SuffixKind> {
+    fn subscript(&mut self) -> Result<SuffixKind> {
         let mut parts = [None, None, None];
         let mut part = 0;
         loop {
@@ -274,7 +274,7 @@ impl Parser {
             if self.take_sign(":") {
                 part += 1;
                 if part == parts.len() {
-                    return fault("a slice has three parts at most");
+                    return fail("a slice has three parts at most");
                 }
                 continue;
             }
@@ -285,12 +285,12 @@ impl Parser {
         }
         match (part, parts) {
             (0, [Some(index), ..]) => Ok(SuffixKind::Item(index)),
-            (0, _) => fault("an index is missing between `[` and `]`"),
+            (0, _) => fail("an index is missing between `[` and `]`"),
             (_, parts) => Ok(SuffixKind::Slice(parts)),
         }
     }
 
-    pub(super) fn filter(&mut self) -> Outcome<Suffix> {
+    pub(super) fn filter(&mut self) -> Result<Suffix> {
         let line = self.line();
         let name = self.name()?;
         let arguments = if self.is_sign("(") { self.arguments()? } else { Arguments::default() };
@@ -298,7 +298,7 @@ impl Parser {
     }
 
     /// What follows `is`. A test's only argument may stand without brackets: `x is divisibleby 3`.
-    fn test(&mut self) -> Outcome<SuffixKind> {
+    fn test(&mut self) -> Result<SuffixKind> {
         let negated = self.take_word("not");
         let name = self.name()?;
         let bare = match self.peek() {
@@ -317,7 +317,7 @@ impl Parser {
         Ok(SuffixKind::Test { name, arguments, negated })
     }
 
-    fn arguments(&mut self) -> Outcome<Arguments> {
+    fn arguments(&mut self) -> Result<Arguments> {
         self.expect_sign("(")?;
         let mut arguments = Arguments::default();
         let mut first = true;
@@ -331,11 +331,11 @@ impl Parser {
             first = false;
             if self.take_sign("*") {
                 if arguments.more.replace(self.expression()?).is_some() {
-                    return fault("a call has two `*`");
+                    return fail("a call has two `*`");
                 }
             } else if self.take_sign("**") {
                 if arguments.more_named.replace(self.expression()?).is_some() {
-                    return fault("a call has two `**`");
+                    return fail("a call has two `**`");
                 }
             } else if let (Token::Name(name), Token::Sign("=")) = (self.peek(), self.peek_second()) {
                 let name = name.clone();
@@ -345,7 +345,7 @@ impl Parser {
             } else if arguments.named.is_empty() && arguments.more.is_none() && arguments.more_named.is_none() {
                 arguments.positional.push(self.expression()?);
             } else {
-                return fault("an argument without a name follows one with a name");
+                return fail("an argument without a name follows one with a name");
             }
         }
         Ok(arguments)

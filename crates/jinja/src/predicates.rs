@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::ast::Operator;
-use super::budget::{Budget, Outcome, fault};
-use super::operators::{arithmetic, contains};
-use super::value::{Value, compare, equal};
-use crate::base::error::quoted;
+use crate::ast::Operator;
+use crate::budget::Budget;
+use crate::error::{Result, fail, quoted};
+use crate::operators::{arithmetic, contains};
+use crate::value::{Value, compare, equal};
 
-pub(super) const NAMES: [&str; 37] = [
+pub(crate) const NAMES: [&str; 37] = [
     "!=",
     "<",
     "<=",
@@ -49,9 +49,9 @@ pub(super) const NAMES: [&str; 37] = [
 ];
 
 /// `value is name(arguments)`
-pub(super) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut Budget) -> Outcome<bool> {
+pub(crate) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut Budget) -> Result<bool> {
     if !NAMES.contains(&name) {
-        return fault(format!("there is no test {}", quoted(name)));
+        return fail(format!("there is no test {}", quoted(name)));
     }
     let wanted = match name {
         "divisibleby" | "==" | "eq" | "equalto" | "!=" | "ne" | "<" | "lt" | "lessthan" | "<=" | "le" | ">" | "gt"
@@ -59,7 +59,7 @@ pub(super) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut
         _ => 0,
     };
     if arguments.len() != wanted {
-        return fault(format!("the test `{name}` takes {wanted} arguments, not {}", arguments.len()));
+        return fail(format!("the test `{name}` takes {wanted} arguments, not {}", arguments.len()));
     }
     let ordered = |wanted: fn(Ordering) -> bool, budget: &mut Budget| {
         compare(value, &arguments[0], budget).map(|order| order.is_some_and(wanted))

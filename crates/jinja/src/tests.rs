@@ -2,17 +2,11 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::*;
-
-const ORIGIN: &str = "model/chat_template.jinja";
+use crate::*;
 
 fn fixtures() -> Json {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/chat_templates.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/chat_templates.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn new(source: &str) -> Result<Template> {
-    Template::parse(source, Path::new(ORIGIN))
 }
 
 /// The variables of a chat.
@@ -26,7 +20,7 @@ fn chat<'s>(messages: &Json, tools: Option<&Json>, prompt: bool, special: &'s [(
 /// Renders with one message and no tools.
 fn render(source: &str) -> Result<String> {
     let variables = chat(&json!([{"role": "user", "content": "hello"}]), None, true, &[]);
-    new(source)?.render(&variables, Limits::default(), None)
+    Template::parse(source)?.render(&variables, Limits::default(), None)
 }
 
 /// How a result differs from `expected`, which is a text, or an object that names the kind of error.
@@ -34,8 +28,12 @@ fn difference(result: Result<String>, expected: &Json) -> Option<String> {
     match (result, expected) {
         (Ok(text), Json::String(expected)) if text == *expected => None,
         (Err(e), Json::Object(kind)) => {
-            let raised = if kind["error"] == "raised" { Status::InvalidArgument } else { Status::InvalidFile };
-            (e.status() != raised || !e.message().starts_with(ORIGIN)).then(|| format!("{e:?}"))
+            let same_kind = match e.kind() {
+                ErrorKind::Raised => kind["error"] == "raised",
+                ErrorKind::Template | ErrorKind::Limit => kind["error"] == "failed",
+                ErrorKind::Cancelled => false,
+            };
+            (!same_kind || e.line().is_none()).then(|| format!("{e:?}"))
         }
         (result, _) => Some(format!("{result:?}")),
     }
@@ -48,7 +46,7 @@ fn whole_templates_render_as_in_transformers() {
     for template in fixtures["templates"].as_array().unwrap() {
         let special = template["special"].as_object().unwrap();
         let special: Vec<(&str, &str)> = special.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
-        let parsed = new(template["source"].as_str().unwrap()).unwrap();
+        let parsed = Template::parse(template["source"].as_str().unwrap()).unwrap();
         for case in template["cases"].as_array().unwrap() {
             let tools = case["tools"].as_bool().unwrap().then_some(&fixtures["tools"]);
             let variables = chat(&case["messages"], tools, case["prompt"].as_bool().unwrap(), &special);
@@ -68,7 +66,7 @@ fn each_point_of_the_language_is_as_in_transformers() {
     let mut wrong = Vec::new();
     for snippet in fixtures["snippets"].as_array().unwrap() {
         let source = snippet["source"].as_str().unwrap();
-        let result = new(source).and_then(|template| template.render(&variables, Limits::default(), None));
+        let result = Template::parse(source).and_then(|template| template.render(&variables, Limits::default(), None));
         if let Some(found) = difference(result, &snippet["expected"]) {
             wrong.push(format!("{source}\n  wants {}\n  but   {found}", snippet["expected"]));
         }
@@ -76,9 +74,9 @@ fn each_point_of_the_language_is_as_in_transformers() {
     assert!(wrong.is_empty(), "{} snippets:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// Renders what must fail, and tells the message. What is not stopped by its budget never ends here.
-fn refused(source: &str) -> String {
-    render(source).expect_err(source).message().to_owned()
+/// The error of a template that must fail. A template that its budget does not stop never ends here.
+fn refused(source: &str) -> Error {
+    render(source).expect_err(source)
 }
 
 #[test]
@@ -100,7 +98,9 @@ fn endless_work_is_stopped() {
         "{% set ns = namespace(d={}) %}{% for a in range(100000) %}{% set ns.d = dict(ns.d, **{a|string: a}) %}{% endfor %}",
         "{% for a in range(100000) %}{% macro f() %}{% endmacro %}{% set ns = namespace(a=range(90000)) %}{% endfor %}",
     ] {
-        let message = refused(source);
+        let error = refused(source);
+        let message = error.to_string();
+        assert!(error.kind() == ErrorKind::Limit, "{source}: {message}");
         assert!(message.contains("steps") || message.contains("MiB"), "{source}: {message}");
     }
 }
@@ -139,7 +139,7 @@ fn growth_is_stopped() {
         "ns.s|e ~ ns.s|upper",
         "[1]|batch(2 ** i, ns.s)|list",
     ] {
-        let message = refused(&grow(by));
+        let message = refused(&grow(by)).to_string();
         assert!(message.contains("MiB") || message.contains("levels") || message.contains("steps"), "{by}: {message}");
     }
     for source in [
@@ -159,7 +159,7 @@ fn growth_is_stopped() {
     // Two lists that share everything are compared in no time that matters.
     let twins = "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(100) %}{% set ns.a = [ns.a, ns.a] %}\
                  {% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}";
-    assert!(refused(twins).contains("steps"));
+    assert!(refused(twins).to_string().contains("steps"));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn depth_is_stopped() {
     ] {
         // A host may call from a thread with a small stack; the builds for tests take several times what a release takes.
         let render = move || {
-            let result = if source.starts_with('(') { render(&source) } else { Err(Error::internal(refused(&source))) };
+            let result = if source.starts_with('(') { render(&source) } else { Err(refused(&source)) };
             (source, result)
         };
         let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(render).unwrap();
@@ -228,18 +228,19 @@ fn a_long_chat_is_within_the_limits() {
     for template in fixtures["templates"].as_array().unwrap() {
         let special = template["special"].as_object().unwrap();
         let special: Vec<(&str, &str)> = special.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
-        let template = new(template["source"].as_str().unwrap()).unwrap();
+        let template = Template::parse(template["source"].as_str().unwrap()).unwrap();
         let variables = chat(&messages, Some(&fixtures["tools"]), true, &special);
         assert!(template.render(&variables, Limits::default(), None).is_ok());
     }
 }
 
 #[test]
-fn errors_name_the_file_and_the_line() {
+fn errors_name_the_line() {
     let line = |source: &str| {
-        let message = refused(source);
-        let after = message.strip_prefix("model/chat_template.jinja: ").unwrap().split_once("line ").unwrap().1;
-        after.split_once([':', ',']).unwrap().0.parse::<u32>().unwrap()
+        let error = refused(source);
+        let line = error.line().unwrap();
+        assert!(error.to_string().contains(&format!("chat template, line {line}")), "{error}");
+        line
     };
     assert_eq!(line("a\nb\n{{ x.y }}"), 3);
     assert_eq!(line("{#\n\n#}{% if x %}\n{{ 1 / 0 }}{% elif\n (1).y.z %}{% endif %}"), 3 + 2);
@@ -250,13 +251,13 @@ fn errors_name_the_file_and_the_line() {
     assert_eq!(line("{% macro f() %}\n{{ 1 / 0 }}\n{% endmacro %}\n{{ f() }}"), 2);
     assert_eq!(line("{% set a = [\n1,\nx.y.z\n] %}"), 3);
 
-    let error = render("{{ raise_exception('only\\nuser ' ~ messages[0].role) }}").unwrap_err();
-    assert_eq!(error.status(), Status::InvalidArgument);
-    assert!(error.message().contains("refuses the messages: only\\nuser user"), "{error}");
-    assert!(refused("{{ raise_exception('x' * 100000) }}").len() < 1000);
-    assert!(refused(&format!("{{{{ {}.y }}}}", "x".repeat(100_000))).len() < 1000);
-    let error = new(&" ".repeat(MAX_SOURCE + 1)).unwrap_err();
-    assert!(error.message().contains("at most 262144"), "{error}");
+    let error = refused("{{ raise_exception('only\\nuser ' ~ messages[0].role) }}");
+    assert_eq!(error.kind(), ErrorKind::Raised);
+    assert!(error.to_string().contains("refuses the messages: only\\nuser user"), "{error}");
+    assert!(refused("{{ raise_exception('x' * 100000) }}").to_string().len() < 1000);
+    assert!(refused(&format!("{{{{ {}.y }}}}", "x".repeat(100_000))).to_string().len() < 1000);
+    let error = Template::parse(&" ".repeat(MAX_SOURCE + 1)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Limit && error.to_string().contains("at most 262144"), "{error}");
 }
 
 #[test]

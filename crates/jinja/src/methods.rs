@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::arguments::{Given, text, text_or_none, whole};
-use super::budget::{Budget, Outcome, Text, fault};
-use super::lexer::is_space;
-use super::strings;
-use super::value::{Value, equal};
+use crate::arguments::{Given, text, text_or_none, whole};
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail};
+use crate::lexer::is_space;
+use crate::strings;
+use crate::value::{Value, equal};
 
-pub(super) const STRING: [&str; 41] = [
+pub(crate) const STRING: [&str; 41] = [
     "capitalize",
     "casefold",
     "center",
@@ -51,14 +52,14 @@ pub(super) const STRING: [&str; 41] = [
     "zfill",
     "expandtabs",
 ];
-pub(super) const LIST: [&str; 3] = ["copy", "count", "index"];
-pub(super) const DICT: [&str; 5] = ["copy", "get", "items", "keys", "values"];
+pub(crate) const LIST: [&str; 3] = ["copy", "count", "index"];
+pub(crate) const DICT: [&str; 5] = ["copy", "get", "items", "keys", "values"];
 /// Methods that change what they are called on; Transformers' sandbox refuses them too.
 const CHANGING_LIST: [&str; 8] = ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
 const CHANGING_DICT: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
 
 /// Whether `value.name` is a method. A method takes precedence over a dictionary's key of the same name.
-pub(super) fn exists(value: &Value, name: &str) -> bool {
+pub(crate) fn exists(value: &Value, name: &str) -> bool {
     match value {
         Value::Str(_) => STRING.contains(&name),
         Value::List(list) => LIST.contains(&name) || !list.tuple && CHANGING_LIST.contains(&name),
@@ -68,7 +69,7 @@ pub(super) fn exists(value: &Value, name: &str) -> bool {
 }
 
 /// Calls a method that [`exists`].
-pub(super) fn call(value: &Value, name: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn call(value: &Value, name: &str, given: Given, budget: &mut Budget) -> Result<Value> {
     given.scan(budget)?;
     match value {
         Value::Str(s) => {
@@ -90,36 +91,36 @@ pub(super) fn call(value: &Value, name: &str, given: Given, budget: &mut Budget)
                         count += 1;
                     }
                 }
-                if name == "index" { fault("the list has no such item") } else { Ok(Value::Int(count)) }
+                if name == "index" { fail("the list has no such item") } else { Ok(Value::Int(count)) }
             }
-            _ => fault(format!("`{name}` would change a list, which a chat template may not")),
+            _ => fail(format!("`{name}` would change a list, which a chat template may not")),
         },
         Value::Dict(dict) => match name {
             "copy" => Ok(value.clone()),
             "get" => {
                 let [key, default] = given.bind("get", ["key", "default"])?;
-                let Some(key) = key else { return fault("`get` lacks a key") };
+                let Some(key) = key else { return fail("`get` lacks a key") };
                 Ok(dict.get(&key, budget)?.cloned().or(default).unwrap_or(Value::None))
             }
             "items" => items(value, budget),
             "keys" => Value::list(dict.entries.iter().map(|(key, _)| key.clone()), budget),
             "values" => Value::list(dict.entries.iter().map(|(_, value)| value.clone()), budget),
-            _ => fault(format!("`{name}` would change a dictionary, which a chat template may not")),
+            _ => fail(format!("`{name}` would change a dictionary, which a chat template may not")),
         },
-        other => fault(format!("a {} has no methods", other.type_name())),
+        other => fail(format!("a {} has no methods", other.type_name())),
     }
 }
 
 /// The pairs of a dictionary, as tuples.
-pub(super) fn items(value: &Value, budget: &mut Budget) -> Outcome<Value> {
-    let Value::Dict(dict) = value else { return fault(format!("a {} has no items", value.type_name())) };
+pub(crate) fn items(value: &Value, budget: &mut Budget) -> Result<Value> {
+    let Value::Dict(dict) = value else { return fail(format!("a {} has no items", value.type_name())) };
     budget.allocate_items::<Value>(dict.entries.len())?;
     let pair = |(key, value): &(Value, Value)| Value::tuple([key.clone(), value.clone()], budget);
-    let pairs: Vec<Value> = dict.entries.iter().map(pair).collect::<Outcome<_>>()?;
+    let pairs: Vec<Value> = dict.entries.iter().map(pair).collect::<Result<_>>()?;
     Value::list(pairs, budget)
 }
 
-fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Result<Value> {
     let all = |test: fn(char) -> bool| Value::Bool(!s.is_empty() && s.chars().all(test));
     Ok(match name {
         "format" => return strings::format(s, &given, budget),
@@ -181,7 +182,7 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Outcom
                     match found {
                         Some(at) => Value::Int((from + window[..at].chars().count()) as i64),
                         None if name.ends_with("find") => Value::Int(-1),
-                        None => return fault(format!("`{name}` finds no such part")),
+                        None => return fail(format!("`{name}` finds no such part")),
                     }
                 }
             }
@@ -196,7 +197,7 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Outcom
             let mut joined = Text::new(budget);
             for (i, part) in parts.iter().enumerate() {
                 let Value::Str(part) = part else {
-                    return fault(format!("`join` takes strings, not a {}", part.type_name()));
+                    return fail(format!("`join` takes strings, not a {}", part.type_name()));
                 };
                 if i > 0 {
                     joined.push(s)?;
@@ -206,7 +207,7 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Outcom
             Value::str(joined.finish())
         }
         "center" | "ljust" | "rjust" | "zfill" => return strings::pad(s, name, given, budget),
-        "expandtabs" => return fault("`expandtabs` is not supported"),
+        "expandtabs" => return fail("`expandtabs` is not supported"),
         // The other methods take no arguments.
         _ => {
             given.bind::<0>(name, [])?;
@@ -225,7 +226,7 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Outcom
                 "istitle" => {
                     Value::Bool(s.chars().any(char::is_uppercase) && strings::title(s, separates, budget)? == **s)
                 }
-                _ => return fault(format!("a string has no method `{name}`")),
+                _ => return fail(format!("a string has no method `{name}`")),
             }
         }
     })

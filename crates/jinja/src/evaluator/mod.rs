@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use crate::jinja::ast::*;
-use crate::jinja::budget::{Budget, Outcome, fault};
-use crate::jinja::value::{Function, Named, Value, position_of_name, undefined};
+use crate::ast::*;
+use crate::budget::Budget;
+use crate::error::{Result, fail, over_limit};
+use crate::value::{Function, Named, Value, position_of_name, undefined};
 
 mod calls;
 mod expressions;
@@ -36,8 +37,8 @@ struct Loop {
 
 pub(super) struct Evaluator<'t> {
     template: &'t Template,
-    budget: Budget,
-    /// The line of the statement or suffix that runs: a fault is there.
+    budget: Budget<'t>,
+    /// The line of the statement or suffix that runs: an error is there.
     line: u32,
     output: String,
     /// The first scope holds the variables that were passed in and those of the template's top level.
@@ -50,7 +51,7 @@ pub(super) struct Evaluator<'t> {
 }
 
 impl<'t> Evaluator<'t> {
-    pub fn new(template: &'t Template, budget: Budget) -> Self {
+    pub fn new(template: &'t Template, budget: Budget<'t>) -> Self {
         Self {
             template,
             budget,
@@ -69,27 +70,27 @@ impl<'t> Evaluator<'t> {
     }
 
     /// Defines a variable of the top level.
-    pub fn define(&mut self, name: &str, value: &serde_json::Value) -> Outcome<()> {
+    pub fn define(&mut self, name: &str, value: &serde_json::Value) -> Result<()> {
         let value = Value::from_json(value, &mut self.budget)?;
         store(&mut self.scopes[0], name.into(), value, &mut self.budget)
     }
 
-    pub fn run(&mut self) -> Outcome<String> {
+    pub fn run(&mut self) -> Result<String> {
         let template = self.template;
         self.body(&template.body)?;
         Ok(std::mem::take(&mut self.output))
     }
 
-    fn write(&mut self, text: &str) -> Outcome<()> {
+    fn write(&mut self, text: &str) -> Result<()> {
         self.budget.allocate(text.len())?;
         if self.output.len() + text.len() > MAX_OUTPUT {
-            return fault(format!("the template's output is longer than {} MiB", MAX_OUTPUT >> 20));
+            return over_limit(format!("the template's output is longer than {} MiB", MAX_OUTPUT >> 20));
         }
         self.output.push_str(text);
         Ok(())
     }
 
-    fn body(&mut self, body: &'t [Statement]) -> Outcome<Flow> {
+    fn body(&mut self, body: &'t [Statement]) -> Result<Flow> {
         self.budget.enter()?;
         for statement in body {
             self.budget.spend(1)?;
@@ -105,7 +106,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// [`Evaluator::body`] in a scope of its own.
-    fn scoped(&mut self, scope: Named, body: &'t [Statement]) -> Outcome<Flow> {
+    fn scoped(&mut self, scope: Named, body: &'t [Statement]) -> Result<Flow> {
         self.scopes.push(scope);
         let flow = self.body(body)?;
         self.scopes.pop();
@@ -113,7 +114,7 @@ impl<'t> Evaluator<'t> {
     }
 
     /// The output of a body, as a string.
-    fn captured(&mut self, scope: Named, body: &'t [Statement]) -> Outcome<(Value, Flow)> {
+    fn captured(&mut self, scope: Named, body: &'t [Statement]) -> Result<(Value, Flow)> {
         let outer = std::mem::take(&mut self.output);
         let flow = self.scoped(scope, body)?;
         let inner = std::mem::replace(&mut self.output, outer);
@@ -121,7 +122,7 @@ impl<'t> Evaluator<'t> {
         Ok((Value::str(inner), flow))
     }
 
-    fn statement(&mut self, statement: &'t StatementKind) -> Outcome<Flow> {
+    fn statement(&mut self, statement: &'t StatementKind) -> Result<Flow> {
         match statement {
             StatementKind::Text(text) => self.write(text)?,
             StatementKind::Print(value) => {
@@ -184,7 +185,7 @@ impl<'t> Evaluator<'t> {
         Ok(Flow::On)
     }
 
-    fn run_for(&mut self, statement: &'t For) -> Outcome<Flow> {
+    fn run_for(&mut self, statement: &'t For) -> Result<Flow> {
         let mut items = self.evaluate(&statement.items)?.items(&mut self.budget)?;
         if let Some(condition) = &statement.condition {
             let mut kept = Vec::new();
@@ -220,7 +221,7 @@ impl<'t> Evaluator<'t> {
         Ok(Flow::On)
     }
 
-    fn assign(&mut self, target: &'t Target, value: Value) -> Outcome<()> {
+    fn assign(&mut self, target: &'t Target, value: Value) -> Result<()> {
         match target {
             Target::Name(name) => self.store(name.clone(), value),
             Target::Attribute(namespace, attribute) => match self.look_up(namespace)? {
@@ -229,13 +230,13 @@ impl<'t> Evaluator<'t> {
                 }
                 Value::Undefined(_) => undefined(Some(namespace)),
                 other => {
-                    fault(format!("only a namespace's attributes can be set, not those of a {}", other.type_name()))
+                    fail(format!("only a namespace's attributes can be set, not those of a {}", other.type_name()))
                 }
             },
             Target::Tuple(targets) => {
                 let items = value.items(&mut self.budget)?;
                 if items.len() != targets.len() {
-                    return fault(format!("{} values do not go into {} names", items.len(), targets.len()));
+                    return fail(format!("{} values do not go into {} names", items.len(), targets.len()));
                 }
                 for (target, item) in targets.iter().zip(items) {
                     self.assign(target, item)?;
@@ -245,14 +246,14 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn store(&mut self, name: Arc<str>, value: Value) -> Outcome<()> {
+    fn store(&mut self, name: Arc<str>, value: Value) -> Result<()> {
         match self.scopes.last_mut() {
             Some(scope) => store(scope, name, value, &mut self.budget),
             None => Ok(()),
         }
     }
 
-    fn look_up(&mut self, name: &Arc<str>) -> Outcome<Value> {
+    fn look_up(&mut self, name: &Arc<str>) -> Result<Value> {
         let inner = self.scopes[self.base.min(self.scopes.len())..].iter().rev();
         for scope in inner.chain(&self.scopes[..1]) {
             if let Some(at) = position_of_name(scope, name, &mut self.budget)? {
@@ -270,7 +271,7 @@ impl<'t> Evaluator<'t> {
     }
 }
 
-fn store(scope: &mut Named, name: Arc<str>, value: Value, budget: &mut Budget) -> Outcome<()> {
+fn store(scope: &mut Named, name: Arc<str>, value: Value, budget: &mut Budget) -> Result<()> {
     match position_of_name(scope, &name, budget)? {
         Some(at) => scope[at].1 = value,
         None => {

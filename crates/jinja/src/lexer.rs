@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::budget::{Outcome, fault};
+use crate::error::{Result, fail};
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     Text(Arc<str>),
     BlockBegin,
     BlockEnd,
@@ -28,7 +28,7 @@ const SIGNS: [&str; 26] = [
     ":", "|", ",", ";",
 ];
 
-pub(super) struct Lexer<'s> {
+pub(crate) struct Lexer<'s> {
     source: &'s str,
     at: usize,
     pub line: u32,
@@ -42,7 +42,7 @@ impl<'s> Lexer<'s> {
         Self { source, at: 0, line: 1, tokens: Vec::new() }
     }
 
-    pub fn run(&mut self) -> Outcome<Vec<(Token, u32)>> {
+    pub fn run(&mut self) -> Result<Vec<(Token, u32)>> {
         let mut line_starts = true;
         loop {
             let rest = &self.source[self.at..];
@@ -114,7 +114,7 @@ impl<'s> Lexer<'s> {
         true
     }
 
-    fn comment(&mut self) -> Outcome<()> {
+    fn comment(&mut self) -> Result<()> {
         loop {
             if self.end_of_tag("#}") {
                 return Ok(());
@@ -123,7 +123,7 @@ impl<'s> Lexer<'s> {
             let from = self.rest().chars().next().map_or(0, char::len_utf8);
             match self.rest()[from..].find(['-', '+', '#']) {
                 Some(next) => self.advance(from + next),
-                None => return fault("a comment has no end"),
+                None => return fail("a comment has no end"),
             }
         }
     }
@@ -145,7 +145,7 @@ impl<'s> Lexer<'s> {
         false
     }
 
-    fn raw(&mut self) -> Outcome<()> {
+    fn raw(&mut self) -> Result<()> {
         let body = self.rest();
         let mut from = 0;
         while let Some(begin) = body[from..].find("{%").map(|found| from + found) {
@@ -164,15 +164,15 @@ impl<'s> Lexer<'s> {
                 if self.end_of_tag("%}") {
                     return Ok(());
                 }
-                return fault("`endraw` takes nothing");
+                return fail("`endraw` takes nothing");
             }
             from = begin + 2;
         }
-        fault("`raw` has no `endraw`")
+        fail("`raw` has no `endraw`")
     }
 
     /// The inside of `{% … %}` or `{{ … }}`.
-    fn tag(&mut self, begin: Token) -> Outcome<()> {
+    fn tag(&mut self, begin: Token) -> Result<()> {
         let (close, end) = match begin {
             Token::BlockBegin => ("%}", Token::BlockEnd),
             _ => ("}}", Token::PrintEnd),
@@ -191,7 +191,7 @@ impl<'s> Lexer<'s> {
             }
             let rest = self.rest();
             let Some(first) = rest.chars().next() else {
-                return fault(format!("a tag has no `{close}`"));
+                return fail(format!("a tag has no `{close}`"));
             };
             if first.is_ascii_digit() {
                 self.number()?;
@@ -206,25 +206,25 @@ impl<'s> Lexer<'s> {
                     "(" => open.push(")"),
                     "[" => open.push("]"),
                     "{" => open.push("}"),
-                    ")" | "]" | "}" if open.pop() != Some(sign) => return fault(format!("`{sign}` closes nothing")),
+                    ")" | "]" | "}" if open.pop() != Some(sign) => return fail(format!("`{sign}` closes nothing")),
                     _ => {}
                 }
                 self.push(Token::Sign(sign));
                 self.advance(sign.len());
             } else {
-                return fault(format!("the character {first:?} is not expected in a tag"));
+                return fail(format!("the character {first:?} is not expected in a tag"));
             }
         }
     }
 
-    fn number(&mut self) -> Outcome<()> {
+    fn number(&mut self) -> Result<()> {
         let rest = self.rest();
         let word = |text: &str| text.find(|c: char| !(c == '_' || c.is_ascii_alphanumeric())).unwrap_or(text.len());
         for (prefix, radix) in [("0x", 16), ("0X", 16), ("0o", 8), ("0O", 8), ("0b", 2), ("0B", 2)] {
             if let Some(after) = rest.strip_prefix(prefix) {
                 let digits = &after[..word(after)];
                 let Ok(number) = i64::from_str_radix(&digits.replace('_', ""), radix) else {
-                    return fault("a number cannot be read");
+                    return fail("a number cannot be read");
                 };
                 self.push(Token::Int(number));
                 self.advance(2 + digits.len());
@@ -254,14 +254,14 @@ impl<'s> Lexer<'s> {
         let token = if end == whole { text.parse().ok().map(Token::Int) } else { text.parse().ok().map(Token::Float) };
         match token {
             Some(token) => self.push(token),
-            None => return fault("a number is too large"),
+            None => return fail("a number is too large"),
         }
         self.advance(end);
         Ok(())
     }
 
     /// A string with Python's escapes; an unknown escape stays as it is written.
-    fn string(&mut self, quote: char) -> Outcome<()> {
+    fn string(&mut self, quote: char) -> Result<()> {
         let line = self.line;
         let mut text = String::new();
         let mut chars = self.rest().char_indices().skip(1);
@@ -305,15 +305,15 @@ impl<'s> Lexer<'s> {
             };
             match escaped {
                 Some(c) => text.push(c),
-                None => return fault("a string has an escape that is no character"),
+                None => return fail("a string has an escape that is no character"),
             }
         }
-        fault("a string has no end")
+        fail("a string has no end")
     }
 }
 
 /// The text with `\n` as its only line end and without a line end at its end, as Jinja reads templates.
-pub(super) fn normalized(source: &str) -> String {
+pub(crate) fn normalized(source: &str) -> String {
     let mut text = source.replace("\r\n", "\n").replace('\r', "\n");
     if text.ends_with('\n') {
         text.pop();
@@ -336,6 +336,6 @@ fn without_indentation(text: &str, starts: bool) -> &str {
 }
 
 /// Whether Python regards a character as whitespace.
-pub(super) fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }
