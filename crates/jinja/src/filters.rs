@@ -435,7 +435,7 @@ fn sorted(
     for item in items {
         keyed.push((sort_key(item, attribute, case_sensitive, budget)?, item.clone()));
     }
-    sort_by_key(&mut keyed, |(key, _)| key, reverse, budget)?;
+    let keyed = sort_by_key(keyed, |(key, _)| key, reverse, budget)?;
     Value::list(keyed.into_iter().map(|(_, item)| item), budget)
 }
 

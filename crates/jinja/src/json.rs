@@ -39,7 +39,7 @@ pub(crate) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
             text.budget.allocate_items::<&(Value, Value)>(dict.entries.len())?;
             let mut entries: Vec<_> = dict.entries.iter().collect();
             if style.sorted {
-                sort_by_key(&mut entries, |entry| &entry.0, false, text.budget)?;
+                entries = sort_by_key(entries, |entry| &entry.0, false, text.budget)?;
             }
             text.push("{")?;
             for (i, (key, value)) in entries.into_iter().enumerate() {

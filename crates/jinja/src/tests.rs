@@ -260,6 +260,26 @@ fn errors_name_the_line() {
     assert!(error.kind() == ErrorKind::Limit && error.to_string().contains("at most 262144"), "{error}");
 }
 
+/// NaN has no order, and the budget may be used up at any comparison.
+#[test]
+fn sorting_never_panics() {
+    for source in [
+        "{% set nan = 'nan'|float %}{% for n in range(2, 90, 7) %}{% set ns = namespace(l=[]) %}{% for i in range(n) %}\
+         {% set ns.l = ns.l + [nan if i % 5 == 0 else i * 7919 % 1009] %}{% endfor %}{{ ns.l|sort|length }} {% endfor %}",
+        "{% for n in range(2, 90, 7) %}{% set ns = namespace(l=[]) %}{% for i in range(n) %}\
+         {% set ns.l = ns.l + [i * 7919 % 1009] %}{% endfor %}{{ ns.l|sort(reverse=true)|length }} {% endfor %}",
+    ] {
+        let template = Template::parse(source).unwrap();
+        for steps in (0..30_000).step_by(101) {
+            match template.render(&[], Limits { steps, ..Limits::default() }, None) {
+                Ok(text) => assert_eq!(text, "2 9 16 23 30 37 44 51 58 65 72 79 86 "),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Limit),
+            }
+        }
+        assert!(render(source).is_ok());
+    }
+}
+
 #[test]
 fn the_date_of_today_is_given() {
     let year: i64 = render("{{ strftime_now('%Y') }}").unwrap().parse().unwrap();

@@ -395,31 +395,40 @@ pub(crate) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Result<Optio
     }
 }
 
-/// Sorts stably by keys. Each comparison is charged; once one has failed, no further keys are compared.
-pub(crate) fn sort_by_key<T>(
-    items: &mut [T],
+/// Sorts stably, by merging, and charges for each comparison. The standard library's sort may panic if the order is not
+/// total, as with NaN, and cannot stop at an error.
+pub(crate) fn sort_by_key<T: Clone>(
+    mut items: Vec<T>,
     key: impl Fn(&T) -> &Value,
     reverse: bool,
     budget: &mut Budget,
-) -> Result<()> {
+) -> Result<Vec<T>> {
+    let before = if reverse { Ordering::Greater } else { Ordering::Less };
     budget.allocate_items::<T>(items.len())?;
-    let mut failed = None;
-    items.sort_by(|a, b| {
-        if failed.is_some() {
-            return Ordering::Equal;
-        }
-        match compare(key(a), key(b), budget) {
-            Ok(order) => {
-                let order = order.unwrap_or(Ordering::Equal);
-                if reverse { order.reverse() } else { order }
+    let mut merged = Vec::with_capacity(items.len());
+    let mut width = 1;
+    while width < items.len() {
+        budget.visit(items.len())?;
+        for run in items.chunks(2 * width) {
+            let (mut left, mut right) = run.split_at(width.min(run.len()));
+            while let ([a, after_a @ ..], [b, after_b @ ..]) = (left, right) {
+                let item = if compare(key(b), key(a), budget)? == Some(before) {
+                    right = after_b;
+                    b
+                } else {
+                    left = after_a;
+                    a
+                };
+                merged.push(item.clone());
             }
-            Err(error) => {
-                failed = Some(error);
-                Ordering::Equal
-            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
         }
-    });
-    failed.map_or(Ok(()), Err)
+        std::mem::swap(&mut items, &mut merged);
+        merged.clear();
+        width *= 2;
+    }
+    Ok(items)
 }
 
 /// The error for the use of an undefined value.
