@@ -45,7 +45,7 @@ impl ChatTemplate {
     /// The prompt for a chat that the assistant is to continue.
     ///
     /// # Errors
-    /// `InvalidArgument`: the template refuses the messages by `raise_exception`. `InvalidFile`: the template fails, uses
+    /// `InvalidArgument`: the template rejects the messages by `raise_exception`. `InvalidFile`: the template fails, uses
     /// undefined values, or exceeds the limits. `Cancelled`.
     pub fn render(&self, messages: &[Message], cancellation: Option<&Cancellation>) -> Result<String> {
         let chat = messages.iter().map(|Message { role, content }| json!({"role": role, "content": content}));
@@ -104,7 +104,7 @@ mod tests {
         };
         let invalid_file = |message: &str| (Status::InvalidFile, message.to_owned());
         assert_eq!(failed("\n{{ x.y }}"), invalid_file("chat template, line 2: `x` is undefined"));
-        assert_eq!(failed("{% nosuch %}"), invalid_file("chat template, line 1: there is no statement `nosuch`"));
+        assert_eq!(failed("{% nosuch %}"), invalid_file("chat template, line 1: unknown statement `nosuch`"));
         assert_eq!(
             failed("{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"),
             invalid_file("chat template, line 1: the template takes more than 3000000 steps")
@@ -113,8 +113,8 @@ mod tests {
             failed(&" ".repeat(300_000)),
             invalid_file("the chat template has 300000 bytes, and at most 262144 are accepted")
         );
-        let refused = "the chat template, line 1, refuses the messages: not\\nuser".to_owned();
-        assert_eq!(failed("{{ raise_exception('not\\n' ~ messages[0].role) }}"), (Status::InvalidArgument, refused));
+        let rejected = "chat template, line 1: the template rejects the messages: not\\nuser".to_owned();
+        assert_eq!(failed("{{ raise_exception('not\\n' ~ messages[0].role) }}"), (Status::InvalidArgument, rejected));
         let cancellation = Cancellation::new();
         cancellation.cancel();
         assert_eq!(rendered("a", Some(&cancellation)).unwrap_err().status(), Status::Cancelled);

@@ -1,5 +1,5 @@
-//! The syntax tree of a template. Chains (`a + b + c`, `x.y.z|f|g`) are flat lists, not trees: a hostile source cannot make
-//! them deep, and only constructs whose nesting the parser limits are recursive.
+//! The syntax tree of a template. Chains (`a + b + c`, `x.y.z|f|g`) are flat lists, so that a hostile source cannot make a
+//! deep tree. Recursive are only constructs whose nesting the parser limits.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::value::Value;
 #[derive(Debug)]
 pub(crate) struct Template {
     pub body: Vec<Statement>,
-    /// Macros, and the bodies of `call` blocks, which are macros too.
+    /// Macros, and the bodies of `call` blocks, which run as macros.
     pub macros: Vec<Macro>,
 }
 
@@ -44,10 +44,10 @@ pub(crate) enum StatementKind {
         bindings: Vec<(Target, Expression)>,
         body: Vec<Statement>,
     },
-    /// A `generation` block: its contents, in a scope of their own.
+    /// The contents of a `generation` block, in their own scope.
     Scope(Vec<Statement>),
     Macro(usize),
-    /// The call, and the macro that is its `caller`.
+    /// The call, and the index of the macro that it receives as `caller`.
     Call {
         call: Expression,
         caller: usize,
@@ -78,7 +78,7 @@ pub(crate) struct Macro {
     pub name: Arc<str>,
     pub parameters: Vec<(Arc<str>, Option<Expression>)>,
     pub body: Vec<Statement>,
-    /// Whether the body reads `varargs` and `kwargs`: only then may a caller pass more than the parameters.
+    /// Whether the body reads `varargs` and `kwargs`. Only then may a call pass more arguments than there are parameters.
     pub takes_more: bool,
     pub takes_named: bool,
 }
@@ -93,9 +93,9 @@ pub(crate) enum Expression {
     Not(Box<Expression>),
     Negative(Box<Expression>),
     Positive(Box<Expression>),
-    /// Evaluated from left to right. An operator on the right that binds tighter is part of an operand.
+    /// Evaluated from left to right. Operators of higher precedence are inside the operands.
     Arithmetic(Box<Expression>, Vec<(Operator, Expression)>),
-    /// A chain as Python's: `a < b < c`.
+    /// Chained as in Python: `a < b < c`.
     Comparison(Box<Expression>, Vec<(Comparison, Expression)>),
     And(Vec<Expression>),
     Or(Vec<Expression>),

@@ -1,25 +1,24 @@
-//! What one rendering may use. A template comes with the model and is as untrusted as the rest of it: ten lines of Jinja that
-//! double a string ask for more memory than any machine has. Whatever works or allocates therefore asks here *before* it does.
+//! What one rendering may use: work, memory and nesting. Every operation is charged *before* it computes or allocates.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::{Error, ErrorKind, Result, fail, over_limit};
+use crate::error::{Error, ErrorKind, Result, over_limit};
 
 /// Scanning this many bytes of text is one step of work.
 const BYTES_PER_STEP: usize = 128;
-/// The fixed cost of an operation on a text or of looking at one entry, in scanned bytes.
+/// The fixed cost of a string operation, and the cost of visiting one entry of a list or dictionary, in scanned bytes.
 const BYTES_PER_ENTRY: usize = 16;
-/// How deep statements, expressions and macro calls may nest at run time. Each level takes some hundred bytes of the host's
-/// stack, which may be as small as 512 KiB.
+/// How deep statements, expressions and macro calls may nest at run time. Each level takes stack of the calling thread, which
+/// may have as little as 512 KiB.
 const NESTING: u32 = 160;
 
 /// The limits of one rendering.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Work in steps of roughly 0.1 µs. A chat of a thousand messages takes about 100,000.
+    /// Work, in steps of about 0.1 µs. A chat of a thousand messages takes about 100,000.
     pub steps: usize,
-    /// Bytes allocated in total, freed or not. A real template copies each message a few times.
+    /// Total of the bytes allocated, including those that are freed again. A real template copies each message a few times.
     pub bytes: usize,
 }
 
@@ -31,7 +30,7 @@ impl Default for Limits {
 
 pub(crate) struct Budget<'c> {
     limits: Limits,
-    /// The work that is left, in scanned bytes.
+    /// The remaining work, in scanned bytes.
     work: usize,
     bytes: usize,
     nesting: u32,
@@ -49,17 +48,17 @@ impl<'c> Budget<'c> {
         self.work(steps.saturating_mul(BYTES_PER_STEP))
     }
 
-    /// Charges for scanning `bytes` bytes of text.
+    /// Charges for scanning a string of `bytes` bytes.
     pub fn scan(&mut self, bytes: usize) -> Result<()> {
         self.work(bytes.saturating_add(BYTES_PER_ENTRY))
     }
 
-    /// Charges for looking at `count` entries of a list or dictionary.
+    /// Charges for visiting `count` entries of a list or dictionary.
     pub fn visit(&mut self, count: usize) -> Result<()> {
         self.scan(count.saturating_mul(BYTES_PER_ENTRY))
     }
 
-    /// All work is charged here, so this is also where a cancellation is noticed.
+    /// All work is charged here, so this is also where cancellation is checked.
     fn work(&mut self, bytes: usize) -> Result<()> {
         if self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
             return Err(Error::new(ErrorKind::Cancelled, "the rendering was cancelled"));
@@ -85,12 +84,12 @@ impl<'c> Budget<'c> {
         }
     }
 
-    /// Charges for a list of `count` items that is about to be made.
+    /// Charges for `count` items that are about to be allocated.
     pub fn allocate_items<T>(&mut self, count: usize) -> Result<()> {
         self.allocate(count.saturating_mul(size_of::<T>()))
     }
 
-    /// Whether two texts are equal. Texts of different lengths cost nothing: whoever loops over many charges for each.
+    /// Whether two strings are equal. Strings of different lengths cost nothing: a caller that compares many charges for each.
     pub fn same(&mut self, a: &str, b: &str) -> Result<bool> {
         if a.len() != b.len() {
             return Ok(false);
@@ -113,16 +112,15 @@ impl<'c> Budget<'c> {
     }
 }
 
-/// A text under construction that is charged as it grows.
+/// Builds a string and charges for each part that is added.
 pub(crate) struct Text<'b, 'c> {
     pub budget: &'b mut Budget<'c>,
     text: String,
-    failed: Option<Error>,
 }
 
 impl<'b, 'c> Text<'b, 'c> {
     pub fn new(budget: &'b mut Budget<'c>) -> Self {
-        Self { budget, text: String::new(), failed: None }
+        Self { budget, text: String::new() }
     }
 
     pub fn push(&mut self, text: &str) -> Result<()> {
@@ -135,27 +133,12 @@ impl<'b, 'c> Text<'b, 'c> {
         self.push(c.encode_utf8(&mut [0; 4]))
     }
 
-    /// Writes a number or the like: `text.format(format_args!(…))`.
+    /// Adds a number or another short part: `text.format(format_args!(…))`.
     pub fn format(&mut self, arguments: fmt::Arguments) -> Result<()> {
-        match fmt::Write::write_fmt(self, arguments) {
-            Ok(()) => Ok(()),
-            Err(_) => match self.failed.take() {
-                Some(error) => Err(error),
-                None => fail("a value cannot be written"),
-            },
-        }
+        self.push(&arguments.to_string())
     }
 
     pub fn finish(self) -> String {
         self.text
-    }
-}
-
-impl fmt::Write for Text<'_, '_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.push(text).map_err(|error| {
-            self.failed = Some(error);
-            fmt::Error
-        })
     }
 }

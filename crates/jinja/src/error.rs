@@ -1,4 +1,4 @@
-//! The error of a template, and untrusted text made fit for a message.
+//! The error type, and how untrusted text is quoted in messages.
 
 use std::fmt;
 
@@ -51,13 +51,9 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Content { kind, line, message } = &*self.0;
-        match (kind, line) {
-            (ErrorKind::Raised, Some(line)) => {
-                write!(f, "the chat template, line {line}, refuses the messages: {message}")
-            }
-            (ErrorKind::Template | ErrorKind::Limit, Some(line)) => write!(f, "chat template, line {line}: {message}"),
-            _ => f.write_str(message),
+        match self.0.line {
+            Some(line) => write!(f, "chat template, line {line}: {}", self.0.message),
+            None => f.write_str(&self.0.message),
         }
     }
 }

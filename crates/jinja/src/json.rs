@@ -1,4 +1,4 @@
-//! `tojson` as Transformers defines it: Python's `json.dumps`, without the HTML escapes of Jinja's own filter.
+//! `tojson` as transformers defines it: Python's `json.dumps`, without the HTML escapes of Jinja's own filter.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::error::{Result, fail, quoted};
 use crate::value::{Value, sort_by_key};
 
 pub(crate) struct Style {
-    /// The indentation of one level; None writes everything on one line.
+    /// The indentation of one level. None: everything is on one line.
     pub indent: Option<Arc<str>>,
     pub item_separator: Arc<str>,
     pub key_separator: Arc<str>,
@@ -51,7 +51,7 @@ pub(crate) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
                         write(key, style, level, text)?;
                         text.push("\"")?;
                     }
-                    other => return fail(format!("a {} cannot be a key in JSON", other.type_name())),
+                    other => return fail(format!("{} cannot be a key in JSON", other.type_name())),
                 }
                 text.push(&style.key_separator)?;
                 write(value, style, level + 1, text)?;
@@ -60,7 +60,7 @@ pub(crate) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
             text.push("}")
         }
         Value::Undefined(Some(name)) => fail(format!("{} is undefined and cannot be written as JSON", quoted(name))),
-        other => fail(format!("a {} cannot be written as JSON", other.type_name())),
+        other => fail(format!("{} cannot be written as JSON", other.type_name())),
     }
 }
 

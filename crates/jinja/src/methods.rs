@@ -1,87 +1,54 @@
-//! The methods of Python's strings, lists and dictionaries that chat templates call.
+//! The methods of Python's strings, lists and dictionaries that chat templates use.
 
 use std::sync::Arc;
 
-use crate::arguments::{Given, text, text_or_none, whole};
+use crate::arguments::{Args, flag, integer, size, text, text_or_none};
 use crate::budget::{Budget, Text};
 use crate::error::{Result, fail};
 use crate::lexer::is_space;
 use crate::strings;
 use crate::value::{Value, equal};
 
+#[rustfmt::skip]
 pub(crate) const STRING: [&str; 41] = [
-    "capitalize",
-    "casefold",
-    "center",
-    "count",
-    "endswith",
-    "find",
-    "format",
-    "index",
-    "isalnum",
-    "isalpha",
-    "isascii",
-    "isdecimal",
-    "isdigit",
-    "islower",
-    "isnumeric",
-    "isspace",
-    "istitle",
-    "isupper",
-    "join",
-    "ljust",
-    "lower",
-    "lstrip",
-    "partition",
-    "removeprefix",
-    "removesuffix",
-    "replace",
-    "rfind",
-    "rindex",
-    "rjust",
-    "rpartition",
-    "rsplit",
-    "rstrip",
-    "split",
-    "splitlines",
-    "startswith",
-    "strip",
-    "swapcase",
-    "title",
-    "upper",
-    "zfill",
-    "expandtabs",
+    "capitalize", "casefold", "center", "count", "endswith", "expandtabs", "find", "format", "index", "isalnum", "isalpha",
+    "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip",
+    "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split",
+    "splitlines", "startswith", "strip", "swapcase", "title", "upper", "zfill",
 ];
 pub(crate) const LIST: [&str; 3] = ["copy", "count", "index"];
 pub(crate) const DICT: [&str; 5] = ["copy", "get", "items", "keys", "values"];
-/// Methods that change what they are called on; Transformers' sandbox refuses them too.
-const CHANGING_LIST: [&str; 8] = ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
-const CHANGING_DICT: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
+/// Methods that modify a list or dictionary. transformers' sandbox refuses them too.
+const MUTATE_LIST: [&str; 8] = ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
+const MUTATE_DICT: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
 
-/// Whether `value.name` is a method. A method takes precedence over a dictionary's key of the same name.
+/// Whether `value.name` is a method. A method takes precedence over a dictionary key of the same name.
 pub(crate) fn exists(value: &Value, name: &str) -> bool {
     match value {
         Value::Str(_) => STRING.contains(&name),
-        Value::List(list) => LIST.contains(&name) || !list.tuple && CHANGING_LIST.contains(&name),
-        Value::Dict(_) => DICT.contains(&name) || CHANGING_DICT.contains(&name),
+        Value::List(list) => LIST.contains(&name) || !list.tuple && MUTATE_LIST.contains(&name),
+        Value::Dict(_) => DICT.contains(&name) || MUTATE_DICT.contains(&name),
         _ => false,
     }
 }
 
 /// Calls a method that [`exists`].
-pub(crate) fn call(value: &Value, name: &str, given: Given, budget: &mut Budget) -> Result<Value> {
-    given.scan(budget)?;
+pub(crate) fn call(value: &Value, name: &str, args: Args, budget: &mut Budget) -> Result<Value> {
+    args.scan(budget)?;
     match value {
         Value::Str(s) => {
-            // Most methods scan the whole string and make another of the same length.
+            // Most methods scan the whole string and make one of the same length.
             budget.allocate(s.len())?;
-            string(s, name, given, budget)
+            string(s, name, args, budget)
         }
         Value::List(list) => match name {
-            "copy" => Value::sequence(list.items.iter().cloned(), list.tuple, budget),
+            "copy" => {
+                args.bind::<0>(name, [])?;
+                Value::sequence(list.items.iter().cloned(), list.tuple, budget)
+            }
             "count" | "index" => {
-                let [wanted] = given.bind(name, ["value"])?;
-                let wanted = wanted.unwrap_or(Value::None);
+                let [wanted] = args.bind(name, ["value"])?;
+                let Some(wanted) = wanted else { return fail(format!("`{name}` needs a value")) };
                 let mut count = 0;
                 for (at, item) in list.items.iter().enumerate() {
                     if equal(item, &wanted, budget)? {
@@ -91,51 +58,56 @@ pub(crate) fn call(value: &Value, name: &str, given: Given, budget: &mut Budget)
                         count += 1;
                     }
                 }
-                if name == "index" { fail("the list has no such item") } else { Ok(Value::Int(count)) }
+                if name == "index" { fail("`index` found no such item") } else { Ok(Value::Int(count)) }
             }
-            _ => fail(format!("`{name}` would change a list, which a chat template may not")),
+            _ => fail(format!("`{name}` is not allowed: a chat template cannot modify a list")),
         },
         Value::Dict(dict) => match name {
-            "copy" => Ok(value.clone()),
             "get" => {
-                let [key, default] = given.bind("get", ["key", "default"])?;
-                let Some(key) = key else { return fail("`get` lacks a key") };
+                let [key, default] = args.bind("get", ["key", "default"])?;
+                let Some(key) = key else { return fail("`get` needs a key") };
                 Ok(dict.get(&key, budget)?.cloned().or(default).unwrap_or(Value::None))
             }
-            "items" => items(value, budget),
-            "keys" => Value::list(dict.entries.iter().map(|(key, _)| key.clone()), budget),
-            "values" => Value::list(dict.entries.iter().map(|(_, value)| value.clone()), budget),
-            _ => fail(format!("`{name}` would change a dictionary, which a chat template may not")),
+            name if MUTATE_DICT.contains(&name) => {
+                fail(format!("`{name}` is not allowed: a chat template cannot modify a dictionary"))
+            }
+            _ => {
+                args.bind::<0>(name, [])?;
+                match name {
+                    "copy" => Ok(value.clone()),
+                    "items" => Value::list(pairs(value, budget)?, budget),
+                    "keys" => Value::list(dict.entries.iter().map(|(key, _)| key.clone()), budget),
+                    _ => Value::list(dict.entries.iter().map(|(_, value)| value.clone()), budget),
+                }
+            }
         },
-        other => fail(format!("a {} has no methods", other.type_name())),
+        other => fail(format!("{} has no methods", other.type_name())),
     }
 }
 
-/// The pairs of a dictionary, as tuples.
-pub(crate) fn items(value: &Value, budget: &mut Budget) -> Result<Value> {
-    let Value::Dict(dict) = value else { return fail(format!("a {} has no items", value.type_name())) };
+/// The key and value of each entry of a dictionary, as tuples.
+pub(crate) fn pairs(value: &Value, budget: &mut Budget) -> Result<Vec<Value>> {
+    let Value::Dict(dict) = value else { return fail(format!("{} has no items", value.type_name())) };
     budget.allocate_items::<Value>(dict.entries.len())?;
-    let pair = |(key, value): &(Value, Value)| Value::tuple([key.clone(), value.clone()], budget);
-    let pairs: Vec<Value> = dict.entries.iter().map(pair).collect::<Result<_>>()?;
-    Value::list(pairs, budget)
+    dict.entries.iter().map(|(key, value)| Value::tuple([key.clone(), value.clone()], budget)).collect()
 }
 
-fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Result<Value> {
+fn string(s: &Arc<str>, name: &str, args: Args, budget: &mut Budget) -> Result<Value> {
     let all = |test: fn(char) -> bool| Value::Bool(!s.is_empty() && s.chars().all(test));
     Ok(match name {
-        "format" => return strings::format(s, &given, budget),
+        "format" => return strings::format(s, &args, budget),
         "strip" | "lstrip" | "rstrip" => {
-            let [chars] = given.bind(name, ["chars"])?;
+            let [chars] = args.bind(name, ["chars"])?;
             let chars = text_or_none(name, chars)?;
             strings::strip(s, chars.as_deref(), name != "rstrip", name != "lstrip", budget)?
         }
         "split" | "rsplit" => {
-            let [separator, most] = given.bind(name, ["sep", "maxsplit"])?;
-            let most = whole(name, most)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+            let [separator, most] = args.bind(name, ["sep", "maxsplit"])?;
+            let most = size(name, most)?.unwrap_or(usize::MAX);
             return strings::split(s, text_or_none(name, separator)?.as_deref(), most, name == "rsplit", budget);
         }
         "partition" | "rpartition" => {
-            let [separator] = given.bind(name, ["sep"])?;
+            let [separator] = args.bind(name, ["sep"])?;
             let separator = text(name, separator)?;
             let found = if name == "partition" { s.find(&*separator) } else { s.rfind(&*separator) };
             let parts = match found {
@@ -146,12 +118,11 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Result
             Value::tuple(strings::parts(parts.into_iter(), budget)?, budget)?
         }
         "splitlines" => {
-            let [keep] = given.bind(name, ["keepends"])?;
-            let keep = keep.is_some_and(|keep| keep.is_true());
-            Value::list(strings::parts(strings::lines(s, keep), budget)?, budget)?
+            let [keep] = args.bind(name, ["keepends"])?;
+            Value::list(strings::parts(strings::lines(s, flag(&keep)), budget)?, budget)?
         }
         "startswith" | "endswith" => {
-            let [affix] = given.bind(name, ["affix"])?;
+            let [affix] = args.bind(name, ["affix"])?;
             let affix = affix.unwrap_or(Value::None);
             let affixes = match &affix {
                 Value::List(list) if list.tuple => &list.items[..],
@@ -166,15 +137,15 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Result
             Value::Bool(found)
         }
         "removeprefix" | "removesuffix" => {
-            let [affix] = given.bind(name, ["affix"])?;
+            let [affix] = args.bind(name, ["affix"])?;
             let affix = text(name, affix)?;
             let left = if name == "removeprefix" { s.strip_prefix(&*affix) } else { s.strip_suffix(&*affix) };
             Value::str(left.unwrap_or(s))
         }
         "find" | "rfind" | "index" | "rindex" | "count" => {
-            let [part, start, end] = given.bind(name, ["sub", "start", "end"])?;
+            let [part, start, end] = args.bind(name, ["sub", "start", "end"])?;
             let part = text(name, part)?;
-            let (from, window) = strings::window(s, whole(name, start)?, whole(name, end)?);
+            let (from, window) = strings::window(s, integer(name, start)?, integer(name, end)?);
             match name {
                 "count" => Value::Int(window.matches(&*part).count() as i64),
                 _ => {
@@ -182,22 +153,22 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Result
                     match found {
                         Some(at) => Value::Int((from + window[..at].chars().count()) as i64),
                         None if name.ends_with("find") => Value::Int(-1),
-                        None => return fail(format!("`{name}` finds no such part")),
+                        None => return fail(format!("`{name}` found no such substring")),
                     }
                 }
             }
         }
         "replace" => {
-            let [old, new, count] = given.bind(name, ["old", "new", "count"])?;
-            return strings::replace(s, &text(name, old)?, &text(name, new)?, whole(name, count)?, budget);
+            let [old, new, count] = args.bind(name, ["old", "new", "count"])?;
+            return strings::replace(s, &text(name, old)?, &text(name, new)?, size(name, count)?, budget);
         }
         "join" => {
-            let [parts] = given.bind(name, ["iterable"])?;
+            let [parts] = args.bind(name, ["iterable"])?;
             let parts = parts.unwrap_or(Value::None).items(budget)?;
             let mut joined = Text::new(budget);
             for (i, part) in parts.iter().enumerate() {
                 let Value::Str(part) = part else {
-                    return fail(format!("`join` takes strings, not a {}", part.type_name()));
+                    return fail(format!("`join` takes strings, not {}", part.type_name()));
                 };
                 if i > 0 {
                     joined.push(s)?;
@@ -206,12 +177,12 @@ fn string(s: &Arc<str>, name: &str, given: Given, budget: &mut Budget) -> Result
             }
             Value::str(joined.finish())
         }
-        "center" | "ljust" | "rjust" | "zfill" => return strings::pad(s, name, given, budget),
+        "center" | "ljust" | "rjust" | "zfill" => return strings::pad(s, name, args, budget),
         "expandtabs" => return fail("`expandtabs` is not supported"),
         // The other methods take no arguments.
         _ => {
-            given.bind::<0>(name, [])?;
-            // `str.title` begins a word after each character without case.
+            args.bind::<0>(name, [])?;
+            // For `str.title` a word begins after any character without case.
             let separates = |c: char| !(c.is_lowercase() || c.is_uppercase());
             match name {
                 "upper" | "lower" | "casefold" | "capitalize" | "swapcase" => strings::in_case(s, name, budget)?,

@@ -23,7 +23,7 @@ fn render(source: &str) -> Result<String> {
     Template::parse(source)?.render(&variables, Limits::default(), None)
 }
 
-/// How a result differs from `expected`, which is a text, or an object that names the kind of error.
+/// What is wrong with a result. `expected` is a string, or an object with the kind of error.
 fn difference(result: Result<String>, expected: &Json) -> Option<String> {
     match (result, expected) {
         (Ok(text), Json::String(expected)) if text == *expected => None,
@@ -74,7 +74,7 @@ fn each_point_of_the_language_is_as_in_transformers() {
     assert!(wrong.is_empty(), "{} snippets:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// The error of a template that must fail. A template that its budget does not stop never ends here.
+/// The error of a template that must fail. Without its budget it would never end.
 fn refused(source: &str) -> Error {
     render(source).expect_err(source)
 }
@@ -156,7 +156,7 @@ fn growth_is_stopped() {
     ] {
         refused(source);
     }
-    // Two lists that share everything are compared in no time that matters.
+    // Two lists whose comparison takes 2^100 steps, because each level holds the one below twice.
     let twins = "{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(100) %}{% set ns.a = [ns.a, ns.a] %}\
                  {% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ ns.a == ns.b }}";
     assert!(refused(twins).to_string().contains("steps"));
@@ -192,7 +192,7 @@ fn depth_is_stopped() {
         "{{ 'a'|map(".to_owned() + &"'map',".repeat(20_000) + "'upper')|list }}",
         "{% set ns = namespace(x=1) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}".into(),
     ] {
-        // A host may call from a thread with a small stack; the builds for tests take several times what a release takes.
+        // The host may call from a thread with a small stack. A test build takes several times the stack of a release build.
         let render = move || {
             let result = if source.starts_with('(') { render(&source) } else { Err(refused(&source)) };
             (source, result)
@@ -203,9 +203,8 @@ fn depth_is_stopped() {
     }
 }
 
-/// What is flat may be long.
 #[test]
-fn length_is_no_depth() {
+fn long_chains_do_not_nest() {
     assert_eq!(render(&("{{ 1".to_owned() + &" + 1".repeat(20_000) + " }}")).unwrap(), "20001");
     assert_eq!(render(&("{{ 'a'".to_owned() + &" ~ 'a'".repeat(20_000) + " }}")).unwrap().len(), 20_001);
     assert_eq!(render(&("{{ 'a'".to_owned() + &"|upper".repeat(20_000) + " }}")).unwrap(), "A");
@@ -253,14 +252,15 @@ fn errors_name_the_line() {
 
     let error = refused("{{ raise_exception('only\\nuser ' ~ messages[0].role) }}");
     assert_eq!(error.kind(), ErrorKind::Raised);
-    assert!(error.to_string().contains("refuses the messages: only\\nuser user"), "{error}");
+    assert!(error.to_string().contains("rejects the messages: only\\nuser user"), "{error}");
+    assert!(refused("{{ '%\x1b' % 1 }}").to_string().ends_with("`%\\u{1b}` does not support an integer"));
     assert!(refused("{{ raise_exception('x' * 100000) }}").to_string().len() < 1000);
     assert!(refused(&format!("{{{{ {}.y }}}}", "x".repeat(100_000))).to_string().len() < 1000);
     let error = Template::parse(&" ".repeat(MAX_SOURCE + 1)).unwrap_err();
     assert!(error.kind() == ErrorKind::Limit && error.to_string().contains("at most 262144"), "{error}");
 }
 
-/// NaN has no order, and the budget may be used up at any comparison.
+/// NaN is not ordered, and the budget may run out at any comparison.
 #[test]
 fn sorting_never_panics() {
     for source in [
@@ -280,6 +280,48 @@ fn sorting_never_panics() {
     }
 }
 
+/// Arguments that a callee does not have are errors.
+#[test]
+fn unknown_arguments_are_refused() {
+    for source in [
+        "{{ messages|first(1) }}",
+        "{{ messages|length(boolean=true) }}",
+        "{{ [1]|list(x=1) }}",
+        "{{ [1]|select('odd', x=1)|list }}",
+        "{{ 1 is odd(x=1) }}",
+        "{{ '%s'|format(x=1) }}",
+        "{% for i in [1] %}{{ loop.cycle(1, x=1) }}{% endfor %}",
+        "{{ 'a'.upper(1) }}",
+        "{{ {}.items(1) }}",
+        "{{ [1].copy(1) }}",
+        "{{ [1].count() }}",
+        "{{ 'a'|upper(1) }}",
+        "{{ dict({}, {}) }}",
+        "{% macro f(a) %}{% endmacro %}{{ f(1, 2) }}",
+        "{% macro f(a) %}{% endmacro %}{{ f(b=2) }}",
+        "{% macro f(a) %}{% endmacro %}{{ f(1, a=2) }}",
+    ] {
+        assert_eq!(refused(source).kind(), ErrorKind::Template, "{source}");
+    }
+}
+
+#[test]
+fn arithmetic_at_the_limits_of_integers() {
+    let (most, least) = ("9223372036854775807", "(-9223372036854775807 - 1)");
+    let range = format!("{{{{ range({least}, {most}, {most})|list }}}}");
+    assert_eq!(render(&range).unwrap(), "[-9223372036854775808, -1, 9223372036854775806]");
+    assert_eq!(render(&format!("{{{{ {least} % -1 }}}}")).unwrap(), "0");
+    for source in [
+        format!("{{{{ {most} + 1 }}}}"),
+        format!("{{{{ -{least} }}}}"),
+        format!("{{{{ {least}|abs }}}}"),
+        format!("{{{{ {least} // -1 }}}}"),
+        format!("{{{{ {most} ** 2 }}}}"),
+    ] {
+        assert_eq!(refused(&source).kind(), ErrorKind::Template, "{source}");
+    }
+}
+
 #[test]
 fn the_date_of_today_is_given() {
     let year: i64 = render("{{ strftime_now('%Y') }}").unwrap().parse().unwrap();
@@ -293,9 +335,9 @@ fn a_template_is_shared_between_threads() {
     shared::<Template>();
 }
 
-/// Templates with pieces cut out, doubled and swapped give an answer or an error, never a panic.
+/// Templates with parts deleted, repeated and exchanged give a result or an error, never a panic.
 #[test]
-fn damaged_templates_are_survived() {
+fn damaged_templates_never_panic() {
     let fixtures = fixtures();
     let whole = fixtures["templates"].as_array().unwrap().iter();
     let sources: Vec<&str> =

@@ -1,4 +1,4 @@
-//! The values of a template, with Python's semantics: how they print, compare, sort and convert to a truth value.
+//! The values of a template, with Python's semantics: how they print, compare, sort and convert to a boolean.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -6,19 +6,19 @@ use std::sync::Arc;
 use crate::budget::{Budget, Text};
 use crate::error::{Result, fail, over_limit, quoted};
 
-/// How deep lists and dictionaries may nest. Freeing, printing and comparing them recurses.
+/// How deep lists and dictionaries may nest. To free, print or compare them is recursive.
 const DEPTH: u32 = 160;
-/// What an object takes besides its contents.
+/// The bytes of a list or dictionary without its items.
 const OBJECT: usize = 64;
-/// What printing a float costs, in steps: finding the shortest digits that read back the same takes big integers at worst.
+/// The cost of printing a float, in steps: to find the shortest digits that read back the same may take big integers.
 const PRINT_FLOAT: usize = 8;
 
-/// Variables, attributes or arguments. They are few, so a linear search is the fastest.
+/// Variables, attributes or arguments. They are few, so that a linear search is fastest.
 pub(crate) type Named = Vec<(Arc<str>, Value)>;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Value {
-    /// With the name that was not found, which the error for its use quotes.
+    /// With the name that was not found, for the error message.
     Undefined(Option<Arc<str>>),
     None,
     Bool(bool),
@@ -27,13 +27,12 @@ pub(crate) enum Value {
     Str(Arc<str>),
     List(Arc<List>),
     Dict(Arc<Dict>),
-    /// Namespaces, macros and loops are owned by the evaluator; values hold their indices. So references cannot form a
-    /// cycle, and nothing outlives the rendering.
+    /// The evaluator owns namespaces, macros and loops, and values hold their indices. So references cannot form a cycle.
     Namespace(usize),
     Macro(usize),
     Loop(usize),
     Function(Function),
-    /// A method that is read and not called.
+    /// A method that is not called.
     Method,
 }
 
@@ -49,7 +48,7 @@ pub(crate) enum Function {
 #[derive(Debug)]
 pub(crate) struct List {
     pub items: Vec<Value>,
-    /// A tuple prints with round brackets and is never equal to a list.
+    /// A tuple prints with parentheses and is never equal to a list.
     pub tuple: bool,
     depth: u32,
 }
@@ -61,12 +60,34 @@ pub(crate) struct Dict {
 }
 
 impl Dict {
+    /// Of two equal keys the later value wins and takes the earlier place.
+    pub fn new(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Result<Self> {
+        budget.allocate(OBJECT)?;
+        budget.allocate_items::<(Value, Value)>(pairs.len())?;
+        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            if matches!(key, Value::List(ref list) if !list.tuple) || matches!(key, Value::Dict(_)) {
+                return fail(format!("{} cannot be a dictionary key", key.type_name()));
+            }
+            match position(&entries, &key, budget)? {
+                Some(at) => entries[at].1 = value,
+                None => entries.push((key, value)),
+            }
+        }
+        Self::of_distinct(entries)
+    }
+
+    fn of_distinct(entries: Vec<(Value, Value)>) -> Result<Self> {
+        let depth = depth_over(entries.iter().flat_map(|(key, value)| [key, value]))?;
+        Ok(Self { entries, depth })
+    }
+
     pub fn get(&self, key: &Value, budget: &mut Budget) -> Result<Option<&Value>> {
         Ok(position(&self.entries, key, budget)?.map(|at| &self.entries[at].1))
     }
 }
 
-/// What a list can be made of: the count is known, so the list is charged for before it is made.
+/// The items of a new list. Their count is known, so that the list is charged before it is allocated.
 pub(crate) trait Items: IntoIterator<Item = Value, IntoIter: ExactSizeIterator> {}
 
 impl<I: IntoIterator<Item = Value, IntoIter: ExactSizeIterator>> Items for I {}
@@ -93,26 +114,13 @@ impl Value {
         Ok(Self::List(Arc::new(List { items, tuple, depth })))
     }
 
-    /// A dictionary. Of two equal keys the later value wins and takes the earlier place.
     pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Result<Self> {
-        budget.allocate(OBJECT)?;
-        budget.allocate_items::<(Value, Value)>(pairs.len())?;
-        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
-        for (key, value) in pairs {
-            if matches!(key, Value::List(ref list) if !list.tuple) || matches!(key, Value::Dict(_)) {
-                return fail(format!("a {} cannot be a dictionary's key", key.type_name()));
-            }
-            match position(&entries, &key, budget)? {
-                Some(at) => entries[at].1 = value,
-                None => entries.push((key, value)),
-            }
-        }
-        Self::dict_of_distinct(entries)
+        Ok(Self::Dict(Arc::new(Dict::new(pairs, budget)?)))
     }
 
-    fn dict_of_distinct(entries: Vec<(Value, Value)>) -> Result<Self> {
-        let depth = depth_over(entries.iter().flat_map(|(key, value)| [key, value]))?;
-        Ok(Self::Dict(Arc::new(Dict { entries, depth })))
+    /// None if the integer overflowed.
+    pub fn integer(n: Option<i64>) -> Result<Self> {
+        n.map_or_else(|| fail("an integer is too large for 64 bits"), |n| Ok(Self::Int(n)))
     }
 
     pub fn from_json(json: &serde_json::Value, budget: &mut Budget) -> Result<Self> {
@@ -138,27 +146,29 @@ impl Value {
                     budget.allocate(key.len())?;
                     Ok((Self::str(key.as_str()), Self::from_json(value, budget)?))
                 };
-                // The keys of a JSON object are distinct already.
-                Self::dict_of_distinct(map.iter().map(entry).collect::<Result<_>>()?)?
+                // The keys of a JSON object are distinct.
+                Self::Dict(Arc::new(Dict::of_distinct(map.iter().map(entry).collect::<Result<_>>()?)?))
             }
         })
     }
 
+    /// The type with its article, for messages.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Self::Undefined(_) => "undefined value",
+            Self::Undefined(_) => "an undefined value",
             Self::None => "None",
-            Self::Bool(_) => "truth value",
-            Self::Int(_) | Self::Float(_) => "number",
-            Self::Str(_) => "string",
-            Self::List(list) if list.tuple => "tuple",
-            Self::List(_) => "list",
-            Self::Dict(_) => "dictionary",
-            Self::Namespace(_) => "namespace",
-            Self::Macro(_) => "macro",
-            Self::Loop(_) => "loop",
-            Self::Function(_) => "function",
-            Self::Method => "method",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) => "an integer",
+            Self::Float(_) => "a float",
+            Self::Str(_) => "a string",
+            Self::List(list) if list.tuple => "a tuple",
+            Self::List(_) => "a list",
+            Self::Dict(_) => "a dictionary",
+            Self::Namespace(_) => "a namespace",
+            Self::Macro(_) => "a macro",
+            Self::Loop(_) => "a loop",
+            Self::Function(_) => "a function",
+            Self::Method => "a method",
         }
     }
 
@@ -179,7 +189,7 @@ impl Value {
         }
     }
 
-    /// The number in a value. As in Python, False is 0 and True is 1.
+    /// The value as a number. As in Python, False is 0 and True is 1.
     pub fn number(&self) -> Option<Number> {
         match self {
             Self::Bool(b) => Some(Number::Int(i64::from(*b))),
@@ -192,7 +202,7 @@ impl Value {
     /// The items that a `for` iterates over.
     pub fn items(&self, budget: &mut Budget) -> Result<Vec<Value>> {
         let count = match self {
-            // Each character becomes a string of its own.
+            // Each character becomes a string, which takes as much as three items.
             Self::Str(s) => s.len().saturating_mul(3),
             Self::List(list) => list.items.len(),
             Self::Dict(dict) => dict.entries.len(),
@@ -205,7 +215,7 @@ impl Value {
             Self::Str(s) => s.chars().map(|c| Self::str(&*c.encode_utf8(&mut [0; 4]))).collect(),
             Self::List(list) => list.items.clone(),
             Self::Dict(dict) => dict.entries.iter().map(|(key, _)| key.clone()).collect(),
-            other => return fail(format!("a {} cannot be iterated over", other.type_name())),
+            other => return fail(format!("{} is not iterable", other.type_name())),
         })
     }
 
@@ -267,7 +277,7 @@ impl Value {
                 }
                 text.push("}")
             }
-            other => text.format(format_args!("<{}>", other.type_name())),
+            other => text.format(format_args!("<{}>", other.type_name().trim_start_matches("a "))),
         }
     }
 }
@@ -376,7 +386,7 @@ pub(crate) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Result<Optio
     match (a, b) {
         (Value::Str(a), Value::Str(b)) => {
             budget.scan(a.len().min(b.len()))?;
-            // UTF-8 sorts like the code points that it encodes.
+            // UTF-8 sorts in the order of the code points.
             Ok(Some(a.cmp(b)))
         }
         (Value::List(a), Value::List(b)) if a.tuple == b.tuple => {
@@ -390,7 +400,7 @@ pub(crate) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Result<Optio
         (Value::Undefined(name), _) | (_, Value::Undefined(name)) => undefined(name.as_deref()),
         (a, b) => match (a.number(), b.number()) {
             (Some(a), Some(b)) => Ok(a.compare(b)),
-            _ => fail(format!("a {} and a {} have no order", a.type_name(), b.type_name())),
+            _ => fail(format!("cannot compare {} with {}", a.type_name(), b.type_name())),
         },
     }
 }
@@ -431,7 +441,7 @@ pub(crate) fn sort_by_key<T: Clone>(
     Ok(items)
 }
 
-/// The error for the use of an undefined value.
+/// The error if an undefined value is used.
 pub(crate) fn undefined<T>(name: Option<&str>) -> Result<T> {
     match name {
         Some(name) => fail(format!("{} is undefined", quoted(name))),
@@ -439,7 +449,7 @@ pub(crate) fn undefined<T>(name: Option<&str>) -> Result<T> {
     }
 }
 
-/// A float as Python prints it: the fewest digits that read back the same, exponents from 1e16 up and below 1e-4.
+/// A float as Python prints it: the shortest digits that read back the same, with an exponent from 1e16 on and below 1e-4.
 fn float_text(x: f64) -> String {
     if x.is_nan() {
         return "nan".into();
@@ -482,7 +492,7 @@ fn write_quoted(s: &str, text: &mut Text) -> Result<()> {
     text.push_char(quote)
 }
 
-/// Format characters and private use, which Python escapes.
+/// Format and private-use characters, which Python escapes.
 fn invisible(c: char) -> bool {
     matches!(u32::from(c), 0xad | 0x600..=0x605 | 0x61c | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff
         | 0xfff9..=0xfffb | 0xe000..=0xf8ff | 0xe0001..=0xe007f | 0xf0000..=0x10ffff)

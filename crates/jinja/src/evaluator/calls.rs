@@ -1,40 +1,40 @@
-//! Calls of macros and of Jinja's functions. A macro sees its own variables and those around its definition.
+//! Calls of macros and functions. A macro sees its own variables and those around its definition.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Closure, Evaluator};
-use crate::arguments::{Given, text, whole};
+use crate::arguments::{Args, integer, text};
 use crate::ast::{Arguments, Expression, Suffix, SuffixKind};
 use crate::date;
 use crate::error::{Error, ErrorKind, Result, escaped, fail, over_limit, quoted};
-use crate::value::{Function, Named, Value, position_of_name, undefined};
+use crate::value::{Dict, Function, Named, Value, position_of_name, undefined};
 
 /// The longest `range`, as in Jinja's sandbox.
 const MAX_RANGE: i64 = 100_000;
-/// How many characters of a message of `raise_exception` are shown.
+/// How many characters of the message of `raise_exception` are kept.
 const MAX_MESSAGE: usize = 300;
 
 impl<'t> Evaluator<'t> {
-    pub(super) fn arguments(&mut self, arguments: &'t Arguments) -> Result<Given> {
-        let mut given = Given { positional: self.all(&arguments.positional)?, named: Vec::new() };
+    pub(super) fn arguments(&mut self, arguments: &'t Arguments) -> Result<Args> {
+        let mut args = Args { positional: self.all(&arguments.positional)?, named: Vec::new() };
         for (name, value) in &arguments.named {
-            given.named.push((name.clone(), self.evaluate(value)?));
+            args.named.push((name.clone(), self.evaluate(value)?));
         }
         if let Some(more) = &arguments.more {
-            given.positional.append(&mut self.evaluate(more)?.items(&mut self.budget)?);
+            args.positional.append(&mut self.evaluate(more)?.items(&mut self.budget)?);
         }
         if let Some(more) = &arguments.more_named {
             let Value::Dict(dict) = self.evaluate(more)? else { return fail("`**` takes a dictionary") };
             self.budget.allocate_items::<(Value, Value)>(dict.entries.len())?;
             for (name, value) in &dict.entries {
-                given.named.push((text("**", Some(name.clone()))?, value.clone()));
+                args.named.push((text("**", Some(name.clone()))?, value.clone()));
             }
         }
-        Ok(given)
+        Ok(args)
     }
 
-    /// The call of a `call` block. Its last suffix is the call that receives `caller`.
+    /// Evaluates the call of a `call` block, whose last suffix receives `caller`.
     pub(super) fn call_with(&mut self, call: &'t Expression, caller: Value) -> Result<Value> {
         if let Expression::Postfix(operand, suffixes) = call
             && let Some((Suffix { kind: SuffixKind::Call(arguments), .. }, before)) = suffixes.split_last()
@@ -47,12 +47,12 @@ impl<'t> Evaluator<'t> {
     }
 
     pub(super) fn call(&mut self, callee: Value, arguments: &'t Arguments, caller: Option<Value>) -> Result<Value> {
-        let given = self.arguments(arguments)?;
+        let args = self.arguments(arguments)?;
         match callee {
-            Value::Macro(index) => self.call_macro(index, given, caller),
-            Value::Function(function) => self.call_function(function, given),
+            Value::Macro(index) => self.call_macro(index, args, caller),
+            Value::Function(function) => self.call_function(function, args),
             Value::Undefined(name) => undefined(name.as_deref()),
-            other => fail(format!("a {} cannot be called", other.type_name())),
+            other => fail(format!("{} cannot be called", other.type_name())),
         }
     }
 
@@ -65,21 +65,21 @@ impl<'t> Evaluator<'t> {
         Ok(Value::Macro(self.closures.len() - 1))
     }
 
-    fn call_macro(&mut self, closure: usize, given: Given, caller: Option<Value>) -> Result<Value> {
+    fn call_macro(&mut self, closure: usize, args: Args, caller: Option<Value>) -> Result<Value> {
         let template = self.template;
         let Closure { index, seen } = &self.closures[closure];
         let callee = &template.macros[*index];
         self.budget.allocate_items::<(Arc<str>, Value)>(seen.len() + callee.parameters.len() + 3)?;
         let seen = seen.clone();
         let mut scope: Named = Vec::with_capacity(callee.parameters.len() + 3);
-        let mut positional = given.positional.into_iter();
-        let mut named = given.named;
+        let mut positional = args.positional.into_iter();
+        let mut named = args.named;
         let mut defaults = Vec::new();
         for (name, default) in &callee.parameters {
             let by_name = position_of_name(&named, name, &mut self.budget)?;
             let value = match (positional.next(), by_name) {
                 (Some(_), Some(_)) => {
-                    return fail(format!("{} is given {} twice", quoted(&callee.name), quoted(name)));
+                    return fail(format!("{} has multiple values for {}", quoted(&callee.name), quoted(name)));
                 }
                 (Some(value), None) => value,
                 (None, Some(at)) => named.remove(at).1,
@@ -99,7 +99,7 @@ impl<'t> Evaluator<'t> {
             scope.push(("caller".into(), caller));
         }
         if !more.is_empty() && !callee.takes_more {
-            return fail(format!("{} takes {} arguments at most", quoted(&callee.name), callee.parameters.len()));
+            return fail(format!("{} takes at most {} arguments", quoted(&callee.name), callee.parameters.len()));
         }
         if let Some((name, _)) = named.first().filter(|_| !callee.takes_named) {
             return fail(format!("{} has no parameter {}", quoted(&callee.name), quoted(name)));
@@ -112,7 +112,7 @@ impl<'t> Evaluator<'t> {
         self.base = self.scopes.len();
         self.scopes.push(seen);
         self.scopes.push(scope);
-        // Defaults are evaluated at each call and see the parameters before them.
+        // Defaults are evaluated at each call and may use the parameters before them.
         for (at, default) in defaults {
             let value = self.evaluate(default)?;
             if let Some(scope) = self.scopes.last_mut() {
@@ -125,54 +125,27 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    fn call_function(&mut self, function: Function, given: Given) -> Result<Value> {
+    fn call_function(&mut self, function: Function, args: Args) -> Result<Value> {
         match function {
-            Function::Range => self.range(given),
-            Function::Dict => {
-                let Given { positional, named } = given;
-                let mut pairs = match &positional[..] {
-                    [] => Vec::new(),
-                    [Value::Dict(dict)] => {
-                        self.budget.allocate_items::<(Value, Value)>(dict.entries.len())?;
-                        dict.entries.clone()
-                    }
-                    [list] => {
-                        let mut pairs = Vec::new();
-                        for pair in list.items(&mut self.budget)? {
-                            self.budget.allocate_items::<(Value, Value)>(2)?;
-                            let [key, value] = &pair.items(&mut self.budget)?[..] else {
-                                return fail("`dict` takes pairs");
-                            };
-                            pairs.push((key.clone(), value.clone()));
-                        }
-                        pairs
-                    }
-                    _ => return fail("`dict` takes one dictionary at most"),
-                };
-                pairs.extend(named.into_iter().map(|(name, value)| (Value::Str(name), value)));
-                Value::dict(pairs, &mut self.budget)
-            }
+            Function::Range => self.range(args),
+            Function::Dict => Ok(Value::Dict(Arc::new(self.dict_of(args)?))),
             Function::Namespace => {
-                let Value::Dict(dict) = self.call_function(Function::Dict, given)? else {
-                    return fail("no dictionary");
-                };
+                let dict = self.dict_of(args)?;
                 self.budget.allocate_items::<Named>(2)?;
-                self.budget.allocate_items::<(Arc<str>, Value)>(dict.entries.len())?;
-                let mut namespace = Named::with_capacity(dict.entries.len());
-                for (name, value) in &dict.entries {
-                    namespace.push((text("namespace", Some(name.clone()))?, value.clone()));
-                }
-                self.namespaces.push(namespace);
+                let entries = dict.entries.into_iter();
+                let namespace = entries.map(|(name, value)| Ok((text("namespace", Some(name))?, value)));
+                self.namespaces.push(namespace.collect::<Result<_>>()?);
                 Ok(Value::Namespace(self.namespaces.len() - 1))
             }
             Function::RaiseException => {
-                let [message] = given.bind("raise_exception", ["message"])?;
-                let Some(message) = message else { return fail("`raise_exception` lacks a message") };
+                let [message] = args.bind("raise_exception", ["message"])?;
+                let Some(message) = message else { return fail("`raise_exception` needs a message") };
                 let text = message.to_text(&mut self.budget)?;
-                Err(Error::new(ErrorKind::Raised, escaped(&text, MAX_MESSAGE)))
+                let message = format!("the template rejects the messages: {}", escaped(&text, MAX_MESSAGE));
+                Err(Error::new(ErrorKind::Raised, message))
             }
             Function::StrftimeNow => {
-                let [format] = given.bind("strftime_now", ["format"])?;
+                let [format] = args.bind("strftime_now", ["format"])?;
                 let format = text("strftime_now", format)?;
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
                 Ok(Value::str(date::strftime(&format, now, &mut self.budget)?))
@@ -180,25 +153,49 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn range(&mut self, given: Given) -> Result<Value> {
-        let [a, b, step] = given.bind("range", ["start", "stop", "step"])?;
-        let [a, b, step] = [whole("range", a)?, whole("range", b)?, whole("range", step)?];
+    fn dict_of(&mut self, args: Args) -> Result<Dict> {
+        let Args { positional, named } = args;
+        let mut pairs = match &positional[..] {
+            [] => Vec::new(),
+            [Value::Dict(dict)] => {
+                self.budget.allocate_items::<(Value, Value)>(dict.entries.len())?;
+                dict.entries.clone()
+            }
+            [list] => {
+                let mut pairs = Vec::new();
+                for pair in list.items(&mut self.budget)? {
+                    self.budget.allocate_items::<(Value, Value)>(2)?;
+                    let [key, value] = &pair.items(&mut self.budget)?[..] else {
+                        return fail("`dict` takes a list of pairs");
+                    };
+                    pairs.push((key.clone(), value.clone()));
+                }
+                pairs
+            }
+            _ => return fail("`dict` takes at most one dictionary"),
+        };
+        pairs.extend(named.into_iter().map(|(name, value)| (Value::Str(name), value)));
+        Dict::new(pairs, &mut self.budget)
+    }
+
+    fn range(&mut self, args: Args) -> Result<Value> {
+        let [a, b, step] = args.bind("range", ["start", "stop", "step"])?;
+        let [a, b, step] = [integer("range", a)?, integer("range", b)?, integer("range", step)?];
         let (start, stop) = match (a, b) {
             (Some(stop), None) => (0, stop),
             (Some(start), Some(stop)) => (start, stop),
-            (None, _) => return fail("`range` lacks its end"),
+            (None, _) => return fail("`range` needs a stop value"),
         };
         let step = step.unwrap_or(1);
         if step == 0 {
-            return fail("`range` takes a step that is not zero");
+            return fail("the step of `range` is zero");
         }
-        let distance =
-            if step > 0 { i128::from(stop) - i128::from(start) } else { i128::from(start) - i128::from(stop) };
-        let step_size = i128::from(step).abs();
-        let count = if distance > 0 { (distance + step_size - 1) / step_size } else { 0 };
+        let [start, stop, step] = [start, stop, step].map(i128::from);
+        let distance = if step > 0 { stop - start } else { start - stop };
+        let count = if distance > 0 { (distance - 1) / step.abs() + 1 } else { 0 };
         if count > i128::from(MAX_RANGE) {
-            return over_limit(format!("a `range` of {count} numbers is longer than {MAX_RANGE}"));
+            return over_limit(format!("`range` has {count} numbers, at most {MAX_RANGE} are allowed"));
         }
-        Value::list((0..count as usize).map(|i| Value::Int(start + i as i64 * step)), &mut self.budget)
+        Value::list((0..count as usize).map(|i| Value::Int((start + i as i128 * step) as i64)), &mut self.budget)
     }
 }

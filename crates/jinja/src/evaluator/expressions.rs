@@ -1,4 +1,4 @@
-//! Expressions: operators, and the attributes, items, calls, filters and tests that follow a value.
+//! Evaluates expressions: operators, and the attributes, items, calls, filters and tests that follow a value.
 
 use std::sync::Arc;
 
@@ -65,7 +65,7 @@ impl<'t> Evaluator<'t> {
         Value::dict(pairs, &mut self.budget)
     }
 
-    /// `and` and `or`: the first operand whose truth value is `wanted`, or else the last operand.
+    /// `and` and `or`: the first operand whose truth value is `wanted`, otherwise the last operand.
     fn first_that_is(&mut self, wanted: bool, operands: &'t [Expression]) -> Result<Value> {
         let mut value = Value::None;
         for operand in operands {
@@ -77,7 +77,7 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    /// Applies operators from left to right. A text that grows by several of them is copied once.
+    /// Applies operators from left to right. A string to which several operators append is copied once.
     fn chain(&mut self, first: &'t Expression, rest: &'t [(Operator, Expression)]) -> Result<Value> {
         let mut value = self.evaluate(first)?;
         let mut growing: Option<String> = None;
@@ -150,16 +150,16 @@ impl<'t> Evaluator<'t> {
             self.line = suffix.line;
             at += 1;
             value = match &suffix.kind {
-                SuffixKind::Attribute(name) => match suffixes.get(at).map(|next| &next.kind) {
-                    Some(SuffixKind::Call(arguments)) if methods::exists(&value, name) => {
+                SuffixKind::Attribute(name) => match (suffixes.get(at).map(|next| &next.kind), &value) {
+                    (Some(SuffixKind::Call(arguments)), value) if methods::exists(value, name) => {
                         at += 1;
-                        let given = self.arguments(arguments)?;
+                        let args = self.arguments(arguments)?;
                         self.line = suffix.line;
-                        methods::call(&value, name, given, &mut self.budget)?
+                        methods::call(value, name, args, &mut self.budget)?
                     }
-                    Some(SuffixKind::Call(arguments)) if matches!(value, Value::Loop(_)) => {
+                    (Some(SuffixKind::Call(arguments)), &Value::Loop(index)) => {
                         at += 1;
-                        self.call_of_loop(&value, name, arguments)?
+                        self.call_of_loop(index, name, arguments)?
                     }
                     _ => self.attribute(value, name)?,
                 },
@@ -170,13 +170,13 @@ impl<'t> Evaluator<'t> {
                 SuffixKind::Slice(parts) => self.slice(&value, parts)?,
                 SuffixKind::Call(arguments) => self.call(value, arguments, None)?,
                 SuffixKind::Filter(name, arguments) => {
-                    let given = self.arguments(arguments)?;
+                    let args = self.arguments(arguments)?;
                     self.line = suffix.line;
-                    filters::apply(name, &value, given, &mut self.budget)?
+                    filters::apply(name, &value, args, &mut self.budget)?
                 }
                 SuffixKind::Test { name, arguments, negated } => {
-                    let given = self.arguments(arguments)?;
-                    let holds = predicates::holds(name, &value, &given.positional, &mut self.budget)?;
+                    let args = self.arguments(arguments)?.only_positional()?;
+                    let holds = predicates::holds(name, &value, &args, &mut self.budget)?;
                     Value::Bool(holds != *negated)
                 }
             };
@@ -194,7 +194,7 @@ impl<'t> Evaluator<'t> {
         operators::slice(value, bounds, &mut self.budget)
     }
 
-    /// `value.name`: a method before a key, unlike `value["name"]`.
+    /// `value.name`. A method takes precedence over a key, unlike in `value["name"]`.
     fn attribute(&mut self, value: Value, name: &Arc<str>) -> Result<Value> {
         match &value {
             value if methods::exists(value, name) => Ok(Value::Method),
@@ -208,7 +208,7 @@ impl<'t> Evaluator<'t> {
                 let found = position_of_name(namespace, name, &mut self.budget)?;
                 Ok(found.map_or_else(|| Value::Undefined(Some(name.clone())), |at| namespace[at].1.clone()))
             }
-            Value::Loop(_) => self.attribute_of_loop(&value, name),
+            Value::Loop(index) => Ok(self.attribute_of_loop(*index, name)),
             _ => Ok(Value::Undefined(Some(name.clone()))),
         }
     }
@@ -221,7 +221,7 @@ impl<'t> Evaluator<'t> {
             return Ok(found);
         }
         match (&value, index) {
-            // Without such a key, an attribute of that name is taken.
+            // If there is no such key, an attribute of that name counts.
             (_, Value::Str(name)) => match value {
                 Value::Dict(_) if !methods::exists(&value, &name) => Ok(Value::Undefined(Some(name))),
                 value => self.attribute(value, &name),
@@ -231,16 +231,14 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn attribute_of_loop(&mut self, value: &Value, name: &Arc<str>) -> Result<Value> {
-        // A loop that was kept in a namespace may be over.
-        let Some(state) = (if let Value::Loop(index) = value { self.loops.get(*index) } else { None }) else {
-            return Ok(Value::Undefined(Some(name.clone())));
-        };
+    fn attribute_of_loop(&self, index: usize, name: &Arc<str>) -> Value {
+        let undefined = || Value::Undefined(Some(name.clone()));
+        // A loop that was stored in a namespace may have ended.
+        let Some(state) = self.loops.get(index) else { return undefined() };
         let (at, length) = (state.at, state.items.len());
         let number = |n: usize| Value::Int(n as i64);
-        let neighbour = |at: Option<usize>| at.and_then(|at| state.items.get(at)).cloned();
-        let undefined = || Value::Undefined(Some(name.clone()));
-        Ok(match &**name {
+        let item = |at: usize| state.items.get(at).cloned().unwrap_or_else(undefined);
+        match &**name {
             "index" => number(at + 1),
             "index0" => number(at),
             "revindex" => number(length - at),
@@ -248,24 +246,22 @@ impl<'t> Evaluator<'t> {
             "first" => Value::Bool(at == 0),
             "last" => Value::Bool(at + 1 == length),
             "length" => number(length),
-            // In Jinja only recursive loops have a depth; nested ones do not.
+            // In Jinja only recursive loops increase the depth.
             "depth" => number(1),
             "depth0" => number(0),
-            "previtem" => neighbour(at.checked_sub(1)).unwrap_or_else(undefined),
-            "nextitem" => neighbour(Some(at + 1)).unwrap_or_else(undefined),
+            "previtem" => item(at.wrapping_sub(1)),
+            "nextitem" => item(at + 1),
             _ => undefined(),
-        })
+        }
     }
 
-    fn call_of_loop(&mut self, value: &Value, name: &str, arguments: &'t Arguments) -> Result<Value> {
-        let given = self.arguments(arguments)?.positional;
-        let Some(state) = (if let Value::Loop(index) = value { self.loops.get_mut(*index) } else { None }) else {
-            return fail("the loop is over");
-        };
+    fn call_of_loop(&mut self, index: usize, name: &str, arguments: &'t Arguments) -> Result<Value> {
+        let args = self.arguments(arguments)?.only_positional()?;
+        let Some(state) = self.loops.get_mut(index) else { return fail("the loop has ended") };
         match name {
-            "cycle" if !given.is_empty() => Ok(given[state.at % given.len()].clone()),
+            "cycle" if !args.is_empty() => Ok(args[state.at % args.len()].clone()),
             "changed" => {
-                let now = Value::tuple(given, &mut self.budget)?;
+                let now = Value::tuple(args, &mut self.budget)?;
                 let changed = match &state.last {
                     Some(last) => !equal(last, &now, &mut self.budget)?,
                     None => true,
@@ -273,7 +269,7 @@ impl<'t> Evaluator<'t> {
                 state.last = Some(now);
                 Ok(Value::Bool(changed))
             }
-            _ => fail(format!("a loop has no method {}", quoted(name))),
+            _ => fail(format!("`loop` has no method {}", quoted(name))),
         }
     }
 }

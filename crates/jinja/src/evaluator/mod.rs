@@ -1,4 +1,4 @@
-//! Runs a parsed template: its statements and its variables. Everything that a template can prolong or grow is charged to
+//! Runs the statements of a template and holds its variables. Everything whose time or size the template decides is charged to
 //! the budget first.
 
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::value::{Function, Named, Value, position_of_name, undefined};
 mod calls;
 mod expressions;
 
-/// The longest output of a rendering, in bytes.
+/// The longest output in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 
 /// How a body ended.
 #[derive(PartialEq, Eq)]
 enum Flow {
-    On,
+    Normal,
     Break,
     Continue,
 }
 
-/// A macro with the variables of the blocks around its definition, as they were then.
+/// A macro, with the variables of the blocks around it at the time of its definition.
 struct Closure {
     pub index: usize,
     seen: Named,
@@ -38,12 +38,12 @@ struct Loop {
 pub(super) struct Evaluator<'t> {
     template: &'t Template,
     budget: Budget<'t>,
-    /// The line of the statement or suffix that runs: an error is there.
+    /// The line of the statement or suffix that runs, for errors.
     line: u32,
     output: String,
-    /// The first scope holds the variables that were passed in and those of the template's top level.
+    /// The first scope holds the variables of the caller and of the template's top level.
     scopes: Vec<Named>,
-    /// The first scope of the macro that runs; scopes between it and the top level are hidden from it.
+    /// The first scope of the macro that runs. It does not see the scopes between the top level and this one.
     base: usize,
     namespaces: Vec<Named>,
     closures: Vec<Closure>,
@@ -69,7 +69,7 @@ impl<'t> Evaluator<'t> {
         self.line
     }
 
-    /// Defines a variable of the top level.
+    /// Defines a variable at the top level.
     pub fn define(&mut self, name: &str, value: &serde_json::Value) -> Result<()> {
         let value = Value::from_json(value, &mut self.budget)?;
         store(&mut self.scopes[0], name.into(), value, &mut self.budget)
@@ -84,7 +84,7 @@ impl<'t> Evaluator<'t> {
     fn write(&mut self, text: &str) -> Result<()> {
         self.budget.allocate(text.len())?;
         if self.output.len() + text.len() > MAX_OUTPUT {
-            return over_limit(format!("the template's output is longer than {} MiB", MAX_OUTPUT >> 20));
+            return over_limit(format!("the output is longer than {} MiB", MAX_OUTPUT >> 20));
         }
         self.output.push_str(text);
         Ok(())
@@ -96,16 +96,16 @@ impl<'t> Evaluator<'t> {
             self.budget.spend(1)?;
             self.line = statement.line;
             let flow = self.statement(&statement.kind)?;
-            if flow != Flow::On {
+            if flow != Flow::Normal {
                 self.budget.leave();
                 return Ok(flow);
             }
         }
         self.budget.leave();
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
-    /// [`Evaluator::body`] in a scope of its own.
+    /// Runs a body in a scope of its own.
     fn scoped(&mut self, scope: Named, body: &'t [Statement]) -> Result<Flow> {
         self.scopes.push(scope);
         let flow = self.body(body)?;
@@ -113,7 +113,7 @@ impl<'t> Evaluator<'t> {
         Ok(flow)
     }
 
-    /// The output of a body, as a string.
+    /// Runs a body and returns its output as a string.
     fn captured(&mut self, scope: Named, body: &'t [Statement]) -> Result<(Value, Flow)> {
         let outer = std::mem::take(&mut self.output);
         let flow = self.scoped(scope, body)?;
@@ -144,7 +144,7 @@ impl<'t> Evaluator<'t> {
             }
             StatementKind::SetBlock { target, filters, body } => {
                 let (value, flow) = self.captured(Vec::new(), body)?;
-                if flow != Flow::On {
+                if flow != Flow::Normal {
                     return Ok(flow);
                 }
                 let value = self.suffixed(value, filters)?;
@@ -182,7 +182,7 @@ impl<'t> Evaluator<'t> {
             StatementKind::Break => return Ok(Flow::Break),
             StatementKind::Continue => return Ok(Flow::Continue),
         }
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
     fn run_for(&mut self, statement: &'t For) -> Result<Flow> {
@@ -208,7 +208,7 @@ impl<'t> Evaluator<'t> {
         for (at, item) in items.iter().enumerate() {
             self.budget.spend(1)?;
             self.loops[index].at = at;
-            // Each iteration has its own scope: what one sets, the next does not see.
+            // Each iteration has its own scope, so that it does not see what an earlier one has set.
             self.scopes.push(vec![("loop".into(), Value::Loop(index))]);
             self.assign(&statement.target, item.clone())?;
             let flow = self.body(&statement.body)?;
@@ -218,7 +218,7 @@ impl<'t> Evaluator<'t> {
             }
         }
         self.loops.pop();
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
     fn assign(&mut self, target: &'t Target, value: Value) -> Result<()> {
@@ -229,14 +229,12 @@ impl<'t> Evaluator<'t> {
                     store(&mut self.namespaces[index], attribute.clone(), value, &mut self.budget)
                 }
                 Value::Undefined(_) => undefined(Some(namespace)),
-                other => {
-                    fail(format!("only a namespace's attributes can be set, not those of a {}", other.type_name()))
-                }
+                other => fail(format!("only attributes of a namespace can be set, not of {}", other.type_name())),
             },
             Target::Tuple(targets) => {
                 let items = value.items(&mut self.budget)?;
                 if items.len() != targets.len() {
-                    return fail(format!("{} values do not go into {} names", items.len(), targets.len()));
+                    return fail(format!("cannot unpack {} values into {} names", items.len(), targets.len()));
                 }
                 for (target, item) in targets.iter().zip(items) {
                     self.assign(target, item)?;
@@ -275,7 +273,7 @@ fn store(scope: &mut Named, name: Arc<str>, value: Value, budget: &mut Budget) -
     match position_of_name(scope, &name, budget)? {
         Some(at) => scope[at].1 = value,
         None => {
-            // Lists double as they grow.
+            // A vector doubles its capacity as it grows.
             budget.allocate_items::<(Arc<str>, Value)>(2)?;
             scope.push((name, value));
         }

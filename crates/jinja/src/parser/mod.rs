@@ -1,5 +1,5 @@
-//! The statements of Jinja's grammar, by recursive descent. Each recursion is counted: a hostile template gets an error
-//! and does not overflow the stack.
+//! Parses statements by recursive descent. The depth of the recursion is limited, so that a hostile template cannot overflow
+//! the stack.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::lexer::Token;
 
 mod expressions;
 
-/// How deep blocks and brackets may nest together in the source.
+/// How deep blocks and brackets together may nest in the source.
 const NESTING: u32 = 64;
 
-/// Names that cannot be assigned to: they are constants.
+/// Names to which a template cannot assign.
 const CONSTANTS: [&str; 6] = ["true", "True", "false", "False", "none", "None"];
 
 pub(super) struct Parser {
@@ -21,7 +21,7 @@ pub(super) struct Parser {
     nesting: u32,
     loops: u32,
     macros: Vec<Macro>,
-    /// Whether `varargs` and `kwargs` were read since the macro at hand began.
+    /// Whether the current macro reads `varargs` and `kwargs`.
     reads_varargs: bool,
     reads_kwargs: bool,
 }
@@ -113,7 +113,7 @@ impl Parser {
             Token::Sign(sign) => format!("`{sign}`"),
             Token::End => "the end of the template".into(),
         };
-        fail(format!("{wanted} was expected, not {found}"))
+        fail(format!("expected {wanted}, found {found}"))
     }
 
     fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
@@ -126,8 +126,8 @@ impl Parser {
         result
     }
 
-    /// Statements up to a block that begins with one of the words `ends`, which is the next token then; without `ends`, up
-    /// to the end of the template.
+    /// Statements up to a tag that begins with one of the words `ends`, which is left as the next token. Without `ends`, up to
+    /// the end of the template.
     fn body(&mut self, ends: &[&str]) -> Result<Vec<Statement>> {
         let mut body = Vec::new();
         loop {
@@ -161,13 +161,13 @@ impl Parser {
         }
     }
 
-    /// The rest of an opening block's tag, then statements up to one of `ends`.
+    /// The end of an opening tag, then statements up to one of `ends`.
     fn block(&mut self, ends: &[&str]) -> Result<Vec<Statement>> {
         self.expect(Token::BlockEnd, "`%}`")?;
         self.body(ends)
     }
 
-    /// [`Parser::block`] with one end, which is passed over.
+    /// [`Parser::block`] with one end, which is skipped.
     fn block_to(&mut self, end: &str) -> Result<Vec<Statement>> {
         let body = self.block(&[end])?;
         self.expect_word(end)?;
@@ -209,13 +209,13 @@ impl Parser {
                 StatementKind::With { bindings, body: self.block_to("endwith")? }
             }
             "generation" => StatementKind::Scope(self.block_to("endgeneration")?),
-            "break" | "continue" if self.loops == 0 => return fail(format!("`{keyword}` is outside of a loop")),
+            "break" | "continue" if self.loops == 0 => return fail(format!("`{keyword}` outside a loop")),
             "break" => StatementKind::Break,
             "continue" => StatementKind::Continue,
             "extends" | "include" | "import" | "from" | "block" => {
-                return fail(format!("`{keyword}` joins several templates, and a chat template is alone"));
+                return fail(format!("`{keyword}` is not supported: a chat template is one file"));
             }
-            other => return fail(format!("there is no statement {}", quoted(other))),
+            other => return fail(format!("unknown statement {}", quoted(other))),
         })
     }
 
@@ -301,7 +301,7 @@ impl Parser {
         Ok(parameters)
     }
 
-    /// What may be assigned to: names, `namespace.attribute`, and tuples of them if `tuples`.
+    /// The target of an assignment: a name, `namespace.attribute`, or a tuple of them if `tuples`.
     fn target(&mut self, tuples: bool) -> Result<Target> {
         let first = self.single_target()?;
         if !tuples || !self.is_sign(",") {
@@ -325,7 +325,7 @@ impl Parser {
         }
         let name = self.name()?;
         if CONSTANTS.contains(&&*name) {
-            return fail(format!("`{name}` cannot be assigned to"));
+            return fail(format!("cannot assign to `{name}`"));
         }
         if self.take_sign(".") { Ok(Target::Attribute(name, self.name()?)) } else { Ok(Target::Name(name)) }
     }
