@@ -25,7 +25,9 @@ mod tests;
 mod value;
 
 pub use budget::Limits;
-pub use error::{Error, ErrorKind, Result, quoted};
+#[doc(hidden)]
+pub use error::quoted;
+pub use error::{Error, ErrorKind, Result};
 
 /// The longest source in bytes. Published templates have up to 20 KiB.
 const MAX_SOURCE: usize = 256 << 10;
