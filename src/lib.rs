@@ -21,8 +21,6 @@ pub mod ffi;
 pub mod formats;
 mod generate;
 #[doc(hidden)]
-pub mod jinja;
-#[doc(hidden)]
 pub mod kernels;
 mod load;
 mod network;

@@ -1,25 +1,16 @@
-//! `strftime_now`: the date in UTC, so that no time zone file and no environment variable of the host's process is read.
+//! `strftime_now`, in UTC: it reads no time zone file and no environment variable of the host process.
 
-use super::budget::{Budget, Outcome, Text, fault};
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail};
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+#[rustfmt::skip]
 const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
 ];
 
-/// Formats the time `seconds` after the beginning of 1970.
-pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outcome<String> {
+/// Formats the time `seconds` after 1970-01-01 00:00.
+pub(crate) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Result<String> {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
@@ -35,7 +26,7 @@ pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outco
             continue;
         }
         let mut kind = chars.next();
-        // `%-d` is glibc's for a day without its zero.
+        // glibc's `%-d` is the day without a leading zero.
         let bare = kind == Some('-');
         if bare {
             kind = chars.next();
@@ -73,16 +64,16 @@ pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outco
                         &day_name[..3],
                         &month_name[..3]
                     ))?,
-                    // Transformers passes a time without a zone, whose name and offset are empty.
+                    // transformers formats a time without a time zone, whose name and offset are empty.
                     'Z' | 'z' => {}
                     'n' => text.push("\n")?,
                     't' => text.push("\t")?,
                     '%' => text.push("%")?,
-                    other => return fault(format!("a date has no format {other:?}")),
+                    other => return fail(format!("unsupported date format `%{}`", other.escape_debug())),
                 }
                 continue;
             }
-            None => return fault("a date's format ends in `%`"),
+            None => return fail("the date format ends in `%`"),
         };
         let width = if bare { 1 } else { width };
         text.format(format_args!("{number:0width$}"))?;
@@ -90,9 +81,9 @@ pub(super) fn strftime(format: &str, seconds: i64, budget: &mut Budget) -> Outco
     Ok(text.finish())
 }
 
-/// Year, month and day of a day counted from 1970-01-01, by the Gregorian calendar.
+/// Year, month and day of the day that is `days` days after 1970-01-01, in the Gregorian calendar.
 fn civil(days: i64) -> (i64, i64, i64) {
-    // 400 years are 146,097 days, so that a guess from them is off by one year at most.
+    // 400 years have 146,097 days, so this estimate is off by at most one year.
     let mut year = 1970 + (days * 400).div_euclid(146_097);
     while days_before(year, 1, 1) > days {
         year -= 1;
@@ -104,7 +95,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, days - days_before(year, month, 1) + 1)
 }
 
-/// Days from 1970-01-01 to a date.
+/// The number of days from 1970-01-01 to a date.
 fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let before_month = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][(month - 1) as usize];
@@ -116,7 +107,7 @@ fn days_before(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jinja::budget::Limits;
+    use crate::budget::Limits;
 
     fn at(format: &str, seconds: i64) -> String {
         strftime(format, seconds, &mut Budget::new(Limits::default(), None)).unwrap()

@@ -1,13 +1,13 @@
-//! `tojson` as Transformers defines it: Python's `json.dumps`, without the HTML escapes of Jinja's own filter.
+//! `tojson` as transformers defines it: Python's `json.dumps`, without the HTML escapes of Jinja's own filter.
 
 use std::sync::Arc;
 
-use super::budget::{Outcome, Text, fault};
-use super::value::{Value, sort_by_key};
-use crate::base::error::quoted;
+use crate::budget::Text;
+use crate::error::{Result, fail, quoted};
+use crate::value::{Value, sort_by_key};
 
-pub(super) struct Style {
-    /// The indentation of one level; None writes everything on one line.
+pub(crate) struct Style {
+    /// The indentation of one level. None: everything is on one line.
     pub indent: Option<Arc<str>>,
     pub item_separator: Arc<str>,
     pub key_separator: Arc<str>,
@@ -15,7 +15,7 @@ pub(super) struct Style {
     pub sorted: bool,
 }
 
-pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text) -> Outcome<()> {
+pub(crate) fn write(value: &Value, style: &Style, level: usize, text: &mut Text) -> Result<()> {
     text.budget.spend(1)?;
     match value {
         Value::None => text.push("null"),
@@ -39,7 +39,7 @@ pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
             text.budget.allocate_items::<&(Value, Value)>(dict.entries.len())?;
             let mut entries: Vec<_> = dict.entries.iter().collect();
             if style.sorted {
-                sort_by_key(&mut entries, |entry| &entry.0, false, text.budget)?;
+                entries = sort_by_key(entries, |entry| &entry.0, false, text.budget)?;
             }
             text.push("{")?;
             for (i, (key, value)) in entries.into_iter().enumerate() {
@@ -51,7 +51,7 @@ pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
                         write(key, style, level, text)?;
                         text.push("\"")?;
                     }
-                    other => return fault(format!("a {} cannot be a key in JSON", other.type_name())),
+                    other => return fail(format!("{} cannot be a key in JSON", other.type_name())),
                 }
                 text.push(&style.key_separator)?;
                 write(value, style, level + 1, text)?;
@@ -59,19 +59,19 @@ pub(super) fn write(value: &Value, style: &Style, level: usize, text: &mut Text)
             new_line(style, level, text)?;
             text.push("}")
         }
-        Value::Undefined(Some(name)) => fault(format!("{} is undefined and cannot be written as JSON", quoted(name))),
-        other => fault(format!("a {} cannot be written as JSON", other.type_name())),
+        Value::Undefined(Some(name)) => fail(format!("{} is undefined and cannot be written as JSON", quoted(name))),
+        other => fail(format!("{} cannot be written as JSON", other.type_name())),
     }
 }
 
-fn separate(style: &Style, index: usize, level: usize, text: &mut Text) -> Outcome<()> {
+fn separate(style: &Style, index: usize, level: usize, text: &mut Text) -> Result<()> {
     if index > 0 {
         text.push(&style.item_separator)?;
     }
     new_line(style, level + 1, text)
 }
 
-fn new_line(style: &Style, level: usize, text: &mut Text) -> Outcome<()> {
+fn new_line(style: &Style, level: usize, text: &mut Text) -> Result<()> {
     let Some(indent) = &style.indent else { return Ok(()) };
     text.push("\n")?;
     for _ in 0..level {
@@ -80,7 +80,7 @@ fn new_line(style: &Style, level: usize, text: &mut Text) -> Outcome<()> {
     Ok(())
 }
 
-fn string(s: &str, ascii: bool, text: &mut Text) -> Outcome<()> {
+fn string(s: &str, ascii: bool, text: &mut Text) -> Result<()> {
     text.budget.scan(s.len())?;
     text.push("\"")?;
     let mut from = 0;

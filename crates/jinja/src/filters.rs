@@ -1,118 +1,73 @@
-//! Jinja's filters: those that chat templates use.
+//! The filters of Jinja that chat templates use.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
 
-use super::arguments::{Given, text, text_or_none, whole};
-use super::ast::Operator;
-use super::budget::{Budget, Outcome, Text, fault};
-use super::lexer::is_space;
-use super::operators::{arithmetic, format_percent, item, round};
-use super::predicates;
-use super::value::{Number, Value, compare, equal, sort_by_key, undefined};
-use super::{json, methods, strings};
-use crate::base::error::quoted;
+use crate::arguments::{Args, flag, indentation, integer, size, text, text_or_none};
+use crate::ast::Operator;
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, quoted};
+use crate::lexer::is_space;
+use crate::operators::{arithmetic, format_percent, item, round};
+use crate::predicates;
+use crate::value::{Number, Value, compare, equal, sort_by_key, undefined};
+use crate::{json, methods, strings};
 
-pub(super) const NAMES: [&str; 43] = [
-    "abs",
-    "attr",
-    "batch",
-    "capitalize",
-    "center",
-    "count",
-    "d",
-    "default",
-    "dictsort",
-    "e",
-    "escape",
-    "first",
-    "float",
-    "forceescape",
-    "format",
-    "indent",
-    "int",
-    "items",
-    "join",
-    "last",
-    "length",
-    "list",
-    "lower",
-    "map",
-    "max",
-    "min",
-    "reject",
-    "rejectattr",
-    "replace",
-    "reverse",
-    "round",
-    "safe",
-    "select",
-    "selectattr",
-    "sort",
-    "string",
-    "sum",
-    "title",
-    "tojson",
-    "trim",
-    "unique",
-    "upper",
-    "wordcount",
+#[rustfmt::skip]
+pub(crate) const NAMES: [&str; 43] = [
+    "abs", "attr", "batch", "capitalize", "center", "count", "d", "default", "dictsort", "e", "escape", "first", "float",
+    "forceescape", "format", "indent", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject",
+    "rejectattr", "replace", "reverse", "round", "safe", "select", "selectattr", "sort", "string", "sum", "title", "tojson", "trim",
+    "unique", "upper", "wordcount",
 ];
 
 /// Applies the filter `name` to `value`.
-pub(super) fn apply(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn apply(name: &str, value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
     if !NAMES.contains(&name) {
-        return fault(format!("there is no filter {}", quoted(name)));
+        return fail(format!("unknown filter {}", quoted(name)));
     }
-    given.scan(budget)?;
+    args.scan(budget)?;
     if let Value::Str(s) = value {
         budget.scan(s.len())?;
     }
-    // `map` applies filters, and may apply `map`.
+    // `map` applies a filter, which may be `map`.
     budget.enter()?;
     let result = match name {
-        "map" => map(value, given, budget),
-        "select" | "reject" | "selectattr" | "rejectattr" => select(name, value, given, budget),
+        "map" => map(value, args, budget),
+        "select" | "reject" | "selectattr" | "rejectattr" => select(name, value, args, budget),
         "upper" | "lower" | "capitalize" | "title" | "trim" | "replace" | "indent" | "string" | "safe" | "e"
-        | "escape" | "forceescape" | "format" | "wordcount" | "center" => of_text(name, value, given, budget),
-        "abs" | "int" | "float" | "round" => of_number(name, value, given, budget),
-        _ => of_sequence(name, value, given, budget),
+        | "escape" | "forceescape" | "format" | "wordcount" | "center" => of_text(name, value, args, budget),
+        "abs" | "int" | "float" | "round" => of_number(name, value, args, budget),
+        _ => of_sequence(name, value, args, budget),
     };
     budget.leave();
     result
 }
 
-fn of_text(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn of_text(name: &str, value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
     let s = value.to_text(budget)?;
     match name {
-        "format" => {
-            let Given { positional, named } = given;
-            if !named.is_empty() {
-                return fault("`format` with names is not supported");
-            }
-            return format_percent(&s, &positional, budget);
-        }
+        "format" => return format_percent(&s, &args.only_positional()?, budget),
         "trim" => {
-            let [chars] = given.bind(name, ["chars"])?;
+            let [chars] = args.bind(name, ["chars"])?;
             return strings::strip(&s, text_or_none(name, chars)?.as_deref(), true, true, budget);
         }
         "replace" => {
-            let [old, new, count] = given.bind(name, ["old", "new", "count"])?;
+            let [old, new, count] = args.bind(name, ["old", "new", "count"])?;
             let [old, new] = [old, new].map(|text| text.unwrap_or(Value::None).to_text(budget));
-            return strings::replace(&s, &old?, &new?, whole(name, count)?, budget);
+            return strings::replace(&s, &old?, &new?, size(name, count)?, budget);
         }
-        "indent" => return indent(&s, given, budget),
+        "indent" => return indent(&s, args, budget),
         "center" => {
-            let [width] = given.bind(name, ["width"])?;
-            let given = Given { positional: vec![width.unwrap_or(Value::Int(80))], named: Vec::new() };
-            return strings::pad(&s, name, given, budget);
+            let [width] = args.bind(name, ["width"])?;
+            let args = Args { positional: vec![width.unwrap_or(Value::Int(80))], named: Vec::new() };
+            return strings::pad(&s, name, args, budget);
         }
         _ => {}
     }
-    given.bind::<0>(name, [])?;
+    args.bind::<0>(name, [])?;
     Ok(match name {
         "upper" | "lower" | "capitalize" => strings::in_case(&s, name, budget)?,
-        // Jinja's own `title` differs from `str.title`: words begin after blanks, hyphens and opening brackets.
+        // In Jinja's `title`, unlike `str.title`, words begin after whitespace, hyphens and opening brackets.
         "title" => {
             let separates = |c| is_space(c) || matches!(c, '-' | '(' | '{' | '[' | '<');
             Value::str(strings::title(&s, separates, budget)?)
@@ -136,19 +91,11 @@ fn of_text(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outc
     })
 }
 
-fn indent(s: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
-    let [width, first, blank] = given.bind("indent", ["width", "first", "blank"])?;
-    let indentation: Arc<str> = match width {
-        None => "    ".into(),
-        Some(Value::Str(s)) => s,
-        Some(width) => {
-            let width = whole("indent", Some(width))?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-            budget.allocate(width)?;
-            " ".repeat(width).into()
-        }
-    };
-    let [first, blank] = [first, blank].map(|flag| flag.is_some_and(|flag| flag.is_true()));
-    // Jinja adds a line end before it splits the text, so a line end at the end makes an empty last line.
+fn indent(s: &str, args: Args, budget: &mut Budget) -> Result<Value> {
+    let [width, first, blank] = args.bind("indent", ["width", "first", "blank"])?;
+    let indentation = indentation("indent", width, budget)?.unwrap_or_else(|| "    ".into());
+    let [first, blank] = [flag(&first), flag(&blank)];
+    // Jinja appends a newline before it splits the string, so that a string that ends in one has an empty last line.
     let last = if s.is_empty() || s.ends_with('\n') { Some("") } else { None };
     let mut text = Text::new(budget);
     for (i, line) in strings::lines(s, false).chain(last).enumerate() {
@@ -163,44 +110,42 @@ fn indent(s: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
     Ok(Value::str(text.finish()))
 }
 
-fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn of_number(name: &str, value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
     if let Value::Undefined(name) = value {
         return undefined(name.as_deref());
     }
     match (name, value.number()) {
-        ("abs", Some(Number::Int(n))) => {
-            n.checked_abs().map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)))
-        }
+        ("abs", Some(Number::Int(n))) => Value::integer(n.checked_abs()),
         ("abs", Some(Number::Float(x))) => Ok(Value::Float(x.abs())),
         ("round", Some(number)) => {
-            let [precision, method] = given.bind(name, ["precision", "method"])?;
-            let precision = whole(name, precision)?.unwrap_or(0);
+            let [precision, method] = args.bind(name, ["precision", "method"])?;
+            let precision = integer(name, precision)?.unwrap_or(0);
             let method = text_or_none(name, method)?;
             let scale = 10f64.powi(precision.clamp(-300, 300) as i32);
             Ok(match (method.as_deref().unwrap_or("common"), number) {
-                // Python's `round` of a whole number is that number.
+                // Python's `round` of an integer is that integer.
                 ("common", Number::Int(n)) if precision >= 0 => Value::Int(n),
                 ("common", Number::Int(n)) => Value::Int(round(n as f64, precision, budget)? as i64),
                 ("common", Number::Float(x)) => Value::Float(round(x, precision, budget)?),
                 ("ceil", number) => Value::Float((number.float() * scale).ceil() / scale),
                 ("floor", number) => Value::Float((number.float() * scale).floor() / scale),
-                _ => return fault("`round` takes common, ceil or floor as its method"),
+                _ => return fail("the method of `round` must be common, ceil or floor"),
             })
         }
         ("int", number) => {
-            let [default, base] = given.bind(name, ["default", "base"])?;
+            let [default, base] = args.bind(name, ["default", "base"])?;
             let default = default.unwrap_or(Value::Int(0));
-            let base = whole(name, base)?.and_then(|n| u32::try_from(n).ok()).filter(|n| (2..=36).contains(n));
-            let whole = |x: f64| (x.abs() < 9.2e18).then_some(x as i64);
+            let base = integer(name, base)?.and_then(|n| u32::try_from(n).ok()).filter(|n| (2..=36).contains(n));
+            let truncated = |x: f64| (x.abs() < 9.2e18).then_some(x as i64);
             let found = match (number, value) {
                 (Some(Number::Int(n)), _) => Some(n),
-                (Some(Number::Float(x)), _) => whole(x),
+                (Some(Number::Float(x)), _) => truncated(x),
                 (None, Value::Str(s)) => {
                     budget.allocate(s.len())?;
                     let s = s.trim_matches(is_space).replace('_', "");
                     match i64::from_str_radix(&s, base.unwrap_or(10)) {
                         Ok(n) => Some(n),
-                        Err(_) => read_float(&s, budget)?.and_then(whole),
+                        Err(_) => read_float(&s, budget)?.and_then(truncated),
                     }
                 }
                 _ => None,
@@ -208,7 +153,7 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
             Ok(found.map_or(default, Value::Int))
         }
         ("float", number) => {
-            let [default] = given.bind(name, ["default"])?;
+            let [default] = args.bind(name, ["default"])?;
             let found = match (number, value) {
                 (Some(number), _) => Some(number.float()),
                 (None, Value::Str(s)) => read_float(s.trim_matches(is_space), budget)?,
@@ -219,49 +164,30 @@ fn of_number(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Ou
                 None => return Ok(default.unwrap_or(Value::Float(0.0))),
             }))
         }
-        _ => fault(format!("`{name}` takes a number, not a {}", value.type_name())),
+        _ => fail(format!("`{name}` takes a number, not {}", value.type_name())),
     }
 }
 
-/// The number in a text. Digits are charged: beyond 19 of them, big integers are needed.
-fn read_float(s: &str, budget: &mut Budget) -> Outcome<Option<f64>> {
+/// Parses a float. Digits are charged, because more than 19 of them take big integers.
+fn read_float(s: &str, budget: &mut Budget) -> Result<Option<f64>> {
     budget.scan(s.len())?;
     budget.spend(s.len().min(800) / 4)?;
     Ok(s.parse().ok())
 }
 
-fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn of_sequence(name: &str, value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
+    if matches!(name, "length" | "count" | "first" | "last" | "list" | "reverse" | "items") {
+        args.bind::<0>(name, [])?;
+        return of_items(name, value, budget);
+    }
     match name {
         "default" | "d" => {
-            let [default, boolean] = given.bind(name, ["default_value", "boolean"])?;
-            let falls = value.is_undefined() || boolean.is_some_and(|b| b.is_true()) && !value.is_true();
-            Ok(if falls { default.unwrap_or_else(|| Value::str("")) } else { value.clone() })
+            let [default, boolean] = args.bind(name, ["default_value", "boolean"])?;
+            let replaced = value.is_undefined() || flag(&boolean) && !value.is_true();
+            Ok(if replaced { default.unwrap_or_else(|| Value::str("")) } else { value.clone() })
         }
-        "length" | "count" => Ok(Value::Int(match value {
-            Value::Undefined(_) => 0,
-            Value::Str(s) => s.chars().count() as i64,
-            Value::List(list) => list.items.len() as i64,
-            Value::Dict(dict) => dict.entries.len() as i64,
-            other => return fault(format!("a {} has no length", other.type_name())),
-        })),
-        "first" => Ok(value.items(budget)?.into_iter().next().unwrap_or(Value::Undefined(None))),
-        "last" => Ok(value.items(budget)?.pop().unwrap_or(Value::Undefined(None))),
-        "list" => Value::list(value.items(budget)?, budget),
-        "reverse" => match value {
-            Value::Str(s) => {
-                budget.allocate(s.len())?;
-                Ok(Value::str(s.chars().rev().collect::<String>()))
-            }
-            value => {
-                let mut items = value.items(budget)?;
-                items.reverse();
-                Value::list(items, budget)
-            }
-        },
-        "items" if value.is_undefined() => Value::list([], budget),
-        "items" => methods::items(value, budget),
         "join" => {
-            let [separator, attribute] = given.bind(name, ["d", "attribute"])?;
+            let [separator, attribute] = args.bind(name, ["d", "attribute"])?;
             let separator = separator.unwrap_or_else(|| Value::str("")).to_text(budget)?;
             let attribute = attribute.filter(|attribute| !matches!(attribute, Value::None));
             let items = value.items(budget)?;
@@ -278,31 +204,31 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             Ok(Value::str(joined.finish()))
         }
         "attr" => {
-            let [attribute] = given.bind(name, ["name"])?;
+            let [attribute] = args.bind(name, ["name"])?;
             let attribute = text(name, attribute)?;
-            // Values have no attributes but methods; keys do not count here.
+            // The attributes of a value are its methods. The keys of a dictionary are not attributes.
             Ok(if methods::exists(value, &attribute) { Value::Method } else { Value::Undefined(Some(attribute)) })
         }
         "dictsort" => {
-            let [case_sensitive, by, reverse] = given.bind(name, ["case_sensitive", "by", "reverse"])?;
-            let by_value = match text_or_none(name, by)?.as_deref() {
-                None | Some("key") => 0,
-                Some("value") => 1,
-                _ => return fault("`dictsort` sorts by `key` or `value`"),
+            let [case_sensitive, by, reverse] = args.bind(name, ["case_sensitive", "by", "reverse"])?;
+            let by = match text_or_none(name, by)?.as_deref() {
+                None | Some("key") => Value::Int(0),
+                Some("value") => Value::Int(1),
+                _ => return fail("`dictsort` sorts by `key` or `value`"),
             };
-            let Value::List(pairs) = methods::items(value, budget)? else { return fault("no items") };
-            sorted(&pairs.items, Some(&Value::Int(by_value)), is_true(&case_sensitive), is_true(&reverse), budget)
+            let pairs = methods::pairs(value, budget)?;
+            sorted(&pairs, Some(&by), flag(&case_sensitive), flag(&reverse), budget)
         }
         "sort" => {
-            let [reverse, case_sensitive, attribute] = given.bind(name, ["reverse", "case_sensitive", "attribute"])?;
+            let [reverse, case_sensitive, attribute] = args.bind(name, ["reverse", "case_sensitive", "attribute"])?;
             let items = value.items(budget)?;
-            sorted(&items, attribute.as_ref(), is_true(&case_sensitive), is_true(&reverse), budget)
+            sorted(&items, attribute.as_ref(), flag(&case_sensitive), flag(&reverse), budget)
         }
         "min" | "max" => {
-            let [case_sensitive, attribute] = given.bind(name, ["case_sensitive", "attribute"])?;
+            let [case_sensitive, attribute] = args.bind(name, ["case_sensitive", "attribute"])?;
             let mut best: Option<(Value, Value)> = None;
             for item in value.items(budget)? {
-                let key = sort_key(&item, attribute.as_ref(), is_true(&case_sensitive), budget)?;
+                let key = sort_key(&item, attribute.as_ref(), flag(&case_sensitive), budget)?;
                 let better = match &best {
                     None => true,
                     Some((_, before)) => {
@@ -317,11 +243,11 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             Ok(best.map_or(Value::Undefined(None), |(item, _)| item))
         }
         "unique" => {
-            let [case_sensitive, attribute] = given.bind(name, ["case_sensitive", "attribute"])?;
+            let [case_sensitive, attribute] = args.bind(name, ["case_sensitive", "attribute"])?;
             let mut seen: Vec<(Value, Value)> = Vec::new();
             'items: for item in value.items(budget)? {
                 budget.allocate_items::<(Value, Value)>(2)?;
-                let key = sort_key(&item, attribute.as_ref(), is_true(&case_sensitive), budget)?;
+                let key = sort_key(&item, attribute.as_ref(), flag(&case_sensitive), budget)?;
                 for (_, before) in &seen {
                     if equal(before, &key, budget)? {
                         continue 'items;
@@ -332,7 +258,7 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             Value::list(seen.into_iter().map(|(item, _)| item), budget)
         }
         "sum" => {
-            let [attribute, start] = given.bind(name, ["attribute", "start"])?;
+            let [attribute, start] = args.bind(name, ["attribute", "start"])?;
             let mut sum = start.unwrap_or(Value::Int(0));
             for item in value.items(budget)? {
                 let item = match &attribute {
@@ -344,9 +270,9 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             Ok(sum)
         }
         "batch" => {
-            let [count, fill] = given.bind(name, ["linecount", "fill_with"])?;
-            let Some(count) = whole(name, count)?.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) else {
-                return fault("`batch` takes a number of items above zero");
+            let [count, fill] = args.bind(name, ["linecount", "fill_with"])?;
+            let Some(count) = size(name, count)?.filter(|n| *n > 0) else {
+                return fail("`batch` needs a positive number of items");
             };
             let mut batches = Vec::new();
             for batch in value.items(budget)?.chunks(count) {
@@ -360,41 +286,59 @@ fn of_sequence(name: &str, value: &Value, given: Given, budget: &mut Budget) -> 
             }
             Value::list(batches, budget)
         }
-        _ => to_json(value, given, budget),
+        _ => to_json(value, args, budget),
     }
 }
 
-fn is_true(flag: &Option<Value>) -> bool {
-    flag.as_ref().is_some_and(Value::is_true)
+/// The filters without arguments.
+fn of_items(name: &str, value: &Value, budget: &mut Budget) -> Result<Value> {
+    match name {
+        "length" | "count" => Ok(Value::Int(match value {
+            Value::Undefined(_) => 0,
+            Value::Str(s) => s.chars().count() as i64,
+            Value::List(list) => list.items.len() as i64,
+            Value::Dict(dict) => dict.entries.len() as i64,
+            other => return fail(format!("{} has no length", other.type_name())),
+        })),
+        "first" => Ok(value.items(budget)?.into_iter().next().unwrap_or(Value::Undefined(None))),
+        "last" => Ok(value.items(budget)?.pop().unwrap_or(Value::Undefined(None))),
+        "list" => Value::list(value.items(budget)?, budget),
+        "reverse" => match value {
+            Value::Str(s) => {
+                budget.allocate(s.len())?;
+                Ok(Value::str(s.chars().rev().collect::<String>()))
+            }
+            value => {
+                let mut items = value.items(budget)?;
+                items.reverse();
+                Value::list(items, budget)
+            }
+        },
+        _ if value.is_undefined() => Value::list([], budget),
+        // "items"
+        _ => Value::list(methods::pairs(value, budget)?, budget),
+    }
 }
 
-fn to_json(value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn to_json(value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
     let [ascii, indent, separators, sorted] =
-        given.bind("tojson", ["ensure_ascii", "indent", "separators", "sort_keys"])?;
-    let indent = match indent {
-        None | Some(Value::None) => None,
-        Some(Value::Str(s)) => Some(s),
-        Some(width) => {
-            let width = whole("tojson", Some(width))?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-            budget.allocate(width)?;
-            Some(" ".repeat(width).into())
-        }
-    };
+        args.bind("tojson", ["ensure_ascii", "indent", "separators", "sort_keys"])?;
+    let indent = indentation("tojson", indent, budget)?;
     let (item_separator, key_separator) = match separators {
         None | Some(Value::None) => ((if indent.is_some() { "," } else { ", " }).into(), ": ".into()),
         Some(pair) => match &pair.items(budget)?[..] {
             [Value::Str(item), Value::Str(key)] => (item.clone(), key.clone()),
-            _ => return fault("`tojson` takes two separators"),
+            _ => return fail("`tojson` takes two separators"),
         },
     };
-    let style = json::Style { indent, item_separator, key_separator, ascii: is_true(&ascii), sorted: is_true(&sorted) };
+    let style = json::Style { indent, item_separator, key_separator, ascii: flag(&ascii), sorted: flag(&sorted) };
     let mut text = Text::new(budget);
     json::write(value, &style, 0, &mut text)?;
     Ok(Value::str(text.finish()))
 }
 
 /// The value at a path such as `function.name` or `0`.
-fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Outcome<Value> {
+fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Result<Value> {
     let step = |value: &Value, key: Value, budget: &mut Budget| match value {
         Value::Undefined(name) => undefined(name.as_deref()),
         value => Ok(item(value, &key, budget)?.unwrap_or(match key {
@@ -412,7 +356,7 @@ fn look_up(value: &Value, path: &Value, budget: &mut Budget) -> Outcome<Value> {
     Ok(value)
 }
 
-fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool, budget: &mut Budget) -> Outcome<Value> {
+fn sort_key(item: &Value, attribute: Option<&Value>, case_sensitive: bool, budget: &mut Budget) -> Result<Value> {
     let key = match attribute {
         None | Some(Value::None) => item.clone(),
         Some(path) => look_up(item, path, budget)?,
@@ -429,21 +373,21 @@ fn sorted(
     case_sensitive: bool,
     reverse: bool,
     budget: &mut Budget,
-) -> Outcome<Value> {
+) -> Result<Value> {
     budget.allocate_items::<(Value, Value)>(items.len())?;
     let mut keyed = Vec::with_capacity(items.len());
     for item in items {
         keyed.push((sort_key(item, attribute, case_sensitive, budget)?, item.clone()));
     }
-    sort_by_key(&mut keyed, |(key, _)| key, reverse, budget)?;
+    let keyed = sort_by_key(keyed, |(key, _)| key, reverse, budget)?;
     Value::list(keyed.into_iter().map(|(_, item)| item), budget)
 }
 
-fn map(value: &Value, mut given: Given, budget: &mut Budget) -> Outcome<Value> {
+fn map(value: &Value, mut args: Args, budget: &mut Budget) -> Result<Value> {
     let mut mapped = Vec::new();
-    if given.positional.is_empty() {
-        let [attribute, default] = given.bind("map", ["attribute", "default"])?;
-        let Some(attribute) = attribute else { return fault("`map` lacks a filter or an attribute") };
+    if args.positional.is_empty() {
+        let [attribute, default] = args.bind("map", ["attribute", "default"])?;
+        let Some(attribute) = attribute else { return fail("`map` needs a filter or an attribute") };
         for item in value.items(budget)? {
             let found = look_up(&item, &attribute, budget)?;
             mapped.push(match &default {
@@ -452,26 +396,22 @@ fn map(value: &Value, mut given: Given, budget: &mut Budget) -> Outcome<Value> {
             });
         }
     } else {
-        let filter = text("map", Some(given.positional.remove(0)))?;
+        let filter = text("map", Some(args.positional.remove(0)))?;
         for item in value.items(budget)? {
-            budget.allocate_items::<(Value, Value)>(given.positional.len() + given.named.len() + 1)?;
-            let given = Given { positional: given.positional.clone(), named: given.named.clone() };
-            mapped.push(apply(&filter, &item, given, budget)?);
+            budget.allocate_items::<(Value, Value)>(args.positional.len() + args.named.len() + 1)?;
+            let args = Args { positional: args.positional.clone(), named: args.named.clone() };
+            mapped.push(apply(&filter, &item, args, budget)?);
         }
     }
     Value::list(mapped, budget)
 }
 
-fn select(name: &str, value: &Value, given: Given, budget: &mut Budget) -> Outcome<Value> {
-    let mut arguments = given.positional.into_iter();
-    let attribute = if name.ends_with("attr") {
-        match arguments.next() {
-            Some(attribute) => Some(attribute),
-            None => return fault(format!("`{name}` lacks an attribute")),
-        }
-    } else {
-        None
-    };
+fn select(name: &str, value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
+    let mut arguments = args.only_positional()?.into_iter();
+    let attribute = if name.ends_with("attr") { arguments.next() } else { None };
+    if name.ends_with("attr") && attribute.is_none() {
+        return fail(format!("`{name}` needs an attribute"));
+    }
     let predicate = arguments.next().map(|test| text(name, Some(test))).transpose()?;
     let arguments: Vec<Value> = arguments.collect();
     let wanted = name.starts_with("select");

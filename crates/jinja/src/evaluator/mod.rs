@@ -1,27 +1,28 @@
-//! Runs a parsed template: its statements and its variables. Everything that a template can prolong or grow is charged to
+//! Runs the statements of a template and holds its variables. Everything whose time or size the template decides is charged to
 //! the budget first.
 
 use std::sync::Arc;
 
-use crate::jinja::ast::*;
-use crate::jinja::budget::{Budget, Outcome, fault};
-use crate::jinja::value::{Function, Named, Value, position_of_name, undefined};
+use crate::ast::*;
+use crate::budget::Budget;
+use crate::error::{Result, fail, over_limit};
+use crate::value::{Function, Named, Value, position_of_name, undefined};
 
 mod calls;
 mod expressions;
 
-/// The longest output of a rendering, in bytes.
+/// The longest output in bytes.
 const MAX_OUTPUT: usize = 16 << 20;
 
 /// How a body ended.
 #[derive(PartialEq, Eq)]
 enum Flow {
-    On,
+    Normal,
     Break,
     Continue,
 }
 
-/// A macro with the variables of the blocks around its definition, as they were then.
+/// A macro, with the variables of the blocks around it at the time of its definition.
 struct Closure {
     pub index: usize,
     seen: Named,
@@ -36,13 +37,13 @@ struct Loop {
 
 pub(super) struct Evaluator<'t> {
     template: &'t Template,
-    budget: Budget,
-    /// The line of the statement or suffix that runs: a fault is there.
+    budget: Budget<'t>,
+    /// The line of the statement or suffix that runs, for errors.
     line: u32,
     output: String,
-    /// The first scope holds the variables that were passed in and those of the template's top level.
+    /// The first scope holds the variables of the caller and of the template's top level.
     scopes: Vec<Named>,
-    /// The first scope of the macro that runs; scopes between it and the top level are hidden from it.
+    /// The first scope of the macro that runs. It does not see the scopes between the top level and this one.
     base: usize,
     namespaces: Vec<Named>,
     closures: Vec<Closure>,
@@ -50,7 +51,7 @@ pub(super) struct Evaluator<'t> {
 }
 
 impl<'t> Evaluator<'t> {
-    pub fn new(template: &'t Template, budget: Budget) -> Self {
+    pub fn new(template: &'t Template, budget: Budget<'t>) -> Self {
         Self {
             template,
             budget,
@@ -68,52 +69,52 @@ impl<'t> Evaluator<'t> {
         self.line
     }
 
-    /// Defines a variable of the top level.
-    pub fn define(&mut self, name: &str, value: &serde_json::Value) -> Outcome<()> {
+    /// Defines a variable at the top level.
+    pub fn define(&mut self, name: &str, value: &serde_json::Value) -> Result<()> {
         let value = Value::from_json(value, &mut self.budget)?;
         store(&mut self.scopes[0], name.into(), value, &mut self.budget)
     }
 
-    pub fn run(&mut self) -> Outcome<String> {
+    pub fn run(&mut self) -> Result<String> {
         let template = self.template;
         self.body(&template.body)?;
         Ok(std::mem::take(&mut self.output))
     }
 
-    fn write(&mut self, text: &str) -> Outcome<()> {
+    fn write(&mut self, text: &str) -> Result<()> {
         self.budget.allocate(text.len())?;
         if self.output.len() + text.len() > MAX_OUTPUT {
-            return fault(format!("the template's output is longer than {} MiB", MAX_OUTPUT >> 20));
+            return over_limit(format!("the output is longer than {} MiB", MAX_OUTPUT >> 20));
         }
         self.output.push_str(text);
         Ok(())
     }
 
-    fn body(&mut self, body: &'t [Statement]) -> Outcome<Flow> {
+    fn body(&mut self, body: &'t [Statement]) -> Result<Flow> {
         self.budget.enter()?;
         for statement in body {
             self.budget.spend(1)?;
             self.line = statement.line;
             let flow = self.statement(&statement.kind)?;
-            if flow != Flow::On {
+            if flow != Flow::Normal {
                 self.budget.leave();
                 return Ok(flow);
             }
         }
         self.budget.leave();
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
-    /// [`Evaluator::body`] in a scope of its own.
-    fn scoped(&mut self, scope: Named, body: &'t [Statement]) -> Outcome<Flow> {
+    /// Runs a body in a scope of its own.
+    fn scoped(&mut self, scope: Named, body: &'t [Statement]) -> Result<Flow> {
         self.scopes.push(scope);
         let flow = self.body(body)?;
         self.scopes.pop();
         Ok(flow)
     }
 
-    /// The output of a body, as a string.
-    fn captured(&mut self, scope: Named, body: &'t [Statement]) -> Outcome<(Value, Flow)> {
+    /// Runs a body and returns its output as a string.
+    fn captured(&mut self, scope: Named, body: &'t [Statement]) -> Result<(Value, Flow)> {
         let outer = std::mem::take(&mut self.output);
         let flow = self.scoped(scope, body)?;
         let inner = std::mem::replace(&mut self.output, outer);
@@ -121,7 +122,7 @@ impl<'t> Evaluator<'t> {
         Ok((Value::str(inner), flow))
     }
 
-    fn statement(&mut self, statement: &'t StatementKind) -> Outcome<Flow> {
+    fn statement(&mut self, statement: &'t StatementKind) -> Result<Flow> {
         match statement {
             StatementKind::Text(text) => self.write(text)?,
             StatementKind::Print(value) => {
@@ -143,7 +144,7 @@ impl<'t> Evaluator<'t> {
             }
             StatementKind::SetBlock { target, filters, body } => {
                 let (value, flow) = self.captured(Vec::new(), body)?;
-                if flow != Flow::On {
+                if flow != Flow::Normal {
                     return Ok(flow);
                 }
                 let value = self.suffixed(value, filters)?;
@@ -181,10 +182,10 @@ impl<'t> Evaluator<'t> {
             StatementKind::Break => return Ok(Flow::Break),
             StatementKind::Continue => return Ok(Flow::Continue),
         }
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
-    fn run_for(&mut self, statement: &'t For) -> Outcome<Flow> {
+    fn run_for(&mut self, statement: &'t For) -> Result<Flow> {
         let mut items = self.evaluate(&statement.items)?.items(&mut self.budget)?;
         if let Some(condition) = &statement.condition {
             let mut kept = Vec::new();
@@ -207,7 +208,7 @@ impl<'t> Evaluator<'t> {
         for (at, item) in items.iter().enumerate() {
             self.budget.spend(1)?;
             self.loops[index].at = at;
-            // Each iteration has its own scope: what one sets, the next does not see.
+            // Each iteration has its own scope, so that it does not see what an earlier one has set.
             self.scopes.push(vec![("loop".into(), Value::Loop(index))]);
             self.assign(&statement.target, item.clone())?;
             let flow = self.body(&statement.body)?;
@@ -217,10 +218,10 @@ impl<'t> Evaluator<'t> {
             }
         }
         self.loops.pop();
-        Ok(Flow::On)
+        Ok(Flow::Normal)
     }
 
-    fn assign(&mut self, target: &'t Target, value: Value) -> Outcome<()> {
+    fn assign(&mut self, target: &'t Target, value: Value) -> Result<()> {
         match target {
             Target::Name(name) => self.store(name.clone(), value),
             Target::Attribute(namespace, attribute) => match self.look_up(namespace)? {
@@ -228,14 +229,12 @@ impl<'t> Evaluator<'t> {
                     store(&mut self.namespaces[index], attribute.clone(), value, &mut self.budget)
                 }
                 Value::Undefined(_) => undefined(Some(namespace)),
-                other => {
-                    fault(format!("only a namespace's attributes can be set, not those of a {}", other.type_name()))
-                }
+                other => fail(format!("only attributes of a namespace can be set, not of {}", other.type_name())),
             },
             Target::Tuple(targets) => {
                 let items = value.items(&mut self.budget)?;
                 if items.len() != targets.len() {
-                    return fault(format!("{} values do not go into {} names", items.len(), targets.len()));
+                    return fail(format!("cannot unpack {} values into {} names", items.len(), targets.len()));
                 }
                 for (target, item) in targets.iter().zip(items) {
                     self.assign(target, item)?;
@@ -245,14 +244,14 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn store(&mut self, name: Arc<str>, value: Value) -> Outcome<()> {
+    fn store(&mut self, name: Arc<str>, value: Value) -> Result<()> {
         match self.scopes.last_mut() {
             Some(scope) => store(scope, name, value, &mut self.budget),
             None => Ok(()),
         }
     }
 
-    fn look_up(&mut self, name: &Arc<str>) -> Outcome<Value> {
+    fn look_up(&mut self, name: &Arc<str>) -> Result<Value> {
         let inner = self.scopes[self.base.min(self.scopes.len())..].iter().rev();
         for scope in inner.chain(&self.scopes[..1]) {
             if let Some(at) = position_of_name(scope, name, &mut self.budget)? {
@@ -270,11 +269,11 @@ impl<'t> Evaluator<'t> {
     }
 }
 
-fn store(scope: &mut Named, name: Arc<str>, value: Value, budget: &mut Budget) -> Outcome<()> {
+fn store(scope: &mut Named, name: Arc<str>, value: Value, budget: &mut Budget) -> Result<()> {
     match position_of_name(scope, &name, budget)? {
         Some(at) => scope[at].1 = value,
         None => {
-            // Lists double as they grow.
+            // A vector doubles its capacity as it grows.
             budget.allocate_items::<(Arc<str>, Value)>(2)?;
             scope.push((name, value));
         }

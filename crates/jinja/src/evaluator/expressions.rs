@@ -1,16 +1,15 @@
-//! Expressions: operators, and the attributes, items, calls, filters and tests that follow a value.
+//! Evaluates expressions: operators, and the attributes, items, calls, filters and tests that follow a value.
 
 use std::sync::Arc;
 
 use super::Evaluator;
-use crate::base::error::quoted;
-use crate::jinja::ast::*;
-use crate::jinja::budget::{Outcome, fault};
-use crate::jinja::value::{Value, compare, equal, position_of_name, undefined};
-use crate::jinja::{filters, methods, operators, predicates};
+use crate::ast::*;
+use crate::error::{Result, fail, quoted};
+use crate::value::{Value, compare, equal, position_of_name, undefined};
+use crate::{filters, methods, operators, predicates};
 
 impl<'t> Evaluator<'t> {
-    pub(super) fn evaluate(&mut self, expression: &'t Expression) -> Outcome<Value> {
+    pub(super) fn evaluate(&mut self, expression: &'t Expression) -> Result<Value> {
         self.budget.enter()?;
         let value = match expression {
             Expression::Constant(value) => Ok(value.clone()),
@@ -47,17 +46,17 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    pub(super) fn all(&mut self, expressions: &'t [Expression]) -> Outcome<Vec<Value>> {
+    pub(super) fn all(&mut self, expressions: &'t [Expression]) -> Result<Vec<Value>> {
         self.budget.allocate_items::<Value>(expressions.len())?;
         expressions.iter().map(|expression| self.evaluate(expression)).collect()
     }
 
-    fn sequence(&mut self, items: &'t [Expression], tuple: bool) -> Outcome<Value> {
+    fn sequence(&mut self, items: &'t [Expression], tuple: bool) -> Result<Value> {
         let items = self.all(items)?;
         Value::sequence(items, tuple, &mut self.budget)
     }
 
-    fn dict(&mut self, entries: &'t [(Expression, Expression)]) -> Outcome<Value> {
+    fn dict(&mut self, entries: &'t [(Expression, Expression)]) -> Result<Value> {
         self.budget.allocate_items::<(Value, Value)>(entries.len())?;
         let mut pairs = Vec::with_capacity(entries.len());
         for (key, value) in entries {
@@ -66,8 +65,8 @@ impl<'t> Evaluator<'t> {
         Value::dict(pairs, &mut self.budget)
     }
 
-    /// `and` and `or`: the first operand whose truth value is `wanted`, or else the last operand.
-    fn first_that_is(&mut self, wanted: bool, operands: &'t [Expression]) -> Outcome<Value> {
+    /// `and` and `or`: the first operand whose truth value is `wanted`, otherwise the last operand.
+    fn first_that_is(&mut self, wanted: bool, operands: &'t [Expression]) -> Result<Value> {
         let mut value = Value::None;
         for operand in operands {
             value = self.evaluate(operand)?;
@@ -78,8 +77,8 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    /// Applies operators from left to right. A text that grows by several of them is copied once.
-    fn chain(&mut self, first: &'t Expression, rest: &'t [(Operator, Expression)]) -> Outcome<Value> {
+    /// Applies operators from left to right. A string to which several operators append is copied once.
+    fn chain(&mut self, first: &'t Expression, rest: &'t [(Operator, Expression)]) -> Result<Value> {
         let mut value = self.evaluate(first)?;
         let mut growing: Option<String> = None;
         for (operator, operand) in rest {
@@ -118,7 +117,7 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn comparison(&mut self, first: &'t Expression, rest: &'t [(Comparison, Expression)]) -> Outcome<Value> {
+    fn comparison(&mut self, first: &'t Expression, rest: &'t [(Comparison, Expression)]) -> Result<Value> {
         let mut left = self.evaluate(first)?;
         for (comparison, operand) in rest {
             let right = self.evaluate(operand)?;
@@ -144,23 +143,23 @@ impl<'t> Evaluator<'t> {
         Ok(Value::Bool(true))
     }
 
-    pub(super) fn suffixed(&mut self, mut value: Value, suffixes: &'t [Suffix]) -> Outcome<Value> {
+    pub(super) fn suffixed(&mut self, mut value: Value, suffixes: &'t [Suffix]) -> Result<Value> {
         let mut at = 0;
         while let Some(suffix) = suffixes.get(at) {
             self.budget.spend(1)?;
             self.line = suffix.line;
             at += 1;
             value = match &suffix.kind {
-                SuffixKind::Attribute(name) => match suffixes.get(at).map(|next| &next.kind) {
-                    Some(SuffixKind::Call(arguments)) if methods::exists(&value, name) => {
+                SuffixKind::Attribute(name) => match (suffixes.get(at).map(|next| &next.kind), &value) {
+                    (Some(SuffixKind::Call(arguments)), value) if methods::exists(value, name) => {
                         at += 1;
-                        let given = self.arguments(arguments)?;
+                        let args = self.arguments(arguments)?;
                         self.line = suffix.line;
-                        methods::call(&value, name, given, &mut self.budget)?
+                        methods::call(value, name, args, &mut self.budget)?
                     }
-                    Some(SuffixKind::Call(arguments)) if matches!(value, Value::Loop(_)) => {
+                    (Some(SuffixKind::Call(arguments)), &Value::Loop(index)) => {
                         at += 1;
-                        self.call_of_loop(&value, name, arguments)?
+                        self.call_of_loop(index, name, arguments)?
                     }
                     _ => self.attribute(value, name)?,
                 },
@@ -171,13 +170,13 @@ impl<'t> Evaluator<'t> {
                 SuffixKind::Slice(parts) => self.slice(&value, parts)?,
                 SuffixKind::Call(arguments) => self.call(value, arguments, None)?,
                 SuffixKind::Filter(name, arguments) => {
-                    let given = self.arguments(arguments)?;
+                    let args = self.arguments(arguments)?;
                     self.line = suffix.line;
-                    filters::apply(name, &value, given, &mut self.budget)?
+                    filters::apply(name, &value, args, &mut self.budget)?
                 }
                 SuffixKind::Test { name, arguments, negated } => {
-                    let given = self.arguments(arguments)?;
-                    let holds = predicates::holds(name, &value, &given.positional, &mut self.budget)?;
+                    let args = self.arguments(arguments)?.only_positional()?;
+                    let holds = predicates::holds(name, &value, &args, &mut self.budget)?;
                     Value::Bool(holds != *negated)
                 }
             };
@@ -185,7 +184,7 @@ impl<'t> Evaluator<'t> {
         Ok(value)
     }
 
-    fn slice(&mut self, value: &Value, parts: &'t [Option<Expression>; 3]) -> Outcome<Value> {
+    fn slice(&mut self, value: &Value, parts: &'t [Option<Expression>; 3]) -> Result<Value> {
         let mut bounds = [Value::None, Value::None, Value::None];
         for (bound, part) in bounds.iter_mut().zip(parts) {
             if let Some(part) = part {
@@ -195,8 +194,8 @@ impl<'t> Evaluator<'t> {
         operators::slice(value, bounds, &mut self.budget)
     }
 
-    /// `value.name`: a method before a key, unlike `value["name"]`.
-    fn attribute(&mut self, value: Value, name: &Arc<str>) -> Outcome<Value> {
+    /// `value.name`. A method takes precedence over a key, unlike in `value["name"]`.
+    fn attribute(&mut self, value: Value, name: &Arc<str>) -> Result<Value> {
         match &value {
             value if methods::exists(value, name) => Ok(Value::Method),
             Value::Dict(dict) => {
@@ -209,12 +208,12 @@ impl<'t> Evaluator<'t> {
                 let found = position_of_name(namespace, name, &mut self.budget)?;
                 Ok(found.map_or_else(|| Value::Undefined(Some(name.clone())), |at| namespace[at].1.clone()))
             }
-            Value::Loop(_) => self.attribute_of_loop(&value, name),
+            Value::Loop(index) => Ok(self.attribute_of_loop(*index, name)),
             _ => Ok(Value::Undefined(Some(name.clone()))),
         }
     }
 
-    fn item(&mut self, value: Value, index: Value) -> Outcome<Value> {
+    fn item(&mut self, value: Value, index: Value) -> Result<Value> {
         if let Value::Undefined(name) = &value {
             return undefined(name.as_deref());
         }
@@ -222,7 +221,7 @@ impl<'t> Evaluator<'t> {
             return Ok(found);
         }
         match (&value, index) {
-            // Without such a key, an attribute of that name is taken.
+            // If there is no such key, an attribute of that name counts.
             (_, Value::Str(name)) => match value {
                 Value::Dict(_) if !methods::exists(&value, &name) => Ok(Value::Undefined(Some(name))),
                 value => self.attribute(value, &name),
@@ -232,16 +231,14 @@ impl<'t> Evaluator<'t> {
         }
     }
 
-    fn attribute_of_loop(&mut self, value: &Value, name: &Arc<str>) -> Outcome<Value> {
-        // A loop that was kept in a namespace may be over.
-        let Some(state) = (if let Value::Loop(index) = value { self.loops.get(*index) } else { None }) else {
-            return Ok(Value::Undefined(Some(name.clone())));
-        };
+    fn attribute_of_loop(&self, index: usize, name: &Arc<str>) -> Value {
+        let undefined = || Value::Undefined(Some(name.clone()));
+        // A loop that was stored in a namespace may have ended.
+        let Some(state) = self.loops.get(index) else { return undefined() };
         let (at, length) = (state.at, state.items.len());
         let number = |n: usize| Value::Int(n as i64);
-        let neighbour = |at: Option<usize>| at.and_then(|at| state.items.get(at)).cloned();
-        let undefined = || Value::Undefined(Some(name.clone()));
-        Ok(match &**name {
+        let item = |at: usize| state.items.get(at).cloned().unwrap_or_else(undefined);
+        match &**name {
             "index" => number(at + 1),
             "index0" => number(at),
             "revindex" => number(length - at),
@@ -249,24 +246,22 @@ impl<'t> Evaluator<'t> {
             "first" => Value::Bool(at == 0),
             "last" => Value::Bool(at + 1 == length),
             "length" => number(length),
-            // In Jinja only recursive loops have a depth; nested ones do not.
+            // In Jinja only recursive loops increase the depth.
             "depth" => number(1),
             "depth0" => number(0),
-            "previtem" => neighbour(at.checked_sub(1)).unwrap_or_else(undefined),
-            "nextitem" => neighbour(Some(at + 1)).unwrap_or_else(undefined),
+            "previtem" => item(at.wrapping_sub(1)),
+            "nextitem" => item(at + 1),
             _ => undefined(),
-        })
+        }
     }
 
-    fn call_of_loop(&mut self, value: &Value, name: &str, arguments: &'t Arguments) -> Outcome<Value> {
-        let given = self.arguments(arguments)?.positional;
-        let Some(state) = (if let Value::Loop(index) = value { self.loops.get_mut(*index) } else { None }) else {
-            return fault("the loop is over");
-        };
+    fn call_of_loop(&mut self, index: usize, name: &str, arguments: &'t Arguments) -> Result<Value> {
+        let args = self.arguments(arguments)?.only_positional()?;
+        let Some(state) = self.loops.get_mut(index) else { return fail("the loop has ended") };
         match name {
-            "cycle" if !given.is_empty() => Ok(given[state.at % given.len()].clone()),
+            "cycle" if !args.is_empty() => Ok(args[state.at % args.len()].clone()),
             "changed" => {
-                let now = Value::tuple(given, &mut self.budget)?;
+                let now = Value::tuple(args, &mut self.budget)?;
                 let changed = match &state.last {
                     Some(last) => !equal(last, &now, &mut self.budget)?,
                     None => true,
@@ -274,7 +269,7 @@ impl<'t> Evaluator<'t> {
                 state.last = Some(now);
                 Ok(Value::Bool(changed))
             }
-            _ => fault(format!("a loop has no method {}", quoted(name))),
+            _ => fail(format!("`loop` has no method {}", quoted(name))),
         }
     }
 }

@@ -1,18 +1,18 @@
-//! The expressions of Jinja's grammar, by precedence climbing.
+//! Parses expressions by precedence climbing.
 
 use super::Parser;
-use crate::jinja::ast::*;
-use crate::jinja::budget::{Outcome, fault};
-use crate::jinja::lexer::Token;
-use crate::jinja::value::Value;
+use crate::ast::*;
+use crate::error::{Result, fail};
+use crate::lexer::Token;
+use crate::value::Value;
 
 impl Parser {
-    /// One expression, or several with commas between them, which make a tuple.
-    pub(super) fn tuple(&mut self) -> Outcome<Expression> {
+    /// One expression, or several separated by commas, which are a tuple.
+    pub(super) fn tuple(&mut self) -> Result<Expression> {
         self.tuple_of(Self::expression)
     }
 
-    pub(super) fn tuple_of(&mut self, item: fn(&mut Self) -> Outcome<Expression>) -> Outcome<Expression> {
+    pub(super) fn tuple_of(&mut self, item: fn(&mut Self) -> Result<Expression>) -> Result<Expression> {
         let first = item(self)?;
         if !self.is_sign(",") {
             return Ok(first);
@@ -32,7 +32,7 @@ impl Parser {
         Ok(Expression::Tuple(items))
     }
 
-    pub(super) fn expression(&mut self) -> Outcome<Expression> {
+    pub(super) fn expression(&mut self) -> Result<Expression> {
         self.nested(|parser| {
             let then = parser.climb(OR)?;
             if !parser.take_word("if") {
@@ -44,30 +44,30 @@ impl Parser {
         })
     }
 
-    /// An expression that a following `if` is not part of: what a loop goes over.
-    pub(super) fn without_condition(&mut self) -> Outcome<Expression> {
+    /// An expression that ends before `if`: the items of a loop, after which `if` is the loop's condition.
+    pub(super) fn without_condition(&mut self) -> Result<Expression> {
         self.nested(|parser| parser.climb(OR))
     }
 
-    /// Operators that bind at least as tight as `least`, by precedence climbing.
-    fn climb(&mut self, least: u8) -> Outcome<Expression> {
+    /// Operators of precedence `least` and higher, with their operands.
+    fn climb(&mut self, least: u8) -> Result<Expression> {
         let mut left = if least <= NOT && self.take_word("not") {
-            // What `not` applies to reaches over comparisons, so none can follow.
+            // The operand of `not` includes comparisons, so none can follow it.
             Expression::Not(Box::new(self.nested(|parser| parser.climb(NOT))?))
         } else {
             self.unary(true)?
         };
-        // A comparison in brackets is an operand and not the beginning of a chain.
+        // A comparison in parentheses is an operand, not the start of a chain.
         let mut chain_is_open = false;
         while let Some((binary, words)) = self.binary() {
-            let tightness = binary.tightness();
-            if tightness < least {
+            let precedence = binary.precedence();
+            if precedence < least {
                 break;
             }
             for _ in 0..words {
                 self.skip();
             }
-            let right = self.nested(|parser| parser.climb(tightness + 1))?;
+            let right = self.nested(|parser| parser.climb(precedence + 1))?;
             left = match (binary, left) {
                 (Binary::Or, Expression::Or(mut all)) => {
                     all.push(right);
@@ -97,7 +97,7 @@ impl Parser {
         Ok(left)
     }
 
-    /// The binary operator that comes next, and of how many tokens it is.
+    /// The next binary operator and its number of tokens.
     fn binary(&self) -> Option<(Binary, u8)> {
         use Comparison::*;
         use Operator::*;
@@ -133,8 +133,8 @@ impl Parser {
         Some((binary, 1))
     }
 
-    /// A sign, then an operand with what follows it: attributes, calls, and filters and tests if `filters`.
-    fn unary(&mut self, filters: bool) -> Outcome<Expression> {
+    /// An operand with its signs, and the attributes and calls that follow. With `filters`, also the filters and tests.
+    fn unary(&mut self, filters: bool) -> Result<Expression> {
         let operand = if self.take_sign("-") {
             Expression::Negative(Box::new(self.nested(|parser| parser.unary(false))?))
         } else if self.take_sign("+") {
@@ -145,88 +145,55 @@ impl Parser {
         self.postfix(operand, filters)
     }
 
-    fn primary(&mut self) -> Outcome<Expression> {
-        let (token, _) = self.tokens[self.at].clone();
-        match token {
-            Token::Name(name) => {
-                self.skip();
-                Ok(match &*name {
-                    "true" | "True" => Expression::Constant(Value::Bool(true)),
-                    "false" | "False" => Expression::Constant(Value::Bool(false)),
-                    "none" | "None" => Expression::Constant(Value::None),
-                    word => {
-                        self.reads_varargs |= word == "varargs";
-                        self.reads_kwargs |= word == "kwargs";
-                        Expression::Name(name)
-                    }
-                })
-            }
-            Token::Str(first) => {
-                self.skip();
-                if !matches!(self.peek(), Token::Str(_)) {
-                    return Ok(Expression::Constant(Value::Str(first)));
+    fn primary(&mut self) -> Result<Expression> {
+        let token = self.peek().clone();
+        use Token::{Float, Int, Name, Sign, Str};
+        if !matches!(token, Name(_) | Str(_) | Int(_) | Float(_) | Sign("(" | "[" | "{")) {
+            return self.unexpected("an expression");
+        }
+        self.skip();
+        Ok(match token {
+            Name(name) => match &*name {
+                "true" | "True" => Expression::Constant(Value::Bool(true)),
+                "false" | "False" => Expression::Constant(Value::Bool(false)),
+                "none" | "None" => Expression::Constant(Value::None),
+                word => {
+                    self.reads_varargs |= word == "varargs";
+                    self.reads_kwargs |= word == "kwargs";
+                    Expression::Name(name)
                 }
+            },
+            Str(first) => {
                 let mut text = String::from(&*first);
-                while let Token::Str(next) = self.peek() {
+                while let Str(next) = self.peek() {
                     text.push_str(next);
                     self.skip();
                 }
-                Ok(Expression::Constant(Value::str(text)))
+                Expression::Constant(Value::str(text))
             }
-            Token::Int(n) => {
-                self.skip();
-                Ok(Expression::Constant(Value::Int(n)))
-            }
-            Token::Float(x) => {
-                self.skip();
-                Ok(Expression::Constant(Value::Float(x)))
-            }
-            Token::Sign("(") => {
-                self.skip();
-                if self.take_sign(")") {
-                    return Ok(Expression::Tuple(Vec::new()));
-                }
+            Int(n) => Expression::Constant(Value::Int(n)),
+            Float(x) => Expression::Constant(Value::Float(x)),
+            Sign("(") if self.take_sign(")") => Expression::Tuple(Vec::new()),
+            Sign("(") => {
                 let inner = self.tuple()?;
                 self.expect_sign(")")?;
-                Ok(inner)
+                inner
             }
-            Token::Sign("[") => {
-                self.skip();
-                let mut items = Vec::new();
-                while !self.take_sign("]") {
-                    if !items.is_empty() {
-                        self.expect_sign(",")?;
-                        if self.take_sign("]") {
-                            break;
-                        }
-                    }
-                    items.push(self.expression()?);
-                }
-                Ok(Expression::List(items))
+            Sign("[") => Expression::List(self.separated("]", Self::expression)?),
+            _ => {
+                let entry = |parser: &mut Self| {
+                    let key = parser.expression()?;
+                    parser.expect_sign(":")?;
+                    Ok((key, parser.expression()?))
+                };
+                Expression::Dict(self.separated("}", entry)?)
             }
-            Token::Sign("{") => {
-                self.skip();
-                let mut entries = Vec::new();
-                while !self.take_sign("}") {
-                    if !entries.is_empty() {
-                        self.expect_sign(",")?;
-                        if self.take_sign("}") {
-                            break;
-                        }
-                    }
-                    let key = self.expression()?;
-                    self.expect_sign(":")?;
-                    entries.push((key, self.expression()?));
-                }
-                Ok(Expression::Dict(entries))
-            }
-            _ => self.unexpected("an expression"),
-        }
+        })
     }
 
-    fn postfix(&mut self, operand: Expression, filters: bool) -> Outcome<Expression> {
+    fn postfix(&mut self, operand: Expression, filters: bool) -> Result<Expression> {
         let mut suffixes = Vec::new();
-        // Once a filter or test has been seen, attributes are over: `a|b.c` names a filter `b.c`.
+        // After a filter or test no attribute can follow: `a|b.c` would be a filter with the name `b.c`.
         let mut filtered = false;
         loop {
             let line = self.line();
@@ -255,7 +222,7 @@ impl Parser {
         }
         Ok(match operand {
             operand if suffixes.is_empty() => operand,
-            // Brackets and signs leave an operand whose own suffixes are done: `(a.b).c`.
+            // An operand in parentheses may have suffixes already: `(a.b).c`.
             Expression::Postfix(inner, mut all) => {
                 all.append(&mut suffixes);
                 Expression::Postfix(inner, all)
@@ -264,7 +231,7 @@ impl Parser {
         })
     }
 
-    fn subscript(&mut self) -> Outcome<SuffixKind> {
+    fn subscript(&mut self) -> Result<SuffixKind> {
         let mut parts = [None, None, None];
         let mut part = 0;
         loop {
@@ -274,7 +241,7 @@ impl Parser {
             if self.take_sign(":") {
                 part += 1;
                 if part == parts.len() {
-                    return fault("a slice has three parts at most");
+                    return fail("a slice has at most three parts");
                 }
                 continue;
             }
@@ -285,20 +252,20 @@ impl Parser {
         }
         match (part, parts) {
             (0, [Some(index), ..]) => Ok(SuffixKind::Item(index)),
-            (0, _) => fault("an index is missing between `[` and `]`"),
+            (0, _) => fail("expected an index between `[` and `]`"),
             (_, parts) => Ok(SuffixKind::Slice(parts)),
         }
     }
 
-    pub(super) fn filter(&mut self) -> Outcome<Suffix> {
+    pub(super) fn filter(&mut self) -> Result<Suffix> {
         let line = self.line();
         let name = self.name()?;
         let arguments = if self.is_sign("(") { self.arguments()? } else { Arguments::default() };
         Ok(Suffix { line, kind: SuffixKind::Filter(name, arguments) })
     }
 
-    /// What follows `is`. A test's only argument may stand without brackets: `x is divisibleby 3`.
-    fn test(&mut self) -> Outcome<SuffixKind> {
+    /// The test after `is`. A single argument needs no parentheses: `x is divisibleby 3`.
+    fn test(&mut self) -> Result<SuffixKind> {
         let negated = self.take_word("not");
         let name = self.name()?;
         let bare = match self.peek() {
@@ -317,38 +284,46 @@ impl Parser {
         Ok(SuffixKind::Test { name, arguments, negated })
     }
 
-    fn arguments(&mut self) -> Outcome<Arguments> {
+    fn arguments(&mut self) -> Result<Arguments> {
         self.expect_sign("(")?;
         let mut arguments = Arguments::default();
-        let mut first = true;
-        while !self.take_sign(")") {
-            if !first {
+        self.separated(")", |parser| {
+            if parser.take_sign("*") {
+                if arguments.more.replace(parser.expression()?).is_some() {
+                    return fail("a call has more than one `*`");
+                }
+            } else if parser.take_sign("**") {
+                if arguments.more_named.replace(parser.expression()?).is_some() {
+                    return fail("a call has more than one `**`");
+                }
+            } else if let (Token::Name(name), Token::Sign("=")) = (parser.peek(), parser.peek_second()) {
+                let name = name.clone();
+                parser.skip();
+                parser.skip();
+                arguments.named.push((name, parser.expression()?));
+            } else if arguments.named.is_empty() && arguments.more.is_none() && arguments.more_named.is_none() {
+                arguments.positional.push(parser.expression()?);
+            } else {
+                return fail("a positional argument follows a keyword argument");
+            }
+            Ok(())
+        })?;
+        Ok(arguments)
+    }
+
+    /// Items separated by commas up to `close`, which is skipped. A comma may follow the last item.
+    fn separated<T>(&mut self, close: &str, mut item: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        let mut items = Vec::new();
+        while !self.take_sign(close) {
+            if !items.is_empty() {
                 self.expect_sign(",")?;
-                if self.take_sign(")") {
+                if self.take_sign(close) {
                     break;
                 }
             }
-            first = false;
-            if self.take_sign("*") {
-                if arguments.more.replace(self.expression()?).is_some() {
-                    return fault("a call has two `*`");
-                }
-            } else if self.take_sign("**") {
-                if arguments.more_named.replace(self.expression()?).is_some() {
-                    return fault("a call has two `**`");
-                }
-            } else if let (Token::Name(name), Token::Sign("=")) = (self.peek(), self.peek_second()) {
-                let name = name.clone();
-                self.skip();
-                self.skip();
-                arguments.named.push((name, self.expression()?));
-            } else if arguments.named.is_empty() && arguments.more.is_none() && arguments.more_named.is_none() {
-                arguments.positional.push(self.expression()?);
-            } else {
-                return fault("an argument without a name follows one with a name");
-            }
+            items.push(item(self)?);
         }
-        Ok(arguments)
+        Ok(items)
     }
 }
 
@@ -364,8 +339,8 @@ enum Binary {
 }
 
 impl Binary {
-    /// Higher binds tighter. Jinja's order differs from Python's in `~`, which Python lacks.
-    fn tightness(self) -> u8 {
+    /// The order is Python's, with `~` between addition and multiplication.
+    fn precedence(self) -> u8 {
         match self {
             Self::Or => OR,
             Self::And => 2,

@@ -1,25 +1,25 @@
-//! The syntax tree of a template. Chains (`a + b + c`, `x.y.z|f|g`) are flat lists, not trees: a hostile source cannot make
-//! them deep, and only constructs whose nesting the parser limits are recursive.
+//! The syntax tree of a template. Chains (`a + b + c`, `x.y.z|f|g`) are flat lists, so that a hostile source cannot make a
+//! deep tree. Recursive are only constructs whose nesting the parser limits.
 
 use std::sync::Arc;
 
-use super::value::Value;
+use crate::value::Value;
 
 #[derive(Debug)]
-pub(super) struct Template {
+pub(crate) struct Template {
     pub body: Vec<Statement>,
-    /// Macros, and the bodies of `call` blocks, which are macros too.
+    /// Macros, and the bodies of `call` blocks, which run as macros.
     pub macros: Vec<Macro>,
 }
 
 #[derive(Debug)]
-pub(super) struct Statement {
+pub(crate) struct Statement {
     pub line: u32,
     pub kind: StatementKind,
 }
 
 #[derive(Debug)]
-pub(super) enum StatementKind {
+pub(crate) enum StatementKind {
     Text(Arc<str>),
     Print(Expression),
     If {
@@ -44,10 +44,10 @@ pub(super) enum StatementKind {
         bindings: Vec<(Target, Expression)>,
         body: Vec<Statement>,
     },
-    /// A `generation` block: its contents, in a scope of their own.
+    /// The contents of a `generation` block, in their own scope.
     Scope(Vec<Statement>),
     Macro(usize),
-    /// The call, and the macro that is its `caller`.
+    /// The call, and the index of the macro that it receives as `caller`.
     Call {
         call: Expression,
         caller: usize,
@@ -57,7 +57,7 @@ pub(super) enum StatementKind {
 }
 
 #[derive(Debug)]
-pub(super) struct For {
+pub(crate) struct For {
     pub target: Target,
     pub items: Expression,
     pub condition: Option<Expression>,
@@ -66,7 +66,7 @@ pub(super) struct For {
 }
 
 #[derive(Debug)]
-pub(super) enum Target {
+pub(crate) enum Target {
     Name(Arc<str>),
     /// `namespace.attribute`
     Attribute(Arc<str>, Arc<str>),
@@ -74,17 +74,17 @@ pub(super) enum Target {
 }
 
 #[derive(Debug)]
-pub(super) struct Macro {
+pub(crate) struct Macro {
     pub name: Arc<str>,
     pub parameters: Vec<(Arc<str>, Option<Expression>)>,
     pub body: Vec<Statement>,
-    /// Whether the body reads `varargs` and `kwargs`: only then may a caller pass more than the parameters.
+    /// Whether the body reads `varargs` and `kwargs`. Only then may a call pass more arguments than there are parameters.
     pub takes_more: bool,
     pub takes_named: bool,
 }
 
 #[derive(Debug)]
-pub(super) enum Expression {
+pub(crate) enum Expression {
     Constant(Value),
     Name(Arc<str>),
     List(Vec<Expression>),
@@ -93,9 +93,9 @@ pub(super) enum Expression {
     Not(Box<Expression>),
     Negative(Box<Expression>),
     Positive(Box<Expression>),
-    /// Evaluated from left to right. An operator on the right that binds tighter is part of an operand.
+    /// Evaluated from left to right. Operators of higher precedence are inside the operands.
     Arithmetic(Box<Expression>, Vec<(Operator, Expression)>),
-    /// A chain as Python's: `a < b < c`.
+    /// Chained as in Python: `a < b < c`.
     Comparison(Box<Expression>, Vec<(Comparison, Expression)>),
     And(Vec<Expression>),
     Or(Vec<Expression>),
@@ -104,20 +104,20 @@ pub(super) enum Expression {
 }
 
 #[derive(Debug)]
-pub(super) struct Conditional {
+pub(crate) struct Conditional {
     pub then: Expression,
     pub condition: Expression,
     pub otherwise: Option<Expression>,
 }
 
 #[derive(Debug)]
-pub(super) struct Suffix {
+pub(crate) struct Suffix {
     pub line: u32,
     pub kind: SuffixKind,
 }
 
 #[derive(Debug)]
-pub(super) enum SuffixKind {
+pub(crate) enum SuffixKind {
     Attribute(Arc<str>),
     Item(Expression),
     Slice([Option<Expression>; 3]),
@@ -127,7 +127,7 @@ pub(super) enum SuffixKind {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     pub positional: Vec<Expression>,
     pub named: Vec<(Arc<str>, Expression)>,
     /// `*list` and `**dictionary`
@@ -136,7 +136,7 @@ pub(super) struct Arguments {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(crate) enum Operator {
     Add,
     Subtract,
     Concatenate,
@@ -148,7 +148,7 @@ pub(super) enum Operator {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Comparison {
+pub(crate) enum Comparison {
     Equal,
     NotEqual,
     Less,

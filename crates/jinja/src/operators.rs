@@ -1,15 +1,16 @@
-//! The operators: arithmetic, `in`, indices and slices, and `%` as a string format.
+//! The operators: arithmetic, `in`, indexing, slicing, and `%` as a string format.
 
 use std::sync::Arc;
 
-use super::ast::Operator;
-use super::budget::{Budget, Outcome, Text, fault};
-use super::value::{List, Number, Value, equal, undefined};
+use crate::ast::Operator;
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, over_limit};
+use crate::value::{List, Number, Value, equal, undefined};
 
-/// The widest field that a format may ask for.
+/// The greatest width and precision in a format.
 const MAX_WIDTH: usize = 4096;
 
-pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut Budget) -> Result<Value> {
     if let (Some(a), Some(b)) = (a.number(), b.number()) {
         return numbers(operator, a, b);
     }
@@ -20,13 +21,13 @@ pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut 
             Value::sequence([&x.items[..], &y.items[..]].concat(), x.tuple, budget)
         }
         (Operator::Multiply, Value::Str(s), n) | (Operator::Multiply, n, Value::Str(s)) => {
-            let Some(count) = repetitions(n) else { return refuse(operator, a, b) };
+            let Some(count) = repetitions(n) else { return unsupported(operator, a, b) };
             budget.allocate(s.len().saturating_mul(count))?;
             Ok(Value::str(s.repeat(count)))
         }
         (Operator::Multiply, Value::List(list), n) | (Operator::Multiply, n, Value::List(list)) => {
-            let Some(count) = repetitions(n) else { return refuse(operator, a, b) };
-            // An empty list would cost nothing and still be visited `count` times.
+            let Some(count) = repetitions(n) else { return unsupported(operator, a, b) };
+            // An empty list costs nothing to allocate, but would be visited `count` times.
             let count = if list.items.is_empty() { 0 } else { count };
             budget.allocate_items::<Value>(list.items.len().saturating_mul(count))?;
             let items: Vec<Value> = std::iter::repeat_n(&list.items, count).flatten().cloned().collect();
@@ -36,11 +37,11 @@ pub(super) fn arithmetic(operator: Operator, a: &Value, b: &Value, budget: &mut 
             Value::List(list) if list.tuple => format_percent(template, &list.items, budget),
             one => format_percent(template, std::slice::from_ref(one), budget),
         },
-        _ => refuse(operator, a, b),
+        _ => unsupported(operator, a, b),
     }
 }
 
-fn refuse(operator: Operator, a: &Value, b: &Value) -> Outcome<Value> {
+fn unsupported(operator: Operator, a: &Value, b: &Value) -> Result<Value> {
     let name = match operator {
         Operator::Add => "+",
         Operator::Subtract => "-",
@@ -51,21 +52,19 @@ fn refuse(operator: Operator, a: &Value, b: &Value) -> Outcome<Value> {
         Operator::Modulo => "%",
         Operator::Power => "**",
     };
-    fault(format!("`{name}` does not take a {} and a {}", a.type_name(), b.type_name()))
+    fail(format!("`{name}` does not support {} and {}", a.type_name(), b.type_name()))
 }
 
-pub(super) fn negative(value: &Value) -> Outcome<Value> {
+pub(crate) fn negative(value: &Value) -> Result<Value> {
     match (value, value.number()) {
-        (_, Some(Number::Int(n))) => {
-            n.checked_neg().map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)))
-        }
+        (_, Some(Number::Int(n))) => Value::integer(n.checked_neg()),
         (_, Some(Number::Float(x))) => Ok(Value::Float(-x)),
         (Value::Undefined(name), None) => undefined(name.as_deref()),
-        (other, None) => fault(format!("a {} has no negative", other.type_name())),
+        (other, None) => fail(format!("`-` does not support {}", other.type_name())),
     }
 }
 
-/// How often `*` repeats a text or list. A negative count is 0.
+/// How many times `*` repeats a string or list. A negative count is 0.
 fn repetitions(n: &Value) -> Option<usize> {
     match n.number()? {
         Number::Int(n) => Some(usize::try_from(n).unwrap_or(0)),
@@ -73,40 +72,40 @@ fn repetitions(n: &Value) -> Option<usize> {
     }
 }
 
-fn numbers(operator: Operator, a: Number, b: Number) -> Outcome<Value> {
+fn numbers(operator: Operator, a: Number, b: Number) -> Result<Value> {
     if let (Number::Int(a), Number::Int(b)) = (a, b) {
         let result = match operator {
             Operator::Add => a.checked_add(b),
             Operator::Subtract => a.checked_sub(b),
             Operator::Multiply => a.checked_mul(b),
-            Operator::FloorDivide | Operator::Modulo if b == 0 => return fault("a division by zero"),
-            // Python rounds towards minus infinity, and the remainder has the divisor's sign.
+            Operator::FloorDivide | Operator::Modulo if b == 0 => return fail("division by zero"),
+            // Python rounds towards minus infinity, and the remainder has the sign of the divisor.
             Operator::FloorDivide => a.checked_div(b).map(|q| q - i64::from(a % b != 0 && (a < 0) != (b < 0))),
-            Operator::Modulo => a.checked_rem(b).map(|r| if r != 0 && (r < 0) != (b < 0) { r + b } else { r }),
+            Operator::Modulo => Some(a.wrapping_rem(b)).map(|r| if r != 0 && (r < 0) != (b < 0) { r + b } else { r }),
             Operator::Power if b >= 0 => u32::try_from(b).ok().and_then(|b| a.checked_pow(b)),
             _ => return floats(operator, a as f64, b as f64),
         };
-        return result.map_or_else(|| fault("a number is too large"), |n| Ok(Value::Int(n)));
+        return Value::integer(result);
     }
     floats(operator, a.float(), b.float())
 }
 
-fn floats(operator: Operator, a: f64, b: f64) -> Outcome<Value> {
+fn floats(operator: Operator, a: f64, b: f64) -> Result<Value> {
     Ok(Value::Float(match operator {
         Operator::Add => a + b,
         Operator::Subtract => a - b,
         Operator::Multiply => a * b,
         Operator::Power => a.powf(b),
-        _ if b == 0.0 => return fault("a division by zero"),
+        _ if b == 0.0 => return fail("division by zero"),
         Operator::Divide => a / b,
         Operator::FloorDivide => (a / b).floor(),
         Operator::Modulo => a - b * (a / b).floor(),
-        Operator::Concatenate => return fault("`~` makes text, not numbers"),
+        Operator::Concatenate => return fail("`~` is not arithmetic"),
     }))
 }
 
 /// `item in container`
-pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> Outcome<bool> {
+pub(crate) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> Result<bool> {
     match (container, item) {
         (Value::Str(text), Value::Str(part)) => {
             budget.scan(text.len())?;
@@ -114,7 +113,7 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> 
             Ok(text.contains(&**part))
         }
         (Value::Str(_), Value::Undefined(name)) => undefined(name.as_deref()),
-        (Value::Str(_), other) => fault(format!("a string holds no {}", other.type_name())),
+        (Value::Str(_), other) => fail(format!("`in` a string takes a string, not {}", other.type_name())),
         (Value::List(list), item) => {
             for candidate in &list.items {
                 if equal(candidate, item, budget)? {
@@ -125,12 +124,12 @@ pub(super) fn contains(container: &Value, item: &Value, budget: &mut Budget) -> 
         }
         (Value::Dict(dict), key) => Ok(dict.get(key, budget)?.is_some()),
         (Value::Undefined(_), _) => Ok(false),
-        (other, _) => fault(format!("`in` does not look into a {}", other.type_name())),
+        (other, _) => fail(format!("`in` does not support {}", other.type_name())),
     }
 }
 
-/// `container[index]`, or None if there is no such item.
-pub(super) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Outcome<Option<Value>> {
+/// `container[index]`. None: there is no such item.
+pub(crate) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Result<Option<Value>> {
     let at = |n: i64, length: usize| usize::try_from(if n < 0 { n.checked_add(length as i64)? } else { n }).ok();
     match (container, index) {
         (Value::Dict(dict), key) => Ok(dict.get(key, budget)?.cloned()),
@@ -151,20 +150,20 @@ pub(super) fn item(container: &Value, index: &Value, budget: &mut Budget) -> Out
 }
 
 /// `container[start:stop:step]`
-pub(super) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -> Result<Value> {
     let mut numbers = [None; 3];
     for (number, part) in numbers.iter_mut().zip(&parts) {
         *number = match part {
             Value::None => None,
             Value::Int(n) => Some(*n),
             Value::Undefined(name) => return undefined(name.as_deref()),
-            other => return fault(format!("a slice's bounds are numbers, not a {}", other.type_name())),
+            other => return fail(format!("slice indices must be integers, not {}", other.type_name())),
         };
     }
     let [start, stop, step] = numbers;
     let step = step.unwrap_or(1);
     if step == 0 {
-        return fault("a slice's step is zero");
+        return fail("the slice step is zero");
     }
     match container {
         Value::Str(s) => {
@@ -183,18 +182,18 @@ pub(super) fn slice(container: &Value, parts: [Value; 3], budget: &mut Budget) -
             Value::sequence(taken, *tuple, budget)
         }
         Value::Undefined(name) => undefined(name.as_deref()),
-        other => fault(format!("a {} cannot be sliced", other.type_name())),
+        other => fail(format!("{} cannot be sliced", other.type_name())),
     }
 }
 
-/// The characters from `start` to `stop`, both counted from the beginning.
+/// The characters from `start` to `stop`, neither of which is negative.
 fn between(s: &str, start: i64, stop: Option<i64>) -> &str {
     let offset = |n: i64| s.char_indices().nth(usize::try_from(n).unwrap_or(usize::MAX)).map_or(s.len(), |(at, _)| at);
     let start = offset(start);
     &s[start..stop.map_or(s.len(), offset).max(start)]
 }
 
-/// The indices of `length` items that a slice selects.
+/// The indices that a slice selects from `length` items.
 fn positions(start: Option<i64>, stop: Option<i64>, step: i64, length: usize) -> impl Iterator<Item = usize> {
     let length = length as i64;
     let (least, most) = if step > 0 { (0, length) } else { (-1, length - 1) };
@@ -209,8 +208,8 @@ fn positions(start: Option<i64>, stop: Option<i64>, step: i64, length: usize) ->
     })
 }
 
-/// `"%s is %d" % values`
-pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budget) -> Outcome<Value> {
+/// `template % values`, such as `"%s is %d" % (name, count)`.
+pub(crate) fn format_percent(template: &str, values: &[Value], budget: &mut Budget) -> Result<Value> {
     budget.scan(template.len())?;
     let mut text = Text::new(budget);
     let mut values_left = values.iter();
@@ -229,14 +228,14 @@ pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budg
             }
             None => None,
         };
-        let Some(kind) = rest.chars().next() else { return fault("a format ends in `%`") };
+        let Some(kind) = rest.chars().next() else { return fail("the format ends in `%`") };
         rest = &rest[kind.len_utf8()..];
         if kind == '%' {
             text.push("%")?;
             continue;
         }
-        let Some(value) = values_left.next() else { return fault("a format has fewer values than places") };
-        let whole: Arc<str> = match (kind, value.number()) {
+        let Some(value) = values_left.next() else { return fail("not enough values for the format") };
+        let formatted: Arc<str> = match (kind, value.number()) {
             ('s', _) => value.to_text(text.budget)?,
             ('r', _) => {
                 let mut field = Text::new(text.budget);
@@ -247,32 +246,34 @@ pub(super) fn format_percent(template: &str, values: &[Value], budget: &mut Budg
             ('d' | 'i', Some(Number::Float(x))) if x.is_finite() => fixed(x.trunc(), 0, text.budget)?.into(),
             ('x', Some(Number::Int(n))) if n >= 0 => format!("{n:x}").into(),
             ('f' | 'F', Some(n)) => fixed(n.float(), precision.unwrap_or(6), text.budget)?.into(),
-            _ => return fault(format!("a format cannot write a {} as `%{kind}`", value.type_name())),
+            _ => return fail(format!("`%{}` does not support {}", kind.escape_debug(), value.type_name())),
         };
-        let mut field = &*whole;
+        let mut field = &*formatted;
         if let ('s' | 'r', Some(precision)) = (kind, precision) {
             text.budget.scan(precision)?;
             field = field.char_indices().nth(precision).map_or(field, |(end, _)| &field[..end]);
         }
         text.budget.scan(width)?;
         let missing = width - field.chars().take(width).count();
-        match (left, zeros && !matches!(kind, 's' | 'r')) {
-            (true, _) => text.format(format_args!("{field}{:missing$}", ""))?,
-            (false, false) => text.format(format_args!("{:missing$}{field}", ""))?,
-            (false, true) => {
-                let (sign, digits) = field.strip_prefix('-').map_or(("", field), |digits| ("-", digits));
-                text.format(format_args!("{sign}{}{digits}", "0".repeat(missing)))?;
-            }
+        let fill = if zeros && !left && !matches!(kind, 's' | 'r') { "0" } else { " " };
+        let padding = fill.repeat(missing);
+        let (sign, digits) = match field.strip_prefix('-') {
+            Some(digits) if fill == "0" => ("-", digits),
+            _ => ("", field),
+        };
+        let parts = if left { [field, "", &padding] } else { [sign, &padding, digits] };
+        for part in parts {
+            text.push(part)?;
         }
     }
     text.push(rest)?;
     if values_left.next().is_some() && !matches!(values, [Value::Dict(_)]) {
-        return fault("a format has more values than places");
+        return fail("too many values for the format");
     }
     Ok(Value::str(text.finish()))
 }
 
-fn leading_number(text: &mut &str) -> Outcome<usize> {
+fn leading_number(text: &mut &str) -> Result<usize> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     *text = rest;
@@ -280,19 +281,19 @@ fn leading_number(text: &mut &str) -> Outcome<usize> {
         "" => Ok(0),
         digits => match digits.parse() {
             Ok(n) if n <= MAX_WIDTH => Ok(n),
-            _ => fault(format!("a format's field is wider than {MAX_WIDTH}")),
+            _ => over_limit(format!("a width or precision of the format is above {MAX_WIDTH}")),
         },
     }
 }
 
-/// `x` with `precision` digits after the point. Each digit is charged: exact digits are computed with big integers.
-fn fixed(x: f64, precision: usize, budget: &mut Budget) -> Outcome<String> {
+/// `x` with `precision` decimal places. Each digit is charged, because exact digits take big integers.
+fn fixed(x: f64, precision: usize, budget: &mut Budget) -> Result<String> {
     budget.spend(precision + x.abs().log10().clamp(1.0, 400.0) as usize)?;
     Ok(format!("{x:.precision$}"))
 }
 
-/// Python's `round`: correctly rounded from the exact decimal value, ties to even.
-pub(super) fn round(x: f64, digits: i64, budget: &mut Budget) -> Outcome<f64> {
+/// Python's `round`: the exact decimal value correctly rounded, ties to even.
+pub(crate) fn round(x: f64, digits: i64, budget: &mut Budget) -> Result<f64> {
     Ok(match digits {
         0..=300 if x.is_finite() => fixed(x, digits as usize, budget)?.parse().unwrap_or(x),
         ..0 => {

@@ -1,22 +1,22 @@
-//! The text operations that methods and filters share. The caller has charged for scanning the texts once; what takes
-//! longer or makes something new is charged here.
+//! The string operations that methods and filters share. The caller has charged for scanning the strings once. What takes
+//! longer or allocates is charged here.
 
 use std::iter::{from_fn, repeat_n};
 use std::sync::Arc;
 
-use super::arguments::{Given, text_or_none, whole};
-use super::budget::{Budget, Outcome, Text, fault};
-use super::lexer::is_space;
-use super::value::{Value, position_of_name};
-use crate::base::error::quoted;
+use crate::arguments::{Args, size, text_or_none};
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, quoted};
+use crate::lexer::is_space;
+use crate::value::{Value, position_of_name};
 
-/// What a short string takes besides its text: two words in its value and two counters.
+/// The bytes of a string value without its text: pointer, length and two reference counts.
 const STRING: usize = 32;
-/// A character becomes at most this many times as long in upper or lower case.
+/// By how much the UTF-8 of a character can grow in upper or lower case.
 const CASE_GROWTH: usize = 3;
 
-pub(super) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, budget: &mut Budget) -> Outcome<Value> {
-    let goes = |c: char, budget: &mut Budget| -> Outcome<bool> {
+pub(crate) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, budget: &mut Budget) -> Result<Value> {
+    let is_stripped = |c: char, budget: &mut Budget| -> Result<bool> {
         let Some(chars) = chars else { return Ok(is_space(c)) };
         budget.scan(chars.len())?;
         Ok(chars.contains(c))
@@ -24,13 +24,13 @@ pub(super) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, 
     let mut rest = &**s;
     while left
         && let Some(c) = rest.chars().next()
-        && goes(c, budget)?
+        && is_stripped(c, budget)?
     {
         rest = &rest[c.len_utf8()..];
     }
     while right
         && let Some(c) = rest.chars().next_back()
-        && goes(c, budget)?
+        && is_stripped(c, budget)?
     {
         rest = &rest[..rest.len() - c.len_utf8()];
     }
@@ -41,8 +41,8 @@ pub(super) fn strip(s: &Arc<str>, chars: Option<&str>, left: bool, right: bool, 
     Ok(Value::str(rest))
 }
 
-/// Makes a string of each part.
-pub(super) fn parts<'s>(parts: impl Iterator<Item = &'s str>, budget: &mut Budget) -> Outcome<Vec<Value>> {
+/// A string for each part.
+pub(crate) fn parts<'s>(parts: impl Iterator<Item = &'s str>, budget: &mut Budget) -> Result<Vec<Value>> {
     let mut made = Vec::new();
     for part in parts {
         budget.allocate(STRING + size_of::<Value>() + part.len())?;
@@ -51,16 +51,16 @@ pub(super) fn parts<'s>(parts: impl Iterator<Item = &'s str>, budget: &mut Budge
     Ok(made)
 }
 
-pub(super) fn split(
+pub(crate) fn split(
     s: &str,
     separator: Option<&str>,
     most: usize,
     from_right: bool,
     budget: &mut Budget,
-) -> Outcome<Value> {
+) -> Result<Value> {
     let most = most.saturating_add(1);
     let mut found = match (separator, from_right) {
-        (Some(""), _) => return fault("`split` takes a separator that is not empty"),
+        (Some(""), _) => return fail("the separator of `split` is empty"),
         (Some(separator), false) => parts(s.splitn(most, separator), budget)?,
         (Some(separator), true) => parts(s.rsplitn(most, separator), budget)?,
         (None, _) => parts(words(s, most, from_right), budget)?,
@@ -71,7 +71,7 @@ pub(super) fn split(
     Value::list(found, budget)
 }
 
-/// At most `most` words. The last one is all that is left. From the right, the last word of the text comes first.
+/// At most `most` words, of which the last is the rest of the string. From the right, the last word comes first.
 fn words(s: &str, most: usize, from_right: bool) -> impl Iterator<Item = &str> {
     let mut rest = s.trim_matches(is_space);
     let mut found = 0;
@@ -81,7 +81,7 @@ fn words(s: &str, most: usize, from_right: bool) -> impl Iterator<Item = &str> {
         }
         found += 1;
         if found == most {
-            // The rest keeps its outer whitespace.
+            // The rest keeps the whitespace at the end of the string.
             let at = rest.as_ptr() as usize - s.as_ptr() as usize;
             let last = if from_right { &s[..at + rest.len()] } else { &s[at..] };
             rest = "";
@@ -100,8 +100,8 @@ fn words(s: &str, most: usize, from_right: bool) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The lines of a text, with Python's line ends.
-pub(super) fn lines(s: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
+/// The lines of a string, split as Python does.
+pub(crate) fn lines(s: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
     let mut rest = s;
     from_fn(move || {
         if rest.is_empty() {
@@ -118,8 +118,8 @@ pub(super) fn lines(s: &str, keep_ends: bool) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The part of a string between two positions as Python counts them, and the position where it starts.
-pub(super) fn window(s: &str, start: Option<i64>, end: Option<i64>) -> (usize, &str) {
+/// The part of a string between two positions in characters, negative ones from the end; and the position where it starts.
+pub(crate) fn window(s: &str, start: Option<i64>, end: Option<i64>) -> (usize, &str) {
     if (start, end) == (None, None) {
         return (0, s);
     }
@@ -130,20 +130,20 @@ pub(super) fn window(s: &str, start: Option<i64>, end: Option<i64>) -> (usize, &
     (start, &s[offset(start)..offset(end.max(start))])
 }
 
-pub(super) fn replace(s: &str, old: &str, new: &str, count: Option<i64>, budget: &mut Budget) -> Outcome<Value> {
-    let most = count.and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+pub(crate) fn replace(s: &str, old: &str, new: &str, count: Option<usize>, budget: &mut Budget) -> Result<Value> {
+    let most = count.unwrap_or(usize::MAX);
     let found = s.matches(old).take(most).count();
     budget.allocate(s.len().saturating_add(found.saturating_mul(new.len())))?;
     Ok(Value::str(s.replacen(old, new, most)))
 }
 
-pub(super) fn pad(s: &str, name: &str, given: Given, budget: &mut Budget) -> Outcome<Value> {
-    let [width, fill] = given.bind(name, ["width", "fillchar"])?;
-    let width = whole(name, width)?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+pub(crate) fn pad(s: &str, name: &str, args: Args, budget: &mut Budget) -> Result<Value> {
+    let [width, fill] = args.bind(name, ["width", "fillchar"])?;
+    let width = size(name, width)?.unwrap_or(0);
     let fill = text_or_none(name, fill)?;
     let mut fill_chars = fill.as_deref().unwrap_or(if name == "zfill" { "0" } else { " " }).chars();
     let (Some(fill), None) = (fill_chars.next(), fill_chars.next()) else {
-        return fault(format!("`{name}` fills with one character"));
+        return fail(format!("the fill of `{name}` must be one character"));
     };
     let missing = width.saturating_sub(s.chars().count());
     let (sign, rest) = match s.strip_prefix(['-', '+']) {
@@ -152,7 +152,7 @@ pub(super) fn pad(s: &str, name: &str, given: Given, budget: &mut Budget) -> Out
     };
     let left = match name {
         "ljust" => 0,
-        // Python puts the extra character on the left if the width is odd.
+        // As in Python: if the width is odd, the extra character is on the left.
         "center" => missing / 2 + (missing & width & 1),
         _ => missing,
     };
@@ -165,7 +165,7 @@ pub(super) fn pad(s: &str, name: &str, given: Given, budget: &mut Budget) -> Out
 }
 
 /// `"{} and {name}".format(…)`, without format specifications.
-pub(super) fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Value> {
+pub(crate) fn format(s: &str, args: &Args, budget: &mut Budget) -> Result<Value> {
     let mut text = Text::new(budget);
     let mut next = 0;
     let mut rest = s;
@@ -178,28 +178,28 @@ pub(super) fn format(s: &str, given: &Given, budget: &mut Budget) -> Outcome<Val
             continue;
         }
         let Some((field, after)) = rest.strip_prefix('{').and_then(|field| field.split_once('}')) else {
-            return fault("a format has a brace without its partner");
+            return fail("unmatched brace in a format");
         };
         rest = after;
         let value = if field.is_empty() {
             next += 1;
-            given.positional.get(next - 1)
+            args.positional.get(next - 1)
         } else if let Ok(index) = field.parse::<usize>() {
-            given.positional.get(index)
+            args.positional.get(index)
         } else {
-            position_of_name(&given.named, field, text.budget)?.map(|at| &given.named[at].1)
+            position_of_name(&args.named, field, text.budget)?.map(|at| &args.named[at].1)
         };
         match value {
             Some(value) => value.write(&mut text)?,
-            None => return fault(format!("a format has no value for {}", quoted(field))),
+            None => return fail(format!("the format has no value for {}", quoted(field))),
         }
     }
     text.push(rest)?;
     Ok(Value::str(text.finish()))
 }
 
-/// A text in another case: `upper`, `lower`, `casefold`, `capitalize` or `swapcase`.
-pub(super) fn in_case(s: &str, name: &str, budget: &mut Budget) -> Outcome<Value> {
+/// The string in another case: `upper`, `lower`, `casefold`, `capitalize` or `swapcase`.
+pub(crate) fn in_case(s: &str, name: &str, budget: &mut Budget) -> Result<Value> {
     budget.allocate(s.len().saturating_mul(CASE_GROWTH))?;
     Ok(Value::str(match name {
         "upper" => s.to_uppercase(),
@@ -219,8 +219,8 @@ pub(super) fn in_case(s: &str, name: &str, budget: &mut Budget) -> Outcome<Value
     }))
 }
 
-/// Each word with a capital first. A word begins after a character that `separates` words.
-pub(super) fn title(s: &str, separates: fn(char) -> bool, budget: &mut Budget) -> Outcome<String> {
+/// The string with the first letter of each word in upper case. A word begins after a character that `separates` words.
+pub(crate) fn title(s: &str, separates: fn(char) -> bool, budget: &mut Budget) -> Result<String> {
     budget.allocate(s.len().saturating_mul(CASE_GROWTH))?;
     let mut text = String::with_capacity(s.len());
     let mut begins = true;

@@ -1,13 +1,13 @@
-//! From a template's text to tokens, with the whitespace rules that chat templates are written for: `trim_blocks` (the
-//! newline after a block is removed), `lstrip_blocks` (the blanks before a block are removed), and the signs `-` and `+`,
-//! which override both.
+//! Splits a template into tokens, with the whitespace settings of transformers: `trim_blocks` (the newline after a block tag
+//! is removed), `lstrip_blocks` (the whitespace before a block tag at the start of a line is removed), and the signs `-` and
+//! `+`, which override both.
 
 use std::sync::Arc;
 
-use super::budget::{Outcome, fault};
+use crate::error::{Result, fail};
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Token {
+pub(crate) enum Token {
     Text(Arc<str>),
     BlockBegin,
     BlockEnd,
@@ -22,27 +22,28 @@ pub(super) enum Token {
     End,
 }
 
-/// Longer signs come first, so the first match is the right one.
+/// Longer signs come first, so that the first match is the longest.
 const SIGNS: [&str; 26] = [
     "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".",
     ":", "|", ",", ";",
 ];
 
-pub(super) struct Lexer<'s> {
+/// Produces tokens, each with its line.
+pub(crate) struct Lexer<'s> {
     source: &'s str,
     at: usize,
+    /// The current line. After an error, the line of the error.
     pub line: u32,
     tokens: Vec<(Token, u32)>,
 }
 
-/// Makes tokens with their lines. The line of an error is the lexer's line, so the caller keeps the lexer.
 impl<'s> Lexer<'s> {
-    /// `source` has only `\n` as line ends, see [`normalized`].
+    /// `source` comes from [`normalized`].
     pub fn new(source: &'s str) -> Self {
         Self { source, at: 0, line: 1, tokens: Vec::new() }
     }
 
-    pub fn run(&mut self) -> Outcome<Vec<(Token, u32)>> {
+    pub fn run(&mut self) -> Result<Vec<(Token, u32)>> {
         let mut line_starts = true;
         loop {
             let rest = &self.source[self.at..];
@@ -86,7 +87,7 @@ impl<'s> Lexer<'s> {
         self.at += bytes;
     }
 
-    /// Skips `length` bytes and adds the part of them that is `kept` as a token.
+    /// Skips `length` bytes and adds the part of them that is `kept` as a text token.
     fn text(&mut self, kept: &str, length: usize) {
         if !kept.is_empty() {
             self.push(Token::Text(kept.into()));
@@ -94,7 +95,7 @@ impl<'s> Lexer<'s> {
         self.advance(length);
     }
 
-    /// The end of a tag, `close` with its sign, if it comes next; it and the whitespace that it takes away are passed over.
+    /// If the tag ends here, with `close` and an optional sign: skips the end and the whitespace that it removes.
     fn end_of_tag(&mut self, close: &str) -> bool {
         let rest = self.rest();
         let (sign, after) = match rest.strip_prefix(['-', '+']) {
@@ -114,23 +115,22 @@ impl<'s> Lexer<'s> {
         true
     }
 
-    fn comment(&mut self) -> Outcome<()> {
+    fn comment(&mut self) -> Result<()> {
         loop {
             if self.end_of_tag("#}") {
                 return Ok(());
             }
-            // The next place where an end may be, with or without its sign.
+            // The next position at which the comment may end.
             let from = self.rest().chars().next().map_or(0, char::len_utf8);
             match self.rest()[from..].find(['-', '+', '#']) {
                 Some(next) => self.advance(from + next),
-                None => return fault("a comment has no end"),
+                None => return fail("the comment has no `#}`"),
             }
         }
     }
 
-    /// Whether `raw %}` comes next; it is passed over.
+    /// If `raw %}` comes next: skips it.
     fn raw_begins(&mut self) -> bool {
-        let (at, line) = (self.at, self.line);
         let rest = self.rest();
         if let Some(after) = rest.trim_start_matches(is_space).strip_prefix("raw") {
             let after = after.trim_start_matches(is_space);
@@ -141,11 +141,10 @@ impl<'s> Lexer<'s> {
                 return true;
             }
         }
-        (self.at, self.line) = (at, line);
         false
     }
 
-    fn raw(&mut self) -> Outcome<()> {
+    fn raw(&mut self) -> Result<()> {
         let body = self.rest();
         let mut from = 0;
         while let Some(begin) = body[from..].find("{%").map(|found| from + found) {
@@ -164,15 +163,15 @@ impl<'s> Lexer<'s> {
                 if self.end_of_tag("%}") {
                     return Ok(());
                 }
-                return fault("`endraw` takes nothing");
+                return fail("expected `%}` after `endraw`");
             }
             from = begin + 2;
         }
-        fault("`raw` has no `endraw`")
+        fail("`raw` has no `endraw`")
     }
 
-    /// The inside of `{% … %}` or `{{ … }}`.
-    fn tag(&mut self, begin: Token) -> Outcome<()> {
+    /// The tokens inside `{% … %}` or `{{ … }}`.
+    fn tag(&mut self, begin: Token) -> Result<()> {
         let (close, end) = match begin {
             Token::BlockBegin => ("%}", Token::BlockEnd),
             _ => ("}}", Token::PrintEnd),
@@ -184,14 +183,14 @@ impl<'s> Lexer<'s> {
             let blank = rest.len() - rest.trim_start_matches(is_space).len();
             self.advance(blank);
             let line = self.line;
-            // Inside of brackets `}}` is two closing braces.
+            // Inside brackets `}}` is two closing braces.
             if open.is_empty() && self.end_of_tag(close) {
                 self.tokens.push((end, line));
                 return Ok(());
             }
             let rest = self.rest();
             let Some(first) = rest.chars().next() else {
-                return fault(format!("a tag has no `{close}`"));
+                return fail(format!("the tag has no `{close}`"));
             };
             if first.is_ascii_digit() {
                 self.number()?;
@@ -206,25 +205,25 @@ impl<'s> Lexer<'s> {
                     "(" => open.push(")"),
                     "[" => open.push("]"),
                     "{" => open.push("}"),
-                    ")" | "]" | "}" if open.pop() != Some(sign) => return fault(format!("`{sign}` closes nothing")),
+                    ")" | "]" | "}" if open.pop() != Some(sign) => return fail(format!("unmatched `{sign}`")),
                     _ => {}
                 }
                 self.push(Token::Sign(sign));
                 self.advance(sign.len());
             } else {
-                return fault(format!("the character {first:?} is not expected in a tag"));
+                return fail(format!("unexpected character {first:?} in a tag"));
             }
         }
     }
 
-    fn number(&mut self) -> Outcome<()> {
+    fn number(&mut self) -> Result<()> {
         let rest = self.rest();
         let word = |text: &str| text.find(|c: char| !(c == '_' || c.is_ascii_alphanumeric())).unwrap_or(text.len());
         for (prefix, radix) in [("0x", 16), ("0X", 16), ("0o", 8), ("0O", 8), ("0b", 2), ("0B", 2)] {
             if let Some(after) = rest.strip_prefix(prefix) {
                 let digits = &after[..word(after)];
                 let Ok(number) = i64::from_str_radix(&digits.replace('_', ""), radix) else {
-                    return fault("a number cannot be read");
+                    return fail("invalid number");
                 };
                 self.push(Token::Int(number));
                 self.advance(2 + digits.len());
@@ -234,12 +233,12 @@ impl<'s> Lexer<'s> {
         let digits = |from: usize| {
             let text = &rest[from..];
             let length = text.find(|c: char| !(c == '_' || c.is_ascii_digit())).unwrap_or(text.len());
-            // Only a digit starts and ends a run of digits.
+            // A run of digits starts with a digit.
             if text.starts_with(|c: char| c.is_ascii_digit()) { from + length } else { from }
         };
         let whole = digits(0);
         let mut end = whole;
-        // After a point (`list.0.1`) a number is an index and has no fraction of its own.
+        // After a dot (`list.0.1`) a number is an index, which has no fraction.
         let fraction_may_follow = !matches!(self.tokens.last(), Some((Token::Sign("."), _)));
         if fraction_may_follow && rest[end..].starts_with('.') && digits(end + 1) > end + 1 {
             end = digits(end + 1);
@@ -254,14 +253,14 @@ impl<'s> Lexer<'s> {
         let token = if end == whole { text.parse().ok().map(Token::Int) } else { text.parse().ok().map(Token::Float) };
         match token {
             Some(token) => self.push(token),
-            None => return fault("a number is too large"),
+            None => return fail("an integer is too large for 64 bits"),
         }
         self.advance(end);
         Ok(())
     }
 
-    /// A string with Python's escapes; an unknown escape stays as it is written.
-    fn string(&mut self, quote: char) -> Outcome<()> {
+    /// A string literal with Python's escapes. Unknown escapes are kept as they are written.
+    fn string(&mut self, quote: char) -> Result<()> {
         let line = self.line;
         let mut text = String::new();
         let mut chars = self.rest().char_indices().skip(1);
@@ -305,15 +304,15 @@ impl<'s> Lexer<'s> {
             };
             match escaped {
                 Some(c) => text.push(c),
-                None => return fault("a string has an escape that is no character"),
+                None => return fail("invalid escape in a string"),
             }
         }
-        fault("a string has no end")
+        fail("the string has no closing quote")
     }
 }
 
-/// The text with `\n` as its only line end and without a line end at its end, as Jinja reads templates.
-pub(super) fn normalized(source: &str) -> String {
+/// The source as Jinja reads it: every line end is `\n`, and one at the end of the source is removed.
+pub(crate) fn normalized(source: &str) -> String {
     let mut text = source.replace("\r\n", "\n").replace('\r', "\n");
     if text.ends_with('\n') {
         text.pop();
@@ -321,21 +320,21 @@ pub(super) fn normalized(source: &str) -> String {
     text
 }
 
-/// Where the next tag begins, and the second character of its beginning.
+/// The position of the next tag, and the second character of its delimiter.
 fn next_tag(text: &str) -> Option<(usize, char)> {
     let bytes = text.as_bytes();
     let begins = |at: &usize| bytes[*at] == b'{' && matches!(bytes[at + 1], b'{' | b'%' | b'#');
     (0..bytes.len().saturating_sub(1)).find(begins).map(|at| (at, char::from(bytes[at + 1])))
 }
 
-/// The text without the blanks between its last line end and the tag that follows. Text after a tag on the same line is no
-/// indentation: `starts` says whether a line starts with the text.
-fn without_indentation(text: &str, starts: bool) -> &str {
+/// The text without the whitespace between the start of the line and the tag that follows. `line_starts`: whether the text is
+/// at the start of a line.
+fn without_indentation(text: &str, line_starts: bool) -> &str {
     let line = text.rfind('\n').map_or(0, |at| at + 1);
-    if (line > 0 || starts) && text[line..].chars().all(is_space) { &text[..line] } else { text }
+    if (line > 0 || line_starts) && text[line..].chars().all(is_space) { &text[..line] } else { text }
 }
 
-/// Whether Python regards a character as whitespace.
-pub(super) fn is_space(c: char) -> bool {
+/// Whether Python treats a character as whitespace.
+pub(crate) fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }

@@ -1,23 +1,24 @@
-//! The values of a template, with Python's semantics: how they print, compare, sort and convert to a truth value.
+//! The values of a template, with Python's semantics: how they print, compare, sort and convert to a boolean.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::budget::{Budget, Outcome, Text, fault};
+use crate::budget::{Budget, Text};
+use crate::error::{Result, fail, over_limit, quoted};
 
-/// How deep lists and dictionaries may nest. Freeing, printing and comparing them recurses.
+/// How deep lists and dictionaries may nest. To free, print or compare them is recursive.
 const DEPTH: u32 = 160;
-/// What an object takes besides its contents.
+/// The bytes of a list or dictionary without its items.
 const OBJECT: usize = 64;
-/// What printing a float costs, in steps: finding the shortest digits that read back the same takes big integers at worst.
+/// The cost of printing a float, in steps: to find the shortest digits that read back the same may take big integers.
 const PRINT_FLOAT: usize = 8;
 
-/// Variables, attributes or arguments. They are few, so a linear search is the fastest.
-pub(super) type Named = Vec<(Arc<str>, Value)>;
+/// Variables, attributes or arguments. They are few, so that a linear search is fastest.
+pub(crate) type Named = Vec<(Arc<str>, Value)>;
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
-    /// With the name that was not found, which the error for its use quotes.
+pub(crate) enum Value {
+    /// With the name that was not found, for the error message.
     Undefined(Option<Arc<str>>),
     None,
     Bool(bool),
@@ -26,18 +27,17 @@ pub(super) enum Value {
     Str(Arc<str>),
     List(Arc<List>),
     Dict(Arc<Dict>),
-    /// Namespaces, macros and loops are owned by the evaluator; values hold their indices. So references cannot form a
-    /// cycle, and nothing outlives the rendering.
+    /// The evaluator owns namespaces, macros and loops, and values hold their indices. So references cannot form a cycle.
     Namespace(usize),
     Macro(usize),
     Loop(usize),
     Function(Function),
-    /// A method that is read and not called.
+    /// A method that is not called.
     Method,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Function {
+pub(crate) enum Function {
     Range,
     Dict,
     Namespace,
@@ -46,27 +46,49 @@ pub(super) enum Function {
 }
 
 #[derive(Debug)]
-pub(super) struct List {
+pub(crate) struct List {
     pub items: Vec<Value>,
-    /// A tuple prints with round brackets and is never equal to a list.
+    /// A tuple prints with parentheses and is never equal to a list.
     pub tuple: bool,
     depth: u32,
 }
 
 #[derive(Debug)]
-pub(super) struct Dict {
+pub(crate) struct Dict {
     pub entries: Vec<(Value, Value)>,
     depth: u32,
 }
 
 impl Dict {
-    pub fn get(&self, key: &Value, budget: &mut Budget) -> Outcome<Option<&Value>> {
+    /// Of two equal keys the later value wins and takes the earlier place.
+    pub fn new(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Result<Self> {
+        budget.allocate(OBJECT)?;
+        budget.allocate_items::<(Value, Value)>(pairs.len())?;
+        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            if matches!(key, Value::List(ref list) if !list.tuple) || matches!(key, Value::Dict(_)) {
+                return fail(format!("{} cannot be a dictionary key", key.type_name()));
+            }
+            match position(&entries, &key, budget)? {
+                Some(at) => entries[at].1 = value,
+                None => entries.push((key, value)),
+            }
+        }
+        Self::of_distinct(entries)
+    }
+
+    fn of_distinct(entries: Vec<(Value, Value)>) -> Result<Self> {
+        let depth = depth_over(entries.iter().flat_map(|(key, value)| [key, value]))?;
+        Ok(Self { entries, depth })
+    }
+
+    pub fn get(&self, key: &Value, budget: &mut Budget) -> Result<Option<&Value>> {
         Ok(position(&self.entries, key, budget)?.map(|at| &self.entries[at].1))
     }
 }
 
-/// What a list can be made of: the count is known, so the list is charged for before it is made.
-pub(super) trait Items: IntoIterator<Item = Value, IntoIter: ExactSizeIterator> {}
+/// The items of a new list. Their count is known, so that the list is charged before it is allocated.
+pub(crate) trait Items: IntoIterator<Item = Value, IntoIter: ExactSizeIterator> {}
 
 impl<I: IntoIterator<Item = Value, IntoIter: ExactSizeIterator>> Items for I {}
 
@@ -75,15 +97,15 @@ impl Value {
         Self::Str(text.into())
     }
 
-    pub fn list(items: impl Items, budget: &mut Budget) -> Outcome<Self> {
+    pub fn list(items: impl Items, budget: &mut Budget) -> Result<Self> {
         Self::sequence(items, false, budget)
     }
 
-    pub fn tuple(items: impl Items, budget: &mut Budget) -> Outcome<Self> {
+    pub fn tuple(items: impl Items, budget: &mut Budget) -> Result<Self> {
         Self::sequence(items, true, budget)
     }
 
-    pub fn sequence(items: impl Items, tuple: bool, budget: &mut Budget) -> Outcome<Self> {
+    pub fn sequence(items: impl Items, tuple: bool, budget: &mut Budget) -> Result<Self> {
         let items = items.into_iter();
         budget.allocate(OBJECT)?;
         budget.allocate_items::<Value>(items.len())?;
@@ -92,29 +114,16 @@ impl Value {
         Ok(Self::List(Arc::new(List { items, tuple, depth })))
     }
 
-    /// A dictionary. Of two equal keys the later value wins and takes the earlier place.
-    pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Outcome<Self> {
-        budget.allocate(OBJECT)?;
-        budget.allocate_items::<(Value, Value)>(pairs.len())?;
-        let mut entries: Vec<(Value, Value)> = Vec::with_capacity(pairs.len());
-        for (key, value) in pairs {
-            if matches!(key, Value::List(ref list) if !list.tuple) || matches!(key, Value::Dict(_)) {
-                return fault(format!("a {} cannot be a dictionary's key", key.type_name()));
-            }
-            match position(&entries, &key, budget)? {
-                Some(at) => entries[at].1 = value,
-                None => entries.push((key, value)),
-            }
-        }
-        Self::dict_of_distinct(entries)
+    pub fn dict(pairs: Vec<(Value, Value)>, budget: &mut Budget) -> Result<Self> {
+        Ok(Self::Dict(Arc::new(Dict::new(pairs, budget)?)))
     }
 
-    fn dict_of_distinct(entries: Vec<(Value, Value)>) -> Outcome<Self> {
-        let depth = depth_over(entries.iter().flat_map(|(key, value)| [key, value]))?;
-        Ok(Self::Dict(Arc::new(Dict { entries, depth })))
+    /// None if the integer overflowed.
+    pub fn integer(n: Option<i64>) -> Result<Self> {
+        n.map_or_else(|| fail("an integer is too large for 64 bits"), |n| Ok(Self::Int(n)))
     }
 
-    pub fn from_json(json: &serde_json::Value, budget: &mut Budget) -> Outcome<Self> {
+    pub fn from_json(json: &serde_json::Value, budget: &mut Budget) -> Result<Self> {
         use serde_json::Value as Json;
         Ok(match json {
             Json::Null => Self::None,
@@ -128,7 +137,7 @@ impl Value {
                 Self::str(s.as_str())
             }
             Json::Array(items) => {
-                let items: Vec<_> = items.iter().map(|item| Self::from_json(item, budget)).collect::<Outcome<_>>()?;
+                let items: Vec<_> = items.iter().map(|item| Self::from_json(item, budget)).collect::<Result<_>>()?;
                 Self::list(items, budget)?
             }
             Json::Object(map) => {
@@ -137,27 +146,29 @@ impl Value {
                     budget.allocate(key.len())?;
                     Ok((Self::str(key.as_str()), Self::from_json(value, budget)?))
                 };
-                // The keys of a JSON object are distinct already.
-                Self::dict_of_distinct(map.iter().map(entry).collect::<Outcome<_>>()?)?
+                // The keys of a JSON object are distinct.
+                Self::Dict(Arc::new(Dict::of_distinct(map.iter().map(entry).collect::<Result<_>>()?)?))
             }
         })
     }
 
+    /// The type with its article, for messages.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Self::Undefined(_) => "undefined value",
+            Self::Undefined(_) => "an undefined value",
             Self::None => "None",
-            Self::Bool(_) => "truth value",
-            Self::Int(_) | Self::Float(_) => "number",
-            Self::Str(_) => "string",
-            Self::List(list) if list.tuple => "tuple",
-            Self::List(_) => "list",
-            Self::Dict(_) => "dictionary",
-            Self::Namespace(_) => "namespace",
-            Self::Macro(_) => "macro",
-            Self::Loop(_) => "loop",
-            Self::Function(_) => "function",
-            Self::Method => "method",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) => "an integer",
+            Self::Float(_) => "a float",
+            Self::Str(_) => "a string",
+            Self::List(list) if list.tuple => "a tuple",
+            Self::List(_) => "a list",
+            Self::Dict(_) => "a dictionary",
+            Self::Namespace(_) => "a namespace",
+            Self::Macro(_) => "a macro",
+            Self::Loop(_) => "a loop",
+            Self::Function(_) => "a function",
+            Self::Method => "a method",
         }
     }
 
@@ -178,7 +189,7 @@ impl Value {
         }
     }
 
-    /// The number in a value. As in Python, False is 0 and True is 1.
+    /// The value as a number. As in Python, False is 0 and True is 1.
     pub fn number(&self) -> Option<Number> {
         match self {
             Self::Bool(b) => Some(Number::Int(i64::from(*b))),
@@ -189,9 +200,9 @@ impl Value {
     }
 
     /// The items that a `for` iterates over.
-    pub fn items(&self, budget: &mut Budget) -> Outcome<Vec<Value>> {
+    pub fn items(&self, budget: &mut Budget) -> Result<Vec<Value>> {
         let count = match self {
-            // Each character becomes a string of its own.
+            // Each character becomes a string, which takes as much as three items.
             Self::Str(s) => s.len().saturating_mul(3),
             Self::List(list) => list.items.len(),
             Self::Dict(dict) => dict.entries.len(),
@@ -204,12 +215,12 @@ impl Value {
             Self::Str(s) => s.chars().map(|c| Self::str(&*c.encode_utf8(&mut [0; 4]))).collect(),
             Self::List(list) => list.items.clone(),
             Self::Dict(dict) => dict.entries.iter().map(|(key, _)| key.clone()).collect(),
-            other => return fault(format!("a {} cannot be iterated over", other.type_name())),
+            other => return fail(format!("{} is not iterable", other.type_name())),
         })
     }
 
     /// Python's `str(value)`.
-    pub fn to_text(&self, budget: &mut Budget) -> Outcome<Arc<str>> {
+    pub fn to_text(&self, budget: &mut Budget) -> Result<Arc<str>> {
         if let Self::Str(s) = self {
             return Ok(s.clone());
         }
@@ -218,7 +229,7 @@ impl Value {
         Ok(text.finish().into())
     }
 
-    pub fn write(&self, text: &mut Text) -> Outcome<()> {
+    pub fn write(&self, text: &mut Text) -> Result<()> {
         match self {
             Self::Undefined(_) => Ok(()),
             Self::Str(s) => text.push(s),
@@ -227,7 +238,7 @@ impl Value {
     }
 
     /// Python's `repr(value)`, which is also how the items of a list print.
-    pub fn write_repr(&self, text: &mut Text) -> Outcome<()> {
+    pub fn write_repr(&self, text: &mut Text) -> Result<()> {
         text.budget.spend(1)?;
         match self {
             Self::Undefined(_) => text.push("Undefined"),
@@ -266,13 +277,13 @@ impl Value {
                 }
                 text.push("}")
             }
-            other => text.format(format_args!("<{}>", other.type_name())),
+            other => text.format(format_args!("<{}>", other.type_name().trim_start_matches("a "))),
         }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
+pub(crate) enum Number {
     Int(i64),
     Float(f64),
 }
@@ -293,20 +304,20 @@ impl Number {
     }
 }
 
-fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Outcome<u32> {
+fn depth_over<'v>(items: impl Iterator<Item = &'v Value>) -> Result<u32> {
     let inner = items.map(|item| match item {
         Value::List(list) => list.depth,
         Value::Dict(dict) => dict.depth,
         _ => 0,
     });
     match inner.max().unwrap_or(0) + 1 {
-        depth if depth > DEPTH => fault(format!("lists and dictionaries nest deeper than {DEPTH} levels")),
+        depth if depth > DEPTH => over_limit(format!("lists and dictionaries nest deeper than {DEPTH} levels")),
         depth => Ok(depth),
     }
 }
 
 /// The index of `key` in `entries`.
-pub(super) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Budget) -> Outcome<Option<usize>> {
+pub(crate) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Budget) -> Result<Option<usize>> {
     budget.visit(entries.len())?;
     for (i, (candidate, _)) in entries.iter().enumerate() {
         // Most keys are strings, for which no recursion is needed.
@@ -322,7 +333,7 @@ pub(super) fn position(entries: &[(Value, Value)], key: &Value, budget: &mut Bud
 }
 
 /// The index of `name` in `named`.
-pub(super) fn position_of_name(named: &Named, name: &str, budget: &mut Budget) -> Outcome<Option<usize>> {
+pub(crate) fn position_of_name(named: &Named, name: &str, budget: &mut Budget) -> Result<Option<usize>> {
     budget.visit(named.len())?;
     for (i, (candidate, _)) in named.iter().enumerate() {
         if budget.same(candidate, name)? {
@@ -332,7 +343,7 @@ pub(super) fn position_of_name(named: &Named, name: &str, budget: &mut Budget) -
     Ok(None)
 }
 
-pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<bool> {
+pub(crate) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Result<bool> {
     budget.spend(1)?;
     Ok(match (a, b) {
         (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
@@ -370,12 +381,12 @@ pub(super) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<bool> 
 }
 
 /// The order of two values, None if one of them is NaN.
-pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Option<Ordering>> {
+pub(crate) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Result<Option<Ordering>> {
     budget.spend(1)?;
     match (a, b) {
         (Value::Str(a), Value::Str(b)) => {
             budget.scan(a.len().min(b.len()))?;
-            // UTF-8 sorts like the code points that it encodes.
+            // UTF-8 sorts in the order of the code points.
             Ok(Some(a.cmp(b)))
         }
         (Value::List(a), Value::List(b)) if a.tuple == b.tuple => {
@@ -389,47 +400,56 @@ pub(super) fn compare(a: &Value, b: &Value, budget: &mut Budget) -> Outcome<Opti
         (Value::Undefined(name), _) | (_, Value::Undefined(name)) => undefined(name.as_deref()),
         (a, b) => match (a.number(), b.number()) {
             (Some(a), Some(b)) => Ok(a.compare(b)),
-            _ => fault(format!("a {} and a {} have no order", a.type_name(), b.type_name())),
+            _ => fail(format!("cannot compare {} with {}", a.type_name(), b.type_name())),
         },
     }
 }
 
-/// Sorts stably by keys. Each comparison is charged; once one has failed, no further keys are compared.
-pub(super) fn sort_by_key<T>(
-    items: &mut [T],
+/// Sorts stably, by merging, and charges for each comparison. The standard library's sort may panic if the order is not
+/// total, as with NaN, and cannot stop at an error.
+pub(crate) fn sort_by_key<T: Clone>(
+    mut items: Vec<T>,
     key: impl Fn(&T) -> &Value,
     reverse: bool,
     budget: &mut Budget,
-) -> Outcome<()> {
+) -> Result<Vec<T>> {
+    let before = if reverse { Ordering::Greater } else { Ordering::Less };
     budget.allocate_items::<T>(items.len())?;
-    let mut failed = None;
-    items.sort_by(|a, b| {
-        if failed.is_some() {
-            return Ordering::Equal;
-        }
-        match compare(key(a), key(b), budget) {
-            Ok(order) => {
-                let order = order.unwrap_or(Ordering::Equal);
-                if reverse { order.reverse() } else { order }
+    let mut merged = Vec::with_capacity(items.len());
+    let mut width = 1;
+    while width < items.len() {
+        budget.visit(items.len())?;
+        for run in items.chunks(2 * width) {
+            let (mut left, mut right) = run.split_at(width.min(run.len()));
+            while let ([a, after_a @ ..], [b, after_b @ ..]) = (left, right) {
+                let item = if compare(key(b), key(a), budget)? == Some(before) {
+                    right = after_b;
+                    b
+                } else {
+                    left = after_a;
+                    a
+                };
+                merged.push(item.clone());
             }
-            Err(fault) => {
-                failed = Some(fault);
-                Ordering::Equal
-            }
+            merged.extend_from_slice(left);
+            merged.extend_from_slice(right);
         }
-    });
-    failed.map_or(Ok(()), Err)
+        std::mem::swap(&mut items, &mut merged);
+        merged.clear();
+        width *= 2;
+    }
+    Ok(items)
 }
 
-/// The error for the use of an undefined value.
-pub(super) fn undefined<T>(name: Option<&str>) -> Outcome<T> {
+/// The error if an undefined value is used.
+pub(crate) fn undefined<T>(name: Option<&str>) -> Result<T> {
     match name {
-        Some(name) => fault(format!("{} is undefined", crate::base::error::quoted(name))),
-        None => fault("an undefined value is used"),
+        Some(name) => fail(format!("{} is undefined", quoted(name))),
+        None => fail("an undefined value is used"),
     }
 }
 
-/// A float as Python prints it: the fewest digits that read back the same, exponents from 1e16 up and below 1e-4.
+/// A float as Python prints it: the shortest digits that read back the same, with an exponent from 1e16 on and below 1e-4.
 fn float_text(x: f64) -> String {
     if x.is_nan() {
         return "nan".into();
@@ -449,7 +469,7 @@ fn float_text(x: f64) -> String {
 }
 
 /// A string in quotes as Python's `repr` writes it.
-fn write_quoted(s: &str, text: &mut Text) -> Outcome<()> {
+fn write_quoted(s: &str, text: &mut Text) -> Result<()> {
     text.budget.scan(s.len())?;
     let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
     text.push_char(quote)?;
@@ -472,7 +492,7 @@ fn write_quoted(s: &str, text: &mut Text) -> Outcome<()> {
     text.push_char(quote)
 }
 
-/// Format characters and private use, which Python escapes.
+/// Format and private-use characters, which Python escapes.
 fn invisible(c: char) -> bool {
     matches!(u32::from(c), 0xad | 0x600..=0x605 | 0x61c | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfeff
         | 0xfff9..=0xfffb | 0xe000..=0xf8ff | 0xe0001..=0xe007f | 0xf0000..=0x10ffff)

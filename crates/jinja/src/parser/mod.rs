@@ -1,19 +1,18 @@
-//! The statements of Jinja's grammar, by recursive descent. Each recursion is counted: a hostile template gets an error
-//! and does not overflow the stack.
+//! Parses statements by recursive descent. The depth of the recursion is limited, so that a hostile template cannot overflow
+//! the stack.
 
 use std::sync::Arc;
 
-use crate::base::error::quoted;
-use crate::jinja::ast::*;
-use crate::jinja::budget::{Outcome, fault};
-use crate::jinja::lexer::Token;
+use crate::ast::*;
+use crate::error::{Result, fail, over_limit, quoted};
+use crate::lexer::Token;
 
 mod expressions;
 
-/// How deep blocks and brackets may nest together in the source.
+/// How deep blocks and brackets together may nest in the source.
 const NESTING: u32 = 64;
 
-/// Names that cannot be assigned to: they are constants.
+/// Names to which a template cannot assign.
 const CONSTANTS: [&str; 6] = ["true", "True", "false", "False", "none", "None"];
 
 pub(super) struct Parser {
@@ -22,7 +21,7 @@ pub(super) struct Parser {
     nesting: u32,
     loops: u32,
     macros: Vec<Macro>,
-    /// Whether `varargs` and `kwargs` were read since the macro at hand began.
+    /// Whether the current macro reads `varargs` and `kwargs`.
     reads_varargs: bool,
     reads_kwargs: bool,
 }
@@ -37,7 +36,7 @@ impl Parser {
         self.tokens[self.at].1
     }
 
-    pub fn run(&mut self) -> Outcome<Template> {
+    pub fn run(&mut self) -> Result<Template> {
         let body = self.body(&[])?;
         Ok(Template { body, macros: std::mem::take(&mut self.macros) })
     }
@@ -78,15 +77,15 @@ impl Parser {
         found
     }
 
-    fn expect_sign(&mut self, sign: &str) -> Outcome<()> {
+    fn expect_sign(&mut self, sign: &str) -> Result<()> {
         if self.take_sign(sign) { Ok(()) } else { self.unexpected(&format!("`{sign}`")) }
     }
 
-    fn expect_word(&mut self, word: &str) -> Outcome<()> {
+    fn expect_word(&mut self, word: &str) -> Result<()> {
         if self.take_word(word) { Ok(()) } else { self.unexpected(&format!("`{word}`")) }
     }
 
-    fn expect(&mut self, token: Token, name: &str) -> Outcome<()> {
+    fn expect(&mut self, token: Token, name: &str) -> Result<()> {
         if *self.peek() != token {
             return self.unexpected(name);
         }
@@ -94,14 +93,14 @@ impl Parser {
         Ok(())
     }
 
-    fn name(&mut self) -> Outcome<Arc<str>> {
+    fn name(&mut self) -> Result<Arc<str>> {
         let Token::Name(name) = self.peek() else { return self.unexpected("a name") };
         let name = name.clone();
         self.skip();
         Ok(name)
     }
 
-    fn unexpected<T>(&self, wanted: &str) -> Outcome<T> {
+    fn unexpected<T>(&self, wanted: &str) -> Result<T> {
         let found = match self.peek() {
             Token::Text(_) => "text".into(),
             Token::BlockBegin => "`{%`".into(),
@@ -114,12 +113,12 @@ impl Parser {
             Token::Sign(sign) => format!("`{sign}`"),
             Token::End => "the end of the template".into(),
         };
-        fault(format!("{wanted} was expected, not {found}"))
+        fail(format!("expected {wanted}, found {found}"))
     }
 
-    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Outcome<T>) -> Outcome<T> {
+    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.nesting == NESTING {
-            return fault(format!("blocks and brackets nest deeper than {NESTING} levels"));
+            return over_limit(format!("blocks and brackets nest deeper than {NESTING} levels"));
         }
         self.nesting += 1;
         let result = inner(self);
@@ -127,9 +126,9 @@ impl Parser {
         result
     }
 
-    /// Statements up to a block that begins with one of the words `ends`, which is the next token then; without `ends`, up
-    /// to the end of the template.
-    fn body(&mut self, ends: &[&str]) -> Outcome<Vec<Statement>> {
+    /// Statements up to a tag that begins with one of the words `ends`, which is left as the next token. Without `ends`, up to
+    /// the end of the template.
+    fn body(&mut self, ends: &[&str]) -> Result<Vec<Statement>> {
         let mut body = Vec::new();
         loop {
             let line = self.line();
@@ -162,20 +161,20 @@ impl Parser {
         }
     }
 
-    /// The rest of an opening block's tag, then statements up to one of `ends`.
-    fn block(&mut self, ends: &[&str]) -> Outcome<Vec<Statement>> {
+    /// The end of an opening tag, then statements up to one of `ends`.
+    fn block(&mut self, ends: &[&str]) -> Result<Vec<Statement>> {
         self.expect(Token::BlockEnd, "`%}`")?;
         self.body(ends)
     }
 
-    /// [`Parser::block`] with one end, which is passed over.
-    fn block_to(&mut self, end: &str) -> Outcome<Vec<Statement>> {
+    /// [`Parser::block`] with one end, which is skipped.
+    fn block_to(&mut self, end: &str) -> Result<Vec<Statement>> {
         let body = self.block(&[end])?;
         self.expect_word(end)?;
         Ok(body)
     }
 
-    fn statement(&mut self) -> Outcome<StatementKind> {
+    fn statement(&mut self) -> Result<StatementKind> {
         let keyword = self.name()?;
         Ok(match &*keyword {
             "if" => self.parse_if()?,
@@ -210,17 +209,17 @@ impl Parser {
                 StatementKind::With { bindings, body: self.block_to("endwith")? }
             }
             "generation" => StatementKind::Scope(self.block_to("endgeneration")?),
-            "break" | "continue" if self.loops == 0 => return fault(format!("`{keyword}` is outside of a loop")),
+            "break" | "continue" if self.loops == 0 => return fail(format!("`{keyword}` outside a loop")),
             "break" => StatementKind::Break,
             "continue" => StatementKind::Continue,
             "extends" | "include" | "import" | "from" | "block" => {
-                return fault(format!("`{keyword}` joins several templates, and a chat template is alone"));
+                return fail(format!("`{keyword}` is not supported: a chat template is one file"));
             }
-            other => return fault(format!("there is no statement {}", quoted(other))),
+            other => return fail(format!("unknown statement {}", quoted(other))),
         })
     }
 
-    fn parse_if(&mut self) -> Outcome<StatementKind> {
+    fn parse_if(&mut self) -> Result<StatementKind> {
         let mut branches = Vec::new();
         let mut otherwise = Vec::new();
         loop {
@@ -237,13 +236,13 @@ impl Parser {
         }
     }
 
-    fn parse_for(&mut self) -> Outcome<StatementKind> {
+    fn parse_for(&mut self) -> Result<StatementKind> {
         let target = self.target(true)?;
         self.expect_word("in")?;
         let items = self.tuple_of(Self::without_condition)?;
         let condition = if self.take_word("if") { Some(self.expression()?) } else { None };
         if self.is_word("recursive") {
-            return fault("recursive loops are not supported");
+            return fail("recursive loops are not supported");
         }
         self.loops += 1;
         let body = self.block(&["else", "endfor"])?;
@@ -253,7 +252,7 @@ impl Parser {
         Ok(StatementKind::For(Box::new(For { target, items, condition, body, otherwise })))
     }
 
-    fn parse_set(&mut self) -> Outcome<StatementKind> {
+    fn parse_set(&mut self) -> Result<StatementKind> {
         let target = self.target(true)?;
         if self.take_sign("=") {
             return Ok(StatementKind::Set { target, value: self.tuple()? });
@@ -265,7 +264,7 @@ impl Parser {
         Ok(StatementKind::SetBlock { target, filters, body: self.block_to("endset")? })
     }
 
-    fn parse_macro(&mut self, name: Arc<str>, end: &str) -> Outcome<usize> {
+    fn parse_macro(&mut self, name: Arc<str>, end: &str) -> Result<usize> {
         let parameters = self.parameters()?;
         self.macro_body(name, parameters, end)
     }
@@ -275,7 +274,7 @@ impl Parser {
         name: Arc<str>,
         parameters: Vec<(Arc<str>, Option<Expression>)>,
         end: &str,
-    ) -> Outcome<usize> {
+    ) -> Result<usize> {
         let outer = (self.loops, self.reads_varargs, self.reads_kwargs);
         (self.loops, self.reads_varargs, self.reads_kwargs) = (0, false, false);
         let body = self.block_to(end)?;
@@ -285,7 +284,7 @@ impl Parser {
         Ok(self.macros.len() - 1)
     }
 
-    fn parameters(&mut self) -> Outcome<Vec<(Arc<str>, Option<Expression>)>> {
+    fn parameters(&mut self) -> Result<Vec<(Arc<str>, Option<Expression>)>> {
         self.expect_sign("(")?;
         let mut parameters: Vec<(Arc<str>, Option<Expression>)> = Vec::new();
         while !self.take_sign(")") {
@@ -295,15 +294,15 @@ impl Parser {
             let name = self.name()?;
             let default = if self.take_sign("=") { Some(self.expression()?) } else { None };
             if default.is_none() && parameters.last().is_some_and(|(_, default)| default.is_some()) {
-                return fault("a parameter without a default follows one with a default");
+                return fail("a parameter without a default follows one with a default");
             }
             parameters.push((name, default));
         }
         Ok(parameters)
     }
 
-    /// What may be assigned to: names, `namespace.attribute`, and tuples of them if `tuples`.
-    fn target(&mut self, tuples: bool) -> Outcome<Target> {
+    /// The target of an assignment: a name, `namespace.attribute`, or a tuple of them if `tuples`.
+    fn target(&mut self, tuples: bool) -> Result<Target> {
         let first = self.single_target()?;
         if !tuples || !self.is_sign(",") {
             return Ok(first);
@@ -318,7 +317,7 @@ impl Parser {
         Ok(Target::Tuple(targets))
     }
 
-    fn single_target(&mut self) -> Outcome<Target> {
+    fn single_target(&mut self) -> Result<Target> {
         if self.take_sign("(") {
             let inner = self.nested(|parser| parser.target(true))?;
             self.expect_sign(")")?;
@@ -326,7 +325,7 @@ impl Parser {
         }
         let name = self.name()?;
         if CONSTANTS.contains(&&*name) {
-            return fault(format!("`{name}` cannot be assigned to"));
+            return fail(format!("cannot assign to `{name}`"));
         }
         if self.take_sign(".") { Ok(Target::Attribute(name, self.name()?)) } else { Ok(Target::Name(name)) }
     }

@@ -1,57 +1,24 @@
-//! Jinja's tests, such as `x is defined`: those that chat templates use.
+//! The tests of Jinja that chat templates use, such as `x is defined`.
 
 use std::cmp::Ordering;
 
-use super::ast::Operator;
-use super::budget::{Budget, Outcome, fault};
-use super::operators::{arithmetic, contains};
-use super::value::{Value, compare, equal};
-use crate::base::error::quoted;
+use crate::ast::Operator;
+use crate::budget::Budget;
+use crate::error::{Result, fail, quoted};
+use crate::operators::{arithmetic, contains};
+use crate::value::{Value, compare, equal};
 
-pub(super) const NAMES: [&str; 37] = [
-    "!=",
-    "<",
-    "<=",
-    "==",
-    ">",
-    ">=",
-    "boolean",
-    "callable",
-    "defined",
-    "divisibleby",
-    "eq",
-    "equalto",
-    "escaped",
-    "even",
-    "false",
-    "float",
-    "ge",
-    "greaterthan",
-    "gt",
-    "in",
-    "integer",
-    "iterable",
-    "le",
-    "lessthan",
-    "lower",
-    "lt",
-    "mapping",
-    "ne",
-    "none",
-    "number",
-    "odd",
-    "sameas",
-    "sequence",
-    "string",
-    "true",
-    "undefined",
-    "upper",
+#[rustfmt::skip]
+pub(crate) const NAMES: [&str; 37] = [
+    "!=", "<", "<=", "==", ">", ">=", "boolean", "callable", "defined", "divisibleby", "eq", "equalto", "escaped", "even", "false",
+    "float", "ge", "greaterthan", "gt", "in", "integer", "iterable", "le", "lessthan", "lower", "lt", "mapping", "ne", "none",
+    "number", "odd", "sameas", "sequence", "string", "true", "undefined", "upper",
 ];
 
 /// `value is name(arguments)`
-pub(super) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut Budget) -> Outcome<bool> {
+pub(crate) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut Budget) -> Result<bool> {
     if !NAMES.contains(&name) {
-        return fault(format!("there is no test {}", quoted(name)));
+        return fail(format!("unknown test {}", quoted(name)));
     }
     let wanted = match name {
         "divisibleby" | "==" | "eq" | "equalto" | "!=" | "ne" | "<" | "lt" | "lessthan" | "<=" | "le" | ">" | "gt"
@@ -59,7 +26,7 @@ pub(super) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut
         _ => 0,
     };
     if arguments.len() != wanted {
-        return fault(format!("the test `{name}` takes {wanted} arguments, not {}", arguments.len()));
+        return fail(format!("the test `{name}` takes {wanted} arguments, not {}", arguments.len()));
     }
     let ordered = |wanted: fn(Ordering) -> bool, budget: &mut Budget| {
         compare(value, &arguments[0], budget).map(|order| order.is_some_and(wanted))
@@ -78,7 +45,7 @@ pub(super) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut
         "number" => value.number().is_some(),
         "string" => matches!(value, Value::Str(_)),
         "mapping" => matches!(value, Value::Dict(_)),
-        // Values with a length and items by index or key, which strings and undefined values are too.
+        // What has a length and items by index or key. That includes strings and undefined values.
         "sequence" => matches!(value, Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_)),
         "iterable" => {
             matches!(value, Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_) | Value::Loop(_))
