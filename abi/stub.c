@@ -83,7 +83,7 @@ void kinglet_model_reset_counters(kinglet_model *model) { __builtin_trap(); }
 const char *kinglet_counters_format_name(kinglet_counters_format value) { __builtin_trap(); }
 kinglet_status kinglet_model_export_counters(const kinglet_model *model, kinglet_counters_format format, kinglet_text **text, kinglet_error **error) { __builtin_trap(); }
 void kinglet_devices_free(kinglet_devices *devices) { __builtin_trap(); }
-kinglet_status kinglet_devices_list(kinglet_devices **devices, kinglet_error **error) { __builtin_trap(); }
+kinglet_status kinglet_devices_list(const kinglet_devices_options *options, kinglet_devices **devices, kinglet_error **error) { __builtin_trap(); }
 size_t kinglet_devices_count(const kinglet_devices *devices) { __builtin_trap(); }
 kinglet_str kinglet_devices_missing(const kinglet_devices *devices) { __builtin_trap(); }
 kinglet_status kinglet_devices_info(const kinglet_devices *devices, size_t index, kinglet_device_info *info, kinglet_error **error) { __builtin_trap(); }
@@ -130,6 +130,7 @@ enum abi_numbers {
     first_size_of_kinglet_hidden_states_view = 48,
     first_size_of_kinglet_stage_totals = 40,
     first_size_of_kinglet_latency = 80,
+    first_size_of_kinglet_devices_options = 16,
     first_size_of_kinglet_device_info = 48,
     first_size_of_kinglet_quantize_options = 32,
 } abi_numbers;

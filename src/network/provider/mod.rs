@@ -17,6 +17,7 @@ use std::path::Path;
 
 use crate::base::call::Cancellation;
 use crate::base::error::Result;
+use crate::base::log::Log;
 use crate::network::placement::{Place, Placed, Progress};
 use crate::spec::{Device, DeviceInfo};
 
@@ -31,13 +32,14 @@ pub(crate) fn load(
     directory: &Path,
     progress: Progress<'_>,
     cancellation: Option<&Cancellation>,
+    log: &Log,
 ) -> Result<Placed> {
-    remote::load(library::open(place.device)?, place, directory, progress, cancellation)
+    remote::load(library::open(place.device, log)?, place, directory, progress, cancellation)
 }
 
 /// The GPUs that a kind's provider finds, or why there is none.
 pub(crate) fn devices(device: Device) -> Result<Vec<DeviceInfo>> {
-    remote::devices(library::open(device)?, device)
+    remote::devices(library::open(device, &Log::default())?, device)
 }
 
 pub(crate) use library::is_named;

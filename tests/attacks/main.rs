@@ -1,0 +1,7 @@
+//! Attacks on the host process: what must end in an error ends in one, soon, without a trace.
+
+mod kinglet_file;
+mod libraries;
+mod quantize;
+#[path = "../support/mod.rs"]
+mod support;
