@@ -1,4 +1,4 @@
-//! `include/kinglet.h`, `docs/api.json` and the enums of C++ and Go are what `src/ffi` says. To write them anew: `make header`.
+//! `include/kinglet.h`, `docs/api.json` and the enums of C++, Go and Swift are what `src/ffi` says. To write them anew: `make header`.
 //!
 //! `read` reads the Rust files, `check` holds them to the rules of `docs/abi-policy.md`, `baseline` to what was promised before, the
 //! others write.
@@ -51,6 +51,7 @@ fn generated_files_are_up_to_date() {
         ("docs/api.json", json::api(&sections)),
         ("bindings/cpp/kinglet/enums.hpp", enums::cpp(&sections)),
         ("bindings/go/enums_gen.go", enums::go(&sections)),
+        ("bindings/swift/Sources/Kinglet/Enums.swift", enums::swift(&sections)),
         ("abi/layout.c", layout::assertions(&sections)),
     ];
     let mut stale = Vec::new();
