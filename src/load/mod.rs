@@ -108,7 +108,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
             )));
         }
         None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
-        None => (provider::load(&place, path, &mut layers, cancellation.as_ref())?, shards),
+        None => (provider::load(&place, path, &spec, &mut layers, cancellation.as_ref())?, shards),
     };
     let Placed { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.

@@ -126,3 +126,8 @@ pub(crate) fn check_length(tokens: usize, most: usize) -> Result<()> {
     }
     Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
 }
+
+/// Refuses a Spec that a network would not honour, by the field's name.
+pub(crate) fn refuse(wrong: bool, field: &str, why: &str) -> Result<()> {
+    if wrong { Err(Error::unsupported(format!("the model's specification: {field}: {why}"))) } else { Ok(()) }
+}

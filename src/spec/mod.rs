@@ -2,6 +2,8 @@
 //! else, so a new family needs no arithmetic of its own. Every field is honoured or refused by name when a model is loaded.
 
 mod device;
+#[cfg(test)]
+pub(crate) mod fields;
 mod output;
 mod packed;
 

@@ -3,11 +3,14 @@
 //! A graph stands where the transformer over a backend stands otherwise, so that tasks, searches and sessions are the same for both. The
 //! bits of a result may depend on the batch, because ONNX Runtime makes no promise there.
 
+mod check;
 mod decoder;
 mod graph;
 mod past;
 mod reader;
 mod runtime;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -89,7 +92,7 @@ impl OnnxNetwork {
         let mut reader = graphs.encoder.as_deref().map(&mut open).transpose()?;
         let mut first = graphs.decoder.as_deref().map(&mut open).transpose()?;
         // Decoders that were trained to embed are exported without logits.
-        if reader.is_none() && first.as_ref().is_some_and(Reader::is) {
+        if reader.is_none() && spec.encoder.is_none() && first.as_ref().is_some_and(Reader::is) {
             reader = first.take();
             (spec.encoder, spec.language) = (spec.decoder.take(), None);
         }
@@ -110,6 +113,8 @@ impl OnnxNetwork {
             log.warning(|| format!("{path}: config.json has a head that the graph has not; the model embeds alone"));
             spec.head = None;
         }
+        check::check(spec, reader.as_ref(), first.as_ref())?;
+        check::limit(spec, log);
         let padding = config.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
         let reader = reader.map(|graph| Reader::new(graph, spec, pooling, padding.unwrap_or(0))).transpose()?;
         let decoder = first.map(|first| Decoder::new(first, with_past, spec, budget)).transpose()?;

@@ -242,8 +242,14 @@ impl Reader {
 
     fn check(&self, pass: &Batch) -> Result<()> {
         check_ids("ids", pass.ids, self.vocabulary)?;
-        if self.token_types > 0 && self.graph.input(TYPES).is_some() {
+        if self.token_types > 0 {
             check_ids("type_ids", pass.type_ids, self.token_types)?;
+            if self.graph.input(TYPES).is_none() && pass.type_ids.iter().any(|&kind| kind != 0) {
+                let path = self.graph.path().display();
+                return Err(Error::unsupported(format!(
+                    "type_ids: {path}: the graph has no input `{TYPES}`; export the model with it, or run the safetensors"
+                )));
+            }
         }
         let longest = pass.positions.iter().max().map_or(0, |&last| last as usize + 1);
         check_length(longest, self.max_tokens)

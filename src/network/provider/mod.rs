@@ -10,6 +10,8 @@ mod library;
 mod remote;
 mod serve;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use table::Table;
 
@@ -18,21 +20,22 @@ use std::path::Path;
 use crate::base::call::Cancellation;
 use crate::base::error::Result;
 use crate::network::placement::{Place, Placed, Progress};
-use crate::spec::{Device, DeviceInfo};
+use crate::spec::{Device, DeviceInfo, Spec};
 
 /// What a provider hands out: the functions of this build.
 pub fn table() -> &'static Table {
     &serve::TABLE
 }
 
-/// Loads a network in the provider.
+/// Loads a network in the provider, which reads the files again and refuses them if they give another Spec.
 pub(crate) fn load(
     place: &Place,
     directory: &Path,
+    spec: &Spec,
     progress: Progress<'_>,
     cancellation: Option<&Cancellation>,
 ) -> Result<Placed> {
-    remote::load(library::open(place.device)?, place, directory, progress, cancellation)
+    remote::load(library::open(place.device)?, place, directory, spec, progress, cancellation)
 }
 
 /// The GPUs that a kind's provider finds, or why there is none.

@@ -14,7 +14,7 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{Place, Placed, Progress};
 use crate::network::{Feed, List, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Output, Precision};
+use crate::spec::{Batch, Device, DeviceInfo, Output, Precision, Spec};
 
 use super::serve::{Description, DeviceEntry, Request};
 use super::table::{
@@ -118,6 +118,7 @@ pub fn load(
     table: &'static Table,
     place: &Place,
     directory: &Path,
+    spec: &Spec,
     progress: Progress<'_>,
     cancellation: Option<&Cancellation>,
 ) -> Result<Placed> {
@@ -129,6 +130,7 @@ pub fn load(
         memory_limit: place.limit.bytes,
         tokenizer: place.limit.tokenizer,
         threads: place.limit.threads,
+        spec: format!("{spec:#?}"),
     };
     let unreadable = |error| Error::invalid_argument(format!("{}: {error}", directory.display()));
     let request = serde_json::to_vec(&request).map_err(unreadable)?;
@@ -138,7 +140,7 @@ pub fn load(
         // SAFETY: the table's contract.
         unsafe { (table.load)(Slice::of(&request), &mut network, caller) }
     })?;
-    let mut remote = Remote { table, network, description: None };
+    let mut remote = Remote { table, network, vocabulary: spec.vocabulary, description: None };
     let description: Description = parsed(&answer.text)?;
     let precision = Precision::from_u32(description.precision)
         .ok_or_else(|| Error::internal("the provider runs an unknown precision"))?;
@@ -151,6 +153,7 @@ pub fn load(
 struct Remote {
     table: &'static Table,
     network: *mut c_void,
+    vocabulary: usize,
     description: Option<Description>,
 }
 
@@ -251,7 +254,7 @@ impl Network for Remote {
     }
 
     fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
-        output.begin(feeds, self.description.as_ref().map_or(0, |description| description.vocabulary));
+        output.begin(feeds, self.vocabulary);
         output.fill();
         let mut views = Vec::with_capacity(feeds.len());
         for feed in feeds {

@@ -51,6 +51,8 @@ pub struct Request {
     pub memory_limit: u64,
     pub tokenizer: u64,
     pub threads: usize,
+    /// What the host has read, as `{:#?}` writes it.
+    pub spec: String,
 }
 
 /// What was loaded.
@@ -60,7 +62,6 @@ pub struct Description {
     pub kernels: String,
     pub weight_bytes: u64,
     pub budget: u64,
-    pub vocabulary: usize,
     pub pass_tokens: usize,
     pub switch: Option<usize>,
     pub info: serde_json::Value,
@@ -190,6 +191,7 @@ fn open(
     }
     let Source { files, weights, precision: packed, .. } = Source::open(&request.path)?;
     let spec = families::spec(&files.require_config("config.json")?)?;
+    check_equal(&request.spec, &format!("{spec:#?}"))?;
     let mut view = ModelView::find(&spec, &weights)?;
     let pool = Arc::new(Pool::new(1));
     let placed = Place { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
@@ -198,12 +200,31 @@ fn open(
         kernels: placed.network.describe(),
         weight_bytes: placed.weight_bytes,
         budget: placed.budget.limit(),
-        vocabulary: spec.vocabulary,
         pass_tokens: placed.network.pass_tokens(),
         switch: placed.network.switch(),
         info: placed.network.info(),
     };
     Ok((placed, description))
+}
+
+/// Refuses a Spec that is not the host's, by the first field that differs: tasks and generation of the host rely on its own.
+fn check_equal(host: &str, own: &str) -> Result<()> {
+    let mut fields: Vec<&str> = Vec::new();
+    for (host, own) in host.lines().zip(own.lines()) {
+        // A level is four spaces; lines without a name open or close a value, or are items of a list.
+        let (text, level) = (own.trim_start(), (own.len() - own.trim_start().len()) / 4);
+        fields.resize(level + 1, "");
+        fields[level] = text.split_once(": ").map_or("", |(name, _)| name);
+        if host != own {
+            let field = fields.iter().filter(|field| !field.is_empty()).copied().collect::<Vec<_>>().join(".");
+            return Err(Error::unsupported(format!(
+                "the model's specification: {field}: the host has `{}` and the provider `{}`; did the files change?",
+                host.trim_matches([' ', ',']),
+                text.trim_end_matches(',')
+            )));
+        }
+    }
+    Ok(())
 }
 
 unsafe extern "C" fn network_free(network: *mut c_void) {

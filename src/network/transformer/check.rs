@@ -1,6 +1,7 @@
 //! What a Spec may say and the transformer does not compute is refused before a tensor is looked for, by the field's name.
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
+use crate::network::refuse;
 use crate::spec::{LinearTensors, NormPlace, Position, RotaryScaling, Spec, Stack};
 
 /// # Errors
@@ -16,6 +17,8 @@ pub fn check(spec: &Spec) -> Result<()> {
     }
     refuse(spec.encoder.is_none() && spec.decoder.is_none(), "encoder", "there is neither an encoder nor a decoder")?;
     refuse(spec.head.is_some() && spec.encoder.is_none(), "head", "a classification head needs an encoder")?;
+    let empty = spec.head.as_ref().is_some_and(|head| head.layers.is_empty());
+    refuse(empty, "head.layers", "a classification head has at least one")?;
     if let Some(language) = &spec.language {
         let Some(decoder) = &spec.decoder else { return refuse(true, "language", "a language head needs a decoder") };
         let scaled = language.scale != 1.0 && decoder.names.final_norm.is_none();
@@ -61,8 +64,4 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
         _ => [rotary.dim / 2; 2],
     };
     refuse(divisors != [rotary.dim / 2; 2], "rotary.scaling", "there must be one divisor per pair of components")
-}
-
-fn refuse(wrong: bool, field: &str, why: &str) -> Result<()> {
-    if wrong { Err(Error::unsupported(format!("the model's specification: {field}: {why}"))) } else { Ok(()) }
 }
