@@ -193,7 +193,7 @@ fn graphs_with_hidden_states_embed() {
     }
     let decoder = load_onnx(&library, &graphs("gpt2")).unwrap();
     let error = decoder.embed(&["a"], &Default::default()).unwrap_err();
-    assert!(error.message().contains("model.onnx") && error.message().contains("logits alone"), "{error}");
+    assert!(error.message().contains("model.onnx") && error.message().contains("only logits"), "{error}");
 }
 
 #[test]

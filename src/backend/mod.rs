@@ -17,7 +17,7 @@ use crate::base::counters::Transfers;
 use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
-use crate::kernels::{FREE, Placed, keep_largest};
+use crate::kernels::{FREE, TopKEntry, keep_largest};
 use crate::spec::{Activation, Layout, Pooling, Precision};
 
 pub use host::{arg_max, cap, log_sum_exp};
@@ -66,7 +66,7 @@ impl NormView<'_> {
 pub struct Likeliest {
     /// Tokens per row: the largest logit first, of equals the lower token; [`FREE`] where there are fewer.
     pub count: usize,
-    pub tokens: Vec<Placed>,
+    pub tokens: Vec<TopKEntry>,
     /// `ln Σ exp` of each row.
     pub totals: Vec<f32>,
 }
@@ -79,7 +79,7 @@ impl Likeliest {
     }
 
     /// Adds a row with a total and no tokens yet, and returns its list.
-    pub fn push(&mut self, total: f32) -> &mut [Placed] {
+    pub fn push(&mut self, total: f32) -> &mut [TopKEntry] {
         let first = self.tokens.len();
         self.totals.push(total);
         self.tokens.resize(first + self.count, FREE);

@@ -82,7 +82,7 @@ macro_rules! implement_kernel {
             use $crate::kernels::linear::Plan;
             use $crate::kernels::weight::{Weight, WeightFormat};
             use $crate::kernels::{activation, arg_max, attention, embedding, norm, paged, quantize, round, top_k};
-            use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, Placed, RowScale};
+            use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, TopKEntry, RowScale};
 
             type Lanes = <$kernel as InstructionSet>::Lanes;
 
@@ -121,7 +121,7 @@ macro_rules! implement_kernel {
                     fn gate(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) = activation::gate::<Lanes>;
                     fn exp_sum(x: &[f32]) -> ExpSum = activation::exp_sum::<Lanes>;
                     fn arg_max(x: &[f32]) -> Option<(usize, f32)> = arg_max::arg_max::<Lanes>;
-                    fn top_k(x: &[f32], first: u32, list: &mut [Placed]) = top_k::top_k::<Lanes>;
+                    fn top_k(x: &[f32], first: u32, list: &mut [TopKEntry]) = top_k::top_k::<Lanes>;
                     fn add_f32(x: &mut [f32], y: &[f32]) = embedding::add_f32::<Lanes>;
                     fn add_f16(x: &mut [f32], y: &[f16]) = embedding::add_f16::<Lanes>;
                     fn add_i8(x: &mut [f32], y: &[i8], scale: f32) = embedding::add_i8::<Lanes>;

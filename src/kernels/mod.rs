@@ -31,7 +31,7 @@ use half::bf16;
 pub use crate::spec::Activation;
 pub use input::{Input, InputType};
 pub use isa::{available, select};
-pub use top_k::{FREE, Placed, keep_largest};
+pub use top_k::{FREE, TopKEntry, keep_largest};
 use weight::Weight;
 
 /// Output channels in one block of a packed weight.
@@ -226,7 +226,7 @@ pub trait Kernel: Send + Sync {
     fn arg_max(&self, x: &[f32]) -> Option<(usize, f32)>;
 
     /// Merges the values of `x` into a list of the largest. `first` is the index of `x[0]`; the list holds lower indices only.
-    fn top_k(&self, x: &[f32], first: u32, list: &mut [Placed]);
+    fn top_k(&self, x: &[f32], first: u32, list: &mut [TopKEntry]);
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
     fn add_f32(&self, x: &mut [f32], y: &[f32]);

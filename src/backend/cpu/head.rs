@@ -2,7 +2,7 @@
 //! is the largest of it.
 
 use crate::backend::{Likeliest, cap};
-use crate::kernels::{BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, Placed, keep_largest};
+use crate::kernels::{BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, TopKEntry, keep_largest};
 use crate::spec::Activation;
 
 use super::linear::{INNER_BYTES, Source, part};
@@ -111,7 +111,7 @@ impl Cpu {
         });
         for row in 0..rows {
             let total = sums.iter().skip(row).step_by(rows).fold(ExpSum::NONE, |sum, part| sum.join(*part));
-            let list: &mut [Placed] = out.push(total.ln());
+            let list: &mut [TopKEntry] = out.push(total.ln());
             for group in 0..cut.groups {
                 found[(group * rows + row) * count..][..count].iter().for_each(|placed| keep_largest(list, *placed));
             }

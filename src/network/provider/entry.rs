@@ -2,7 +2,7 @@
 
 use kinglet::provider::{Table, table};
 
-/// Hands out the functions of this build; they are never freed.
+/// Returns the function table of this build, which is static.
 #[unsafe(no_mangle)]
 pub extern "C" fn kinglet_provider() -> *const Table {
     table()

@@ -10,7 +10,7 @@ use crate::base::error::{Result, Status};
 use crate::base::threads::Pool;
 use crate::families;
 use crate::formats::source::Source;
-use crate::network::placement::{Limit, Place, Placed};
+use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, Network, StepOutput, Want};
 use crate::spec::{Batch, Device, Layout, Output, Pooling, Precision, Spec, fields};
@@ -21,7 +21,7 @@ fn fixture(name: &str) -> (PathBuf, Spec) {
     (path, spec)
 }
 
-const PLACE: Place = Place {
+const PLACE: Placement = Placement {
     device: Device::Cpu,
     index: 0,
     precision: Precision::F32,
@@ -29,7 +29,7 @@ const PLACE: Place = Place {
     limit: Limit { bytes: 0, tokenizer: 0, threads: 1 },
 };
 
-fn remote(path: &Path, spec: &Spec) -> Result<Placed> {
+fn remote(path: &Path, spec: &Spec) -> Result<LoadedNetwork> {
     remote::load(table(), &PLACE, path, spec, &mut |_, _| Ok(()), None)
 }
 

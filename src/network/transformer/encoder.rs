@@ -1,4 +1,4 @@
-//! The encoder: attention without a causal mask. On top of it pooling, or the layers of a head.
+//! The encoder: attention without a causal mask, then pooling or the layers of a classification head.
 
 use crate::backend::{Backend, Rotations, Sequences};
 use crate::base::call::Call;
@@ -41,7 +41,7 @@ impl<B: Backend> Transformer<B> {
         }
     }
 
-    /// The hidden states that tasks read: the encoder's, or those of a decoder that has none.
+    /// The last hidden states of the encoder, or of the decoder of a model without one.
     fn states(&self, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
         match (&self.encoder, &self.decoder) {
             (Some(encoder), _) => self.encode(encoder, pass, call),
@@ -62,12 +62,12 @@ impl<B: Backend> Transformer<B> {
                 .time(Stage::Pool, items, tokens, || backend.pool(&hidden, layout, width, output.pooling));
         }
         let Some(head) = self.spec.head.as_ref().filter(|_| !self.head.is_empty()) else {
-            return Err(Error::internal("a head's outputs were asked of a model without a head"));
+            return Err(Error::internal("the head's output of a model without a head"));
         };
         call.counters.time(Stage::Linear, items, tokens, || {
             let mut x = match output.pooling {
                 Pooling::None => hidden,
-                // Callers see to it that no sequence is empty.
+                // Callers refuse empty sequences.
                 Pooling::Cls => backend.rows(&hidden, &layout.starts()[..items])?,
                 other => return Err(Error::unsupported(format!("a head over states with pooling {}", other.name()))),
             };

@@ -40,8 +40,8 @@ pub struct Transformer<B: Backend> {
 }
 
 impl<B: Backend> Transformer<B> {
-    /// Converts the weights to the backend's form. `progress(done, all)` counts layers and embeddings and may stop the load by
-    /// returning an error. Caches of keys and values are counted in `budget`.
+    /// Converts the weights to the backend's format. `progress(done, all)` counts layers and embeddings and stops the load by
+    /// returning an error. KV caches are counted in `budget`.
     pub fn load(
         backend: B,
         spec: &Spec,
@@ -97,8 +97,8 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Transformer<B> {
-    /// Counts what was carried to and from the device.
-    fn settled<T>(&self, call: Call<'_>, result: T) -> T {
+    /// Counts the transfers to and from the device.
+    fn count_transfers<T>(&self, call: Call<'_>, result: T) -> T {
         if let Some(transfers) = self.backend.transfers() {
             transfers.move_to(call.counters);
         }
@@ -108,11 +108,11 @@ impl<B: Backend> Transformer<B> {
 
 impl<B: Backend> Network for Transformer<B> {
     fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
-        self.settled(call, self.output(pass, output, call))
+        self.count_transfers(call, self.output(pass, output, call))
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
-        self.settled(call, self.sequences_of(pass, call))
+        self.count_transfers(call, self.sequences_of(pass, call))
     }
 
     fn sequence(&self) -> Result<Sequence> {
@@ -120,11 +120,11 @@ impl<B: Backend> Network for Transformer<B> {
     }
 
     fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
-        self.settled(call, self.feed(feeds, output, call))
+        self.count_transfers(call, self.feed(feeds, output, call))
     }
 
-    fn switch(&self) -> Option<usize> {
-        self.decoder.as_ref().and_then(Stack::switch)
+    fn longrope_switch(&self) -> Option<usize> {
+        self.decoder.as_ref().and_then(Stack::longrope_switch)
     }
 
     fn describe(&self) -> String {

@@ -1,5 +1,5 @@
-//! The layers that encoders and decoders are made of: attention, feed-forward, norms and residual sums (Vaswani et al. 2017), in
-//! the order that the Spec says.
+//! The layers of encoders and decoders: attention, feed-forward, norms and residual sums (Vaswani et al. 2017), in the order that the
+//! Spec says.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ struct Cross<B: Backend> {
     norm: B::Norm,
 }
 
-/// What runs a pass through a stack, and what the counters are told of it.
+/// The backend, the call and the counted sizes of a pass through a stack.
 pub struct Run<'a, B> {
     pub backend: &'a B,
     pub call: Call<'a>,
@@ -71,8 +71,8 @@ impl<B> Run<'_, B> {
 }
 
 impl<B: Backend> Stack<B> {
-    /// Converts the weights to the backend's form, layer by layer. `word` is the table, if something else loaded it; `progress` is
-    /// called after each layer and may stop the load by returning an error.
+    /// Converts the weights to the backend's format, layer by layer. `word` is the word table if it is loaded already; `progress` is
+    /// called after each layer and stops the load by returning an error.
     pub fn load(
         backend: &B,
         spec: &spec::Stack,
@@ -136,12 +136,12 @@ impl<B: Backend> Stack<B> {
         })
     }
 
-    /// LongRoPE's original context length, beyond which a sequence's keys are made otherwise; None for other models.
-    pub fn switch(&self) -> Option<usize> {
+    /// LongRoPE's original context length; None for other models.
+    pub fn longrope_switch(&self) -> Option<usize> {
         self.frequencies.as_ref().and_then(Frequencies::original_length)
     }
 
-    /// Starts a pass of tokens at these positions, whose sines and cosines are written to `rotations`; `lengths` as in
+    /// Begins a pass of tokens at these positions. Writes their sines and cosines to `rotations`; `lengths` as in
     /// [`Frequencies::at`].
     pub fn begin<'a>(
         &'a self,
@@ -195,7 +195,7 @@ impl<B: Backend> Stack<B> {
         run.time(Stage::Linear, || backend.feed_forward(x, &feed))
     }
 
-    /// The keys and values that a layer of the decoder takes from the encoder's output.
+    /// A layer's cross-attention keys and values of the encoder's output.
     pub fn cross_key_value(&self, backend: &B, index: usize, source: &B::Tensor) -> Result<Option<B::Tensor>> {
         let cross = self.layers[index].cross.as_ref();
         cross.map(|cross| backend.project(source, None, &cross.key_value, Activation::None)).transpose()
