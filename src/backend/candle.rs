@@ -1,5 +1,4 @@
-//! The same transformer over candle-core: NVIDIA's and Apple's GPUs, and candle's CPU device, which in f32 is the reference that
-//! Kinglet's own engine is judged by.
+//! The backend over candle-core: NVIDIA and Apple GPUs, and candle's CPU device, whose f32 is a reference for the CPU engine.
 
 mod attention;
 mod cache;
@@ -30,12 +29,12 @@ use cache::{Cache, Sequence};
 use pass::Pass;
 use weights::{Linear, Norm, activate, dense_type};
 
-/// Tokens that a pass on a GPU aims at: enough to keep it busy.
+/// The target number of tokens of a pass on a GPU: enough to keep it busy.
 const DEVICE_PASS_TOKENS: usize = 4096;
 
 pub use devices::devices;
 
-/// Whether this build runs on such devices itself.
+/// Whether this build supports a kind of device.
 pub fn runs_on(kind: Device) -> bool {
     match kind {
         Device::Cpu => false,
@@ -54,16 +53,16 @@ pub struct Candle {
     transfers: Transfers,
 }
 
-/// candle's errors can only be defects or a device that gave up: the inputs were checked before.
+/// The inputs were checked before, so candle's errors are defects or failures of the device.
 fn failed(error: candle_core::Error) -> Error {
     Error::internal(format!("candle: {error}"))
 }
 
 impl Candle {
-    /// The device of this kind and number.
+    /// Opens the device of this kind and index.
     ///
     /// # Errors
-    /// There is none; the message lists those there are.
+    /// There is no such device; the message lists the available ones.
     pub fn open(kind: Device, index: usize, precision: Precision) -> Result<Self> {
         let device = devices::open(kind, index)?;
         Ok(Self { kind, index, device, precision, plans: Plans::default(), transfers: Transfers::default() })
@@ -82,12 +81,12 @@ impl Candle {
         self.carry(values, shape).map_err(failed)
     }
 
-    /// The values, row by row, as f32 in the host's memory. It waits for the device.
+    /// Copies the values, row by row, as f32 to host memory. It waits for the device.
     fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
         let start = Instant::now();
         let read = || {
             let x = x.flatten_all()?;
-            // Narrow values are widened here: fewer bytes cross.
+            // 16-bit values are widened on the host: fewer bytes to copy.
             Ok(match x.dtype() {
                 DType::F16 => x.to_vec1::<f16>()?.into_iter().map(f32::from).collect(),
                 DType::BF16 => x.to_vec1::<bf16>()?.into_iter().map(f32::from).collect(),
@@ -108,7 +107,7 @@ impl Backend for Candle {
     type Tensor = Tensor;
     type Linear = Linear;
     type Norm = Norm;
-    /// In the type that weights are looked up in.
+    /// A tensor in the number type of tables.
     type Table = Tensor;
     type RelativeBias = RelativeBias;
     type Cache = Cache;
@@ -291,7 +290,7 @@ impl Backend for Candle {
                 let width = mask.len();
                 y = y.broadcast_add(&self.carry(mask, width)?)?;
             }
-            // A token's number is exact in f32 up to 2^24, so that one transfer brings both.
+            // Token ids are exact in f32 up to 2^24, so one transfer copies both.
             let found = y.argmax_keepdim(1)?.to_dtype(DType::F32)?;
             Tensor::cat(&[found, y.max_keepdim(1)?], 1)
         };
@@ -304,7 +303,7 @@ impl Backend for Candle {
         let ranges = || (0..layout.sequences()).map(|i| layout.range(i));
         let one = |of: fn(std::ops::Range<usize>) -> usize| ranges().map(of).collect::<Vec<_>>();
         match pooling {
-            // A sequence without tokens has no row to take.
+            // A sequence without tokens has no row.
             _ if ranges().any(|rows| rows.is_empty()) => {
                 Ok(pooling::pool(self.download(x)?, layout.starts(), width, pooling))
             }

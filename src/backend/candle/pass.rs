@@ -1,5 +1,5 @@
-//! What the layers of a pass share on a device: sines and cosines, plans of attention, and where keys and values are written. All of it
-//! is carried to the device once.
+//! The data that all layers of a pass share on a device: sines and cosines, attention plans, and the writes to the KV cache. It is copied
+//! to the device once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -41,16 +41,16 @@ impl Angles {
     }
 }
 
-/// What the layers of a pass share.
+/// The data that all layers of a pass share.
 pub struct Pass<'a> {
     stack: &'a Stack,
     angles: Option<Angles>,
-    /// Of layers with a window, where they have some of their own.
+    /// For layers with a sliding window, if their frequencies differ.
     local_angles: Option<Angles>,
-    /// A plan for each window that layers have, 0 for none. No plan in a pass without rows.
+    /// One plan per window size of the layers, 0 for none. Empty for a pass without rows.
     plans: Vec<(usize, Arc<Plan>)>,
     source: Option<Arc<Plan>>,
-    /// Where keys and values are kept and read, and where the pass writes its own.
+    /// The KV cache, and the pass's writes to it.
     cache: Option<(Arc<Pool>, Writes)>,
 }
 

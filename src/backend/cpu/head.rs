@@ -1,15 +1,15 @@
-//! The language head, where only the likeliest tokens are wanted: a task keeps its channels' part of the logits to itself, and tells what
-//! is the largest of it.
+//! The language head when only the best token or the top k are wanted: each task computes the logits of some channels in scratch memory
+//! and keeps only the largest.
 
 use crate::backend::{Likeliest, cap};
 use crate::kernels::{BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, TopKEntry, keep_largest};
 use crate::spec::Activation;
 
-use super::linear::{INNER_BYTES, Source, part};
+use super::linear::{FloatRows, INNER_BYTES, part};
 use super::weights::Linear;
 use super::{Cpu, Norm, Shared, Tensor};
 
-/// How the channels are cut: in so many groups, at multiples of so many blocks.
+/// The division of channels into groups at multiples of `unit` blocks.
 #[derive(Clone, Copy)]
 struct Cut {
     unit: usize,
@@ -17,14 +17,14 @@ struct Cut {
 }
 
 impl Cpu {
-    /// Parts that stay in the second-level cache beside some weights.
+    /// Groups whose logits stay in the L2 cache beside the weights.
     fn cut(&self, rows: usize, blocks: usize, unit: usize) -> Cut {
         let most = INNER_BYTES / (rows * BLOCK * size_of::<f32>()).max(1);
         let groups = blocks.div_ceil(most.max(2)).max(self.groups(blocks)).min(blocks.div_ceil(unit)).max(1);
         Cut { unit, groups }
     }
 
-    /// Calls `work` with each group of channels and row: the group's number, its first channel, the row's number and the logits.
+    /// Calls `work` for each group of channels and each row: the group's index, its first channel, the row's index and the logits.
     fn each_group(
         &self,
         x: &Tensor,
@@ -35,7 +35,7 @@ impl Cpu {
         work: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
     ) {
         let (rows, blocks, outputs) = (x.rows, w.weight.blocks(), w.weight.outputs());
-        let operand = self.operand(Source::of(x), norm, &w.weight, true);
+        let operand = self.operand(FloatRows::of(x), norm, &w.weight, true);
         self.pool.run(cut.groups, |group| {
             let part = part(blocks, cut.unit, cut.groups, group);
             let first = part.start * BLOCK;
@@ -56,7 +56,7 @@ impl Cpu {
         });
     }
 
-    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`.
+    /// As [`Backend::project_arg_max`](crate::backend::Backend::project_arg_max).
     pub(super) fn product_arg_max(
         &self,
         x: &Tensor,
@@ -84,7 +84,7 @@ impl Cpu {
         }
     }
 
-    /// Adds each row of `norm(x)·Wᵀ + b`, softly capped, to `out`, the outputs in `forbidden` counted in its total alone.
+    /// As [`Backend::project_top_k`](crate::backend::Backend::project_top_k).
     pub(super) fn product_top_k(
         &self,
         x: &Tensor,
@@ -119,7 +119,7 @@ impl Cpu {
     }
 }
 
-/// Takes out those of some channels that are forbidden.
+/// Sets the logits of forbidden channels to -∞.
 fn forbid(logits: &mut [f32], first: usize, forbidden: &[u32]) {
     for &channel in forbidden {
         if let Some(logit) = (channel as usize).checked_sub(first).and_then(|i| logits.get_mut(i)) {

@@ -1,7 +1,7 @@
-//! Kinglet's own engine: packed weights, fused kernels, a thread pool, and scratch memory that is used again.
+//! The CPU engine: packed weights, fused kernels, a thread pool and reused scratch memory.
 //!
-//! Each operation is split into tasks by rows and by blocks of output channels. The split depends on the batch and the thread count; the
-//! numbers do not, because every output element is computed whole within one task, in a fixed order.
+//! Operations are split into tasks by rows and by blocks of output channels. The split depends on the batch and the number of threads; the
+//! results do not, because each output element is computed within one task in a fixed order.
 
 mod attention;
 mod cache;
@@ -25,10 +25,10 @@ use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, Values};
 
-/// Tokens per pass where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
+/// The target number of tokens if each thread runs its own passes: queries, keys and values stay in one core's cache.
 const THREAD_PASS_TOKENS: usize = 256;
 
-/// Rows of an element-wise operation that are one task.
+/// Rows per task of an element-wise operation.
 const NORM_CHUNK: usize = 32;
 
 pub struct Cpu {
@@ -36,12 +36,13 @@ pub struct Cpu {
     precision: Precision,
     pool: Arc<Pool>,
     scratch: Scratch,
-    /// Memory of the lists of passes. Apart from `scratch`: a short list that lives as long as a pass would keep the memory of an activation.
+    /// Memory for the lists of passes. Separate from `scratch`: a short list that lives as long as a pass would occupy the memory of an
+    /// activation.
     lists: Scratch,
 }
 
 impl Cpu {
-    /// `precision` is never `Auto` here: the caller has resolved it by the checkpoint.
+    /// `precision` is not `Auto`.
     pub fn new(kernel: &'static dyn Kernel, precision: Precision, pool: Arc<Pool>) -> Self {
         Self { kernel, precision, pool, scratch: Scratch::default(), lists: Scratch::default() }
     }
@@ -50,7 +51,7 @@ impl Cpu {
         Tensor { buffer: self.scratch.take(rows * width), rows, width }
     }
 
-    /// Runs `work` on each row, rows split over threads.
+    /// Runs `work` on each row on all threads.
     fn each_row(&self, x: &mut Tensor, work: impl Fn(usize, &mut [f32]) + Sync) {
         let (rows, width) = (x.rows, x.width);
         let data = Shared(x.buffer.floats_mut().as_mut_ptr());
@@ -73,7 +74,7 @@ pub struct Tensor {
 pub struct Norm {
     rms: bool,
     weight: Vec<f32>,
-    /// Zeros where the norm has none.
+    /// Zeros if the norm has none.
     bias: Vec<f32>,
     eps: f32,
 }
@@ -94,7 +95,7 @@ pub struct RelativeBias {
     centre: usize,
 }
 
-/// A pointer that tasks on several threads write through, each to its own part.
+/// A pointer that several threads write through, each to its own part.
 struct Shared<T>(*mut T);
 
 impl<T> Shared<T> {
@@ -106,7 +107,7 @@ impl<T> Shared<T> {
     }
 }
 
-// SAFETY: sharing the pointer is harmless; every use through it states why its part is its own.
+// SAFETY: sharing the pointer is harmless; each use states why its part is not shared.
 unsafe impl<T: Send> Sync for Shared<T> {}
 
 impl Backend for Cpu {
@@ -189,7 +190,7 @@ impl Backend for Cpu {
                     Values::Int8(values, scales) => self.kernel.add_i8(x, &values[at], scales[id]),
                     Values::Layer(linear) => linear.weight.add_row(id, x),
                 }
-                // Where there is a factor, the word's row comes first.
+                // Only the first source, the word embeddings, can have a factor.
                 if *factor != 1.0 {
                     x.iter_mut().for_each(|x| *x *= factor);
                 }
@@ -242,7 +243,7 @@ impl Backend for Cpu {
     }
 
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Cache {
-        // An f32 model is the reference for the others, whose weights are rounded more than keys and values are here.
+        // f32 models are a reference. In other precisions the weights are rounded more than f16 keys and values.
         let kind = if self.precision == Precision::F32 { CacheType::F32 } else { CacheType::F16 };
         Cache::new(shape, kind, budget)
     }

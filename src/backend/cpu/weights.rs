@@ -1,5 +1,5 @@
-//! Weights in the forms that the kernels read, converted tensor by tensor: resident memory never holds more than the packed weights
-//! and about a megabyte of the checkpoint.
+//! Weights in the kernels' formats, converted tensor by tensor: at most the packed weights and about a megabyte of the checkpoint are
+//! resident.
 
 use std::sync::Arc;
 
@@ -12,29 +12,29 @@ use crate::formats::safetensors::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, RowSource, Shape, TableType, Weight, row_scales_at};
 use crate::spec::Precision;
 
-/// Bytes of a mapped tensor that may be resident before they are let go.
+/// Bytes of a mapped tensor that are read before their pages are released.
 const RESIDENT: usize = 1 << 20;
 
 /// A packed linear layer.
 pub struct Linear {
     pub weight: Weight,
-    /// One value an output; zeros where the layer has none.
+    /// One value per output; zeros if the layer has no bias.
     pub bias: Vec<f32>,
 }
 
-/// Bytes that a packed layer takes, bias included.
+/// The size of a packed layer in bytes, bias included.
 pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
     Format::new(precision).bytes(Shape { outputs, inputs }).saturating_add(outputs * size_of::<f32>())
 }
 
-/// A layer's rows on their way into a format. The first error is kept; mapped pages are let go on the way.
-struct Source<'a> {
+/// The rows of a layer to pack. It keeps the first error and releases mapped pages.
+struct LayerRows<'a> {
     rows: RowReader<'a>,
     since_release: usize,
     failure: Option<Error>,
 }
 
-impl Source<'_> {
+impl LayerRows<'_> {
     fn done(&mut self, inputs: usize, result: Result<()>) {
         if let Err(error) = result {
             self.failure.get_or_insert(error);
@@ -47,7 +47,7 @@ impl Source<'_> {
     }
 }
 
-impl RowSource for Source<'_> {
+impl RowSource for LayerRows<'_> {
     fn f32(&mut self, row: usize, out: &mut [f32]) {
         let result = self.rows.f32(row, out);
         self.done(out.len(), result);
@@ -59,7 +59,7 @@ impl RowSource for Source<'_> {
     }
 }
 
-/// A layer that a `.kinglet` file holds packed in this very format.
+/// A layer of a `.kinglet` file in the same format, mapped.
 fn linear_mapped(format: &'static Format, shape: Shape, view: &LinearView) -> Option<Weight> {
     let [Part { weight, order: Order::From(0), .. }] = view.parts.as_slice() else { return None };
     let (map, at) = weight.mapping();
@@ -72,7 +72,7 @@ pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
     if let Some(weight) = linear_mapped(format, shape, view) {
         return Ok(Linear { weight, bias: view.bias()? });
     }
-    let mut source = Source { rows: view.rows(), since_release: 0, failure: None };
+    let mut source = LayerRows { rows: view.rows(), since_release: 0, failure: None };
     let weight = format.pack(shape, &mut source);
     view.parts.iter().for_each(|part| part.weight.release());
     match source.failure {
@@ -90,9 +90,9 @@ pub struct Table {
 pub enum Values {
     F32(Vec<f32>),
     F16(Vec<f16>),
-    /// A symmetric scale a row.
+    /// Values, and a symmetric scale per row.
     Int8(Store<i8>, Store<f32>),
-    /// The rows of a linear layer that is used as a table too.
+    /// The rows of a linear layer that is also a table.
     Layer(Arc<Linear>),
 }
 
@@ -107,7 +107,7 @@ pub fn table_bytes(precision: Precision, rows: usize, width: usize) -> usize {
     Format::new(precision).table.bytes(rows, width)
 }
 
-/// Calls `read` for every row, letting go of mapped pages on the way.
+/// Calls `read` for each row and releases mapped pages.
 fn each_row(view: &TensorView, mut read: impl FnMut(usize) -> Result<()>) -> Result<()> {
     let group = (RESIDENT / (view.cols() * size_of::<f32>()).max(1)).max(1);
     for row in 0..view.rows() {
@@ -146,7 +146,7 @@ pub fn rows_i8(view: &TensorView) -> Result<(Vec<i8>, Vec<f32>)> {
     Ok((values, scales))
 }
 
-/// A table in 8 bits that a `.kinglet` file holds.
+/// An 8-bit table of a `.kinglet` file, mapped.
 fn table_mapped(view: &TensorView) -> Option<Values> {
     let shape = Shape { outputs: view.rows(), inputs: view.cols() };
     let (map, at) = view.mapping();
