@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Layout, Output};
+use crate::spec::{Batch, EncodeOutput, Layout};
 use crate::text::encoding::Encoding;
 
 use super::Engine;
@@ -43,7 +43,7 @@ pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<
 impl Engine {
     /// Reads `output` of an encoding, one pass at a time, and joins the rows of all passes. A large batch runs one pass per thread, so
     /// that threads wait for each other only at the end; a small one shares each pass among them.
-    pub fn read(&self, encoding: &Encoding, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+    pub fn read(&self, encoding: &Encoding, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         // Allocated at once: growing step by step would hold a large result twice.
         let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec);
         let mut rows = Vec::with_capacity(values);
@@ -69,7 +69,8 @@ impl Engine {
             return Ok(rows);
         }
         let passes: Vec<Batch> = std::iter::from_fn(next).collect();
-        let parts = Mutex::new(Parts { rows, next: 0, early: passes.iter().map(|_| None).collect(), error: None });
+        let parts =
+            Mutex::new(OrderedRows { rows, next: 0, early: passes.iter().map(|_| None).collect(), error: None });
         let parts_of = || parts.lock().unwrap_or_else(PoisonError::into_inner);
         pool.run(passes.len(), |i| {
             if parts_of().error.is_none() {
@@ -77,13 +78,13 @@ impl Engine {
                 parts_of().add(i, part);
             }
         });
-        let Parts { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let OrderedRows { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
         error.map_or(Ok(rows), Err)
     }
 }
 
 /// Rows of passes that end in any order, strung together in theirs as soon as may be.
-struct Parts {
+struct OrderedRows {
     rows: Vec<f32>,
     /// The pass whose rows come next; those behind it wait.
     next: usize,
@@ -91,7 +92,7 @@ struct Parts {
     error: Option<Error>,
 }
 
-impl Parts {
+impl OrderedRows {
     fn add(&mut self, pass: usize, part: Result<Vec<f32>>) {
         match part {
             Ok(part) => self.early[pass] = Some(part),

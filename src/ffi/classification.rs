@@ -8,7 +8,7 @@ use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
 use super::structs::{Results, choice, options, versioned};
@@ -112,7 +112,7 @@ pub unsafe extern "C" fn kinglet_model_classify(
             let firsts = self::texts(texts, count, "texts")?;
             (handle::borrow(model)?, firsts, seconds, read_without_aggregation(options)?)
         };
-        let place = Place::new(classifications, "classifications")?;
+        let place = OutPointer::new(classifications, "classifications")?;
         place.write(handle::give(loaded.model.classify(&firsts, seconds.as_deref(), &options)?));
         Ok(())
     })
@@ -138,7 +138,7 @@ pub unsafe extern "C" fn kinglet_model_score(
             let queries = texts(queries, count, "queries")?;
             (handle::borrow(model)?, queries, documents, read_without_aggregation(options)?)
         };
-        let place = Place::new(classifications, "classifications")?;
+        let place = OutPointer::new(classifications, "classifications")?;
         place.write(handle::give(loaded.model.score(&queries, &documents, &options)?));
         Ok(())
     })

@@ -5,7 +5,7 @@ use crate::load::devices::Devices;
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_device;
 use super::strings::kinglet_str;
 use super::structs::{Results, versioned};
@@ -32,7 +32,7 @@ pub unsafe extern "C" fn kinglet_devices_list(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     boundary(error, || {
-        let place = Place::new(devices, "devices")?;
+        let place = OutPointer::new(devices, "devices")?;
         let found = crate::load::devices::devices();
         let missing = found.missing.join("\n");
         place.write(handle::give(Listed { found, missing }));

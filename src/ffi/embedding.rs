@@ -7,7 +7,7 @@ use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, kinglet_tristate, texts};
 use super::structs::{Results, choice, options, tristate, versioned};
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn kinglet_model_embed(
         // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, o) =
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, self::options(options)?) };
-        let place = Place::new(embeddings, "embeddings")?;
+        let place = OutPointer::new(embeddings, "embeddings")?;
         let options = EmbedOptions {
             pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
             normalize: tristate(o.normalize, "options.normalize")?,

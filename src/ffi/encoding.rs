@@ -7,7 +7,7 @@ use crate::text::tokenizer::EncodeOptions;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle, null};
+use super::handle::{self, OutPointer, handle, null};
 use super::model::kinglet_model;
 use super::strings::{array, kinglet_str, kinglet_text, kinglet_tristate, texts};
 use super::structs::{Results, flag, options, reserved, tristate, versioned};
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
             let seconds = if pairs.is_null() { None } else { Some(self::texts(pairs, count, "pairs")?) };
             (handle::borrow(model)?, self::texts(texts, count, "texts")?, seconds, self::options(options)?)
         };
-        let place = Place::new(encoding, "encoding")?;
+        let place = OutPointer::new(encoding, "encoding")?;
         let options = EncodeOptions {
             add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true),
             max_length: (o.max_length != 0).then_some(o.max_length),
@@ -227,7 +227,7 @@ pub unsafe extern "C" fn kinglet_model_detokenize(
     boundary(error, || {
         // SAFETY: C passes a live handle, an array of `count` ids and options of the size that they state.
         let (loaded, ids, o) = unsafe { (handle::borrow(model)?, array(ids, count, "ids")?, self::options(options)?) };
-        let place = Place::new(text, "text")?;
+        let place = OutPointer::new(text, "text")?;
         reserved(o.reserved)?;
         let skip = tristate(o.skip_special_tokens, "options.skip_special_tokens")?.unwrap_or(true);
         place.write(handle::give(loaded.model.decode(ids, skip)?.into_boxed_str()));

@@ -6,7 +6,7 @@ use crate::generate::{Event, Generations, Listener};
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, PieceCallback, kinglet_finish_reason, kinglet_generate_options};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{array, kinglet_str, texts};
 use super::structs::{Results, versioned};
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn kinglet_model_generate(
         let (loaded, texts, (options, callback)) =
             // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, generate_options::read(options)?) };
-        let place = Place::new(generations, "generations")?;
+        let place = OutPointer::new(generations, "generations")?;
         let result = listening(callback, |listener| loaded.model.generate(&texts, &options, listener))?;
         place.write(handle::give(result));
         Ok(())
@@ -72,7 +72,7 @@ pub unsafe extern "C" fn kinglet_model_generate_ids(
             let (ids, lengths) = (array(ids, id_count, "ids")?, array(lengths, count, "lengths")?);
             (handle::borrow(model)?, ids, lengths, generate_options::read(options)?)
         };
-        let place = Place::new(generations, "generations")?;
+        let place = OutPointer::new(generations, "generations")?;
         let result = listening(callback, |listener| loaded.model.generate_ids(ids, lengths, &options, listener))?;
         place.write(handle::give(result));
         Ok(())

@@ -80,9 +80,9 @@ pub(super) unsafe fn retain<H: Handle<Ownership = Counted>>(pointer: *const H) {
 }
 
 /// A place where C wants a result; NULL is refused before any work is done.
-pub(super) struct Place<T>(*mut T);
+pub(super) struct OutPointer<T>(*mut T);
 
-impl<T> Place<T> {
+impl<T> OutPointer<T> {
     pub(super) fn new(pointer: *mut T, name: &str) -> Result<Self> {
         if pointer.is_null() { Err(null(name)) } else { Ok(Self(pointer)) }
     }

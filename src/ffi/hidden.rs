@@ -5,7 +5,7 @@ use crate::tasks::hidden::HiddenStates;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::array;
 use super::structs::{Results, options, versioned};
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn kinglet_model_hidden_states(
             let (ids, lengths) = (array(ids, id_count, "ids")?, array(lengths, count, "lengths")?);
             (handle::borrow(model)?, ids, types, lengths, self::options(options)?)
         };
-        let place = Place::new(states, "states")?;
+        let place = OutPointer::new(states, "states")?;
         // SAFETY: C passes NULL or a live cancellation.
         let cancellation = unsafe { cancellation::optional(o.cancellation) };
         place.write(handle::give(loaded.model.hidden_states(ids, lengths, types, cancellation.as_ref())?));

@@ -5,7 +5,7 @@ use crate::generate::Logits;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::array;
 use super::structs::{Results, flag, options, reserved, versioned};
@@ -58,7 +58,7 @@ pub unsafe extern "C" fn kinglet_model_logits(
             };
             (handle::borrow(model)?, array(ids, id_count, "ids")?, decoder_ids, self::options(options)?)
         };
-        let place = Place::new(logits, "logits")?;
+        let place = OutPointer::new(logits, "logits")?;
         reserved(o.reserved)?;
         let stepwise = flag(o.stepwise, "options.stepwise")?;
         // SAFETY: C passes NULL or a live cancellation.

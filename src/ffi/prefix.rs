@@ -5,7 +5,7 @@ use crate::generate::session::Prefix;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, kinglet_tristate};
 use super::structs::{options, reserved, tristate, versioned};
@@ -50,7 +50,7 @@ pub unsafe extern "C" fn kinglet_prefix_new(
         // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
         let (loaded, text, o) =
             unsafe { (handle::borrow(model)?, text.text(|| "text".into())?, self::options(options)?) };
-        let place = Place::new(prefix, "prefix")?;
+        let place = OutPointer::new(prefix, "prefix")?;
         reserved(o.reserved)?;
         let add_special_tokens = tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true);
         // SAFETY: C passes NULL or a live cancellation.

@@ -12,7 +12,7 @@ use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, kinglet_generate_options};
 use super::generation::{kinglet_generations, listening};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::kinglet_str;
 use super::structs::{Results, options, versioned};
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn kinglet_session_new(
             self::options(options)?;
             handle::borrow(model)?
         };
-        let place = Place::new(session, "session")?;
+        let place = OutPointer::new(session, "session")?;
         place.write(handle::give(Chat { session: Mutex::new(loaded.model.session()?), generating: Mutex::new(None) }));
         Ok(())
     })
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn kinglet_session_send(
         let ((chat, mut session), content, (options, callback)) =
             // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
             unsafe { (lock(session)?, content.text(|| "content".into())?, generate_options::read(options)?) };
-        let place = Place::new(generations, "generations")?;
+        let place = OutPointer::new(generations, "generations")?;
         let output = chat.generate(|| listening(callback, |listener| session.send(content, &options, listener)))?;
         place.write(reply_of(&session, output));
         Ok(())
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn kinglet_session_reply(
     boundary(error, || {
         // SAFETY: C passes a live handle and options of the size that they state.
         let ((chat, mut session), (options, callback)) = unsafe { (lock(session)?, generate_options::read(options)?) };
-        let place = Place::new(generations, "generations")?;
+        let place = OutPointer::new(generations, "generations")?;
         let output = chat.generate(|| listening(callback, |listener| session.reply(&options, listener)))?;
         place.write(reply_of(&session, output));
         Ok(())
@@ -234,7 +234,7 @@ pub unsafe extern "C" fn kinglet_session_messages(
     boundary(error, || {
         // SAFETY: C passes a live handle.
         let (_, session) = unsafe { lock(session) }?;
-        Place::new(messages, "messages")?.write(handle::give(session.messages().to_vec()));
+        OutPointer::new(messages, "messages")?.write(handle::give(session.messages().to_vec()));
         Ok(())
     })
 }

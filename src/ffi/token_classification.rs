@@ -6,7 +6,7 @@ use crate::tasks::token_classification::TokenClassifications;
 use super::boundary::boundary;
 use super::classification::{kinglet_classify_options, read};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
 use super::structs::{Results, versioned};
@@ -33,7 +33,7 @@ pub unsafe extern "C" fn kinglet_model_classify_tokens(
         let (loaded, texts, (options, aggregation)) =
             // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
-        let place = Place::new(classifications, "classifications")?;
+        let place = OutPointer::new(classifications, "classifications")?;
         place.write(handle::give(loaded.model.classify_tokens(&texts, aggregation.unwrap_or_default(), &options)?));
         Ok(())
     })

@@ -115,14 +115,14 @@ impl Grammar {
 }
 
 /// A model's vocabulary as bytes: built once per model and shared by its calls.
-pub struct Vocabulary {
+pub struct GrammarVocabulary {
     factory: ParserFactory,
     size: usize,
     /// Whether the decoder drops a space at the beginning of a text. The output may then begin with a token that has one.
     drops_first_space: bool,
 }
 
-impl Vocabulary {
+impl GrammarVocabulary {
     /// `vocabulary_size` is the number of logits; tokens of the tokenizer beyond it are ignored. `eos` are the end tokens.
     pub fn new(tokenizer: &Tokenizer, vocabulary_size: usize, eos: &[u32]) -> Result<Self> {
         if vocabulary_size == 0 || vocabulary_size > MAX_VOCABULARY {

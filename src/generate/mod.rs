@@ -26,7 +26,7 @@ use crate::text::tokenizer::EncodeOptions;
 
 use answer_cache::{AnswerCache, Key};
 use chat::ChatTemplate;
-use constraint::Vocabulary;
+use constraint::GrammarVocabulary;
 use decoding::{Generated, Job};
 use options::{Defaults, GenerateOptions, Settings};
 
@@ -66,7 +66,7 @@ pub(crate) struct Generator {
     /// The chat template, or why the model has none.
     pub chat: Result<ChatTemplate>,
     /// The vocabulary for grammars, built when it is first needed.
-    grammar: OnceLock<Result<Vocabulary>>,
+    grammar: OnceLock<Result<GrammarVocabulary>>,
 }
 
 impl Generator {
@@ -78,10 +78,10 @@ impl Generator {
         self.chat.as_ref().map_err(Error::clone)
     }
 
-    fn grammar_vocabulary(&self) -> Result<&Vocabulary> {
+    fn grammar_vocabulary(&self) -> Result<&GrammarVocabulary> {
         let made = self.grammar.get_or_init(|| {
             let eos = self.defaults.eos();
-            Vocabulary::new(self.engine.tokenizer.inner()?, self.engine.spec.vocabulary, eos)
+            GrammarVocabulary::new(self.engine.tokenizer.inner()?, self.engine.spec.vocabulary, eos)
         });
         made.as_ref().map_err(Error::clone)
     }

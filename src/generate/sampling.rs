@@ -4,7 +4,7 @@ use super::options::Sampling;
 
 /// A token that may be sampled.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
+pub struct TokenProbability {
     pub token: u32,
     pub probability: f64,
 }
@@ -45,13 +45,13 @@ fn exp_any(x: f64) -> f64 {
 }
 
 /// Makes probabilities sum to 1.
-fn normalise(candidates: &mut [Candidate]) {
+fn normalise(candidates: &mut [TokenProbability]) {
     let total: f64 = candidates.iter().map(|c| c.probability).sum();
     candidates.iter_mut().for_each(|c| c.probability /= total);
 }
 
 /// The most likely first; equal probabilities by token.
-fn by_probability(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+fn by_probability(a: &TokenProbability, b: &TokenProbability) -> std::cmp::Ordering {
     b.probability.total_cmp(&a.probability).then(a.token.cmp(&b.token))
 }
 
@@ -59,11 +59,11 @@ fn by_probability(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
 #[derive(Default)]
 pub struct SamplingBuffers {
     scores: Vec<(u32, f32)>,
-    candidates: Vec<Candidate>,
+    candidates: Vec<TokenProbability>,
 }
 
 /// Applies the warpers to a row of logits. The result is ordered by token.
-pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, buffers: &'a mut SamplingBuffers) -> &'a [Candidate] {
+pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, buffers: &'a mut SamplingBuffers) -> &'a [TokenProbability] {
     let SamplingBuffers { scores, candidates } = buffers;
     scores.clear();
     scores.reserve(logits.len());
@@ -81,7 +81,8 @@ pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, buffers: &'a mut Samp
         scores.sort_unstable_by_key(|(token, _)| *token);
     }
     let largest = scores.iter().map(|(_, score)| *score).fold(f32::NEG_INFINITY, f32::max);
-    let weighed = |&(token, score): &(u32, f32)| Candidate { token, probability: exp(f64::from(score - largest)) };
+    let weighed =
+        |&(token, score): &(u32, f32)| TokenProbability { token, probability: exp(f64::from(score - largest)) };
     candidates.extend(scores.iter().map(weighed));
     normalise(candidates);
     if sampling.top_p < 1.0 {
@@ -113,11 +114,11 @@ pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, buffers: &'a mut Samp
 }
 
 /// Keeps the tokens whose information content is closest to the entropy, until their total probability is `mass`.
-fn typical(candidates: &mut Vec<Candidate>, mass: f64) {
+fn typical(candidates: &mut Vec<TokenProbability>, mass: f64) {
     candidates.retain(|c| c.probability > 0.0);
-    let information = |c: &Candidate| -ln(c.probability);
+    let information = |c: &TokenProbability| -ln(c.probability);
     let entropy: f64 = candidates.iter().map(|c| c.probability * information(c)).sum();
-    let distance = |c: &Candidate| (information(c) - entropy).abs();
+    let distance = |c: &TokenProbability| (information(c) - entropy).abs();
     candidates.sort_unstable_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.token.cmp(&b.token)));
     let mut total = 0.0;
     let mut keep = 0;
@@ -132,7 +133,7 @@ fn typical(candidates: &mut Vec<Candidate>, mass: f64) {
 }
 
 /// Samples one of the candidates; `draw` is a random number in [0, 1).
-pub fn choose(candidates: &[Candidate], draw: f64) -> u32 {
+pub fn choose(candidates: &[TokenProbability], draw: f64) -> u32 {
     let mut sum = 0.0;
     for c in candidates {
         sum += c.probability;
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn draws_follow_the_probabilities() {
-        let c = |token, probability| Candidate { token, probability };
+        let c = |token, probability| TokenProbability { token, probability };
         let candidates = [c(3, 0.25), c(5, 0.5), c(9, 0.25)];
         let random = Random::new(7, 0);
         let mut counts = [0; 10];

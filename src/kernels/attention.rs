@@ -10,7 +10,7 @@ use half::bf16;
 use super::linear::{Edge, FloatProduct, Floats, PairProduct};
 use super::round::round_row;
 use super::softmax::Scores;
-use super::vector::{Place, Tile, Vector};
+use super::vector::{Tile, TilePosition, Vector};
 use super::{Attention, BLOCK};
 
 /// Keys in a chunk. A short text fits in one, so that nothing is rescaled; the scores of twelve queries take 6 KiB.
@@ -19,7 +19,7 @@ pub(super) const CHUNK: usize = 128;
 pub(super) const LARGEST_TILE: usize = 12;
 
 /// Sizes of the parts of the scratch memory, in floats. With `pairs` all operands are bf16.
-struct Layout {
+struct ScratchLayout {
     /// Transposed keys: `[block of 16 keys][head_dim][16]`, in pairs `[block][head_dim / 2][16][2]`.
     keys: usize,
     /// In pairs: values as `[block of 16 components][keys / 2][16][2]`, and the queries and probabilities of a tile.
@@ -32,7 +32,7 @@ struct Layout {
     output: usize,
 }
 
-impl Layout {
+impl ScratchLayout {
     fn new(tokens: usize, head_dim: usize, pairs: bool) -> Self {
         let (tokens, width) = (tokens.next_multiple_of(BLOCK), head_dim.next_multiple_of(BLOCK));
         let output = LARGEST_TILE * width;
@@ -51,7 +51,7 @@ impl Layout {
 }
 
 pub(super) fn scratch(tokens: usize, head_dim: usize) -> usize {
-    Layout::new(tokens, head_dim, false).floats().max(Layout::new(tokens, head_dim, true).floats())
+    ScratchLayout::new(tokens, head_dim, false).floats().max(ScratchLayout::new(tokens, head_dim, true).floats())
 }
 
 impl Attention {
@@ -70,7 +70,7 @@ impl Attention {
 
 /// Where the parts of the scratch memory begin.
 #[derive(Clone, Copy)]
-struct Memory {
+struct ScratchParts {
     keys: *mut f32,
     values: *mut f32,
     queries: *mut bf16,
@@ -184,7 +184,7 @@ pub(super) unsafe fn multiply<V: Vector, T: Tile<V>>(
         let width = V::tile_blocks(rows, blocks - block);
         // SAFETY: the caller's promise.
         unsafe {
-            let place = Place { row: 0, block, out: out.add(block * BLOCK), stride };
+            let place = TilePosition { row: 0, block, out: out.add(block * BLOCK), stride };
             V::tile(product, rows, width, place);
         }
         block += width;
@@ -216,7 +216,7 @@ pub(super) unsafe fn attend_rounded<V: Vector>(a: &Attention, scratch: &mut [f32
 #[inline(always)]
 unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
     const { assert!(V::FLOAT_ROWS <= LARGEST_TILE && V::PAIR_ROWS <= LARGEST_TILE) };
-    let layout = Layout::new(a.tokens, a.head_dim, PAIRS);
+    let layout = ScratchLayout::new(a.tokens, a.head_dim, PAIRS);
     assert!(scratch.len() >= layout.floats(), "scratch is too small");
     let (first, end) = a.queries;
     // SAFETY: the assertion keeps all parts within the scratch; the rest is the caller's promise.
@@ -231,7 +231,7 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
         let added = scores.add(layout.scores);
         let total = added.add(layout.output);
         let (queries, probabilities) = (queries.cast(), probabilities.cast());
-        let memory = Memory { keys, values, queries, probabilities, scores, added, total };
+        let memory = ScratchParts { keys, values, queries, probabilities, scores, added, total };
         if PAIRS {
             pack_key_pairs::<V>(a, keys);
             pack_value_pairs::<V>(a, values);
@@ -250,10 +250,10 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
 /// One tile of queries against the keys that they see.
 ///
 /// # Safety
-/// As `attend`; the parts of the scratch are laid out as `Layout` says.
+/// As `attend`; the parts of the scratch are laid out as `ScratchLayout` says.
 #[inline(always)]
-unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize, rows: usize, memory: Memory) {
-    let Memory { keys, values, queries, probabilities, scores, added, total } = memory;
+unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize, rows: usize, memory: ScratchParts) {
+    let ScratchParts { keys, values, queries, probabilities, scores, added, total } = memory;
     let dim = a.head_dim;
     let width = dim.next_multiple_of(BLOCK);
     let padded = a.tokens.next_multiple_of(BLOCK);

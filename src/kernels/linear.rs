@@ -9,7 +9,7 @@ use std::ops::Range;
 use half::bf16;
 
 use super::activation::activate;
-use super::vector::{ByteTile, Place, Tile, Vector};
+use super::vector::{ByteTile, Tile, TilePosition, Vector};
 use super::{Activation, BLOCK, Epilogue, Out, RowScale};
 
 /// Blocks that are multiplied with all rows of a panel before the next ones: enough for the widest tile.
@@ -74,7 +74,7 @@ pub(super) struct FloatProduct<W> {
 
 impl<V: Vector, W: Operand<V>> Tile<V> for FloatProduct<W> {
     #[inline(always)]
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
@@ -100,7 +100,7 @@ impl<V: Vector, W: Operand<V>> Tile<V> for FloatProduct<W> {
 /// # Safety
 /// The machine has `V`'s instructions and the tile's place exists.
 #[inline(always)]
-unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], at: Place) {
+unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], at: TilePosition) {
     for (i, sums) in sums.iter().enumerate() {
         for (j, sum) in sums.iter().enumerate() {
             // SAFETY: the caller's promise.
@@ -123,7 +123,7 @@ pub(super) struct PairProduct {
 
 impl<V: Vector> Tile<V> for PairProduct {
     #[inline(always)]
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
@@ -187,7 +187,7 @@ impl ByteProduct<'_> {
 
 impl<V: Vector> Tile<V> for ByteProduct<'_> {
     #[inline(always)]
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
@@ -241,7 +241,7 @@ impl Plan<'_> {
                     while block < group_end {
                         let blocks = V::tile_blocks(rows, group_end - block);
                         for row in (first..end).step_by(rows) {
-                            let place = Place { row, block, out, stride: blocks * BLOCK };
+                            let place = TilePosition { row, block, out, stride: blocks * BLOCK };
                             // SAFETY: the caller's promise; the tile fits `sums`.
                             unsafe {
                                 V::tile(product, rows, blocks, place);
@@ -261,7 +261,7 @@ impl Plan<'_> {
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    pub(super) unsafe fn finish<V: Vector>(&self, at: Place, rows: usize, blocks: usize) {
+    pub(super) unsafe fn finish<V: Vector>(&self, at: TilePosition, rows: usize, blocks: usize) {
         for j in 0..blocks {
             let channel = (at.block + j) * BLOCK;
             let lanes = (self.outputs - channel).min(BLOCK);
@@ -296,7 +296,14 @@ impl Plan<'_> {
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    unsafe fn finish_block<V: Vector>(&self, sums: *const f32, at: Place, rows: usize, channel: usize, lanes: usize) {
+    unsafe fn finish_block<V: Vector>(
+        &self,
+        sums: *const f32,
+        at: TilePosition,
+        rows: usize,
+        channel: usize,
+        lanes: usize,
+    ) {
         // SAFETY: the caller's promise; only lanes of channels that exist are touched.
         unsafe {
             let bias =

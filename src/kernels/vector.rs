@@ -162,7 +162,7 @@ pub(super) trait Vector: Copy {
     /// Blocks in the next tile of that many rows, when `remaining` are left.
     fn tile_blocks(rows: usize, remaining: usize) -> usize;
     /// Runs a tile of a shape that the two above gave.
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place);
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition);
 }
 
 /// `Vector::add_pairs` for instruction sets without such an instruction. High halves come first, as in `vdpbf16ps`, so that the two
@@ -178,7 +178,7 @@ pub(super) unsafe fn add_widened<V: Vector>(sum: V, a: V, b: V) -> V {
 
 /// Which tile of a product, and where its sums go: row `i`, block `j` of the tile at `out + i * stride + j * 16`.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TilePosition {
     pub row: usize,
     pub block: usize,
     pub out: *mut f32,
@@ -226,7 +226,7 @@ impl ByteTile {
 pub(super) trait Tile<V: Vector> {
     /// # Safety
     /// The machine has `V`'s instructions; the tile is within the product and the output is valid for it.
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place);
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition);
 }
 
 /// The tile shapes of an instruction set, most rows first and, for each, most blocks first: the methods of `Vector`
@@ -251,12 +251,12 @@ macro_rules! tile_shapes {
 
         #[inline(always)]
         unsafe fn tile<T: $crate::kernels::vector::Tile<Lanes>>(
-            tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
+            tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::TilePosition
         ) {
             $(#[target_feature(enable = $features)])?
             #[inline(never)]
             unsafe fn run<T: $crate::kernels::vector::Tile<Lanes>>(
-                tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
+                tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::TilePosition
             ) {
                 match (rows, blocks) {
                     // SAFETY: the caller's promise is the same.

@@ -17,15 +17,15 @@ use serde_json::Value;
 
 use crate::base::call::Call;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Output};
+use crate::spec::{Batch, EncodeOutput};
 
 pub(crate) use step::List;
 pub use step::{Feed, StepOutput, StepRows, Want};
 
 /// A loaded network.
 pub trait Network: Send + Sync {
-    /// Runs whole texts: one row of [`Output::width`] values per sequence, or per token without pooling.
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>>;
+    /// Runs whole texts: one row of [`EncodeOutput::width`] values per sequence, or per token without pooling.
+    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>>;
     /// Runs the encoder on source texts. Returns an empty decoder sequence for each, with cross-attention to it.
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>>;
     /// An empty sequence of a model without encoder.

@@ -8,7 +8,7 @@ mod output;
 mod packed;
 
 pub use device::{Device, DeviceInfo, Precision};
-pub use output::{Dense, Head, HeadKind, Output};
+pub use output::{Dense, EncodeOutput, Head, HeadKind};
 pub use packed::{Batch, Layout};
 
 /// Everything the transformer must know of a model: an encoder, a decoder, or both.

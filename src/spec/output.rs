@@ -41,12 +41,12 @@ impl HeadKind {
 
 /// What is read of texts: the last hidden states, pooled, and then put through the head's layers or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct EncodeOutput {
     pub pooling: Pooling,
     pub head: bool,
 }
 
-impl Output {
+impl EncodeOutput {
     pub fn states(pooling: Pooling) -> Self {
         Self { pooling, head: false }
     }

@@ -5,7 +5,7 @@ use crate::base::error::{Error, Result};
 use crate::engine::Engine;
 use crate::families;
 use crate::formats::json::Config;
-use crate::spec::{HeadKind, Output, Spec};
+use crate::spec::{EncodeOutput, HeadKind, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
@@ -161,7 +161,7 @@ fn run_classifier(
         if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
             return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
         }
-        let mut scores = engine.read(&encoding, Output::head(HeadKind::Sequence), call)?;
+        let mut scores = engine.read(&encoding, EncodeOutput::head(HeadKind::Sequence), call)?;
         function.apply(&mut scores, labels);
         let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
         let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
@@ -186,7 +186,7 @@ pub(super) fn token_scores(
     function: Option<ScoreFunction>,
     call: Call<'_>,
 ) -> Result<Vec<f32>> {
-    let mut scores = engine.read(encoding, Output::head(HeadKind::Token), call)?;
+    let mut scores = engine.read(encoding, EncodeOutput::head(HeadKind::Token), call)?;
     function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, labels);
     Ok(scores)
 }

@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result};
 use crate::engine::Engine;
 use crate::formats::files::Files;
 use crate::formats::json::Config;
-use crate::spec::{Output, Pooling};
+use crate::spec::{EncodeOutput, Pooling};
 use crate::text::tokenizer::EncodeOptions;
 
 /// What a directory's sentence-transformers files say. Without such files: the mean, not normalised.
@@ -148,7 +148,7 @@ pub(crate) fn embed(
     let lower: Option<Vec<&str>> = lower.as_ref().map(|l| l.iter().map(String::as_str).collect());
     let work = |call: Call<'_>| {
         let encoding = engine.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
-        let mut values = engine.read(&encoding, Output::states(pooling), call)?;
+        let mut values = engine.read(&encoding, EncodeOutput::states(pooling), call)?;
         if normalize {
             let start = std::time::Instant::now();
             pooling::normalize(&mut values, engine.spec.hidden());

@@ -1,7 +1,7 @@
 //! Attention of many sequences at once by candle's batched products.
 //!
 //! candle has no attention over packed sequences, so sequences of similar lengths form a padded group; linear layers stay packed. A
-//! [`Plan`] has the groups' rows and masks. It is made once per pass and kind of layer, and cached for passes of the same shape: decoding
+//! [`AttentionPlan`] has the groups' rows and masks. It is made once per pass and kind of layer, and cached for passes of the same shape: decoding
 //! attends to the same source text in every step.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -40,21 +40,21 @@ pub struct Piece {
     /// The position of the first query.
     pub first: usize,
     /// The row of each key.
-    pub keys: Keys,
+    pub keys: KeyRows,
     /// The number of keys.
     pub count: usize,
 }
 
 /// The rows of a sequence's keys.
 #[derive(Clone, PartialEq)]
-pub enum Keys {
+pub enum KeyRows {
     /// Consecutive rows from this one on.
     From(usize),
     /// Pages of this many rows.
     Pages(Arc<[u32]>, usize),
 }
 
-impl Keys {
+impl KeyRows {
     fn row(&self, key: usize) -> u32 {
         match self {
             Self::From(first) => (first + key) as u32,
@@ -110,7 +110,7 @@ struct Setting<'a> {
     bias: Option<&'a RelativeBias>,
 }
 
-pub struct Plan {
+pub struct AttentionPlan {
     occasion: Occasion,
     groups: Vec<Group>,
     /// For each row the row of the groups' results; None if they are the same.
@@ -132,7 +132,7 @@ struct Group {
 
 /// The cached plans.
 #[derive(Default)]
-pub struct Plans(Mutex<VecDeque<Arc<Plan>>>);
+pub struct Plans(Mutex<VecDeque<Arc<AttentionPlan>>>);
 
 impl Plans {
     /// The plan for these pieces, from the cache or new. `all` is the number of rows.
@@ -144,17 +144,17 @@ impl Plans {
         stack: &Stack,
         sight: Sight,
         bias: Option<&RelativeBias>,
-    ) -> Result<Arc<Plan>> {
+    ) -> Result<Arc<AttentionPlan>> {
         let identity = bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
         let occasion = Occasion { all, pieces, sight, bias: identity };
         let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans().iter().find(|plan| plan.occasion == occasion) {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(Plan::new(occasion, &Setting { candle, heads: stack.heads, bias })?);
+        let plan = Arc::new(AttentionPlan::new(occasion, &Setting { candle, heads: stack.heads, bias })?);
         let mut plans = plans();
         plans.push_front(plan.clone());
-        let bytes = |plans: &VecDeque<Arc<Plan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();
+        let bytes = |plans: &VecDeque<Arc<AttentionPlan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();
         while plans.len() > PLANS || bytes(&plans) > PLAN_BYTES {
             plans.pop_back();
         }
@@ -167,7 +167,7 @@ fn class(tokens: usize, step: u32) -> u32 {
     tokens.max(1).ilog2() / step
 }
 
-impl Plan {
+impl AttentionPlan {
     fn new(occasion: Occasion, setting: &Setting) -> Result<Self> {
         let (heads, all) = (setting.heads, occasion.all);
         let mut alike: BTreeMap<_, Vec<Piece>> = BTreeMap::new();
@@ -258,7 +258,7 @@ impl Group {
         let key_rows: Vec<u32> =
             (pieces.iter()).flat_map(|p| (0..keys).map(|i| if i < p.count { p.keys.row(i) } else { 0 })).collect();
         let straight = query_rows.len() == all && query_rows.iter().enumerate().all(|(i, &row)| row as usize == i);
-        let own = straight && matches!(pieces[0].keys, Keys::From(_)) && key_rows == query_rows;
+        let own = straight && matches!(pieces[0].keys, KeyRows::From(_)) && key_rows == query_rows;
         let mut group = Self {
             batch,
             queries,

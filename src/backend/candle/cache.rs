@@ -12,7 +12,7 @@ use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
 
 use super::Candle;
-use super::attention::{Keys, Piece};
+use super::attention::{KeyRows, Piece};
 
 /// Tokens per page.
 const PAGE: usize = 16;
@@ -21,7 +21,7 @@ const PAGE: usize = 16;
 const IDLE_BYTES: usize = 256 << 20;
 
 /// The pages of a model.
-pub struct Pool {
+pub struct PagePool {
     shape: CacheShape,
     dtype: DType,
     device: Device,
@@ -37,7 +37,7 @@ struct Pages {
     free: Vec<u32>,
 }
 
-impl Pool {
+impl PagePool {
     fn page_bytes(&self) -> usize {
         2 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim * self.dtype.size_in_bytes() * PAGE
     }
@@ -102,7 +102,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for PagePool {
     fn drop(&mut self) {
         let pages = self.pages.get_mut().unwrap_or_else(PoisonError::into_inner).all;
         self.budget.give((pages * self.page_bytes()) as u64);
@@ -111,7 +111,7 @@ impl Drop for Pool {
 
 struct Page {
     number: u32,
-    pool: Arc<Pool>,
+    pool: Arc<PagePool>,
 }
 
 impl Drop for Page {
@@ -121,11 +121,11 @@ impl Drop for Page {
 }
 
 /// The page pool of a model.
-pub struct Cache(Arc<Pool>);
+pub struct Cache(Arc<PagePool>);
 
 impl Cache {
     pub fn new(shape: CacheShape, dtype: DType, device: &Device, budget: &Arc<Budget>) -> Self {
-        Self(Arc::new(Pool {
+        Self(Arc::new(PagePool {
             shape,
             dtype,
             device: device.clone(),
@@ -146,7 +146,7 @@ pub struct Sequence {
     length: usize,
     /// The shared page whose copy this sequence writes next; its rows are copied with the next writes.
     shared: Option<Arc<Page>>,
-    pool: Arc<Pool>,
+    pool: Arc<PagePool>,
 }
 
 impl Clone for Sequence {
@@ -203,10 +203,10 @@ impl Sequence {
     /// Queries at `rows` with the first `count` keys.
     pub fn piece(&self, rows: Range<usize>, count: usize) -> Piece {
         let pages = self.pages[..count.div_ceil(PAGE)].iter().map(|page| page.number).collect();
-        Piece { rows, first: self.length, keys: Keys::Pages(pages, PAGE), count }
+        Piece { rows, first: self.length, keys: KeyRows::Pages(pages, PAGE), count }
     }
 
-    pub fn pool(&self) -> &Arc<Pool> {
+    pub fn pool(&self) -> &Arc<PagePool> {
         &self.pool
     }
 }
@@ -256,7 +256,7 @@ impl Writes {
     }
 }
 
-impl Pool {
+impl PagePool {
     /// Writes the keys (from `column` of `x` on) and values (right after them) of the rows.
     pub fn write(&self, x: &Tensor, column: usize, layer: usize, writes: &Writes) -> CandleResult<()> {
         let CacheShape { kv_heads, head_dim, .. } = self.shape;

@@ -10,8 +10,8 @@ use crate::backend::{AttentionInput, CachedSequence, HeadNorms, PassInput, Rotat
 use crate::spec::Stack;
 
 use super::Candle;
-use super::attention::{Keys, Piece, Plan, Sight};
-use super::cache::{Pool, Writes};
+use super::attention::{AttentionPlan, KeyRows, Piece, Sight};
+use super::cache::{PagePool, Writes};
 use super::weights::{Norm, product_type};
 
 /// Sines and cosines of a pass's tokens, `[tokens, half]` each.
@@ -48,10 +48,10 @@ pub struct Pass<'a> {
     /// For layers with a sliding window, if their frequencies differ.
     local_angles: Option<Angles>,
     /// One plan per window size of the layers, 0 for none. Empty for a pass without rows.
-    plans: Vec<(usize, Arc<Plan>)>,
-    source: Option<Arc<Plan>>,
+    plans: Vec<(usize, Arc<AttentionPlan>)>,
+    source: Option<Arc<AttentionPlan>>,
     /// The KV cache, and the pass's writes to it.
-    cache: Option<(Arc<Pool>, Writes)>,
+    cache: Option<(Arc<PagePool>, Writes)>,
 }
 
 impl<'a> Pass<'a> {
@@ -65,7 +65,7 @@ impl<'a> Pass<'a> {
                 let ranges = (0..layout.sequences()).map(|i| layout.range(i)).filter(filled);
                 let piece = |rows: Range<usize>| {
                     let (first, count) = (rows.start, rows.len());
-                    Piece { rows, first: 0, keys: Keys::From(first), count }
+                    Piece { rows, first: 0, keys: KeyRows::From(first), count }
                 };
                 (ranges.map(piece).collect(), false)
             }
@@ -85,7 +85,7 @@ impl<'a> Pass<'a> {
                 (piece.collect::<Vec<_>>(), true)
             }
         };
-        let mut plans: Vec<(usize, Arc<Plan>)> = Vec::new();
+        let mut plans: Vec<(usize, Arc<AttentionPlan>)> = Vec::new();
         for window in (0..stack.layers).map(|layer| stack.attention.window(layer)) {
             if rows > 0 && plans.iter().all(|(known, _)| *known != window) {
                 let sight = Sight { causal, window };

@@ -13,7 +13,7 @@ use crate::spec::{Layout, Stack};
 
 use super::cache::{PageShape, Sequence};
 use super::scratch::{List, Scratch};
-use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, Shared, Tensor};
+use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, SharedPointer, Tensor};
 
 impl RelativeBias {
     /// The bias of distance 0 of a head.
@@ -217,7 +217,7 @@ impl Cpu {
         before: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         let (rows, width, count) = (x.rows, x.width, 2 * pass.stack.heads.kv_width());
-        let data = Shared(x.buffer.floats_mut().as_mut_ptr());
+        let data = SharedPointer(x.buffer.floats_mut().as_mut_ptr());
         let chunk = rows.div_ceil(TASKS_PER_THREAD * self.pool.threads()).clamp(MIN_ROWS, NORM_CHUNK);
         self.pool.run(rows.div_ceil(chunk), |task| {
             let half = pass.shape.is_some_and(|shape| shape.kind == CacheType::F16);
@@ -248,7 +248,7 @@ impl Cpu {
         let (heads, spec) = (pass.stack.heads, &pass.stack.attention);
         let hidden = heads.query_width();
         let mut result = self.tensor(qkv.rows, hidden);
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.buffer.floats_mut().as_mut_ptr());
         let input = qkv.buffer.floats();
         self.pool.run(pass.own.chunks.len() * heads.count, |task| {
             let chunk = pass.own.chunks[task / heads.count];
@@ -302,7 +302,7 @@ impl Cpu {
         let (heads, spec) = (pass.stack.heads, &pass.stack.attention);
         let (hidden, group) = (heads.query_width(), heads.group());
         let mut result = self.tensor(q.rows, hidden);
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.buffer.floats_mut().as_mut_ptr());
         let input = q.buffer.floats();
         let bias = pass.bias.filter(|_| own);
         let attend = |chunk: Chunk, kv_head: usize, memory: &mut [f32]| {

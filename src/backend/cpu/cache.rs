@@ -1,4 +1,4 @@
-//! The KV cache in pages of sixteen tokens, each with all layers (PagedAttention, Kwon et al. 2023). Shared pages are never written: forked
+//! The KV cache in pages of sixteen tokens, each with all layers (PagedAttention, Kwon et al. 2023). SharedPointer pages are never written: forked
 //! beams and sessions share all full pages, and only the last one is copied when one of them is extended. Free pages are kept for the next
 //! sequence, so a decoding step does not allocate.
 
@@ -61,14 +61,14 @@ impl PageShape {
     }
 }
 
-struct Pool {
+struct PagePool {
     shape: PageShape,
     /// Pages that no sequence uses.
     idle: Mutex<Vec<Arc<Page>>>,
     budget: Arc<Budget>,
 }
 
-impl Pool {
+impl PagePool {
     fn page(&self) -> Result<Arc<Page>> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(page) = idle {
@@ -116,11 +116,11 @@ impl Drop for Page {
 }
 
 /// The page pool of a model.
-pub struct Cache(Arc<Pool>);
+pub struct Cache(Arc<PagePool>);
 
 impl Cache {
     pub fn new(shape: CacheShape, kind: CacheType, budget: &Arc<Budget>) -> Self {
-        Self(Arc::new(Pool { shape: PageShape::new(shape, kind), idle: Mutex::default(), budget: budget.clone() }))
+        Self(Arc::new(PagePool { shape: PageShape::new(shape, kind), idle: Mutex::default(), budget: budget.clone() }))
     }
 
     pub fn sequence(&self) -> Sequence {
@@ -135,7 +135,7 @@ const FIRST_PAGES: usize = 64;
 pub struct Sequence {
     pages: Vec<Arc<Page>>,
     length: usize,
-    pool: Arc<Pool>,
+    pool: Arc<PagePool>,
 }
 
 impl Clone for Sequence {

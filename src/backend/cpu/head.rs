@@ -7,7 +7,7 @@ use crate::spec::Activation;
 
 use super::linear::{FloatRows, INNER_BYTES, part};
 use super::weights::Linear;
-use super::{Cpu, Norm, Shared, Tensor};
+use super::{Cpu, Norm, SharedPointer, Tensor};
 
 /// The division of channels into groups at multiples of `unit` blocks.
 #[derive(Clone, Copy)]
@@ -69,7 +69,7 @@ impl Cpu {
         let rows = x.rows;
         let cut = self.cut(rows, w.weight.blocks(), 2);
         let mut found = self.scratch.filled(cut.groups * rows, FREE);
-        let table = Shared(found.as_mut_ptr());
+        let table = SharedPointer(found.as_mut_ptr());
         self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
             forbid(logits, first, forbidden);
             if let Some((place, value)) = self.kernel.arg_max(logits) {
@@ -98,7 +98,7 @@ impl Cpu {
         let cut = self.cut(rows, w.weight.blocks(), EXP_PART / BLOCK);
         let mut found = self.scratch.filled(cut.groups * rows * count, FREE);
         let mut sums = self.scratch.filled(outputs.div_ceil(EXP_PART) * rows, ExpSum::NONE);
-        let (lists, totals) = (Shared(found.as_mut_ptr()), Shared(sums.as_mut_ptr()));
+        let (lists, totals) = (SharedPointer(found.as_mut_ptr()), SharedPointer(sums.as_mut_ptr()));
         self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
             for (i, part) in logits.chunks(EXP_PART).enumerate() {
                 // SAFETY: there is a sum for each part and row, and this group's are the task's.

@@ -13,7 +13,7 @@ use crate::spec::Activation;
 
 use super::scratch::Buffer;
 use super::weights::Linear;
-use super::{Cpu, NORM_CHUNK, Norm, Shared, Tensor};
+use super::{Cpu, NORM_CHUNK, Norm, SharedPointer, Tensor};
 
 /// The maximum number of rows of a chunk.
 const ROW_CHUNK: usize = 96;
@@ -73,14 +73,14 @@ impl<'a> FloatRows<'a> {
 }
 
 /// Rows in the number type that a weight multiplies.
-pub(super) enum Operand<'a> {
+pub(super) enum RoundedRows<'a> {
     /// Unchanged.
     Floats(FloatRows<'a>),
     /// Normed, or converted to the type, or both.
     Converted(Buffer, InputType),
 }
 
-impl Operand<'_> {
+impl RoundedRows<'_> {
     /// The rows for the kernel, each with so many inputs.
     fn input(&self, rows: usize, inputs: usize) -> Input<'_> {
         match self {
@@ -99,14 +99,14 @@ impl Cpu {
         norm: Option<&Norm>,
         weight: &Weight,
         shared: bool,
-    ) -> Operand<'a> {
+    ) -> RoundedRows<'a> {
         let (rows, width) = (x.rows(), x.width);
         let kind = weight.format().input;
         if kind == InputType::F32 && norm.is_none() {
-            return Operand::Floats(x);
+            return RoundedRows::Floats(x);
         }
         let mut buffer = self.scratch.take(kind.bytes(rows, width).div_ceil(size_of::<f32>()));
-        let memory = Shared(buffer.floats_mut().as_mut_ptr());
+        let memory = SharedPointer(buffer.floats_mut().as_mut_ptr());
         let round = |range: Range<usize>| {
             let mut normed = norm.map(|_| self.scratch.take(width));
             for row in range {
@@ -127,7 +127,7 @@ impl Cpu {
         } else {
             round(0..rows);
         }
-        Operand::Converted(buffer, kind)
+        RoundedRows::Converted(buffer, kind)
     }
 
     /// Multiplies rows with some blocks of a weight.
@@ -136,7 +136,7 @@ impl Cpu {
     /// `out`, and the residual in `e`, are valid for all rows of `x` and all channels of `blocks`, and nothing else accesses them.
     pub(super) unsafe fn multiply(
         &self,
-        x: &Operand,
+        x: &RoundedRows,
         rows: usize,
         w: &Linear,
         blocks: Range<usize>,
@@ -153,10 +153,10 @@ impl Cpu {
     ///
     /// # Safety
     /// As `multiply`, for all channels.
-    unsafe fn multiply_shared(&self, x: &Operand, rows: usize, w: &Linear, out: Out, e: &Shareable) {
+    unsafe fn multiply_shared(&self, x: &RoundedRows, rows: usize, w: &Linear, out: Out, e: &Shareable) {
         let blocks = w.weight.blocks();
         let groups = self.groups(blocks);
-        let data = Shared(out.data);
+        let data = SharedPointer(out.data);
         self.pool.run(groups, |group| {
             // SAFETY: offset 0 lies in every allocation.
             let out = Out { data: unsafe { data.at(0) }, stride: out.stride };
@@ -176,7 +176,7 @@ impl Cpu {
     pub(super) fn product(&self, x: &Tensor, norm: Option<&Norm>, w: &Linear, activation: Activation) -> Tensor {
         let width = w.weight.outputs();
         let mut result = self.tensor(x.rows, width);
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.buffer.floats_mut().as_mut_ptr());
         let e = Shareable { activation, residual: None };
         if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
@@ -202,7 +202,7 @@ impl Cpu {
     /// `after(residual + post(x·Wᵀ + b))`, in place of the residual.
     pub(super) fn product_joined(&self, x: &Tensor, w: &Linear, mut residual: Tensor, ends: Ends<Norm>) -> Tensor {
         let width = residual.width;
-        let memory = Shared(residual.buffer.floats_mut().as_mut_ptr());
+        let memory = SharedPointer(residual.buffer.floats_mut().as_mut_ptr());
         if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
                 let range = chunks.range(chunk);
@@ -222,12 +222,22 @@ impl Cpu {
     ///
     /// # Safety
     /// `residual` points to `rows` rows of `w`'s outputs, which nothing else accesses.
-    unsafe fn join(&self, x: &Operand, rows: usize, w: &Linear, residual: *mut f32, ends: Ends<Norm>, shared: bool) {
+    unsafe fn join(
+        &self,
+        x: &RoundedRows,
+        rows: usize,
+        w: &Linear,
+        residual: *mut f32,
+        ends: Ends<Norm>,
+        shared: bool,
+    ) {
         let width = w.weight.outputs();
         let mut apart = ends.post.map(|_| self.scratch.take(rows * width));
         let to = apart.as_mut().map_or(residual, |buffer| buffer.floats_mut().as_mut_ptr());
-        let e =
-            Shareable { activation: Activation::None, residual: ends.post.is_none().then_some((Shared(to), width)) };
+        let e = Shareable {
+            activation: Activation::None,
+            residual: ends.post.is_none().then_some((SharedPointer(to), width)),
+        };
         let out = Out { data: to, stride: width };
         // SAFETY: the caller's promise; the product and its residual are the same elements.
         unsafe {
@@ -237,7 +247,7 @@ impl Cpu {
                 self.multiply(x, rows, w, 0..w.weight.blocks(), out, &e.epilogue(&w.bias));
             }
         }
-        let (residual, apart) = (Shared(residual), apart);
+        let (residual, apart) = (SharedPointer(residual), apart);
         let finish = |range: Range<usize>| {
             let mut normed = ends.post.map(|_| self.scratch.take(width));
             for row in range {
@@ -279,7 +289,7 @@ impl Cpu {
             unsafe { self.join(&operand, rows, f.down, data, f.ends, true) };
             return x;
         };
-        let memory = Shared(x.buffer.floats_mut().as_mut_ptr());
+        let memory = SharedPointer(x.buffer.floats_mut().as_mut_ptr());
         self.pool.run(chunks.count, |chunk| {
             let range = chunks.range(chunk);
             // SAFETY: the chunk's rows lie inside `x`, and are this task's.
@@ -299,7 +309,7 @@ impl Cpu {
     }
 
     /// The inner layer of a feed-forward.
-    fn inner(&self, x: &Operand, rows: usize, f: &FeedForward<Cpu>, shared: bool) -> Buffer {
+    fn inner(&self, x: &RoundedRows, rows: usize, f: &FeedForward<Cpu>, shared: bool) -> Buffer {
         let (w, width) = (f.up, f.down.weight.inputs());
         let mut result = self.scratch.take(rows * width);
         if !f.gated {
@@ -320,7 +330,7 @@ impl Cpu {
         let blocks = width / BLOCK;
         let whole = width.is_multiple_of(BLOCK);
         let groups = if whole && shared { self.groups(blocks) } else { 1 };
-        let out = Shared(result.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.floats_mut().as_mut_ptr());
         self.pool.run(groups, |group| {
             let mine = if whole { part(blocks, 2, groups, group) } else { 0..0 };
             let (first, count) = if whole { (mine.start * BLOCK, mine.len() * BLOCK) } else { (0, width) };
@@ -353,7 +363,7 @@ impl Cpu {
 /// The part of an epilogue that all tasks of a product share.
 struct Shareable {
     activation: Activation,
-    residual: Option<(Shared<f32>, usize)>,
+    residual: Option<(SharedPointer<f32>, usize)>,
 }
 
 impl Shareable {

@@ -23,7 +23,7 @@ use super::{AttentionInput, Backend, CacheShape, Ends, FeedForward, Likeliest, L
 use attention::Pass;
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
-use weights::{Linear, Table, Values};
+use weights::{Linear, Table, TableValues};
 
 /// The target number of tokens if each thread runs its own passes: queries, keys and values stay in one core's cache.
 const THREAD_PASS_TOKENS: usize = 256;
@@ -54,7 +54,7 @@ impl Cpu {
     /// Runs `work` on each row on all threads.
     fn each_row(&self, x: &mut Tensor, work: impl Fn(usize, &mut [f32]) + Sync) {
         let (rows, width) = (x.rows, x.width);
-        let data = Shared(x.buffer.floats_mut().as_mut_ptr());
+        let data = SharedPointer(x.buffer.floats_mut().as_mut_ptr());
         self.pool.run(rows.div_ceil(NORM_CHUNK), |task| {
             for row in task * NORM_CHUNK..rows.min((task + 1) * NORM_CHUNK) {
                 // SAFETY: rows are disjoint and inside the buffer; each is one task's.
@@ -96,9 +96,9 @@ pub struct RelativeBias {
 }
 
 /// A pointer that several threads write through, each to its own part.
-struct Shared<T>(*mut T);
+struct SharedPointer<T>(*mut T);
 
-impl<T> Shared<T> {
+impl<T> SharedPointer<T> {
     /// # Safety
     /// `offset` is within the allocation.
     unsafe fn at(&self, offset: usize) -> *mut T {
@@ -108,7 +108,7 @@ impl<T> Shared<T> {
 }
 
 // SAFETY: sharing the pointer is harmless; each use states why its part is not shared.
-unsafe impl<T: Send> Sync for Shared<T> {}
+unsafe impl<T: Send> Sync for SharedPointer<T> {}
 
 impl Backend for Cpu {
     type Tensor = Tensor;
@@ -168,7 +168,7 @@ impl Backend for Cpu {
     }
 
     fn table_of(&self, linear: &Arc<Linear>) -> Result<Table> {
-        Ok(Table { width: linear.weight.inputs(), values: Values::Layer(linear.clone()) })
+        Ok(Table { width: linear.weight.inputs(), values: TableValues::Layer(linear.clone()) })
     }
 
     fn relative_bias_load(&self, by_distance: Vec<Vec<f32>>) -> Result<RelativeBias> {
@@ -185,10 +185,10 @@ impl Backend for Cpu {
                 let id = ids[row] as usize;
                 let at = id * width..(id + 1) * width;
                 match &table.values {
-                    Values::F32(values) => self.kernel.add_f32(x, &values[at]),
-                    Values::F16(values) => self.kernel.add_f16(x, &values[at]),
-                    Values::Int8(values, scales) => self.kernel.add_i8(x, &values[at], scales[id]),
-                    Values::Layer(linear) => linear.weight.add_row(id, x),
+                    TableValues::F32(values) => self.kernel.add_f32(x, &values[at]),
+                    TableValues::F16(values) => self.kernel.add_f16(x, &values[at]),
+                    TableValues::Int8(values, scales) => self.kernel.add_i8(x, &values[at], scales[id]),
+                    TableValues::Layer(linear) => linear.weight.add_row(id, x),
                 }
                 // Only the first source, the word embeddings, can have a factor.
                 if *factor != 1.0 {

@@ -83,14 +83,14 @@ pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
 
 /// Rows to look up, each `width` long.
 pub struct Table {
-    pub values: Values,
+    pub values: TableValues,
     pub width: usize,
 }
 
-pub enum Values {
+pub enum TableValues {
     F32(Vec<f32>),
     F16(Vec<f16>),
-    /// Values, and a symmetric scale per row.
+    /// TableValues, and a symmetric scale per row.
     Int8(Store<i8>, Store<f32>),
     /// The rows of a linear layer that is also a table.
     Layer(Arc<Linear>),
@@ -99,7 +99,7 @@ pub enum Values {
 impl Table {
     /// A table of computed values, in f32.
     pub fn from_values(values: Vec<f32>, width: usize) -> Self {
-        Self { values: Values::F32(values), width }
+        Self { values: TableValues::F32(values), width }
     }
 }
 
@@ -147,11 +147,11 @@ pub fn rows_i8(view: &TensorView) -> Result<(Vec<i8>, Vec<f32>)> {
 }
 
 /// An 8-bit table of a `.kinglet` file, mapped.
-fn table_mapped(view: &TensorView) -> Option<Values> {
+fn table_mapped(view: &TensorView) -> Option<TableValues> {
     let shape = Shape { outputs: view.rows(), inputs: view.cols() };
     let (map, at) = view.mapping();
     let scales = Store::mapped(map, at.checked_add(row_scales_at(shape)?)?, shape.outputs)?;
-    Some(Values::Int8(Store::mapped(map, at, shape.outputs * shape.inputs)?, scales))
+    Some(TableValues::Int8(Store::mapped(map, at, shape.outputs * shape.inputs)?, scales))
 }
 
 pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
@@ -167,12 +167,12 @@ pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
         TableType::F32 => {
             let mut values = vec![0.0; rows * width];
             each_row(view, |i| view.read_row_f32(i, &mut values[i * width..][..width]))?;
-            Values::F32(values)
+            TableValues::F32(values)
         }
-        TableType::F16 => Values::F16(rows_f16(view)?),
+        TableType::F16 => TableValues::F16(rows_f16(view)?),
         TableType::I8 => {
             let (values, scales) = rows_i8(view)?;
-            Values::Int8(values.into(), scales.into())
+            TableValues::Int8(values.into(), scales.into())
         }
     };
     Ok(Table { values, width })

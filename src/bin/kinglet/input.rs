@@ -8,16 +8,16 @@ use serde_json::Value;
 use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::Meter;
 
 /// A batch of texts, with their second texts if pairs were asked for.
 #[derive(Default)]
-pub struct Batch {
+pub struct InputBatch {
     pub texts: Vec<String>,
     pairs: Option<Vec<String>>,
 }
 
-impl Batch {
+impl InputBatch {
     pub fn texts(&self) -> Vec<&str> {
         self.texts.iter().map(String::as_str).collect()
     }
@@ -45,15 +45,15 @@ type Record = (String, Option<String>);
 
 /// Hands out batches until the input ends.
 pub struct Batches<'a> {
-    source: Source<'a>,
+    source: InputSource<'a>,
     kind: Kind,
     size: usize,
     /// Reported after the texts before it have been processed.
     failure: Option<Failure>,
-    progress: Progress,
+    progress: Meter,
 }
 
-enum Source<'a> {
+enum InputSource<'a> {
     Arguments(std::slice::Iter<'a, String>),
     Lines(Lines),
     Json { lines: Lines, field: &'a str, pair_field: Option<&'a str> },
@@ -74,9 +74,9 @@ impl<'a> Batches<'a> {
             match args.field(if kind == Kind::Ids { "ids" } else { "text" }) {
                 Some(field) => {
                     let pair_field = (kind == Kind::Pair).then(|| pair_field.unwrap_or("pair"));
-                    Source::Json { lines, field, pair_field }
+                    InputSource::Json { lines, field, pair_field }
                 }
-                None => Source::Lines(lines),
+                None => InputSource::Lines(lines),
             }
         } else {
             let (texts, step) = (args.texts.len(), if kind == Kind::Pair { 2 } else { 1 });
@@ -86,13 +86,13 @@ impl<'a> Batches<'a> {
                 )));
             }
             length = Some((texts / step) as u64);
-            Source::Arguments(args.texts.iter())
+            InputSource::Arguments(args.texts.iter())
         };
-        Ok(Self { source, kind, size, failure: None, progress: Progress::new("texts", length, true) })
+        Ok(Self { source, kind, size, failure: None, progress: Meter::new("texts", length, true) })
     }
 
     /// Runs `work` on every batch. `work` returns how many texts were truncated; a note gives the total at the end.
-    pub fn each(mut self, mut work: impl FnMut(Batch) -> Outcome<usize>) -> Outcome<()> {
+    pub fn each(mut self, mut work: impl FnMut(InputBatch) -> Outcome<usize>) -> Outcome<()> {
         let mut cut = 0;
         loop {
             let batch = self.next()?;
@@ -113,11 +113,11 @@ impl<'a> Batches<'a> {
     }
 
     /// The next batch; an empty one at the end.
-    fn next(&mut self) -> Outcome<Batch> {
+    fn next(&mut self) -> Outcome<InputBatch> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        let mut batch = Batch { pairs: (self.kind == Kind::Pair).then(Vec::new), ..Batch::default() };
+        let mut batch = InputBatch { pairs: (self.kind == Kind::Pair).then(Vec::new), ..InputBatch::default() };
         while batch.texts.len() < self.size {
             match self.source.record(self.kind) {
                 Ok(None) => break,
@@ -144,7 +144,7 @@ impl PairArgs {
     }
 }
 
-impl Source<'_> {
+impl InputSource<'_> {
     fn record(&mut self, kind: Kind) -> Outcome<Option<Record>> {
         match self {
             Self::Arguments(texts) => {

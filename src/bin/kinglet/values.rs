@@ -1,4 +1,4 @@
-//! Values of command-line options: names, sizes, token ids, ranges.
+//! SpacedValues of command-line options: names, sizes, token ids, ranges.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::architecture::{Architecture, Heads};
+use super::architecture::Architecture;
 use super::metadata::Metadata;
 use super::rope;
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::weights::Weights;
+use crate::spec::Heads;
 
 /// The fields of a file that belong to its architecture.
 pub(super) struct Fields<'a> {

@@ -54,7 +54,7 @@ impl Container {
         let whole = usize::try_from(length).map_err(|_| {
             Error::unsupported(format!("{}: the file is too large for this machine's address space", path.display()))
         })?;
-        let mut source = Source { path, reader: BufReader::with_capacity(1 << 16, file), at: 0, length };
+        let mut source = FileReader { path, reader: BufReader::with_capacity(1 << 16, file), at: 0, length };
         let (tensor_count, field_count) = source.preamble()?;
         let mut fields = BTreeMap::new();
         for _ in 0..field_count {
@@ -96,7 +96,7 @@ struct Described {
 }
 
 /// Checks that tensors are within the file and do not overlap.
-fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Result<BTreeMap<String, Tensor>> {
+fn place(source: &FileReader, described: Vec<(String, Described)>, data: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut order: Vec<_> = described.iter().map(|(name, t)| (t.offset, t.bytes, name)).collect();
     order.sort();
     let (mut end, mut before) = (0, "");
@@ -126,14 +126,14 @@ fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Res
 }
 
 /// A file that is read from front to end, and the number of bytes left.
-struct Source<'a> {
+struct FileReader<'a> {
     path: &'a Path,
     reader: BufReader<File>,
     at: u64,
     length: u64,
 }
 
-impl Source<'_> {
+impl FileReader<'_> {
     fn invalid(&self, what: impl std::fmt::Display) -> Error {
         Error::invalid_file(self.path, what)
     }

@@ -21,7 +21,7 @@ use super::avx512::{Avx512, Lanes};
 use crate::kernels::BLOCK;
 use crate::kernels::instruction_set::{InstructionSet, implement_kernel};
 use crate::kernels::linear::{ByteProduct, PairProduct, Plan};
-use crate::kernels::vector::{Place, Vector};
+use crate::kernels::vector::{TilePosition, Vector};
 use tiles::{CHUNK, Kind, SIDE, STRIP, Step, Tiles};
 
 /// Fewer rows are multiplied by AVX-512: a tile of any height reads all its weights, and for few rows that takes as long as the
@@ -112,7 +112,7 @@ trait Rest {
     ///
     /// # Safety
     /// The machine has the instructions; the rows, the blocks and their sums exist.
-    unsafe fn add(&self, at: Place, rows: usize, blocks: usize);
+    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize);
 }
 
 /// # Safety
@@ -144,7 +144,7 @@ unsafe fn multiply(o: &Operands, plan: &Plan, rest: &impl Rest) {
                     tiles.multiply(o.kind, STRIP.min(panel_rows - strip), pair, &step);
                 }
             }
-            let place = Place { row: panel, block, out: sums.cast(), stride: STRIP };
+            let place = TilePosition { row: panel, block, out: sums.cast(), stride: STRIP };
             rest.add(place, panel_rows, pair);
             plan.finish::<Lanes>(place, panel_rows, pair);
         }
@@ -190,7 +190,7 @@ impl InstructionSet for Amx {
 
 impl Rest for ByteProduct<'_> {
     #[inline(always)]
-    unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
+    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize) {
         let from = self.inputs / CHUNK * CHUNK;
         for i in 0..rows {
             let a = self.a.add((at.row + i) * self.stride);
@@ -209,7 +209,7 @@ impl Rest for ByteProduct<'_> {
 
 impl Rest for PairProduct {
     #[inline(always)]
-    unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
+    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize) {
         let from = self.inputs / PAIR_CHUNK * PAIR_CHUNK;
         if from == self.inputs {
             return;

@@ -14,7 +14,7 @@ use half::bf16;
 
 use self::{dotprod::Dotprod, matrix::Matrix, widening::Widening};
 use crate::kernels::instruction_set::implement_kernel;
-use crate::kernels::vector::{self, ByteTile, Place, Tile, Vector};
+use crate::kernels::vector::{self, ByteTile, Tile, TilePosition, Vector};
 
 /// Proof that the machine has NEON, which all of ARMv8-A has.
 pub(super) struct Neon(());
@@ -78,7 +78,7 @@ trait Dot: Copy {
 
     fn tile_rows(remaining: usize, most: usize) -> usize;
     fn tile_blocks(rows: usize, remaining: usize) -> usize;
-    unsafe fn tile<T: Tile<Lanes<Self>>>(tile: &T, rows: usize, blocks: usize, at: Place);
+    unsafe fn tile<T: Tile<Lanes<Self>>>(tile: &T, rows: usize, blocks: usize, at: TilePosition);
 }
 
 /// An intrinsic on each of the four registers of some lanes.
@@ -439,7 +439,7 @@ impl<D: Dot> Vector for Lanes<D> {
     }
 
     #[inline(always)]
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place) {
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition) {
         D::tile(tile, rows, blocks, at);
     }
 }

@@ -25,7 +25,7 @@ use crate::formats::json::Config;
 use crate::formats::onnx::{Graphs, Shape};
 use crate::kernels;
 use crate::network::{Feed, Network, Sequence, StepOutput};
-use crate::spec::{Batch, Device, Output, Pooling, Spec};
+use crate::spec::{Batch, Device, EncodeOutput, Pooling, Spec};
 
 use decoder::Decoder;
 use encoder::EncoderGraph;
@@ -148,7 +148,7 @@ impl OnnxNetwork {
 }
 
 impl Network for OnnxNetwork {
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let encoder = self.require_encoder()?;
         if output.head { encoder.classify(pass, call) } else { encoder.pooled(pass, output.pooling, call) }
     }

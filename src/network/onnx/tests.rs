@@ -166,8 +166,8 @@ fn numbers(library: &Path, case: Case, positions: &[u32], change: &dyn Fn(&mut S
     let call = Call { counters: &counters, cancelled: None };
     let pass = Batch { layout: Layout::new(vec![0, ids.len()]), ids: &ids, type_ids: &type_ids, positions };
     let mut sequence = match case {
-        Encoder | States => return network.encode(&pass, Output::states(Pooling::None), call),
-        Classifier => return network.encode(&pass, Output::head(HeadKind::Sequence), call),
+        Encoder | States => return network.encode(&pass, EncodeOutput::states(Pooling::None), call),
+        Classifier => return network.encode(&pass, EncodeOutput::head(HeadKind::Sequence), call),
         Decodes => network.sequence()?,
         EncoderDecoder => network.read_sources(&pass, call)?.remove(0),
     };

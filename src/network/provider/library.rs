@@ -9,7 +9,7 @@ use libloading::Library;
 use crate::base::error::{Error, Result, causes};
 use crate::spec::Device;
 
-use super::table::{Table, VERSION};
+use super::table::{FunctionTable, VERSION};
 
 /// The environment variable with the path of a provider, which is then used for all devices.
 const VARIABLE: &str = "KINGLET_PROVIDER";
@@ -20,9 +20,9 @@ pub fn is_named() -> bool {
 }
 
 /// The provider of a device. It is opened once per process and never closed.
-pub fn open(device: Device) -> Result<&'static Table> {
+pub fn open(device: Device) -> Result<&'static FunctionTable> {
     /// The open providers by file name.
-    static OPEN: Mutex<Vec<(PathBuf, &Table)>> = Mutex::new(Vec::new());
+    static OPEN: Mutex<Vec<(PathBuf, &FunctionTable)>> = Mutex::new(Vec::new());
     let named = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
     let kind = device.name();
     if device == Device::Metal {
@@ -49,7 +49,7 @@ pub fn open(device: Device) -> Result<&'static Table> {
 }
 
 /// Checks that a provider has the same version.
-fn checked(table: &'static Table, path: &str) -> Result<&'static Table> {
+fn checked(table: &'static FunctionTable, path: &str) -> Result<&'static FunctionTable> {
     let ours = env!("CARGO_PKG_VERSION");
     // SAFETY: `version` and `build` are the first fields in all versions of the table.
     let build = (table.version == VERSION).then(|| String::from_utf8_lossy(unsafe { table.build.get() }));
@@ -82,10 +82,10 @@ fn beside(_: &str) -> Option<PathBuf> {
     None
 }
 
-fn load(path: &Path) -> Result<&'static Table, String> {
+fn load(path: &Path) -> Result<&'static FunctionTable, String> {
     // SAFETY: the file is installed beside this library or named by the user.
     let library = unsafe { Library::new(path) }.map_err(|error| explain(&causes(&error)))?;
-    type Entry = unsafe extern "C" fn() -> *const Table;
+    type Entry = unsafe extern "C" fn() -> *const FunctionTable;
     // SAFETY: providers export this symbol with this type.
     let entry = unsafe { library.get::<Entry>(b"kinglet_provider\0") };
     let entry = *entry.map_err(|_| format!("{}: is not a Kinglet provider", path.display()))?;

@@ -12,7 +12,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use table::Table;
+pub use table::FunctionTable;
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ use crate::network::placement::{LoadedNetwork, Placement, Progress};
 use crate::spec::{Device, DeviceInfo, Spec};
 
 /// The function table of this build, which a provider exports.
-pub fn table() -> &'static Table {
+pub fn table() -> &'static FunctionTable {
     &serve::TABLE
 }
 

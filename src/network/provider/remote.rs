@@ -14,11 +14,11 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
 use crate::network::{Feed, List, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Output, Precision, Spec};
+use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Precision, Spec};
 
 use super::serve::{Description, DeviceEntry, Request};
 use super::table::{
-    Caller, FeedView, NO_TOKEN, PassView, Slice, Table, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, FunctionTable, NO_TOKEN, PassView, Slice, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
 /// What a call sends back.
@@ -104,7 +104,7 @@ fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| Error::internal(format!("the provider's JSON: {error}")))
 }
 
-pub fn devices(table: &'static Table, device: Device) -> Result<Vec<DeviceInfo>> {
+pub fn devices(table: &'static FunctionTable, device: Device) -> Result<Vec<DeviceInfo>> {
     // SAFETY: the table's contract.
     let received = call(Received::default(), None, |caller| unsafe { (table.devices)(device as u32, caller) })?;
     let info = |entry: DeviceEntry| {
@@ -115,7 +115,7 @@ pub fn devices(table: &'static Table, device: Device) -> Result<Vec<DeviceInfo>>
 }
 
 pub fn load(
-    table: &'static Table,
+    table: &'static FunctionTable,
     place: &Placement,
     directory: &Path,
     spec: &Spec,
@@ -151,7 +151,7 @@ pub fn load(
 
 /// A network in a provider. It is freed on drop.
 struct Remote {
-    table: &'static Table,
+    table: &'static FunctionTable,
     network: *mut c_void,
     vocabulary: usize,
     description: Option<Description>,
@@ -171,7 +171,7 @@ impl Drop for Remote {
 
 /// A sequence in a provider.
 struct RemoteSequence {
-    table: &'static Table,
+    table: &'static FunctionTable,
     sequence: *mut c_void,
 }
 
@@ -231,7 +231,7 @@ fn view(pass: &Batch) -> PassView {
 }
 
 impl Network for Remote {
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let (t, view) = (self.table, view(pass));
         // SAFETY: the table's contract.
         let run = |caller| unsafe { (t.encode)(self.network, &view, output.pooling as u32, output.head, caller) };

@@ -16,13 +16,14 @@ use crate::formats::source::Source;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, List, Network, Sequence, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Layout, Output, Pooling, Precision};
+use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layout, Pooling, Precision};
 
 use super::table::{
-    Caller, FeedView, NO_TOKEN, PassView, Slice, Table, VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, FunctionTable, NO_TOKEN, PassView, Slice, VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN,
+    WANT_TOP_K,
 };
 
-pub static TABLE: Table = Table {
+pub static TABLE: FunctionTable = FunctionTable {
     version: VERSION,
     build: BUILD,
     devices,
@@ -258,7 +259,7 @@ unsafe extern "C" fn encode(
     unsafe {
         run(network, caller, |network, call, caller| {
             let pooling = Pooling::from_u32(pooling).ok_or_else(|| Error::internal("an unknown pooling"))?;
-            let values = network.encode(&pass(view), Output { pooling, head }, call)?;
+            let values = network.encode(&pass(view), EncodeOutput { pooling, head }, call)?;
             (caller.floats)(caller.context, Slice::of(&values));
             Ok(())
         })

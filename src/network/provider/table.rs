@@ -89,7 +89,7 @@ pub const NO_TOKEN: u32 = u32::MAX;
 
 /// The functions return a status of the C ABI unless stated otherwise. `network` and `sequence` come from functions of the same table.
 #[repr(C)]
-pub struct Table {
+pub struct FunctionTable {
     pub version: u64,
     /// The crate's version.
     pub build: Slice<u8>,
@@ -98,7 +98,7 @@ pub struct Table {
     /// `request` is a JSON object. Sends text, a JSON object, and writes the network.
     pub load: unsafe extern "C" fn(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32,
     pub network_free: unsafe extern "C" fn(network: *mut c_void),
-    /// `pooling` and `head` are the fields of an [`Output`](crate::spec::Output). Sends floats.
+    /// `pooling` and `head` are the fields of an [`EncodeOutput`](crate::spec::EncodeOutput). Sends floats.
     pub encode: unsafe extern "C" fn(
         network: *const c_void,
         pass: *const PassView,
@@ -129,4 +129,4 @@ pub struct Table {
 }
 
 // SAFETY: `build` points to a constant of the crate.
-unsafe impl Sync for Table {}
+unsafe impl Sync for FunctionTable {}

@@ -13,7 +13,7 @@ use crate::formats::source::Source;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, Network, StepOutput, Want};
-use crate::spec::{Batch, Device, Layout, Output, Pooling, Precision, Spec, fields};
+use crate::spec::{Batch, Device, EncodeOutput, Layout, Pooling, Precision, Spec, fields};
 
 fn fixture(name: &str) -> (PathBuf, Spec) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
@@ -41,7 +41,7 @@ fn numbers(network: &dyn Network, spec: &Spec) -> Vec<f32> {
     let pass =
         Batch { layout: Layout::new(vec![0, 5]), ids: &ids, type_ids: &type_ids, positions: vec![0, 1, 2, 3, 4] };
     let mut sequence = match (&spec.encoder, &spec.decoder) {
-        (_, None) => return network.encode(&pass, Output::states(Pooling::None), call).unwrap(),
+        (_, None) => return network.encode(&pass, EncodeOutput::states(Pooling::None), call).unwrap(),
         (None, _) => network.sequence().unwrap(),
         _ => network.read_sources(&pass, call).unwrap().remove(0),
     };

@@ -16,7 +16,7 @@ use crate::network::activation_memory::more_bytes;
 use crate::spec::Batch;
 
 use super::Transformer;
-use super::stack::{Run, Stack};
+use super::stack::{LoadedStack, PassContext};
 use crate::network::{Feed, List, Sequence, SequenceState, StepOutput, check_ids, check_length};
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
@@ -72,7 +72,7 @@ fn downcast<B: Backend>(sequence: &mut Sequence) -> Result<&mut TransformerSeque
 }
 
 /// One pass through the decoder: sequences and the tokens to append to them.
-struct Step<'a, B: Backend> {
+struct DecoderPass<'a, B: Backend> {
     slots: Vec<Slot<&'a mut B::Sequence>>,
     /// The keys and values of each slot's source text.
     sources: Vec<Slot<&'a B::Sequence>>,
@@ -98,7 +98,7 @@ impl Tokens {
     }
 }
 
-impl<'a, B: Backend> Step<'a, B> {
+impl<'a, B: Backend> DecoderPass<'a, B> {
     /// Appends tokens to a sequence that is not yet in the pass.
     fn add(&mut self, own: &'a mut B::Sequence, source: Option<&'a B::Sequence>, ids: &[u32], reach: usize) {
         let t = &mut self.tokens;
@@ -184,7 +184,7 @@ impl<'a, B: Backend> PendingFeed<'a, B> {
 }
 
 impl<B: Backend> Transformer<B> {
-    fn require_decoder(&self) -> Result<(&Stack<B>, &B::Cache)> {
+    fn require_decoder(&self) -> Result<(&LoadedStack<B>, &B::Cache)> {
         let both = self.decoder.as_ref().zip(self.cache.as_ref());
         both.ok_or_else(|| Error::internal("a step of a model without a decoder"))
     }
@@ -203,7 +203,7 @@ impl<B: Backend> Transformer<B> {
             source.reserve(layout.range(i).len())?;
         }
         let hidden = self.encode(encoder, pass, call)?;
-        let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
+        let run = PassContext { backend, call, items: layout.sequences(), tokens: layout.tokens() };
         let slots: Vec<_> =
             (sources.iter_mut().enumerate()).map(|(i, sequence)| Slot { rows: layout.range(i), sequence }).collect();
         let mut rotations = Rotations::default();
@@ -248,7 +248,7 @@ impl<B: Backend> Transformer<B> {
         let (mut next, mut start) = (0, 0);
         while next < pending.len() {
             let begun = (next, start);
-            let mut step = Step::<B> { slots: emptied(slots), sources: emptied(sources), tokens };
+            let mut step = DecoderPass::<B> { slots: emptied(slots), sources: emptied(sources), tokens };
             step.tokens.clear();
             wanted.iter_mut().for_each(Vec::clear);
             // The flag that all feeds of the pass have, if any.
@@ -317,7 +317,7 @@ impl<B: Backend> Transformer<B> {
     }
 
     /// The last hidden states of whole texts, for embedding with a decoder.
-    pub(super) fn decode_pass(&self, decoder: &Stack<B>, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
+    pub(super) fn decode_pass(&self, decoder: &LoadedStack<B>, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
         let (_, cache) = self.require_decoder()?;
         check_ids("ids", pass.ids, self.spec.vocabulary)?;
         let more = more_bytes(&decoder.spec, pass.layout.tokens(), self.backend.pass_tokens());
@@ -330,7 +330,7 @@ impl<B: Backend> Transformer<B> {
             own.reserve(tokens)?;
             sequences.push(own);
         }
-        let mut step = Step::<B> { slots: Vec::new(), sources: Vec::new(), tokens: Tokens::default() };
+        let mut step = DecoderPass::<B> { slots: Vec::new(), sources: Vec::new(), tokens: Tokens::default() };
         for (i, own) in sequences.iter_mut().enumerate() {
             let ids = &pass.ids[pass.layout.range(i)];
             step.add(own, None, ids, ids.len());
@@ -346,17 +346,17 @@ impl<B: Backend> Transformer<B> {
     /// before the final norm, one row per token.
     fn decode(
         &self,
-        decoder: &Stack<B>,
-        step: &mut Step<B>,
+        decoder: &LoadedStack<B>,
+        step: &mut DecoderPass<B>,
         rotations: &mut Rotations,
         call: Call<'_>,
     ) -> Result<B::Tensor> {
         let (backend, spec) = (&self.backend, &decoder.spec);
-        let Step { slots, sources, tokens: Tokens { ids, positions, reach, rows } } = step;
+        let DecoderPass { slots, sources, tokens: Tokens { ids, positions, reach, rows } } = step;
         if spec.cross && sources.len() != slots.len() {
             return Err(Error::internal("a sequence without its source"));
         }
-        let run = Run { backend, call, items: slots.len(), tokens: ids.len() };
+        let run = PassContext { backend, call, items: slots.len(), tokens: ids.len() };
         spec.position.rows(ids, positions, rows);
         let mut x = decoder.embed(run, ids, &[], rows)?;
         let sequences = Sequences::Appended { own: slots, sources };

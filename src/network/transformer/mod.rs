@@ -18,19 +18,19 @@ use crate::backend::{Backend, CacheShape};
 use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::memory::Budget;
-use crate::spec::{Batch, LanguageHead, Output, Spec};
+use crate::spec::{Batch, EncodeOutput, LanguageHead, Spec};
 
 use super::{Feed, Network, Sequence, StepOutput};
 use decoder::StepBuffers;
-use stack::Stack;
+use stack::LoadedStack;
 use weights::ModelView;
 
 /// A model loaded on a backend.
 pub struct Transformer<B: Backend> {
     backend: B,
     spec: Spec,
-    encoder: Option<Stack<B>>,
-    decoder: Option<Stack<B>>,
+    encoder: Option<LoadedStack<B>>,
+    decoder: Option<LoadedStack<B>>,
     /// The classification head's layers.
     head: Vec<B::Linear>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
@@ -69,12 +69,12 @@ impl<B: Backend> Transformer<B> {
         };
         let shared = view.shares_words();
         let decoder = match (&spec.decoder, &view.decoder) {
-            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, tied, &mut layer)?),
+            (Some(stack), Some(view)) => Some(LoadedStack::load(&backend, stack, view, tied, &mut layer)?),
             _ => None,
         };
         let word = decoder.as_ref().filter(|_| shared).map(|decoder| decoder.word.clone());
         let encoder = match (&spec.encoder, &view.encoder) {
-            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, word, &mut layer)?),
+            (Some(stack), Some(view)) => Some(LoadedStack::load(&backend, stack, view, word, &mut layer)?),
             _ => None,
         };
         let cache = spec.decoder.as_ref().map(|stack| {
@@ -107,7 +107,7 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Network for Transformer<B> {
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         self.count_transfers(call, self.output(pass, output, call))
     }
 
@@ -124,7 +124,7 @@ impl<B: Backend> Network for Transformer<B> {
     }
 
     fn longrope_switch(&self) -> Option<usize> {
-        self.decoder.as_ref().and_then(Stack::longrope_switch)
+        self.decoder.as_ref().and_then(LoadedStack::longrope_switch)
     }
 
     fn describe(&self) -> String {

@@ -16,7 +16,7 @@ use super::weights::{LayerView, StackView};
 use crate::spec::{self, Activation, NormPlace, Position};
 
 /// A stack of layers loaded on a backend.
-pub struct Stack<B: Backend> {
+pub struct LoadedStack<B: Backend> {
     pub spec: spec::Stack,
     pub word: Arc<B::Table>,
     position: Option<B::Table>,
@@ -49,28 +49,28 @@ struct Cross<B: Backend> {
 }
 
 /// The backend, the call and the counted sizes of a pass through a stack.
-pub struct Run<'a, B> {
+pub struct PassContext<'a, B> {
     pub backend: &'a B,
     pub call: Call<'a>,
     pub items: usize,
     pub tokens: usize,
 }
 
-impl<B> Clone for Run<'_, B> {
+impl<B> Clone for PassContext<'_, B> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<B> Copy for Run<'_, B> {}
+impl<B> Copy for PassContext<'_, B> {}
 
-impl<B> Run<'_, B> {
+impl<B> PassContext<'_, B> {
     pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
         self.call.counters.time(stage, self.items, self.tokens, work)
     }
 }
 
-impl<B: Backend> Stack<B> {
+impl<B: Backend> LoadedStack<B> {
     /// Converts the weights to the backend's format, layer by layer. `word` is the word table if it is loaded already; `progress` is
     /// called after each layer and stops the load by returning an error.
     pub fn load(
@@ -117,7 +117,7 @@ impl<B: Backend> Stack<B> {
     }
 
     /// Embeddings of tokens at `rows` of the position table.
-    pub fn embed(&self, run: Run<'_, B>, ids: &[u32], type_ids: &[u32], rows: &[u32]) -> Result<B::Tensor> {
+    pub fn embed(&self, run: PassContext<'_, B>, ids: &[u32], type_ids: &[u32], rows: &[u32]) -> Result<B::Tensor> {
         run.time(Stage::Embed, || {
             let mut sources = [(&*self.word, ids, self.spec.embedding_scale); 3];
             let others = [(&self.position, rows), (&self.token_type, type_ids)];
@@ -158,7 +158,7 @@ impl<B: Backend> Stack<B> {
     }
 
     /// Runs one layer.
-    pub fn layer(&self, run: Run<'_, B>, pass: &B::Pass<'_>, index: usize, x: B::Tensor) -> Result<B::Tensor> {
+    pub fn layer(&self, run: PassContext<'_, B>, pass: &B::Pass<'_>, index: usize, x: B::Tensor) -> Result<B::Tensor> {
         run.call.check()?;
         let (backend, layer, spec) = (run.backend, &self.layers[index], &self.spec);
         let post = spec.norm.place == NormPlace::Post;
