@@ -1,4 +1,4 @@
-//! Fused scaled dot-product attention of some queries to the keys of their sequence within reach, without a score matrix in memory.
+//! Fused scaled dot-product attention of queries to the visible keys of their sequence, without a score matrix in memory.
 //!
 //! The online softmax of Milakov and Gimelshein (2018) in the tiling of FlashAttention (Dao et al., 2022): keys come in
 //! chunks; a chunk's scores live in a buffer of a few kilobytes; the running maximum, the running sum and the output so
@@ -18,7 +18,7 @@ pub(super) const CHUNK: usize = 128;
 /// The most queries in a tile of any instruction set.
 pub(super) const LARGEST_TILE: usize = 12;
 
-/// Sizes of the parts of the scratch memory, in floats. With `pairs` all operands are bf16.
+/// The sizes of the parts of the scratch memory, in floats. With `pairs` all operands are bf16.
 struct ScratchLayout {
     /// Transposed keys: `[block of 16 keys][head_dim][16]`, in pairs `[block][head_dim / 2][16][2]`.
     keys: usize,
@@ -44,7 +44,7 @@ impl ScratchLayout {
         Self { keys: tokens * head_dim, values: 0, queries: 0, probabilities: 0, scores, output }
     }
 
-    /// With room to align the start to a cache line.
+    /// The total, with space to align the start to a cache line.
     fn floats(&self) -> usize {
         BLOCK + self.keys + self.values + self.queries + self.probabilities + self.scores + 2 * self.output
     }
@@ -55,20 +55,20 @@ pub(super) fn scratch(tokens: usize, head_dim: usize) -> usize {
 }
 
 impl Attention {
-    /// The keys that a query sees, from and to.
+    /// The range of keys that a query sees.
     #[inline(always)]
     fn sees(&self, query: usize) -> (usize, usize) {
         (query.saturating_sub(self.reach), (query + self.reach + 1).min(self.tokens))
     }
 
-    /// The keys that some of these queries see, from the beginning of a chunk on.
+    /// The range of keys that any of these queries sees, from the beginning of a chunk.
     #[inline(always)]
     fn span(&self, (first, end): (usize, usize)) -> (usize, usize) {
         (self.sees(first).0 / CHUNK * CHUNK, self.sees(end.saturating_sub(1)).1)
     }
 }
 
-/// Where the parts of the scratch memory begin.
+/// Pointers to the parts of the scratch memory.
 #[derive(Clone, Copy)]
 struct ScratchParts {
     keys: *mut f32,
@@ -80,11 +80,10 @@ struct ScratchParts {
     total: *mut f32,
 }
 
-/// Transposes the keys in blocks of 16. Keys beyond the last are 0: their scores are replaced, but must not be NaN from
-/// old memory.
+/// Transposes the keys in blocks of 16. Keys beyond the last are 0: their scores are replaced, but must not be NaN.
 ///
 /// # Safety
-/// The machine has `V`'s instructions; `out` has room for whole blocks.
+/// The machine has `V`'s instructions; `out` has space for whole blocks.
 #[inline(always)]
 unsafe fn pack_keys<V: Vector>(a: &Attention, out: *mut f32) {
     let dim = a.head_dim;
@@ -222,7 +221,7 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
     // SAFETY: the assertion keeps all parts within the scratch; the rest is the caller's promise.
     unsafe {
         let start = scratch.as_mut_ptr();
-        // At most 15 floats, for which `floats` has room; should the offset be unknown, only speed is lost.
+        // At most 15 floats, which `floats` includes. If the offset is unknown, only speed is lost.
         let keys = start.add(start.align_offset(64).min(BLOCK));
         let values = keys.add(layout.keys);
         let queries = values.add(layout.values);
@@ -270,7 +269,7 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
             }
         }
     }
-    // Ends grow with the query, and so do beginnings.
+    // Both ends of the range grow with the query.
     let (begin, end) = a.span((query, query + rows));
     for chunk in (begin..end).step_by(CHUNK) {
         let count = (end - chunk).min(CHUNK);
@@ -335,7 +334,7 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
     unsafe { divide::<V>(total, dim, &sums[..rows], a.out.add(query * a.out_stride), a.out_stride) };
 }
 
-/// Writes the gathered rows, each divided by the sum of its lanes.
+/// Writes the accumulated rows, each divided by the sum of its lanes.
 ///
 /// # Safety
 /// The machine has `V`'s instructions; `total` holds a row of whole blocks for each of `sums`, and `out` one of `dim` floats.

@@ -12,15 +12,15 @@ use super::activation::activate;
 use super::vector::{ByteTile, Tile, TilePosition, Vector};
 use super::{Activation, BLOCK, Epilogue, Out, RowScale};
 
-/// Blocks that are multiplied with all rows of a panel before the next ones: enough for the widest tile.
+/// Blocks that are multiplied with all rows of a panel before the next: enough for the widest tile.
 const GROUP: usize = 8;
-/// Bytes of a panel of activations, which stays in the second-level cache while all weights are read.
+/// The size of a panel of activations in bytes. It stays in the L2 cache while all weights are read.
 const PANEL: usize = 256 << 10;
 /// The largest tile of any instruction set, rows times blocks.
 const LARGEST_TILE: usize = 24;
 
-/// Sums between the registers and the epilogue. One epilogue for all tile shapes keeps the code small; the detour
-/// through the first-level cache costs two instructions in hundreds.
+/// Sums between the registers and the epilogue. One epilogue for all tile shapes keeps the code small; the way through the L1 cache
+/// costs two instructions in hundreds.
 #[repr(C, align(64))]
 struct Sums([f32; LARGEST_TILE * BLOCK]);
 
@@ -208,7 +208,7 @@ impl<V: Vector> Tile<V> for ByteProduct<'_> {
     }
 }
 
-/// What all linear layers share: the shape of the work and the epilogue.
+/// The common part of all products: their shape and the epilogue.
 pub(super) struct Plan<'a> {
     pub rows: usize,
     pub blocks: Range<usize>,
@@ -231,8 +231,8 @@ impl Plan<'_> {
             let panel_end = self.rows.min(panel + panel_rows);
             for group in self.blocks.clone().step_by(GROUP) {
                 let group_end = self.blocks.end.min(group + GROUP);
-                // All tiles of the largest shape that fits, then those of the next: the weights of a tile are read
-                // again by the tiles below it while they are still in the first-level cache.
+                // All tiles of the largest shape that fits, then the next shape: the tiles below a tile read the same weights while
+                // they are in the L1 cache.
                 let mut first = panel;
                 while first < panel_end {
                     let rows = V::tile_rows(panel_end - first, tile);
@@ -272,9 +272,9 @@ impl Plan<'_> {
                     self.finish_block::<V>(sums, at, rows, channel, lanes);
                     continue;
                 }
-                // The usual case without its masks and branches: in a short product they cost as much as its last inputs.
+                // The usual case without masks and branches, which would be noticeable in a short product.
                 let bias = self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load(bias.as_ptr().add(channel)));
-                // Where a part of the channels goes to a buffer of its own, the pointer was moved back by what comes before them.
+                // If only some channels go to the buffer, the pointer was moved back by the number of channels before them.
                 let out = self.out.data.wrapping_add(at.row * self.out.stride + channel);
                 if let Some((residual, stride)) = self.epilogue.residual {
                     let residual = residual.add(at.row * stride + channel);

@@ -75,7 +75,7 @@ pub(super) trait Vector: Copy {
     unsafe fn load_weights(p: *const i8) -> Self::Weights;
     /// Adds four products to every lane, exactly.
     unsafe fn dot(sums: Self::Sums, a: Self::Bytes, w: Self::Weights) -> Self::Sums;
-    /// The sums of a tile of bytes, for an instruction set that knows a better way than `dot`.
+    /// The sums of a tile of bytes, for instruction sets with something faster than `dot`.
     #[inline(always)]
     unsafe fn byte_sums<const R: usize, const B: usize>(tile: ByteTile) -> [[Self::Sums; B]; R] {
         // SAFETY: the caller's promise.
@@ -176,7 +176,7 @@ pub(super) unsafe fn add_widened<V: Vector>(sum: V, a: V, b: V) -> V {
     unsafe { a.low_bf16().mul_add(b.low_bf16(), a.high_bf16().mul_add(b.high_bf16(), sum)) }
 }
 
-/// Which tile of a product, and where its sums go: row `i`, block `j` of the tile at `out + i * stride + j * 16`.
+/// The position of a tile in a product and of its sums: row `i`, block `j` of the tile is at `out + i * stride + j * 16`.
 #[derive(Clone, Copy)]
 pub(super) struct TilePosition {
     pub row: usize,

@@ -80,7 +80,7 @@ pub struct DeviceInfo {
     pub name: String,
     /// Bytes of its memory; 0 where that is not known.
     pub memory_total: u64,
-    /// Bytes of it that nobody uses.
+    /// Free bytes.
     pub memory_free: u64,
 }
 

@@ -193,7 +193,7 @@ where
             return Self::load(p);
         }
         let (low, high) = masks(n);
-        // The second address may lie outside the allocation, where its mask is empty.
+        // The second address may be outside the allocation; its mask is then empty.
         Self(_mm256_maskload_ps(p, low), _mm256_maskload_ps(p.wrapping_add(8), high))
     }
 

@@ -120,8 +120,8 @@ unsafe fn store_some(x: float32x4_t, p: *mut f32, n: usize) {
     }
 }
 
-/// Fewer than sixteen lanes. NEON has no masked loads; sixteen branches are kept out of the loops that rarely need
-/// them. The later addresses may lie outside the allocation, where nothing is read.
+/// Fewer than sixteen lanes. NEON has no masked loads; a separate function keeps the sixteen branches out of loops that rarely need them.
+/// Later addresses may be outside the allocation; nothing is read there.
 #[inline(never)]
 unsafe fn load_ragged(p: *const f32, n: usize) -> [float32x4_t; 4] {
     [
@@ -165,7 +165,7 @@ unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
     vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127))))
 }
 
-/// Whether `x` is chosen is asked of the comparison, which NaN fails: `fmax` would let a NaN in `x` win.
+/// Chooses by comparison, which is false for NaN: `fmax` would return a NaN in `x`.
 #[inline(always)]
 unsafe fn larger(x: float32x4_t, y: float32x4_t) -> float32x4_t {
     vbslq_f32(vcgtq_f32(x, y), x, y)

@@ -1,4 +1,4 @@
-//! What is asked of a row of logits: the largest, several of them, and the sum of their exponentials.
+//! Operations on a row of logits: arg-max, top k, and log-sum-exp.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! f32, as it is.
+//! f32.
 
 use super::blocks::Blocks;
 use super::{RowSource, Shape, TableType, Weight, WeightFormat};
