@@ -1,5 +1,5 @@
-//! Packing: the sequences of a batch lie end to end, so that nothing is computed for padding; and passes: a large batch runs a part
-//! at a time, so that activations stay in the cache and memory does not grow with the batch.
+//! Packed passes. The sequences of a batch are concatenated, without padding. A large batch is cut into passes, so that activations stay
+//! in the cache and memory does not grow with the batch.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -12,8 +12,8 @@ use crate::text::encoding::Encoding;
 
 use super::Engine;
 
-/// Cuts a batch into passes of whole sequences and, but for longer sequences, at most `tokens` tokens. Sequences without tokens take
-/// no part in a pass but keep their place.
+/// Cuts a batch into passes of whole sequences with at most `tokens` tokens, except for longer sequences. Sequences without tokens stay
+/// in the numbering.
 pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<'_>> {
     let mut next = 0;
     std::iter::from_fn(move || {
@@ -41,10 +41,10 @@ pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<
 }
 
 impl Engine {
-    /// Reads `output` of an encoding, one pass at a time, and joins the rows of all passes. A large batch runs one pass per thread, so
-    /// that threads wait for each other only at the end; a small one shares each pass among them.
+    /// Computes `output` for a batch, pass by pass, and joins the rows of all passes. In a large batch each thread runs its own passes,
+    /// so threads wait for each other only at the end; in a small one all threads share each pass.
     pub fn read(&self, encoding: &Encoding, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
-        // Allocated at once: growing step by step would hold a large result twice.
+        // Allocated at once: growing would copy a large result.
         let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec);
         let mut rows = Vec::with_capacity(values);
         let run = |pass: &Batch| self.network.encode(pass, output, call);
@@ -83,10 +83,10 @@ impl Engine {
     }
 }
 
-/// Rows of passes that end in any order, strung together in theirs as soon as may be.
+/// Joins the rows of passes in order, although passes finish in any order.
 struct OrderedRows {
     rows: Vec<f32>,
-    /// The pass whose rows come next; those behind it wait.
+    /// The index of the next pass to append; later ones wait in `early`.
     next: usize,
     early: Vec<Option<Vec<f32>>>,
     error: Option<Error>,

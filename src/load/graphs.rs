@@ -12,7 +12,7 @@ use crate::tasks::embedding::EmbeddingSettings;
 
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
 
-/// What the configuration files say; opening the graphs may change all but `config`.
+/// The contents of the configuration files; opening the graphs may change all except `config`.
 pub(super) struct Known<'a> {
     pub config: &'a Config,
     pub spec: &'a mut Spec,
@@ -20,7 +20,7 @@ pub(super) struct Known<'a> {
     pub classifier: &'a mut ClassifierSettings,
 }
 
-/// Opens the graphs of an export and returns how many there are. `library` is the path of ONNX Runtime, if the caller gave one.
+/// Opens the graphs of an export and returns their number. `library` is the path of ONNX Runtime, if the caller gave one.
 pub(super) fn load(
     place: &Placement,
     directory: &Path,

@@ -9,7 +9,7 @@ use crate::text::encoding::Encoding;
 /// The last hidden states of a batch.
 #[derive(Clone, Debug)]
 pub struct HiddenStates {
-    /// `[tokens, width]`, all sequences end to end.
+    /// `[tokens, width]`, all sequences concatenated.
     pub values: Vec<f32>,
     pub width: usize,
     /// Sequence `i`'s tokens are `starts[i]..starts[i + 1]`.

@@ -1,4 +1,4 @@
-//! The KV cache in pages of sixteen tokens, each with all layers (PagedAttention, Kwon et al. 2023). SharedPointer pages are never written: forked
+//! The KV cache in pages of sixteen tokens, each with all layers (PagedAttention, Kwon et al. 2023). Shared pages are never written: forked
 //! beams and sessions share all full pages, and only the last one is copied when one of them is extended. Free pages are kept for the next
 //! sequence, so a decoding step does not allocate.
 

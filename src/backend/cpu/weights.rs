@@ -90,7 +90,7 @@ pub struct Table {
 pub enum TableValues {
     F32(Vec<f32>),
     F16(Vec<f16>),
-    /// TableValues, and a symmetric scale per row.
+    /// Values, and a symmetric scale per row.
     Int8(Store<i8>, Store<f32>),
     /// The rows of a linear layer that is also a table.
     Layer(Arc<Linear>),

@@ -1,4 +1,4 @@
-//! The command line's verbs and the options that they share. SpacedValues are checked here, so that a mistake is reported before a model is
+//! The command line's verbs and the options that they share. Values are checked here, so that a mistake is reported before a model is
 //! loaded.
 
 use std::path::PathBuf;

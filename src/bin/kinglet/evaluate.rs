@@ -1,4 +1,4 @@
-//! `kinglet evaluate`: how well and how fast a model answers questions whose answers are known.
+//! `kinglet evaluate`: accuracy and latency of a model on questions with expected answers.
 
 use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;

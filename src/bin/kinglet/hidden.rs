@@ -33,12 +33,12 @@ pub fn run(model: &Model, args: &Hidden) -> Outcome<()> {
             out.json(&Line { ids: &args.ids[i].0, hidden: JsonRows { values, width } })?;
             continue;
         }
-        // Tells sequences apart.
+        // An empty line between sequences.
         if i > 0 {
             out.line("")?;
         }
         for row in values.chunks_exact(width) {
-            // Every digit: these are for comparing.
+            // All digits, for comparisons.
             let row: Vec<String> = row.iter().map(|value| format!("{value:?}")).collect();
             out.line(row.join(" "))?;
         }

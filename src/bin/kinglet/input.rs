@@ -1,5 +1,4 @@
-//! Where texts come from: arguments, lines of standard input, or JSON Lines. They are handed out in batches, so that input of
-//! any length streams through.
+//! The input of texts: arguments, lines of standard input, or JSON Lines, in batches, so that input of any length can be processed.
 
 use std::io::{self, BufRead, IsTerminal, StdinLock};
 
@@ -10,7 +9,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::progress::Meter;
 
-/// A batch of texts, with their second texts if pairs were asked for.
+/// A batch of texts, or of pairs.
 #[derive(Default)]
 pub struct InputBatch {
     pub texts: Vec<String>,
@@ -31,7 +30,7 @@ impl InputBatch {
     }
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Text,
@@ -43,7 +42,7 @@ pub enum Kind {
 /// A text and, in a pair, the second text.
 type Record = (String, Option<String>);
 
-/// Hands out batches until the input ends.
+/// Reads batches until the input ends.
 pub struct Batches<'a> {
     source: InputSource<'a>,
     kind: Kind,
@@ -60,7 +59,7 @@ enum InputSource<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// `kind` says what one record is; `pair_field` is the field of the second text.
+    /// `kind` is the kind of one record; `pair_field` is the field of the second text.
     pub fn new(args: &'a TextArgs, kind: Kind, pair_field: Option<&'a str>) -> Outcome<Self> {
         let mut size = args.batch_size;
         let mut length = None;
@@ -70,7 +69,7 @@ impl<'a> Batches<'a> {
                 output::note("reading texts from the terminal, one per line; Ctrl-D ends");
                 size = 1;
             }
-            // The default fields are those that JSON output has, so that one verb reads what another has written.
+            // The default fields are the same as in JSON output, so one verb can read the output of another.
             match args.field(if kind == Kind::Ids { "ids" } else { "text" }) {
                 Some(field) => {
                     let pair_field = (kind == Kind::Pair).then(|| pair_field.unwrap_or("pair"));

@@ -25,7 +25,7 @@ pub fn run(model: &Model, args: &Logits) -> Outcome<()> {
         return out.flush();
     }
     for row in logits.values.chunks_exact(logits.vocabulary) {
-        // Every digit: these are for comparing.
+        // All digits, for comparisons.
         let row: Vec<String> = row.iter().map(|value| format!("{value:?}")).collect();
         out.line(row.join(" "))?;
     }

@@ -1,4 +1,4 @@
-//! The command line: `kinglet VERB --model PATH …`. Each verb has a file; what they compute is the library's.
+//! The command line: `kinglet VERB --model PATH …`. Each verb is a file that calls the library.
 
 mod args;
 mod bench;

@@ -58,7 +58,7 @@ impl Output {
     }
 }
 
-/// SpacedValues with spaces between them.
+/// Values with spaces between them.
 pub struct SpacedValues<'a>(pub &'a [f32]);
 
 impl fmt::Display for SpacedValues<'_> {
@@ -99,7 +99,7 @@ impl fmt::Display for OneLine<'_> {
     }
 }
 
-/// JsonRows of `width` values as a JSON list of lists.
+/// Rows of `width` values as a JSON list of lists.
 pub struct JsonRows<'a> {
     pub values: &'a [f32],
     pub width: usize,

@@ -1,4 +1,4 @@
-//! SpacedValues of command-line options: names, sizes, token ids, ranges.
+//! Values of command-line options: names, sizes, token ids, ranges.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
