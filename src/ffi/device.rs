@@ -13,7 +13,7 @@ use super::structs::{Results, versioned};
 handle! {
     /// The devices of this machine that this build can run models on.
     pub struct kinglet_devices: Owned<Listed>, "devices";
-    /// Frees a list of devices and everything lent from it.
+    /// Frees a list of devices and everything borrowed from it.
     pub fn kinglet_devices_free;
 }
 
@@ -62,7 +62,7 @@ pub struct kinglet_device_info {
     pub struct_size: usize,
     /// Its kind.
     pub device: kinglet_device,
-    /// Its number among those of its kind, for `device_index` in kinglet_model_options.
+    /// The index among devices of its kind, for `device_index` in kinglet_model_options.
     pub device_index: u32,
     /// A name for people, for instance the model of the GPU.
     pub name: kinglet_str,

@@ -37,7 +37,7 @@ pub struct kinglet_embed_options {
     pub pooling: kinglet_pooling,
     /// Whether vectors are scaled to length 1. AUTO: as the model's sentence-transformers files say; without such files no.
     pub normalize: kinglet_tristate,
-    /// The most tokens of a text, special tokens included; longer texts are cut. 0: what the model takes.
+    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. 0: the model's maximum.
     pub max_length: usize,
     /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
@@ -48,7 +48,7 @@ versioned!(kinglet_embed_options, "options", 32);
 handle! {
     /// The embeddings of a batch of texts.
     pub struct kinglet_embeddings: Owned<Embeddings>, "embeddings";
-    /// Frees embeddings and everything lent from them.
+    /// Frees embeddings and everything borrowed from them.
     pub fn kinglet_embeddings_free;
 }
 
@@ -122,7 +122,7 @@ pub struct kinglet_embeddings_view {
     pub starts: *const usize,
     /// `count` values: the tokens of each text, special tokens included.
     pub token_counts: *const usize,
-    /// `count` values: 1 for texts that were cut, else 0.
+    /// `count` values: 1 for texts that were truncated, else 0.
     pub truncated: *const u8,
 }
 

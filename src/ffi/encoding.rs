@@ -27,8 +27,8 @@ pub struct kinglet_tokenize_options {
     pub add_special_tokens: kinglet_tristate,
     /// 1 computes the position of each token in its text; 0 does not.
     pub offsets: u32,
-    /// The most tokens of a text or pair, special tokens included; longer ones are cut as the tokenizer's files say. 0: what the model
-    /// takes. SIZE_MAX: no limit.
+    /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated by the rules of the tokenizer's
+    /// files. 0: the model's maximum. SIZE_MAX: no limit.
     pub max_length: usize,
     /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
@@ -39,7 +39,7 @@ versioned!(kinglet_tokenize_options, "options", 32);
 handle! {
     /// A tokenised batch: the tokens of all texts one after the other.
     pub struct kinglet_encoding: Owned<Lent>, "encoding";
-    /// Frees an encoding and everything lent from it.
+    /// Frees an encoding and everything borrowed from it.
     pub fn kinglet_encoding_free;
 }
 
@@ -72,7 +72,7 @@ pub struct kinglet_encoding_view {
     pub count: usize,
     /// Tokens in the batch.
     pub token_count: usize,
-    /// The most tokens in one sequence.
+    /// The maximum number of tokens in one sequence.
     pub longest: usize,
     /// Where each sequence starts: `count + 1` values.
     pub starts: *const usize,
@@ -86,9 +86,9 @@ pub struct kinglet_encoding_view {
     pub special_tokens_mask: *const u8,
     /// One value per token: 0 or 1, the text of a pair that it came from, or KINGLET_NO_SEQUENCE.
     pub sequences: *const u8,
-    /// One value per token: its bytes in its text. NULL if offsets were not asked for.
+    /// One value per token: its bytes in its text. NULL without `offsets`.
     pub offsets: *const kinglet_span,
-    /// `count` values: 1 for sequences that were cut, else 0.
+    /// `count` values: 1 for sequences that were truncated, else 0.
     pub truncated: *const u8,
     /// The id of the tokenizer's padding token; 0 if it names none.
     pub pad_id: u32,

@@ -53,7 +53,7 @@ enumeration! {
     KINGLET_FINISH_REASON_EOS = 1, c"eos", FinishReason::Eos;
     /// A stop string was generated.
     KINGLET_FINISH_REASON_STOP_STRING = 2, c"stop_string", FinishReason::StopString;
-    /// The limit of new tokens, or of the model's positions, was reached.
+    /// `max_new_tokens` or the model's maximum length was reached.
     KINGLET_FINISH_REASON_LENGTH = 3, c"length", FinishReason::Length;
 }
 
@@ -103,7 +103,7 @@ pub type kinglet_piece_callback =
 pub struct kinglet_generate_options {
     /// sizeof(kinglet_generate_options).
     pub struct_size: usize,
-    /// The most tokens to generate, at least 1. Default 256.
+    /// The maximum number of tokens to generate, at least 1. Default 256.
     pub max_new_tokens: u64,
     /// No end token is chosen before this many tokens. Default 0.
     pub min_new_tokens: u64,

@@ -14,7 +14,7 @@ use super::structs::{Results, versioned};
 handle! {
     /// The outputs for a batch of inputs.
     pub struct kinglet_generations: Owned<Generations>, "generations";
-    /// Frees generations and everything lent from them.
+    /// Frees generations and everything borrowed from them.
     pub fn kinglet_generations_free;
 }
 
@@ -101,7 +101,7 @@ pub struct kinglet_generations_view {
     pub count: usize,
     /// `count` values: the tokens of each input, special tokens included.
     pub input_token_counts: *const usize,
-    /// `count` values: 1 for inputs that were cut to what the encoder takes, else 0.
+    /// `count` values: 1 for inputs that were truncated to what the encoder takes, else 0.
     pub truncated: *const u8,
 }
 
@@ -141,7 +141,7 @@ pub struct kinglet_generation_output {
     pub tokens: *const u32,
     /// The number of generated tokens.
     pub token_count: usize,
-    /// The log-probability of each token: `token_count` values. NULL if they were not asked for.
+    /// The log-probability of each token: `token_count` values. NULL without `logprobs`.
     pub logprobs: *const f32,
     /// With beam search the sum of log-probabilities / length^length_penalty; otherwise the sum of `logprobs`, or 0 without them.
     pub score: f32,

@@ -25,7 +25,7 @@ versioned!(kinglet_hidden_states_options, "options", 16);
 handle! {
     /// The last hidden states of a batch of token sequences.
     pub struct kinglet_hidden_states: Owned<HiddenStates>, "states";
-    /// Frees hidden states and everything lent from them.
+    /// Frees hidden states and everything borrowed from them.
     pub fn kinglet_hidden_states_free;
 }
 

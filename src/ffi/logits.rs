@@ -29,7 +29,7 @@ versioned!(kinglet_logits_options, "options", 24);
 handle! {
     /// The logits of one sequence of tokens.
     pub struct kinglet_logits: Owned<Logits>, "logits";
-    /// Frees logits and everything lent from them.
+    /// Frees logits and everything borrowed from them.
     pub fn kinglet_logits_free;
 }
 

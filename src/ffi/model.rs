@@ -71,7 +71,7 @@ handle! {
     /// A loaded model. It counts references: kinglet_model_retain adds one, kinglet_model_free releases one; sessions and prefixes hold
     /// references of their own. Any number of calls may run on one model at the same time; they share its threads.
     pub struct kinglet_model: Counted<ModelHandle>, "model";
-    /// Releases one reference. With the last one the model and everything lent from it are freed. Calls that use this reference must
+    /// Releases one reference. With the last one the model and everything borrowed from it are freed. Calls that use this reference must
     /// have returned. Results of the model's calls stay valid.
     pub fn kinglet_model_free;
 }
@@ -312,7 +312,7 @@ pub struct kinglet_model_view {
     pub threads: usize,
     /// Values per hidden state and per embedding.
     pub dimension: usize,
-    /// The most tokens that a text may have, special tokens included; longer texts are cut.
+    /// The maximum number of tokens that a text may have, special tokens included; longer texts are truncated.
     pub max_length: usize,
     /// Token ids are below this number.
     pub vocabulary_size: usize,

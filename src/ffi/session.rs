@@ -220,7 +220,7 @@ pub unsafe extern "C" fn kinglet_session_read(
 handle! {
     /// The messages of a chat at one moment; a copy.
     pub struct kinglet_messages: Owned<Vec<Message>>, "messages";
-    /// Frees messages and everything lent from them.
+    /// Frees messages and everything borrowed from them.
     pub fn kinglet_messages_free;
 }
 

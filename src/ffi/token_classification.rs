@@ -14,7 +14,7 @@ use super::structs::{Results, versioned};
 handle! {
     /// The labelled tokens of a batch of texts.
     pub struct kinglet_token_classifications: Owned<TokenClassifications>, "classifications";
-    /// Frees token classifications and everything lent from them.
+    /// Frees token classifications and everything borrowed from them.
     pub fn kinglet_token_classifications_free;
 }
 
@@ -57,7 +57,7 @@ pub struct kinglet_token_classifications_view {
     pub scores: *const f32,
     /// `count + 1` values: the tokens of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
     pub starts: *const usize,
-    /// `count` values: 1 for texts that were cut, else 0.
+    /// `count` values: 1 for texts that were truncated, else 0.
     pub truncated: *const u8,
 }
 
