@@ -5,7 +5,7 @@
  * Kinglet: small language models in your program.
  *
  * Load a model with kinglet_model_load, call kinglet_model_embed, kinglet_model_classify or
- * kinglet_model_generate, read the result, free it. The contracts below hold for every function; the
+ * kinglet_model_generate, read the result, free it. The contracts below apply to every function; the
  * comments on functions and fields state only what differs.
  *
  * Errors. A function that can fail returns a kinglet_status and takes a `kinglet_error **error` as its last
