@@ -8,7 +8,7 @@ use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, OutPointer, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
 use super::structs::{Results, choice, options, versioned};
@@ -105,16 +105,14 @@ pub unsafe extern "C" fn kinglet_model_classify(
     classifications: *mut *mut kinglet_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(classifications, error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
         let (loaded, firsts, seconds, options) = unsafe {
             let seconds = if pairs.is_null() { None } else { Some(self::texts(pairs, count, "pairs")?) };
             let firsts = self::texts(texts, count, "texts")?;
             (handle::borrow(model)?, firsts, seconds, read_without_aggregation(options)?)
         };
-        let place = OutPointer::new(classifications, "classifications")?;
-        place.write(handle::give(loaded.model.classify(&firsts, seconds.as_deref(), &options)?));
-        Ok(())
+        loaded.model.classify(&firsts, seconds.as_deref(), &options)
     })
 }
 
@@ -131,16 +129,14 @@ pub unsafe extern "C" fn kinglet_model_score(
     classifications: *mut *mut kinglet_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(classifications, error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
         let (loaded, queries, documents, options) = unsafe {
             let documents = texts(documents, count, "documents")?;
             let queries = texts(queries, count, "queries")?;
             (handle::borrow(model)?, queries, documents, read_without_aggregation(options)?)
         };
-        let place = OutPointer::new(classifications, "classifications")?;
-        place.write(handle::give(loaded.model.score(&queries, &documents, &options)?));
-        Ok(())
+        loaded.model.score(&queries, &documents, &options)
     })
 }
 

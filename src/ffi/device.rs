@@ -1,11 +1,10 @@
 //! Devices.
 
-use crate::base::error::Error;
 use crate::load::devices::Devices;
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, OutPointer, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_device;
 use super::strings::kinglet_str;
 use super::structs::{Results, versioned};
@@ -31,12 +30,10 @@ pub unsafe extern "C" fn kinglet_devices_list(
     devices: *mut *mut kinglet_devices,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        let place = OutPointer::new(devices, "devices")?;
+    handle::create(devices, error, || {
         let found = crate::load::devices::devices();
         let missing = found.missing.join("\n");
-        place.write(handle::give(Listed { found, missing }));
-        Ok(())
+        Ok(Listed { found, missing })
     })
 }
 
@@ -86,9 +83,7 @@ pub unsafe extern "C" fn kinglet_devices_info(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (listed, place) = unsafe { (handle::borrow(devices)?, Results::new(info)?) };
-        let all = &listed.found.devices;
-        let (found, count) = (all.get(index), all.len());
-        let info = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        let info = handle::item(&listed.found.devices, index, "index")?;
         place.write(kinglet_device_info {
             struct_size: 0,
             device: info.device as u32,

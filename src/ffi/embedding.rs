@@ -7,7 +7,7 @@ use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, OutPointer, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, kinglet_tristate, texts};
 use super::structs::{Results, choice, options, tristate, versioned};
@@ -65,11 +65,10 @@ pub unsafe extern "C" fn kinglet_model_embed(
     embeddings: *mut *mut kinglet_embeddings,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(embeddings, error, || {
         // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, o) =
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, self::options(options)?) };
-        let place = OutPointer::new(embeddings, "embeddings")?;
         let options = EmbedOptions {
             pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
             normalize: tristate(o.normalize, "options.normalize")?,
@@ -77,8 +76,7 @@ pub unsafe extern "C" fn kinglet_model_embed(
             // SAFETY: C passes NULL or a live cancellation.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
         };
-        place.write(handle::give(loaded.model.embed(&texts, &options)?));
-        Ok(())
+        loaded.model.embed(&texts, &options)
     })
 }
 

@@ -7,7 +7,7 @@ use crate::text::tokenizer::EncodeOptions;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, OutPointer, handle, null};
+use super::handle::{self, handle, null};
 use super::model::kinglet_model;
 use super::strings::{array, kinglet_str, kinglet_text, kinglet_tristate, texts};
 use super::structs::{Results, flag, options, reserved, tristate, versioned};
@@ -112,13 +112,12 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
     encoding: *mut *mut kinglet_encoding,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(encoding, error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
         let (loaded, firsts, seconds, o) = unsafe {
             let seconds = if pairs.is_null() { None } else { Some(self::texts(pairs, count, "pairs")?) };
             (handle::borrow(model)?, self::texts(texts, count, "texts")?, seconds, self::options(options)?)
         };
-        let place = OutPointer::new(encoding, "encoding")?;
         let options = EncodeOptions {
             add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true),
             max_length: (o.max_length != 0).then_some(o.max_length),
@@ -128,8 +127,7 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
         let cancellation = unsafe { cancellation::optional(o.cancellation) };
         let encoding = loaded.model.tokenize(&firsts, seconds.as_deref(), &options, cancellation.as_ref())?;
         let lengths = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
-        place.write(handle::give(Lent { encoding, lengths }));
-        Ok(())
+        Ok(Lent { encoding, lengths })
     })
 }
 
@@ -224,13 +222,11 @@ pub unsafe extern "C" fn kinglet_model_detokenize(
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(text, error, || {
         // SAFETY: C passes a live handle, an array of `count` ids and options of the size that they state.
         let (loaded, ids, o) = unsafe { (handle::borrow(model)?, array(ids, count, "ids")?, self::options(options)?) };
-        let place = OutPointer::new(text, "text")?;
         reserved(o.reserved)?;
         let skip = tristate(o.skip_special_tokens, "options.skip_special_tokens")?.unwrap_or(true);
-        place.write(handle::give(loaded.model.decode(ids, skip)?.into_boxed_str()));
-        Ok(())
+        Ok(loaded.model.decode(ids, skip)?.into_boxed_str())
     })
 }

@@ -373,11 +373,9 @@ pub unsafe extern "C" fn kinglet_model_describe(
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(text, error, || {
         // SAFETY: C passes a live handle.
         let loaded = unsafe { handle::borrow(model) }?;
-        let place = OutPointer::new(text, "text")?;
-        place.write(handle::give(loaded.model.info().to_string().into_boxed_str()));
-        Ok(())
+        Ok(loaded.model.info().to_string().into_boxed_str())
     })
 }

@@ -1,12 +1,11 @@
 //! Token classification.
 
-use crate::base::error::Error;
 use crate::tasks::token_classification::TokenClassifications;
 
 use super::boundary::boundary;
 use super::classification::{kinglet_classify_options, read};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, OutPointer, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
 use super::structs::{Results, versioned};
@@ -29,13 +28,11 @@ pub unsafe extern "C" fn kinglet_model_classify_tokens(
     classifications: *mut *mut kinglet_token_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(classifications, error, || {
         let (loaded, texts, (options, aggregation)) =
             // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
-        let place = OutPointer::new(classifications, "classifications")?;
-        place.write(handle::give(loaded.model.classify_tokens(&texts, aggregation.unwrap_or_default(), &options)?));
-        Ok(())
+        loaded.model.classify_tokens(&texts, aggregation.unwrap_or_default(), &options)
     })
 }
 
@@ -121,9 +118,7 @@ pub unsafe extern "C" fn kinglet_token_classifications_entity(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (result, place) = unsafe { (handle::borrow(classifications)?, Results::new(entity)?) };
-        let count = result.entities.len();
-        let found = result.entities.get(index);
-        let e = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        let e = handle::item(&result.entities, index, "index")?;
         place.write(kinglet_entity {
             struct_size: 0,
             text: e.text,

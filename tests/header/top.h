@@ -17,7 +17,7 @@
  *
  * Ownership. Handles (kinglet_model, kinglet_embeddings, ...) are opaque. A handle that a function returns
  * or writes through an output parameter belongs to the caller, who frees it with its own `_free` function;
- * those accept NULL. Pointers and strings that are read from a handle are lent: they are valid until it is
+ * those accept NULL. Pointers and strings that are read from a handle belong to it: they are valid until it is
  * freed. Arrays and strings that are passed in are read during the call and not kept.
  *
  * Structs. Options and results begin with `struct_size`, which the caller sets to sizeof the struct. With it
