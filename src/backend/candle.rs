@@ -22,7 +22,8 @@ use crate::formats::safetensors::TensorView;
 use crate::spec::{Activation, Device, Layout, Pooling, Precision};
 
 use super::{
-    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, NormView, PASS_TOKENS, PassInput, pooling,
+    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PASS_TOKENS, PassInput,
+    Projection, pooling,
 };
 use attention::{Plans, RelativeBias};
 use cache::{Cache, Sequence};
@@ -98,6 +99,40 @@ impl Candle {
         Ok(values)
     }
 
+    fn best_tokens(
+        &self,
+        x: &Tensor,
+        head: &Projection<Self>,
+        forbidden: &[u32],
+        out: &mut Vec<Option<u32>>,
+    ) -> Result<()> {
+        if x.dim(0).map_err(failed)? == 0 {
+            return Ok(());
+        }
+        let mut mask = Vec::new();
+        if !forbidden.is_empty() {
+            mask.resize(head.weight.weight.outputs(), 0.0);
+            forbidden.iter().for_each(|&i| mask[i as usize] = f32::NEG_INFINITY);
+        }
+        let compute = || {
+            let mut y = head.weight.project(x, head.norm, Activation::None)?.to_dtype(DType::F32)?;
+            if head.softcap > 0.0 {
+                let cap = f64::from(head.softcap);
+                y = ((y / cap)?.tanh()? * cap)?;
+            }
+            if !mask.is_empty() {
+                let width = mask.len();
+                y = y.broadcast_add(&self.carry(mask, width)?)?;
+            }
+            // Token ids are exact in f32 up to 2^24, so one transfer copies both.
+            let found = y.argmax_keepdim(1)?.to_dtype(DType::F32)?;
+            Tensor::cat(&[found, y.max_keepdim(1)?], 1)
+        };
+        let values = self.download(&compute().map_err(failed)?)?;
+        out.extend(values.chunks_exact(2).map(|row| (row[1] > f32::NEG_INFINITY).then_some(row[0] as u32)));
+        Ok(())
+    }
+
     fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {
         Tensor::zeros((rows, width), DType::F32, &self.device).map_err(failed)
     }
@@ -155,10 +190,6 @@ impl Backend for Candle {
         let width = bias.len();
         let (weight, bias) = (self.upload(weight, &[view.outputs, view.inputs])?, self.upload(bias, &[width])?);
         Linear::new(&weight, &bias, self.precision).map_err(failed)
-    }
-
-    fn outputs(&self, linear: &Linear) -> usize {
-        linear.weight.outputs()
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
@@ -262,40 +293,16 @@ impl Backend for Candle {
         cache.sequence()
     }
 
-    fn project_arg_max(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Vec<Option<u32>>,
-    ) -> Result<()> {
-        let rows = x.dim(0).map_err(failed)?;
-        if rows == 0 {
-            return Ok(());
-        }
-        let mut mask = Vec::new();
-        if !forbidden.is_empty() {
-            mask.resize(self.outputs(w), 0.0);
-            forbidden.iter().for_each(|&i| mask[i as usize] = f32::NEG_INFINITY);
-        }
-        let compute = || {
-            let mut y = w.project(x, norm, Activation::None)?.to_dtype(DType::F32)?;
-            if softcap > 0.0 {
-                let cap = f64::from(softcap);
-                y = ((y / cap)?.tanh()? * cap)?;
+    fn logits(&self, x: &Tensor, head: &Projection<Self>, out: LogitRows) -> Result<()> {
+        match out {
+            LogitRows::Logits(out) => head.read(self, x, out)?,
+            LogitRows::Tokens(forbidden, out) => self.best_tokens(x, head, forbidden, out)?,
+            LogitRows::TopK(forbidden, out) => {
+                let mut values = Vec::new();
+                head.read(self, x, &mut values)?;
+                out.add(&mut values, head.weight.weight.outputs(), forbidden);
             }
-            if !mask.is_empty() {
-                let width = mask.len();
-                y = y.broadcast_add(&self.carry(mask, width)?)?;
-            }
-            // Token ids are exact in f32 up to 2^24, so one transfer copies both.
-            let found = y.argmax_keepdim(1)?.to_dtype(DType::F32)?;
-            Tensor::cat(&[found, y.max_keepdim(1)?], 1)
-        };
-        let values = self.download(&compute().map_err(failed)?)?;
-        out.extend(values.chunks_exact(2).map(|row| (row[1] > f32::NEG_INFINITY).then_some(row[0] as u32)));
+        }
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::formats::safetensors::TensorView;
 use crate::kernels::{FREE, TopKEntry, keep_largest};
 use crate::spec::{Activation, Layout, Pooling, Precision};
 
-pub use host::{arg_max, cap, log_sum_exp};
+pub use host::cap;
 pub use pass::{
     AttentionInput, CacheShape, CachedSequence, HeadNorms, PassInput, Rotation, Rotations, Sequences, Slot,
 };
@@ -62,7 +62,7 @@ impl NormView<'_> {
 
 /// The top k tokens of some rows of logits.
 #[derive(Default)]
-pub struct Likeliest {
+pub struct TopKRows {
     /// The entries of each row: the largest logit first, of equals the lower token; [`FREE`] if there are fewer.
     pub count: usize,
     pub tokens: Vec<TopKEntry>,
@@ -70,7 +70,7 @@ pub struct Likeliest {
     pub totals: Vec<f32>,
 }
 
-impl Likeliest {
+impl TopKRows {
     pub fn clear(&mut self, count: usize) {
         self.count = count;
         self.tokens.clear();
@@ -86,9 +86,9 @@ impl Likeliest {
     }
 
     /// Adds rows of `width` logits, except `forbidden` tokens.
-    pub fn add(&mut self, logits: &mut [f32], width: usize, forbidden: &[u32], log_sum_exp: impl Fn(&[f32]) -> f32) {
+    pub fn add(&mut self, logits: &mut [f32], width: usize, forbidden: &[u32]) {
         for row in logits.chunks_exact_mut(width.max(1)) {
-            let list = self.push(log_sum_exp(row));
+            let list = self.push(host::log_sum_exp(row));
             forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
             row.iter().enumerate().for_each(|(i, &value)| keep_largest(list, (value, i as u32)));
         }
@@ -120,6 +120,33 @@ pub struct FeedForward<'a, B: Backend + ?Sized> {
     pub gated: bool,
     pub down: &'a B::Linear,
     pub ends: Ends<'a, B::Norm>,
+}
+
+/// A language head's logits: `norm(x)·Wᵀ + b` with the soft cap.
+pub struct Projection<'a, B: Backend + ?Sized> {
+    pub norm: Option<&'a B::Norm>,
+    pub weight: &'a B::Linear,
+    pub softcap: f32,
+}
+
+impl<B: Backend> Projection<'_, B> {
+    /// Appends all logits to `out`, row by row.
+    fn read(&self, backend: &B, x: &B::Tensor, out: &mut Vec<f32>) -> Result<()> {
+        let before = out.len();
+        backend.read(&backend.project(x, self.norm, self.weight, Activation::None)?, out)?;
+        cap(&mut out[before..], self.softcap);
+        Ok(())
+    }
+}
+
+/// What is taken of rows of logits.
+pub enum LogitRows<'a> {
+    /// All logits.
+    Logits(&'a mut Vec<f32>),
+    /// The best token of each row, except the tokens in the list.
+    Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
+    /// `ln Σ exp` of each row, and its top k tokens except those in the list.
+    TopK(&'a [u32], &'a mut TopKRows),
 }
 
 pub trait Backend: Send + Sync + 'static {
@@ -160,7 +187,6 @@ pub trait Backend: Send + Sync + 'static {
     fn table_bytes(&self, rows: usize, width: usize) -> usize;
 
     fn linear_load(&self, view: &LinearView) -> Result<Self::Linear>;
-    fn outputs(&self, linear: &Self::Linear) -> usize;
     fn norm_load(&self, view: &NormView) -> Result<Self::Norm>;
     fn table_load(&self, view: &TensorView) -> Result<Self::Table>;
     /// A table of computed values.
@@ -214,56 +240,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Writes `[tokens, keys then values]` of the encoder's output to the pass's sequences, for cross-attention.
     fn store(&self, pass: &Self::Pass<'_>, layer: usize, key_value: Self::Tensor) -> Result<()>;
 
-    /// Appends `norm(x)·Wᵀ + b` with the soft cap to `out`, row by row.
-    fn project_logits(
-        &self,
-        x: &Self::Tensor,
-        norm: Option<&Self::Norm>,
-        w: &Self::Linear,
-        softcap: f32,
-        out: &mut Vec<f32>,
-    ) -> Result<()> {
-        let before = out.len();
-        self.read(&self.project(x, norm, w, Activation::None)?, out)?;
-        cap(&mut out[before..], softcap);
-        Ok(())
-    }
-
-    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b` with the soft cap, except the outputs in `forbidden`.
-    fn project_arg_max(
-        &self,
-        x: &Self::Tensor,
-        norm: Option<&Self::Norm>,
-        w: &Self::Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Vec<Option<u32>>,
-    ) -> Result<()> {
-        let mut values = Vec::new();
-        self.project_logits(x, norm, w, softcap, &mut values)?;
-        for row in values.chunks_exact_mut(self.outputs(w).max(1)) {
-            forbidden.iter().for_each(|&i| row[i as usize] = f32::NEG_INFINITY);
-            out.push(arg_max(row));
-        }
-        Ok(())
-    }
-
-    /// Adds each row of `norm(x)·Wᵀ + b` with the soft cap to `out`: `ln Σ exp` of all outputs, and the top k except those in
-    /// `forbidden`.
-    fn project_top_k(
-        &self,
-        x: &Self::Tensor,
-        norm: Option<&Self::Norm>,
-        w: &Self::Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Likeliest,
-    ) -> Result<()> {
-        let mut values = Vec::new();
-        self.project_logits(x, norm, w, softcap, &mut values)?;
-        out.add(&mut values, self.outputs(w), forbidden, log_sum_exp);
-        Ok(())
-    }
+    /// Appends what `out` takes of the language head's logits for each row of `x`.
+    fn logits(&self, x: &Self::Tensor, head: &Projection<Self>, out: LogitRows) -> Result<()>;
 
     /// One row per sequence, or all rows for `Pooling::None`.
     fn pool(&self, x: &Self::Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {

@@ -19,7 +19,6 @@ use crate::base::call::Call;
 use crate::base::error::{Error, Result};
 use crate::spec::{Batch, EncodeOutput};
 
-pub(crate) use step::List;
 pub use step::{Feed, StepOutput, StepRows, Want};
 
 /// A loaded network.

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::backend::{Likeliest, host};
+use crate::backend::{LogitRows, TopKRows, host};
 use crate::kernels::{FREE, TopKEntry};
 
 use super::Sequence;
@@ -61,7 +61,7 @@ pub enum StepRows<'a> {
     Logits(&'a mut [f32]),
     /// One token per row; None if all logits are forbidden, -∞ or NaN.
     Tokens(&'a [Option<u32>]),
-    /// `[rows, k]` tokens with their logits as in [`Likeliest`], and `ln Σ exp` of each row.
+    /// `[rows, k]` tokens with their logits as in [`TopKRows`], and `ln Σ exp` of each row.
     TopK(&'a [TopKEntry], &'a [f32]),
 }
 
@@ -85,7 +85,7 @@ struct Choice {
     k: Option<usize>,
     forbidden: Vec<u32>,
     tokens: Vec<Option<u32>>,
-    likeliest: Likeliest,
+    top_k: TopKRows,
     rows: usize,
 }
 
@@ -100,14 +100,6 @@ struct FeedRows {
 /// The number of the list of logits; the choices follow.
 const LOGITS: usize = 0;
 
-/// A list of rows that a network appends to.
-pub(crate) enum List<'a> {
-    Logits(&'a mut Vec<f32>),
-    /// The forbidden tokens, and the best token of each row.
-    Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
-    TopK(&'a [u32], &'a mut Likeliest),
-}
-
 impl Choice {
     fn wants(&self) -> Want<'_> {
         let forbidden = &self.forbidden;
@@ -119,7 +111,7 @@ impl Choice {
         self.forbidden.clear();
         self.forbidden.extend_from_slice(forbidden);
         self.tokens.clear();
-        self.likeliest.clear(k.unwrap_or(0));
+        self.top_k.clear(k.unwrap_or(0));
         self.rows = 0;
     }
 }
@@ -167,21 +159,21 @@ impl StepOutput {
         self.feeds[feed].list
     }
 
-    pub(crate) fn list(&mut self, number: usize) -> List<'_> {
+    pub(crate) fn list(&mut self, number: usize) -> LogitRows<'_> {
         if number == LOGITS {
-            return List::Logits(&mut self.logits);
+            return LogitRows::Logits(&mut self.logits);
         }
-        let Choice { k, forbidden, tokens, likeliest, .. } = &mut self.choices[number - 1];
-        if k.is_some() { List::TopK(forbidden, likeliest) } else { List::Tokens(forbidden, tokens) }
+        let Choice { k, forbidden, tokens, top_k, .. } = &mut self.choices[number - 1];
+        if k.is_some() { LogitRows::TopK(forbidden, top_k) } else { LogitRows::Tokens(forbidden, tokens) }
     }
 
     /// Appends empty rows.
     fn pad(&mut self, list: usize, rows: usize) {
         let vocabulary = self.vocabulary;
         match self.list(list) {
-            List::Logits(logits) => logits.resize(logits.len() + rows * vocabulary, 0.0),
-            List::Tokens(_, tokens) => tokens.resize(tokens.len() + rows, None),
-            List::TopK(_, likeliest) => (0..rows).for_each(|_| likeliest.push(0.0).fill(FREE)),
+            LogitRows::Logits(logits) => logits.resize(logits.len() + rows * vocabulary, 0.0),
+            LogitRows::Tokens(_, tokens) => tokens.resize(tokens.len() + rows, None),
+            LogitRows::TopK(_, top_k) => (0..rows).for_each(|_| top_k.push(0.0).fill(FREE)),
         }
     }
 
@@ -213,16 +205,16 @@ impl StepOutput {
             forbidden.iter().for_each(|&token| row[token as usize] = f32::NEG_INFINITY);
         };
         match self.list(list) {
-            List::Logits(all) => all[row * logits.len()..][..logits.len()].copy_from_slice(logits),
-            List::Tokens(forbidden, tokens) => {
+            LogitRows::Logits(all) => all[row * logits.len()..][..logits.len()].copy_from_slice(logits),
+            LogitRows::Tokens(forbidden, tokens) => {
                 forbid(&mut scratch, forbidden);
                 tokens[row] = host::arg_max(&scratch);
             }
-            List::TopK(forbidden, likeliest) => {
-                let mut one = Likeliest { count: likeliest.count, ..Likeliest::default() };
-                one.add(&mut scratch, logits.len(), forbidden, host::log_sum_exp);
-                likeliest.tokens[row * one.count..][..one.count].copy_from_slice(&one.tokens);
-                likeliest.totals[row] = one.totals[0];
+            LogitRows::TopK(forbidden, top_k) => {
+                let mut one = TopKRows { count: top_k.count, ..TopKRows::default() };
+                one.add(&mut scratch, logits.len(), forbidden);
+                top_k.tokens[row * one.count..][..one.count].copy_from_slice(&one.tokens);
+                top_k.totals[row] = one.totals[0];
             }
         }
         self.scratch = scratch;
@@ -265,9 +257,9 @@ impl<'a> Split<'a> {
             self.logits = rest;
             StepRows::Logits(mine)
         } else {
-            let Choice { k, tokens, likeliest, .. } = &self.choices[list - 1];
+            let Choice { k, tokens, top_k, .. } = &self.choices[list - 1];
             match k {
-                Some(k) => StepRows::TopK(&likeliest.tokens[rows.start * k..rows.end * k], &likeliest.totals[rows]),
+                Some(k) => StepRows::TopK(&top_k.tokens[rows.start * k..rows.end * k], &top_k.totals[rows]),
                 None => StepRows::Tokens(&tokens[rows]),
             }
         };
@@ -418,7 +410,7 @@ mod tests {
         output.begin(&feeds.collect::<Vec<_>>(), 10);
         // The first of two rows of the second feed was appended before the cancellation.
         let append = |output: &mut StepOutput, token| match output.list(1) {
-            List::Tokens(_, tokens) => tokens.push(Some(token)),
+            LogitRows::Tokens(_, tokens) => tokens.push(Some(token)),
             _ => panic!("not a list of tokens"),
         };
         [1, 2, 3].into_iter().for_each(|token| append(&mut output, token));

@@ -1,13 +1,12 @@
 //! The language head when only the best token or the top k are wanted: each task computes the logits of some channels in scratch memory
 //! and keeps only the largest.
 
-use crate::backend::{Likeliest, cap};
+use crate::backend::{Projection, TopKRows, cap};
 use crate::kernels::{BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, TopKEntry, keep_largest};
 use crate::spec::Activation;
 
 use super::linear::{FloatRows, INNER_BYTES, part};
-use super::weights::Linear;
-use super::{Cpu, Norm, SharedPointer, Tensor};
+use super::{Cpu, SharedPointer, Tensor};
 
 /// The division of channels into groups at multiples of `unit` blocks.
 #[derive(Clone, Copy)]
@@ -28,14 +27,13 @@ impl Cpu {
     fn each_group(
         &self,
         x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
+        head: &Projection<Self>,
         cut: Cut,
         work: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
     ) {
-        let (rows, blocks, outputs) = (x.rows, w.weight.blocks(), w.weight.outputs());
-        let operand = self.operand(FloatRows::of(x), norm, &w.weight, true);
+        let (rows, w) = (x.rows, head.weight);
+        let (blocks, outputs) = (w.weight.blocks(), w.weight.outputs());
+        let operand = self.operand(FloatRows::of(x), head.norm, &w.weight, true);
         self.pool.run(cut.groups, |group| {
             let part = part(blocks, cut.unit, cut.groups, group);
             let first = part.start * BLOCK;
@@ -49,28 +47,26 @@ impl Cpu {
                 let to = Out { data: data.as_mut_ptr().wrapping_sub(first), stride: width };
                 self.multiply(&operand, rows, w, part, to, &e);
             }
-            cap(data, softcap);
+            cap(data, head.softcap);
             for (row, logits) in data.chunks_exact_mut(width).enumerate() {
                 work(group, first, row, logits);
             }
         });
     }
 
-    /// As [`Backend::project_arg_max`](crate::backend::Backend::project_arg_max).
-    pub(super) fn product_arg_max(
+    /// [`LogitRows::Tokens`](crate::backend::LogitRows::Tokens).
+    pub(super) fn best_tokens(
         &self,
         x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
+        head: &Projection<Self>,
         forbidden: &[u32],
         out: &mut Vec<Option<u32>>,
     ) {
         let rows = x.rows;
-        let cut = self.cut(rows, w.weight.blocks(), 2);
+        let cut = self.cut(rows, head.weight.weight.blocks(), 2);
         let mut found = self.scratch.filled(cut.groups * rows, FREE);
         let table = SharedPointer(found.as_mut_ptr());
-        self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
+        self.each_group(x, head, cut, |group, first, row, logits| {
             forbid(logits, first, forbidden);
             if let Some((place, value)) = self.kernel.arg_max(logits) {
                 // SAFETY: the table has a place for each group and row, and this one is the task's.
@@ -84,22 +80,14 @@ impl Cpu {
         }
     }
 
-    /// As [`Backend::project_top_k`](crate::backend::Backend::project_top_k).
-    pub(super) fn product_top_k(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Likeliest,
-    ) {
-        let (rows, outputs, count) = (x.rows, w.weight.outputs(), out.count);
-        let cut = self.cut(rows, w.weight.blocks(), EXP_PART / BLOCK);
+    /// [`LogitRows::TopK`](crate::backend::LogitRows::TopK).
+    pub(super) fn top_k(&self, x: &Tensor, head: &Projection<Self>, forbidden: &[u32], out: &mut TopKRows) {
+        let (rows, weight, count) = (x.rows, &head.weight.weight, out.count);
+        let cut = self.cut(rows, weight.blocks(), EXP_PART / BLOCK);
         let mut found = self.scratch.filled(cut.groups * rows * count, FREE);
-        let mut sums = self.scratch.filled(outputs.div_ceil(EXP_PART) * rows, ExpSum::NONE);
+        let mut sums = self.scratch.filled(weight.outputs().div_ceil(EXP_PART) * rows, ExpSum::NONE);
         let (lists, totals) = (SharedPointer(found.as_mut_ptr()), SharedPointer(sums.as_mut_ptr()));
-        self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
+        self.each_group(x, head, cut, |group, first, row, logits| {
             for (i, part) in logits.chunks(EXP_PART).enumerate() {
                 // SAFETY: there is a sum for each part and row, and this group's are the task's.
                 unsafe { totals.at((first / EXP_PART + i) * rows + row).write(self.kernel.exp_sum(part)) };

@@ -19,7 +19,9 @@ use crate::formats::safetensors::TensorView;
 use crate::kernels::{CacheType, Kernel};
 use crate::spec::{Activation, Precision};
 
-use super::{AttentionInput, Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, PassInput};
+use super::{
+    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PassInput, Projection,
+};
 use attention::Pass;
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
@@ -148,10 +150,6 @@ impl Backend for Cpu {
         weights::linear_load(self.precision, view)
     }
 
-    fn outputs(&self, linear: &Linear) -> usize {
-        linear.weight.outputs()
-    }
-
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
         let weight = view.weight()?;
         let mut bias = view.bias()?;
@@ -252,29 +250,12 @@ impl Backend for Cpu {
         cache.sequence()
     }
 
-    fn project_arg_max(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Vec<Option<u32>>,
-    ) -> Result<()> {
-        self.product_arg_max(x, norm, w, softcap, forbidden, out);
-        Ok(())
-    }
-
-    fn project_top_k(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Likeliest,
-    ) -> Result<()> {
-        self.product_top_k(x, norm, w, softcap, forbidden, out);
+    fn logits(&self, x: &Tensor, head: &Projection<Self>, out: LogitRows) -> Result<()> {
+        match out {
+            LogitRows::Logits(out) => head.read(self, x, out)?,
+            LogitRows::Tokens(forbidden, out) => self.best_tokens(x, head, forbidden, out),
+            LogitRows::TopK(forbidden, out) => self.top_k(x, head, forbidden, out),
+        }
         Ok(())
     }
 }

@@ -29,6 +29,21 @@ impl<const GROUP: usize, const SIZE: usize> Blocks<GROUP, SIZE> {
         ((group * BLOCK + output % BLOCK) * GROUP + input % GROUP) * SIZE
     }
 
+    /// Packs all outputs of a weight of floats: `read` reads one row of inputs, `bytes` converts a number.
+    pub fn pack<T: Copy + Default>(
+        shape: Shape,
+        mut read: impl FnMut(usize, &mut [T]),
+        bytes: impl Fn(T) -> [u8; SIZE],
+        out: &mut [u8],
+    ) {
+        let mut row = vec![T::default(); shape.inputs];
+        for output in 0..shape.outputs {
+            row.fill(T::default());
+            read(output, &mut row);
+            Self::write(shape, output, row.iter().map(|&number| bytes(number)), out);
+        }
+    }
+
     /// Writes the numbers of one output.
     pub fn write(shape: Shape, output: usize, mut numbers: impl Iterator<Item = [u8; SIZE]>, out: &mut [u8]) {
         // A weight without inputs has no bytes.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::backend::LogitRows;
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::{Counters, Stage, StageTotals};
 use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
-use crate::network::{Feed, List, Network, Sequence, SequenceState, StepOutput, Want};
+use crate::network::{Feed, Network, Sequence, SequenceState, StepOutput, Want};
 use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Precision, Spec};
 
 use super::serve::{Description, DeviceEntry, Request};
@@ -279,16 +280,16 @@ impl Network for Remote {
         let mut floats = floats.as_slice();
         for list in 0..output.lists() {
             match output.list(list) {
-                List::Logits(out) => {
+                LogitRows::Logits(out) => {
                     let found = floats.split_off(..out.len()).ok_or_else(wrong)?;
                     out.copy_from_slice(found);
                 }
-                List::Tokens(_, out) => {
+                LogitRows::Tokens(_, out) => {
                     let found = tokens.split_off(..out.len()).ok_or_else(wrong)?;
                     let found = found.iter().map(|&token| (token != NO_TOKEN).then_some(token));
                     out.iter_mut().zip(found).for_each(|(to, token)| *to = token);
                 }
-                List::TopK(_, out) => {
+                LogitRows::TopK(_, out) => {
                     let totals = floats.split_off(..out.totals.len()).ok_or_else(wrong)?;
                     out.totals.copy_from_slice(totals);
                     let values = floats.split_off(..out.tokens.len()).ok_or_else(wrong)?;

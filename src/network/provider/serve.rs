@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::LogitRows;
 use crate::base::call::Call;
 use crate::base::counters::Counters;
 use crate::base::error::{Error, Result, Status};
@@ -15,7 +16,7 @@ use crate::families;
 use crate::formats::source::Source;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
-use crate::network::{Feed, List, Network, Sequence, StepOutput, Want};
+use crate::network::{Feed, Network, Sequence, StepOutput, Want};
 use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layout, Pooling, Precision};
 
 use super::table::{
@@ -331,9 +332,9 @@ unsafe extern "C" fn step(network: *const c_void, views: Slice<FeedView>, caller
             let floats = |values: &[f32]| (caller.floats)(caller.context, Slice::of(values));
             for list in 0..output.lists() {
                 match output.list(list) {
-                    List::Logits(logits) => floats(logits),
-                    List::Tokens(_, found) => tokens.extend(found.iter().map(|token| token.unwrap_or(NO_TOKEN))),
-                    List::TopK(_, found) => {
+                    LogitRows::Logits(logits) => floats(logits),
+                    LogitRows::Tokens(_, found) => tokens.extend(found.iter().map(|token| token.unwrap_or(NO_TOKEN))),
+                    LogitRows::TopK(_, found) => {
                         let (values, places): (Vec<f32>, Vec<u32>) = found.tokens.iter().copied().unzip();
                         floats(&found.totals);
                         floats(&values);

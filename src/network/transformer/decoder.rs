@@ -7,17 +7,17 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use crate::backend::{Backend, CachedSequence, Rotations, Sequences, Slot};
+use crate::backend::{Backend, CachedSequence, Projection, Rotations, Sequences, Slot};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::memory::emptied;
 use crate::network::activation_memory::more_bytes;
-use crate::spec::Batch;
+use crate::spec::{Batch, LanguageHead};
 
 use super::Transformer;
 use super::stack::{LoadedStack, PassContext};
-use crate::network::{Feed, List, Sequence, SequenceState, StepOutput, check_ids, check_length};
+use crate::network::{Feed, Sequence, SequenceState, StepOutput, check_ids, check_length};
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
 struct TransformerSequence<B: Backend> {
@@ -227,9 +227,10 @@ impl<B: Backend> Transformer<B> {
     /// As [`Network::step`](crate::network::Network::step).
     pub(super) fn feed(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
         let (decoder, _) = self.require_decoder()?;
-        let Some((language, head)) = &self.language else {
+        let Some((weight, LanguageHead { softcap, .. })) = &self.language else {
             return Err(Error::internal("logits of a model without a language head"));
         };
+        let head = Projection { norm: decoder.final_norm.as_ref(), weight: &**weight, softcap: *softcap };
         let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         let StepBuffers { pending, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
             buffers().pop().unwrap_or_default();
@@ -298,16 +299,7 @@ impl<B: Backend> Transformer<B> {
             call.counters.time(Stage::Linear, items, rows, || {
                 for (list, wanted) in wanted.iter().enumerate().filter(|(_, wanted)| !wanted.is_empty()) {
                     let some = (wanted.len() < rows).then(|| self.backend.rows(&x, wanted)).transpose()?;
-                    let (x, norm, softcap) = (some.as_ref().unwrap_or(&x), decoder.final_norm.as_ref(), head.softcap);
-                    match output.list(list) {
-                        List::Logits(out) => self.backend.project_logits(x, norm, language, softcap, out)?,
-                        List::Tokens(forbidden, out) => {
-                            self.backend.project_arg_max(x, norm, language, softcap, forbidden, out)?;
-                        }
-                        List::TopK(forbidden, out) => {
-                            self.backend.project_top_k(x, norm, language, softcap, forbidden, out)?;
-                        }
-                    }
+                    self.backend.logits(some.as_ref().unwrap_or(&x), &head, output.list(list))?;
                 }
                 Ok(())
             })?;

@@ -19,6 +19,20 @@ pub struct LayerView<'a> {
     pub output_post_norm: Option<NormView<'a>>,
 }
 
+impl<'a> LayerView<'a> {
+    pub fn linears(&self) -> impl Iterator<Item = &LinearView<'a>> {
+        let cross = self.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
+        [&self.qkv, &self.attention_output, &self.up, &self.down].into_iter().chain(cross)
+    }
+
+    pub fn norms(&self) -> impl Iterator<Item = &NormView<'a>> {
+        let head_norms = self.head_norms.iter().flat_map(|(query, key)| [query, key]);
+        let post = self.attention_post_norm.iter().chain(&self.output_post_norm);
+        let cross = self.cross.iter().map(|cross| &cross.norm);
+        [&self.attention_norm, &self.output_norm].into_iter().chain(head_norms).chain(post).chain(cross)
+    }
+}
+
 /// Attention to the encoder's output.
 pub struct CrossView<'a> {
     pub query: LinearView<'a>,
@@ -237,15 +251,13 @@ impl<'a> StackView<'a> {
         })
     }
 
-    fn linears(&self) -> impl Iterator<Item = &LinearView<'a>> {
-        self.layers.iter().flat_map(|l| {
-            let cross = l.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
-            [&l.qkv, &l.attention_output, &l.up, &l.down].into_iter().chain(cross)
-        })
-    }
-
     fn bytes<B: Backend>(&self, backend: &B, stack: &Stack) -> u64 {
-        let linears = self.linears().map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64).sum::<u64>();
+        let linears = self
+            .layers
+            .iter()
+            .flat_map(LayerView::linears)
+            .map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64)
+            .sum::<u64>();
         let tables = [self.position.as_ref(), self.token_type.as_ref()];
         let tables =
             tables.into_iter().flatten().map(|t| backend.table_bytes(t.shape[0], t.shape[1]) as u64).sum::<u64>();
