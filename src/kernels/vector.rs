@@ -116,28 +116,14 @@ pub(super) trait Vector: Copy {
     /// The values of the bf16 in the low halves of the lanes.
     #[inline(always)]
     unsafe fn low_bf16(self) -> Self {
-        let mut lanes = [0.0f32; 16];
         // SAFETY: the caller's promise.
-        unsafe {
-            self.store(lanes.as_mut_ptr());
-            for x in &mut lanes {
-                *x = f32::from_bits(x.to_bits() << 16);
-            }
-            Self::load(lanes.as_ptr())
-        }
+        unsafe { each_lane(self, |bits| bits << 16) }
     }
     /// The values of the bf16 in the high halves of the lanes.
     #[inline(always)]
     unsafe fn high_bf16(self) -> Self {
-        let mut lanes = [0.0f32; 16];
         // SAFETY: the caller's promise.
-        unsafe {
-            self.store(lanes.as_mut_ptr());
-            for x in &mut lanes {
-                *x = f32::from_bits(x.to_bits() & 0xffff_0000);
-            }
-            Self::load(lanes.as_ptr())
-        }
+        unsafe { each_lane(self, |bits| bits & 0xffff_0000) }
     }
     /// `self + a · b`, where the lanes of `a` and `b` are pairs of bf16: both products are added.
     #[inline(always)]
@@ -163,6 +149,21 @@ pub(super) trait Vector: Copy {
     fn tile_blocks(rows: usize, remaining: usize) -> usize;
     /// Runs a tile of a shape that the two above gave.
     unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition);
+}
+
+/// Changes the bits of each lane.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+unsafe fn each_lane<V: Vector>(x: V, change: impl Fn(u32) -> u32) -> V {
+    let mut lanes = [0.0f32; 16];
+    // SAFETY: the caller's promise.
+    unsafe {
+        x.store(lanes.as_mut_ptr());
+        lanes = lanes.map(|x| f32::from_bits(change(x.to_bits())));
+        V::load(lanes.as_ptr())
+    }
 }
 
 /// `Vector::add_pairs` for instruction sets without such an instruction. High halves come first, as in `vdpbf16ps`, so that the two

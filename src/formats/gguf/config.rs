@@ -102,7 +102,8 @@ pub(super) fn config(fields: &Fields, weights: &Weights, vocabulary: usize, gate
     let head = if fields.architecture == GptNeoX { "embed_out.weight" } else { "lm_head.weight" };
     config.insert("vocab_size".into(), vocabulary.into());
     config.insert("tie_word_embeddings".into(), weights.get(head).is_none().into());
-    config.insert("kinglet_gguf".into(), true.into());
+    // GGUF stores GPT-2's Conv1D weights `[outputs, inputs]`, as linear layers.
+    config.insert("kinglet_linear_weights".into(), true.into());
     Ok(Value::Object(config))
 }
 

@@ -125,6 +125,24 @@ fn place(source: &FileReader, described: Vec<(String, Described)>, data: u64) ->
     Ok(tensors.collect())
 }
 
+/// The element type of ggml's number for it; None if Kinglet does not support it.
+pub(in crate::formats) fn dtype(number: u32) -> Option<DType> {
+    Some(match number {
+        0 => DType::F32,
+        1 => DType::F16,
+        2 => DType::Q4_0,
+        3 => DType::Q4_1,
+        6 => DType::Q5_0,
+        7 => DType::Q5_1,
+        8 => DType::Q8_0,
+        12 => DType::Q4K,
+        13 => DType::Q5K,
+        14 => DType::Q6K,
+        30 => DType::BF16,
+        _ => return None,
+    })
+}
+
 /// A file that is read from front to end, and the number of bytes left.
 struct FileReader<'a> {
     path: &'a Path,
@@ -308,20 +326,7 @@ impl FileReader<'_> {
             );
         }
         let (kind, offset) = (self.u32()?, self.u64()?);
-        let dtype = match kind {
-            0 => DType::F32,
-            1 => DType::F16,
-            2 => DType::Q4_0,
-            3 => DType::Q4_1,
-            6 => DType::Q5_0,
-            7 => DType::Q5_1,
-            8 => DType::Q8_0,
-            12 => DType::Q4K,
-            13 => DType::Q5K,
-            14 => DType::Q6K,
-            30 => DType::BF16,
-            _ => return Err(self.unreadable(&shown, kind)),
-        };
+        let Some(dtype) = dtype(kind) else { return Err(self.unreadable(&shown, kind)) };
         let (elements, bytes) = dtype.block().unwrap_or((1, 1));
         let cols = shape.last().copied().unwrap_or(1);
         if !cols.is_multiple_of(elements) {
