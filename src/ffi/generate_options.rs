@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use crate::base::error::{Error, Result};
 use crate::generate::constraint::Grammar;
 use crate::generate::options::{EarlyStopping, GenerateOptions};
-use crate::generate::{Event, FinishReason};
+use crate::generate::{FinishReason, Piece};
 
 use super::boundary::quietly;
 use super::cancellation::{self, kinglet_cancellation};
@@ -256,14 +256,14 @@ pub(super) struct PieceCallback {
 }
 
 impl PieceCallback {
-    pub(super) fn call(&self, event: &Event) -> bool {
+    pub(super) fn call(&self, piece: &Piece) -> bool {
         let piece = kinglet_generation_piece {
             struct_size: size_of::<kinglet_generation_piece>(),
-            index: event.index,
-            sequence: event.sequence,
-            text: kinglet_str::lend(event.text),
-            token: event.token,
-            finish_reason: event.finish_reason.map_or(KINGLET_FINISH_REASON_NONE, |reason| reason as u32),
+            index: piece.index,
+            sequence: piece.sequence,
+            text: kinglet_str::lend(piece.text),
+            token: piece.token,
+            finish_reason: piece.finish_reason.map_or(KINGLET_FINISH_REASON_NONE, |reason| reason as u32),
         };
         (self.callback)(self.user_data, &piece) != 0
     }

@@ -1,7 +1,7 @@
 //! Generation.
 
 use crate::base::error::Result;
-use crate::generate::{Event, Generations, Listener};
+use crate::generate::{Generations, Listener, Piece};
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
@@ -24,7 +24,7 @@ pub(super) fn listening<T>(
     work: impl FnOnce(Option<Listener<'_>>) -> Result<T>,
 ) -> Result<T> {
     match callback {
-        Some(callback) => work(Some(&mut |event: Event| callback.call(&event))),
+        Some(callback) => work(Some(&mut |piece: Piece| callback.call(&piece))),
         None => work(None),
     }
 }

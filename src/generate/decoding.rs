@@ -37,21 +37,21 @@ const DRAFT_ROWS: usize = 32;
 
 /// A piece of streamed text.
 #[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
+pub struct Piece<'a> {
     /// The index of the text in the call.
     pub index: usize,
     /// The index among the text's `num_return_sequences`.
     pub sequence: usize,
-    /// The new text since the last event: whole characters.
+    /// The new text since the last piece: whole characters.
     pub text: &'a str,
     /// The token of this step.
     pub token: u32,
-    /// Set in the last event of a sequence.
+    /// Set in the last piece of a sequence.
     pub finish_reason: Option<FinishReason>,
 }
 
-/// Called with each event; returning false cancels the call.
-pub type Listener<'a> = &'a mut dyn FnMut(Event) -> bool;
+/// Called with each piece; returning false cancels the call.
+pub type Listener<'a> = &'a mut dyn FnMut(Piece) -> bool;
 
 /// The result for one input: the outputs, the best first, and the sequence that a session continues.
 pub(crate) struct Generated {
@@ -257,15 +257,15 @@ impl Active {
     fn emit(&mut self, context: Context<'_>, ended: bool, call: Call<'_>, listener: &mut Listener<'_>) -> Result<()> {
         let Some(NewText { detokenizer, tokens, ends, reason }) = self.search.new_text() else { return Ok(()) };
         for (place, (&token, &end)) in tokens.iter().zip(ends).enumerate() {
-            // No event after a cancellation, even if the step gave several tokens.
+            // No piece after a cancellation, even if the step gave several tokens.
             if place > 0 {
                 call.check()?;
             }
             let ended = ended && place + 1 == tokens.len();
             let text = if ended { detokenizer.rest(context.tokenizer)? } else { detokenizer.until(end) };
             let finish_reason = ended.then_some(reason);
-            let event = Event { index: self.input, sequence: self.number, text, token, finish_reason };
-            if !listener(event) {
+            let piece = Piece { index: self.input, sequence: self.number, text, token, finish_reason };
+            if !listener(piece) {
                 return Err(Error::cancelled());
             }
         }

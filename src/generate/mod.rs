@@ -30,7 +30,7 @@ use constraint::GrammarVocabulary;
 use decoding::{Generated, Job};
 use options::{Defaults, GenerateOptions, Settings};
 
-pub use decoding::{Event, Listener};
+pub use decoding::{Listener, Piece};
 pub use search::{FinishReason, Output};
 
 /// The result of generation for a batch.
