@@ -1,6 +1,6 @@
 //! `include/kinglet.h`, `docs/api.json` and the enums of C++, Go and Swift are what `src/ffi` says. To write them anew: `make header`.
 //!
-//! `read` reads the Rust files, `check` holds them to the rules of `docs/abi-policy.md`, `baseline` to what was promised before, the
+//! `read` reads the Rust files, `check` applies the rules of `docs/abi-policy.md`, `baseline` compares with what was promised before, the
 //! others write.
 
 mod baseline;

@@ -6,11 +6,11 @@ use crate::args::Quantize;
 use crate::failure::Outcome;
 use crate::interrupt;
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::Meter;
 
 pub fn run(args: &Quantize) -> Outcome<()> {
     let start = Instant::now();
-    let mut bar = Progress::new("quantizing", Some(1000), false);
+    let mut bar = Meter::new("quantizing", Some(1000), false);
     // Not ended before the unfinished file is removed.
     interrupt::remember_endings();
     let result = kinglet::quantize(&args.source, &args.destination, args.precision, &mut |share| {

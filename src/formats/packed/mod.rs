@@ -1,5 +1,5 @@
-//! `.kinglet`: one file with a model's packed weights, its configuration and its tokenizer. The weights lie as the kernels read them
-//! and are used where they are mapped: loading copies and converts nothing, and processes that load the same file share its pages.
+//! `.kinglet`: one file with a model's packed weights, configuration and tokenizer. The weights are in the kernels' layout and are used
+//! where they are mapped: loading copies and converts nothing, and processes that load the same file share its pages.
 //!
 //! | offset | |
 //! |---|---|
@@ -12,11 +12,10 @@
 //! | 40 | zeros |
 //! | 64 | the header: JSON, `{"precision", "files": {name: [offset, length]}, "tensors": {name: {"dtype", "shape", "offset"}}}` |
 //!
-//! All numbers are little-endian. Files and tensors follow the header, tensors at multiples of 64. A later version of Kinglet reads
-//! every earlier version of the format or refuses it by its number. A type or a precision that a reader does not know is an error, so
-//! one more of either is not a new version.
+//! All numbers are little-endian. Files and tensors follow the header, tensors at multiples of 64. Later versions of Kinglet read earlier
+//! versions of the format or refuse them by number. An unknown type or precision is an error, so a new one is not a new version.
 //!
-//! **The file must not be changed or truncated while a model that was loaded from it lives.**
+//! **The file must not be changed or truncated while a model from it is loaded.**
 
 mod checksum;
 mod writer;
@@ -36,7 +35,7 @@ use crate::spec::Precision;
 use checksum::Checksum;
 pub use writer::Writer;
 
-/// The small files that a model may have, and that are kept beside its weights.
+/// The names of the small files that are stored with the weights.
 pub const FILES: [&str; 8] = [
     "config.json",
     "generation_config.json",
@@ -52,7 +51,7 @@ pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 const VERSION: u32 = 1;
 const PREFIX: usize = 64;
 const ALIGN: usize = 64;
-/// The longest header; one of a thousand tensors has some 100 KB.
+/// The maximum size of the header; a thousand tensors take about 100 KB.
 const HEADER_LIMIT: usize = 64 << 20;
 
 /// The blanks that a header may end with: room for offsets that grow, and for whole pages.
@@ -69,13 +68,13 @@ pub struct Packed {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
-/// The type of this name; None if it has no place in the format.
+/// The type of this name; None if the format does not have it.
 fn dtype_of(name: &str) -> Option<DType> {
     let packed = PackedType::all().map(DType::Packed);
     [DType::F32, DType::F16].into_iter().chain(packed).find(|dtype| dtype.to_string() == name)
 }
 
-/// Bytes of a tensor; None if they overflow or the type has no place in the format.
+/// The size of a tensor in bytes; None on overflow or for a type that the format does not have.
 fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
     let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     match dtype {
@@ -153,7 +152,7 @@ impl Packed {
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));
             let bytes = range.and_then(|range| map.get(range));
             let bytes = bytes.ok_or_else(|| damaged(&format!("its file {} is outside", quoted(name))))?;
-            // Several names may not stand for the same bytes: they are copied.
+            // Overlapping files are refused, because their contents are copied.
             copied += bytes.len();
             if copied > length {
                 return Err(damaged("its files overlap"));
