@@ -13,7 +13,7 @@ FEATURES ?=
 
 help:
 	@echo 'make demo      build and install into build/prefix, then write LLVM IR with a C++ program and a small T5'
-	@echo 'make test      run all tests: Rust, C, C++, Go'
+	@echo 'make test      run all tests: Rust, C, C++, Go, Swift'
 	@echo 'make deps      install the tools that demo and test need (apt)'
 	@echo 'make build     build the library (shared and static) and the command line in target/release'
 	@echo 'make install   install what was built into PREFIX (default /usr/local), under DESTDIR if it is set'
@@ -67,6 +67,7 @@ test:
 	@$(MAKE) --no-print-directory prefix
 	@scripts/test-consumers
 	@scripts/test-go
+	@scripts/test-swift
 
 dist:
 	@scripts/setup build

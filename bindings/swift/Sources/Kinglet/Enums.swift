@@ -125,9 +125,9 @@ public enum ScoreFunction: UInt32, Sendable, Hashable, CaseIterable, CustomStrin
     case `auto` = 0
     /// The outputs unchanged.
     case `none` = 1
-    /// Each label by itself, between 0 and 1.
+    /// Independent labels: each score is between 0 and 1.
     case `sigmoid` = 2
-    /// Labels exclude each other; the scores add up to 1.
+    /// Exclusive labels: the scores sum to 1.
     case `softmax` = 3
 
     /// The short name, as in C and JSON.
@@ -140,8 +140,8 @@ public enum Aggregation: UInt32, Sendable, Hashable, CaseIterable, CustomStringC
     case `auto` = 0
     /// One entity per token, named by the full label, for instance `B-PER`.
     case `none` = 1
-    /// One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is
-    /// the mean of theirs.
+    /// One entity per run of adjacent tokens of the same kind, named without `B-` and `I-`; its score is
+    /// their mean.
     case `simple` = 2
 
     /// The short name, as in C and JSON.
@@ -186,7 +186,7 @@ public enum FinishReason: UInt32, Sendable, Hashable, CaseIterable, CustomString
     case `eos` = 1
     /// A stop string was generated.
     case `stopString` = 2
-    /// The limit of new tokens, or of the model's positions, was reached.
+    /// `max_new_tokens` or the model's maximum length was reached.
     case `length` = 3
 
     /// The short name, as in C and JSON.
