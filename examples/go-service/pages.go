@@ -33,7 +33,7 @@ func (s *service) page(x *exchange, r *http.Request) error {
 	}
 	// Nothing from elsewhere: neither scripts nor anything that they would send.
 	x.Header().Set("Content-Security-Policy",
-		"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; frame-ancestors 'none'; form-action 'none'")
+		"default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; frame-ancestors 'none'; form-action 'none'")
 	x.Header().Set("Cache-Control", "no-cache")
 	return writeBody(x, http.StatusOK, contentTypes[path.Ext(name)], content)
 }

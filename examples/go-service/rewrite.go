@@ -122,7 +122,7 @@ const queryMark = "{query}"
 
 // chatRewritePrompt is the default for models that chat. Models with an encoder were trained on a prompt of their own, and get the query
 // as it is.
-const chatRewritePrompt = "Rewrite this search query so that a search engine finds more. Answer with the new query only.\n\n" + queryMark
+const chatRewritePrompt = "Turn these keywords into one question that a person would ask.\nKeywords: " + queryMark + "\nQuestion:"
 
 func (s *service) rewritePrompt(m *model, query string) string {
 	prompt := s.config.rewritePrompt

@@ -46,8 +46,8 @@ export function quantile(buckets, q) {
 }
 
 const lines = ["p50", "p95", "p99"];
-const span = 300; // seconds
-const area = { left: 52, right: 628, top: 22, bottom: 232 };
+const span = 120; // seconds
+const area = { left: 56, right: 950, top: 22, bottom: 192 };
 
 // Chart draws points {time, p50, p95, p99}, in seconds, over a logarithmic axis of milliseconds.
 export class Chart {
@@ -76,9 +76,9 @@ export class Chart {
       parts.push(element("line", { class: "grid", x1: area.left, x2: area.right, y1: at, y2: at }));
       parts.push(element("text", { x: area.left - 6, y: at + 4, "text-anchor": "end" }, `${10 ** power} ms`));
     }
-    for (let minutes = 0; minutes <= span / 60; minutes++) {
-      const label = minutes === 0 ? "now" : `−${minutes} min`;
-      parts.push(element("text", { x: x(now - minutes * 60), y: area.bottom + 18, "text-anchor": minutes === 0 ? "end" : "middle" }, label));
+    for (let seconds = 0; seconds <= span; seconds += 30) {
+      const label = seconds === 0 ? "now" : `−${seconds} s`;
+      parts.push(element("text", { x: x(now - seconds), y: area.bottom + 18, "text-anchor": seconds === 0 ? "end" : "middle" }, label));
     }
     lines.forEach((line, i) => {
       parts.push(element("text", { class: line, x: area.left + 6 + 44 * i, y: 14 }, line));
