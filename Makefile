@@ -63,6 +63,7 @@ test:
 	KINGLET_ISA=portable cargo test --test same_bits --test generation_bits fixtures
 	@$(MAKE) --no-print-directory prefix
 	@scripts/test-consumers
+	@scripts/test-cpp-search
 	@scripts/test-go
 	@scripts/test-go-service
 
@@ -91,7 +92,7 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search
 
 .PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header fuzz-smoke bench clean
 .DEFAULT_GOAL := help
