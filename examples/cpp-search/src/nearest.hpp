@@ -21,7 +21,8 @@ struct Hit {
 /// The dot product, which is the cosine of vectors of length 1.
 float dot(const float *a, const float *b, std::size_t size);
 
-/// The `count` passages with the highest cosine, the best first. Compares with every passage: 100,000 of them take about ten milliseconds.
+/// The `count` passages with the highest cosine, the best first. Compares with every passage, so the time is that of
+/// reading all vectors once.
 std::vector<Hit> nearest(const Index &index, const std::vector<float> &query, std::size_t count);
 
 /// A hierarchical navigable small world graph by hnswlib: for large folders, it finds nearly the same passages and compares with few. Where the
