@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,14 +92,65 @@ func TestOrder(t *testing.T) {
 			release()
 		}()
 		eventually(t, "it waits", func() bool { _, waiting, _ := l.state(); return waiting == i+1 })
-		// It counts as waiting just before it sends on the channel.
-		time.Sleep(time.Millisecond)
 	}
 	release()
 	group.Wait()
 	for i := range 50 {
 		if got := <-order; got != i {
 			t.Fatalf("request %d came after %d others", got, i)
+		}
+	}
+}
+
+// Requests that give up at every moment, also when a slot is handed to them, neither lose a slot nor gain one.
+func TestGiveUp(t *testing.T) {
+	l := newLimiter(3, 100, 1000)
+	var group sync.WaitGroup
+	var inside, admitted atomic.Int32
+	for worker := range 20 {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			for round := range 300 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration((worker*7+round)%40)*time.Microsecond)
+				release, err := l.admit(ctx, 5)
+				if err == nil {
+					if n := inside.Add(1); n > 3 {
+						t.Errorf("%d run at once", n)
+					}
+					admitted.Add(1)
+					runtime.Gosched()
+					inside.Add(-1)
+					release()
+				}
+				cancel()
+			}
+		}()
+	}
+	group.Wait()
+	if running, waiting, tokens := l.state(); running != 0 || waiting != 0 || tokens != 0 {
+		t.Errorf("%d run, %d wait, %d tokens", running, waiting, tokens)
+	}
+	t.Logf("%d of 6000 were admitted", admitted.Load())
+}
+
+// The time to come back grows with the queue, between one second and a minute.
+func TestRetryAfter(t *testing.T) {
+	l := newLimiter(2, 100, 1000)
+	for _, c := range []struct {
+		mean    time.Duration
+		waiting int
+		seconds time.Duration
+	}{{0, 0, 1}, {time.Millisecond, 50, 1}, {time.Second, 9, 5}, {10 * time.Second, 3, 20}, {time.Minute, 50, 60}} {
+		l.mean = c.mean
+		for l.queue.Len() < c.waiting {
+			l.queue.PushBack(nil)
+		}
+		for l.queue.Len() > c.waiting {
+			l.queue.Remove(l.queue.Front())
+		}
+		if got := l.retryAfter(); got != c.seconds*time.Second {
+			t.Errorf("%+v: %v", c, got)
 		}
 	}
 }

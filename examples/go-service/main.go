@@ -64,7 +64,7 @@ func main() {
 	// A second signal ends the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, config, log, nil); err != nil {
+	if err := run(ctx, config, log); err != nil {
 		log.Error("go-service failed", "error", err.Error())
 		os.Exit(1)
 	}
@@ -178,8 +178,8 @@ func newLog(c *config, to io.Writer) *slog.Logger {
 const cancelTimeout = 5 * time.Second
 
 // run serves until the context ends, then finishes what is running. It listens before the models are loaded, so that a probe finds a
-// server that is alive and not ready. The channel listening, if it is not nil, receives the address.
-func run(ctx context.Context, config *config, log *slog.Logger, listening chan<- net.Addr) error {
+// server that is alive and not ready.
+func run(ctx context.Context, config *config, log *slog.Logger) error {
 	listener, err := net.Listen("tcp", config.listen)
 	if err != nil {
 		return err
@@ -197,9 +197,6 @@ func run(ctx context.Context, config *config, log *slog.Logger, listening chan<-
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	log.Info("listening", "address", listener.Addr().String(), "kinglet", kinglet.Version(), "api_key", config.apiKey != "")
-	if listening != nil {
-		listening <- listener.Addr()
-	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	loaded, err := loadModels(ctx, config.places, config, log)

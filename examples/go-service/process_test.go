@@ -195,6 +195,17 @@ func TestTerminateStreams(t *testing.T) {
 	}
 }
 
+// A model that is not there ends the program with status 1, and its path is in the log.
+func TestMissingModel(t *testing.T) {
+	command := exec.Command(os.Args[0], "-listen", "localhost:0", "-embed", "none=/no/model/here")
+	command.Env = append(os.Environ(), asService+"=1")
+	log, err := command.CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(log), "/no/model/here") {
+		t.Errorf("%v: %s", err, log)
+	}
+}
+
 // No text of a client is in the log, and its lines are JSON.
 func TestLog(t *testing.T) {
 	p := launch(t, "-embed", "bert="+filepath.Join(fixtures(), "bert"), "-log-level", "debug")

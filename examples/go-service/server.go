@@ -80,7 +80,7 @@ func newService(config *config, log *slog.Logger) *service {
 func (s *service) handler() http.Handler {
 	mux := http.NewServeMux()
 	add := func(method, path string, access access, handle handler) {
-		mux.Handle(method+" "+path, s.route(path, access, handle))
+		mux.Handle(method+" "+path, s.route(strings.TrimSuffix(path, "{$}"), access, handle))
 		s.methods[path] = append(s.methods[path], method)
 	}
 	add("POST", "/v1/embeddings", working, s.embeddings)

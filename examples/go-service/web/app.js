@@ -143,7 +143,7 @@ const ms = (seconds) => (seconds === null ? "" : `${(seconds * 1000).toPrecision
 async function poll() {
   const samples = parse(await (await request("metrics")).text());
   const now = Date.now() / 1000, routes = histograms(samples);
-  const interesting = [...routes.keys()].filter((name) => !/^\/(\{\$\}|app|chart|style|metrics|healthz|readyz|v1\/models)/.test(name));
+  const interesting = [...routes.keys()].filter((name) => !/^\/($|\w+\.(js|css)$|metrics|healthz|readyz|v1\/models)/.test(name));
   for (const name of interesting) {
     if (![...route.options].some((option) => option.value === name)) route.add(new Option(name));
   }
