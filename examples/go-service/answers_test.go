@@ -95,6 +95,32 @@ func TestTruncation(t *testing.T) {
 	}
 }
 
+// Prompts that are too long are refused, and never cut: by a decoder, an encoder, in a chat, whole or streamed.
+func TestLongPrompts(t *testing.T) {
+	s := start(t, defaults(t))
+	long := strings.Repeat("bird ", 100)
+	for _, stream := range []bool{false, true} {
+		for _, c := range []struct {
+			path, param string
+			body        object
+		}{
+			{"/v1/completions", "prompt", object{"model": "gpt2", "prompt": []string{"a", long}}},
+			{"/v1/completions", "prompt", object{"model": "t5", "prompt": []string{"a", long}}},
+			{"/v1/chat/completions", "messages", object{"model": "chat", "messages": []object{{"role": "user", "content": long}}}},
+			{"/rewrite", "query", object{"model": "t5", "query": long}},
+			{"/rewrite", "query", object{"model": "chat", "query": long}},
+		} {
+			if c.path != "/rewrite" {
+				c.body["stream"] = stream
+			}
+			status, _, e := s.refused("POST", c.path, c.body)
+			if status != 400 || e.Param == nil || *e.Param != c.param || e.Code == nil || *e.Code != contextLengthExceeded {
+				t.Errorf("%s %v: %d %+v", c.path, c.body["model"], status, e)
+			}
+		}
+	}
+}
+
 func TestRerank(t *testing.T) {
 	s := start(t, defaults(t))
 	type pair struct {

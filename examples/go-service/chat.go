@@ -116,6 +116,7 @@ func messages(all []chatMessage) ([]kinglet.Message, error) {
 }
 
 func (s *service) chat(x *exchange, r *http.Request) error {
+	x.texts = "messages"
 	body, err := readBody(x, r, s.config.maxBodyBytes)
 	if err != nil {
 		return err
@@ -181,6 +182,7 @@ func (s *service) chat(x *exchange, r *http.Request) error {
 		return streamChat(x, r, session, options, request, answer)
 	}
 	reply, err := session.Reply(r.Context(), options)
+	release()
 	if err != nil {
 		return err
 	}
@@ -257,10 +259,10 @@ func streamChat(x *exchange, r *http.Request, session *kinglet.Session, options 
 		return nil
 	})
 	if err != nil {
-		return events.fail(asAPIError(r.Context(), err))
+		return events.fail(x.failure(r.Context(), err))
 	}
 	if x.input, err = session.PromptTokens(); err != nil {
-		return events.fail(asAPIError(r.Context(), err))
+		return events.fail(x.failure(r.Context(), err))
 	}
 	if request.StreamOptions != nil && request.StreamOptions.IncludeUsage {
 		answer.Choices, answer.Usage = []chatChoice{}, x.usage()

@@ -48,6 +48,7 @@ type completionLogProbs struct {
 }
 
 func (s *service) completions(x *exchange, r *http.Request) error {
+	x.texts = "prompt"
 	body, err := readBody(x, r, s.config.maxBodyBytes)
 	if err != nil {
 		return err
@@ -97,10 +98,14 @@ func (s *service) completions(x *exchange, r *http.Request) error {
 		return s.streamCompletions(x, r, m, request, prompts, options, answer)
 	}
 	generations, err := m.Generate(r.Context(), prompts, options)
+	release()
 	if err != nil {
 		return err
 	}
 	for i := range generations {
+		if err := refuseTruncated(m, "prompt", "", append(make([]bool, i), generations[i].Truncated)); err != nil {
+			return err
+		}
 		x.input += generations[i].InputTokenCount
 		for j, output := range generations[i].Outputs {
 			x.output += len(output.Tokens)
@@ -143,6 +148,14 @@ func (s *service) streamCompletions(x *exchange, r *http.Request, m *model, requ
 		return err
 	}
 	x.input = len(encoding.IDs)
+	// An encoder would read the beginning only, and the pieces would not say so.
+	if m.properties.HasEncoder {
+		for i, count := range encoding.Lengths() {
+			if count > m.properties.MaxLength {
+				return refuseTruncated(m, "prompt", "", append(make([]bool, i), true))
+			}
+		}
+	}
 	events := newEvents(x)
 	one := func(choice completionChoice) error {
 		answer.Choices = []completionChoice{choice}
@@ -161,7 +174,7 @@ func (s *service) streamCompletions(x *exchange, r *http.Request, m *model, requ
 		})
 	})
 	if err != nil {
-		return events.fail(asAPIError(r.Context(), err))
+		return events.fail(x.failure(r.Context(), err))
 	}
 	if withUsage {
 		answer.Choices, answer.Usage = []completionChoice{}, x.usage()

@@ -24,6 +24,7 @@ type embeddingRequest struct {
 }
 
 func (s *service) embeddings(x *exchange, r *http.Request) error {
+	x.texts = "input"
 	body, err := readBody(x, r, s.config.maxBodyBytes)
 	if err != nil {
 		return err
@@ -58,15 +59,14 @@ func (s *service) embeddings(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	embeddings, err := func() (*kinglet.Embeddings, error) {
-		defer release()
-		return m.Embed(r.Context(), inputs, nil)
-	}()
+	defer release()
+	embeddings, err := m.Embed(r.Context(), inputs, nil)
+	release()
 	if err != nil {
 		return err
 	}
 	if !request.Truncate {
-		if err := unlessTruncated(m, "input", embeddings.Truncated); err != nil {
+		if err := refuseTruncated(m, "input", orTruncate, embeddings.Truncated); err != nil {
 			return err
 		}
 	}

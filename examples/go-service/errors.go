@@ -71,6 +71,9 @@ func unsupported(param, format string, values ...any) *apiError {
 	return err
 }
 
+// contextLengthExceeded is OpenAI's code for texts that are too long for a model or for the server.
+const contextLengthExceeded = "context_length_exceeded"
+
 func tooMany(retryAfter time.Duration, format string, values ...any) *apiError {
 	return &apiError{
 		status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "rate_limit_exceeded",

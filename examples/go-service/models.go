@@ -194,23 +194,25 @@ func (s *service) countTokens(ctx context.Context, m *model, param string, texts
 	}
 	if count := len(encoding.IDs); count > s.config.maxInputTokens {
 		err := badRequest(param, "has %d tokens, and the server's -max-input-tokens is %d", count, s.config.maxInputTokens)
-		err.code = "context_length_exceeded"
+		err.code = contextLengthExceeded
 		return 0, err
 	}
 	return len(encoding.IDs), nil
 }
 
-// unlessTruncated refuses a result that was made of cut texts.
-func unlessTruncated(m *model, param string, truncated []bool) error {
+// refuseTruncated refuses a result that was made of cut texts. The hint says what a client may do besides making them shorter.
+func refuseTruncated(m *model, param, hint string, truncated []bool) error {
 	for i, cut := range truncated {
 		if cut {
-			err := badRequest(param, "text %d has more than the %d tokens that %s takes; make it shorter, or send \"truncate\": true", i,
-				m.properties.MaxLength, m.name)
-			err.code = "context_length_exceeded"
+			err := badRequest(param, "text %d has more than the %d tokens that %s takes; make it shorter%s", i, m.properties.MaxLength, m.name, hint)
+			err.code = contextLengthExceeded
 			return err
 		}
 	}
 	return nil
 }
+
+// orTruncate is the hint where a request may ask for truncation.
+const orTruncate = ", or send \"truncate\": true"
 
 var errNoModels = errors.New("no models: name at least one with -embed, -generate or -rerank")

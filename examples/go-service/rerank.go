@@ -31,6 +31,7 @@ type rank struct {
 
 // rerank scores texts with a cross-encoder: the best first.
 func (s *service) rerank(x *exchange, r *http.Request) error {
+	x.texts = "texts"
 	body, err := readBody(x, r, s.config.maxBodyBytes)
 	if err != nil {
 		return err
@@ -72,15 +73,14 @@ func (s *service) rerank(x *exchange, r *http.Request) error {
 	if request.RawScores {
 		options.Function = kinglet.ScoreFunctionNone
 	}
-	scores, err := func() (*kinglet.Classifications, error) {
-		defer release()
-		return m.Score(r.Context(), queries, documents, options)
-	}()
+	defer release()
+	scores, err := m.Score(r.Context(), queries, documents, options)
+	release()
 	if err != nil {
 		return err
 	}
 	if !request.Truncate {
-		if err := unlessTruncated(m, "texts", scores.Truncated); err != nil {
+		if err := refuseTruncated(m, "texts", orTruncate, scores.Truncated); err != nil {
 			return err
 		}
 	}

@@ -47,6 +47,7 @@ type rewriteLatency struct {
 // rewrite generates without sampling: the same query has the same rewrites, so they may be cached.
 func (s *service) rewrite(x *exchange, r *http.Request) error {
 	begun := time.Now()
+	x.texts = "query"
 	body, err := readBody(x, r, s.config.maxBodyBytes)
 	if err != nil {
 		return err
@@ -96,11 +97,13 @@ func (s *service) rewrite(x *exchange, r *http.Request) error {
 		return err
 	}
 	generateBegun := time.Now()
-	generation, err := func() (*kinglet.Generation, error) {
-		defer release()
-		return generateRewrites(r.Context(), m, prompt, options)
-	}()
+	defer release()
+	generation, err := generateRewrites(r.Context(), m, prompt, options)
+	release()
 	if err != nil {
+		return err
+	}
+	if err := refuseTruncated(m, "query", "", []bool{generation.Truncated}); err != nil {
 		return err
 	}
 	generated := time.Since(generateBegun)

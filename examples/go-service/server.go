@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -36,6 +37,8 @@ type exchange struct {
 	id     string
 	models models
 	status int
+	// texts is the field that the request has its texts in.
+	texts string
 	// model, tokens and waited are for the log.
 	model         string
 	input, output int
@@ -123,12 +126,12 @@ func (s *service) attempt(x *exchange, r *http.Request, access access, handle ha
 	defer func() {
 		if value := recover(); value != nil {
 			s.log.Error("panic", "request", x.id, "value", fmt.Sprint(value), "stack", string(debug.Stack()))
-			failure = asAPIError(ctx, fmt.Errorf("panic: %v", value))
+			failure = x.failure(ctx, fmt.Errorf("panic: %v", value))
 		}
 	}()
 	if access != public {
 		if err := s.authorize(x, r); err != nil {
-			return asAPIError(ctx, err)
+			return x.failure(ctx, err)
 		}
 	}
 	if access == working {
@@ -142,9 +145,23 @@ func (s *service) attempt(x *exchange, r *http.Request, access access, handle ha
 		defer cancel()
 	}
 	if err := handle(x, r.WithContext(ctx)); err != nil {
-		return asAPIError(ctx, err)
+		return x.failure(ctx, err)
 	}
 	return nil
+}
+
+// failure is what the client receives for an error of its request.
+func (x *exchange) failure(ctx context.Context, err error) *apiError {
+	failure := asAPIError(ctx, err)
+	// The library names a text by its number in the call.
+	if number, found := strings.CutPrefix(failure.param, "texts["); found && x.texts != "" {
+		failure.param = x.texts
+		failure.message = "text " + strings.TrimSuffix(number, "]") + " " + failure.message
+		if strings.Contains(failure.message, "tokens, and the model takes at most") {
+			failure.code = contextLengthExceeded
+		}
+	}
+	return failure
 }
 
 // fail sends an error, unless the answer has begun.
@@ -205,13 +222,17 @@ func (s *service) authorize(x *exchange, r *http.Request) error {
 	}
 }
 
-// admit waits for the request's turn on a model.
+// admit waits for the request's turn on a model. Release may be called more than once: a handler calls it before it sends a whole answer,
+// because the client may be slow, and in any case at its end.
 func (s *service) admit(ctx context.Context, x *exchange, m *model, tokens int) (release func(), err error) {
 	x.model = m.name
 	begun := time.Now()
 	release, err = m.limiter.admit(ctx, tokens)
 	x.waited = time.Since(begun)
-	return release, err
+	if err != nil {
+		return nil, err
+	}
+	return sync.OnceFunc(release), nil
 }
 
 func (s *service) healthz(x *exchange, _ *http.Request) error {

@@ -3,6 +3,7 @@
 #include "nearest.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <stdexcept>
 #include <utility>
 
