@@ -13,7 +13,7 @@ FEATURES ?=
 
 help:
 	@echo 'make demo      build and install into build/prefix, then write LLVM IR with a C++ program and a small T5'
-	@echo 'make test      run all tests: Rust, C, C++, Go'
+	@echo 'make test      run all tests: Rust, C, C++, Go, Swift, the example programs'
 	@echo 'make deps      install the tools that demo and test need (apt)'
 	@echo 'make build     build the library (shared and static) and the command line in target/release'
 	@echo 'make install   install what was built into PREFIX (default /usr/local), under DESTDIR if it is set'
@@ -66,7 +66,10 @@ test:
 	KINGLET_ISA=portable cargo test --test same_bits --test generation_bits fixtures
 	@$(MAKE) --no-print-directory prefix
 	@scripts/test-consumers
+	@scripts/test-cpp-search
 	@scripts/test-go
+	@scripts/test-go-service
+	@scripts/test-swift
 
 dist:
 	@scripts/setup build
@@ -107,7 +110,7 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search
 
 .PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline fuzz-smoke bench clean
 .DEFAULT_GOAL := help

@@ -5,7 +5,8 @@ import PackageDescription
 // The C library comes from one of three places:
 //
 // - In a release it is a binary that SwiftPM downloads: an XCFramework on Apple's platforms, an artifact bundle with static libraries on
-//   Linux (SE-0482, Swift 6.2). `scripts/swift-release` fills in `release` below, in the commit that gets the tag.
+//   Linux (SE-0482, Swift 6.2). .github/workflows/swift.yml publishes both and has scripts/swift-release fill in `release` below, in the
+//   commit that gets the release's tag.
 // - Otherwise it is the installed one that pkg-config calls `kinglet`: on every commit without a release, and with KINGLET_LOCAL=system.
 // - KINGLET_LOCAL=PATH takes an XCFramework or artifact bundle that was built here by `scripts/xcframework` or `scripts/artifactbundle`. The
 //   path is relative to this file.
@@ -28,7 +29,7 @@ func library() -> Target {
         return .binaryTarget(name: "CKinglet", path: local)
     }
     if let release, local == nil {
-        let downloads = "https://github.com/kinglet-ml/kinglet/releases/download/v\(release.version)"
+        let downloads = "https://github.com/kinglet-ml/kinglet/releases/download/swift-\(release.version)"
         #if os(Linux)
         return .binaryTarget(
             name: "CKinglet", url: "\(downloads)/CKinglet.artifactbundle.zip", checksum: release.artifactbundle)

@@ -273,6 +273,11 @@ static_assert(offsetof(kinglet_latency, mean) == 64, "offset of kinglet_latency.
 static_assert(offsetof(kinglet_latency, standard_deviation) == 72, "offset of kinglet_latency.standard_deviation");
 static_assert(sizeof(kinglet_latency) == 80, "size of kinglet_latency");
 
+static_assert(offsetof(kinglet_devices_options, struct_size) == 0, "offset of kinglet_devices_options.struct_size");
+static_assert(offsetof(kinglet_devices_options, open_libraries) == 8, "offset of kinglet_devices_options.open_libraries");
+static_assert(offsetof(kinglet_devices_options, reserved) == 12, "offset of kinglet_devices_options.reserved");
+static_assert(sizeof(kinglet_devices_options) == 16, "size of kinglet_devices_options");
+
 static_assert(offsetof(kinglet_device_info, struct_size) == 0, "offset of kinglet_device_info.struct_size");
 static_assert(offsetof(kinglet_device_info, device) == 8, "offset of kinglet_device_info.device");
 static_assert(offsetof(kinglet_device_info, device_index) == 12, "offset of kinglet_device_info.device_index");

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # A folder with another Debian, for what this machine lacks; sourced after common.sh by scripts that define `skip REASON`. bash.
 
 # chroot_make FOLDER SUITE ARCHITECTURE PACKAGES...: makes it with debootstrap, unless it is there; needs root, and the mirror that this
@@ -23,6 +23,7 @@ chroot_make() {
     debootstrap --variant=minbase "$suite" "$folder" "${mirror:-http://deb.debian.org/debian}" </dev/null >"$log" 2>&1 ||
         skip "debootstrap failed; $log says why"
     # Signatures are checked, dates are not: an old mirror will do, and a clock may be off.
+    # shellcheck disable=SC2016 # the inner shell's variables
     chroot "$folder" sh -c '
         set -e
         export DEBIAN_FRONTEND=noninteractive LC_ALL=C

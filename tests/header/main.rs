@@ -1,6 +1,6 @@
 //! `include/kinglet.h`, `docs/api.json` and the enums of C++, Go and Swift are what `src/ffi` says. To write them anew: `make header`.
 //!
-//! `read` reads the Rust files, `check` holds them to the rules of `docs/abi-policy.md`, `baseline` to what was promised before, the
+//! `read` reads the Rust files, `check` applies the rules of `docs/abi-policy.md`, `baseline` compares with what was promised before, the
 //! others write.
 
 mod baseline;
@@ -51,7 +51,7 @@ fn generated_files_are_up_to_date() {
         ("docs/api.json", json::api(&sections)),
         ("bindings/cpp/kinglet/enums.hpp", enums::cpp(&sections)),
         ("bindings/go/enums_gen.go", enums::go(&sections)),
-        ("bindings/swift/Sources/Kinglet/Enumerations.swift", enums::swift(&sections)),
+        ("bindings/swift/Sources/Kinglet/Enums.swift", enums::swift(&sections)),
         ("bindings/swift/Tests/KingletTests/LayoutTests.swift", layout::swift(&sections)),
         ("abi/layout.c", layout::assertions(&sections)),
     ];

@@ -43,7 +43,7 @@ public final class Cancellation: Sendable {
 }
 
 extension Cancellation? {
-    /// Lends C's cancellation for the length of a call, which is not begun if it is set already.
+    /// C's cancellation for the length of a call, which does not begin if it is set already.
     func use<Result>(_ body: (OpaquePointer?) throws(KingletError) -> Result) throws(KingletError) -> Result {
         try Library.check()
         guard let self else { return try body(nil) }

@@ -5,7 +5,8 @@ import CKinglet
 public struct ClassifyOptions: Hashable, Sendable {
     /// How the head's outputs become scores. Default: the model's own setting.
     public var function: ScoreFunction = .auto
-    /// The most tokens of a text or pair, special tokens included; longer ones are cut. Default: the model's limit.
+    /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated. Default: the model's
+    /// maximum.
     public var maxLength: Int?
 
     public init(function: ScoreFunction = .auto, maxLength: Int? = nil) {
@@ -104,13 +105,13 @@ extension Model {
 
 /// The scores of a batch of texts or pairs.
 ///
-/// It is a collection with the scores of each text or pair, one per label. Arrays are copies; `withUnsafe` functions lend the memory of the
-/// library itself.
+/// It is a collection with the scores of each text or pair, one per label. Arrays are copies; `withUnsafe` functions give access to the library's
+/// memory.
 public struct Classifications: Sendable, RandomAccessCollection {
-    private let lentScores: Lent<Float>
-    private let lentBest: Lent<UInt32>
-    private let lentTokenCounts: Lent<Int>
-    private let lentTruncated: Lent<UInt8>
+    private let borrowedScores: Borrowed<Float>
+    private let borrowedBest: Borrowed<UInt32>
+    private let borrowedTokenCounts: Borrowed<Int>
+    private let borrowedTruncated: Borrowed<UInt8>
     private let width: Int
 
     /// The number of texts or pairs.
@@ -125,34 +126,34 @@ public struct Classifications: Sendable, RandomAccessCollection {
         count = view.count
         width = view.label_count
         self.labels = labels
-        lentScores = Lent(handle, view.scores, view.count * view.label_count)
-        lentBest = Lent(handle, view.best, view.count)
-        lentTokenCounts = Lent(handle, view.token_counts, view.count)
-        lentTruncated = Lent(handle, view.truncated, view.count)
+        borrowedScores = Borrowed(handle, view.scores, view.count * view.label_count)
+        borrowedBest = Borrowed(handle, view.best, view.count)
+        borrowedTokenCounts = Borrowed(handle, view.token_counts, view.count)
+        borrowedTruncated = Borrowed(handle, view.truncated, view.count)
     }
 
     public var startIndex: Int { 0 }
     public var endIndex: Int { count }
 
     /// The scores of one text or pair, one per label.
-    public subscript(text: Int) -> [Float] { lentScores.array(text * width..<(text + 1) * width) }
+    public subscript(text: Int) -> [Float] { borrowedScores.array(text * width..<(text + 1) * width) }
 
     /// The scores of all texts or pairs one after the other.
-    public var scores: [Float] { lentScores.array }
+    public var scores: [Float] { borrowedScores.array }
     /// The number of the label with the highest score, one per text or pair.
-    public var best: [Int] { lentBest.withUnsafe { $0.map { Int($0) } } }
+    public var best: [Int] { borrowedBest.withUnsafe { $0.map { Int($0) } } }
     /// The tokens of each text or pair, special tokens included.
-    public var tokenCounts: [Int] { lentTokenCounts.array }
-    /// Which texts or pairs were cut.
-    public var truncated: [Bool] { lentTruncated.flags }
+    public var tokenCounts: [Int] { borrowedTokenCounts.array }
+    /// Which texts or pairs were truncated.
+    public var truncated: [Bool] { borrowedTruncated.flags }
 
     /// The name of the best label of one text or pair.
-    public func label(_ text: Int) -> String { labels[Int(lentBest[text])] }
+    public func label(_ text: Int) -> String { labels[Int(borrowedBest[text])] }
 
-    /// Lends the scores of all texts or pairs one after the other.
+    /// Gives access to the scores of all texts or pairs one after the other, without copying.
     public func withUnsafeScores<Result, Failure>(
         _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentScores.withUnsafe(body)
+        try borrowedScores.withUnsafe(body)
     }
 }

@@ -4,7 +4,7 @@ import CKinglet
 public struct DeviceInfo: Hashable, Sendable {
     /// Its kind.
     public let device: Device
-    /// Its number among those of its kind, for ``LoadOptions/deviceIndex``.
+    /// Its number among those of its kind, for ``ModelOptions/deviceIndex``.
     public let index: Int
     /// A name for people, for instance the model of the GPU.
     public let name: String
@@ -21,11 +21,16 @@ public struct DeviceList: Hashable, Sendable {
     /// Why there are no others: one line for each kind that is missing.
     public let missing: String
 
-    /// Finds the devices. A missing driver or library is no error. The first call opens the library for NVIDIA GPUs, if it is installed, which
-    /// may take seconds.
-    public static func find() throws(KingletError) -> DeviceList {
+    /// Finds the devices. A missing driver or library is no error.
+    ///
+    /// - Parameter openLibraries: Opens the library for NVIDIA GPUs, if it is installed, to ask what there is; the first time may take seconds.
+    ///   False lists only the devices that the library runs by itself. Default: yes.
+    public static func find(openLibraries: Bool? = nil) throws(KingletError) -> DeviceList {
         try Library.check()
-        let list = try Handle.make(free: kinglet_devices_free) { devices, failure in kinglet_devices_list(devices, failure) }
+        var options = kinglet_devices_options()
+        options.struct_size = MemoryLayout<kinglet_devices_options>.size
+        options.open_libraries = kinglet_tristate(openLibraries)
+        let list = try Handle.make(free: kinglet_devices_free) { devices, failure in kinglet_devices_list(&options, devices, failure) }
         return try list.use { list throws(KingletError) in
             var devices: [DeviceInfo] = []
             for index in 0..<kinglet_devices_count(list) {
@@ -41,8 +46,8 @@ public struct DeviceList: Hashable, Sendable {
         }
     }
 
-    /// Finds the devices; the variant without `await` has the details.
-    public static func find() async throws(KingletError) -> DeviceList {
-        try await offCooperativePool { _ throws(KingletError) in try find() }
+    /// Finds the devices; ``find(openLibraries:)`` has the details.
+    public static func find(openLibraries: Bool? = nil) async throws(KingletError) -> DeviceList {
+        try await offCooperativePool { _ throws(KingletError) in try find(openLibraries: openLibraries) }
     }
 }

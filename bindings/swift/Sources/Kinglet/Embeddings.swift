@@ -6,7 +6,7 @@ public struct EmbedOptions: Hashable, Sendable {
     public var pooling: Pooling = .auto
     /// Scales vectors to length 1. Default: the model's own setting.
     public var normalize: Bool?
-    /// The most tokens of a text, special tokens included; longer texts are cut. Default: the model's limit.
+    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. Default: the model's maximum.
     public var maxLength: Int?
 
     public init(pooling: Pooling = .auto, normalize: Bool? = nil, maxLength: Int? = nil) {
@@ -52,12 +52,12 @@ extension Model {
 
 /// The vectors of a batch of texts.
 ///
-/// It is a collection with one vector per text. Arrays are copies; `withUnsafe` functions lend the memory of the library itself.
+/// It is a collection with one vector per text. Arrays are copies; `withUnsafe` functions give access to the library's memory.
 public struct Embeddings: Sendable, RandomAccessCollection {
-    private let lentValues: Lent<Float>
-    private let lentStarts: Lent<Int>
-    private let lentTokenCounts: Lent<Int>
-    private let lentTruncated: Lent<UInt8>
+    private let borrowedValues: Borrowed<Float>
+    private let borrowedStarts: Borrowed<Int>
+    private let borrowedTokenCounts: Borrowed<Int>
+    private let borrowedTruncated: Borrowed<UInt8>
 
     /// The number of texts.
     public let count: Int
@@ -70,43 +70,43 @@ public struct Embeddings: Sendable, RandomAccessCollection {
         view = try handle.read(view, kinglet_embeddings_read)
         count = view.count
         dimension = view.dimension
-        lentValues = Lent(handle, view.values, view.row_count * view.dimension)
-        lentStarts = Lent(handle, view.starts, view.count + 1)
-        lentTokenCounts = Lent(handle, view.token_counts, view.count)
-        lentTruncated = Lent(handle, view.truncated, view.count)
+        borrowedValues = Borrowed(handle, view.values, view.row_count * view.dimension)
+        borrowedStarts = Borrowed(handle, view.starts, view.count + 1)
+        borrowedTokenCounts = Borrowed(handle, view.token_counts, view.count)
+        borrowedTruncated = Borrowed(handle, view.truncated, view.count)
     }
 
     public var startIndex: Int { 0 }
     public var endIndex: Int { count }
 
     /// The vector of one text, or with ``Pooling/none`` the vectors of its tokens one after the other.
-    public subscript(text: Int) -> [Float] { lentValues.array(values(of: text)) }
+    public subscript(text: Int) -> [Float] { borrowedValues.array(values(of: text)) }
 
     /// All vectors one after the other.
-    public var values: [Float] { lentValues.array }
+    public var values: [Float] { borrowedValues.array }
     /// `count + 1` values: the vectors of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
-    public var starts: [Int] { lentStarts.array }
+    public var starts: [Int] { borrowedStarts.array }
     /// The tokens of each text, special tokens included.
-    public var tokenCounts: [Int] { lentTokenCounts.array }
-    /// Which texts were cut.
-    public var truncated: [Bool] { lentTruncated.flags }
+    public var tokenCounts: [Int] { borrowedTokenCounts.array }
+    /// Which texts were truncated.
+    public var truncated: [Bool] { borrowedTruncated.flags }
 
-    /// Lends all vectors one after the other.
+    /// Gives access to all vectors one after the other, without copying.
     public func withUnsafeValues<Result, Failure>(
         _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentValues.withUnsafe(body)
+        try borrowedValues.withUnsafe(body)
     }
 
-    /// Lends the vector of one text, or with ``Pooling/none`` the vectors of its tokens one after the other.
+    /// Gives access to the vector of one text, or with ``Pooling/none`` the vectors of its tokens one after the other, without copying.
     public func withUnsafeVector<Result, Failure>(
         _ text: Int, _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentValues.withUnsafe(values(of: text), body)
+        try borrowedValues.withUnsafe(values(of: text), body)
     }
 
     private func values(of text: Int) -> Range<Int> {
-        let rows = lentStarts.rows(text)
+        let rows = borrowedStarts.rows(text)
         return rows.lowerBound * dimension..<rows.upperBound * dimension
     }
 }

@@ -5,7 +5,7 @@ import CKinglet
 /// What is nil has the value of the model's generation_config.json, else Hugging Face's default; so no options are what the model's authors
 /// recommend. Options that contradict each other throw ``Status/invalidArgument`` with a message that names them.
 public struct GenerateOptions: Sendable {
-    /// The most tokens to generate. Default: 256.
+    /// The maximum number of tokens to generate. Default: 256.
     public var maxNewTokens: Int?
     /// How many tokens come before an end token can be chosen. Default: 0.
     public var minNewTokens: Int?
@@ -75,12 +75,12 @@ public struct GenerateOptions: Sendable {
     /// earlier in the prompt, the output or the source text. The output is identical, and faster where texts repeat or copy. Not with
     /// ``doSample`` or beams. Default: 0, off.
     public var promptLookupNumTokens: Int?
-    /// With ``promptLookupNumTokens``: the most last tokens that are searched for. Default: 2.
+    /// With ``promptLookupNumTokens``: how many last tokens are searched for at most. Default: 2.
     public var maxMatchingNgramSize: Int?
     /// A prompt prefix of the same model, computed by ``Model/prefix(_:addSpecialTokens:cancellation:)``.
     public var prefix: Prefix?
 
-    /// The options that are asked for most; the others are set one by one.
+    /// The most common options; the others are set one by one.
     public init(
         maxNewTokens: Int? = nil, doSample: Bool? = nil, temperature: Float? = nil, topK: Int? = nil, topP: Float? = nil,
         seed: UInt64? = nil, numBeams: Int? = nil, stopStrings: [String] = [], grammar: Grammar? = nil, prefix: Prefix? = nil

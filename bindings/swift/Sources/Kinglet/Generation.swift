@@ -18,6 +18,18 @@ extension Model {
         }
     }
 
+    /// Generates from one text; ``generate(_:options:cancellation:)`` has the details.
+    public func generate(
+        _ text: String, options: GenerateOptions = GenerateOptions(), cancellation: Cancellation? = nil
+    ) throws(KingletError) -> Generation {
+        try generate([text], options: options, cancellation: cancellation)[0]
+    }
+
+    /// Generates from one text; ``generate(_:options:cancellation:)`` has the details.
+    public func generate(_ text: String, options: GenerateOptions = GenerateOptions()) async throws(KingletError) -> Generation {
+        try await generate([text], options: options)[0]
+    }
+
     /// Generates texts from token ids, to which nothing is added. Otherwise as ``generate(_:options:cancellation:)``.
     ///
     /// - Parameter ids: The ids of each input.
@@ -40,7 +52,7 @@ extension Model {
     /// Generates as ``generate(_:options:cancellation:)`` does, piece by piece; the pieces of several texts are interleaved.
     ///
     /// ```swift
-    /// for try await piece in model.stream(["Once upon a time"]) {
+    /// for try await piece in model.stream("Once upon a time") {
     ///     print(piece.text, terminator: "")
     /// }
     /// ```
@@ -50,6 +62,11 @@ extension Model {
         GenerationStream { cancellation, listener throws(KingletError) in
             _ = try self.generate(texts, options, cancellation, listener: listener)
         }
+    }
+
+    /// ``stream(_:options:)`` from one text.
+    public func stream(_ text: String, options: GenerateOptions = GenerateOptions()) -> GenerationStream {
+        stream([text], options: options)
     }
 
     private func generate(
@@ -69,7 +86,7 @@ public struct Generation: Hashable, Sendable {
     public let outputs: [Output]
     /// The tokens of the input, special tokens included.
     public let inputTokenCount: Int
-    /// Whether the input was cut to what the encoder takes.
+    /// Whether the input was truncated to what the encoder takes.
     public let truncated: Bool
 
     /// The text of the best output.
@@ -82,7 +99,7 @@ public struct Output: Hashable, Sendable {
     public let text: String
     /// The tokens that were generated, the end token too.
     public let tokens: [UInt32]
-    /// The log-probability of each token; nil if they were not asked for.
+    /// The log-probability of each token; nil without ``GenerateOptions/logprobs``.
     public let logprobs: [Float]?
     /// With beams the log-probability divided by length^``GenerateOptions/lengthPenalty``, else the sum of ``logprobs``, or 0 without them.
     public let score: Float

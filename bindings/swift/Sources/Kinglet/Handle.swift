@@ -45,10 +45,10 @@ final class Handle: @unchecked Sendable {
     }
 }
 
-/// An array that a handle lends.
+/// An array in the memory of a handle.
 ///
 /// `@unchecked Sendable`: the memory is not written to as long as the handle is there.
-struct Lent<Element: BitwiseCopyable>: @unchecked Sendable {
+struct Borrowed<Element: BitwiseCopyable>: @unchecked Sendable {
     private let owner: Handle
     private let start: UnsafePointer<Element>?
     let count: Int
@@ -90,12 +90,12 @@ struct Lent<Element: BitwiseCopyable>: @unchecked Sendable {
     }
 }
 
-extension Lent<UInt8> {
+extension Borrowed<UInt8> {
     /// Values that are 0 or 1.
     var flags: [Bool] { withUnsafe { $0.map { $0 != 0 } } }
 }
 
-extension Lent<Int> {
+extension Borrowed<Int> {
     /// The rows of text `index`, by the numbers of the first row of each text.
     func rows(_ index: Int) -> Range<Int> { self[index]..<self[index + 1] }
 }

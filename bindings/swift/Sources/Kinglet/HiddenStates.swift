@@ -1,7 +1,7 @@
 import CKinglet
 
 extension Model {
-    /// Computes the last hidden states of sequences of token ids, to which nothing is added and of which nothing is cut.
+    /// Computes the last hidden states of sequences of token ids, to which nothing is added and of which nothing is truncated.
     ///
     /// - Parameters:
     ///   - ids: The ids of each sequence.
@@ -59,10 +59,10 @@ extension Model {
 /// The last hidden states of a batch of token sequences.
 ///
 /// It is a collection with the states of each sequence, one row of `dimension` values per token. Arrays are copies; `withUnsafe` functions
-/// lend the memory of the library itself.
+/// give access to the library's memory.
 public struct HiddenStates: Sendable, RandomAccessCollection {
-    private let lentValues: Lent<Float>
-    private let lentStarts: Lent<Int>
+    private let borrowedValues: Borrowed<Float>
+    private let borrowedStarts: Borrowed<Int>
 
     /// The number of sequences.
     public let count: Int
@@ -75,8 +75,8 @@ public struct HiddenStates: Sendable, RandomAccessCollection {
         view = try handle.read(view, kinglet_hidden_states_read)
         count = view.count
         dimension = view.dimension
-        lentValues = Lent(handle, view.values, view.token_count * view.dimension)
-        lentStarts = Lent(handle, view.starts, view.count + 1)
+        borrowedValues = Borrowed(handle, view.values, view.token_count * view.dimension)
+        borrowedStarts = Borrowed(handle, view.starts, view.count + 1)
     }
 
     public var startIndex: Int { 0 }
@@ -84,18 +84,18 @@ public struct HiddenStates: Sendable, RandomAccessCollection {
 
     /// The hidden states of one sequence, one row per token.
     public subscript(sequence: Int) -> [[Float]] {
-        lentStarts.rows(sequence).map { lentValues.array($0 * dimension..<($0 + 1) * dimension) }
+        borrowedStarts.rows(sequence).map { borrowedValues.array($0 * dimension..<($0 + 1) * dimension) }
     }
 
     /// The hidden states of all sequences one after the other.
-    public var values: [Float] { lentValues.array }
+    public var values: [Float] { borrowedValues.array }
     /// `count + 1` values: the tokens of sequence i are those from `starts[i]` to `starts[i + 1]` (exclusive).
-    public var starts: [Int] { lentStarts.array }
+    public var starts: [Int] { borrowedStarts.array }
 
-    /// Lends the hidden states of all sequences one after the other.
+    /// Gives access to the hidden states of all sequences one after the other, without copying.
     public func withUnsafeValues<Result, Failure>(
         _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentValues.withUnsafe(body)
+        try borrowedValues.withUnsafe(body)
     }
 }

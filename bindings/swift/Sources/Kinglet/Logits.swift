@@ -39,9 +39,9 @@ extension Model {
 /// The logits of a sequence's tokens, before any logits processor.
 ///
 /// It is a collection with one row of `vocabularySize` values per token: the logits of the token that follows it. Arrays are copies;
-/// `withUnsafe` functions lend the memory of the library itself.
+/// `withUnsafe` functions give access to the library's memory.
 public struct Logits: Sendable, RandomAccessCollection {
-    private let lentValues: Lent<Float>
+    private let borrowedValues: Borrowed<Float>
 
     /// The number of tokens.
     public let count: Int
@@ -54,30 +54,30 @@ public struct Logits: Sendable, RandomAccessCollection {
         view = try handle.read(view, kinglet_logits_read)
         count = view.token_count
         vocabularySize = view.vocabulary_size
-        lentValues = Lent(handle, view.values, view.token_count * view.vocabulary_size)
+        borrowedValues = Borrowed(handle, view.values, view.token_count * view.vocabulary_size)
     }
 
     public var startIndex: Int { 0 }
     public var endIndex: Int { count }
 
     /// The logits of the token that follows token `position`.
-    public subscript(position: Int) -> [Float] { lentValues.array(values(of: position)) }
+    public subscript(position: Int) -> [Float] { borrowedValues.array(values(of: position)) }
 
     /// All rows one after the other.
-    public var values: [Float] { lentValues.array }
+    public var values: [Float] { borrowedValues.array }
 
-    /// Lends all rows one after the other.
+    /// Gives access to all rows one after the other, without copying.
     public func withUnsafeValues<Result, Failure>(
         _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentValues.withUnsafe(body)
+        try borrowedValues.withUnsafe(body)
     }
 
-    /// Lends the logits of the token that follows token `position`.
+    /// Gives access to the logits of the token that follows token `position`, without copying.
     public func withUnsafeRow<Result, Failure>(
         _ position: Int, _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentValues.withUnsafe(values(of: position), body)
+        try borrowedValues.withUnsafe(values(of: position), body)
     }
 
     private func values(of position: Int) -> Range<Int> { position * vocabularySize..<(position + 1) * vocabularySize }

@@ -27,12 +27,12 @@ public final class Model: Sendable {
     ///
     /// - Parameters:
     ///   - path: A Hugging Face directory (config.json, tokenizer.json, and model.safetensors or its shards with their index), a GGUF file, a
-    ///     .kinglet file as ``quantize(_:to:precision:progress:cancellation:)`` writes it, or an ONNX export (``LoadOptions/onnxRuntime``).
+    ///     .kinglet file as ``quantize(_:to:precision:progress:cancellation:)`` writes it, or an ONNX export (``ModelOptions/onnxRuntime``).
     /// - Throws: ``Status/notFound``, ``Status/io``, ``Status/invalidFile`` (the message names the file), ``Status/unsupported`` (a family,
     ///   device or precision, or a library of another version), ``Status/outOfMemory`` (the limit), ``Status/invalidArgument``, and
     ///   ``Status/cancelled``.
     public static func load(
-        _ path: String, options: LoadOptions = LoadOptions(), cancellation: Cancellation? = nil
+        path: String, options: ModelOptions = ModelOptions(), cancellation: Cancellation? = nil
     ) throws(KingletError) -> Model {
         let handle = try cancellation.use { cancellation throws(KingletError) in
             try options.use(cancellation: cancellation) { options throws(KingletError) in
@@ -46,19 +46,19 @@ public final class Model: Sendable {
         return try Model(handle)
     }
 
-    /// Loads a model; ``load(_:options:cancellation:)`` has the details.
-    public static func load(_ path: String, options: LoadOptions = LoadOptions()) async throws(KingletError) -> Model {
+    /// Loads a model; ``load(path:options:cancellation:)`` has the details.
+    public static func load(path: String, options: ModelOptions = ModelOptions()) async throws(KingletError) -> Model {
         try await offCooperativePool { cancellation throws(KingletError) in
-            try load(path, options: options, cancellation: cancellation)
+            try load(path: path, options: options, cancellation: cancellation)
         }
     }
 
-    /// Reads a model, a Hugging Face directory or a GGUF file, and writes it as one .kinglet file, which ``load(_:options:cancellation:)`` then
+    /// Reads a model, a Hugging Face directory or a GGUF file, and writes it as one .kinglet file, which ``load(path:options:cancellation:)`` then
     /// maps instead of converting. The file appears when it is complete; a call that fails leaves nothing.
     ///
     /// - Parameters:
     ///   - precision: The number format of the weights in the file; not ``Precision/auto``.
-    ///   - progress: Called as ``LoadOptions/progress`` is.
+    ///   - progress: Called as ``ModelOptions/progress`` is.
     public static func quantize(
         _ source: String, to destination: String, precision: Precision, progress: (@Sendable (_ fraction: Double) -> Bool)? = nil,
         cancellation: Cancellation? = nil
@@ -104,7 +104,7 @@ public final class Model: Sendable {
 extension Model {
     /// What is known of a model.
     public struct Properties: Hashable, Sendable {
-        /// The path that was given to ``Model/load(_:options:cancellation:)``.
+        /// The path that was given to ``Model/load(path:options:cancellation:)``.
         public let path: String
         /// The `model_type` of config.json, for instance "bert".
         public let family: String
@@ -124,7 +124,7 @@ extension Model {
         public let threads: Int
         /// The number of values per hidden state and per embedding.
         public let dimension: Int
-        /// The most tokens of a text, special tokens included; longer texts are cut.
+        /// The maximum number of tokens of a text, special tokens included; longer texts are truncated.
         public let maxLength: Int
         /// The number of token ids.
         public let vocabularySize: Int
@@ -161,7 +161,7 @@ extension Model {
 }
 
 extension Handle {
-    /// The view of a model; what it lends is read before the handle goes.
+    /// The view of a model, which is read while the handle lives.
     fileprivate func readModel() throws(KingletError) -> kinglet_model_view {
         var view = kinglet_model_view()
         view.struct_size = MemoryLayout<kinglet_model_view>.size

@@ -41,7 +41,7 @@ extension String {
     }
 }
 
-/// Lends strings to C: their bytes are copied once, into one block, because Swift lends the bytes of one string at a time.
+/// Strings as C arguments: their bytes are copied once, into one block, because Swift gives access to one string at a time.
 func withTexts<Result, Failure>(
     _ texts: [String], _ body: (UnsafePointer<kinglet_str>?) throws(Failure) -> Result
 ) throws(Failure) -> Result {
@@ -66,7 +66,7 @@ func withTexts<Result, Failure>(
     return try body(texts.isEmpty ? nil : UnsafePointer(strings.baseAddress))
 }
 
-/// Lends pairs to C: the array of the first texts and that of the second ones.
+/// Pairs as C arguments: the array of the first texts and that of the second ones.
 func withPairs<Result, Failure>(
     _ texts: [String], _ pairs: [String],
     _ body: (UnsafePointer<kinglet_str>?, UnsafePointer<kinglet_str>?) throws(Failure) -> Result
@@ -76,24 +76,24 @@ func withPairs<Result, Failure>(
     }
 }
 
-/// Lends lists of token ids to C; empty lists have no pointer.
+/// Lists of token ids as C arguments; empty lists have no pointer.
 func withLists<Result, Failure>(
     _ lists: [[UInt32]], _ body: (UnsafeBufferPointer<kinglet_ids>) throws(Failure) -> Result
 ) throws(Failure) -> Result {
     let space = UnsafeMutableBufferPointer<UInt32>.allocate(capacity: lists.reduce(0) { $0 + $1.count })
-    let lent = UnsafeMutableBufferPointer<kinglet_ids>.allocate(capacity: lists.count)
+    let structs = UnsafeMutableBufferPointer<kinglet_ids>.allocate(capacity: lists.count)
     defer {
-        lent.deallocate()
+        structs.deallocate()
         space.deallocate()
     }
     var at = 0
     for (i, list) in lists.enumerated() {
         let place = UnsafeMutableBufferPointer(rebasing: space[at..<at + list.count])
         _ = place.initialize(fromContentsOf: list)
-        lent.initializeElement(at: i, to: kinglet_ids(data: list.isEmpty ? nil : UnsafePointer(place.baseAddress), count: list.count))
+        structs.initializeElement(at: i, to: kinglet_ids(data: list.isEmpty ? nil : UnsafePointer(place.baseAddress), count: list.count))
         at += list.count
     }
-    return try body(UnsafeBufferPointer(lent))
+    return try body(UnsafeBufferPointer(structs))
 }
 
 /// Refuses a number that has no meaning. Nil is C's 0.

@@ -6,7 +6,7 @@ public struct ClassifyTokensOptions: Hashable, Sendable {
     public var function: ScoreFunction = .auto
     /// How labelled tokens become entities. Default: ``Aggregation/simple``.
     public var aggregation: Aggregation = .auto
-    /// The most tokens of a text, special tokens included; longer ones are cut. Default: the model's limit.
+    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. Default: the model's maximum.
     public var maxLength: Int?
 
     public init(function: ScoreFunction = .auto, aggregation: Aggregation = .auto, maxLength: Int? = nil) {
@@ -62,11 +62,11 @@ public struct Entity: Hashable, Sendable {
     public let score: Float
 }
 
-/// The labelled tokens of a batch of texts. Arrays are copies; `withUnsafe` functions lend the memory of the library itself.
+/// The labelled tokens of a batch of texts. Arrays are copies; `withUnsafe` functions give access to the library's memory.
 public struct TokenClassifications: Sendable {
-    private let lentScores: Lent<Float>
-    private let lentStarts: Lent<Int>
-    private let lentTruncated: Lent<UInt8>
+    private let borrowedScores: Borrowed<Float>
+    private let borrowedStarts: Borrowed<Int>
+    private let borrowedTruncated: Borrowed<UInt8>
     private let width: Int
 
     /// The number of texts.
@@ -83,9 +83,9 @@ public struct TokenClassifications: Sendable {
         count = view.count
         width = view.label_count
         self.labels = labels
-        lentScores = Lent(handle, view.scores, view.token_count * view.label_count)
-        lentStarts = Lent(handle, view.starts, view.count + 1)
-        lentTruncated = Lent(handle, view.truncated, view.count)
+        borrowedScores = Borrowed(handle, view.scores, view.token_count * view.label_count)
+        borrowedStarts = Borrowed(handle, view.starts, view.count + 1)
+        borrowedTruncated = Borrowed(handle, view.truncated, view.count)
         var entities: [Entity] = []
         entities.reserveCapacity(view.entity_count)
         var c = kinglet_entity()
@@ -103,20 +103,20 @@ public struct TokenClassifications: Sendable {
 
     /// The scores of the tokens of one text, one row per token, special tokens included, of one score per label.
     public func scores(_ text: Int) -> [[Float]] {
-        lentStarts.rows(text).map { lentScores.array($0 * width..<($0 + 1) * width) }
+        borrowedStarts.rows(text).map { borrowedScores.array($0 * width..<($0 + 1) * width) }
     }
 
     /// The scores of the tokens of all texts, one after the other: one row per token of one score per label.
-    public var scores: [Float] { lentScores.array }
+    public var scores: [Float] { borrowedScores.array }
     /// `count + 1` values: the tokens of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
-    public var starts: [Int] { lentStarts.array }
-    /// Which texts were cut.
-    public var truncated: [Bool] { lentTruncated.flags }
+    public var starts: [Int] { borrowedStarts.array }
+    /// Which texts were truncated.
+    public var truncated: [Bool] { borrowedTruncated.flags }
 
-    /// Lends the scores of the tokens of all texts, one after the other.
+    /// Gives access to the scores of the tokens of all texts, one after the other, without copying.
     public func withUnsafeScores<Result, Failure>(
         _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentScores.withUnsafe(body)
+        try borrowedScores.withUnsafe(body)
     }
 }

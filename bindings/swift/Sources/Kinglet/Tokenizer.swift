@@ -18,8 +18,8 @@ public struct Tokenizer: Sendable {
         public var addSpecialTokens: Bool?
         /// Computes the position of each token in its text.
         public var offsets = false
-        /// The most tokens of a text or pair, special tokens included; longer ones are cut as the tokenizer's files say. Default: the model's
-        /// limit. ``noLimit``: no limit.
+        /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated by the rules of the
+        /// tokenizer's files. Default: the model's maximum. ``noLimit``: no limit.
         public var maxLength: Int?
 
         public init(addSpecialTokens: Bool? = nil, offsets: Bool = false, maxLength: Int? = nil) {
@@ -101,23 +101,23 @@ public struct Tokenizer: Sendable {
 
 /// A tokenised batch: the tokens of all texts or pairs, the sequences, one after the other.
 ///
-/// It is a collection of the ids of each sequence. Arrays are copies; `withUnsafe` functions lend the memory of the library itself.
+/// It is a collection of the ids of each sequence. Arrays are copies; `withUnsafe` functions give access to the library's memory.
 public struct Encoding: Sendable, RandomAccessCollection {
     /// The value of ``sequences`` for tokens that came from no text.
     public static let noSequence = UInt8(KINGLET_NO_SEQUENCE)
 
     private let handle: Handle
-    private let lentStarts: Lent<Int>
-    private let lentIDs: Lent<UInt32>
-    private let lentTypeIDs: Lent<UInt32>
-    private let lentMask: Lent<UInt8>
-    private let lentSequences: Lent<UInt8>
-    private let lentOffsets: Lent<kinglet_span>
-    private let lentTruncated: Lent<UInt8>
+    private let borrowedStarts: Borrowed<Int>
+    private let borrowedIDs: Borrowed<UInt32>
+    private let borrowedTypeIDs: Borrowed<UInt32>
+    private let borrowedMask: Borrowed<UInt8>
+    private let borrowedSequences: Borrowed<UInt8>
+    private let borrowedOffsets: Borrowed<kinglet_span>
+    private let borrowedTruncated: Borrowed<UInt8>
 
     /// The number of sequences.
     public let count: Int
-    /// The most tokens in one sequence.
+    /// The maximum number of tokens in one sequence.
     public let longest: Int
     /// The tokenizer's padding token; 0 if it names none.
     public let padID: UInt32
@@ -130,58 +130,58 @@ public struct Encoding: Sendable, RandomAccessCollection {
         count = view.count
         longest = view.longest
         padID = view.pad_id
-        lentStarts = Lent(handle, view.starts, view.count + 1)
-        lentIDs = Lent(handle, view.ids, view.token_count)
-        lentTypeIDs = Lent(handle, view.type_ids, view.token_count)
-        lentMask = Lent(handle, view.special_tokens_mask, view.token_count)
-        lentSequences = Lent(handle, view.sequences, view.token_count)
-        lentOffsets = Lent(handle, view.offsets, view.token_count)
-        lentTruncated = Lent(handle, view.truncated, view.count)
+        borrowedStarts = Borrowed(handle, view.starts, view.count + 1)
+        borrowedIDs = Borrowed(handle, view.ids, view.token_count)
+        borrowedTypeIDs = Borrowed(handle, view.type_ids, view.token_count)
+        borrowedMask = Borrowed(handle, view.special_tokens_mask, view.token_count)
+        borrowedSequences = Borrowed(handle, view.sequences, view.token_count)
+        borrowedOffsets = Borrowed(handle, view.offsets, view.token_count)
+        borrowedTruncated = Borrowed(handle, view.truncated, view.count)
     }
 
     public var startIndex: Int { 0 }
     public var endIndex: Int { count }
 
     /// The ids of one sequence.
-    public subscript(sequence: Int) -> [UInt32] { lentIDs.array(lentStarts.rows(sequence)) }
+    public subscript(sequence: Int) -> [UInt32] { borrowedIDs.array(borrowedStarts.rows(sequence)) }
 
     /// `count + 1` values: the tokens of sequence i are those from `starts[i]` to `starts[i + 1]` (exclusive), in each of the arrays with one
     /// value per token.
-    public var starts: [Int] { lentStarts.array }
+    public var starts: [Int] { borrowedStarts.array }
     /// The token ids, one per token.
-    public var ids: [UInt32] { lentIDs.array }
+    public var ids: [UInt32] { borrowedIDs.array }
     /// 0, or 1 for the second text of a pair, as the tokenizer's files say; one value per token.
-    public var typeIDs: [UInt32] { lentTypeIDs.array }
+    public var typeIDs: [UInt32] { borrowedTypeIDs.array }
     /// 1 for special tokens that the tokenizer added, else 0; one value per token.
-    public var specialTokensMask: [UInt8] { lentMask.array }
+    public var specialTokensMask: [UInt8] { borrowedMask.array }
     /// The text of a pair that the token came from, 0 or 1, or ``noSequence``; one value per token.
-    public var sequences: [UInt8] { lentSequences.array }
-    /// The bytes of each token in its text, one range per token; nil if they were not asked for.
+    public var sequences: [UInt8] { borrowedSequences.array }
+    /// The bytes of each token in its text, one range per token; nil without ``Tokenizer/Options/offsets``.
     public var offsets: [ByteRange]? {
-        lentOffsets.isThere ? lentOffsets.withUnsafe { $0.map { ByteRange($0) } } : nil
+        borrowedOffsets.isThere ? borrowedOffsets.withUnsafe { $0.map { ByteRange($0) } } : nil
     }
-    /// Which sequences were cut.
-    public var truncated: [Bool] { lentTruncated.flags }
+    /// Which sequences were truncated.
+    public var truncated: [Bool] { borrowedTruncated.flags }
 
-    /// Lends the ids of all tokens.
+    /// Gives access to the ids of all tokens, without copying.
     public func withUnsafeIDs<Result, Failure>(
         _ body: (UnsafeBufferPointer<UInt32>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentIDs.withUnsafe(body)
+        try borrowedIDs.withUnsafe(body)
     }
 
-    /// Lends the token types of all tokens.
+    /// Gives access to the token types of all tokens, without copying.
     public func withUnsafeTypeIDs<Result, Failure>(
         _ body: (UnsafeBufferPointer<UInt32>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentTypeIDs.withUnsafe(body)
+        try borrowedTypeIDs.withUnsafe(body)
     }
 
-    /// Lends where each sequence starts.
+    /// Gives access to the first token of each sequence, without copying.
     public func withUnsafeStarts<Result, Failure>(
         _ body: (UnsafeBufferPointer<Int>) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        try lentStarts.withUnsafe(body)
+        try borrowedStarts.withUnsafe(body)
     }
 
     /// A padded matrix of `count` rows of `length` ids, row by row, and its attention mask: 1 for tokens and 0 for padding. For programs that

@@ -9,8 +9,8 @@ import Testing
     @Test(arguments: [Precision.f32, .f16, .int8, .bf16])
     func equalBits(_ precision: Precision) async throws {
         let texts = many(64)
-        let batch = try await Model.load(fixture("bert"), options: LoadOptions(precision: precision, threads: 1)).embed(texts)
-        let model = try await Model.load(fixture("bert"), options: LoadOptions(precision: precision, threads: 3))
+        let batch = try await Model.load(path: fixture("bert"), options: ModelOptions(precision: precision, threads: 1)).embed(texts)
+        let model = try await Model.load(path: fixture("bert"), options: ModelOptions(precision: precision, threads: 3))
         try await withThrowingTaskGroup(of: (Int, [Float]).self) { group in
             for (i, text) in texts.enumerated() { group.addTask { (i, try await model.embed([text])[0]) } }
             for try await (i, vector) in group { #expect(sameBits(vector, batch[i]), "text \(i)") }
@@ -21,7 +21,7 @@ import Testing
     /// in the library at the same time.
     @Test(arguments: ["llama", "t5-gated"])
     func generate(_ name: String) async throws {
-        let model = try await Model.load(generator(name)), texts = many(10)
+        let model = try await Model.load(path: generator(name)), texts = many(10)
         let want = try await model.generate(texts, options: greedy(16))
         try await withThrowingTaskGroup(of: (Range<Int>, [Generation]).self) { group in
             for i in 0..<100 {
@@ -42,9 +42,9 @@ import Testing
 
     private func everyCall(_ number: Int) async throws {
         let log = Log(level: .debug) { _ in }
-        let bert = try await Model.load(fixture("bert"), options: LoadOptions(progress: { _ in true }, log: log))
-        let tokens = try await Model.load(fixture("bert-token-classifier"))
-        let writer = try await chatModel("gpt2", options: LoadOptions(answerCacheBytes: 1 << 16, log: log))
+        let bert = try await Model.load(path: fixture("bert"), options: ModelOptions(progress: { _ in true }, log: log))
+        let tokens = try await Model.load(path: fixture("bert-token-classifier"))
+        let writer = try await chatModel("gpt2", options: ModelOptions(answerCacheBytes: 1 << 16, log: log))
         async let embeddings = bert.embed(many(10))
         async let encoding = bert.tokenizer.tokenize(many(10), pairs: many(10), options: Tokenizer.Options(offsets: true))
         async let entities = tokens.classifyTokens(many(10))
@@ -73,7 +73,7 @@ import Testing
 
     /// Every call is cancelled with its task, before its work begins.
     @Test func cancelledBefore() async throws {
-        let bert = try await Model.load(fixture("bert-classifier")), writer = try await chatModel("gpt2")
+        let bert = try await Model.load(path: fixture("bert-classifier")), writer = try await chatModel("gpt2")
         let session = try writer.session(), folder = try Folder(), one = ["bird"]
         let file = folder.file("a")
         func expectCancelled(_ what: String, _ body: @escaping @Sendable () async throws -> Void) async {
@@ -83,7 +83,7 @@ import Testing
             }
             await expectError(.cancelled, what) { try await task.value }
         }
-        await expectCancelled("load") { _ = try await Model.load(fixture("bert")) }
+        await expectCancelled("load") { _ = try await Model.load(path: fixture("bert")) }
         await expectCancelled("embed") { _ = try await bert.embed(one) }
         await expectCancelled("tokenize") { _ = try await bert.tokenizer.tokenize(one) }
         await expectCancelled("tokenize pairs") { _ = try await bert.tokenizer.tokenize(one, pairs: one) }
@@ -107,7 +107,7 @@ import Testing
 
     /// A running call ends before its work does when its task is cancelled, or the cancellation that it was given; the model goes on.
     @Test func cancelledDuring() async throws {
-        let model = try await Model.load(fixture("bert"), options: LoadOptions(precision: .f32, threads: 1)), cancellation = Cancellation()
+        let model = try await Model.load(path: fixture("bert"), options: ModelOptions(precision: .f32, threads: 1)), cancellation = Cancellation()
         let blocking = { @Sendable (texts: [String]) throws(KingletError) in try model.embed(texts, cancellation: cancellation) }
         for isBlocking in [false, true] {
             var texts = many(10_000), wasCancelled = false
@@ -134,7 +134,7 @@ import Testing
 
     /// Cancellations at every moment of a call, its last one included.
     @Test func cancelledAtAnyTime() async throws {
-        let model = try await Model.load(fixture("bert")), texts = many(4)
+        let model = try await Model.load(path: fixture("bert")), texts = many(4)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for worker in 1...8 {
                 group.addTask {

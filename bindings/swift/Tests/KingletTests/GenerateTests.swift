@@ -6,7 +6,7 @@ import Testing
     /// Greedy tokens and beams are those of transformers, from texts, from ids, and in a batch.
     @Test(arguments: generators)
     func reference(_ name: String) async throws {
-        let model = try await Model.load(generator(name)), reference = try GenerationReference(name)
+        let model = try await Model.load(path: generator(name)), reference = try GenerationReference(name)
         #expect(model.properties.canGenerate && model.properties.hasEncoder == ["t5-gated", "bart"].contains(name))
         let texts = reference.cases.map { $0.text! }
         let fromTexts = try await model.generate(texts, options: greedy(24))
@@ -46,7 +46,7 @@ import Testing
             var decoderIds: [UInt32]?
             var lastLogits: [[Float]]
         }
-        let model = try await Model.load(fixture("generation-gguf/\(name).gguf"), options: LoadOptions(precision: .f32))
+        let model = try await Model.load(path: fixture("generation-gguf/\(name).gguf"), options: ModelOptions(precision: .f32))
         let want: GGUFReference = try decoded(fixture("generation-gguf/\(name).json"))
         #expect(try await model.tokenizer.tokenize([want.text])[0] == want.ids)
         let logits = try await model.logits(want.ids, decoderIDs: want.decoderIds)
@@ -55,7 +55,7 @@ import Testing
 
     /// The variants that block give what those with `await` do.
     @Test func blocking() throws {
-        let model = try Model.load(generator("gpt2")), reference = try GenerationReference("gpt2")
+        let model = try Model.load(path: generator("gpt2")), reference = try GenerationReference("gpt2")
         let want = reference.cases[1]
         #expect(try model.generate([want.text!], options: greedy(24))[0].outputs[0].tokens == want.greedy)
         let prefix = try model.prefix(want.text!)
@@ -66,7 +66,7 @@ import Testing
 
     /// Each option of the choice of tokens reaches the library.
     @Test func options() async throws {
-        let model = try await Model.load(generator("gpt2"))
+        let model = try await Model.load(path: generator("gpt2"))
         let text = try #require(GenerationReference("gpt2").cases[1].text)
         func with(_ set: (inout GenerateOptions) -> Void) async throws -> Output {
             var options = greedy(12)
@@ -109,7 +109,7 @@ import Testing
 
     /// A seed repeats itself, others differ, and a very low temperature or one candidate is greedy.
     @Test func sampling() async throws {
-        let model = try await Model.load(generator("gpt2"))
+        let model = try await Model.load(path: generator("gpt2"))
         let text = try #require(GenerationReference("gpt2").cases[1].text)
         func sampled(_ set: (inout GenerateOptions) -> Void) async throws -> [UInt32] {
             var options = GenerateOptions(maxNewTokens: 12, doSample: true, seed: 7)
@@ -133,19 +133,19 @@ import Testing
 
     /// Options of special tokens and of encoder-decoder models, for which 0 is a value.
     @Test func otherModels() async throws {
-        let llama = try await Model.load(generator("llama"))
+        let llama = try await Model.load(path: generator("llama"))
         var options = greedy(2)
         let with = try await llama.generate(["The river"], options: options)
         options.addSpecialTokens = false
         #expect(try await llama.generate(["The river"], options: options)[0].inputTokenCount + 1 == with[0].inputTokenCount)
 
-        let bart = try await Model.load(generator("bart"))
+        let bart = try await Model.load(path: generator("bart"))
         options = GenerateOptions(maxNewTokens: 3, numBeams: 1)
         (options.forcedBOSTokenID, options.forcedEOSTokenIDs, options.skipSpecialTokens) = (9, [11], false)
         let forced = try await bart.generate(["The river"], options: options)[0].outputs[0].tokens
         #expect(forced[0] == 9 && forced[2] == 11)
 
-        let t5 = try await Model.load(generator("t5-gated"))
+        let t5 = try await Model.load(path: generator("t5-gated"))
         func started(_ id: UInt32?) async throws -> [UInt32] {
             var options = GenerateOptions(maxNewTokens: 8, numBeams: 1)
             options.decoderStartTokenID = id
@@ -164,7 +164,7 @@ import Testing
     }
 
     @Test func grammars() async throws {
-        let model = try await Model.load(generator("gpt2"))
+        let model = try await Model.load(path: generator("gpt2"))
         func text(_ grammar: Grammar) async throws -> String {
             try await model.generate(["The river"], options: GenerateOptions(maxNewTokens: 60, grammar: grammar))[0].text
         }
@@ -182,7 +182,7 @@ import Testing
 
     /// Options that are wrong or contradict each other are errors that name them: Swift's names where Swift checks, C's where C does.
     @Test func wrongOptions() async throws {
-        let gpt2 = try await Model.load(generator("gpt2"))
+        let gpt2 = try await Model.load(path: generator("gpt2"))
         for (name, set) in [
             ("maxNewTokens", { $0.maxNewTokens = -1 }), ("minNewTokens", { $0.minNewTokens = -1 }), ("topK", { $0.topK = -1 }),
             ("noRepeatNgramSize", { $0.noRepeatNgramSize = -1 }), ("numBeams", { $0.numBeams = -1 }),
@@ -216,8 +216,8 @@ import Testing
     }
 
     @Test func wrongCalls() async throws {
-        let gpt2 = try await Model.load(generator("gpt2")), bart = try await Model.load(generator("bart"))
-        let bert = try await Model.load(fixture("bert")), llama = try await Model.load(generator("llama"))
+        let gpt2 = try await Model.load(path: generator("gpt2")), bart = try await Model.load(path: generator("bart"))
+        let bert = try await Model.load(path: fixture("bert")), llama = try await Model.load(path: generator("llama"))
         let foreign = GenerateOptions(maxNewTokens: 4, prefix: try await llama.prefix("The river"))
         let folder = try Folder()
         for (what, status, body) in [
@@ -248,7 +248,7 @@ import Testing
     /// The logits are those of transformers, at once and step by step.
     @Test(arguments: generators)
     func logits(_ name: String) async throws {
-        let model = try await Model.load(generator(name))
+        let model = try await Model.load(path: generator(name))
         var compared = 0
         for want in try GenerationReference(name).cases {
             guard let rows = want.logits, !rows.isEmpty, let decoderIDs = want.decoderIds else { continue }
@@ -278,11 +278,11 @@ import Testing
                 return true
             })
         #expect(shares.values.count >= 2 && shares.values == shares.values.sorted() && shares.values.last == 1)
-        let model = try await Model.load(place)
+        let model = try await Model.load(path: place)
         #expect(model.properties.precision == precision && model.properties.family == "llama" && model.properties.canGenerate)
         let got = try await model.generate(["The river"], options: greedy(24))
         if precision == .f32 {
-            let want = try await Model.load(generator("llama")).generate(["The river"], options: greedy(24))
+            let want = try await Model.load(path: generator("llama")).generate(["The river"], options: greedy(24))
             #expect(got == want)
         }
     }
@@ -308,7 +308,7 @@ import Testing
     /// Drafts change how soon a text is there, and nothing of it.
     @Test(arguments: generators)
     func promptLookup(_ name: String) async throws {
-        let model = try await Model.load(generator(name))
+        let model = try await Model.load(path: generator(name))
         var plain = greedy(24)
         plain.logprobs = true
         var drafting = plain
@@ -321,7 +321,7 @@ import Testing
 
     /// Questions that come again are answered from the cache; its counters and those of generation say so.
     @Test func answerCache() async throws {
-        let model = try await Model.load(generator("gpt2"), options: LoadOptions(answerCacheBytes: 1 << 20))
+        let model = try await Model.load(path: generator("gpt2"), options: ModelOptions(answerCacheBytes: 1 << 20))
         let first = try await model.generate(["The river", "a"], options: greedy(12))
         #expect(try await model.generate(["a", "The river"], options: greedy(12)) == first.reversed())
         _ = try await model.generate(["The river", "b"], options: greedy(12))

@@ -452,6 +452,13 @@ import Testing
         constant("KINGLET_COUNTERS_FORMAT_PROMETHEUS", KINGLET_COUNTERS_FORMAT_PROMETHEUS.rawValue, 2, kinglet_counters_format_name(2), "prometheus")
     }
 
+    @Test func kinglet_devices_options_layout() {
+        field("kinglet_devices_options.struct_size", at: MemoryLayout<kinglet_devices_options>.offset(of: \.struct_size), 0)
+        field("kinglet_devices_options.open_libraries", at: MemoryLayout<kinglet_devices_options>.offset(of: \.open_libraries), 8)
+        field("kinglet_devices_options.reserved", at: MemoryLayout<kinglet_devices_options>.offset(of: \.reserved), 12)
+        field("end of kinglet_devices_options", at: MemoryLayout<kinglet_devices_options>.stride, 16)
+    }
+
     @Test func kinglet_device_info_layout() {
         field("kinglet_device_info.struct_size", at: MemoryLayout<kinglet_device_info>.offset(of: \.struct_size), 0)
         field("kinglet_device_info.device", at: MemoryLayout<kinglet_device_info>.offset(of: \.device), 8)

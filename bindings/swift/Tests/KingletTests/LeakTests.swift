@@ -23,7 +23,7 @@ struct LeakTests {
 
     /// Four tasks share a model for ten thousand calls.
     @Test func embeddings() async throws {
-        let model = try await Model.load(fixture("bert"), options: LoadOptions(threads: 1)), texts = many(8)
+        let model = try await Model.load(path: fixture("bert"), options: ModelOptions(threads: 1)), texts = many(8)
         try await expectFlat { count in
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for _ in 0..<4 { group.addTask { for _ in 0..<count / 4 { _ = try await model.embed(texts)[0] } } }
@@ -34,7 +34,7 @@ struct LeakTests {
 
     /// Generations of every kind; errors, cancelled calls and streams that are left among them.
     @Test func generations() async throws {
-        let model = try await chatModel("llama", options: LoadOptions(log: Log { _ in }))
+        let model = try await chatModel("llama", options: ModelOptions(log: Log { _ in }))
         try await expectFlat { count in
             var options = greedy(2)
             options.stopStrings = ["never there"]
@@ -65,8 +65,8 @@ struct LeakTests {
     @Test func models() async throws {
         func load(_ count: Int) async throws {
             for _ in 0..<count {
-                _ = try await Model.load(fixture("bert"), options: LoadOptions(threads: 1, progress: { _ in true }, log: Log { _ in }))
-                await expectError(.notFound) { _ = try await Model.load(fixture("none"), options: LoadOptions(log: Log { _ in })) }
+                _ = try await Model.load(path: fixture("bert"), options: ModelOptions(threads: 1, progress: { _ in true }, log: Log { _ in }))
+                await expectError(.notFound) { _ = try await Model.load(path: fixture("none"), options: ModelOptions(log: Log { _ in })) }
             }
         }
         try await load(200)

@@ -10,7 +10,7 @@ import Testing
 
     @Test(arguments: Reference.names)
     func everyFixture(_ name: String) async throws {
-        let model = try await Model.load(fixture(name), options: LoadOptions(precision: .f32))
+        let model = try await Model.load(path: fixture(name), options: ModelOptions(precision: .f32))
         for want in try Reference(name).cases { try await compare(model, name, want) }
     }
 
@@ -69,7 +69,7 @@ import Testing
         arguments: [(Precision.f32, 0.99999, 0.99999), (.f16, 0.9999, 0.9999), (.bf16, 0.9995, 0.9999), (.int8, 0.98, 0.995)])
     func miniLM(_ precision: Precision, least: Double, mean: Double) async throws {
         let (texts, ids, want) = try miniLMReference()
-        let model = try await Model.load(Place.minilm, options: LoadOptions(precision: precision))
+        let model = try await Model.load(path: Place.minilm, options: ModelOptions(precision: precision))
         #expect(try await Array(model.tokenizer.tokenize(texts)) == ids)
         let cosines = try await zip(model.embed(texts), want).map(cosine)
         #expect(cosines.min()! >= least && cosines.reduce(0, +) / Double(cosines.count) >= mean)

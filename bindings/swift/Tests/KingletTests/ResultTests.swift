@@ -10,7 +10,7 @@ let mixed = [
 @Suite struct ResultTests {
     /// Texts may be empty, hold NUL, or be long.
     @Test func embeddings() async throws {
-        let model = try await Model.load(fixture("bert"))
+        let model = try await Model.load(path: fixture("bert"))
         let e = try await model.embed(mixed)
         #expect(e.count == mixed.count && e.dimension == 32 && e.values.count == 32 * mixed.count && e.starts.count == mixed.count + 1)
         #expect(e.truncated.last == true && e.truncated[0] == false && e.tokenCounts[0] == 2 && e.tokenCounts.last == 24)
@@ -26,7 +26,7 @@ let mixed = [
 
         // Results outlive their model.
         let raw = try await { () async throws -> Embeddings in
-            try await Model.load(fixture("bert")).embed(mixed, options: EmbedOptions(pooling: .none, normalize: false, maxLength: 10))
+            try await Model.load(path: fixture("bert")).embed(mixed, options: EmbedOptions(pooling: .none, normalize: false, maxLength: 10))
         }()
         let encoding = try await model.tokenizer.tokenize(mixed, options: Tokenizer.Options(maxLength: 10))
         #expect(raw.starts == encoding.starts && raw.tokenCounts.last == 10)
@@ -41,7 +41,7 @@ let mixed = [
     }
 
     @Test func encodings() async throws {
-        let tokenizer = try await Model.load(fixture("bert")).tokenizer
+        let tokenizer = try await Model.load(path: fixture("bert")).tokenizer
         let options = Tokenizer.Options(addSpecialTokens: false, maxLength: Tokenizer.Options.noLimit)
         let plain = try await tokenizer.tokenize(mixed, options: options)
         #expect(plain.offsets == nil && !plain.specialTokensMask.contains(1) && plain.longest >= 600)
@@ -71,7 +71,7 @@ let mixed = [
     }
 
     @Test func classifications() async throws {
-        let model = try await Model.load(fixture("bert-classifier"))
+        let model = try await Model.load(path: fixture("bert-classifier"))
         let soft = try await model.classify(mixed), raw = try await model.classify(mixed, options: ClassifyOptions(function: .none))
         #expect(soft.labels == ["NEGATIVE", "POSITIVE"] && soft.count == mixed.count && soft.best == raw.best)
         for (i, row) in soft.enumerated() {
@@ -85,7 +85,7 @@ let mixed = [
     }
 
     @Test func scores() async throws {
-        let model = try await Model.load(fixture("roberta-cross-encoder"))
+        let model = try await Model.load(path: fixture("roberta-cross-encoder"))
         let documents = Array(mixed.prefix(6)), queries = Array(repeating: "bird", count: 6)
         let scores = try await model.score(queries: queries, documents: documents)
         let raw = try await model.classify(queries, pairs: documents, options: ClassifyOptions(function: .none))
@@ -95,7 +95,7 @@ let mixed = [
     /// Entities lie in their texts, in order, under names of the model.
     @Test(arguments: [(Aggregation.simple, ["PER", "LOC"]), (.none, ["B-PER", "I-PER", "B-LOC", "I-LOC"])])
     func entities(_ aggregation: Aggregation, names: [String]) async throws {
-        let model = try await Model.load(fixture("bert-token-classifier"))
+        let model = try await Model.load(path: fixture("bert-token-classifier"))
         let result = try await model.classifyTokens(mixed, options: ClassifyTokensOptions(aggregation: aggregation))
         #expect(!result.entities.isEmpty && result.count == mixed.count && result.scores(0).map(\.count) == [5, 5])
         #expect(result.truncated.last == true && result.starts.count == mixed.count + 1)
@@ -126,7 +126,7 @@ let mixed = [
     }
 
     @Test func counters() async throws {
-        let model = try await Model.load(fixture("bert"))
+        let model = try await Model.load(path: fixture("bert"))
         let first = try model.counters()
         #expect(first[.load].calls == 1 && first[.load].time > .zero && first[.call].calls == 0)
         for _ in 0..<10 { _ = try await model.embed(many(6)) }

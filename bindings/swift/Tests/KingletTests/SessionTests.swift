@@ -151,8 +151,8 @@ import Testing
 
     /// Prompts that begin with a prefix give the same as without it, at less work; many calls share it, and it keeps its model.
     @Test func prefixes() async throws {
-        let plain = try await Model.load(generator("llama"))
-        let model = try await Model.load(generator("llama"))
+        let plain = try await Model.load(path: generator("llama"))
+        let model = try await Model.load(path: generator("llama"))
         let beginning = "The small bird sings near the river"
         let texts = ["\(beginning), and it isn't hard to see.", beginning, "She wrote a letter.", "The small"]
         let want = try await plain.generate(texts, options: greedy(12))

@@ -8,7 +8,7 @@ import Testing
     /// The pieces of a stream add up to what generate gives, for texts beside each other and sequences of one text too.
     @Test(arguments: generators)
     func pieces(_ name: String) async throws {
-        let model = try await Model.load(generator(name))
+        let model = try await Model.load(path: generator(name))
         let texts = ["The river", "a", "She wrote a short letter to him."]
         var two = GenerateOptions(maxNewTokens: 12, doSample: true, seed: 3, numBeams: 1)
         two.numReturnSequences = 2
@@ -41,7 +41,7 @@ import Testing
 
     /// A loop that is left cancels the call: the model does no more than the step that runs, and one that had begun.
     @Test func left() async throws {
-        let model = try await Model.load(generator("llama"))
+        let model = try await Model.load(path: generator("llama"))
         for pieces in [1, 20] {
             var count = 0
             for try await _ in model.stream(texts, options: endless) {
@@ -81,7 +81,7 @@ import Testing
 
     /// Cancelling the task ends the loop with an error, in the middle of the wait for a piece or before it.
     @Test func cancelled() async throws {
-        let model = try await Model.load(generator("llama"))
+        let model = try await Model.load(path: generator("llama"))
         let task = Task { [texts, endless] in
             var count = 0
             for try await _ in model.stream(texts, options: endless) {
@@ -103,7 +103,7 @@ import Testing
 
     /// Once the library knows of the cancellation, it begins no further step.
     @Test func withinOneStep() async throws {
-        let model = try await Model.load(generator("llama"))
+        let model = try await Model.load(path: generator("llama"))
         let cancellation = Cancellation(), seen = Collected<Int>()
         let stream = { (listener: @escaping Listener) throws(KingletError) in
             let options = GenerateOptions(maxNewTokens: 200, doSample: false, numBeams: 1)
@@ -125,7 +125,7 @@ import Testing
 
     /// Errors come out of the loop, once; a loop's body may use the model.
     @Test func errors() async throws {
-        let model = try await Model.load(generator("gpt2"))
+        let model = try await Model.load(path: generator("gpt2"))
         for (name, texts, set) in [
             ("texts", [], { _ in }), ("num_beams", ["a"], { $0.numBeams = 2 }), ("numReturnSequences", ["a"], { $0.numReturnSequences = -1 }),
         ] as [(String, [String], (inout GenerateOptions) -> Void)] {
@@ -154,7 +154,7 @@ import Testing
     /// Fifty tasks stream from one model, whose last reference is theirs. They wait for their readers, so that none may need a thread of
     /// the cooperative pool, which has few.
     @Test func together() async throws {
-        var model: Model? = try await Model.load(generator("llama"))
+        var model: Model? = try await Model.load(path: generator("llama"))
         let want = try await model!.generate(["The river"], options: greedy(12))[0].text
         let streams = (0..<50).map { _ in model!.stream(["The river"], options: greedy(12)) }
         model = nil
