@@ -10,7 +10,7 @@ import Kinglet
 
 let arguments = CommandLine.arguments.dropFirst()
 guard let path = arguments.first, arguments.count > 1 else {
-    printError("usage: swift-rewrite MODEL TEXT...")
+    write("usage: swift-rewrite MODEL TEXT...\n", to: .standardError)
     exit(2)
 }
 
@@ -20,9 +20,9 @@ let work = Task {
     let options = GenerateOptions(numBeams: 1)
     for text in arguments.dropFirst() {
         for try await piece in model.stream(text, options: options) {
-            FileHandle.standardOutput.write(Data(piece.text.utf8))
+            write(piece.text, to: .standardOutput)
         }
-        print()
+        write("\n", to: .standardOutput)
     }
 }
 
@@ -35,11 +35,12 @@ interrupt.resume()
 do {
     try await work.value
 } catch let error as KingletError where error.status == .cancelled {
-    printError("\nswift-rewrite: cancelled")
+    write("\nswift-rewrite: cancelled\n", to: .standardError)
     exit(130)
 } catch {
-    printError("swift-rewrite: \(error.localizedDescription)")
+    write("swift-rewrite: \(error.localizedDescription)\n", to: .standardError)
     exit(1)
 }
 
-func printError(_ line: String) { FileHandle.standardError.write(Data("\(line)\n".utf8)) }
+/// Unlike print, without a buffer.
+func write(_ text: String, to file: FileHandle) { file.write(Data(text.utf8)) }
