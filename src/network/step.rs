@@ -279,6 +279,7 @@ mod tests {
     use crate::base::counters::Counters;
     use crate::base::threads::Pool;
     use crate::families;
+    use crate::formats::packed::Opening;
     use crate::formats::source::Source;
     use crate::network::Network;
     use crate::network::placement::{Limit, Placement};
@@ -287,7 +288,7 @@ mod tests {
 
     fn network(fixture: &str, precision: Precision) -> Box<dyn Network> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation").join(fixture);
-        let Source { files, weights, .. } = Source::open(&path).unwrap();
+        let Source { files, weights, .. } = Source::open(&path, Opening::default()).unwrap();
         let spec = families::spec(&files.require_config("config.json").unwrap()).unwrap();
         let mut view = ModelView::find(&spec, &weights).unwrap();
         let limit = Limit { bytes: 0, tokenizer: 0, threads: 2 };

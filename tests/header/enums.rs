@@ -1,4 +1,4 @@
-//! The enumerations for C++ and Go.
+//! The enumerations for C++, Go and Swift.
 
 use std::collections::BTreeMap;
 
@@ -91,6 +91,47 @@ pub fn cpp(sections: &[Section]) -> String {
         out += &format!("    return {}(static_cast<{}>(value));\n}}\n\n", item.name_function, item.name);
     }
     out + "} // namespace kinglet\n\n#endif\n"
+}
+
+/// Swift's names: `KINGLET_PRECISION_INT8` is `Precision.int8`.
+pub fn swift(sections: &[Section]) -> String {
+    let mut out = String::from("// Generated from src/ffi by `make header`; do not edit.\n\nimport CKinglet\n");
+    let all = || {
+        sections.iter().flat_map(|section| &section.items).filter_map(|item| match item {
+            Declaration::Enumeration(item) => Some(item),
+            _ => None,
+        })
+    };
+    let of = |item: &Enumeration| camel(&item.name["kinglet_".len()..]);
+    let case = |item: &Enumeration, constant: &str| {
+        let name = camel(&short(item, constant));
+        name[..1].to_lowercase() + &name[1..]
+    };
+    let names: BTreeMap<String, String> = all()
+        .flat_map(|item| {
+            let of = of(item);
+            item.values.iter().map(move |v| (v.constant.clone(), format!("`{of}.{}`", case(item, &v.constant))))
+        })
+        .collect();
+    for item in all() {
+        let of = of(item);
+        // `Tristate` and `GrammarKind` are `Bool?` and `Grammar` in Swift.
+        let access = if ["Tristate", "GrammarKind"].contains(&of.as_str()) { "" } else { "public " };
+        out += "\n";
+        comment(&mut out, "", "///", &translated(&item.doc, &names));
+        out += &format!("{access}enum {of}: UInt32, Sendable, Hashable, CaseIterable, CustomStringConvertible {{\n");
+        for value in &item.values {
+            comment(&mut out, "    ", "///", &translated(&value.doc, &names));
+            // Quoted, because some are keywords.
+            out += &format!("    case `{}` = {}\n", case(item, &value.constant), value.number);
+        }
+        out += "\n    /// The short name, as in C and JSON.\n";
+        out += &format!(
+            "    {access}var description: String {{ String(cString: {}(rawValue)) }}\n}}\n",
+            item.name_function
+        );
+    }
+    out
 }
 
 pub fn go(sections: &[Section]) -> String {
