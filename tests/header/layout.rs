@@ -1,4 +1,4 @@
-//! Where a C compiler for a 64-bit machine puts the fields of each struct, and a C file that checks it.
+//! Where a C compiler for a 64-bit machine puts the fields of each struct, and C and Swift files that check it.
 
 use std::collections::BTreeMap;
 
@@ -65,4 +65,48 @@ pub fn assertions(sections: &[Section]) -> String {
         out += &format!("static_assert(sizeof({name}) == {}, \"size of {name}\");\n", layout.size);
     }
     out
+}
+
+pub fn swift(sections: &[Section]) -> String {
+    let layouts = layouts(sections);
+    let mut out = String::from(
+        "// Generated from src/ffi by `make header`; do not edit. What Swift's compiler makes of each struct is what bindings and older\n\
+         // programs expect (64-bit machines), and each constant has its number and name.\n\n\
+         import CKinglet\nimport Testing\n\n\
+         @Suite struct LayoutTests {\n    \
+             func field(_ field: String, at got: Int?, _ want: Int) {\n        \
+                 #expect(got == want, \"\\(field)\")\n    \
+             }\n\n    \
+             func constant(_ constant: String, _ got: UInt32, _ want: UInt32, _ name: UnsafePointer<CChar>, _ wanted: String) {\n        \
+                 #expect(got == want && String(cString: name) == wanted, \"\\(constant)\")\n    \
+             }\n",
+    );
+    for item in sections.iter().flat_map(|section| &section.items) {
+        match item {
+            Declaration::Struct(item) => {
+                let (name, layout) = (&item.name, &layouts[&item.name]);
+                out += &format!("\n    @Test func {name}_layout() {{\n");
+                for (field, (offset, _)) in item.fields.iter().zip(&layout.fields) {
+                    let field = &field.name;
+                    let found = format!("MemoryLayout<{name}>.offset(of: \\.{field})");
+                    out += &format!("        field(\"{name}.{field}\", at: {found}, {offset})\n");
+                }
+                out += &format!("        field(\"end of {name}\", at: MemoryLayout<{name}>.stride, {})\n", layout.size);
+                out += "    }\n";
+            }
+            Declaration::Enumeration(item) => {
+                out += &format!("\n    @Test func {}_values() {{\n", item.name);
+                for value in &item.values {
+                    let (constant, number, text) = (&value.constant, value.number, &value.text);
+                    let name = format!("{}({number})", item.name_function);
+                    out += &format!(
+                        "        constant(\"{constant}\", {constant}.rawValue, {number}, {name}, \"{text}\")\n"
+                    );
+                }
+                out += "    }\n";
+            }
+            _ => {}
+        }
+    }
+    out + "}\n"
 }

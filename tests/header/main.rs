@@ -52,6 +52,7 @@ fn generated_files_are_up_to_date() {
         ("bindings/cpp/kinglet/enums.hpp", enums::cpp(&sections)),
         ("bindings/go/enums_gen.go", enums::go(&sections)),
         ("bindings/swift/Sources/Kinglet/Enums.swift", enums::swift(&sections)),
+        ("bindings/swift/Tests/KingletTests/LayoutTests.swift", layout::swift(&sections)),
         ("abi/layout.c", layout::assertions(&sections)),
     ];
     let mut stale = Vec::new();

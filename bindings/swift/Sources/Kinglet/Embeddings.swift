@@ -1,44 +1,12 @@
 import CKinglet
 
-extension Model {
-    /// Computes one vector per text. Blocks.
-    ///
-    /// - Throws: `KingletError` with `invalidArgument` for an empty batch, `unsupported` for a model that cannot embed, `outOfMemory`
-    ///   beyond the memory limit.
-    public func embed(_ texts: [String], options: EmbedOptions = EmbedOptions()) throws(KingletError) -> Embeddings {
-        try embed(texts, options, nil)
-    }
-
-    /// Computes one vector per text, away from Swift's cooperative threads. Cancelling the task cancels the call.
-    public func embed(_ texts: [String], options: EmbedOptions = EmbedOptions()) async throws(KingletError) -> Embeddings {
-        try await offload { (cancellation) throws(KingletError) in try self.embed(texts, options, cancellation) }
-    }
-
-    private func embed(_ texts: [String], _ options: EmbedOptions, _ cancellation: Cancellation?) throws(KingletError) -> Embeddings {
-        let arguments = Arguments()
-        var c = kinglet_embed_options()
-        c.struct_size = MemoryLayout<kinglet_embed_options>.size
-        c.pooling = options.pooling.rawValue
-        c.normalize = tristate(options.normalize)
-        c.max_length = try size(options.maxLength, "maxLength")
-        c.cancellation = cancellation?.pointer
-        let batch = arguments.texts(texts)
-        let handle = try handle.use { (model) throws(KingletError) in
-            try lending(c, arguments) { (c) throws(KingletError) in
-                try make(free: { kinglet_embeddings_free($0) }) { kinglet_model_embed(model, batch, texts.count, c, $0, $1) }
-            }
-        }
-        return Embeddings(handle)
-    }
-}
-
-/// Options of embedding.
-public struct EmbedOptions: Sendable {
-    /// How token vectors become one vector. `auto`: as the model's files say.
+/// Options of ``Model/embed(_:options:cancellation:)``. What is nil has its default.
+public struct EmbedOptions: Hashable, Sendable {
+    /// How the vectors of a text's tokens become one. Default: the model's own setting.
     public var pooling: Pooling = .auto
-    /// Whether vectors are scaled to length 1. nil: as the model's files say.
+    /// Scales vectors to length 1. Default: the model's own setting.
     public var normalize: Bool?
-    /// The most tokens of a text, special tokens included; longer texts are cut. nil: what the model takes.
+    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. Default: the model's maximum.
     public var maxLength: Int?
 
     public init(pooling: Pooling = .auto, normalize: Bool? = nil, maxLength: Int? = nil) {
@@ -48,56 +16,97 @@ public struct EmbedOptions: Sendable {
     }
 }
 
-/// The vectors of a batch. A collection of one vector per text, or with pooling `none` of one vector per token of all texts. Any thread
-/// or task.
-public final class Embeddings: RandomAccessCollection, Sendable {
-    private let handle: Handle
-    /// Texts in the batch.
-    public let textCount: Int
-    /// Values per vector.
-    public let dimension: Int
-    /// The number of vectors.
-    public let count: Int
-    /// The tokens of each text, special tokens included.
-    public let tokenCounts: [Int]
-    /// Whether each text was cut.
-    public let truncated: [Bool]
-    /// The vectors of each text.
-    public let ranges: [Range<Int>]
-
-    init(_ handle: Handle) {
-        self.handle = handle
-        let view = Embeddings.view(handle)
-        (textCount, dimension, count) = (view.count, view.dimension, view.row_count)
-        tokenCounts = array(view.token_counts, view.count)
-        truncated = flags(view.truncated, view.count)
-        let starts = array(view.starts, view.count + 1)
-        ranges = zip(starts, starts.dropFirst()).map { $0..<$1 }
-        withExtendedLifetime(handle) {}
+extension Model {
+    /// Embeds texts.
+    ///
+    /// - Throws: ``Status/unsupported`` if the model has no tokenizer or pools in a way that is not supported, ``Status/outOfMemory``,
+    ///   ``Status/invalidArgument``, ``Status/cancelled``.
+    public func embed(
+        _ texts: [String], options: EmbedOptions = EmbedOptions(), cancellation: Cancellation? = nil
+    ) throws(KingletError) -> Embeddings {
+        var c = kinglet_embed_options()
+        c.struct_size = MemoryLayout<kinglet_embed_options>.size
+        c.pooling = options.pooling.rawValue
+        c.normalize = kinglet_tristate(options.normalize)
+        c.max_length = try size(options.maxLength, "maxLength")
+        let result = try cancellation.use { cancellation throws(KingletError) in
+            c.cancellation = cancellation
+            return try handle.use { model throws(KingletError) in
+                try withTexts(texts) { strings throws(KingletError) in
+                    try Handle.make(free: kinglet_embeddings_free) { embeddings, failure in
+                        kinglet_model_embed(model, strings, texts.count, &c, embeddings, failure)
+                    }
+                }
+            }
+        }
+        return try Embeddings(result)
     }
 
-    private static func view(_ handle: Handle) -> kinglet_embeddings_view {
+    /// Embeds texts; ``embed(_:options:cancellation:)`` has the details.
+    public func embed(_ texts: [String], options: EmbedOptions = EmbedOptions()) async throws(KingletError) -> Embeddings {
+        try await offCooperativePool { [self] cancellation throws(KingletError) in
+            try embed(texts, options: options, cancellation: cancellation)
+        }
+    }
+}
+
+/// The vectors of a batch of texts.
+///
+/// It is a collection with one vector per text. Arrays are copies; `withUnsafe` functions give access to the library's memory.
+public struct Embeddings: Sendable, RandomAccessCollection {
+    private let borrowedValues: Borrowed<Float>
+    private let borrowedStarts: Borrowed<Int>
+    private let borrowedTokenCounts: Borrowed<Int>
+    private let borrowedTruncated: Borrowed<UInt8>
+
+    /// The number of texts.
+    public let count: Int
+    /// The number of values per vector.
+    public let dimension: Int
+
+    init(_ handle: Handle) throws(KingletError) {
         var view = kinglet_embeddings_view()
         view.struct_size = MemoryLayout<kinglet_embeddings_view>.size
-        handle.use { _ = kinglet_embeddings_read($0, &view, nil) }
-        return view
+        view = try handle.read(view, kinglet_embeddings_read)
+        count = view.count
+        dimension = view.dimension
+        borrowedValues = Borrowed(handle, view.values, view.row_count * view.dimension)
+        borrowedStarts = Borrowed(handle, view.starts, view.count + 1)
+        borrowedTokenCounts = Borrowed(handle, view.token_counts, view.count)
+        borrowedTruncated = Borrowed(handle, view.truncated, view.count)
     }
 
     public var startIndex: Int { 0 }
     public var endIndex: Int { count }
 
-    /// A copy of vector `i`.
-    public subscript(i: Int) -> [Float] { withUnsafeVector(i) { Array($0) } }
+    /// The vector of one text, or with ``Pooling/none`` the vectors of its tokens one after the other.
+    public subscript(text: Int) -> [Float] { borrowedValues.array(values(of: text)) }
 
-    /// Lends vector `i` without copying it. The memory is valid during the call.
-    public func withUnsafeVector<R>(_ i: Int, _ body: (UnsafeBufferPointer<Float>) throws -> R) rethrows -> R {
-        precondition(i >= 0 && i < count, "vector \(i) of \(count)")
-        return try withUnsafeValues { try body(UnsafeBufferPointer(rebasing: $0[i * dimension..<(i + 1) * dimension])) }
+    /// All vectors one after the other.
+    public var values: [Float] { borrowedValues.array }
+    /// `count + 1` values: the vectors of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
+    public var starts: [Int] { borrowedStarts.array }
+    /// The tokens of each text, special tokens included.
+    public var tokenCounts: [Int] { borrowedTokenCounts.array }
+    /// Which texts were truncated.
+    public var truncated: [Bool] { borrowedTruncated.flags }
+
+    /// Gives access to all vectors one after the other, without copying.
+    public func withUnsafeValues<Result, Failure>(
+        _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try borrowedValues.withUnsafe(body)
     }
 
-    /// Lends all vectors, one after the other: `count * dimension` values. The memory is valid during the call.
-    public func withUnsafeValues<R>(_ body: (UnsafeBufferPointer<Float>) throws -> R) rethrows -> R {
-        defer { withExtendedLifetime(self) {} }
-        return try body(UnsafeBufferPointer(start: Embeddings.view(handle).values, count: count * dimension))
+    /// Gives access to the vector of one text, or with ``Pooling/none`` the vectors of its tokens one after the other, without copying.
+    public func withUnsafeVector<Result, Failure>(
+        _ text: Int, _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try borrowedValues.withUnsafe(values(of: text), body)
+    }
+
+    private func values(of text: Int) -> Range<Int> {
+        let rows = borrowedStarts.rows(text)
+        return rows.lowerBound * dimension..<rows.upperBound * dimension
     }
 }

@@ -1,68 +1,50 @@
 import CKinglet
 
-/// What the output must match.
-public enum Grammar: Sendable, Hashable {
-    /// A JSON schema.
-    case jsonSchema(String)
-    /// A regular expression.
-    case regex(String)
-    /// A Lark grammar.
-    case lark(String)
-}
-
-/// Options of generation, by the names of Hugging Face. What is nil is decided by the model's generation_config.json.
+/// Options of a generation, with Hugging Face's names.
 ///
-/// A prompt prefix that was computed before is `prefix`.
+/// What is nil has the value of the model's generation_config.json, else Hugging Face's default; so no options are what the model's authors
+/// recommend. Options that contradict each other throw ``Status/invalidArgument`` with a message that names them.
 public struct GenerateOptions: Sendable {
-    /// The most tokens to generate; 256 where the model's file does not decide.
+    /// The maximum number of tokens to generate. Default: 256.
     public var maxNewTokens: Int?
-    /// No end token is chosen before this many tokens.
+    /// How many tokens come before an end token can be chosen. Default: 0.
     public var minNewTokens: Int?
-    /// Beams of beam search; 1 is greedy search or sampling.
-    public var numBeams: Int?
-    /// Outputs per input: the best beams, or samples.
-    public var numReturnSequences: Int?
-    /// Prompt-lookup speculative decoding: the most tokens that are proposed at a time. The output is the same.
-    public var promptLookupNumTokens: Int?
-    /// With `promptLookupNumTokens`: the most last tokens that are searched for.
-    public var maxMatchingNgramSize: Int?
-    /// No sequence of this many tokens occurs twice.
-    public var noRepeatNgramSize: Int?
-    /// Samples tokens instead of choosing the most likely one.
+
+    /// Samples tokens instead of choosing the most likely one. Default: no.
     public var doSample: Bool?
-    /// With `doSample`: divides the logits before sampling.
+    /// With ``doSample``: divides the logits before sampling. Default: 1.
     public var temperature: Float?
-    /// With `doSample`: samples among this many most likely tokens; 0: among all.
+    /// With ``doSample``: samples from this many most likely tokens; 0 from all. Default: 50.
     public var topK: Int?
-    /// With `doSample`: nucleus sampling.
+    /// With ``doSample``: nucleus sampling, the most likely tokens with this total probability. Default: 1.
     public var topP: Float?
-    /// With `doSample`: keeps tokens with at least this fraction of the most likely token's probability.
+    /// With ``doSample``: keeps tokens with at least this fraction of the highest probability. Default: 0.
     public var minP: Float?
-    /// With `doSample`: locally typical sampling.
+    /// With ``doSample``: locally typical sampling, the tokens closest to the entropy with this total probability. Default: 1.
     public var typicalP: Float?
-    /// With `doSample`: the same seed samples the same tokens for the same prompt. nil: another seed for each call.
+    /// With ``doSample``: makes sampling repeatable. The same seed gives the same text for a prompt, alone or in any batch. Default: a new
+    /// seed per call.
     public var seed: UInt64?
-    /// Above 1: makes tokens of the prompt and the output less likely.
+
+    /// Above 1 makes tokens of the prompt and the output less likely. Default: 1.
     public var repetitionPenalty: Float?
-    /// Subtracted once from the logit of each token that was generated.
+    /// Subtracted once from the logit of each generated token. Default: 0.
     public var presencePenalty: Float?
-    /// Subtracted from the logit of each token as often as it was generated.
+    /// Subtracted from the logit of each token as often as it was generated. Default: 0.
     public var frequencyPenalty: Float?
-    /// With beams: a beam's score is its log-probability divided by length^lengthPenalty.
+    /// Forbids that a sequence of this many tokens occurs twice; 0 allows it. Default: 0.
+    public var noRepeatNgramSize: Int?
+
+    /// Beams of beam search; 1 is greedy search or sampling. Default: 1.
+    public var numBeams: Int?
+    /// Outputs per text, at most ``numBeams`` unless ``doSample`` is set. Default: 1.
+    public var numReturnSequences: Int?
+    /// With beams: the exponent of the length by which a beam's log-probability is divided. Default: 1.
     public var lengthPenalty: Float?
     /// With beams: when the search stops.
     public var earlyStopping: EarlyStopping = .auto
-    /// Never chooses an end token.
-    public var ignoreEOS = false
-    /// Returns the log-probability of each token.
-    public var logprobs = false
-    /// Adds the tokenizer's special tokens to the input.
-    public var addSpecialTokens: Bool?
-    /// Leaves special tokens out of the text.
-    public var skipSpecialTokens: Bool?
-    /// What the output must match.
-    public var grammar: Grammar?
-    /// The text ends before the first of these strings.
+
+    /// Strings that end a text; the stop string is not part of it.
     public var stopStrings: [String] = []
     /// Token sequences that are never generated.
     public var badWordsIDs: [[UInt32]] = []
@@ -70,74 +52,145 @@ public struct GenerateOptions: Sendable {
     public var suppressTokens: [UInt32] = []
     /// Tokens that are not generated as the first one.
     public var beginSuppressTokens: [UInt32] = []
-    /// The end tokens.
-    public var eosTokenIDs: [UInt32] = []
-    /// The last token if `maxNewTokens` is reached: one of these.
-    public var forcedEOSTokenIDs: [UInt32] = []
     /// The first token that an encoder-decoder model generates.
     public var forcedBOSTokenID: UInt32?
+    /// The last token if the length limit is reached: one of these.
+    public var forcedEOSTokenIDs: [UInt32] = []
+    /// The tokens that end a text. Default: the model's.
+    public var eosTokenIDs: [UInt32] = []
     /// The token that the decoder of an encoder-decoder model starts from.
     public var decoderStartTokenID: UInt32?
-    /// A prompt prefix that was computed before.
+    /// Never chooses an end token.
+    public var ignoreEOS = false
+
+    /// Returns the log-probability of each token.
+    public var logprobs = false
+    /// Constrains the text.
+    public var grammar: Grammar?
+    /// Adds the tokenizer's special tokens to the input. Default: yes; a ``Session`` never does, because its template writes them.
+    public var addSpecialTokens: Bool?
+    /// Leaves special tokens out of the text. Default: yes.
+    public var skipSpecialTokens: Bool?
+    /// Prompt-lookup decoding (a form of speculative decoding) with drafts of up to this many tokens, copied from where the last tokens appear
+    /// earlier in the prompt, the output or the source text. The output is identical, and faster where texts repeat or copy. Not with
+    /// ``doSample`` or beams. Default: 0, off.
+    public var promptLookupNumTokens: Int?
+    /// With ``promptLookupNumTokens``: how many last tokens are searched for at most. Default: 2.
+    public var maxMatchingNgramSize: Int?
+    /// A prompt prefix of the same model, computed by ``Model/prefix(_:addSpecialTokens:cancellation:)``.
     public var prefix: Prefix?
 
-    /// Options that are all unset.
-    public init() {}
-
-    /// Greedy search, or sampling with a temperature, of at most `maxNewTokens` tokens.
-    public init(maxNewTokens: Int, temperature: Float? = nil, seed: UInt64? = nil) {
+    /// The most common options; the others are set one by one.
+    public init(
+        maxNewTokens: Int? = nil, doSample: Bool? = nil, temperature: Float? = nil, topK: Int? = nil, topP: Float? = nil,
+        seed: UInt64? = nil, numBeams: Int? = nil, stopStrings: [String] = [], grammar: Grammar? = nil, prefix: Prefix? = nil
+    ) {
         self.maxNewTokens = maxNewTokens
+        self.doSample = doSample
         self.temperature = temperature
+        self.topK = topK
+        self.topP = topP
         self.seed = seed
-        doSample = temperature == nil ? nil : true
+        self.numBeams = numBeams
+        self.stopStrings = stopStrings
+        self.grammar = grammar
+        self.prefix = prefix
+    }
+}
+
+/// What constrains a generated text.
+public enum Grammar: Hashable, Sendable {
+    /// JSON that satisfies a schema.
+    case jsonSchema(String)
+    /// A regular expression that matches the whole text.
+    case regex(String)
+    /// A grammar in llguidance's variant of Lark.
+    case lark(String)
+}
+
+/// Receives a piece, on the thread that makes the call; false cancels it.
+typealias Listener = @Sendable (Piece) -> Bool
+
+extension GenerateOptions {
+    /// C's options, for the length of a call that is given them.
+    func use<Result>(
+        listener: Listener?, cancellation: OpaquePointer?,
+        _ body: (UnsafePointer<kinglet_generate_options>) throws(KingletError) -> Result
+    ) throws(KingletError) -> Result {
+        var options = kinglet_generate_options()
+        kinglet_generate_options_init(&options, MemoryLayout<kinglet_generate_options>.size)
+        try setNumbers(&options)
+        setSwitches(&options)
+        options.cancellation = cancellation
+
+        let box = listener.map { Box($0) }
+        defer { withExtendedLifetime((box, prefix)) {} }
+        if let box {
+            options.on_piece = { user, piece in
+                Box<Listener>.at(user).closure(Piece(piece!.pointee)) ? 1 : 0
+            }
+            options.on_piece_user_data = box.pointer
+        }
+        let text: String
+        switch grammar {
+        case nil: text = ""
+        case .jsonSchema(let schema)?: (text, options.grammar_kind) = (schema, KINGLET_GRAMMAR_KIND_JSON_SCHEMA.rawValue)
+        case .regex(let expression)?: (text, options.grammar_kind) = (expression, KINGLET_GRAMMAR_KIND_REGEX.rawValue)
+        case .lark(let grammar)?: (text, options.grammar_kind) = (grammar, KINGLET_GRAMMAR_KIND_LARK.rawValue)
+        }
+        return try withTexts(stopStrings + [text]) { texts throws(KingletError) in
+            options.stop_strings = stopStrings.isEmpty ? nil : texts
+            options.stop_string_count = stopStrings.count
+            options.grammar = texts![stopStrings.count]
+            let lists = [suppressTokens, beginSuppressTokens, eosTokenIDs, forcedEOSTokenIDs] + badWordsIDs
+            return try withLists(lists) { lists throws(KingletError) in
+                options.suppress_tokens = lists[0]
+                options.begin_suppress_tokens = lists[1]
+                options.eos_token_ids = lists[2]
+                options.forced_eos_token_ids = lists[3]
+                options.bad_words_ids = badWordsIDs.isEmpty ? nil : lists.baseAddress! + 4
+                options.bad_word_count = badWordsIDs.count
+                guard let prefix else { return try body(&options) }
+                return try prefix.handle.use { pointer throws(KingletError) in
+                    options.prefix = pointer
+                    return try body(&options)
+                }
+            }
+        }
     }
 
-    func c(_ arguments: Arguments, _ cancellation: Cancellation?) throws(KingletError) -> kinglet_generate_options {
-        var c = kinglet_generate_options()
-        kinglet_generate_options_init(&c, MemoryLayout<kinglet_generate_options>.size)
-        func set(_ field: WritableKeyPath<kinglet_generate_options, UInt64>, _ value: Int?, _ name: String) throws(KingletError) {
-            guard let value else { return }
-            guard value >= 0 else { throw .invalid("\(name): \(value) is negative") }
-            c[keyPath: field] = UInt64(value)
+    private func setNumbers(_ options: inout kinglet_generate_options) throws(KingletError) {
+        let counts: [(String, Int?, WritableKeyPath<kinglet_generate_options, UInt64>)] = [
+            ("maxNewTokens", maxNewTokens, \.max_new_tokens), ("minNewTokens", minNewTokens, \.min_new_tokens),
+            ("topK", topK, \.top_k), ("noRepeatNgramSize", noRepeatNgramSize, \.no_repeat_ngram_size),
+            ("numBeams", numBeams, \.num_beams), ("numReturnSequences", numReturnSequences, \.num_return_sequences),
+            ("promptLookupNumTokens", promptLookupNumTokens, \.prompt_lookup_num_tokens),
+            ("maxMatchingNgramSize", maxMatchingNgramSize, \.max_matching_ngram_size),
+        ]
+        for (name, value, place) in counts where value != nil { options[keyPath: place] = UInt64(try size(value, name)) }
+        let numbers: [(String, Float?, WritableKeyPath<kinglet_generate_options, Float>)] = [
+            ("temperature", temperature, \.temperature), ("topP", topP, \.top_p), ("minP", minP, \.min_p),
+            ("typicalP", typicalP, \.typical_p), ("repetitionPenalty", repetitionPenalty, \.repetition_penalty),
+            ("presencePenalty", presencePenalty, \.presence_penalty), ("frequencyPenalty", frequencyPenalty, \.frequency_penalty),
+            ("lengthPenalty", lengthPenalty, \.length_penalty),
+        ]
+        for (name, value, place) in numbers {
+            guard let value else { continue }
+            // NaN is C's value for unset.
+            if value.isNaN { throw .invalid("\(name): is not a number") }
+            options[keyPath: place] = value
         }
-        try set(\.max_new_tokens, maxNewTokens, "maxNewTokens")
-        try set(\.min_new_tokens, minNewTokens, "minNewTokens")
-        try set(\.num_beams, numBeams, "numBeams")
-        try set(\.num_return_sequences, numReturnSequences, "numReturnSequences")
-        try set(\.prompt_lookup_num_tokens, promptLookupNumTokens, "promptLookupNumTokens")
-        try set(\.max_matching_ngram_size, maxMatchingNgramSize, "maxMatchingNgramSize")
-        try set(\.no_repeat_ngram_size, noRepeatNgramSize, "noRepeatNgramSize")
-        try set(\.top_k, topK, "topK")
-        if let seed { (c.seed, c.has_seed) = (seed, 1) }
-        c.do_sample = tristate(doSample)
-        c.temperature = temperature ?? .nan
-        c.top_p = topP ?? .nan
-        c.min_p = minP ?? .nan
-        c.typical_p = typicalP ?? .nan
-        c.repetition_penalty = repetitionPenalty ?? .nan
-        c.presence_penalty = presencePenalty ?? .nan
-        c.frequency_penalty = frequencyPenalty ?? .nan
-        c.length_penalty = lengthPenalty ?? .nan
-        c.early_stopping = earlyStopping.rawValue
-        c.ignore_eos = ignoreEOS ? 1 : 0
-        c.logprobs = logprobs ? 1 : 0
-        c.add_special_tokens = tristate(addSpecialTokens)
-        c.skip_special_tokens = tristate(skipSpecialTokens)
-        switch grammar {
-        case nil: break
-        case .jsonSchema(let text)?: (c.grammar_kind, c.grammar) = (GrammarKind.jsonSchema.rawValue, arguments.text(text))
-        case .regex(let text)?: (c.grammar_kind, c.grammar) = (GrammarKind.regex.rawValue, arguments.text(text))
-        case .lark(let text)?: (c.grammar_kind, c.grammar) = (GrammarKind.lark.rawValue, arguments.text(text))
-        }
-        (c.stop_strings, c.stop_string_count) = (arguments.texts(stopStrings), stopStrings.count)
-        (c.bad_words_ids, c.bad_word_count) = (arguments.lists(badWordsIDs), badWordsIDs.count)
-        c.suppress_tokens = arguments.ids(suppressTokens)
-        c.begin_suppress_tokens = arguments.ids(beginSuppressTokens)
-        c.eos_token_ids = arguments.ids(eosTokenIDs)
-        c.forced_eos_token_ids = arguments.ids(forcedEOSTokenIDs)
-        if let forcedBOSTokenID { c.forced_bos_token_id = UInt64(forcedBOSTokenID) }
-        if let decoderStartTokenID { c.decoder_start_token_id = UInt64(decoderStartTokenID) }
-        c.cancellation = cancellation?.pointer
-        return c
+    }
+
+    private func setSwitches(_ options: inout kinglet_generate_options) {
+        options.do_sample = kinglet_tristate(doSample)
+        options.add_special_tokens = kinglet_tristate(addSpecialTokens)
+        options.skip_special_tokens = kinglet_tristate(skipSpecialTokens)
+        options.early_stopping = earlyStopping.rawValue
+        options.ignore_eos = ignoreEOS ? 1 : 0
+        options.logprobs = logprobs ? 1 : 0
+        if let seed { (options.seed, options.has_seed) = (seed, 1) }
+        if let forcedBOSTokenID { options.forced_bos_token_id = UInt64(forcedBOSTokenID) }
+        if let decoderStartTokenID { options.decoder_start_token_id = UInt64(decoderStartTokenID) }
     }
 }

@@ -1,197 +1,175 @@
 import CKinglet
 
 extension Model {
-    /// Generates from each text. Blocks.
+    /// Generates one text per prompt or, for a model with an encoder, per source text.
     ///
-    /// - Throws: `KingletError` with `invalidArgument` for options that contradict each other (the message names them), `unsupported` for
-    ///   a model that does not generate, `outOfMemory` if the KV cache would exceed the memory limit.
-    public func generate(_ texts: [String], options: GenerateOptions = GenerateOptions()) throws(KingletError) -> [Generation] {
-        try generate(texts, options, nil, nil)
+    /// - Throws: ``Status/unsupported`` if the model does not generate, ``Status/invalidArgument`` for options that contradict each other or a
+    ///   prompt without tokens, ``Status/outOfMemory`` if the KV cache would exceed the memory limit, ``Status/cancelled``.
+    public func generate(
+        _ texts: [String], options: GenerateOptions = GenerateOptions(), cancellation: Cancellation? = nil
+    ) throws(KingletError) -> [Generation] {
+        try generate(texts, options, cancellation, listener: nil)
     }
 
-    /// Generates from each text, away from Swift's cooperative threads. Cancelling the task cancels the call within one step.
+    /// Generates texts; ``generate(_:options:cancellation:)`` has the details.
     public func generate(_ texts: [String], options: GenerateOptions = GenerateOptions()) async throws(KingletError) -> [Generation] {
-        try await offload { (cancellation) throws(KingletError) in try self.generate(texts, options, cancellation, nil) }
+        try await offCooperativePool { [self] cancellation throws(KingletError) in
+            try generate(texts, options: options, cancellation: cancellation)
+        }
     }
 
-    /// Generates from token ids. Blocks.
-    public func generate(ids: [[UInt32]], options: GenerateOptions = GenerateOptions()) throws(KingletError) -> [Generation] {
-        try generate(ids, options, nil)
+    /// Generates from one text; ``generate(_:options:cancellation:)`` has the details.
+    public func generate(
+        _ text: String, options: GenerateOptions = GenerateOptions(), cancellation: Cancellation? = nil
+    ) throws(KingletError) -> Generation {
+        try generate([text], options: options, cancellation: cancellation)[0]
     }
 
-    /// Generates from token ids, away from Swift's cooperative threads. Cancelling the task cancels the call within one step.
+    /// Generates from one text; ``generate(_:options:cancellation:)`` has the details.
+    public func generate(_ text: String, options: GenerateOptions = GenerateOptions()) async throws(KingletError) -> Generation {
+        try await generate([text], options: options)[0]
+    }
+
+    /// Generates texts from token ids, to which nothing is added. Otherwise as ``generate(_:options:cancellation:)``.
+    ///
+    /// - Parameter ids: The ids of each input.
+    public func generate(
+        ids: [[UInt32]], options: GenerateOptions = GenerateOptions(), cancellation: Cancellation? = nil
+    ) throws(KingletError) -> [Generation] {
+        let all = ids.flatMap { $0 }, lengths = ids.map(\.count)
+        return try generated(options, cancellation, listener: nil, by: handle) { model, options, generations, failure in
+            kinglet_model_generate_ids(model, all, all.count, lengths, lengths.count, options, generations, failure)
+        }
+    }
+
+    /// Generates texts from token ids, to which nothing is added.
     public func generate(ids: [[UInt32]], options: GenerateOptions = GenerateOptions()) async throws(KingletError) -> [Generation] {
-        try await offload { (cancellation) throws(KingletError) in try self.generate(ids, options, cancellation) }
+        try await offCooperativePool { [self] cancellation throws(KingletError) in
+            try generate(ids: ids, options: options, cancellation: cancellation)
+        }
     }
 
-    /// Generates from one text, piece by piece. Ending the loop or cancelling the task cancels the call within one step.
+    /// Generates as ``generate(_:options:cancellation:)`` does, piece by piece; the pieces of several texts are interleaved.
+    ///
+    /// ```swift
+    /// for try await piece in model.stream("Once upon a time") {
+    ///     print(piece.text, terminator: "")
+    /// }
+    /// ```
+    ///
+    /// Needs ``GenerateOptions/numBeams`` 1, because beam search may replace earlier text.
+    public func stream(_ texts: [String], options: GenerateOptions = GenerateOptions()) -> GenerationStream {
+        GenerationStream { cancellation, listener throws(KingletError) in
+            _ = try self.generate(texts, options, cancellation, listener: listener)
+        }
+    }
+
+    /// ``stream(_:options:)`` from one text.
     public func stream(_ text: String, options: GenerateOptions = GenerateOptions()) -> GenerationStream {
         stream([text], options: options)
     }
 
-    /// Generates from each text, piece by piece; `Piece.index` says which text a piece belongs to.
-    public func stream(_ texts: [String], options: GenerateOptions = GenerateOptions()) -> GenerationStream {
-        GenerationStream { (cancellation, listener) throws(KingletError) in
-            _ = try self.generate(texts, options, cancellation, listener)
-        }
-    }
-
     private func generate(
-        _ texts: [String], _ options: GenerateOptions, _ cancellation: Cancellation?, _ listener: PieceListener?
+        _ texts: [String], _ options: GenerateOptions, _ cancellation: Cancellation?, listener: Listener?
     ) throws(KingletError) -> [Generation] {
-        let arguments = Arguments()
-        let batch = arguments.texts(texts)
-        return try handle.use { (model) throws(KingletError) in
-            try generations(options, arguments, cancellation, listener) { kinglet_model_generate(model, batch, texts.count, $0, $1, $2) }
-        }
-    }
-
-    private func generate(
-        _ lists: [[UInt32]], _ options: GenerateOptions, _ cancellation: Cancellation?
-    ) throws(KingletError) -> [Generation] {
-        let arguments = Arguments()
-        let (ids, lengths) = (lists.flatMap { $0 }, lists.map(\.count))
-        return try handle.use { (model) throws(KingletError) in
-            try generations(options, arguments, cancellation, nil) { options, made, failure in
-                kinglet_model_generate_ids(model, ids, ids.count, lengths, lengths.count, options, made, failure)
+        try withTexts(texts) { strings throws(KingletError) in
+            try generated(options, cancellation, listener: listener, by: handle) { model, options, generations, failure in
+                kinglet_model_generate(model, strings, texts.count, options, generations, failure)
             }
         }
     }
 }
 
-/// Makes a call that generates, with C's form of the options, and copies what it returns.
-func generations(
-    _ options: GenerateOptions, _ arguments: Arguments, _ cancellation: Cancellation?, _ listener: PieceListener?,
-    _ call: (UnsafePointer<kinglet_generate_options>, UnsafeMutablePointer<OpaquePointer?>, ErrorPlace) -> kinglet_status
-) throws(KingletError) -> [Generation] {
-    var c = try options.c(arguments, cancellation)
-    if let listener {
-        c.on_piece = PieceListener.callback
-        c.on_piece_user_data = Unmanaged.passUnretained(listener).toOpaque()
-    }
-    defer { withExtendedLifetime((listener, options)) {} }
-    func run(_ prefix: OpaquePointer?) throws(KingletError) -> Handle {
-        c.prefix = prefix
-        return try lending(c, arguments) { (c) throws(KingletError) in
-            try make(free: { kinglet_generations_free($0) }) { call(c, $0, $1) }
-        }
-    }
-    let made: Handle
-    if let prefix = options.prefix {
-        made = try prefix.handle.use { (pointer) throws(KingletError) in try run(pointer) }
-    } else {
-        made = try run(nil)
-    }
-    return try made.use { (pointer) throws(KingletError) in try Generation.all(pointer) }
-}
-
-/// One output.
-public struct Output: Sendable, Hashable {
-    /// The text.
-    public let text: String
-    /// The generated tokens, the end token included.
-    public let tokens: [UInt32]
-    /// The log-probability of each token; empty if they were not asked for.
-    public let logprobs: [Float]
-    /// With beam search the sum of log-probabilities / length^lengthPenalty; otherwise the sum of `logprobs`, or 0 without them.
-    public let score: Float
-    /// Why the text ended.
-    public let finishReason: FinishReason
-}
-
-/// What was generated from one input.
-public struct Generation: Sendable, Hashable {
-    /// The best output, or the first sample.
-    public var text: String { outputs.first?.text ?? "" }
-    /// One output, or `numReturnSequences`.
+/// The result for one text.
+public struct Generation: Hashable, Sendable {
+    /// The outputs, the best first: ``GenerateOptions/numReturnSequences`` of them, or fewer if fewer beams were finished; at least one.
     public let outputs: [Output]
     /// The tokens of the input, special tokens included.
     public let inputTokenCount: Int
-    /// Whether the input was cut to what the encoder takes.
+    /// Whether the input was truncated to what the encoder takes.
     public let truncated: Bool
 
-    static func all(_ generations: OpaquePointer) throws(KingletError) -> [Generation] {
-        var view = kinglet_generations_view()
-        view.struct_size = MemoryLayout<kinglet_generations_view>.size
-        try check { kinglet_generations_read(generations, &view, $0) }
-        let (counts, truncated) = (array(view.input_token_counts, view.count), flags(view.truncated, view.count))
-        var all: [Generation] = []
-        for i in 0..<view.count {
-            var outputs: [Output] = []
-            var count = 1
-            while outputs.count < count {
-                var output = kinglet_generation_output()
-                output.struct_size = MemoryLayout<kinglet_generation_output>.size
-                let sequence = outputs.count
-                try check { kinglet_generations_output(generations, i, sequence, &output, $0) }
-                count = output.output_count
-                outputs.append(
-                    Output(
-                        text: string(output.text), tokens: array(output.tokens, output.token_count),
-                        logprobs: array(output.logprobs, output.token_count), score: output.score,
-                        finishReason: FinishReason(rawValue: output.finish_reason) ?? .none))
-            }
-            all.append(Generation(outputs: outputs, inputTokenCount: counts[i], truncated: truncated[i]))
-        }
-        return all
+    /// The text of the best output.
+    public var text: String { outputs[0].text }
+}
+
+/// A generated text.
+public struct Output: Hashable, Sendable {
+    /// The text of the tokens, without special ones and without the stop string.
+    public let text: String
+    /// The tokens that were generated, the end token too.
+    public let tokens: [UInt32]
+    /// The log-probability of each token; nil without ``GenerateOptions/logprobs``.
+    public let logprobs: [Float]?
+    /// With beams the log-probability divided by length^``GenerateOptions/lengthPenalty``, else the sum of ``logprobs``, or 0 without them.
+    public let score: Float
+    /// Why it ended.
+    public let finishReason: FinishReason
+
+    init(_ c: kinglet_generation_output) {
+        text = String(c.text)
+        tokens = Array(UnsafeBufferPointer(start: c.tokens, count: c.token_count))
+        logprobs = c.logprobs.map { Array(UnsafeBufferPointer(start: $0, count: c.token_count)) }
+        score = c.score
+        finishReason = FinishReason(rawValue: c.finish_reason)
     }
 }
 
-/// A piece of a text that is being generated.
-public struct Piece: Sendable, Hashable {
-    /// The number of the input in the batch.
+/// A part of a text while it is generated.
+public struct Piece: Hashable, Sendable {
+    /// The number of the text in the call.
     public let index: Int
-    /// Which of the outputs for that input.
+    /// The number of the output, if several are sampled per text.
     public let sequence: Int
     /// The text since the last piece: whole characters, possibly none.
     public let text: String
     /// The token of this step.
     public let token: UInt32
-    /// `none`, except in the text's last piece.
+    /// ``FinishReason/none``, except in the text's last piece.
     public let finishReason: FinishReason
+
+    init(_ c: kinglet_generation_piece) {
+        index = c.index
+        sequence = c.sequence
+        text = String(c.text)
+        token = c.token
+        finishReason = FinishReason(rawValue: c.finish_reason)
+    }
 }
 
-/// Pieces of generated text, as they come. Generation begins with the first loop over it, and ends with the loop.
-public struct GenerationStream: AsyncSequence, Sendable {
-    public typealias Element = Piece
-    typealias Work = @Sendable (Cancellation, PieceListener) throws(KingletError) -> Void
-
-    let work: Work
-
-    public func makeAsyncIterator() -> AsyncThrowingStream<Piece, any Error>.Iterator {
-        let work = work
-        let cancellation = Cancellation()
-        let stream = AsyncThrowingStream<Piece, any Error> { continuation in
-            continuation.onTermination = { _ in cancellation.cancel() }
-            let listener = PieceListener { piece in
-                if case .terminated = continuation.yield(piece) { return false }
-                return true
-            }
-            Task {
-                do throws(KingletError) {
-                    try await offload { (_) throws(KingletError) in try work(cancellation, listener) }
-                    continuation.finish()
-                } catch {
-                    continuation.finish(throwing: error)
+/// Makes a call that generates, on a model or session, and copies its result.
+func generated(
+    _ options: GenerateOptions, _ cancellation: Cancellation?, listener: Listener?, by handle: Handle,
+    _ body: (
+        OpaquePointer, UnsafePointer<kinglet_generate_options>, UnsafeMutablePointer<OpaquePointer?>, UnsafeMutablePointer<OpaquePointer?>
+    ) -> kinglet_status
+) throws(KingletError) -> [Generation] {
+    let result = try cancellation.use { cancellation throws(KingletError) in
+        try options.use(listener: listener, cancellation: cancellation) { options throws(KingletError) in
+            try handle.use { pointer throws(KingletError) in
+                try Handle.make(free: kinglet_generations_free) { generations, failure in
+                    body(pointer, options, generations, failure)
                 }
             }
         }
-        return stream.makeAsyncIterator()
     }
-}
-
-final class PieceListener: Sendable {
-    let listener: @Sendable (Piece) -> Bool
-
-    init(_ listener: @escaping @Sendable (Piece) -> Bool) { self.listener = listener }
-
-    static let callback: kinglet_piece_callback = { userData, piece in
-        guard let userData, let piece = piece?.pointee else { return 1 }
-        let listener = Unmanaged<PieceListener>.fromOpaque(userData).takeUnretainedValue()
-        let taken = listener.listener(
-            Piece(
-                index: piece.index, sequence: piece.sequence, text: string(piece.text), token: piece.token,
-                finishReason: FinishReason(rawValue: piece.finish_reason) ?? .none))
-        return taken ? 1 : 0
+    var view = kinglet_generations_view()
+    view.struct_size = MemoryLayout<kinglet_generations_view>.size
+    view = try result.read(view, kinglet_generations_read)
+    var all: [Generation] = []
+    all.reserveCapacity(view.count)
+    for index in 0..<view.count {
+        try result.use { generations throws(KingletError) in
+            var c = kinglet_generation_output()
+            c.struct_size = MemoryLayout<kinglet_generation_output>.size
+            var outputs: [Output] = []
+            repeat {
+                try call { failure in kinglet_generations_output(generations, index, outputs.count, &c, failure) }
+                outputs.append(Output(c))
+            } while outputs.count < c.output_count
+            all.append(
+                Generation(outputs: outputs, inputTokenCount: view.input_token_counts[index], truncated: view.truncated[index] != 0))
+        }
     }
+    return all
 }

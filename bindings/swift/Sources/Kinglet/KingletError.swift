@@ -1,10 +1,17 @@
 import CKinglet
 
-/// Why a call failed.
-public struct KingletError: Error, Sendable, Hashable, CustomStringConvertible {
-    /// What kind of failure it is: the status of the C interface.
+#if canImport(FoundationEssentials)
+import FoundationEssentials
+#else
+import Foundation
+#endif
+
+/// Why a call failed. Everything in this package that throws throws this.
+public struct KingletError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// The kind of the error, for instance ``Status/notFound``. A call whose task is cancelled throws ``Status/cancelled``.
     public let status: Status
-    /// What went wrong and what to do about it. It names the file, the field or the argument.
+
+    /// What went wrong and what to do about it. It names the file, the argument or the option; C's names of options are in snake case.
     public let message: String
 
     public init(status: Status, message: String) {
@@ -12,25 +19,30 @@ public struct KingletError: Error, Sendable, Hashable, CustomStringConvertible {
         self.message = message
     }
 
-    public var description: String { "\(message) (\(status))" }
+    public var description: String { "kinglet: \(message)" }
 
+    /// An error of this package's own checks.
     static func invalid(_ message: String) -> KingletError {
         KingletError(status: .invalidArgument, message: message)
     }
 }
 
-/// The library's version, for instance "0.1.0".
-public var libraryVersion: String { String(cString: kinglet_version()) }
+extension KingletError: LocalizedError {
+    public var errorDescription: String? { message }
+}
 
-/// Checks that the loaded library is one that this package was compiled for. Loading a model does it, too.
-public func checkLibrary() throws(KingletError) {
-    let (wanted, found) = (UInt32(KINGLET_ABI_VERSION), kinglet_abi_version())
-    // Below 1.0 each minor version is an ABI of its own (docs/abi-policy.md).
-    let minor = "\(KINGLET_VERSION_MAJOR).\(KINGLET_VERSION_MINOR)."
-    if wanted != found || (wanted == 0 && !libraryVersion.hasPrefix(minor)) {
-        throw KingletError(
-            status: .unsupported,
-            message: "the loaded libkinglet is version \(libraryVersion) with ABI \(found), and this program was compiled for "
-                + "version \(KINGLET_VERSION_STRING) with ABI \(wanted); install that version, or compile the program again")
-    }
+/// Makes a C call that returns a status; what it wrote through its pointer to an error becomes the error that is thrown.
+func call(_ body: (UnsafeMutablePointer<OpaquePointer?>) -> kinglet_status) throws(KingletError) {
+    var failure: OpaquePointer?
+    let status = body(&failure)
+    if status == KINGLET_STATUS_OK.rawValue { return }
+    defer { kinglet_error_free(failure) }
+    let message = String(cString: kinglet_error_message(failure))
+    throw KingletError(status: Status(rawValue: status), message: message.isEmpty ? "the call failed: \(Status(rawValue: status))" : message)
+}
+
+/// The short name of a value of C; numbers without one are written like an initialiser, for instance "Device(9)".
+func nameOf<Value: RawRepresentable<UInt32>>(_ value: Value, _ name: UnsafePointer<CChar>) -> String {
+    let name = String(cString: name)
+    return name == "unknown" ? "\(Value.self)(\(value.rawValue))" : name
 }

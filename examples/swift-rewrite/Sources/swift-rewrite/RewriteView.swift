@@ -1,31 +1,45 @@
-// The view that an app would use; Linux has no SwiftUI and skips it.
+// What an app would use in place of the terminal. Linux has no SwiftUI and skips it.
 
 #if canImport(SwiftUI)
 import Kinglet
 import SwiftUI
 
-/// Shows the text while it is written. The task ends, and with it the call in the library, when the view disappears or another text comes.
+/// A field for a text, and below it what the model writes, while it is generated.
 struct RewriteView: View {
+    /// Loaded once by the app, with `try await Model.load(path:)`; the file is in the app's bundle.
     let model: Model
-    let text: String
-    @State private var written = ""
+
+    @State private var text = ""
+    @State private var output = ""
     @State private var failure: String?
+    @State private var work: Task<Void, Never>?
 
     var body: some View {
         VStack(alignment: .leading) {
-            Text(written).textSelection(.enabled)
+            TextField("Text", text: $text)
+                .onSubmit(start)
+            ScrollView { Text(output).textSelection(.enabled).frame(maxWidth: .infinity, alignment: .leading) }
             if let failure { Text(failure).foregroundStyle(.red) }
+            if work == nil { Button("Rewrite", action: start).disabled(text.isEmpty) } else { Button("Stop") { work?.cancel() } }
         }
-        .task(id: text) {
-            written = ""
-            failure = nil
+        .padding()
+        .onDisappear { work?.cancel() }
+    }
+
+    /// The task inherits the main actor, and waits there without blocking it: the library works on a thread of its own.
+    private func start() {
+        guard work == nil else { return }
+        output = ""
+        failure = nil
+        work = Task {
             do {
-                for try await piece in model.stream(text) { written += piece.text }
+                for try await piece in model.stream(text, options: GenerateOptions(numBeams: 1)) { output += piece.text }
             } catch let error as KingletError where error.status == .cancelled {
-                // Another text has come, or nobody looks any more.
+                // Stopped by the button, or the view is gone.
             } catch {
-                failure = "\(error)"
+                failure = error.localizedDescription
             }
+            work = nil
         }
     }
 }
