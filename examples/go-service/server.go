@@ -157,7 +157,7 @@ func (x *exchange) failure(ctx context.Context, err error) *apiError {
 	if number, found := strings.CutPrefix(failure.param, "texts["); found && x.texts != "" {
 		failure.param = x.texts
 		failure.message = "text " + strings.TrimSuffix(number, "]") + " " + failure.message
-		if strings.Contains(failure.message, "tokens, and the model takes at most") {
+		if strings.Contains(failure.message, "tokens; the model takes at most") {
 			failure.code = contextLengthExceeded
 		}
 	}

@@ -75,6 +75,7 @@ pub struct StepOutput {
     choices: Vec<Choice>,
     used: usize,
     feeds: Vec<FeedRows>,
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     scratch: Vec<f32>,
 }
 
@@ -196,6 +197,7 @@ impl StepOutput {
     }
 
     /// Writes a feed's row number `row` from its logits.
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     pub(crate) fn put(&mut self, feed: usize, row: usize, logits: &[f32]) {
         let (Some(list), row) = (self.feeds[feed].list, self.feeds[feed].rows.start + row) else { return };
         let mut scratch = std::mem::take(&mut self.scratch);
