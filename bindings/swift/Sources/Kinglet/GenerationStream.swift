@@ -9,11 +9,11 @@ public struct GenerationStream: AsyncSequence, Sendable {
 
     /// Makes the call, on a thread of its own.
     private let call: @Sendable (Cancellation, @escaping Listener) throws(KingletError) -> Void
-    /// Called when the loop is left before the call has ended.
-    private let onLeave: @Sendable () -> Void
+    /// Called with the call's cancellation when nobody reads any more.
+    private let onLeave: @Sendable (Cancellation) -> Void
 
     init(
-        onLeave: @escaping @Sendable () -> Void = {},
+        onLeave: @escaping @Sendable (Cancellation) -> Void = { _ in },
         _ call: @escaping @Sendable (Cancellation, @escaping Listener) throws(KingletError) -> Void
     ) {
         self.call = call
@@ -46,9 +46,9 @@ public struct GenerationStream: AsyncSequence, Sendable {
     fileprivate final class Running: Sendable {
         private let channel: Channel
         private let cancellation: Cancellation
-        private let onLeave: @Sendable () -> Void
+        private let onLeave: @Sendable (Cancellation) -> Void
 
-        init(channel: Channel, cancellation: Cancellation, onLeave: @escaping @Sendable () -> Void) {
+        init(channel: Channel, cancellation: Cancellation, onLeave: @escaping @Sendable (Cancellation) -> Void) {
             self.channel = channel
             self.cancellation = cancellation
             self.onLeave = onLeave
@@ -57,7 +57,7 @@ public struct GenerationStream: AsyncSequence, Sendable {
         deinit {
             cancellation.cancel()
             channel.leave()
-            onLeave()
+            onLeave(cancellation)
         }
 
         func next() async throws(KingletError) -> Piece? {
@@ -72,8 +72,12 @@ public struct GenerationStream: AsyncSequence, Sendable {
 
     private func start() -> Running {
         let channel = Channel(), cancellation = Cancellation(), call = call
-        Workers.run {
-            channel.end(Result { () throws(KingletError) in try call(cancellation) { channel.offer($0) } })
+        do throws(KingletError) {
+            try Workers.run {
+                channel.end(Result { () throws(KingletError) in try call(cancellation) { channel.offer($0) } })
+            }
+        } catch {
+            channel.end(.failure(error))
         }
         return Running(channel: channel, cancellation: cancellation, onLeave: onLeave)
     }

@@ -149,7 +149,7 @@ public final class Session: Sendable {
     }
 
     private func stream(_ content: String?, _ options: GenerateOptions) -> GenerationStream {
-        GenerationStream(onLeave: { [turn] in turn.endStream() }) { [self] cancellation, listener throws(KingletError) in
+        GenerationStream(onLeave: { [turn] in turn.endStream($0) }) { [self] cancellation, listener throws(KingletError) in
             _ = try generate(content, options, cancellation, listener: listener)
         }
     }
@@ -174,8 +174,8 @@ public final class Session: Sendable {
 final class Turn: Sendable {
     private struct State: Sendable {
         var isTaken = false
-        /// A loop has the turn, and its body may run.
-        var isStreaming = false
+        /// A loop has the turn, and its body may run: the cancellation of its call.
+        var stream: Cancellation?
     }
 
     private let monitor = Monitor(State())
@@ -191,10 +191,10 @@ final class Turn: Sendable {
         defer { if let observer { cancellation?.forget(observer) } }
         try monitor.wait { state throws(KingletError) -> Void? in
             if cancellation?.isCancelled == true { throw KingletError(status: .cancelled, message: "the call was cancelled before it began") }
-            if state.isStreaming { throw .invalid("the session is in the middle of a streamed reply; end its loop first") }
+            if state.stream != nil { throw .invalid("the session is in the middle of a streamed reply; end its loop first") }
             if state.isTaken { return nil }
             state.isTaken = true
-            state.isStreaming = streaming
+            state.stream = streaming ? cancellation : nil
             return ()
         }
         defer {
@@ -204,6 +204,10 @@ final class Turn: Sendable {
         return try body()
     }
 
-    /// The loop was left: calls wait for the end of its call, which is cancelled.
-    func endStream() { monitor.withLock { $0.isStreaming = false } }
+    /// The loop was left: calls wait for the end of its call, which is cancelled. Another loop may have the turn by now.
+    func endStream(_ cancellation: Cancellation) {
+        monitor.withLock { state in
+            if state.stream === cancellation { state.stream = nil }
+        }
+    }
 }

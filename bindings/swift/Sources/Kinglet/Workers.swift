@@ -13,7 +13,8 @@ enum Workers {
     typealias Job = @Sendable () -> Void
 
     private struct State: Sendable {
-        var jobs: [Job] = []
+        var jobs: [(number: Int, job: Job)] = []
+        var last = 0
         /// Threads that wait for a job.
         var idle = 0
     }
@@ -25,14 +26,23 @@ enum Workers {
     private static let monitor = Monitor(State())
 
     /// Runs a job on a thread of its own.
-    static func run(_ job: @escaping Job) {
-        let missing = monitor.withLock { state in
-            state.jobs.append(job)
-            return state.jobs.count > state.idle
+    static func run(_ job: @escaping Job) throws(KingletError) {
+        let (number, missing) = monitor.withLock { state in
+            state.last += 1
+            state.jobs.append((state.last, job))
+            return (state.last, state.jobs.count > state.idle)
         }
         monitor.wakeOne()
-        // Where the system gives no more threads, the caller does what is waiting.
-        if missing && !startThread(), let job = monitor.withLock({ $0.jobs.popLast() }) { job() }
+        if !missing || startThread() { return }
+        // Unless another thread has taken it meanwhile.
+        let isWaiting = monitor.withLock { state in
+            let index = state.jobs.firstIndex { $0.number == number }
+            if let index { state.jobs.remove(at: index) }
+            return index != nil
+        }
+        if isWaiting {
+            throw KingletError(status: .outOfMemory, message: "the system has no thread left for the call; make fewer at the same time")
+        }
     }
 
     private static func startThread() -> Bool {
@@ -59,7 +69,7 @@ enum Workers {
             if !state.jobs.isEmpty {
                 idle = false
                 state.idle -= 1
-                return .some(state.jobs.removeFirst())
+                return .some(state.jobs.removeFirst().job)
             }
             if state.idle > kept {
                 state.idle -= 1
@@ -81,7 +91,11 @@ func offCooperativePool<Success: Sendable>(
     let cancellation = Cancellation()
     let result: Result<Success, KingletError> = await withTaskCancellationHandler {
         await withCheckedContinuation { continuation in
-            Workers.run { continuation.resume(returning: Result { () throws(KingletError) in try body(cancellation) }) }
+            do throws(KingletError) {
+                try Workers.run { continuation.resume(returning: Result { () throws(KingletError) in try body(cancellation) }) }
+            } catch {
+                continuation.resume(returning: .failure(error))
+            }
         }
     } onCancel: {
         cancellation.cancel()

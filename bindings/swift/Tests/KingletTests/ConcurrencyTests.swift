@@ -160,7 +160,7 @@ import Testing
             for _ in 0..<count {
                 group.addTask {
                     await withCheckedContinuation { continuation in
-                        Workers.run {
+                        try! Workers.run {
                             gate.withLock { $0 += 1 }
                             gate.wake()
                             gate.wait { $0 == count ? () : nil }

@@ -116,6 +116,7 @@ import Testing
         _ = try await Model.load(
             path: fixture("bert"),
             options: ModelOptions(progress: { fraction in
+                withUnsafeCurrentTask { #expect($0 == nil, "a thread of the cooperative pool") }
                 shares.append(fraction)
                 return true
             }))

@@ -75,6 +75,19 @@ import Testing
         #expect(try await session.messages().count == chat.count + 2)
     }
 
+    /// An iterator that is dropped late does not end the turn of the next loop.
+    @Test func droppedLate() async throws {
+        let session = try await chatModel("llama").session()
+        var first: GenerationStream.Iterator? = session.sendStream("bird", options: greedy(2)).makeAsyncIterator()
+        while try await first?.next() != nil {}
+        var second = session.sendStream("bird", options: greedy(4)).makeAsyncIterator()
+        #expect(try await second.next() != nil)
+        first = nil
+        await expectError(.invalidArgument, naming: "streamed reply") { _ = try await session.messages() }
+        while try await second.next() != nil {}
+        #expect(try await session.messages().count == 4)
+    }
+
     @Test func errors() async throws {
         var model: Model? = try await chatModel("llama")
         let session = try model!.session()
