@@ -1,7 +1,7 @@
-//! Writing beyond the limit on the size of files (RLIMIT_FSIZE, `ulimit -f`) as an error.
+//! Turns a write beyond the file size limit (RLIMIT_FSIZE, `ulimit -f`) into an error.
 //!
-//! The system answers such a write with the signal SIGXFSZ, which ends the process, unless the signal is blocked: then the write fails
-//! with EFBIG. A library must not change what signals do in the process, so only the writing thread blocks it, while it writes.
+//! Such a write raises SIGXFSZ, which ends the process; if the signal is blocked, the write fails with EFBIG instead. A library must not
+//! change the signal handling of the process, so the signal is blocked only in the writing thread, during the write.
 
 #[cfg(unix)]
 mod unix {
@@ -38,21 +38,33 @@ mod unix {
         }
     }
 
+    /// Removes a pending SIGXFSZ, without waiting for one.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn take_pending() {
+        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the set and the time are valid; information on the signal is not asked for.
+        unsafe { libc::sigtimedwait(&only_this(), std::ptr::null_mut(), &now) };
+    }
+
+    /// Removes a pending SIGXFSZ. Other systems have no sigtimedwait.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn take_pending() {
+        let mut pending = MaybeUninit::uninit();
+        let mut signal = 0;
+        // SAFETY: sigpending writes the set; sigwait returns at once for a signal that is pending in this thread.
+        unsafe {
+            if libc::sigpending(pending.as_mut_ptr()) == 0 && libc::sigismember(pending.as_ptr(), libc::SIGXFSZ) == 1 {
+                libc::sigwait(&only_this(), &mut signal);
+            }
+        }
+    }
+
     impl Drop for FileSizeGuard {
         fn drop(&mut self) {
             let Some(before) = self.before else { return };
-            let mut pending = MaybeUninit::uninit();
-            // SAFETY: sigpending writes the set; sigwait returns at once, because the signal is pending, and takes it away; the
-            // mask is the one that this thread had.
-            unsafe {
-                if libc::sigpending(pending.as_mut_ptr()) == 0
-                    && libc::sigismember(pending.as_ptr(), libc::SIGXFSZ) == 1
-                {
-                    let mut signal = 0;
-                    libc::sigwait(&only_this(), &mut signal);
-                }
-                libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut());
-            }
+            take_pending();
+            // SAFETY: the mask is the one that this thread had.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &before, std::ptr::null_mut()) };
         }
     }
 }

@@ -1,38 +1,38 @@
-//! Where libraries that are opened at run time may come from. Whoever can change the working folder, `argv[0]` or, for a program with
-//! raised rights, the environment must not choose what the process runs: every library is opened by an absolute path.
+//! Where libraries that are opened at run time may come from. Every library is opened by an absolute path, because the working
+//! directory, `argv[0]` and, in a setuid program, the environment are under the control of whoever starts the process.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::base::error::{Error, Result, Status};
 
-/// The path in a variable of the environment; None if it is not set, empty, or the process has more rights than whoever started it
-/// (setuid and the like).
+/// The path in an environment variable. None if it is unset or empty, or if the process has more privileges than the user who started
+/// it (setuid, setgid, file capabilities).
 pub fn variable(name: &str) -> Option<PathBuf> {
-    if has_raised_rights() {
+    if is_privileged() {
         return None;
     }
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn has_raised_rights() -> bool {
+fn is_privileged() -> bool {
     // SAFETY: reads a value that the system gave to the process at its start.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
 #[cfg(any(target_os = "macos", target_os = "ios"))]
-fn has_raised_rights() -> bool {
+fn is_privileged() -> bool {
     // SAFETY: only reads the process's state.
     unsafe { libc::issetugid() != 0 }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos", target_os = "ios")))]
-fn has_raised_rights() -> bool {
+fn is_privileged() -> bool {
     false
 }
 
-/// A library that `origin` (a variable of the environment) names: an absolute path of a file, without links.
+/// The canonical path of a library that an environment variable, `origin`, names by an absolute path.
 pub fn named(path: &Path, origin: &str) -> Result<PathBuf> {
     if !path.is_absolute() {
         let path = path.display();
@@ -41,7 +41,7 @@ pub fn named(path: &Path, origin: &str) -> Result<PathBuf> {
     file(path, origin)
 }
 
-/// The absolute path of a file that `origin` names, without links.
+/// The canonical path of a file that `origin` names.
 pub fn file(path: &Path, origin: &str) -> Result<PathBuf> {
     match path.canonicalize() {
         Ok(found) if found.is_file() => Ok(found),
@@ -49,20 +49,20 @@ pub fn file(path: &Path, origin: &str) -> Result<PathBuf> {
     }
 }
 
-/// The folder of the library or program that contains this code. None if the system does not tell it as an absolute path.
+/// The directory of the library or program that contains this code. None if the system does not report an absolute path.
 fn own_folder() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOLDER.get_or_init(|| Some(own_file()?.parent()?.to_path_buf()).filter(|folder| folder.is_absolute())).as_deref()
 }
 
-/// From the list of mapped files: what the dynamic linker tells may be relative to a folder that is no longer the working folder, and
-/// for a program it is `argv[0]`.
+/// From the list of mapped files, because `dladdr` may report a path relative to a former working directory, and for a program it reports
+/// `argv[0]`.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn own_file() -> Option<PathBuf> {
     let own = own_file as fn() -> Option<PathBuf> as usize;
-    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    // start-end permissions offset device inode path
-    maps.lines().find_map(|line| {
+    let maps = std::fs::read("/proc/self/maps").ok()?;
+    // start-end permissions offset device inode path. Other files may have names that are not UTF-8.
+    String::from_utf8_lossy(&maps).lines().find_map(|line| {
         let (start, rest) = line.split_once('-')?;
         let (end, rest) = rest.split_once(' ')?;
         let range = usize::from_str_radix(start, 16).ok()?..usize::from_str_radix(end, 16).ok()?;
@@ -90,7 +90,7 @@ fn own_file() -> Option<PathBuf> {
     None
 }
 
-/// Folders of the libraries that are installed with Kinglet: its own, and for a program in `bin` the `lib` beside it.
+/// Directories of libraries that are installed with Kinglet: its own, and for a program in `bin` the `lib` next to it.
 pub fn installed_folders() -> Vec<PathBuf> {
     let Some(own) = own_folder() else { return Vec::new() };
     let mut folders = vec![own.to_path_buf()];
@@ -102,14 +102,14 @@ pub fn installed_folders() -> Vec<PathBuf> {
     folders
 }
 
-/// Where Linux's distributions have libraries below a prefix.
+/// Library directories of Linux distributions below a prefix.
 fn under(prefix: &Path) -> [PathBuf; 3] {
     let lib = prefix.join("lib");
     [lib.join(format!("{}-linux-gnu", std::env::consts::ARCH)), prefix.join("lib64"), lib]
 }
 
-/// Folders in which a system has its libraries: Kinglet's, those of the dynamic linker's variable, and the usual ones; only absolute
-/// paths.
+/// Directories that are searched for system libraries: Kinglet's, those in `LD_LIBRARY_PATH`, and the standard ones. Relative paths are
+/// left out.
 pub fn system_folders() -> Vec<PathBuf> {
     const VARIABLE: &str = if cfg!(target_vendor = "apple") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
     let mut folders = installed_folders();

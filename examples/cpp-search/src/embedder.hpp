@@ -32,7 +32,7 @@ public:
     /// The vectors of texts, one after the other.
     std::vector<float> embed(const std::vector<std::string_view> &texts) const;
 
-    /// Cuts files into passages, and puts both into the index. False if it was told to stop. `tokens` 0 stands for 128, or for as many as the
+    /// Cuts files into passages, and puts both into the index. False if it was told to stop. `tokens` 0 means 128, or as many as the
     /// model reads if that is less. Throws kinglet::Error, and std::runtime_error if the model reads fewer tokens than `tokens`.
     bool split(Index &index, std::vector<File> files, SplitOptions options, const GoOn &go_on) const;
 

@@ -34,7 +34,7 @@ struct Index {
     std::vector<std::string> files;
     std::vector<Passage> passages;
     std::vector<float> vectors;
-    /// Size and checksum of the graph in the file NAME.hnsw; 0 if there is none.
+    /// Size and checksum of the graph in the file NAME.hnsw; 0 without a graph.
     std::uint64_t graph_size = 0;
     std::uint64_t graph_checksum = 0;
 

@@ -1,4 +1,4 @@
-//! Files that options name, which may never end (`/dev/zero`).
+//! Files named by options, read with limits: some never end (`/dev/zero`).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

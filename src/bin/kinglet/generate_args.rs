@@ -9,8 +9,8 @@ use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::values::{Ids, choice, ids};
 
-/// The longest grammar that the library takes, in bytes.
-const GRAMMAR_LIMIT: u64 = 256 << 10;
+/// The longest file that is read, in bytes. The library has a lower limit of its own.
+const GRAMMAR_LIMIT: u64 = 1 << 20;
 
 #[derive(Args)]
 #[command(next_help_heading = "Generation (defaults: the model's generation_config.json)")]

@@ -39,7 +39,7 @@ pub fn stoppable<T>(work: impl FnOnce(&Cancellation) -> T) -> T {
     result
 }
 
-/// Signals that end the program: work that has to clean up first asks `ending`, stops, and calls `end`.
+/// Deferred handling of signals that end the program, for work that must clean up first: poll `ending`, stop, then call `end`.
 #[cfg(unix)]
 mod signals {
     use std::sync::atomic::{AtomicI32, Ordering};
@@ -51,7 +51,7 @@ mod signals {
         ENDING.store(signal, Ordering::Relaxed);
     }
 
-    /// From now on SIGINT, SIGTERM and SIGHUP are remembered instead of ending the program at once.
+    /// Defers SIGINT, SIGTERM and SIGHUP from now on.
     pub fn remember_endings() {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             let handler = remember as extern "C" fn(libc::c_int) as libc::sighandler_t;

@@ -11,7 +11,7 @@ use crate::progress::Meter;
 pub fn run(args: &Quantize) -> Outcome<()> {
     let start = Instant::now();
     let mut bar = Meter::new("quantizing", Some(1000), false);
-    // Not ended before the unfinished file is removed.
+    // A signal cancels the call, so that the unfinished file is removed.
     interrupt::remember_endings();
     let result = kinglet::quantize(&args.source, &args.destination, args.precision, &mut |share| {
         bar.set((share * 1000.0) as u64);

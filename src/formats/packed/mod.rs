@@ -88,7 +88,7 @@ fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
     }
 }
 
-/// Limits of opening a file. The default is none.
+/// Limits for reading a file; by default there is no limit.
 #[derive(Default)]
 pub struct Opening<'a> {
     /// The longest `.kinglet` file that is read, in bytes; 0 for any.
@@ -174,7 +174,8 @@ impl Packed {
             tensors.insert(name.clone(), Entry { shard: 0, dtype, shape, offset, length: bytes, order, shift: 0.0 });
         }
         // The checksum comes last: it reads the whole file, and a sparse file may be longer than anybody can wait for.
-        let used = tensors.values().map(|entry| entry.length + ALIGN).sum::<usize>() + copied + header + HEADER_ROOM;
+        let used = (tensors.values())
+            .fold(copied + header + HEADER_ROOM, |used, entry| used.saturating_add(entry.length).saturating_add(ALIGN));
         if length - PREFIX > used {
             return Err(damaged(&format!("it has {length} bytes, and its header describes about {used}")));
         }

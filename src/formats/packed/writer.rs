@@ -1,4 +1,4 @@
-//! Writing a `.kinglet` file, so that it appears under its name only when it is complete.
+//! Writing a `.kinglet` file, which gets its name only when it is complete.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,8 +19,8 @@ const BUFFER: usize = 1 << 20;
 
 /// Writes a file tensor by tensor.
 pub struct Writer {
-    /// The tensors and small files. The header comes before them and is known last, so until then they are in a file without a name,
-    /// which the system removes whatever ends the process.
+    /// The tensors and small files. The header precedes them but is known last, so they are first written to an unlinked temporary file,
+    /// which the system removes even if the process is killed.
     body: BufWriter<File>,
     path: PathBuf,
     folder: PathBuf,
@@ -63,7 +63,7 @@ impl Writer {
         self.write(&[0; ALIGN][..self.at.next_multiple_of(ALIGN) - self.at])
     }
 
-    /// Adds a tensor, its memory in parts.
+    /// Adds a tensor whose memory is in parts.
     pub fn tensor(&mut self, name: &str, dtype: DType, shape: &[usize], parts: &[&[u8]]) -> Result<()> {
         if self.tensors.contains_key(name) {
             return Ok(());
@@ -79,7 +79,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes header and files, and puts the whole in its place. `poll` is called for each piece; an error ends it.
+    /// Writes header and files, and renames the result to its destination. `poll` is called once per MiB; an error cancels.
     pub fn finish(
         mut self,
         precision: Precision,
@@ -101,7 +101,7 @@ impl Writer {
             value["tensors"].as_object_mut().into_iter().flatten().for_each(|(_, tensor)| shift(&mut tensor["offset"]));
             value.to_string()
         };
-        // Room for offsets that grow by as much as the header is long.
+        // Space for offsets that grow by as much as the header is long.
         let reserved = (header(usize::MAX >> 24).len() + 1024).next_multiple_of(4096);
         let base = PREFIX + reserved;
         let mut text = header(base).into_bytes();
@@ -113,12 +113,12 @@ impl Writer {
         let _guard = FileSizeGuard::new();
         let mut body = self.body.into_inner().map_err(|e| written(e.into_error()))?;
         let mut whole = tempfile::Builder::new();
-        // As any other file, for those whom the umask allows.
+        // The usual permissions, subject to the umask.
         #[cfg(unix)]
         whole.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
         let whole = whole.prefix(".kinglet-").suffix(".part").tempfile_in(&self.folder).map_err(written)?;
-        copy_behind(&header, &mut body, whole.as_file(), &mut || poll().map_err(io::Error::other)).map_err(|e| {
-            // What `poll` said, as it said it.
+        write_whole(&header, &mut body, whole.as_file(), &mut || poll().map_err(io::Error::other)).map_err(|e| {
+            // An error of `poll` keeps its status.
             match e.downcast::<Error>() {
                 Ok(error) => error,
                 Err(e) => written(e),
@@ -131,16 +131,16 @@ impl Writer {
 }
 
 struct Header {
-    /// Filled up with blanks.
+    /// Padded with spaces.
     text: Vec<u8>,
-    /// Without them.
+    /// Without the padding.
     length: usize,
     /// Bytes of the whole file.
     total: usize,
 }
 
-/// Makes the final file: prefix, header, and the body behind it.
-fn copy_behind(
+/// Writes the final file: prefix, header and body.
+fn write_whole(
     header: &Header,
     body: &mut File,
     out: &File,
@@ -173,11 +173,13 @@ fn copy_behind(
     out.flush()
 }
 
-/// Refuses a destination that holds something else: only what does not exist, is empty, or is a `.kinglet` file may be replaced.
+/// Refuses to replace anything but an empty file or a `.kinglet` file.
 fn check_destination(path: &Path) -> Result<()> {
     let refused = |what: &str| {
         let path = path.display();
-        Err(Error::invalid_argument(format!("{path}: {what} is there; only a .kinglet file would be replaced")))
+        Err(Error::invalid_argument(format!(
+            "{path}: {what} exists there; only an empty file or a .kinglet file is replaced"
+        )))
     };
     if path.file_name().is_none() {
         return refused("a directory");
