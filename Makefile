@@ -20,7 +20,7 @@ help:
 	@echo '               BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR override single folders'
 	@echo 'make uninstall remove what make install installed'
 	@echo 'make dist      build a release for this machine in build/dist: tar.gz, .deb, SHA-256 (dist-aarch64: for ARM)'
-	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root)'
+	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root; MACHINE=aarch64: by an emulator)'
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
 	@echo 'make abi-baseline   accept the ABI of src/ffi as what later versions must keep (docs/abi-policy.md)'
@@ -70,6 +70,8 @@ test:
 	@scripts/test-go
 	@scripts/test-go-service
 	@scripts/test-swift
+	@scripts/test-release-check
+	@[ "$$(uname -s)" != Linux ] || { scripts/dist --local && scripts/test-dist --local; }
 
 dist:
 	@scripts/setup build
@@ -80,7 +82,7 @@ dist-aarch64:
 	@scripts/dist aarch64
 
 test-dist:
-	@scripts/test-dist
+	@scripts/test-dist $(MACHINE)
 
 docs:
 	@scripts/docs
