@@ -39,5 +39,5 @@ sid_run() {
     shift
     chroot_run "$sid" "$root=/kinglet:ro" "$sid_cache=/cache" "${folders[@]}" -- env -C /kinglet -u RUSTFLAGS -u RUSTUP_TOOLCHAIN \
         PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/cache LC_ALL=C.UTF-8 CARGO_HOME=/cache/cargo CARGO_NET_OFFLINE=true \
-        CARGO_TARGET_DIR=/cache/target nice "$@"
+        CARGO_TARGET_DIR=/cache/target "$@"
 }
