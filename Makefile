@@ -112,7 +112,7 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme
 
 .PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline fuzz-smoke bench clean
 .DEFAULT_GOAL := help
