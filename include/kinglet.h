@@ -508,7 +508,9 @@ typedef struct kinglet_model_view {
   size_t threads;
   /** Values per hidden state and per embedding. */
   size_t dimension;
-  /** The most tokens that a text may have, special tokens included; longer texts are cut. */
+  /**
+   * The maximum number of tokens that a text may have, special tokens included; longer texts are truncated.
+   */
   size_t max_length;
   /** Token ids are below this number. */
   size_t vocabulary_size;
@@ -542,8 +544,8 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_describe(
     kinglet_error **error);
 
 /**
- * Releases one reference. With the last one the model and everything lent from it are freed. Calls that use
- * this reference must have returned. Results of the model's calls stay valid.
+ * Releases one reference. With the last one the model and everything borrowed from it are freed. Calls that
+ * use this reference must have returned. Results of the model's calls stay valid.
  */
 KINGLET_API void kinglet_model_free(kinglet_model *model);
 
@@ -566,8 +568,8 @@ typedef struct kinglet_tokenize_options {
   /** 1 computes the position of each token in its text; 0 does not. */
   uint32_t offsets;
   /**
-   * The most tokens of a text or pair, special tokens included; longer ones are cut as the tokenizer's files
-   * say. 0: what the model takes. SIZE_MAX: no limit.
+   * The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated by the
+   * rules of the tokenizer's files. 0: the model's maximum. SIZE_MAX: no limit.
    */
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
@@ -596,7 +598,7 @@ typedef struct kinglet_encoding_view {
   size_t count;
   /** Tokens in the batch. */
   size_t token_count;
-  /** The most tokens in one sequence. */
+  /** The maximum number of tokens in one sequence. */
   size_t longest;
   /** Where each sequence starts: `count + 1` values. */
   const size_t *starts;
@@ -610,9 +612,9 @@ typedef struct kinglet_encoding_view {
   const uint8_t *special_tokens_mask;
   /** One value per token: 0 or 1, the text of a pair that it came from, or KINGLET_NO_SEQUENCE. */
   const uint8_t *sequences;
-  /** One value per token: its bytes in its text. NULL if offsets were not asked for. */
+  /** One value per token: its bytes in its text. NULL without `offsets`. */
   const kinglet_span *offsets;
-  /** `count` values: 1 for sequences that were cut, else 0. */
+  /** `count` values: 1 for sequences that were truncated, else 0. */
   const uint8_t *truncated;
   /** The id of the tokenizer's padding token; 0 if it names none. */
   uint32_t pad_id;
@@ -679,7 +681,7 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_detokenize(
     kinglet_text **text,
     kinglet_error **error);
 
-/** Frees an encoding and everything lent from it. */
+/** Frees an encoding and everything borrowed from it. */
 KINGLET_API void kinglet_encoding_free(kinglet_encoding *encoding);
 
 /** @} */
@@ -720,7 +722,10 @@ typedef struct kinglet_embed_options {
    * such files no.
    */
   kinglet_tristate normalize;
-  /** The most tokens of a text, special tokens included; longer texts are cut. 0: what the model takes. */
+  /**
+   * The maximum number of tokens of a text, special tokens included; longer texts are truncated. 0: the
+   * model's maximum.
+   */
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
   const kinglet_cancellation *cancellation;
@@ -771,7 +776,7 @@ typedef struct kinglet_embeddings_view {
   const size_t *starts;
   /** `count` values: the tokens of each text, special tokens included. */
   const size_t *token_counts;
-  /** `count` values: 1 for texts that were cut, else 0. */
+  /** `count` values: 1 for texts that were truncated, else 0. */
   const uint8_t *truncated;
 } kinglet_embeddings_view;
 
@@ -781,7 +786,7 @@ KINGLET_API kinglet_status kinglet_embeddings_read(
     kinglet_embeddings_view *view,
     kinglet_error **error);
 
-/** Frees embeddings and everything lent from them. */
+/** Frees embeddings and everything borrowed from them. */
 KINGLET_API void kinglet_embeddings_free(kinglet_embeddings *embeddings);
 
 /** @} */
@@ -803,9 +808,9 @@ enum kinglet_score_function_values {
   KINGLET_SCORE_FUNCTION_AUTO = 0,
   /** The outputs unchanged. */
   KINGLET_SCORE_FUNCTION_NONE = 1,
-  /** Each label by itself, between 0 and 1. */
+  /** Independent labels: each score is between 0 and 1. */
   KINGLET_SCORE_FUNCTION_SIGMOID = 2,
-  /** Labels exclude each other; the scores add up to 1. */
+  /** Exclusive labels: the scores sum to 1. */
   KINGLET_SCORE_FUNCTION_SOFTMAX = 3,
 };
 
@@ -824,8 +829,8 @@ enum kinglet_aggregation_values {
   /** One entity per token, named by the full label, for instance `B-PER`. */
   KINGLET_AGGREGATION_NONE = 1,
   /**
-   * One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is the
-   * mean of theirs.
+   * One entity per run of adjacent tokens of the same kind, named without `B-` and `I-`; its score is their
+   * mean.
    */
   KINGLET_AGGREGATION_SIMPLE = 2,
 };
@@ -847,7 +852,8 @@ typedef struct kinglet_classify_options {
   /** Only for kinglet_model_classify_tokens; the other calls refuse any value but 0. */
   kinglet_aggregation aggregation;
   /**
-   * The most tokens of a text or pair, special tokens included; longer ones are cut. 0: what the model takes.
+   * The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated. 0:
+   * the model's maximum.
    */
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
@@ -911,7 +917,7 @@ typedef struct kinglet_classifications_view {
   const uint32_t *best;
   /** `count` values: the tokens of each text or pair, special tokens included. */
   const size_t *token_counts;
-  /** `count` values: 1 for those that were cut, else 0. */
+  /** `count` values: 1 for those that were truncated, else 0. */
   const uint8_t *truncated;
 } kinglet_classifications_view;
 
@@ -921,7 +927,7 @@ KINGLET_API kinglet_status kinglet_classifications_read(
     kinglet_classifications_view *view,
     kinglet_error **error);
 
-/** Frees classifications and everything lent from them. */
+/** Frees classifications and everything borrowed from them. */
 KINGLET_API void kinglet_classifications_free(kinglet_classifications *classifications);
 
 /** @} */
@@ -963,7 +969,7 @@ typedef struct kinglet_token_classifications_view {
   const float *scores;
   /** `count + 1` values: the tokens of text i are those from `starts[i]` to `starts[i + 1]` (exclusive). */
   const size_t *starts;
-  /** `count` values: 1 for texts that were cut, else 0. */
+  /** `count` values: 1 for texts that were truncated, else 0. */
   const uint8_t *truncated;
 } kinglet_token_classifications_view;
 
@@ -1002,7 +1008,7 @@ KINGLET_API kinglet_status kinglet_token_classifications_entity(
     kinglet_entity *entity,
     kinglet_error **error);
 
-/** Frees token classifications and everything lent from them. */
+/** Frees token classifications and everything borrowed from them. */
 KINGLET_API void kinglet_token_classifications_free(kinglet_token_classifications *classifications);
 
 /** @} */
@@ -1107,7 +1113,7 @@ enum kinglet_finish_reason_values {
   KINGLET_FINISH_REASON_EOS = 1,
   /** A stop string was generated. */
   KINGLET_FINISH_REASON_STOP_STRING = 2,
-  /** The limit of new tokens, or of the model's positions, was reached. */
+  /** `max_new_tokens` or the model's maximum length was reached. */
   KINGLET_FINISH_REASON_LENGTH = 3,
 };
 
@@ -1165,7 +1171,7 @@ typedef uint32_t (*kinglet_piece_callback)(void *user_data, const kinglet_genera
 typedef struct kinglet_generate_options {
   /** sizeof(kinglet_generate_options). */
   size_t struct_size;
-  /** The most tokens to generate, at least 1. Default 256. */
+  /** The maximum number of tokens to generate, at least 1. Default 256. */
   uint64_t max_new_tokens;
   /** No end token is chosen before this many tokens. Default 0. */
   uint64_t min_new_tokens;
@@ -1322,7 +1328,7 @@ typedef struct kinglet_generations_view {
   size_t count;
   /** `count` values: the tokens of each input, special tokens included. */
   const size_t *input_token_counts;
-  /** `count` values: 1 for inputs that were cut to what the encoder takes, else 0. */
+  /** `count` values: 1 for inputs that were truncated to what the encoder takes, else 0. */
   const uint8_t *truncated;
 } kinglet_generations_view;
 
@@ -1344,7 +1350,7 @@ typedef struct kinglet_generation_output {
   const uint32_t *tokens;
   /** The number of generated tokens. */
   size_t token_count;
-  /** The log-probability of each token: `token_count` values. NULL if they were not asked for. */
+  /** The log-probability of each token: `token_count` values. NULL without `logprobs`. */
   const float *logprobs;
   /**
    * With beam search the sum of log-probabilities / length^length_penalty; otherwise the sum of `logprobs`,
@@ -1367,7 +1373,7 @@ KINGLET_API kinglet_status kinglet_generations_output(
     kinglet_generation_output *output,
     kinglet_error **error);
 
-/** Frees generations and everything lent from them. */
+/** Frees generations and everything borrowed from them. */
 KINGLET_API void kinglet_generations_free(kinglet_generations *generations);
 
 /** @} */
@@ -1488,7 +1494,7 @@ KINGLET_API kinglet_status kinglet_messages_get(
 /** Frees a session. */
 KINGLET_API void kinglet_session_free(kinglet_session *session);
 
-/** Frees messages and everything lent from them. */
+/** Frees messages and everything borrowed from them. */
 KINGLET_API void kinglet_messages_free(kinglet_messages *messages);
 
 /** @} */
@@ -1555,7 +1561,7 @@ KINGLET_API kinglet_status kinglet_logits_read(
     kinglet_logits_view *view,
     kinglet_error **error);
 
-/** Frees logits and everything lent from them. */
+/** Frees logits and everything borrowed from them. */
 KINGLET_API void kinglet_logits_free(kinglet_logits *logits);
 
 /** @} */
@@ -1619,7 +1625,7 @@ KINGLET_API kinglet_status kinglet_hidden_states_read(
     kinglet_hidden_states_view *view,
     kinglet_error **error);
 
-/** Frees hidden states and everything lent from them. */
+/** Frees hidden states and everything borrowed from them. */
 KINGLET_API void kinglet_hidden_states_free(kinglet_hidden_states *states);
 
 /** @} */
@@ -1807,7 +1813,7 @@ typedef struct kinglet_device_info {
   size_t struct_size;
   /** Its kind. */
   kinglet_device device;
-  /** Its number among those of its kind, for `device_index` in kinglet_model_options. */
+  /** The index among devices of its kind, for `device_index` in kinglet_model_options. */
   uint32_t device_index;
   /** A name for people, for instance the model of the GPU. */
   kinglet_str name;
@@ -1827,7 +1833,7 @@ KINGLET_API kinglet_status kinglet_devices_info(
     kinglet_device_info *info,
     kinglet_error **error);
 
-/** Frees a list of devices and everything lent from it. */
+/** Frees a list of devices and everything borrowed from it. */
 KINGLET_API void kinglet_devices_free(kinglet_devices *devices);
 
 /** @} */

@@ -40,7 +40,7 @@ pub use generate::chat::Message;
 pub use generate::constraint::Grammar;
 pub use generate::options::{EarlyStopping, GenerateOptions};
 pub use generate::session::{Prefix, Session};
-pub use generate::{Event, FinishReason, Generations, Listener, Logits, Output};
+pub use generate::{FinishReason, Generations, Listener, Logits, Output, Piece};
 pub use load::devices::{Devices, devices};
 pub use load::{LoadOptions, quantize};
 #[doc(hidden)]

@@ -1,11 +1,10 @@
 //! Devices.
 
-use crate::base::error::Error;
 use crate::load::devices::Devices;
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_device;
 use super::strings::kinglet_str;
 use super::structs::{Results, versioned};
@@ -13,7 +12,7 @@ use super::structs::{Results, versioned};
 handle! {
     /// The devices of this machine that this build can run models on.
     pub struct kinglet_devices: Owned<Listed>, "devices";
-    /// Frees a list of devices and everything lent from it.
+    /// Frees a list of devices and everything borrowed from it.
     pub fn kinglet_devices_free;
 }
 
@@ -31,12 +30,10 @@ pub unsafe extern "C" fn kinglet_devices_list(
     devices: *mut *mut kinglet_devices,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        let place = Place::new(devices, "devices")?;
+    handle::create(devices, error, || {
         let found = crate::load::devices::devices();
         let missing = found.missing.join("\n");
-        place.write(handle::give(Listed { found, missing }));
-        Ok(())
+        Ok(Listed { found, missing })
     })
 }
 
@@ -62,7 +59,7 @@ pub struct kinglet_device_info {
     pub struct_size: usize,
     /// Its kind.
     pub device: kinglet_device,
-    /// Its number among those of its kind, for `device_index` in kinglet_model_options.
+    /// The index among devices of its kind, for `device_index` in kinglet_model_options.
     pub device_index: u32,
     /// A name for people, for instance the model of the GPU.
     pub name: kinglet_str,
@@ -86,9 +83,7 @@ pub unsafe extern "C" fn kinglet_devices_info(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (listed, place) = unsafe { (handle::borrow(devices)?, Results::new(info)?) };
-        let all = &listed.found.devices;
-        let (found, count) = (all.get(index), all.len());
-        let info = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        let info = handle::item(&listed.found.devices, index, "index")?;
         place.write(kinglet_device_info {
             struct_size: 0,
             device: info.device as u32,

@@ -1,5 +1,5 @@
-//! `.kinglet`: one file with a model's packed weights, its configuration and its tokenizer. The weights lie as the kernels read them
-//! and are used where they are mapped: loading copies and converts nothing, and processes that load the same file share its pages.
+//! `.kinglet`: one file with a model's packed weights, configuration and tokenizer. The weights are in the kernels' layout and are used
+//! where they are mapped: loading copies and converts nothing, and processes that load the same file share its pages.
 //!
 //! | offset | |
 //! |---|---|
@@ -12,11 +12,10 @@
 //! | 40 | zeros |
 //! | 64 | the header: JSON, `{"precision", "files": {name: [offset, length]}, "tensors": {name: {"dtype", "shape", "offset"}}}` |
 //!
-//! All numbers are little-endian. Files and tensors follow the header, tensors at multiples of 64. A later version of Kinglet reads
-//! every earlier version of the format or refuses it by its number. A type or a precision that a reader does not know is an error, so
-//! one more of either is not a new version.
+//! All numbers are little-endian. Files and tensors follow the header, tensors at multiples of 64. Later versions of Kinglet read earlier
+//! versions of the format or refuse them by number. An unknown type or precision is an error, so a new one is not a new version.
 //!
-//! **The file must not be changed or truncated while a model that was loaded from it lives.**
+//! **The file must not be changed or truncated while a model from it is loaded.**
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,7 +33,7 @@ use crate::base::error::{Error, Result};
 use crate::kernels::weight::{PackedType, Shape};
 use crate::spec::Precision;
 
-/// The small files that a model may have, and that are kept beside its weights.
+/// The names of the small files that are stored with the weights.
 pub const FILES: [&str; 8] = [
     "config.json",
     "generation_config.json",
@@ -50,7 +49,7 @@ pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 const VERSION: u32 = 1;
 const PREFIX: usize = 64;
 const ALIGN: usize = 64;
-/// The longest header; one of a thousand tensors has some 100 KB.
+/// The maximum size of the header; a thousand tensors take about 100 KB.
 const HEADER_LIMIT: usize = 64 << 20;
 
 /// A `.kinglet` file, opened and checked.
@@ -60,8 +59,8 @@ pub struct Packed {
     pub files: BTreeMap<String, Vec<u8>>,
 }
 
-/// A checksum of bytes handed over in pieces: four streams of multiply and rotate over 32 bytes at a time (the construction of
-/// xxHash64, Collet 2014), the rest as if zeros followed.
+/// An incremental checksum: four streams of multiply and rotate over 32 bytes at a time (the construction of xxHash64, Collet 2014). The
+/// rest is padded with zeros.
 struct Checksum {
     lanes: [u64; 4],
     held: [u8; 32],
@@ -110,13 +109,13 @@ impl Checksum {
     }
 }
 
-/// The type of this name; None if it has no place in the format.
+/// The type of this name; None if the format does not have it.
 fn dtype_of(name: &str) -> Option<DType> {
     let packed = PackedType::all().map(DType::Packed);
     [DType::F32, DType::F16].into_iter().chain(packed).find(|dtype| dtype.to_string() == name)
 }
 
-/// Bytes of a tensor; None if they overflow or the type has no place in the format.
+/// The size of a tensor in bytes; None on overflow or for a type that the format does not have.
 fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
     let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))?;
     match dtype {
@@ -182,7 +181,7 @@ impl Packed {
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));
             let bytes = range.and_then(|range| map.get(range));
             let bytes = bytes.ok_or_else(|| invalid(format!("its file {} lies outside", quoted(name))))?;
-            // Several names may not stand for the same bytes: they are copied.
+            // Overlapping files are refused, because their contents are copied.
             copied += bytes.len();
             if copied > length {
                 return Err(invalid("its files overlap".into()));
@@ -208,12 +207,12 @@ impl Packed {
     }
 }
 
-/// Writes a file tensor by tensor. It appears under its name only when it is complete.
+/// Writes a file tensor by tensor. The file gets its name only when it is complete.
 pub struct Writer {
     out: BufWriter<File>,
     path: PathBuf,
     temporary: PathBuf,
-    /// From here on the body goes to a file of its own until the header is known.
+    /// Creates a temporary file for the body, which is written before the header is known.
     at: usize,
     tensors: Map<String, Value>,
     finished: bool,
@@ -222,7 +221,7 @@ pub struct Writer {
 impl Writer {
     pub fn create(path: &Path) -> Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
-        // Two writers of one file, in one process or several, must not share a part.
+        // Two writers of one file, in one process or several, must not share a temporary file.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         name.push(format!(".{}-{}.part", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
         let temporary = path.with_file_name(name);
@@ -241,7 +240,7 @@ impl Writer {
         self.write(&[0; ALIGN][..self.at.next_multiple_of(ALIGN) - self.at])
     }
 
-    /// Adds a tensor, its memory in parts.
+    /// Adds a tensor whose memory is in parts.
     pub fn tensor(&mut self, name: &str, dtype: DType, shape: &[usize], parts: &[&[u8]]) -> Result<()> {
         if self.tensors.contains_key(name) {
             return Ok(());
@@ -257,14 +256,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes header and files, and puts the whole in its place.
+    /// Writes header and files, and renames the result.
     pub fn finish(mut self, precision: Precision, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
         let mut places = Map::new();
         for (name, bytes) in files {
             places.insert(name.clone(), json!([self.at, bytes.len()]));
             self.write(bytes)?;
         }
-        // Offsets count from the body's beginning until the header's length is known, which depends on them.
+        // Offsets are relative to the body first, because the header's length depends on them.
         let header = |base: usize| {
             let mut value = json!({
                 "kinglet": env!("CARGO_PKG_VERSION"), "precision": precision.name(), "files": places, "tensors": self.tensors
@@ -274,7 +273,7 @@ impl Writer {
             value["tensors"].as_object_mut().into_iter().flatten().for_each(|(_, tensor)| shift(&mut tensor["offset"]));
             value.to_string()
         };
-        // Room for offsets that grow by as much as the header is long.
+        // Space for the longer absolute offsets.
         let reserved = (header(usize::MAX >> 24).len() + 1024).next_multiple_of(4096);
         let base = PREFIX + reserved;
         let mut text = header(base).into_bytes();
@@ -286,7 +285,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the final file: prefix, header, and the body behind it.
+    /// Writes the final file: prefix, header and body.
     fn copy_behind(&mut self, base: usize, header: &[u8], header_length: usize) -> io::Result<()> {
         self.out.flush()?;
         let body = self.out.get_mut();

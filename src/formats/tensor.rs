@@ -1,4 +1,4 @@
-//! A tensor as it lies in a weights file: a name, a shape, an element type and bytes, read as f32 or f16 on request.
+//! A tensor in a weights file: name, shape, element type and bytes, which are read as f32 or f16.
 
 use std::fmt;
 use std::ops::Range;
@@ -134,7 +134,7 @@ pub struct TensorView<'a> {
     pub bytes: &'a [u8],
     pub file: &'a Path,
     pub(super) map: &'a Arc<Mmap>,
-    /// Where the tensor lies in `map`. Apart from `bytes`, because that field can be assigned to and `release` trusts this.
+    /// The tensor's offset in `map`. Separate from `bytes`, which can be assigned to, because `release` relies on it.
     pub(super) offset: usize,
     #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
     pub(super) length: usize,
@@ -240,7 +240,7 @@ impl TensorView<'_> {
     /// Gives the memory that reading this tensor has made resident back to the system, once it was packed into another
     /// form. The tensor can still be read: its pages then come from the file again.
     ///
-    /// The kernel maps up to 2 MiB around the byte that was asked for, so as much around the tensor is given back too:
+    /// The kernel maps up to 2 MiB around a requested byte, so that much around the tensor is released too:
     /// otherwise reading and releasing the small tensors would, bit by bit, make the whole file resident. A neighbour that
     /// is being read meanwhile pays a page fault. Does nothing on systems other than Linux.
     pub fn release(&self) {
@@ -306,12 +306,12 @@ impl TensorView<'_> {
         self.bytes.get(range).ok_or_else(|| self.outside(start, count))
     }
 
-    /// The mapped file, and where the tensor lies in it.
+    /// The mapped file and the tensor's offset in it.
     pub fn mapping(&self) -> (&Arc<Mmap>, usize) {
         (self.map, self.offset)
     }
 
-    /// Converts elements in the file's order, which lie within the tensor.
+    /// Converts elements in the file's order; the range is within the tensor.
     fn decode(&self, start: usize, out: &mut [f32]) -> Result<()> {
         if let DType::Packed(packed) = self.dtype {
             let shape = Shape { outputs: self.rows(), inputs: self.cols() };

@@ -22,7 +22,7 @@ impl Message {
     }
 }
 
-/// A chat template with the special tokens that it may write.
+/// A chat template and the special tokens that are variables of it.
 #[derive(Debug)]
 pub struct ChatTemplate {
     template: Template,
@@ -42,7 +42,7 @@ impl ChatTemplate {
         Ok(Self { template, origin: origin.to_owned(), special })
     }
 
-    /// The prompt for a chat that the assistant is to continue.
+    /// Renders the prompt, with `add_generation_prompt` set.
     ///
     /// # Errors
     /// `InvalidArgument`: the template rejects the messages by `raise_exception`. `InvalidFile`: the template fails, uses

@@ -10,9 +10,9 @@ use crate::spec::Spec;
 use crate::tasks::classification::ClassifierSettings;
 use crate::tasks::embedding::EmbeddingSettings;
 
-use crate::network::placement::{Place, Placed, Progress};
+use crate::network::placement::{LoadedNetwork, Placement, Progress};
 
-/// What the configuration files say; opening the graphs may change all but `config`.
+/// The contents of the configuration files; opening the graphs may change all except `config`.
 pub(super) struct Known<'a> {
     pub config: &'a Config,
     pub spec: &'a mut Spec,
@@ -20,16 +20,16 @@ pub(super) struct Known<'a> {
     pub classifier: &'a mut ClassifierSettings,
 }
 
-/// Opens the graphs of an export and returns how many there are. `library` is the path of ONNX Runtime, if the caller gave one.
+/// Opens the graphs of an export and returns their number. `library` is the path of ONNX Runtime, if the caller gave one.
 pub(super) fn load(
-    place: &Place,
+    place: &Placement,
     directory: &Path,
     export: &Export,
     known: Known,
     library: Option<&Path>,
     log: &Log,
     progress: Progress<'_>,
-) -> Result<(Placed, usize)> {
+) -> Result<(LoadedNetwork, usize)> {
     let Known { config, spec, embedding, classifier } = known;
     let graphs = export.choose(crate::network::onnx::shape(spec), place.precision)?;
     let precision = graphs.weight_precision();
@@ -46,11 +46,11 @@ pub(super) fn load(
         log,
     };
     let network = crate::network::onnx::OnnxNetwork::open(opening, spec, progress)?;
-    if let Some(pooling) = network.pools() {
+    if let Some(pooling) = network.built_in_pooling() {
         embedding.pooling = Ok(pooling);
     }
     if spec.head.is_none() {
         *classifier = ClassifierSettings::default();
     }
-    Ok((Placed { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
+    Ok((LoadedNetwork { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
 }

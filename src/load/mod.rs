@@ -20,10 +20,10 @@ use crate::families;
 use crate::formats::files::Files;
 use crate::formats::source::Source;
 use crate::generate::Generator;
-use crate::generate::answer_cache::Answers;
+use crate::generate::answer_cache::AnswerCache;
 use crate::generate::chat::ChatTemplate;
 use crate::generate::options::Defaults;
-use crate::network::placement::{Limit, Place, Placed};
+use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
@@ -90,7 +90,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     progress(0.0)?;
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
-    let place = Place { device: options.device, index: options.device_index, precision, packed, limit };
+    let place = Placement { device: options.device, index: options.device_index, precision, packed, limit };
     let here = place.is_here() && !(place.device == Device::CandleCpu && provider::is_named());
     let shards = weights.files().count();
     let (placed, opened) = match &export {
@@ -108,9 +108,9 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
             )));
         }
         None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
-        None => (provider::load(&place, path, &mut layers, cancellation.as_ref())?, shards),
+        None => (provider::load(&place, path, &spec, &mut layers, cancellation.as_ref())?, shards),
     };
-    let Placed { network, precision, weight_bytes, budget } = placed;
+    let LoadedNetwork { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
     progress(1.0)?;
@@ -132,7 +132,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let loaded = Loaded {
         device: options.device,
         device_index: options.device_index,
-        generator: Arc::new(Generator::new(engine.clone(), defaults, Answers::new(options.answer_cache), chat)),
+        generator: Arc::new(Generator::new(engine.clone(), defaults, AnswerCache::new(options.answer_cache), chat)),
         engine,
         embedding,
         classifier,

@@ -104,14 +104,8 @@ impl Packer<'_> {
         [&view.embedding_norm, &view.final_norm].into_iter().flatten().try_for_each(|norm| self.norm(norm))?;
         self.step()?;
         for layer in &view.layers {
-            let cross = layer.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
-            for linear in [&layer.qkv, &layer.attention_output, &layer.up, &layer.down].into_iter().chain(cross) {
-                self.linear(linear)?;
-            }
-            let head_norms = layer.head_norms.iter().flat_map(|(query, key)| [query, key]);
-            let norms = [&layer.attention_norm, &layer.output_norm].into_iter().chain(head_norms);
-            let post = layer.attention_post_norm.iter().chain(&layer.output_post_norm);
-            norms.chain(post).chain(layer.cross.as_ref().map(|c| &c.norm)).try_for_each(|norm| self.norm(norm))?;
+            layer.linears().try_for_each(|linear| self.linear(linear))?;
+            layer.norms().try_for_each(|norm| self.norm(norm))?;
             self.step()?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! What stands on top of the hidden states, and what tasks read of them, as data.
+//! Classification heads and the outputs of an encoder as data.
 
 use super::{Activation, Pooling, Spec};
 
@@ -6,8 +6,8 @@ use super::{Activation, Pooling, Spec};
 #[derive(Clone, Debug)]
 pub struct Head {
     pub kind: HeadKind,
-    /// The layers in order. All have as many outputs as the model's hidden states have values, but the last has `labels`. Empty where
-    /// a graph holds them.
+    /// The layers in order. The last one has `labels` outputs, the others as many as a hidden state has values. Empty if a graph computes
+    /// them.
     pub layers: Vec<Dense>,
     pub labels: usize,
 }
@@ -17,7 +17,7 @@ pub struct Head {
 pub struct Dense {
     pub name: &'static str,
     pub activation: Activation,
-    /// Whether its name follows [`Names::prefix`](super::Names::prefix).
+    /// Whether its name begins with [`Names::prefix`](super::Names::prefix).
     pub prefixed: bool,
 }
 
@@ -30,7 +30,7 @@ pub enum HeadKind {
 }
 
 impl HeadKind {
-    /// What the head reads.
+    /// The pooling of the head's input.
     pub fn pooling(self) -> Pooling {
         match self {
             Self::Sequence => Pooling::Cls,
@@ -39,14 +39,14 @@ impl HeadKind {
     }
 }
 
-/// What is read of texts: the last hidden states, pooled, and then put through the head's layers or not.
+/// The output of an encoder: the last hidden states, pooled, and optionally passed through the head's layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct EncodeOutput {
     pub pooling: Pooling,
     pub head: bool,
 }
 
-impl Output {
+impl EncodeOutput {
     pub fn states(pooling: Pooling) -> Self {
         Self { pooling, head: false }
     }
@@ -55,7 +55,7 @@ impl Output {
         Self { pooling: kind.pooling(), head: true }
     }
 
-    /// Values in a row.
+    /// The number of values in a row.
     pub fn width(self, spec: &Spec) -> usize {
         match &spec.head {
             Some(head) if self.head => head.labels,
@@ -63,7 +63,7 @@ impl Output {
         }
     }
 
-    /// Rows for so many texts with so many tokens.
+    /// The number of rows for this many texts and tokens.
     pub fn rows(self, texts: usize, tokens: usize) -> usize {
         if self.pooling == Pooling::None { tokens } else { texts }
     }

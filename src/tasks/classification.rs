@@ -5,19 +5,19 @@ use crate::base::error::{Error, Result};
 use crate::engine::Engine;
 use crate::families;
 use crate::formats::json::Config;
-use crate::spec::{HeadKind, Output, Spec};
+use crate::spec::{EncodeOutput, HeadKind, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
-/// How logits become scores. The numbers are part of the C ABI: they are only ever appended to.
+/// The function from logits to scores. The numbers are part of the C ABI: new ones are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ScoreFunction {
-    /// The logits as they are.
+    /// No function: the logits.
     None = 1,
-    /// Each label on its own, between 0 and 1.
+    /// Independent labels: each score is between 0 and 1.
     Sigmoid = 2,
-    /// Labels exclude each other; the scores add up to 1.
+    /// Exclusive labels: the scores sum to 1.
     Softmax = 3,
 }
 
@@ -41,13 +41,13 @@ impl ScoreFunction {
     }
 }
 
-/// What `config.json` says of a classification head.
+/// The classification settings of `config.json`.
 #[derive(Clone, Debug, Default)]
 pub struct ClassifierSettings {
     pub labels: Vec<String>,
-    /// For classification: `problem_type`, or Hugging Face's rule where that is missing.
+    /// For classification: by `problem_type`, or by Hugging Face's rule without it.
     function: Option<ScoreFunction>,
-    /// For scoring pairs, where the file names an activation of its own.
+    /// For scoring pairs, if the file names a function.
     pair_function: Option<Result<ScoreFunction>>,
 }
 
@@ -91,9 +91,9 @@ impl ClassifierSettings {
 /// Options of [`crate::Model::classify`] and [`crate::Model::score`].
 #[derive(Clone, Debug, Default)]
 pub struct ClassifyOptions {
-    /// `None`: what the model's files say.
+    /// `None`: the setting of the model's files.
     pub function: Option<ScoreFunction>,
-    /// The most tokens of a text or pair, special ones counted; longer ones are cut.
+    /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated.
     pub max_length: Option<usize>,
     pub cancellation: Option<Cancellation>,
 }
@@ -106,9 +106,9 @@ pub struct Classifications {
     pub labels: usize,
     /// The label with the highest score, one per text.
     pub best: Vec<u32>,
-    /// Tokens of each text or pair.
+    /// The number of tokens of each text or pair.
     pub tokens: Vec<usize>,
-    /// Which texts were cut: 1 or 0 each.
+    /// 1 for each text that was truncated, else 0.
     pub truncated: Vec<u8>,
 }
 
@@ -161,7 +161,7 @@ fn run_classifier(
         if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
             return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
         }
-        let mut scores = engine.read(&encoding, Output::head(HeadKind::Sequence), call)?;
+        let mut scores = engine.read(&encoding, EncodeOutput::head(HeadKind::Sequence), call)?;
         function.apply(&mut scores, labels);
         let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
         let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
@@ -178,7 +178,7 @@ pub(super) fn encode_options(engine: &Engine, options: &ClassifyOptions, offsets
     }
 }
 
-/// The token logits of an encoded batch, as probabilities.
+/// The probabilities of an encoded batch's tokens.
 pub(super) fn token_scores(
     engine: &Engine,
     labels: usize,
@@ -186,12 +186,12 @@ pub(super) fn token_scores(
     function: Option<ScoreFunction>,
     call: Call<'_>,
 ) -> Result<Vec<f32>> {
-    let mut scores = engine.read(encoding, Output::head(HeadKind::Token), call)?;
+    let mut scores = engine.read(encoding, EncodeOutput::head(HeadKind::Token), call)?;
     function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, labels);
     Ok(scores)
 }
 
-/// The place of the highest score; the first of equals.
+/// The index of the highest score; the first of equals.
 pub(crate) fn best(row: &[f32]) -> usize {
     (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }

@@ -7,13 +7,13 @@ use crate::base::error::{Error, Result};
 use crate::engine::Engine;
 use crate::formats::files::Files;
 use crate::formats::json::Config;
-use crate::spec::{Output, Pooling};
+use crate::spec::{EncodeOutput, Pooling};
 use crate::text::tokenizer::EncodeOptions;
 
-/// What a directory's sentence-transformers files say. Without such files: the mean, not normalised.
+/// The settings of sentence-transformers' files. Without such files: mean pooling, not normalised.
 #[derive(Clone, Debug)]
 pub struct EmbeddingSettings {
-    /// An error is kept, not raised: a caller who names a pooling of their own does not need this one.
+    /// An error is kept for later: it does not matter to a caller who chooses a pooling.
     pub pooling: Result<Pooling>,
     pub normalize: bool,
     pub lowercase: bool,
@@ -50,7 +50,7 @@ impl EmbeddingSettings {
                 "Normalize" => settings.normalize = true,
                 "Pooling" => {
                     let folder = module["path"].as_str().unwrap_or("1_Pooling");
-                    // The name comes from the file: it may not lead out of the directory.
+                    // The path comes from the file: it must not leave the directory.
                     if folder.is_empty() || folder.contains(['/', '\\']) || folder.starts_with("..") {
                         return Err(Error::invalid_file(
                             &path,
@@ -102,12 +102,12 @@ fn read_pooling(config: &Config) -> Result<Pooling> {
     }
 }
 
-/// Options of [`crate::Model::embed`]. `None` means what the model's files say.
+/// Options of [`crate::Model::embed`]. `None` means the setting of the model's files.
 #[derive(Clone, Debug, Default)]
 pub struct EmbedOptions {
     pub pooling: Option<Pooling>,
     pub normalize: Option<bool>,
-    /// The most tokens of a text, special ones counted; longer texts are cut.
+    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated.
     pub max_length: Option<usize>,
     pub cancellation: Option<Cancellation>,
 }
@@ -115,19 +115,19 @@ pub struct EmbedOptions {
 /// The embeddings of a batch.
 #[derive(Clone, Debug)]
 pub struct Embeddings {
-    /// Rows of `dimension` values: one a text, or with `Pooling::None` one a token, all texts end to end.
+    /// Rows of `dimension` values: one per text, or one per token with `Pooling::None`, all texts concatenated.
     pub values: Vec<f32>,
     pub dimension: usize,
     /// Text `i`'s rows are `starts[i]..starts[i + 1]`.
     pub starts: Vec<usize>,
-    /// Tokens of each text, special ones counted.
+    /// The number of tokens of each text, special tokens included.
     pub tokens: Vec<usize>,
-    /// Which texts were cut: 1 or 0 each.
+    /// 1 for each text that was truncated, else 0.
     pub truncated: Vec<u8>,
 }
 
 impl Embeddings {
-    /// The first row of text `i`: its embedding, if it was pooled.
+    /// The first row of text `i`: its embedding, unless pooling is none.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.values[self.starts[i] * self.dimension..][..self.dimension]
     }
@@ -148,7 +148,7 @@ pub(crate) fn embed(
     let lower: Option<Vec<&str>> = lower.as_ref().map(|l| l.iter().map(String::as_str).collect());
     let work = |call: Call<'_>| {
         let encoding = engine.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
-        let mut values = engine.read(&encoding, Output::states(pooling), call)?;
+        let mut values = engine.read(&encoding, EncodeOutput::states(pooling), call)?;
         if normalize {
             let start = std::time::Instant::now();
             pooling::normalize(&mut values, engine.spec.hidden());

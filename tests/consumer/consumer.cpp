@@ -21,7 +21,7 @@ int no_exceptions_main(const std::string &fixtures);
 
 namespace {
 
-// An Error with this status, whose message holds `word`.
+// An Error with this status, whose message contains `word`.
 template <class Call>
 void fails(kinglet::Status status, const char *word, Call call) {
     try {

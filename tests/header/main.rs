@@ -1,6 +1,6 @@
 //! `include/kinglet.h`, `docs/api.json` and the enums of C++ and Go are what `src/ffi` says. To write them anew: `make header`.
 //!
-//! `read` reads the Rust files, `check` holds them to the rules of `docs/abi-policy.md`, the others write.
+//! `read` reads the Rust files, `check` applies the rules of `docs/abi-policy.md`, the others write.
 
 mod c;
 mod check;

@@ -16,7 +16,7 @@ pub fn fixtures() -> PathBuf {
     std::env::var_os("KINGLET_FIXTURES").map_or(default, PathBuf::from)
 }
 
-/// Every fixture that holds a model, by name.
+/// Every fixture that is a model, by name.
 pub fn models() -> Vec<PathBuf> {
     let folders = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<_> = folders.filter(|path| path.join("config.json").exists()).collect();

@@ -12,7 +12,7 @@
 namespace kinglet {
 inline namespace KINGLET_FORM {
 
-/// A device. The name is lent by the list.
+/// A device. The name is valid as long as the list.
 struct DeviceInfo {
     Device device = Device::Cpu;
     /// ModelOptions::device_index.

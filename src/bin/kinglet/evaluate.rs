@@ -1,4 +1,4 @@
-//! `kinglet evaluate`: how well and how fast a model answers questions whose answers are known.
+//! `kinglet evaluate`: accuracy and latency of a model on questions with expected answers.
 
 use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::args::Evaluate;
 use crate::failure::{Failure, Outcome};
-use crate::metrics::{self, Latency, Pair};
+use crate::metrics::{self, LatencyStatistics, Pair};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::Meter;
 
 /// A question and its expected answer.
 type Case = (String, String);
@@ -18,7 +18,7 @@ type Case = (String, String);
 pub fn run(model: &Model, args: &Evaluate) -> Outcome<()> {
     let options = args.generation.options_of_text()?;
     let cases = read(args)?;
-    let mut bar = Progress::new("cases", Some(cases.len() as u64), false);
+    let mut bar = Meter::new("cases", Some(cases.len() as u64), false);
     let mut answers = Vec::with_capacity(cases.len());
     let mut times = Vec::new();
     let mut tokens = 0;
@@ -39,7 +39,7 @@ pub fn run(model: &Model, args: &Evaluate) -> Outcome<()> {
     drop(bar);
     let pairs: Vec<Pair> = answers.iter().zip(&cases).map(|(answer, (_, e))| (answer.as_str(), e.as_str())).collect();
     let all: f64 = times.chunks(args.batch_size).filter_map(|batch| batch.first()).sum::<f64>() / 1e3;
-    let latency = Latency::of(&mut times);
+    let latency = LatencyStatistics::of(&mut times);
     let figures = json!({
         "cases": cases.len(),
         "exact_match": metrics::exact_match(&pairs),

@@ -10,7 +10,7 @@ use crate::output;
 /// The work that Ctrl-C stops.
 static WORK: Mutex<Option<Cancellation>> = Mutex::new(None);
 
-/// The shell's status of a program that SIGINT ended.
+/// The shell's exit status for a program that SIGINT ended.
 const INTERRUPTED: i32 = 130;
 
 /// Handles Ctrl-C from now on.
@@ -19,7 +19,7 @@ pub fn handle() -> Outcome<()> {
         let work = WORK.lock().unwrap_or_else(PoisonError::into_inner);
         match &*work {
             Some(cancellation) if !cancellation.is_cancelled() => cancellation.cancel(),
-            // Nothing to stop, or asked twice.
+            // Nothing to stop, or the second Ctrl-C.
             _ => {
                 output::to_stderr("\n");
                 std::process::exit(INTERRUPTED);

@@ -5,11 +5,11 @@ use std::time::Instant;
 use crate::args::Quantize;
 use crate::failure::Outcome;
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::Meter;
 
 pub fn run(args: &Quantize) -> Outcome<()> {
     let start = Instant::now();
-    let mut bar = Progress::new("quantizing", Some(1000), false);
+    let mut bar = Meter::new("quantizing", Some(1000), false);
     kinglet::quantize(&args.source, &args.destination, args.precision, &mut |share| {
         bar.set((share * 1000.0) as u64);
         true

@@ -189,7 +189,7 @@ fn a_llama_gets_the_contents_of_its_original_directory() {
         "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 4,
         "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
         "attention_bias": true, "mlp_bias": false, "vocab_size": 7, "tie_word_embeddings": true,
-        "kinglet_gguf": true, "eos_token_id": 0,
+        "kinglet_linear_weights": true, "eos_token_id": 0,
     });
     assert_eq!(model.config, expected);
     assert_eq!(model.generation_config, json!({"eos_token_id": 0}));

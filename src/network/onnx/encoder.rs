@@ -1,5 +1,5 @@
-//! Graphs that read whole texts: encoders with or without a head. Graphs want padded batches, so texts of like lengths are run together,
-//! and what comes out is laid end to end again.
+//! Graphs that run whole texts: encoders with or without a classification head, and decoders exported for embedding. Graphs take padded
+//! batches, so texts of similar length run together, and the results are packed again.
 
 use std::borrow::Cow;
 
@@ -14,14 +14,14 @@ use crate::base::error::{Error, Result};
 use crate::network::{check_ids, check_length};
 use crate::spec::{Batch, HeadKind, Pooling, Position, Spec};
 
-/// Tokens of a run, padding counted, that several texts share. A run's activations are that large.
+/// The maximum number of tokens of a run of several texts, padding included. It bounds the activations.
 const RUN_TOKENS: usize = 1024;
 
-/// Padding that a run may always have, in tokens: a run of its own costs about as much.
+/// Padding in tokens that is always accepted: a separate run costs about as much.
 const FREE_PADDING: usize = 32;
 
-/// The widest vector of a text.
-const WIDEST: usize = 1 << 16;
+/// The maximum width of `sentence_embedding`.
+const MAX_WIDTH: usize = 1 << 16;
 
 pub const IDS: &str = "input_ids";
 pub const MASK: &str = "attention_mask";
@@ -29,26 +29,26 @@ const TYPES: &str = "token_type_ids";
 pub const POSITIONS: &str = "position_ids";
 
 const LOGITS: &str = "logits";
-/// Names of the output with a vector a token, and of the one with a vector a text, as transformers and sentence-transformers give them.
+/// The names of the outputs with one vector per token and with one per text in transformers and sentence-transformers.
 const TOKENS: [&str; 2] = ["last_hidden_state", "token_embeddings"];
 const SENTENCE: &str = "sentence_embedding";
 
-/// Where vectors come from.
+/// The output that vectors are read from.
 #[derive(Clone, Debug)]
 enum States {
     /// `[texts, tokens, hidden]`.
     Tokens(String),
-    /// `[texts, hidden]`: the graph pools by itself, in this way.
+    /// `[texts, hidden]`: the graph pools in this way.
     Sentence(String, Pooling),
-    /// The graph gives none.
+    /// The graph has none.
     None,
 }
 
-/// An encoder's graph.
-pub struct Reader {
+/// A graph that runs whole texts.
+pub struct EncoderGraph {
     pub graph: Graph,
     states: States,
-    /// Where a classification head's outputs come from.
+    /// The output of a classification head.
     logits: Option<String>,
     hidden: usize,
     labels: Option<(HeadKind, usize)>,
@@ -56,28 +56,28 @@ pub struct Reader {
     token_types: usize,
     max_tokens: usize,
     position: Position,
-    /// What a decoder that embeds takes of a past; a whole text has none.
+    /// The KV cache inputs of a decoder that embeds; they are empty for whole texts.
     past: Vec<Past>,
-    /// The token that texts are filled up with.
+    /// The padding token.
     padding: u32,
 }
 
-/// A text's tokens in a run.
-struct Run<'a> {
+/// Texts that run as one padded batch.
+struct PaddedRun<'a> {
     pass: &'a Batch<'a>,
-    /// Which texts of the pass.
+    /// Indices of texts in the pass.
     texts: &'a [usize],
     longest: usize,
 }
 
-impl Reader {
-    /// Whether a graph reads: that it gives vectors, and no logits of a language head.
-    pub fn is(graph: &Graph) -> bool {
+impl EncoderGraph {
+    /// Whether a decoder's graph is for embedding: it returns vectors and no logits.
+    pub fn embeds(graph: &Graph) -> bool {
         graph.output(LOGITS).is_none() && TOKENS.into_iter().chain([SENTENCE]).any(|name| graph.output(name).is_some())
     }
 
-    /// Finds what the graph takes and gives, and sets the Spec's hidden size to what comes out where the graph pools by itself.
-    /// `pooling` is what the model's files ask for, if that is known here; `padding` is their token for it.
+    /// Finds the graph's inputs and outputs. If the graph pools, sets the Spec's hidden size to the output's width. `pooling` is the
+    /// pooling of the model's files, None if Kinglet does not support it; `padding` is their padding token.
     pub fn new(graph: Graph, spec: &mut Spec, pooling: Option<Pooling>, padding: u32) -> Result<Self> {
         graph.check_inputs(|name| [IDS, MASK, TYPES, POSITIONS].contains(&name) || name.starts_with(PAST))?;
         if graph.input(IDS).is_none() {
@@ -92,11 +92,11 @@ impl Reader {
             (None, None) => States::None,
         };
         let logits = graph.output(LOGITS).map(|port| port.name.clone());
-        let Some(stack) = &mut spec.encoder else { return Err(Error::internal("a reader without an encoder")) };
+        let Some(stack) = &mut spec.encoder else { return Err(Error::internal("an encoder graph without an encoder")) };
         match &states {
             States::Sentence(name, _) => match graph.output(name).and_then(|port| port.axis(-1)) {
-                Some(width) if width == 0 || width > WIDEST => {
-                    return Err(graph.error(format!("output `{name}` is {width} wide; 1 to {WIDEST} are supported")));
+                Some(width) if width == 0 || width > MAX_WIDTH => {
+                    return Err(graph.error(format!("output `{name}` is {width} wide; 1 to {MAX_WIDTH} are supported")));
                 }
                 Some(width) => stack.hidden = width,
                 None => {}
@@ -105,7 +105,7 @@ impl Reader {
                 let width = graph.output(name).and_then(|port| port.axis(-1));
                 if let Some(width) = width.filter(|&width| width != stack.hidden) {
                     let hidden = stack.hidden;
-                    return Err(graph.error(format!("output `{name}` is {width} wide, and config.json says {hidden}")));
+                    return Err(graph.error(format!("output `{name}` is {width} wide; config.json says {hidden}")));
                 }
             }
             States::None if spec.head.is_some() && logits.is_some() => {}
@@ -123,7 +123,7 @@ impl Reader {
             let width = port.axis(-1).unwrap_or(head.labels);
             if port.shape.len() != rank || width != head.labels {
                 return Err(graph.error(format!(
-                    "output `{LOGITS}` has shape {:?}, and config.json's head has {} labels in {rank} dimensions",
+                    "output `{LOGITS}` has shape {:?}; config.json's head has {} labels in {rank} dimensions",
                     port.shape, head.labels
                 )));
             }
@@ -145,15 +145,15 @@ impl Reader {
         })
     }
 
-    /// How the graph pools by itself, where its vectors a text are taken.
-    pub fn pools(&self) -> Option<Pooling> {
+    /// The pooling inside the graph, if its vectors per text are used.
+    pub fn built_in_pooling(&self) -> Option<Pooling> {
         match self.states {
             States::Sentence(_, pooling) => Some(pooling),
             _ => None,
         }
     }
 
-    /// Packed rows, pooled as asked.
+    /// Packed rows with this pooling.
     pub fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
         let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
         match &self.states {
@@ -172,11 +172,11 @@ impl Reader {
             States::Sentence(_, inside) => {
                 let (path, inside, asked) = (self.graph.path().display(), inside.name(), pooling.name());
                 Err(Error::unsupported(format!(
-                    "pooling {asked}: {path} pools by itself ({inside}) and gives one vector a text; leave pooling out"
+                    "pooling {asked}: {path} has built-in pooling ({inside}) and returns one vector per text; leave pooling out"
                 )))
             }
             States::None => Err(Error::unsupported(format!(
-                "{}: the graph gives no hidden states (its outputs are {}); classify with it, or export it for feature-extraction",
+                "{}: the graph returns no hidden states (its outputs are {}); classify with it, or export it for feature-extraction",
                 self.graph.path().display(),
                 self.graph.output_names()
             ))),
@@ -185,7 +185,7 @@ impl Reader {
 
     pub fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
         let (Some(name), Some((kind, labels))) = (&self.logits, self.labels) else {
-            return Err(Error::internal("logits were asked of a graph without them"));
+            return Err(Error::internal("logits of a graph without them"));
         };
         let by_token = kind == HeadKind::Token;
         let rows = if by_token { pass.layout.tokens() } else { pass.layout.sequences() };
@@ -197,16 +197,16 @@ impl Reader {
         Ok(logits)
     }
 
-    /// Runs a whole pass for its vectors a token, as they come: each run's texts, the tokens of the longest, and the tensor
+    /// Runs a whole pass and calls `take` for each run: its texts, the length of the longest, and the hidden states
     /// `[texts, longest, hidden]`.
-    pub fn blocks(
+    pub fn hidden_states(
         &self,
         pass: &Batch,
         call: Call<'_>,
         mut take: impl FnMut(&[usize], usize, DynValue) -> Result<()>,
     ) -> Result<()> {
         let States::Tokens(name) = &self.states else {
-            return Err(self.graph.error("the encoder's graph has no output `last_hidden_state`"));
+            return Err(self.graph.error("the encoder graph has no output `last_hidden_state`"));
         };
         self.runs(pass, name, call, |run, value| {
             let shape = [run.texts.len(), run.longest, self.hidden];
@@ -215,13 +215,13 @@ impl Reader {
         })
     }
 
-    /// Runs all texts of a pass that have tokens, those of like lengths together.
+    /// Runs all texts of a pass that have tokens, texts of similar length together.
     fn runs(
         &self,
         pass: &Batch,
         output: &str,
         call: Call<'_>,
-        mut take: impl FnMut(&Run, DynValue) -> Result<()>,
+        mut take: impl FnMut(&PaddedRun, DynValue) -> Result<()>,
     ) -> Result<()> {
         self.check(pass)?;
         let lengths: Vec<_> = (0..pass.layout.sequences()).map(|i| pass.layout.range(i).len()).collect();
@@ -230,7 +230,7 @@ impl Reader {
             call.check()?;
             let longest = texts.iter().map(|&text| lengths[text]).max().unwrap_or(0);
             let tokens = texts.iter().map(|&text| lengths[text]).sum();
-            let run = Run { pass, texts: &texts, longest };
+            let run = PaddedRun { pass, texts: &texts, longest };
             let value = call.counters.time(Stage::Linear, texts.len(), tokens, || {
                 let mut values = self.graph.run(self.inputs(&run)?, &[output])?;
                 values.pop().ok_or_else(|| Error::internal("a run without an output"))
@@ -242,14 +242,20 @@ impl Reader {
 
     fn check(&self, pass: &Batch) -> Result<()> {
         check_ids("ids", pass.ids, self.vocabulary)?;
-        if self.token_types > 0 && self.graph.input(TYPES).is_some() {
+        if self.token_types > 0 {
             check_ids("type_ids", pass.type_ids, self.token_types)?;
+            if self.graph.input(TYPES).is_none() && pass.type_ids.iter().any(|&kind| kind != 0) {
+                let path = self.graph.path().display();
+                return Err(Error::unsupported(format!(
+                    "type_ids: {path}: the graph has no input `{TYPES}`; export the model with it, or run the safetensors"
+                )));
+            }
         }
         let longest = pass.positions.iter().max().map_or(0, |&last| last as usize + 1);
         check_length(longest, self.max_tokens)
     }
 
-    fn inputs(&self, run: &Run) -> Result<Inputs<'static>> {
+    fn inputs(&self, run: &PaddedRun) -> Result<Inputs<'static>> {
         let shape = [run.texts.len(), run.longest];
         let mut inputs: Inputs = Vec::with_capacity(4);
         for name in [IDS, MASK, TYPES, POSITIONS] {
@@ -263,12 +269,12 @@ impl Reader {
             inputs.push((Cow::Borrowed(name), self.graph.integers(port, &shape, &values)?));
         }
         for past in &self.past {
-            inputs.push((Cow::Owned(past.input.clone()), past.nothing(&self.graph, run.texts.len())?));
+            inputs.push((Cow::Owned(past.input.clone()), past.empty(&self.graph, run.texts.len())?));
         }
         Ok(inputs)
     }
 
-    /// Positions as transformers numbers them: RoBERTa's begin after the padding token.
+    /// Positions as in transformers: RoBERTa's begin after the padding token's row.
     fn positions<'a>(&self, pass: &'a Batch) -> Cow<'a, [u32]> {
         match self.position {
             Position::LearnedAfterPadding { .. } => {
@@ -280,8 +286,8 @@ impl Reader {
         }
     }
 
-    /// Lays a run's `[texts, longest, width]` end to end, without padding.
-    fn unpad(&self, run: &Run, name: &str, value: DynValue, width: usize, packed: &mut [f32]) -> Result<()> {
+    /// Packs a run's `[texts, longest, width]`, without padding.
+    fn unpad(&self, run: &PaddedRun, name: &str, value: DynValue, width: usize, packed: &mut [f32]) -> Result<()> {
         let values = self.graph.floats(name, &value, &[run.texts.len(), run.longest, width])?;
         for (row, &text) in run.texts.iter().enumerate() {
             let range = run.pass.layout.range(text);
@@ -291,8 +297,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Puts a run's `[texts, width]` where the texts stand in the pass.
-    fn rows(&self, run: &Run, name: &str, value: DynValue, width: usize, rows: &mut [f32]) -> Result<()> {
+    /// Copies a run's `[texts, width]` to the rows of the texts in the pass.
+    fn rows(&self, run: &PaddedRun, name: &str, value: DynValue, width: usize, rows: &mut [f32]) -> Result<()> {
         let values = self.graph.floats(name, &value, &[run.texts.len(), width])?;
         for (from, &text) in values.chunks_exact(width.max(1)).zip(run.texts) {
             rows[text * width..][..width].copy_from_slice(from);
@@ -301,8 +307,8 @@ impl Reader {
     }
 }
 
-impl Run<'_> {
-    /// The run's part of a pass's values, each text filled up with `fill`.
+impl PaddedRun<'_> {
+    /// The run's part of a pass's values, padded with `fill`.
     fn padded(&self, values: &[u32], fill: u32) -> Vec<u32> {
         let mut padded = Vec::with_capacity(self.texts.len() * self.longest);
         for (row, &text) in self.texts.iter().enumerate() {
@@ -313,7 +319,8 @@ impl Run<'_> {
     }
 }
 
-/// Cuts texts into runs of like lengths; those without tokens are in none. Without a mask all of a run must be of one length.
+/// Groups texts of similar length; texts without tokens are in no group. Without an attention mask, all texts of a group have the same
+/// length.
 fn groups(lengths: &[usize], masked: bool) -> Vec<Vec<usize>> {
     let mut order: Vec<_> = (0..lengths.len()).filter(|&text| lengths[text] > 0).collect();
     order.sort_by_key(|&text| lengths[text]);
@@ -341,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_hold_like_lengths_and_every_text_once() {
+    fn runs_have_similar_lengths_and_every_text_once() {
         for masked in [true, false] {
             let lengths = [5, 0, 500, 7, 2000, 5, 6, 480, 1, 5];
             let groups = groups(&lengths, masked);

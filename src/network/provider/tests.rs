@@ -1,0 +1,86 @@
+//! The table of functions within one process: the numbers of the network behind it, and every field of the Spec.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{remote, table};
+use crate::base::call::Call;
+use crate::base::counters::Counters;
+use crate::base::error::{Result, Status};
+use crate::base::threads::Pool;
+use crate::families;
+use crate::formats::source::Source;
+use crate::network::placement::{Limit, LoadedNetwork, Placement};
+use crate::network::transformer::weights::ModelView;
+use crate::network::{Feed, Network, StepOutput, Want};
+use crate::spec::{Batch, Device, EncodeOutput, Layout, Pooling, Precision, Spec, fields};
+
+fn fixture(name: &str) -> (PathBuf, Spec) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let spec = families::spec(&Source::open(&path).unwrap().files.require_config("config.json").unwrap()).unwrap();
+    (path, spec)
+}
+
+const PLACE: Placement = Placement {
+    device: Device::Cpu,
+    index: 0,
+    precision: Precision::F32,
+    packed: None,
+    limit: Limit { bytes: 0, tokenizer: 0, threads: 1 },
+};
+
+fn remote(path: &Path, spec: &Spec) -> Result<LoadedNetwork> {
+    remote::load(table(), &PLACE, path, spec, &mut |_, _| Ok(()), None)
+}
+
+/// Hidden states or logits of a text.
+fn numbers(network: &dyn Network, spec: &Spec) -> Vec<f32> {
+    let ids = [5, 99, 7, 42, 9];
+    let (counters, type_ids) = (Counters::default(), [0; 5]);
+    let call = Call { counters: &counters, cancelled: None };
+    let pass =
+        Batch { layout: Layout::new(vec![0, 5]), ids: &ids, type_ids: &type_ids, positions: vec![0, 1, 2, 3, 4] };
+    let mut sequence = match (&spec.encoder, &spec.decoder) {
+        (_, None) => return network.encode(&pass, EncodeOutput::states(Pooling::None), call).unwrap(),
+        (None, _) => network.sequence().unwrap(),
+        _ => network.read_sources(&pass, call).unwrap().remove(0),
+    };
+    let mut output = StepOutput::default();
+    let feed = Feed { sequence: &mut sequence, ids: &ids, want: Want::Logits, last: 5, cancelled: None };
+    network.step(&mut [feed], &mut output, call).unwrap();
+    output.logits
+}
+
+#[test]
+fn a_provider_has_the_numbers_of_its_network_and_refuses_another_spec() {
+    for name in ["bert-classifier", "generation/llama", "generation/t5"] {
+        let (path, spec) = fixture(name);
+        let weights = Source::open(&path).unwrap().weights;
+        let mut view = ModelView::find(&spec, &weights).unwrap();
+        let here = PLACE.load(&path, &spec, &mut view, &Arc::new(Pool::new(1)), &mut |_, _| Ok(())).unwrap();
+        let there = remote(&path, &spec).unwrap();
+        assert_eq!(numbers(&*there.network, &spec), numbers(&*here.network, &spec), "{name}");
+
+        let refuses = |field: &str, change: &dyn Fn(&mut Spec)| {
+            let mut changed = spec.clone();
+            change(&mut changed);
+            let error = remote(&path, &changed).err().unwrap_or_else(|| panic!("{name}: {field} is ignored"));
+            assert_eq!(error.status(), Status::Unsupported, "{field}: {error}");
+            let named = error.message().strip_prefix("the model's specification: ").unwrap();
+            // An option is named as a whole where the fixture has none.
+            let named = named.split(':').next().unwrap();
+            assert!(format!("{field}.").starts_with(&format!("{named}.")), "{name}, {field}: {error}");
+        };
+        for (field, change) in fields::SPEC_CHANGES {
+            refuses(field, change);
+        }
+        for (field, change) in fields::STACK_CHANGES {
+            if let Some(stack) = &spec.decoder {
+                let part = format!("decoder.{field}");
+                let mut changed = stack.clone();
+                change(&mut changed);
+                refuses(&part, &|spec| spec.decoder = Some(changed.clone()));
+            }
+        }
+    }
+}
