@@ -29,7 +29,7 @@ use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
 use crate::tasks::classification::ClassifierSettings;
 use crate::tasks::embedding::EmbeddingSettings;
-use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::text::tokenizer::{SpecialTokens, Tokenizer, TokenizerFiles};
 
 pub use options::LoadOptions;
 pub use quantize::quantize;
@@ -79,7 +79,6 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let mut embedding = EmbeddingSettings::read(&files)?;
     let mut classifier = ClassifierSettings::read(&config, &spec)?;
     let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
-    let chat = chat_template(&files)?;
     let mut view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
     let tokenizer_files = TokenizerFiles::read(&files)?;
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
@@ -113,6 +112,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let LoadedNetwork { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
+    let chat = chat_template(&files, tokenizer.special_tokens())?;
     progress(1.0)?;
 
     let max_length = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length()).min(spec.max_tokens());
@@ -191,7 +191,7 @@ impl Loaded {
 }
 
 /// The chat template, or the error to return for a chat: a model without a template can do everything else.
-fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
+fn chat_template(files: &Files, special: &SpecialTokens) -> Result<Result<ChatTemplate>> {
     const JINJA: &str = "chat_template.jinja";
     const CONFIG: &str = "tokenizer_config.json";
     let (jinja, config) = (files.text(JINJA, TEMPLATE_LIMIT)?, files.json(CONFIG)?);
@@ -202,11 +202,6 @@ fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
         ))));
     };
     let origin = files.name(if jinja.is_some() { JINJA } else { CONFIG });
-    let names = ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token"];
-    let text = |name: &str| {
-        let value = config.as_ref()?.get(name)?;
-        value.as_str().or_else(|| value.get("content")?.as_str())
-    };
-    let special: Vec<_> = names.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
+    let special: Vec<_> = special.variables().collect();
     Ok(ChatTemplate::new(&source, &special, &origin))
 }
