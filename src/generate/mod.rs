@@ -91,7 +91,12 @@ impl Generator {
             return Ok(());
         }
         let (path, family) = (self.engine.path.display(), self.engine.spec.family);
-        Err(Error::unsupported(format!("{path}: {family} generates no text; it can embed or classify")))
+        Err(Error::unsupported(match self.engine.spec.decoder {
+            Some(_) => format!(
+                "{path}: generates no text, because the weights have no language head (lm_head.weight); it can embed"
+            ),
+            None => format!("{path}: {family} generates no text; it can embed or classify"),
+        }))
     }
 
     /// As [`crate::Model::generate`].

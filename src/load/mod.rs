@@ -76,10 +76,15 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
         None => families::spec(&config)?,
     };
+    let unknown = if export.is_some() { Vec::new() } else { families::unknown_fields(&config) };
     let mut embedding = EmbeddingSettings::read(&files)?;
     let mut classifier = ClassifierSettings::read(&config, &spec)?;
     let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
-    let mut view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
+    let mut view = ModelView::default();
+    if export.is_none() {
+        view = ModelView::find(&spec, &weights)?;
+        view.settle(&mut spec);
+    }
     let tokenizer_files = TokenizerFiles::read(&files)?;
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
 
@@ -139,7 +144,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         precision,
         weight_bytes,
     };
-    loaded.report(threads, start);
+    loaded.report(&unknown, threads, start);
     Ok(loaded)
 }
 
@@ -158,7 +163,7 @@ fn check(options: &LoadOptions) -> Result<()> {
 
 impl Loaded {
     /// Logs what was loaded, and warnings about it.
-    fn report(&self, threads: usize, start: Instant) {
+    fn report(&self, unknown: &[String], threads: usize, start: Instant) {
         let Self { engine, generator, embedding, .. } = self;
         let log = &engine.log;
         let path = engine.path.display();
@@ -169,6 +174,10 @@ impl Loaded {
         if !ignored.is_empty() {
             let fields = ignored.join(", ");
             log.warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not support"));
+        }
+        if !unknown.is_empty() {
+            let fields = unknown.join(", ");
+            log.warning(|| format!("{path}: config.json has fields that are not known and not used: {fields}"));
         }
         if !engine.tokenizer.is_present() {
             let path = engine.tokenizer.path().display();
