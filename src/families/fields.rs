@@ -80,6 +80,7 @@ const READ_ELSEWHERE: &[&str] = &[
     "eos_token_id",
     "id2label",
     "kinglet_linear_weights",
+    "kinglet_unknown_keys",
     "label2id",
     "model_type",
     "num_labels",
@@ -475,7 +476,10 @@ pub fn unknown_fields(config: &Config) -> Vec<String> {
             || REFUSED.iter().any(|(refused, _)| *refused == name)
             || name == quantised::FIELD
     };
-    config.keys().filter(|name| config.has(name) && !is_known(name)).map(String::from).collect()
+    let here = config.keys().filter(|name| config.has(name) && !is_known(name));
+    // Those of a GGUF file, whose own keys are not here.
+    let of_file = config.get("kinglet_unknown_keys").and_then(Value::as_array).into_iter().flatten();
+    here.chain(of_file.filter_map(Value::as_str)).map(String::from).collect()
 }
 
 #[cfg(test)]

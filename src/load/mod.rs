@@ -177,7 +177,7 @@ impl Loaded {
         }
         if !unknown.is_empty() {
             let fields = unknown.join(", ");
-            log.warning(|| format!("{path}: config.json has fields that are not known and not used: {fields}"));
+            log.warning(|| format!("{path}: fields that are not known and not used: {fields}"));
         }
         if !engine.tokenizer.is_present() {
             let path = engine.tokenizer.path().display();
