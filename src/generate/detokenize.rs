@@ -29,11 +29,12 @@ pub struct Detokenizer {
 const INCOMPLETE: char = '\u{fffd}';
 
 impl Detokenizer {
-    pub fn new(stops: &[String], skip_special: bool) -> Self {
+    /// `context` are tokens that the text continues.
+    pub fn new(context: &[u32], stops: &[String], skip_special: bool) -> Self {
         Self {
-            tokens: Vec::new(),
+            tokens: context.to_vec(),
             anchor: 0,
-            read: 0,
+            read: context.len(),
             text: String::new(),
             fixed: 0,
             raw: String::new(),
@@ -146,9 +147,24 @@ fn overlap(text: &str, stop: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// The text of a finished sequence, up to the first stop string.
-pub fn finished(tokens: &[u32], tokenizer: &Tokenizer, stops: &[String], skip_special: bool) -> Result<String> {
-    let mut text = tokenizer.decode_known(tokens, skip_special)?;
+/// The text of a finished sequence, which continues `context`, up to the first stop string.
+pub fn finished(
+    context: &[u32],
+    tokens: &[u32],
+    tokenizer: &Tokenizer,
+    stops: &[String],
+    skip_special: bool,
+) -> Result<String> {
+    let mut text = if context.is_empty() {
+        tokenizer.decode_known(tokens, skip_special)?
+    } else {
+        let before = tokenizer.decode_known(context, skip_special)?;
+        let whole = tokenizer.decode_known(&[context, tokens].concat(), skip_special)?;
+        match whole.strip_prefix(&before) {
+            Some(text) => text.to_string(),
+            None => tokenizer.decode_known(tokens, skip_special)?,
+        }
+    };
     if tokenizer.cleans_up() {
         text = clean_up::clean_up(&text).into_owned();
     }
@@ -177,7 +193,7 @@ mod tests {
             let tokenizer = tokenizer(name);
             for text in ["The small bird 🐦👍🏽 sings — naïve 中文!", "  two  spaces\n\nand lines ", "é"] {
                 let ids = ids(&tokenizer, text);
-                let mut detokenizer = Detokenizer::new(&[], true);
+                let mut detokenizer = Detokenizer::new(&[], &[], true);
                 let mut pieces = String::new();
                 for id in &ids {
                     detokenizer.push(*id, &tokenizer).unwrap();
@@ -206,7 +222,7 @@ mod tests {
         let tokenizer = cleaning();
         for text in ["It is n't hard , is it ? ' no ' it isn't . John 's river , we 've", "a ' s . I ' m , o . k ."] {
             let ids = ids(&tokenizer, text);
-            let mut detokenizer = Detokenizer::new(&[], true);
+            let mut detokenizer = Detokenizer::new(&[], &[], true);
             let mut pieces = Vec::new();
             for id in &ids {
                 detokenizer.push(*id, &tokenizer).unwrap();
@@ -216,15 +232,15 @@ mod tests {
             let whole = tokenizer.decode(&ids, true).unwrap();
             assert!(whole.len() < text.len());
             assert_eq!(pieces.concat(), whole);
-            assert_eq!(finished(&ids, &tokenizer, &[], true).unwrap(), whole);
+            assert_eq!(finished(&[], &ids, &tokenizer, &[], true).unwrap(), whole);
         }
         // A stop string is looked for in the text as it is shown.
         let ids = ids(&tokenizer, "read the file , then run");
-        let mut detokenizer = Detokenizer::new(&["file, th".to_string()], true);
+        let mut detokenizer = Detokenizer::new(&[], &["file, th".to_string()], true);
         let stopped = ids.iter().position(|id| detokenizer.push(*id, &tokenizer).unwrap()).unwrap();
         assert!(stopped + 1 < ids.len());
         assert_eq!(detokenizer.rest(&tokenizer).unwrap(), "read the ");
-        assert_eq!(finished(&ids[..=stopped], &tokenizer, &["file, th".to_string()], true).unwrap(), "read the ");
+        assert_eq!(finished(&[], &ids[..=stopped], &tokenizer, &["file, th".to_string()], true).unwrap(), "read the ");
     }
 
     #[test]
@@ -232,7 +248,7 @@ mod tests {
         let tokenizer = tokenizer("roberta");
         let ids = ids(&tokenizer, "one two STOP three");
         let stops = ["o STO".to_string(), "zzz".to_string()];
-        let mut detokenizer = Detokenizer::new(&stops, true);
+        let mut detokenizer = Detokenizer::new(&[], &stops, true);
         let mut shown = String::new();
         let stopped = ids.iter().position(|id| {
             let stopped = detokenizer.push(*id, &tokenizer).unwrap();
@@ -242,7 +258,7 @@ mod tests {
         assert!(stopped.is_some_and(|at| at + 1 < ids.len()));
         shown += detokenizer.rest(&tokenizer).unwrap();
         assert_eq!(shown, "one tw");
-        assert_eq!(finished(&ids, &tokenizer, &stops, true).unwrap(), "one tw");
+        assert_eq!(finished(&[], &ids, &tokenizer, &stops, true).unwrap(), "one tw");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use crate::base::call::Cancellation;
 use crate::base::error::{Error, Result};
-use crate::formats::json::Config;
 
 use super::constraint::Grammar;
+use super::defaults::Defaults;
 use super::prompt_lookup::LookupSettings;
 use super::session::Prefix;
 
@@ -74,17 +74,26 @@ pub struct GenerateOptions {
     pub presence_penalty: Option<f32>,
     /// Subtracted from the logits of tokens that were generated, once per occurrence.
     pub frequency_penalty: Option<f32>,
+    /// Above 1 makes tokens of the encoder's input, or of the prompt of a model without an encoder, more likely.
+    pub encoder_repetition_penalty: Option<f32>,
     /// No n-gram of this many tokens occurs twice; 0 for no limit.
     pub no_repeat_ngram_size: Option<usize>,
+    /// No n-gram of this many tokens of the encoder's input, or of the prompt of a model without an encoder, is generated; 0 for no
+    /// limit.
+    pub encoder_no_repeat_ngram_size: Option<usize>,
     pub num_beams: Option<usize>,
     pub num_return_sequences: Option<usize>,
     /// A beam's score is its log-probability divided by `length ^ length_penalty`.
     pub length_penalty: Option<f32>,
+    /// A number of new tokens, and a factor: each token beyond that number multiplies by the factor how much end tokens gain.
+    pub exponential_decay_length_penalty: Option<(usize, f32)>,
     pub early_stopping: Option<EarlyStopping>,
     /// Generation stops when one of these is generated; it is not part of the text.
     pub stop_strings: Option<Vec<String>>,
     /// Token sequences that are never generated.
     pub bad_words_ids: Option<Vec<Vec<u32>>>,
+    /// Added to the logit of the last token of each sequence of tokens where the ones before it are there.
+    pub sequence_bias: Option<Vec<(Vec<u32>, f32)>>,
     pub suppress_tokens: Option<Vec<u32>>,
     /// Tokens that are never generated first.
     pub begin_suppress_tokens: Option<Vec<u32>>,
@@ -94,6 +103,11 @@ pub struct GenerateOptions {
     pub forced_eos_token_id: Option<Vec<u32>>,
     pub eos_token_id: Option<Vec<u32>>,
     pub decoder_start_token_id: Option<u32>,
+    /// Tokens that the decoder of an encoder-decoder model continues, after its start token: one list for all inputs, or one per input.
+    /// They are not part of the output.
+    pub decoder_input_ids: Option<Vec<Vec<u32>>>,
+    /// As `decoder_input_ids`, as texts, which get no special tokens.
+    pub decoder_input_texts: Option<Vec<String>>,
     /// Never chooses an end token, so `max_new_tokens` tokens are generated.
     pub ignore_eos: bool,
     /// Returns the log-probability of each token.
@@ -128,13 +142,18 @@ pub(crate) struct Settings {
     pub repetition_penalty: f32,
     pub presence_penalty: f32,
     pub frequency_penalty: f32,
+    pub encoder_repetition_penalty: f32,
     pub no_repeat_ngram_size: usize,
+    pub encoder_no_repeat_ngram_size: usize,
     pub num_beams: usize,
     pub num_return_sequences: usize,
     pub length_penalty: f32,
+    pub exponential_decay: Option<(usize, f32)>,
+    pub renormalize_logits: bool,
     pub early_stopping: EarlyStopping,
     pub stop_strings: Vec<String>,
     pub bad_words: Vec<Vec<u32>>,
+    pub sequence_bias: Vec<(Vec<u32>, f32)>,
     pub suppress: Vec<u32>,
     pub begin_suppress: Vec<u32>,
     pub forced_bos: Option<u32>,
@@ -158,8 +177,13 @@ impl Settings {
             && self.repetition_penalty == 1.0
             && self.presence_penalty == 0.0
             && self.frequency_penalty == 0.0
+            && self.encoder_repetition_penalty == 1.0
             && self.no_repeat_ngram_size == 0
+            && self.encoder_no_repeat_ngram_size == 0
+            && self.exponential_decay.is_none()
+            && !(self.renormalize_logits && self.num_beams > 1)
             && self.bad_words.is_empty()
+            && self.sequence_bias.is_empty()
             && self.begin_suppress.is_empty()
             && self.forced_bos.is_none()
             && self.forced_eos.is_empty();
@@ -184,114 +208,6 @@ pub(crate) struct Sampling {
     pub seed: Option<u64>,
 }
 
-/// The defaults of a model: `generation_config.json`, and for older models `config.json`.
-#[derive(Clone, Debug, Default)]
-pub struct Defaults {
-    options: GenerateOptions,
-    /// The maximum length of prompt and output together.
-    max_length: Option<usize>,
-    min_length: usize,
-    /// Fields that ask for something that Kinglet does not support.
-    pub ignored: Vec<&'static str>,
-}
-
-/// Fields of transformers that Kinglet does not support, with the value that does not change the output.
-const UNSUPPORTED: [(&str, f64); 12] = [
-    ("encoder_no_repeat_ngram_size", 0.0),
-    ("encoder_repetition_penalty", 1.0),
-    ("diversity_penalty", 0.0),
-    ("num_beam_groups", 1.0),
-    ("penalty_alpha", 0.0),
-    ("epsilon_cutoff", 0.0),
-    ("eta_cutoff", 0.0),
-    ("guidance_scale", 1.0),
-    ("top_h", 0.0),
-    ("sequence_bias", f64::NAN),
-    ("exponential_decay_length_penalty", f64::NAN),
-    ("watermarking_config", f64::NAN),
-];
-
-fn id(value: usize) -> u32 {
-    // Config's numbers are at most 2^31.
-    value as u32
-}
-
-impl Defaults {
-    pub(crate) fn read(generation: Option<&Config>, model: &Config) -> Result<Self> {
-        let source = generation.unwrap_or(model);
-        let ids = |key: &str| -> Result<Option<Vec<u32>>> {
-            let mut found = source.usizes(key)?;
-            if found.is_empty() {
-                found = model.usizes(key)?;
-            }
-            Ok((!found.is_empty()).then(|| found.into_iter().map(id).collect()))
-        };
-        let first = |key: &str| -> Result<Option<u32>> { Ok(ids(key)?.and_then(|ids| ids.first().copied())) };
-        let list = |key: &str| -> Result<Option<Vec<u32>>> {
-            let found = source.usizes(key)?;
-            Ok((!found.is_empty()).then(|| found.into_iter().map(id).collect()))
-        };
-        let early_stopping = match source.get("early_stopping") {
-            None => None,
-            Some(value) => Some(match (value.as_bool(), value.as_str()) {
-                (Some(true), _) => EarlyStopping::Yes,
-                (Some(false), _) => EarlyStopping::No,
-                (_, Some("never")) => EarlyStopping::Never,
-                _ => return Err(source.invalid("early_stopping", "must be true, false or \"never\"")),
-            }),
-        };
-        let bad_words_ids = match source.get("bad_words_ids") {
-            None => None,
-            Some(value) => {
-                let words = value.as_array().map(Vec::as_slice).unwrap_or_default().iter().map(|word| {
-                    let ids = word.as_array()?.iter().map(|id| u32::try_from(id.as_u64()?).ok());
-                    ids.collect::<Option<Vec<u32>>>()
-                });
-                let words: Option<Vec<_>> = words.collect();
-                Some(words.ok_or_else(|| source.invalid("bad_words_ids", "must be a list of lists of token ids"))?)
-            }
-        };
-        let options = GenerateOptions {
-            max_new_tokens: source.usize_opt("max_new_tokens")?,
-            min_new_tokens: source.usize_opt("min_new_tokens")?,
-            do_sample: source.bool_opt("do_sample")?,
-            temperature: source.f32_opt("temperature")?,
-            top_k: source.usize_opt("top_k")?,
-            top_p: source.f32_opt("top_p")?,
-            min_p: source.f32_opt("min_p")?,
-            typical_p: source.f32_opt("typical_p")?,
-            repetition_penalty: source.f32_opt("repetition_penalty")?,
-            no_repeat_ngram_size: source.usize_opt("no_repeat_ngram_size")?,
-            num_beams: source.usize_opt("num_beams")?,
-            num_return_sequences: source.usize_opt("num_return_sequences")?,
-            length_penalty: source.f32_opt("length_penalty")?,
-            early_stopping,
-            bad_words_ids,
-            suppress_tokens: list("suppress_tokens")?,
-            begin_suppress_tokens: list("begin_suppress_tokens")?,
-            forced_bos_token_id: first("forced_bos_token_id")?,
-            forced_eos_token_id: ids("forced_eos_token_id")?,
-            eos_token_id: ids("eos_token_id")?,
-            decoder_start_token_id: first("decoder_start_token_id")?.or(first("bos_token_id")?),
-            prompt_lookup_num_tokens: source.usize_opt("prompt_lookup_num_tokens")?,
-            max_matching_ngram_size: source.usize_opt("max_matching_ngram_size")?,
-            ..GenerateOptions::default()
-        };
-        let asks = |&&(name, neutral): &&(&str, f64)| source.get(name).is_some_and(|v| v.as_f64() != Some(neutral));
-        Ok(Self {
-            options,
-            max_length: source.usize_opt("max_length")?,
-            min_length: source.usize_or("min_length", 0)?,
-            ignored: UNSUPPORTED.iter().filter(asks).map(|(name, _)| *name).collect(),
-        })
-    }
-
-    /// Tokens that end a text.
-    pub(crate) fn eos(&self) -> &[u32] {
-        self.options.eos_token_id.as_deref().unwrap_or_default()
-    }
-}
-
 fn check(good: bool, name: &str, what: &str) -> Result<()> {
     if good { Ok(()) } else { Err(Error::invalid_argument(format!("{name}: {what}"))) }
 }
@@ -312,6 +228,7 @@ impl GenerateOptions {
         };
         let do_sample =
             if self.do_sample.is_none() && self.num_beams.is_some_and(|n| n > 1) { false } else { do_sample };
+        defaults.check(self, do_sample, num_beams)?;
         check((1..=MAX_BEAMS).contains(&num_beams), "num_beams", &format!("must be from 1 to {MAX_BEAMS}"))?;
         check(!(do_sample && num_beams > 1), "num_beams", "beam search contradicts do_sample; choose one")?;
         if !do_sample {
@@ -373,6 +290,19 @@ impl GenerateOptions {
         }
         let repetition_penalty = self.repetition_penalty.or(d.repetition_penalty).unwrap_or(1.0);
         check(repetition_penalty > 0.0 && repetition_penalty.is_finite(), "repetition_penalty", "must be above 0")?;
+        let encoder_repetition_penalty =
+            self.encoder_repetition_penalty.or(d.encoder_repetition_penalty).unwrap_or(1.0);
+        check(
+            encoder_repetition_penalty > 0.0 && encoder_repetition_penalty.is_finite(),
+            "encoder_repetition_penalty",
+            "must be above 0",
+        )?;
+        let exponential_decay = self.exponential_decay_length_penalty.or(d.exponential_decay_length_penalty);
+        check(
+            exponential_decay.is_none_or(|(_, factor)| factor > 0.0 && factor.is_finite()),
+            "exponential_decay_length_penalty",
+            "the factor must be above 0",
+        )?;
         let length_penalty = self.length_penalty.or(d.length_penalty).unwrap_or(1.0);
         check(length_penalty.is_finite(), "length_penalty", "must be a finite number")?;
         let penalty = |value: Option<f32>, name: &str| {
@@ -384,6 +314,18 @@ impl GenerateOptions {
         check(stop_strings.len() <= 64, "stop_strings", "more than 64 of them")?;
         let bad_words = self.bad_words_ids.clone().or(d.bad_words_ids.clone()).unwrap_or_default();
         check(bad_words.iter().all(|w| !w.is_empty()), "bad_words_ids", "one of them is empty")?;
+        let sequence_bias = self.sequence_bias.clone().or(d.sequence_bias.clone()).unwrap_or_default();
+        check(sequence_bias.iter().all(|(word, _)| !word.is_empty()), "sequence_bias", "a sequence is empty")?;
+        check(
+            sequence_bias.iter().all(|(_, bias)| bias.is_finite()),
+            "sequence_bias",
+            "a bias is not a finite number",
+        )?;
+        check(
+            self.decoder_input_ids.is_none() || self.decoder_input_texts.is_none(),
+            "decoder_input_texts",
+            "contradicts decoder_input_ids; choose one",
+        )?;
         let mut eos = self.eos_token_id.clone().or(d.eos_token_id.clone()).unwrap_or_default();
         eos.sort_unstable();
         eos.dedup();
@@ -398,12 +340,22 @@ impl GenerateOptions {
             None => Ok(()),
         };
         bad_words.iter().try_for_each(|word| within(word, "bad_words_ids"))?;
+        sequence_bias.iter().try_for_each(|(word, _)| within(word, "sequence_bias"))?;
+        let prefixes = self.decoder_input_ids.iter().flatten();
+        prefixes.into_iter().try_for_each(|ids| within(ids, "decoder_input_ids"))?;
         within(&suppress, "suppress_tokens")?;
         within(&begin_suppress, "begin_suppress_tokens")?;
         within(&eos, "eos_token_id")?;
         within(&forced_eos, "forced_eos_token_id")?;
         within(forced_bos.as_slice(), "forced_bos_token_id")?;
         within(decoder_start.as_slice(), "decoder_start_token_id")?;
+        let all_suppressed = |forced: &[u32]| !forced.is_empty() && forced.iter().all(|token| suppress.contains(token));
+        check(
+            !all_suppressed(forced_bos.as_slice()),
+            "forced_bos_token_id",
+            "contradicts suppress_tokens, which has it",
+        )?;
+        check(!all_suppressed(&forced_eos), "forced_eos_token_id", "contradicts suppress_tokens, which has all of it")?;
         Ok(Settings {
             max_new_tokens,
             max_length,
@@ -411,15 +363,23 @@ impl GenerateOptions {
             min_new_tokens,
             sampling: do_sample.then_some(sampling),
             repetition_penalty,
+            encoder_repetition_penalty,
             presence_penalty: penalty(self.presence_penalty, "presence_penalty")?,
             frequency_penalty: penalty(self.frequency_penalty, "frequency_penalty")?,
             no_repeat_ngram_size: self.no_repeat_ngram_size.or(d.no_repeat_ngram_size).unwrap_or(0),
+            encoder_no_repeat_ngram_size: self
+                .encoder_no_repeat_ngram_size
+                .or(d.encoder_no_repeat_ngram_size)
+                .unwrap_or(0),
             num_beams,
             num_return_sequences: if do_sample || num_beams > 1 { num_return_sequences } else { 1 },
             length_penalty,
+            exponential_decay,
+            renormalize_logits: defaults.renormalize_logits,
             early_stopping: self.early_stopping.or(d.early_stopping).unwrap_or(EarlyStopping::No),
             stop_strings,
             bad_words,
+            sequence_bias,
             suppress,
             begin_suppress,
             forced_bos,
@@ -454,6 +414,7 @@ impl GenerateOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::json::Config;
 
     fn settle(options: GenerateOptions) -> Result<Settings> {
         options.settle(&Defaults::default(), 100)
@@ -501,7 +462,7 @@ mod tests {
             "forced_bos_token_id": 3, "bad_words_ids": [[5], [6, 7]]
         }));
         let model = config(serde_json::json!({"decoder_start_token_id": 9, "eos_token_id": 1}));
-        let defaults = Defaults::read(Some(&generation), &model).unwrap();
+        let defaults = Defaults::read(Some(&generation), &model);
         let s = GenerateOptions::default().settle(&defaults, 100).unwrap();
         assert_eq!((s.num_beams, s.early_stopping, s.limit(10)), (4, EarlyStopping::Never, 40));
         assert_eq!((s.eos.as_slice(), s.decoder_start, s.forced_bos), (&[7, 8][..], Some(9), Some(3)));
@@ -530,7 +491,7 @@ mod tests {
         let config = |value| Config::from_value(path, value).unwrap();
         let none = config(serde_json::json!({}));
         let files = config(serde_json::json!({"prompt_lookup_num_tokens": 7, "max_matching_ngram_size": 3}));
-        let defaults = Defaults::read(Some(&files), &none).unwrap();
+        let defaults = Defaults::read(Some(&files), &none);
         let lookup = |options: GenerateOptions| options.settle(&defaults, 100).unwrap().lookup;
         assert_eq!(lookup(GenerateOptions::default()), LookupSettings { tokens: 7, ngram: 3 });
         assert_eq!(lookup(o()), LookupSettings { tokens: 4, ngram: 3 });
@@ -538,7 +499,7 @@ mod tests {
         assert_eq!(lookup(GenerateOptions { num_beams: Some(2), ..GenerateOptions::default() }).tokens, 0);
         assert_eq!(lookup(GenerateOptions { do_sample: Some(true), ..GenerateOptions::default() }).tokens, 0);
         let sampled = config(serde_json::json!({"do_sample": true}));
-        let error = o().settle(&Defaults::read(Some(&sampled), &none).unwrap(), 100).unwrap_err();
+        let error = o().settle(&Defaults::read(Some(&sampled), &none), 100).unwrap_err();
         assert!(error.message().contains("do_sample"), "{error}");
     }
 }

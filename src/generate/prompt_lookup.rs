@@ -104,7 +104,8 @@ impl Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::options::{Defaults, GenerateOptions};
+    use crate::generate::defaults::Defaults;
+    use crate::generate::options::GenerateOptions;
 
     fn settings(tokens: usize, ngram: usize, more: GenerateOptions) -> Settings {
         let options =

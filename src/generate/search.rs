@@ -90,6 +90,10 @@ pub struct Start {
     pub sequence: Sequence,
     /// The decoder's whole prompt.
     pub prompt: Vec<u32>,
+    /// The encoder's input, or the prompt of a model without an encoder, if a logits processor needs it; else empty.
+    pub source: Arc<[u32]>,
+    /// The end of the prompt that the text continues as one text: a decoder's prefix.
+    pub context: Arc<[u32]>,
     /// The maximum number of new tokens.
     pub limit: usize,
     pub constraint: Option<Constraint>,

@@ -22,7 +22,7 @@ use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::AnswerCache;
 use crate::generate::chat::ChatTemplate;
-use crate::generate::options::Defaults;
+use crate::generate::defaults::Defaults;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
@@ -79,7 +79,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let unknown = if export.is_some() { Vec::new() } else { families::unknown_fields(&config) };
     let mut embedding = EmbeddingSettings::read(&files)?;
     let mut classifier = ClassifierSettings::read(&config, &spec)?;
-    let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
+    let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config);
     let mut view = ModelView::default();
     if export.is_none() {
         view = ModelView::find(&spec, &weights)?;
@@ -170,11 +170,12 @@ impl Loaded {
         if engine.pool.threads() < threads {
             log.warning(|| format!("the system started only {} of {threads} threads", engine.pool.threads()));
         }
-        let ignored = &generator.defaults.ignored;
-        if !ignored.is_empty() {
-            let fields = ignored.join(", ");
-            log.warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not support"));
+        let refused = generator.defaults.refused();
+        if engine.spec.language.is_some() && !refused.is_empty() {
+            let fields = refused.join(", ");
+            log.warning(|| format!("{path}: the files ask for {fields}, which generation does not support"));
         }
+        let unknown: Vec<&str> = unknown.iter().chain(&generator.defaults.unknown).map(String::as_str).collect();
         if !unknown.is_empty() {
             let fields = unknown.join(", ");
             log.warning(|| format!("{path}: fields that are not known and not used: {fields}"));
