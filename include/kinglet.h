@@ -5,7 +5,7 @@
  * Kinglet: small language models in your program.
  *
  * Load a model with kinglet_model_load, call kinglet_model_embed, kinglet_model_classify or
- * kinglet_model_generate, read the result, free it. The contracts below hold for every function; the
+ * kinglet_model_generate, read the result, free it. The contracts below apply to every function; the
  * comments on functions and fields state only what differs.
  *
  * Errors. A function that can fail returns a kinglet_status and takes a `kinglet_error **error` as its last
@@ -17,7 +17,7 @@
  *
  * Ownership. Handles (kinglet_model, kinglet_embeddings, ...) are opaque. A handle that a function returns
  * or writes through an output parameter belongs to the caller, who frees it with its own `_free` function;
- * those accept NULL. Pointers and strings that are read from a handle are lent: they are valid until it is
+ * those accept NULL. Pointers and strings that are read from a handle belong to it: they are valid until it is
  * freed. Arrays and strings that are passed in are read during the call and not kept.
  *
  * Structs. Options and results begin with `struct_size`, which the caller sets to sizeof the struct. With it
@@ -434,8 +434,9 @@ typedef struct kinglet_model_options {
   /**
    * The path of the shared library of ONNX Runtime (libonnxruntime), version 1.17 or later; only ONNX models
    * need it. A process opens one such library: if another one is open already, that one is used and a warning
-   * is logged. Empty: the path in the environment variable ORT_DYLIB_PATH, or else the system's search path.
-   * For CUDA and Metal it must have the CUDA or the CoreML execution provider.
+   * is logged. Empty: the absolute path in the environment variable ORT_DYLIB_PATH, or else libonnxruntime in
+   * the folders of the system's libraries. For CUDA and Metal it must have the CUDA or the CoreML execution
+   * provider.
    */
   kinglet_str onnxruntime;
   /** Cancels the load from another thread; may be freed after the call. NULL: none. */
@@ -1789,12 +1790,26 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_export_counters(
 /** The devices of this machine that this build can run models on. */
 typedef struct kinglet_devices kinglet_devices;
 
+/** Options of kinglet_devices_list. Zero is the default of every field. */
+typedef struct kinglet_devices_options {
+  /** sizeof(kinglet_devices_options). */
+  size_t struct_size;
+  /**
+   * Whether the library for NVIDIA GPUs is opened, if it is installed, to ask what there is. AUTO: yes. NO:
+   * only the devices that this library runs by itself are listed.
+   */
+  kinglet_tristate open_libraries;
+  /** 0. */
+  uint32_t reserved;
+} kinglet_devices_options;
+
 /**
- * Finds the devices of this machine. `*devices` receives the list, CPUs first. A kind of device whose driver
- * or library is missing is left out without an error; kinglet_devices_missing has the reason. The first call
- * opens the library for NVIDIA GPUs, if it is installed, which may take seconds.
+ * Finds the devices of this machine. `*devices` receives the list, CPUs first. `options` may be NULL. A kind
+ * of device whose driver or library is missing is left out without an error; kinglet_devices_missing has the
+ * reason. The first call that opens the library for NVIDIA GPUs may take seconds.
  */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_devices_list(
+    const kinglet_devices_options *options,
     kinglet_devices **devices,
     kinglet_error **error);
 
@@ -1859,9 +1874,11 @@ typedef struct kinglet_quantize_options {
  * Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one .kinglet file
  * with its weights in `precision`, which must not be AUTO. kinglet_model_load maps such a file instead of
  * converting it. `options` may be NULL. The file appears under its name when it is complete; a call that
- * fails leaves nothing. Fails with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE
- * (the message names the file), KINGLET_STATUS_UNSUPPORTED for an ONNX export or an unknown family,
- * KINGLET_STATUS_INVALID_ARGUMENT for a source that is a .kinglet file already, or KINGLET_STATUS_CANCELLED.
+ * fails leaves nothing. Only a .kinglet file or an empty file is replaced, and no link is followed. Fails
+ * with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the
+ * file), KINGLET_STATUS_UNSUPPORTED for an ONNX export or an unknown family, KINGLET_STATUS_INVALID_ARGUMENT
+ * for a source that is a .kinglet file already or a destination that is anything else, or
+ * KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API kinglet_status kinglet_model_quantize(
     kinglet_str source,

@@ -41,7 +41,7 @@ pub use generate::constraint::Grammar;
 pub use generate::options::{EarlyStopping, GenerateOptions};
 pub use generate::session::{Prefix, Session};
 pub use generate::{FinishReason, Generations, Listener, Logits, Output, Piece};
-pub use load::devices::{Devices, devices};
+pub use load::devices::{Devices, DevicesOptions, devices};
 pub use load::{LoadOptions, quantize};
 #[doc(hidden)]
 pub use network::provider;

@@ -86,6 +86,7 @@ impl TopKRows {
     }
 
     /// Adds rows of `width` logits, except `forbidden` tokens.
+    #[cfg_attr(not(any(feature = "candle", feature = "onnx")), allow(dead_code))]
     pub fn add(&mut self, logits: &mut [f32], width: usize, forbidden: &[u32]) {
         for row in logits.chunks_exact_mut(width.max(1)) {
             let list = self.push(host::log_sum_exp(row));

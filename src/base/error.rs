@@ -89,10 +89,11 @@ impl Error {
         Self::new(Status::InvalidFile, format!("{}: {what}", path.display()))
     }
 
-    /// A failed read: NotFound if the file does not exist, otherwise Io.
+    /// A failed read: NotFound if the file does not exist, OutOfMemory if it cannot be mapped for want of memory, otherwise Io.
     pub fn io(path: &Path, error: &std::io::Error) -> Self {
         let status = match error.kind() {
             std::io::ErrorKind::NotFound => Status::NotFound,
+            std::io::ErrorKind::OutOfMemory => Status::OutOfMemory,
             _ => Status::Io,
         };
         let advice = match status {

@@ -1,13 +1,13 @@
 //! Devices.
 
-use crate::load::devices::Devices;
+use crate::load::devices::{Devices, DevicesOptions};
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, handle};
 use super::model::kinglet_device;
-use super::strings::kinglet_str;
-use super::structs::{Results, versioned};
+use super::strings::{kinglet_str, kinglet_tristate};
+use super::structs::{Results, options, reserved, tristate, versioned};
 
 handle! {
     /// The devices of this machine that this build can run models on.
@@ -22,16 +22,36 @@ pub(super) struct Listed {
     missing: String,
 }
 
-/// Finds the devices of this machine. `*devices` receives the list, CPUs first. A kind of device whose driver or library is missing is
-/// left out without an error; kinglet_devices_missing has the reason. The first call opens the library for NVIDIA GPUs, if it is
-/// installed, which may take seconds.
+/// Options of kinglet_devices_list. Zero is the default of every field.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_devices_options {
+    /// sizeof(kinglet_devices_options).
+    pub struct_size: usize,
+    /// Whether the library for NVIDIA GPUs is opened, if it is installed, to ask what there is. AUTO: yes. NO: only the devices that
+    /// this library runs by itself are listed.
+    pub open_libraries: kinglet_tristate,
+    /// 0.
+    pub reserved: u32,
+}
+
+versioned!(kinglet_devices_options, "options", 16);
+
+/// Finds the devices of this machine. `*devices` receives the list, CPUs first. `options` may be NULL. A kind of device whose driver or
+/// library is missing is left out without an error; kinglet_devices_missing has the reason. The first call that opens the library for
+/// NVIDIA GPUs may take seconds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_devices_list(
+    options: *const kinglet_devices_options,
     devices: *mut *mut kinglet_devices,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     handle::create(devices, error, || {
-        let found = crate::load::devices::devices();
+        // SAFETY: C passes NULL or options of the size that they state.
+        let o = unsafe { self::options(options)? };
+        reserved(o.reserved)?;
+        let open_libraries = tristate(o.open_libraries, "options.open_libraries")?.unwrap_or(true);
+        let found = crate::load::devices::devices(&DevicesOptions { open_libraries });
         let missing = found.missing.join("\n");
         Ok(Listed { found, missing })
     })

@@ -146,9 +146,9 @@ pub struct kinglet_model_options {
     /// Size in bytes of an LRU cache of finished generations: the same input with the same options is answered from it. 0: no cache.
     pub answer_cache_bytes: u64,
     /// The path of the shared library of ONNX Runtime (libonnxruntime), version 1.17 or later; only ONNX models need it. A process
-    /// opens one such library: if another one is open already, that one is used and a warning is logged. Empty: the path in the
-    /// environment variable ORT_DYLIB_PATH, or else the system's search path. For CUDA and Metal it must have the CUDA or the CoreML
-    /// execution provider.
+    /// opens one such library: if another one is open already, that one is used and a warning is logged. Empty: the absolute path in the
+    /// environment variable ORT_DYLIB_PATH, or else libonnxruntime in the folders of the system's libraries. For CUDA and Metal it must
+    /// have the CUDA or the CoreML execution provider.
     pub onnxruntime: kinglet_str,
     /// Cancels the load from another thread; may be freed after the call. NULL: none.
     pub cancellation: *const kinglet_cancellation,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::files::Files;
 use super::gguf::Gguf;
 use super::onnx::Export;
-use super::packed::{self, Packed};
+use super::packed::{self, Opening, Packed};
 use super::weights::Weights;
 use crate::base::error::{Error, Result};
 use crate::spec::Precision;
@@ -25,13 +25,13 @@ pub struct Source {
 
 impl Source {
     /// Opens a directory, or a file whose format is recognised by its first bytes.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, opening: Opening<'_>) -> Result<Self> {
         let kind = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?;
         if kind.is_dir() {
             if !path.join("config.json").exists()
                 && let Some(file) = only_model(path)
             {
-                return Self::open_file(&file);
+                return Self::open_file(&file, opening);
             }
             if let Some(export) = Export::find(path) {
                 return Self::of_export(export);
@@ -41,7 +41,7 @@ impl Source {
             files.require_config("config.json")?;
             return Ok(Self { files, weights: Weights::open(path)?, precision: None, export: None });
         }
-        Self::open_file(path)
+        Self::open_file(path, opening)
     }
 
     fn of_export(export: Export) -> Result<Self> {
@@ -50,7 +50,7 @@ impl Source {
         Ok(Self { files, weights: Weights::none(export.path()), precision: None, export: Some(export) })
     }
 
-    fn open_file(path: &Path) -> Result<Self> {
+    fn open_file(path: &Path, opening: Opening<'_>) -> Result<Self> {
         if let Some(export) = Export::find(path) {
             return Self::of_export(export);
         }
@@ -79,7 +79,7 @@ impl Source {
                 })
             }
             magic if *magic == packed::MAGIC => {
-                let Packed { weights, precision, files } = Packed::open(path)?;
+                let Packed { weights, precision, files } = Packed::open(path, opening)?;
                 let files = Files::Inside { path: path.to_owned(), files };
                 Ok(Self { files, weights, precision: Some(precision), export: None })
             }

@@ -174,15 +174,25 @@ impl TensorView<'_> {
     }
 
     /// Converts the elements from `start` on to f32 and fills `out`. Exact for F32, F16 and BF16; the other types are
-    /// computed as their definition says, in f32. Values that are not finite are passed through.
+    /// computed as their definition says, in f32.
     ///
-    /// Fails with InvalidFile for an element type that cannot be read, and with Internal for a range that leaves the tensor.
+    /// Fails with InvalidFile for an element type that cannot be read and for a value that is NaN or infinite (8-bit weights would hide
+    /// it, wider ones would make every result NaN), and with Internal for a range that leaves the tensor.
     pub fn read_f32(&self, start: usize, out: &mut [f32]) -> Result<()> {
         self.runs(start, out.len(), |stored, range| self.decode(stored, &mut out[range]))?;
         if self.shift != 0.0 {
             out.iter_mut().for_each(|x| *x += self.shift);
         }
+        // Without a branch in the loop it is vectorized; the search runs only where there is something to find.
+        if out.iter().fold(false, |any, x| any | !x.is_finite()) {
+            let at = out.iter().position(|x| !x.is_finite()).unwrap_or(0);
+            return Err(self.not_finite(start + at, out[at]));
+        }
         Ok(())
+    }
+
+    fn not_finite(&self, element: usize, value: f32) -> Error {
+        Error::invalid_file(self.file, format!("tensor {} holds {value} at element {element}", quoted(self.name)))
     }
 
     /// Converts the elements from `start` on to f16, rounding to nearest, ties to even, and fills `out`.
@@ -192,7 +202,12 @@ impl TensorView<'_> {
     pub fn read_f16(&self, start: usize, out: &mut [f16]) -> Result<()> {
         if self.dtype == DType::F16 && self.shift == 0.0 {
             return self.runs(start, out.len(), |stored, range| {
-                copy_f16(self.stored_bytes(stored, range.len(), (1, 2))?, &mut out[range]);
+                let (first, out) = (start + range.start, &mut out[range]);
+                copy_f16(self.stored_bytes(stored, out.len(), (1, 2))?, out);
+                if out.iter().fold(false, |any, x| any | !x.is_finite()) {
+                    let at = out.iter().position(|x| !x.is_finite()).unwrap_or(0);
+                    return Err(self.not_finite(first + at, out[at].to_f32()));
+                }
                 Ok(())
             });
         }

@@ -18,6 +18,7 @@ use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
 use crate::families;
 use crate::formats::files::Files;
+use crate::formats::packed::Opening;
 use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::AnswerCache;
@@ -70,7 +71,10 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         }
         Ok(())
     };
-    let Source { files, weights, precision: packed, export } = Source::open(path)?;
+    let Source { files, weights, precision: packed, export } = {
+        let mut poll = || progress(0.0);
+        Source::open(path, Opening { memory_limit: options.memory_limit, poll: Some(&mut poll) })?
+    };
     let config = files.require_config("config.json")?;
     let mut spec = match &export {
         Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
@@ -112,7 +116,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
             )));
         }
         None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
-        None => (provider::load(&place, path, &spec, &mut layers, cancellation.as_ref())?, shards),
+        None => (provider::load(&place, path, &spec, &mut layers, cancellation.as_ref(), &options.log)?, shards),
     };
     let LoadedNetwork { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.

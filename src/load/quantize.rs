@@ -9,7 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::base::storage;
 use crate::families;
 use crate::formats::files::Files;
-use crate::formats::packed::{FILES, Writer};
+use crate::formats::packed::{FILES, Opening, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
@@ -23,15 +23,15 @@ const FILE_LIMIT: u64 = 256 << 20;
 /// `precision`. `progress` receives the fraction of the work that is done, and returns false to cancel.
 ///
 /// # Errors
-/// As [`crate::Model::load`]; a destination that cannot be written (no partial file is left); a source that is already a
-/// `.kinglet` file.
+/// As [`crate::Model::load`]; a source that is already a `.kinglet` file; a destination that cannot be written or that holds anything but
+/// an older `.kinglet` file. A failed or cancelled call leaves no file and does not touch an older one.
 pub fn quantize(
     source: &Path,
     destination: &Path,
     precision: Precision,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Result<()> {
-    let Source { files, weights, precision: packed, export } = Source::open(source)?;
+    let Source { files, weights, precision: packed, export } = Source::open(source, Opening::default())?;
     if export.is_some() {
         return Err(Error::unsupported(format!(
             "{}: an ONNX export cannot be quantized; quantize the original safetensors, or load an export in int8 \
@@ -53,7 +53,11 @@ pub fn quantize(
     let view = ModelView::find(&spec, &weights)?;
     let mut packer = Packer { writer: Writer::create(destination)?, precision, done: 0, all: steps(&spec), progress };
     packer.model(&view)?;
-    packer.writer.finish(precision, &small_files(&files)?)
+    let progress = packer.progress;
+    packer.writer.finish(precision, &small_files(&files)?, &mut || match progress(1.0) {
+        true => Ok(()),
+        false => Err(Error::cancelled()),
+    })
 }
 
 /// The configuration and tokenizer files, by name.

@@ -75,6 +75,7 @@ pub struct StepOutput {
     choices: Vec<Choice>,
     used: usize,
     feeds: Vec<FeedRows>,
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     scratch: Vec<f32>,
 }
 
@@ -196,6 +197,7 @@ impl StepOutput {
     }
 
     /// Writes a feed's row number `row` from its logits.
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     pub(crate) fn put(&mut self, feed: usize, row: usize, logits: &[f32]) {
         let (Some(list), row) = (self.feeds[feed].list, self.feeds[feed].rows.start + row) else { return };
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -277,6 +279,7 @@ mod tests {
     use crate::base::counters::Counters;
     use crate::base::threads::Pool;
     use crate::families;
+    use crate::formats::packed::Opening;
     use crate::formats::source::Source;
     use crate::network::Network;
     use crate::network::placement::{Limit, Placement};
@@ -285,7 +288,7 @@ mod tests {
 
     fn network(fixture: &str, precision: Precision) -> Box<dyn Network> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation").join(fixture);
-        let Source { files, weights, .. } = Source::open(&path).unwrap();
+        let Source { files, weights, .. } = Source::open(&path, Opening::default()).unwrap();
         let spec = families::spec(&files.require_config("config.json").unwrap()).unwrap();
         let mut view = ModelView::find(&spec, &weights).unwrap();
         let limit = Limit { bytes: 0, tokenizer: 0, threads: 2 };

@@ -257,7 +257,9 @@ void devices() {
     for (const auto device : found) cuda = cuda || device.device == kinglet::Device::Cuda;
     // Every kind is listed, or it is said why not.
     CHECK(cuda != (found.missing().find("cuda") != std::string_view::npos));
-    CHECK(kinglet::devices().has_value());
+    kinglet::DevicesOptions options;
+    options.open_libraries = false;
+    CHECK(kinglet::devices(options).value().size() <= found.size());
 }
 
 } // namespace

@@ -1,8 +1,8 @@
 //! Attention of many sequences at once by candle's batched products.
 //!
 //! candle has no attention over packed sequences, so sequences of similar lengths form a padded group; linear layers stay packed. A
-//! [`AttentionPlan`] has the groups' rows and masks. It is made once per pass and kind of layer, and cached for passes of the same shape: decoding
-//! attends to the same source text in every step.
+//! [`AttentionPlan`] has the groups' rows and masks. It is made once per pass and kind of layer, and cached for passes of the same shape:
+//! decoding attends to the same source text in every step.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;

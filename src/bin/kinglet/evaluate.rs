@@ -1,6 +1,5 @@
 //! `kinglet evaluate`: accuracy and latency of a model on questions with expected answers.
 
-use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;
 
 use kinglet::Model;
@@ -8,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::args::Evaluate;
 use crate::failure::{Failure, Outcome};
+use crate::files;
 use crate::metrics::{self, LatencyStatistics, Pair};
 use crate::output::Output;
 use crate::progress::Meter;
@@ -94,12 +94,8 @@ fn table(out: &mut Output, figures: &Value) -> Outcome<()> {
 /// The cases of the file, or of standard input.
 fn read(args: &Evaluate) -> Outcome<Vec<Case>> {
     let name = args.file.as_ref().map_or_else(|| "standard input".into(), |path| path.display().to_string());
-    let input: Box<dyn Read> = match &args.file {
-        Some(path) => Box::new(std::fs::File::open(path).map_err(|e| Failure::new(format!("{name}: {e}")))?),
-        None => Box::new(std::io::stdin()),
-    };
     let mut cases = Vec::new();
-    for (i, line) in BufReader::new(input).lines().enumerate() {
+    for (i, line) in files::lines(args.file.as_deref())?.enumerate() {
         let wrong = |what: String| Failure::new(format!("{name}, line {}: {what}", i + 1));
         let line = line.map_err(|e| wrong(e.to_string()))?;
         if line.trim().is_empty() {

@@ -38,3 +38,57 @@ pub fn stoppable<T>(work: impl FnOnce(&Cancellation) -> T) -> T {
     set(None);
     result
 }
+
+/// Deferred handling of signals that end the program, for work that must clean up first: poll `ending`, stop, then call `end`.
+#[cfg(unix)]
+mod signals {
+    use std::sync::atomic::{AtomicI32, Ordering};
+
+    /// The signal that came; 0 if none has.
+    static ENDING: AtomicI32 = AtomicI32::new(0);
+
+    extern "C" fn remember(signal: libc::c_int) {
+        ENDING.store(signal, Ordering::Relaxed);
+    }
+
+    /// Defers SIGINT, SIGTERM and SIGHUP from now on.
+    pub fn remember_endings() {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            let handler = remember as extern "C" fn(libc::c_int) as libc::sighandler_t;
+            // SAFETY: the handler only stores to an atomic, which is allowed in a signal handler. A signal that the parent ignores (nohup)
+            // stays ignored.
+            unsafe {
+                if libc::signal(signal, handler) == libc::SIG_IGN {
+                    libc::signal(signal, libc::SIG_IGN);
+                }
+            }
+        }
+    }
+
+    pub fn ending() -> bool {
+        ENDING.load(Ordering::Relaxed) != 0
+    }
+
+    /// Ends the program by the signal that came, if one did, so that its parent sees which.
+    pub fn end() {
+        let signal = ENDING.load(Ordering::Relaxed);
+        if signal != 0 {
+            // SAFETY: the default action of these signals ends the process.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod signals {
+    pub fn remember_endings() {}
+    pub fn ending() -> bool {
+        false
+    }
+    pub fn end() {}
+}
+
+pub use signals::{end, ending, remember_endings};

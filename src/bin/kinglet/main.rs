@@ -8,6 +8,7 @@ mod devices;
 mod embed;
 mod evaluate;
 mod failure;
+mod files;
 mod generate;
 mod generate_args;
 mod hidden;

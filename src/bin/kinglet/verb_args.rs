@@ -259,6 +259,9 @@ pub struct Devices {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// List only devices that need no other library: libkinglet_cuda is not opened
+    #[arg(long)]
+    pub no_open_libraries: bool,
 }
 
 /// Measure speed on random token ids

@@ -14,6 +14,7 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 
 use crate::base::error::{Error, Result, Status, causes};
+use crate::base::libraries;
 use crate::base::log::{Log, LogLevel};
 use crate::formats::shortened;
 use crate::spec::Device;
@@ -21,7 +22,7 @@ use crate::spec::Device;
 /// The environment variable with the library's path, used if no option names it.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// The library's names on the system's search path.
+/// Its names in the system's folders.
 #[cfg(target_os = "macos")]
 const NAMES: &[&str] = &["libonnxruntime.dylib", "libonnxruntime.1.dylib"];
 #[cfg(windows)]
@@ -61,7 +62,7 @@ fn advice() -> String {
 }
 
 impl Runtime {
-    /// The library of this process: the open one, or else the one at `asked`, at `ORT_DYLIB_PATH`, or on the system's search path.
+    /// The library of this process: the open one, or else the one at `asked`, at `ORT_DYLIB_PATH`, or in the system's folders.
     pub fn get(asked: Option<&Path>, log: &Log) -> Result<Self> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*open {
@@ -75,41 +76,38 @@ impl Runtime {
             }
             return Ok(runtime.clone());
         }
-        let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let runtime = match (asked, variable) {
-            (Some(path), _) => Self::named(path, "onnxruntime")?,
-            (None, Some(path)) => Self::named(&path, VARIABLE)?,
+        let runtime = match (asked, libraries::variable(VARIABLE)) {
+            (Some(path), _) => Self::named(libraries::file(path, "onnxruntime"), "onnxruntime")?,
+            (None, Some(path)) => Self::named(libraries::named(&path, VARIABLE), VARIABLE)?,
             (None, None) => Self::of_system()?,
         };
         log.info(|| format!("ONNX Runtime {} from {}", runtime.version, runtime.path.display()));
         Ok(open.insert(runtime).clone())
     }
 
-    fn named(path: &Path, origin: &str) -> Result<Self> {
-        if !path.is_file() {
-            let (path, advice) = (path.display(), advice());
-            return Err(Error::new(Status::NotFound, format!("{origin}: {path} is not a file. {advice}")));
-        }
-        Self::open(path).map_err(|e| {
+    fn named(path: Result<PathBuf>, origin: &str) -> Result<Self> {
+        let path = path.map_err(|e| Error::new(e.status(), format!("{}. {}", e.message(), advice())))?;
+        Self::open(&path).map_err(|e| {
             let advice = if e.status() == Status::NotFound { format!(". {}", advice()) } else { String::new() };
             Error::new(e.status(), format!("{origin}: {}{advice}", e.message()))
         })
     }
 
     fn of_system() -> Result<Self> {
-        let mut why = Vec::new();
-        for name in NAMES {
-            match Self::open(Path::new(name)) {
-                Ok(runtime) => return Ok(runtime),
-                Err(error) if error.status() == Status::NotFound => why.push(error.message().to_string()),
-                Err(error) => return Err(error),
+        let folders = libraries::system_folders();
+        let found =
+            folders.iter().flat_map(|folder| NAMES.iter().map(|name| folder.join(name))).find(|path| path.is_file());
+        match found {
+            Some(path) => Self::open(&path),
+            None => {
+                let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+                let (name, folders, advice) = (NAMES[0], folders.join(", "), advice());
+                Err(Error::new(Status::NotFound, format!("onnxruntime: there is no {name} in {folders}. {advice}")))
             }
         }
-        let (why, advice) = (why.join("; "), advice());
-        Err(Error::new(Status::NotFound, format!("onnxruntime: the system has none ({why}). {advice}")))
     }
 
-    /// Opens a library by its path, or by its name on the system's search path.
+    /// Opens a library by its absolute path.
     fn open(path: &Path) -> Result<Self> {
         let at = path.display();
         // SAFETY: opening a library runs its initialisers, and the host has named this one or installed it as ONNX Runtime.

@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 use libloading::Library;
 
 use crate::base::error::{Error, Result, causes};
+use crate::base::libraries;
+use crate::base::log::Log;
 use crate::spec::Device;
 
 use super::table::{FunctionTable, VERSION};
@@ -16,33 +18,40 @@ const VARIABLE: &str = "KINGLET_PROVIDER";
 
 /// Whether the variable names a provider. It then runs candle's CPU device too, which tests it without a GPU.
 pub fn is_named() -> bool {
-    std::env::var_os(VARIABLE).is_some_and(|name| !name.is_empty())
+    libraries::variable(VARIABLE).is_some()
 }
 
 /// The provider of a device. It is opened once per process and never closed.
-pub fn open(device: Device) -> Result<&'static FunctionTable> {
+pub fn open(device: Device, log: &Log) -> Result<&'static FunctionTable> {
     /// The open providers by file name.
     static OPEN: Mutex<Vec<(PathBuf, &FunctionTable)>> = Mutex::new(Vec::new());
-    let named = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
     let kind = device.name();
     if device == Device::Metal {
         return Err(Error::unsupported("device metal: this build does not support it; use device cpu"));
     }
     let name = format!("{DLL_PREFIX}kinglet_{kind}{DLL_SUFFIX}");
-    let explicit = named.is_some();
-    let path = named.map(PathBuf::from).or_else(|| beside(&name)).unwrap_or_else(|| name.into());
+    let of_device = |why: &str| Error::unsupported(format!("device {kind}: {why}"));
+    let variable = libraries::variable(VARIABLE);
+    let hint = if variable.is_some() { format!(" ({VARIABLE} names it)") } else { String::new() };
+    let path = match variable {
+        Some(path) => libraries::named(&path, VARIABLE).map_err(|error| of_device(error.message()))?,
+        None => {
+            let folders = libraries::installed_folders();
+            folders.iter().map(|folder| folder.join(&name)).find(|path| path.is_file()).ok_or_else(|| {
+                let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+                let folders = if folders.is_empty() { "Kinglet's folder".to_string() } else { folders.join(", ") };
+                of_device(&format!(
+                    "there is no {name} in {folders}; `make {kind}` and `make install` put it there; or use device cpu"
+                ))
+            })?
+        }
+    };
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, table)) = open.iter().find(|(known, _)| *known == path) {
         return Ok(table);
     }
-    let table = load(&path).map_err(|why| {
-        let hint = if explicit {
-            format!("{VARIABLE} names it")
-        } else {
-            format!("`make {kind}` builds it; it must be beside {DLL_PREFIX}kinglet{DLL_SUFFIX}; or use device cpu")
-        };
-        Error::unsupported(format!("device {kind}: {why} ({hint})"))
-    })?;
+    log.info(|| format!("device {kind}: opening {}", path.display()));
+    let table = load(&path).map_err(|why| of_device(&format!("{}: {why}{hint}", path.display())))?;
     let table = checked(table, &path.display().to_string())?;
     open.push((path, table));
     Ok(table)
@@ -60,39 +69,17 @@ fn checked(table: &'static FunctionTable, path: &str) -> Result<&'static Functio
     }
 }
 
-/// The file of this name beside the library that contains this code, if it exists.
-#[cfg(unix)]
-fn beside(name: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
-    let own = beside as fn(&str) -> Option<PathBuf> as *const libc::c_void;
-    // SAFETY: an address in this library, and space for the result.
-    if unsafe { libc::dladdr(own, info.as_mut_ptr()) } == 0 {
-        return None;
-    }
-    // SAFETY: dladdr has filled it in; the name lives as long as the library.
-    let library = unsafe { std::ffi::CStr::from_ptr(info.assume_init().dli_fname) };
-    let library = PathBuf::from(std::ffi::OsStr::from_bytes(library.to_bytes()));
-    Some(library.parent()?.join(name)).filter(|path| path.exists())
-}
-
-/// Windows searches the program's folder itself.
-#[cfg(not(unix))]
-fn beside(_: &str) -> Option<PathBuf> {
-    None
-}
-
 fn load(path: &Path) -> Result<&'static FunctionTable, String> {
     // SAFETY: the file is installed beside this library or named by the user.
     let library = unsafe { Library::new(path) }.map_err(|error| explain(&causes(&error)))?;
     type Entry = unsafe extern "C" fn() -> *const FunctionTable;
     // SAFETY: providers export this symbol with this type.
     let entry = unsafe { library.get::<Entry>(b"kinglet_provider\0") };
-    let entry = *entry.map_err(|_| format!("{}: is not a Kinglet provider", path.display()))?;
+    let entry = *entry.map_err(|_| "is not a provider of Kinglet".to_string())?;
     // The table is in the library, so it is never closed.
     std::mem::forget(library);
     // SAFETY: it returns the provider's static table or NULL.
-    unsafe { entry().as_ref() }.ok_or_else(|| format!("{}: has no function table", path.display()))
+    unsafe { entry().as_ref() }.ok_or_else(|| "returns no table of functions".to_string())
 }
 
 /// The system's message, with an explanation if the cause is known.

@@ -18,6 +18,7 @@ use std::path::Path;
 
 use crate::base::call::Cancellation;
 use crate::base::error::Result;
+use crate::base::log::Log;
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
 use crate::spec::{Device, DeviceInfo, Spec};
 
@@ -33,13 +34,14 @@ pub(crate) fn load(
     spec: &Spec,
     progress: Progress<'_>,
     cancellation: Option<&Cancellation>,
+    log: &Log,
 ) -> Result<LoadedNetwork> {
-    remote::load(library::open(place.device)?, place, directory, spec, progress, cancellation)
+    remote::load(library::open(place.device, log)?, place, directory, spec, progress, cancellation)
 }
 
 /// The GPUs that the provider of a kind of device finds, or why there are none.
 pub(crate) fn devices(device: Device) -> Result<Vec<DeviceInfo>> {
-    remote::devices(library::open(device)?, device)
+    remote::devices(library::open(device, &Log::default())?, device)
 }
 
 pub(crate) use library::is_named;

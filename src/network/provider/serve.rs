@@ -13,6 +13,7 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::panics::{describe, guarded};
 use crate::base::threads::Pool;
 use crate::families;
+use crate::formats::packed::Opening;
 use crate::formats::source::Source;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
@@ -191,7 +192,7 @@ fn open(
         let name = place.device.name();
         return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
     }
-    let Source { files, weights, precision: packed, .. } = Source::open(&request.path)?;
+    let Source { files, weights, precision: packed, .. } = Source::open(&request.path, Opening::default())?;
     let mut spec = families::spec(&files.require_config("config.json")?)?;
     let mut view = ModelView::find(&spec, &weights)?;
     view.settle(&mut spec);

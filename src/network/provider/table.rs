@@ -98,7 +98,7 @@ pub struct FunctionTable {
     /// `request` is a JSON object. Sends text, a JSON object, and writes the network.
     pub load: unsafe extern "C" fn(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32,
     pub network_free: unsafe extern "C" fn(network: *mut c_void),
-    /// `pooling` and `head` are the fields of an [`EncodeOutput`](crate::spec::EncodeOutput). Sends floats.
+    /// `pooling` and `head` are the fields of an `EncodeOutput`. Sends floats.
     pub encode: unsafe extern "C" fn(
         network: *const c_void,
         pass: *const PassView,
@@ -116,7 +116,7 @@ pub struct FunctionTable {
     pub sequence:
         unsafe extern "C" fn(network: *const c_void, sequence: *mut *mut c_void, caller: *const Caller) -> u32,
     /// Sends as tokens, for each feed, whether it was cancelled, 1 or 0; then, for each list of a
-    /// [`StepOutput`](crate::network::StepOutput) in order, its logits as floats, or its tokens, or its totals and logits as floats and
+    /// `StepOutput` in order, its logits as floats, or its tokens, or its totals and logits as floats and
     /// its tokens.
     pub step: unsafe extern "C" fn(network: *const c_void, feeds: Slice<FeedView>, caller: *const Caller) -> u32,
     /// Returns the bytes of KV caches.

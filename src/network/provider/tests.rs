@@ -9,6 +9,7 @@ use crate::base::counters::Counters;
 use crate::base::error::{Result, Status};
 use crate::base::threads::Pool;
 use crate::families;
+use crate::formats::packed::Opening;
 use crate::formats::source::Source;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
@@ -17,7 +18,9 @@ use crate::spec::{Batch, Device, EncodeOutput, Layout, Pooling, Precision, Spec,
 
 fn fixture(name: &str) -> (PathBuf, Spec) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    let spec = families::spec(&Source::open(&path).unwrap().files.require_config("config.json").unwrap()).unwrap();
+    let spec =
+        families::spec(&Source::open(&path, Opening::default()).unwrap().files.require_config("config.json").unwrap())
+            .unwrap();
     (path, spec)
 }
 
@@ -55,7 +58,7 @@ fn numbers(network: &dyn Network, spec: &Spec) -> Vec<f32> {
 fn a_provider_has_the_numbers_of_its_network_and_refuses_another_spec() {
     for name in ["bert-classifier", "generation/llama", "generation/t5"] {
         let (path, spec) = fixture(name);
-        let weights = Source::open(&path).unwrap().weights;
+        let weights = Source::open(&path, Opening::default()).unwrap().weights;
         let mut view = ModelView::find(&spec, &weights).unwrap();
         let here = PLACE.load(&path, &spec, &mut view, &Arc::new(Pool::new(1)), &mut |_, _| Ok(())).unwrap();
         let there = remote(&path, &spec).unwrap();

@@ -17,21 +17,23 @@
 //!
 //! **The file must not be changed or truncated while a model from it is loaded.**
 
+mod checksum;
+mod writer;
+
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use memmap2::MmapOptions;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::tensor::{DType, RowOrder};
 use super::weights::{Entry, MAX_TENSORS, Shard, Weights};
 use super::{json, open_regular, quoted};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, Status};
 use crate::kernels::weight::{PackedType, Shape};
 use crate::spec::Precision;
+use checksum::Checksum;
+pub use writer::Writer;
 
 /// The names of the small files that are stored with the weights.
 pub const FILES: [&str; 10] = [
@@ -54,61 +56,18 @@ const ALIGN: usize = 64;
 /// The maximum size of the header; a thousand tensors take about 100 KB.
 const HEADER_LIMIT: usize = 64 << 20;
 
+/// The blanks that a header may end with: room for offsets that grow, and for whole pages.
+const HEADER_ROOM: usize = 16 << 10;
+/// A file of this size is checked within a second.
+const QUICK_BYTES: u64 = 1 << 30;
+/// The checksum looks for a cancellation after this many bytes, which take a millisecond or two.
+const POLL_BYTES: usize = 16 << 20;
+
 /// A `.kinglet` file, opened and checked.
 pub struct Packed {
     pub weights: Weights,
     pub precision: Precision,
     pub files: BTreeMap<String, Vec<u8>>,
-}
-
-/// An incremental checksum: four streams of multiply and rotate over 32 bytes at a time (the construction of xxHash64, Collet 2014). The
-/// rest is padded with zeros.
-struct Checksum {
-    lanes: [u64; 4],
-    held: [u8; 32],
-    count: u64,
-}
-
-const ODD: [u64; 2] = [0x9e37_79b1_85eb_ca87, 0xc2b2_ae3d_27d4_eb4f];
-
-impl Checksum {
-    fn new() -> Self {
-        Self { lanes: [1, 2, 3, 4], held: [0; 32], count: 0 }
-    }
-
-    fn block(lanes: &mut [u64; 4], block: &[u8; 32]) {
-        for (lane, bytes) in lanes.iter_mut().zip(block.as_chunks::<8>().0) {
-            let value = u64::from_le_bytes(*bytes);
-            *lane = (*lane ^ value.wrapping_mul(ODD[1])).rotate_left(31).wrapping_mul(ODD[0]);
-        }
-    }
-
-    fn add(&mut self, mut bytes: &[u8]) {
-        let held = (self.count % 32) as usize;
-        self.count += bytes.len() as u64;
-        if held > 0 {
-            let take = bytes.len().min(32 - held);
-            self.held[held..held + take].copy_from_slice(&bytes[..take]);
-            bytes = &bytes[take..];
-            if held + take < 32 {
-                return;
-            }
-            Self::block(&mut self.lanes, &self.held);
-        }
-        let (blocks, rest) = bytes.as_chunks::<32>();
-        for block in blocks {
-            Self::block(&mut self.lanes, block);
-        }
-        self.held[..rest.len()].copy_from_slice(rest);
-    }
-
-    fn finish(mut self) -> u64 {
-        let held = (self.count % 32) as usize;
-        self.held[held..].fill(0);
-        Self::block(&mut self.lanes, &self.held);
-        let sum = self.lanes.iter().fold(self.count, |sum, lane| (sum ^ lane).rotate_left(27).wrapping_mul(ODD[0]));
-        sum ^ (sum >> 32)
-    }
 }
 
 /// The type of this name; None if the format does not have it.
@@ -131,10 +90,20 @@ fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
     }
 }
 
+/// Limits for reading a file; by default there is no limit.
+#[derive(Default)]
+pub struct Opening<'a> {
+    /// The longest `.kinglet` file that is read, in bytes; 0 for any.
+    pub memory_limit: u64,
+    /// Called every few milliseconds; an error ends the opening.
+    pub poll: Option<&'a mut dyn FnMut() -> Result<()>>,
+}
+
 impl Packed {
-    /// Opens a file and checks all of it: version, checksum, every offset.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Opens a file and checks all of it: version, every offset, checksum.
+    pub fn open(path: &Path, opening: Opening<'_>) -> Result<Self> {
         let invalid = |what: String| Error::invalid_file(path, what);
+        let damaged = |what: &str| invalid(format!("the file is damaged: {what}"));
         let (file, length) = open_regular(path)?;
         let length = usize::try_from(length).map_err(|_| invalid("does not fit this machine's addresses".into()))?;
         if length < PREFIX {
@@ -163,16 +132,18 @@ impl Packed {
             return Err(invalid(format!("the file has {length} bytes, and {total} were written: it is truncated")));
         }
         let header = usize::try_from(header).ok().filter(|&n| n <= HEADER_LIMIT && n <= length - PREFIX);
-        let header = header.ok_or_else(|| invalid("its header's length is impossible".into()))?;
-        let mut checksum = Checksum::new();
-        checksum.add(&map[PREFIX..]);
-        if checksum.finish() != sum {
-            return Err(invalid("the checksum does not match: the file is damaged".into()));
+        let header = header.ok_or_else(|| damaged("its header's length is impossible"))?;
+        // Smaller files are soon read, and then the load says how much the model needs in all.
+        if opening.memory_limit > 0 && total > opening.memory_limit.max(QUICK_BYTES) {
+            let (path, limit) = (path.display(), opening.memory_limit);
+            let message = format!("{path}: has {total} bytes, more than the memory limit of {limit}");
+            return Err(Error::new(Status::OutOfMemory, message));
         }
-        let value = json::parse(path, &map[PREFIX..PREFIX + header], HEADER_LIMIT as u64)?;
+        let value = json::parse(path, &map[PREFIX..PREFIX + header], HEADER_LIMIT as u64);
+        let value = value.map_err(|_| damaged("its header is not JSON"))?;
         let precision = value["precision"].as_str();
         let precision = Precision::ALL.into_iter().find(|p| Some(p.name()) == precision && *p != Precision::Auto);
-        let precision = precision.ok_or_else(|| invalid("its header names no precision".into()))?;
+        let precision = precision.ok_or_else(|| damaged("its header names no precision"))?;
 
         let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         let (mut files, mut copied) = (BTreeMap::new(), 0);
@@ -182,17 +153,17 @@ impl Packed {
             }
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));
             let bytes = range.and_then(|range| map.get(range));
-            let bytes = bytes.ok_or_else(|| invalid(format!("its file {} lies outside", quoted(name))))?;
+            let bytes = bytes.ok_or_else(|| damaged(&format!("its file {} is outside", quoted(name))))?;
             // Overlapping files are refused, because their contents are copied.
             copied += bytes.len();
             if copied > length {
-                return Err(invalid("its files overlap".into()));
+                return Err(damaged("its files overlap"));
             }
             files.insert(name.clone(), bytes.to_vec());
         }
         let mut tensors = BTreeMap::new();
         for (name, tensor) in value["tensors"].as_object().into_iter().flatten() {
-            let broken = || invalid(format!("its tensor {} is described wrongly", quoted(name)));
+            let broken = || damaged(&format!("its tensor {} is described wrongly", quoted(name)));
             let dtype = tensor["dtype"].as_str().and_then(dtype_of).ok_or_else(broken)?;
             let shape = tensor["shape"].as_array().filter(|shape| shape.len() <= 2).ok_or_else(broken)?;
             let shape = shape.iter().map(number).collect::<Option<Vec<_>>>().ok_or_else(broken)?;
@@ -204,141 +175,30 @@ impl Packed {
             let order = RowOrder::Stored;
             tensors.insert(name.clone(), Entry { shard: 0, dtype, shape, offset, length: bytes, order, shift: 0.0 });
         }
+        // The checksum comes last: it reads the whole file, and a sparse file may be longer than anybody can wait for.
+        let used = (tensors.values())
+            .fold(copied + header + HEADER_ROOM, |used, entry| used.saturating_add(entry.length).saturating_add(ALIGN));
+        if length - PREFIX > used {
+            return Err(damaged(&format!("it has {length} bytes, and its header describes about {used}")));
+        }
+        let mut checksum = Checksum::new();
+        let mut poll = opening.poll;
+        for piece in map[PREFIX..].chunks(POLL_BYTES) {
+            poll.as_mut().map_or(Ok(()), |poll| poll())?;
+            checksum.add(piece);
+        }
+        if checksum.finish() != sum {
+            return Err(damaged("its checksum does not match"));
+        }
         let shards = vec![Shard { path: path.to_owned(), map: map.into() }];
         Ok(Self { weights: Weights { shards, tensors, catalogue: path.to_owned() }, precision, files })
     }
 }
 
-/// Writes a file tensor by tensor. The file gets its name only when it is complete.
-pub struct Writer {
-    out: BufWriter<File>,
-    path: PathBuf,
-    temporary: PathBuf,
-    /// Creates a temporary file for the body, which is written before the header is known.
-    at: usize,
-    tensors: Map<String, Value>,
-    finished: bool,
-}
-
-impl Writer {
-    pub fn create(path: &Path) -> Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_os_string();
-        // Two writers of one file, in one process or several, must not share a temporary file.
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        name.push(format!(".{}-{}.part", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
-        let temporary = path.with_file_name(name);
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&temporary);
-        let out = BufWriter::with_capacity(1 << 20, file.map_err(|e| Error::io(&temporary, &e))?);
-        Ok(Self { out, path: path.to_owned(), temporary, at: 0, tensors: Map::new(), finished: false })
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.out.write_all(bytes).map_err(|e| Error::io(&self.temporary, &e))?;
-        self.at += bytes.len();
-        Ok(())
-    }
-
-    fn align(&mut self) -> Result<()> {
-        self.write(&[0; ALIGN][..self.at.next_multiple_of(ALIGN) - self.at])
-    }
-
-    /// Adds a tensor whose memory is in parts.
-    pub fn tensor(&mut self, name: &str, dtype: DType, shape: &[usize], parts: &[&[u8]]) -> Result<()> {
-        if self.tensors.contains_key(name) {
-            return Ok(());
-        }
-        self.align()?;
-        let offset = self.at;
-        parts.iter().try_for_each(|part| self.write(part))?;
-        let expected = bytes_of(dtype, shape);
-        if expected != Some(self.at - offset) {
-            return Err(Error::internal(format!("tensor {name} has {} bytes, not {expected:?}", self.at - offset)));
-        }
-        self.tensors.insert(name.into(), json!({ "dtype": dtype.to_string(), "shape": shape, "offset": offset }));
-        Ok(())
-    }
-
-    /// Writes header and files, and renames the result.
-    pub fn finish(mut self, precision: Precision, files: &BTreeMap<String, Vec<u8>>) -> Result<()> {
-        let mut places = Map::new();
-        for (name, bytes) in files {
-            places.insert(name.clone(), json!([self.at, bytes.len()]));
-            self.write(bytes)?;
-        }
-        // Offsets are relative to the body first, because the header's length depends on them.
-        let header = |base: usize| {
-            let mut value = json!({
-                "kinglet": env!("CARGO_PKG_VERSION"), "precision": precision.name(), "files": places, "tensors": self.tensors
-            });
-            let shift = |value: &mut Value| *value = json!(value.as_u64().unwrap_or(0) + base as u64);
-            value["files"].as_object_mut().into_iter().flatten().for_each(|(_, place)| shift(&mut place[0]));
-            value["tensors"].as_object_mut().into_iter().flatten().for_each(|(_, tensor)| shift(&mut tensor["offset"]));
-            value.to_string()
-        };
-        // Space for the longer absolute offsets.
-        let reserved = (header(usize::MAX >> 24).len() + 1024).next_multiple_of(4096);
-        let base = PREFIX + reserved;
-        let mut text = header(base).into_bytes();
-        let length = text.len();
-        text.resize(reserved, b' ');
-        self.copy_behind(base, &text, length).map_err(|e| Error::io(&self.temporary, &e))?;
-        std::fs::rename(&self.temporary, &self.path).map_err(|e| Error::io(&self.path, &e))?;
-        self.finished = true;
-        Ok(())
-    }
-
-    /// Writes the final file: prefix, header and body.
-    fn copy_behind(&mut self, base: usize, header: &[u8], header_length: usize) -> io::Result<()> {
-        self.out.flush()?;
-        let body = self.out.get_mut();
-        let total = base + self.at;
-        let mut name = self.temporary.file_name().unwrap_or_default().to_os_string();
-        name.push(".2");
-        let whole = self.temporary.with_file_name(name);
-        let result = (|| {
-            let mut out = BufWriter::with_capacity(1 << 20, File::create(&whole)?);
-            out.write_all(&[0; PREFIX])?;
-            let mut checksum = Checksum::new();
-            checksum.add(header);
-            out.write_all(header)?;
-            body.seek(SeekFrom::Start(0))?;
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                let count = io::Read::read(body, &mut buffer)?;
-                if count == 0 {
-                    break;
-                }
-                checksum.add(&buffer[..count]);
-                out.write_all(&buffer[..count])?;
-            }
-            let mut prefix = [0; PREFIX];
-            prefix[..8].copy_from_slice(&MAGIC);
-            prefix[8..12].copy_from_slice(&VERSION.to_le_bytes());
-            prefix[16..24].copy_from_slice(&(header_length as u64).to_le_bytes());
-            prefix[24..32].copy_from_slice(&(total as u64).to_le_bytes());
-            prefix[32..40].copy_from_slice(&checksum.finish().to_le_bytes());
-            out.seek(SeekFrom::Start(0))?;
-            out.write_all(&prefix)?;
-            out.flush()?;
-            std::fs::rename(&whole, &self.temporary)
-        })();
-        if result.is_err() {
-            let _best_effort = std::fs::remove_file(&whole);
-        }
-        result
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        if !self.finished {
-            let _best_effort = std::fs::remove_file(&self.temporary);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use half::{bf16, f16};
 
     use super::*;
@@ -388,7 +248,7 @@ mod tests {
         let length = bytes.len() as u64;
         bytes[24..32].copy_from_slice(&length.to_le_bytes());
         std::fs::write(&path, resealed(bytes)).unwrap();
-        let error = Packed::open(&path).err().unwrap();
+        let error = Packed::open(&path, Opening::default()).err().unwrap();
         assert!(error.message().contains("overlap") || error.message().contains("outside"), "{error}");
     }
 
@@ -404,13 +264,13 @@ mod tests {
     #[test]
     fn packed_floats_are_read_as_they_were_rounded() {
         let (_exact, exact) = packed_llama(Precision::F32);
-        let exact = Packed::open(&exact).unwrap().weights;
+        let exact = Packed::open(&exact, Opening::default()).unwrap().weights;
         for (precision, dtype, round) in [
             (Precision::F16, "PACKED_F16", (|x| f16::from_f32(x).to_f32()) as fn(f32) -> f32),
             (Precision::Bf16, "PACKED_BF16", |x| bf16::from_f32(x).to_f32()),
         ] {
             let (_folder, file) = packed_llama(precision);
-            let packed = Packed::open(&file).unwrap();
+            let packed = Packed::open(&file, Opening::default()).unwrap();
             assert_eq!(packed.precision, precision);
             let mut seen = 0;
             for name in exact.names() {
@@ -434,7 +294,7 @@ mod tests {
             let mut other = good.clone();
             other[at..at + later.len()].copy_from_slice(later.as_bytes());
             std::fs::write(&file, resealed(other)).unwrap();
-            let error = Packed::open(&file).err().unwrap();
+            let error = Packed::open(&file, Opening::default()).err().unwrap();
             assert!(error.message().contains("llama.kinglet") && error.message().contains(what), "{error}");
         }
     }
