@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::{devices, distance, fixtures, floats, ids, load, tolerance};
 
 fn reference() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compatibility/config.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/references/config.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

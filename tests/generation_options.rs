@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::{fixtures, ids, load};
 
 fn cases() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compatibility/generation.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/references/generation.json");
     let mut value: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     match value["cases"].take() {
         Value::Array(cases) => cases,
@@ -124,7 +124,8 @@ fn a_prefix_is_one_for_all_or_one_per_input_as_ids_or_text() {
     let prefix_ids: Vec<_> = prefixes.iter().map(|text| model.tokenizer().ids(text, false).unwrap()).collect();
     let run = |texts: &[&str], options: GenerateOptions| model.generate(texts, &options, None).unwrap().outputs;
     let each = run(&texts, GenerateOptions { decoder_input_ids: Some(prefix_ids.clone()), ..o() });
-    let as_text = run(&texts, GenerateOptions { decoder_input_texts: Some(prefixes.map(String::from).to_vec()), ..o() });
+    let as_text =
+        run(&texts, GenerateOptions { decoder_input_texts: Some(prefixes.map(String::from).to_vec()), ..o() });
     assert_eq!(each, as_text);
     for i in 0..2 {
         let alone = run(&texts[i..=i], GenerateOptions { decoder_input_ids: Some(prefix_ids[i..=i].to_vec()), ..o() });
@@ -155,7 +156,8 @@ fn cached_answers_have_the_prefix_that_was_asked_for() {
     let (cached, plain) = (Model::load(&path, options).unwrap(), load(&path, Device::Cpu, Precision::F32, 1));
     for prefix in [vec![], vec![vec![40, 41]], vec![vec![50]], vec![vec![40, 41]]] {
         let given = (!prefix.is_empty()).then_some(prefix);
-        let options = GenerateOptions { decoder_input_ids: given, max_new_tokens: Some(5), ..GenerateOptions::default() };
+        let options =
+            GenerateOptions { decoder_input_ids: given, max_new_tokens: Some(5), ..GenerateOptions::default() };
         assert_eq!(generate(&cached, &[9, 8, 7, 1], &options), generate(&plain, &[9, 8, 7, 1], &options));
     }
 }
@@ -171,11 +173,20 @@ fn prefixes_that_cannot_be_are_refused_by_name() {
         let error = model.generate(&["a", "b", "c"], &options, None).unwrap_err();
         assert!(error.status() == Status::InvalidArgument && error.message().contains(words), "{error}");
     };
-    refused(&t5, GenerateOptions { decoder_input_ids: Some(vec![vec![1]; 2]), ..o() }, "decoder_input_ids: has 2 entries for 3");
+    refused(
+        &t5,
+        GenerateOptions { decoder_input_ids: Some(vec![vec![1]; 2]), ..o() },
+        "decoder_input_ids: has 2 entries for 3",
+    );
     refused(&t5, GenerateOptions { decoder_input_ids: Some(vec![vec![9999]]), ..o() }, "decoder_input_ids: 9999");
-    let both = GenerateOptions { decoder_input_ids: Some(vec![vec![1]]), decoder_input_texts: Some(vec!["a".into()]), ..o() };
+    let both =
+        GenerateOptions { decoder_input_ids: Some(vec![vec![1]]), decoder_input_texts: Some(vec!["a".into()]), ..o() };
     refused(&t5, both, "decoder_input_texts: contradicts");
-    refused(&llama, GenerateOptions { decoder_input_texts: Some(vec!["a".into()]), ..o() }, "decoder_input_texts: the model has no encoder");
+    refused(
+        &llama,
+        GenerateOptions { decoder_input_texts: Some(vec!["a".into()]), ..o() },
+        "decoder_input_texts: the model has no encoder",
+    );
     let long = GenerateOptions { decoder_input_ids: Some(vec![vec![9; 9000]]), ..o() };
     refused(&t5, long, "the model takes at most");
 }

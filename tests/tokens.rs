@@ -10,7 +10,7 @@ use serde_json::Value;
 use support::{fixtures, ids, load};
 
 fn reference() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compatibility/tokens.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/references/tokens.json");
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 

@@ -219,7 +219,7 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		{"MinNewTokens", options.MinNewTokens, &o.min_new_tokens},
 		{"TopK", options.TopK, &o.top_k},
 		{"NoRepeatNgramSize", options.NoRepeatNgramSize, &o.no_repeat_ngram_size},
-		{"EncoderNoRepeatNgramSize", options.EncoderNoRepeatNgramSize, &o.encoder_no_repeat_ngram_size},
+		{"EncoderNoRepeatNgramSize", noNgrams(options.EncoderNoRepeatNgramSize), &o.encoder_no_repeat_ngram_size},
 		{"ExponentialDecayLengthPenalty.Start", options.ExponentialDecayLengthPenalty.start(), &o.exponential_decay_start},
 		{"NumBeams", unlessZero(options.NumBeams), &o.num_beams},
 		{"NumReturnSequences", unlessZero(options.NumReturnSequences), &o.num_return_sequences},
@@ -244,8 +244,8 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		{"MinP", options.MinP, &o.min_p},
 		{"TypicalP", options.TypicalP, &o.typical_p},
 		{"RepetitionPenalty", options.RepetitionPenalty, &o.repetition_penalty},
-		{"EncoderRepetitionPenalty", options.EncoderRepetitionPenalty, &o.encoder_repetition_penalty},
-		{"ExponentialDecayLengthPenalty.Factor", options.ExponentialDecayLengthPenalty.factor(), &o.exponential_decay_factor},
+		{"EncoderRepetitionPenalty", notZero(options.EncoderRepetitionPenalty), &o.encoder_repetition_penalty},
+		{"ExponentialDecayLengthPenalty.Factor", notZero(options.ExponentialDecayLengthPenalty.factor()), &o.exponential_decay_factor},
 		{"PresencePenalty", options.PresencePenalty, &o.presence_penalty},
 		{"FrequencyPenalty", options.FrequencyPenalty, &o.frequency_penalty},
 		{"LengthPenalty", options.LengthPenalty, &o.length_penalty},
@@ -362,6 +362,22 @@ func (decay *ExponentialDecay) factor() *float64 {
 		return nil
 	}
 	return &decay.Factor
+}
+
+// noNgrams replaces 0, which is unset in C, by a size that no text has.
+func noNgrams(size *int) *int {
+	if size != nil && *size == 0 {
+		return Some(math.MaxInt32)
+	}
+	return size
+}
+
+// notZero replaces 0, which is unset in C, by another number that is refused.
+func notZero(number *float64) *float64 {
+	if number != nil && *number == 0 {
+		return Some(-1.0)
+	}
+	return number
 }
 
 // unlessZero treats 0 as unset.

@@ -187,15 +187,16 @@ pub struct kinglet_generate_options {
     pub on_piece: kinglet_piece_callback,
     /// The first argument of `on_piece`.
     pub on_piece_user_data: *mut c_void,
-    /// No sequence of this many tokens of the source text, or of the prompt if the model has no encoder, is generated; 0: no
-    /// restriction. Default 0.
+    /// No sequence of this many tokens of the source text, or of the prompt if the model has no encoder, is generated. 0: unset, by
+    /// default no restriction. A size beyond that of any text, for instance UINT32_MAX, lifts a restriction of the model's files.
     pub encoder_no_repeat_ngram_size: u64,
     /// With `exponential_decay_factor`: the number of generated tokens after which end tokens become more likely.
     pub exponential_decay_start: u64,
-    /// Hugging Face's exponential_decay_length_penalty: with each token beyond `exponential_decay_start`, which must be set too, end
-    /// tokens gain by this factor. Default: they do not.
+    /// Hugging Face's exponential_decay_length_penalty: with each token beyond `exponential_decay_start` end tokens gain by this factor.
+    /// 0: unset, by default 1, which changes nothing.
     pub exponential_decay_factor: f32,
-    /// Above 1: makes tokens of the source text, or of the prompt if the model has no encoder, more likely. Default 1.
+    /// Above 1: makes tokens of the source text, or of the prompt if the model has no encoder, more likely. 0: unset, by default 1,
+    /// which changes nothing.
     pub encoder_repetition_penalty: f32,
     /// Token sequences whose last token's logit changes where the tokens before it are there, `sequence_bias_count` of them.
     pub sequence_bias_ids: *const kinglet_ids,
@@ -238,10 +239,6 @@ impl Default for kinglet_generate_options {
             length_penalty: f32::NAN,
             forced_bos_token_id: KINGLET_UNSET,
             decoder_start_token_id: KINGLET_UNSET,
-            encoder_no_repeat_ngram_size: KINGLET_UNSET,
-            exponential_decay_start: KINGLET_UNSET,
-            exponential_decay_factor: f32::NAN,
-            encoder_repetition_penalty: f32::NAN,
             ..structs::zeroed()
         }
     }
@@ -276,6 +273,11 @@ fn id(value: u64, name: &str) -> Result<Option<u32>> {
 
 fn float(value: f32) -> Option<f32> {
     (!value.is_nan()).then_some(value)
+}
+
+/// A number in a field for which 0 is unset.
+fn unless_zero(value: f32) -> Option<f32> {
+    (value != 0.0).then_some(value)
 }
 
 /// What listens to a call, from C.
@@ -338,21 +340,13 @@ pub(super) unsafe fn read(
             Some(words.into_iter().zip(biases.iter().copied()).collect())
         }
     };
-    let decay = match (count(o.exponential_decay_start, "exponential_decay_start")?, float(o.exponential_decay_factor))
-    {
-        (Some(start), Some(factor)) => Some((start, factor)),
-        (None, None) => None,
-        (Some(_), None) => {
-            return Err(Error::invalid_argument(
-                "options.exponential_decay_start: is set without exponential_decay_factor",
-            ));
-        }
-        (None, Some(_)) => {
-            return Err(Error::invalid_argument(
-                "options.exponential_decay_factor: is set without exponential_decay_start",
-            ));
-        }
-    };
+    let decay_start = count(o.exponential_decay_start, "exponential_decay_start")?.unwrap_or(0);
+    let decay = unless_zero(o.exponential_decay_factor).map(|factor| (decay_start, factor));
+    if decay.is_none() && decay_start > 0 {
+        return Err(Error::invalid_argument(
+            "options.exponential_decay_start: is set without exponential_decay_factor",
+        ));
+    }
     let decoder_input_texts = match o.decoder_input_text_count {
         0 => None,
         n => {
@@ -384,9 +378,10 @@ pub(super) unsafe fn read(
         repetition_penalty: float(o.repetition_penalty),
         presence_penalty: float(o.presence_penalty),
         frequency_penalty: float(o.frequency_penalty),
-        encoder_repetition_penalty: float(o.encoder_repetition_penalty),
+        encoder_repetition_penalty: unless_zero(o.encoder_repetition_penalty),
         no_repeat_ngram_size: count(o.no_repeat_ngram_size, "no_repeat_ngram_size")?,
-        encoder_no_repeat_ngram_size: count(o.encoder_no_repeat_ngram_size, "encoder_no_repeat_ngram_size")?,
+        encoder_no_repeat_ngram_size: count(o.encoder_no_repeat_ngram_size, "encoder_no_repeat_ngram_size")?
+            .filter(|&size| size > 0),
         num_beams: count(o.num_beams, "num_beams")?,
         num_return_sequences: count(o.num_return_sequences, "num_return_sequences")?,
         length_penalty: float(o.length_penalty),

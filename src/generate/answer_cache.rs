@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use super::options::Settings;
 use super::search::Output;
+use super::settings::Settings;
 
 /// The input's tokens, those that the decoder continues, and every setting. The model is not part of it: each model has its own cache.
 #[derive(Clone, PartialEq, Eq, Hash)]

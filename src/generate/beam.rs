@@ -11,8 +11,9 @@ use crate::network::{Feed, Sequence, StepRows, Want};
 use super::constraint::Constraint;
 use super::detokenize::{Detokenizer, finished};
 use super::logits_processors::{History, process};
-use super::options::{EarlyStopping, Settings};
+use super::options::EarlyStopping;
 use super::search::{Context, FinishReason, Output, RESERVED_TOKENS, Search, Start, unexpected_rows};
+use super::settings::Settings;
 
 /// The score of a finished beam that does not exist yet, as in the reference.
 const IMPOSSIBLE: f32 = -1e9;

@@ -18,11 +18,11 @@ use super::Generator;
 use super::beam::BeamSearch;
 use super::constraint::Constraint;
 use super::detokenize::Detokenizer;
-use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::fresh_seed;
 use super::search::{Context, FinishReason, NewText, Output, Search, Start, Workspaces};
 use super::session::Prefix;
+use super::settings::Settings;
 use super::single::Single;
 
 /// The maximum size of a step's logits, in bytes.

@@ -1,7 +1,7 @@
 //! Logits processors: penalties and forbidden or forced tokens, in the order of transformers' `generate`.
 
-use super::options::Settings;
 use super::search::RESERVED_TOKENS;
+use super::settings::Settings;
 
 /// The tokens of one sequence so far: the decoder's prompt, then the generated tokens.
 pub struct History<'a> {
@@ -64,9 +64,11 @@ pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize
         list.dedup();
         // The reference multiplies by the reciprocal.
         let penalty = (1.0 / f64::from(s.encoder_repetition_penalty)) as f32;
+        // The encoder's vocabulary may be larger.
         for &token in &*list {
-            let score = &mut scores[token as usize];
-            *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+            if let Some(score) = scores.get_mut(token as usize) {
+                *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+            }
         }
     }
     if s.repetition_penalty != 1.0 {
@@ -104,7 +106,9 @@ pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize
         list.clear();
         list.extend((end + 1 - n..end).map(|i| history.at(i)));
         for ngram in history.source.windows(n).filter(|ngram| ngram[..n - 1] == **list) {
-            scores[ngram[n - 1] as usize] = NEVER;
+            if let Some(score) = scores.get_mut(ngram[n - 1] as usize) {
+                *score = NEVER;
+            }
         }
     }
     for word in &s.bad_words {

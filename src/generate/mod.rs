@@ -13,6 +13,7 @@ mod prompt_lookup;
 mod sampling;
 mod search;
 pub(crate) mod session;
+mod settings;
 mod single;
 
 use std::sync::{Arc, OnceLock};
@@ -30,7 +31,8 @@ use chat::ChatTemplate;
 use constraint::GrammarVocabulary;
 use decoding::{Generated, Job};
 use defaults::Defaults;
-use options::{GenerateOptions, Settings};
+use options::GenerateOptions;
+use settings::Settings;
 
 pub use decoding::{Listener, Piece};
 pub use search::{FinishReason, Output};

@@ -8,9 +8,9 @@ use crate::text::tokenizer::Tokenizer;
 
 use super::constraint::Constraint;
 use super::detokenize::Detokenizer;
-use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::SamplingBuffers;
+use super::settings::Settings;
 
 /// Why a text ended. The numbers are part of the C ABI: they are only ever appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,10 +9,10 @@ use crate::network::{Feed, Sequence, StepRows, Want};
 use super::constraint::Constraint;
 use super::detokenize::{Detokenizer, finished};
 use super::logits_processors::{History, process};
-use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::{self, Random};
 use super::search::{Context, FinishReason, NewText, Output, RESERVED_TOKENS, Search, Start, unexpected_rows};
+use super::settings::Settings;
 
 pub struct Single {
     settings: Arc<Settings>,

@@ -209,11 +209,13 @@ public:
         set(c_.length_penalty, options.length_penalty);
         set(c_.top_k, options.top_k);
         set(c_.no_repeat_ngram_size, options.no_repeat_ngram_size);
-        set(c_.encoder_repetition_penalty, options.encoder_repetition_penalty);
-        set(c_.encoder_no_repeat_ngram_size, options.encoder_no_repeat_ngram_size);
+        // In C's newer fields 0 is unset: no text has sequences of the other size, and the other number is refused as 0 is.
+        const auto not_zero = [](float number) { return number == 0.0f ? -1.0f : number; };
+        if (const auto size = options.encoder_no_repeat_ngram_size) c_.encoder_no_repeat_ngram_size = *size ? *size : UINT32_MAX;
+        if (options.encoder_repetition_penalty) c_.encoder_repetition_penalty = not_zero(*options.encoder_repetition_penalty);
         if (options.exponential_decay_length_penalty) {
             c_.exponential_decay_start = options.exponential_decay_length_penalty->first;
-            c_.exponential_decay_factor = options.exponential_decay_length_penalty->second;
+            c_.exponential_decay_factor = not_zero(options.exponential_decay_length_penalty->second);
         }
         set(c_.num_beams, options.num_beams);
         set(c_.num_return_sequences, options.num_return_sequences);
