@@ -10,13 +10,14 @@ mod stack;
 mod tests;
 pub(crate) mod weights;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::backend::{Backend, CacheShape};
 use crate::base::call::Call;
 use crate::base::error::Result;
+use crate::base::fork::Lock;
 use crate::base::memory::Budget;
 use crate::spec::{Batch, EncodeOutput, LanguageHead, Spec};
 
@@ -35,7 +36,7 @@ pub struct Transformer<B: Backend> {
     head: Vec<B::Linear>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
     cache: Option<B::Cache>,
-    buffers: Mutex<Vec<StepBuffers<B>>>,
+    buffers: Lock<Vec<StepBuffers<B>>>,
     budget: Arc<Budget>,
 }
 
@@ -88,7 +89,7 @@ impl<B: Backend> Transformer<B> {
             head: view.head.iter().map(|l| backend.linear_load(l)).collect::<Result<_>>()?,
             language: language.zip(spec.language.clone()),
             cache,
-            buffers: Mutex::default(),
+            buffers: Lock::default(),
             budget: budget.clone(),
             spec: spec.clone(),
             backend,
@@ -107,6 +108,10 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Network for Transformer<B> {
+    fn survives_fork(&self) -> bool {
+        B::SURVIVES_FORK
+    }
+
     fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         self.count_transfers(call, self.output(pass, output, call))
     }
