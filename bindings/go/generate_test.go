@@ -257,7 +257,15 @@ func TestGenerateOptions(t *testing.T) {
 		t.Errorf("NoRepeatNgramSize: %+v", got)
 	}
 	differs("EncoderRepetitionPenalty", with(func(o *GenerateOptions) { o.EncoderRepetitionPenalty = Some(30.0) }))
-	differs("EncoderNoRepeatNgramSize", with(func(o *GenerateOptions) { o.EncoderNoRepeatNgramSize = Some(1) }))
+	of := reference.Cases[1].IDs[0]
+	copying := func(size int) Output {
+		return with(func(o *GenerateOptions) {
+			o.SequenceBias, o.EncoderNoRepeatNgramSize = []SequenceBias{{[]uint32{of}, 1000}}, Some(size)
+		})
+	}
+	if !contains(of, copying(0)) || contains(of, copying(1)) {
+		t.Error("EncoderNoRepeatNgramSize:", copying(0), copying(1))
+	}
 	got = with(func(o *GenerateOptions) {
 		o.SequenceBias = []SequenceBias{{[]uint32{first}, -1000}, {[]uint32{7, 8}, 1}}
 	})
@@ -363,9 +371,9 @@ func TestGenerateOptions(t *testing.T) {
 	letter := "a letter"
 	encoding, err := t5.Tokenize(t.Context(), []string{letter}, &TokenizeOptions{AddSpecialTokens: TristateNo})
 	check(t, err)
-	got = prefixed(GenerateOptions{DecoderInputTexts: []string{letter}, StopStrings: []string{"never there"}})
-	if !slices.Equal(got, prefixed(GenerateOptions{DecoderInputIDs: [][]uint32{encoding.IDs}})) || slices.Equal(got, own[:len(got)]) {
-		t.Errorf("DecoderInputTexts: %v", got)
+	continued := prefixed(GenerateOptions{DecoderInputTexts: []string{letter}, StopStrings: []string{"never there"}})
+	if !slices.Equal(continued, prefixed(GenerateOptions{DecoderInputIDs: [][]uint32{encoding.IDs}})) || slices.Equal(continued, own[:len(continued)]) {
+		t.Errorf("DecoderInputTexts: %v", continued)
 	}
 	beams := func(penalty float64, stopping EarlyStopping) float32 {
 		got, err := t5.Generate(t.Context(), []string{text}, &GenerateOptions{

@@ -96,7 +96,14 @@ import Testing
         #expect(try await with { $0.frequencyPenalty = 30 }.tokens != tokens)
         #expect(try await Set(with { $0.noRepeatNgramSize = 1 }.tokens).count == 12)
         #expect(try await with { $0.encoderRepetitionPenalty = 30 }.tokens != tokens)
-        #expect(try await with { $0.encoderNoRepeatNgramSize = 1 }.tokens != tokens)
+        let of = try GenerationReference("gpt2").cases[1].ids[0]
+        for size in 0...1 {
+            let copying = try await with {
+                $0.sequenceBias = [SequenceBias(ids: [of], bias: 1000)]
+                $0.encoderNoRepeatNgramSize = size
+            }
+            #expect(copying.tokens.contains(of) == (size == 0))
+        }
         #expect(
             try await !with { $0.sequenceBias = [SequenceBias(ids: [first], bias: -1000), SequenceBias(ids: [7, 8], bias: 1)] }
                 .tokens.contains(first))
