@@ -16,6 +16,7 @@ use crate::base::call::Cancellation;
 use crate::base::counters::{Counters, Stage};
 use crate::base::error::{Error, Result};
 use crate::base::fork::Birth;
+use crate::base::memory::ensure;
 use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
 use crate::families;
@@ -25,14 +26,14 @@ use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::AnswerCache;
 use crate::generate::chat::ChatTemplate;
-use crate::generate::options::Defaults;
+use crate::generate::defaults::Defaults;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
 use crate::tasks::classification::ClassifierSettings;
 use crate::tasks::embedding::EmbeddingSettings;
-use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::text::tokenizer::{SpecialTokens, Tokenizer, TokenizerFiles};
 
 pub use options::LoadOptions;
 pub use quantize::quantize;
@@ -42,6 +43,9 @@ const MAX_THREADS: usize = 1024;
 
 /// The maximum size of a chat template file, in bytes.
 const TEMPLATE_LIMIT: u64 = 1 << 20;
+
+/// The memory for opening a model's files and reading what is small, in bytes.
+const OPENING: u64 = 8 << 20;
 
 /// The tables of a tokenizer take about this many times the size of its file.
 const TOKENIZER_FACTOR: u64 = 16;
@@ -73,6 +77,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         }
         Ok(())
     };
+    ensure(OPENING, "loading a model")?;
     let Source { files, weights, precision: packed, export } = {
         let mut poll = || progress(0.0);
         Source::open(path, Opening { memory_limit: options.memory_limit, poll: Some(&mut poll) })?
@@ -82,11 +87,15 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
         None => families::spec(&config)?,
     };
+    let unknown = if export.is_some() { Vec::new() } else { families::unknown_fields(&config) };
     let mut embedding = EmbeddingSettings::read(&files)?;
     let mut classifier = ClassifierSettings::read(&config, &spec)?;
-    let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
-    let chat = chat_template(&files)?;
-    let mut view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
+    let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config);
+    let mut view = ModelView::default();
+    if export.is_none() {
+        view = ModelView::find(&spec, &weights)?;
+        view.settle(&mut spec);
+    }
     let tokenizer_files = TokenizerFiles::read(&files)?;
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
 
@@ -119,6 +128,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let LoadedNetwork { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
+    let chat = chat_template(&files, tokenizer.special_tokens())?;
     progress(1.0)?;
 
     let max_length = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length()).min(spec.max_tokens());
@@ -146,7 +156,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         precision,
         weight_bytes,
     };
-    loaded.report(threads, start);
+    loaded.report(&unknown, threads, start);
     Ok(loaded)
 }
 
@@ -165,17 +175,22 @@ fn check(options: &LoadOptions) -> Result<()> {
 
 impl Loaded {
     /// Logs what was loaded, and warnings about it.
-    fn report(&self, threads: usize, start: Instant) {
+    fn report(&self, unknown: &[String], threads: usize, start: Instant) {
         let Self { engine, generator, embedding, .. } = self;
         let log = &engine.log;
         let path = engine.path.display();
         if engine.pool.threads() < threads {
             log.warning(|| format!("the system started only {} of {threads} threads", engine.pool.threads()));
         }
-        let ignored = &generator.defaults.ignored;
-        if !ignored.is_empty() {
-            let fields = ignored.join(", ");
-            log.warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not support"));
+        let refused = generator.defaults.refused();
+        if engine.spec.language.is_some() && !refused.is_empty() {
+            let fields = refused.join(", ");
+            log.warning(|| format!("{path}: the files ask for {fields}, which generation does not support"));
+        }
+        let unknown: Vec<&str> = unknown.iter().chain(&generator.defaults.unknown).map(String::as_str).collect();
+        if !unknown.is_empty() {
+            let fields = unknown.join(", ");
+            log.warning(|| format!("{path}: fields that are not known and not used: {fields}"));
         }
         if !engine.tokenizer.is_present() {
             let path = engine.tokenizer.path().display();
@@ -198,7 +213,7 @@ impl Loaded {
 }
 
 /// The chat template, or the error to return for a chat: a model without a template can do everything else.
-fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
+fn chat_template(files: &Files, special: &SpecialTokens) -> Result<Result<ChatTemplate>> {
     const JINJA: &str = "chat_template.jinja";
     const CONFIG: &str = "tokenizer_config.json";
     let (jinja, config) = (files.text(JINJA, TEMPLATE_LIMIT)?, files.json(CONFIG)?);
@@ -209,11 +224,6 @@ fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
         ))));
     };
     let origin = files.name(if jinja.is_some() { JINJA } else { CONFIG });
-    let names = ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token"];
-    let text = |name: &str| {
-        let value = config.as_ref()?.get(name)?;
-        value.as_str().or_else(|| value.get("content")?.as_str())
-    };
-    let special: Vec<_> = names.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
+    let special: Vec<_> = special.variables().collect();
     Ok(ChatTemplate::new(&source, &special, &origin))
 }

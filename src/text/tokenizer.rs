@@ -3,6 +3,8 @@
 //! `tokenizer.json` may fix truncation and padding for every call. Both are removed at load: padding is never computed, and the
 //! length limit belongs to the model and the call. The file's truncation side and strategy are kept; the stride is 0.
 
+pub(crate) mod clean_up;
+mod special;
 mod templates;
 
 use std::path::{Path, PathBuf};
@@ -11,11 +13,12 @@ use std::time::Instant;
 
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
-use tokenizers::{PostProcessor, Tokenizer as HfTokenizer};
+use tokenizers::{ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result, Status};
+use crate::base::memory::ensure;
 use crate::base::panics;
 use crate::base::threads::Pool;
 use crate::formats;
@@ -23,8 +26,20 @@ use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
+pub use special::SpecialTokens;
+
 /// The maximum size of `tokenizer.json`; the largest published files have about 40 MB.
 const FILE_LIMIT: u64 = 256 << 20;
+
+/// While a tokenizer is read, it takes about this many times the size of its file.
+const PARSING_FACTOR: u64 = 40;
+
+/// While a text is tokenised it takes about this many bytes per byte, and after it [`ENCODED_FACTOR`].
+const ENCODING_FACTOR: u64 = 120;
+const ENCODED_FACTOR: u64 = 24;
+
+/// The field by which a BPE vocabulary asks for clean-up too.
+const CLEAN_UP_BPE: &str = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
 
 /// Options of one call to [`Tokenizer::encode`].
 #[derive(Clone, Debug)]
@@ -51,6 +66,7 @@ pub(crate) struct TokenizerFiles {
     /// The path of `tokenizer.json`, for errors.
     path: PathBuf,
     config: Option<Config>,
+    special: SpecialTokens,
 }
 
 impl TokenizerFiles {
@@ -58,7 +74,8 @@ impl TokenizerFiles {
         const FILE: &str = "tokenizer.json";
         let path = files.name(FILE);
         let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
-        Ok(Self { json, config: files.config("tokenizer_config.json")?, path })
+        let special = SpecialTokens::read(files)?;
+        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, special })
     }
 }
 
@@ -75,6 +92,9 @@ struct Inner {
     max_length: usize,
     pad_id: Option<u32>,
     path: PathBuf,
+    special: SpecialTokens,
+    /// Whether decoded text is cleaned up.
+    cleans_up: bool,
 }
 
 impl Tokenizer {
@@ -84,7 +104,7 @@ impl Tokenizer {
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, config } = files;
+        let TokenizerFiles { json: bytes, path, config, mut special } = files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
@@ -94,22 +114,32 @@ impl Tokenizer {
                 max_length: usize::MAX,
                 pad_id: None,
                 path,
+                special,
+                cleans_up: false,
             })));
         }
+        ensure((bytes.len() as u64).saturating_mul(PARSING_FACTOR), "reading the tokenizer")?;
         // The crate panics on some invalid files; report them as invalid.
-        let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
+        let parsed = panics::guarded(|| -> tokenizers::Result<HfTokenizer> {
+            let mut tokenizer = HfTokenizer::from_bytes(&bytes)?;
+            special.add_to(&mut tokenizer)?;
+            Ok(tokenizer)
+        });
         let mut tokenizer = match parsed {
             Ok(Ok(tokenizer)) => tokenizer,
             Ok(Err(error)) => return Err(Error::invalid_file(&path, format!("not a tokenizer: {error}"))),
             Err(_) => return Err(Error::invalid_file(&path, "not a tokenizer: its parts contradict each other")),
         };
         drop(bytes);
+        let flag = |name: &str| config.as_ref().map_or(Ok(false), |c| c.bool_or(name, false));
+        tokenizer.set_encode_special_tokens(flag("split_special_tokens")?);
+        // In text of a BPE vocabulary a space before punctuation is the model's own.
+        let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
+        let cleans_up = flag("clean_up_tokenization_spaces")? && (!is_bpe || flag(CLEAN_UP_BPE)?);
 
         let truncation = tokenizer.get_truncation().cloned();
         let pad_id = tokenizer.get_padding().map(|padding| padding.pad_id);
-        let pad_token =
-            config.as_ref().and_then(|c| c.get("pad_token")).and_then(|v| v.as_str().or(v["content"].as_str()));
-        let pad_id = pad_id.or_else(|| pad_token.and_then(|token| tokenizer.token_to_id(token)));
+        let pad_id = pad_id.or_else(|| special.get("pad_token").and_then(|token| tokenizer.token_to_id(token)));
         let side = config.as_ref().and_then(|c| c.get("truncation_side")).and_then(|v| v.as_str());
         let direction = match (side, &truncation) {
             (Some("left"), _) => TruncationDirection::Left,
@@ -131,7 +161,17 @@ impl Tokenizer {
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::invalid_file(&path, e))?;
-        Ok(Self(Arc::new(Inner { tokenizer: Some(tokenizer), post, direction, strategy, max_length, pad_id, path })))
+        Ok(Self(Arc::new(Inner {
+            tokenizer: Some(tokenizer),
+            post,
+            direction,
+            strategy,
+            max_length,
+            pad_id,
+            path,
+            special,
+            cleans_up,
+        })))
     }
 
     /// The file that it was read from.
@@ -172,6 +212,11 @@ impl Tokenizer {
         self.0.pad_id
     }
 
+    /// The special tokens that the files name.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.0.special
+    }
+
     /// Tokenises a batch on the pool's threads. `pairs` has the second text of each pair.
     ///
     /// # Errors
@@ -192,6 +237,11 @@ impl Tokenizer {
         }
         call.check()?;
         let limit = self.limit(options, pairs.is_some())?;
+        let bytes = |text: &str| text.len() as u64;
+        let pairs_of = |i: usize| pairs.map_or(0, |pairs| bytes(pairs[i]));
+        let sizes = || texts.iter().enumerate().map(|(i, text)| bytes(text) + pairs_of(i));
+        let longest = sizes().max().unwrap_or(0) * pool.threads().min(texts.len()) as u64;
+        ensure(longest * ENCODING_FACTOR + sizes().sum::<u64>() * ENCODED_FACTOR, "tokenizing the texts")?;
         let start = Instant::now();
         let slots: Vec<OnceLock<Result<One>>> = texts.iter().map(|_| OnceLock::new()).collect();
         pool.run(texts.len(), |i| {
@@ -242,11 +292,17 @@ impl Tokenizer {
         if let Some((i, id)) = ids.iter().enumerate().find(|&(_, &id)| tokenizer.id_to_token(id).is_none()) {
             return Err(Error::invalid_argument(format!("ids[{i}]: {id} is not in the vocabulary")));
         }
-        self.decode_known(ids, skip_special_tokens)
+        let text = self.decode_known(ids, skip_special_tokens)?;
+        Ok(if self.0.cleans_up { clean_up::clean_up(&text).into_owned() } else { text })
+    }
+
+    /// Whether [`Self::decode`] cleans up, which [`Self::decode_known`] leaves to its caller.
+    pub(crate) fn cleans_up(&self) -> bool {
+        self.0.cleans_up
     }
 
     /// As `decode`, for ids that a model generated: ids beyond the vocabulary (models' tables are padded) have no text, and without
-    /// a tokenizer no id has.
+    /// a tokenizer no id has. Spaces are not cleaned up, because parts of a text are decoded by this.
     pub(crate) fn decode_known(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let Some(tokenizer) = &self.0.tokenizer else { return Ok(String::new()) };
         let text = tokenizer.decode(ids, skip_special_tokens);

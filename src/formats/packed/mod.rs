@@ -36,11 +36,13 @@ use checksum::Checksum;
 pub use writer::Writer;
 
 /// The names of the small files that are stored with the weights.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 10] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "modules.json",
     "sentence_bert_config.json",

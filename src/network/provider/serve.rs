@@ -193,9 +193,10 @@ fn open(
         return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
     }
     let Source { files, weights, precision: packed, .. } = Source::open(&request.path, Opening::default())?;
-    let spec = families::spec(&files.require_config("config.json")?)?;
-    check_equal(&request.spec, &format!("{spec:#?}"))?;
+    let mut spec = families::spec(&files.require_config("config.json")?)?;
     let mut view = ModelView::find(&spec, &weights)?;
+    view.settle(&mut spec);
+    check_equal(&request.spec, &format!("{spec:#?}"))?;
     let pool = Arc::new(Pool::new(1));
     let placed = Placement { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
     let description = Description {
