@@ -8,7 +8,9 @@ use std::path::Path;
 use crate::base::error::{Error, Result};
 pub(crate) use crate::base::error::{quoted, shortened};
 
+pub mod base64;
 mod blocks;
+pub mod charsmap;
 pub mod files;
 pub mod gguf;
 pub mod json;

@@ -29,6 +29,12 @@ pub struct Encoding {
 }
 
 impl Encoding {
+    /// An empty batch, to append to.
+    pub(crate) fn with_offsets(offsets: bool, pad_id: u32) -> Self {
+        let (spans, words) = (offsets.then(Vec::new), offsets.then(Vec::new));
+        Self { starts: vec![0], offsets: spans, words, pad_id, ..Self::default() }
+    }
+
     /// A batch of given token ids; `lengths` has the number of ids of each sequence. Without `type_ids` all types are 0.
     pub(crate) fn from_ids(ids: &[u32], lengths: &[usize], type_ids: Option<&[u32]>) -> Result<Self> {
         let mut starts = Vec::with_capacity(lengths.len() + 1);

@@ -4,12 +4,14 @@
 //! length limit belongs to the model and the call. The file's truncation side and strategy are kept; the stride is 0.
 
 pub(crate) mod clean_up;
+mod cuts;
+mod limits;
 mod special;
 mod templates;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
@@ -18,6 +20,7 @@ use tokenizers::{ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result, Status};
+use crate::base::fork::Lock;
 use crate::base::memory::ensure;
 use crate::base::panics;
 use crate::base::threads::Pool;
@@ -33,6 +36,9 @@ const FILE_LIMIT: u64 = 256 << 20;
 
 /// While a tokenizer is read, it takes about this many times the size of its file.
 const PARSING_FACTOR: u64 = 40;
+
+/// The number of texts that are tokenised before they are packed.
+const BLOCK: usize = 4096;
 
 /// While a text is tokenised it takes about this many bytes per byte, and after it [`ENCODED_FACTOR`].
 const ENCODING_FACTOR: u64 = 120;
@@ -92,6 +98,8 @@ struct Inner {
     max_length: usize,
     pad_id: Option<u32>,
     path: PathBuf,
+    /// Whether long texts are tokenised in parts; found out when the first one comes.
+    cuts: Lock<Option<bool>>,
     special: SpecialTokens,
     /// Whether decoded text is cleaned up.
     cleans_up: bool,
@@ -114,11 +122,15 @@ impl Tokenizer {
                 max_length: usize::MAX,
                 pad_id: None,
                 path,
+                cuts: Lock::default(),
                 special,
                 cleans_up: false,
             })));
         }
         ensure((bytes.len() as u64).saturating_mul(PARSING_FACTOR), "reading the tokenizer")?;
+        if let Some(fault) = limits::fault(&bytes) {
+            return Err(Error::invalid_file(&path, fault));
+        }
         // The crate panics on some invalid files; report them as invalid.
         let parsed = panics::guarded(|| -> tokenizers::Result<HfTokenizer> {
             let mut tokenizer = HfTokenizer::from_bytes(&bytes)?;
@@ -131,6 +143,11 @@ impl Tokenizer {
             Err(_) => return Err(Error::invalid_file(&path, "not a tokenizer: its parts contradict each other")),
         };
         drop(bytes);
+        if let ModelWrapper::Unigram(_) = tokenizer.get_model()
+            && let Some(fault) = limits::fault_of_pieces(tokenizer.get_vocab(false).keys().map(String::as_str))
+        {
+            return Err(Error::invalid_file(&path, fault));
+        }
         let flag = |name: &str| config.as_ref().map_or(Ok(false), |c| c.bool_or(name, false));
         tokenizer.set_encode_special_tokens(flag("split_special_tokens")?);
         // In text of a BPE vocabulary a space before punctuation is the model's own.
@@ -169,6 +186,7 @@ impl Tokenizer {
             max_length,
             pad_id,
             path,
+            cuts: Lock::default(),
             special,
             cleans_up,
         })))
@@ -237,31 +255,28 @@ impl Tokenizer {
         }
         call.check()?;
         let limit = self.limit(options, pairs.is_some())?;
-        let bytes = |text: &str| text.len() as u64;
-        let pairs_of = |i: usize| pairs.map_or(0, |pairs| bytes(pairs[i]));
-        let sizes = || texts.iter().enumerate().map(|(i, text)| bytes(text) + pairs_of(i));
-        let longest = sizes().max().unwrap_or(0) * pool.threads().min(texts.len()) as u64;
-        ensure(longest * ENCODING_FACTOR + sizes().sum::<u64>() * ENCODED_FACTOR, "tokenizing the texts")?;
+        self.0.ensure(texts, pairs, limit, pool.threads())?;
         let start = Instant::now();
-        let slots: Vec<OnceLock<Result<One>>> = texts.iter().map(|_| OnceLock::new()).collect();
-        pool.run(texts.len(), |i| {
-            let one = match call.check() {
-                Ok(()) => self.0.encode_one(texts[i], pairs.map(|p| p[i]), options, limit),
-                Err(cancelled) => Err(cancelled),
-            };
-            // The slot is empty: each task has its own.
-            let _ = slots[i].set(one);
-        });
-        let mut all = Vec::with_capacity(slots.len());
-        for (i, slot) in slots.into_iter().enumerate() {
-            let one = slot.into_inner().ok_or_else(|| Error::internal(format!("text {i} was not tokenised")))?;
-            all.push(one?);
+        let mut encoding = Encoding::with_offsets(options.offsets, self.0.pad_id.unwrap_or(0));
+        let mut packing = Duration::ZERO;
+        // Block by block: the crate's own form of a tokenised text takes many times the memory of the packed one.
+        for (block, texts) in texts.chunks(BLOCK).enumerate() {
+            let slots: Vec<OnceLock<Result<One>>> = texts.iter().map(|_| OnceLock::new()).collect();
+            pool.run(texts.len(), |i| {
+                let pair = pairs.map(|pairs| pairs[block * BLOCK + i]);
+                let one = call.check().and_then(|()| self.0.encode_one(texts[i], pair, options, limit, call));
+                // The slot is empty: each task has its own.
+                let _ = slots[i].set(one);
+            });
+            let packed = Instant::now();
+            for (i, slot) in slots.into_iter().enumerate() {
+                let missing = || Error::internal(format!("text {} was not tokenised", block * BLOCK + i));
+                pack(&slot.into_inner().ok_or_else(missing)??, &mut encoding);
+            }
+            packing += packed.elapsed();
         }
-        let time = start.elapsed();
-        let encoding = call.counters.time(Stage::Pack, texts.len(), all.iter().map(|o| o.encoding.len()).sum(), || {
-            pack(&all, options.offsets, self.0.pad_id.unwrap_or(0))
-        });
-        call.counters.add(Stage::Tokenize, texts.len(), encoding.tokens(), time);
+        call.counters.add(Stage::Pack, texts.len(), encoding.tokens(), packing);
+        call.counters.add(Stage::Tokenize, texts.len(), encoding.tokens(), start.elapsed() - packing);
         Ok(encoding)
     }
 
@@ -326,15 +341,56 @@ impl Inner {
         })
     }
 
-    fn encode_one(&self, text: &str, pair: Option<&str>, options: &EncodeOptions, limit: Option<usize>) -> Result<One> {
+    /// Fails unless the system grants what tokenising a batch takes.
+    fn ensure(&self, texts: &[&str], pairs: Option<&[&str]>, limit: Option<usize>, threads: usize) -> Result<()> {
+        let (mut longest, mut all) = (0, 0u64);
+        for text in texts.iter().chain(pairs.unwrap_or_default()) {
+            let length = if text.len() > cuts::PART && self.cuts() { 4 * cuts::PART } else { text.len() };
+            longest = longest.max(length as u64);
+            let kept =
+                limit.filter(|_| pairs.is_none()).map_or(text.len(), |limit| text.len().min(limit.saturating_mul(64)));
+            all = all.saturating_add(kept as u64);
+        }
+        let threads = threads.min(texts.len()) as u64;
+        let bytes =
+            (longest * threads).saturating_mul(ENCODING_FACTOR).saturating_add(all.saturating_mul(ENCODED_FACTOR));
+        ensure(bytes, "tokenizing the texts")
+    }
+
+    /// Whether long texts are tokenised in parts.
+    fn cuts(&self) -> bool {
+        let known = *self.cuts.lock();
+        known.unwrap_or_else(|| {
+            let cuts = self.tokenizer.as_ref().is_some_and(cuts::cuts_at_spaces);
+            *self.cuts.lock() = Some(cuts);
+            cuts
+        })
+    }
+
+    fn encode_one(
+        &self,
+        text: &str,
+        pair: Option<&str>,
+        options: &EncodeOptions,
+        limit: Option<usize>,
+        call: Call<'_>,
+    ) -> Result<One> {
         let tokenizer = self.hf()?;
+        let from_the_end = self.direction == TruncationDirection::Left;
+        // How a pair is cut depends on both lengths; and words are counted from the beginning of the text.
+        let room = limit.filter(|_| pair.is_none() && !(from_the_end && options.offsets));
         let raw = |text: &str| {
             // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
-            if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) }
+            if text.len() > cuts::PART && self.cuts() {
+                return cuts::encode(tokenizer, text, cuts::PART, room, from_the_end, || call.check());
+            }
+            let encoded =
+                if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };
+            encoded.map_err(untokenizable)
         };
-        let failed = |e: tokenizers::Error| Error::invalid_argument(format!("texts: a text cannot be tokenised: {e}"));
-        let mut first = raw(text).map_err(failed)?;
-        let mut second = pair.map(raw).transpose().map_err(failed)?;
+        let failed = untokenizable;
+        let mut first = raw(text)?;
+        let mut second = pair.map(raw).transpose()?;
         let mut truncated = false;
         if let Some(room) = limit
             && first.len() + second.as_ref().map_or(0, |e| e.len()) > room
@@ -365,42 +421,31 @@ impl Inner {
     }
 }
 
-fn pack(all: &[One], offsets: bool, pad_id: u32) -> Encoding {
-    let tokens: usize = all.iter().map(|one| one.encoding.len()).sum();
-    let mut packed = Encoding {
-        starts: Vec::with_capacity(all.len() + 1),
-        ids: Vec::with_capacity(tokens),
-        type_ids: Vec::with_capacity(tokens),
-        special: Vec::with_capacity(tokens),
-        sequences: Vec::with_capacity(tokens),
-        offsets: offsets.then(|| Vec::with_capacity(tokens)),
-        words: offsets.then(|| Vec::with_capacity(tokens)),
-        truncated: Vec::with_capacity(all.len()),
-        longest: 0,
-        pad_id,
-    };
-    packed.starts.push(0);
-    for One { encoding, truncated } in all {
-        packed.ids.extend_from_slice(encoding.get_ids());
-        packed.type_ids.extend_from_slice(encoding.get_type_ids());
-        packed.special.extend(encoding.get_special_tokens_mask().iter().map(|&m| m as u8));
-        let second = encoding.n_sequences() > 1;
-        packed.sequences.extend(encoding.get_special_tokens_mask().iter().enumerate().map(|(token, &special)| {
-            match encoding.token_to_sequence(token) {
-                _ if special != 0 => NO_SEQUENCE,
-                Some(sequence) if second => sequence as u8,
-                _ => 0,
-            }
-        }));
-        if let Some(spans) = &mut packed.offsets {
-            spans.extend(encoding.get_offsets().iter().map(|&(start, end)| Span { start, end }));
+fn untokenizable(error: tokenizers::Error) -> Error {
+    Error::invalid_argument(format!("texts: a text cannot be tokenised: {error}"))
+}
+
+/// Appends a text to a batch.
+fn pack(one: &One, packed: &mut Encoding) {
+    let One { encoding, truncated } = one;
+    packed.ids.extend_from_slice(encoding.get_ids());
+    packed.type_ids.extend_from_slice(encoding.get_type_ids());
+    packed.special.extend(encoding.get_special_tokens_mask().iter().map(|&m| m as u8));
+    let second = encoding.n_sequences() > 1;
+    packed.sequences.extend(encoding.get_special_tokens_mask().iter().enumerate().map(|(token, &special)| {
+        match encoding.token_to_sequence(token) {
+            _ if special != 0 => NO_SEQUENCE,
+            Some(sequence) if second => sequence as u8,
+            _ => 0,
         }
-        if let Some(words) = &mut packed.words {
-            words.extend(encoding.get_word_ids().iter().map(|word| word.unwrap_or(u32::MAX)));
-        }
-        packed.truncated.push(u8::from(*truncated));
-        packed.longest = packed.longest.max(encoding.len());
-        packed.starts.push(packed.ids.len());
+    }));
+    if let Some(spans) = &mut packed.offsets {
+        spans.extend(encoding.get_offsets().iter().map(|&(start, end)| Span { start, end }));
     }
-    packed
+    if let Some(words) = &mut packed.words {
+        words.extend(encoding.get_word_ids().iter().map(|word| word.unwrap_or(u32::MAX)));
+    }
+    packed.truncated.push(u8::from(*truncated));
+    packed.longest = packed.longest.max(encoding.len());
+    packed.starts.push(packed.ids.len());
 }

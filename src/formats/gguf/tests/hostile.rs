@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::formats::charsmap;
 use crate::formats::mutation::mutation;
 
 #[test]

@@ -5,7 +5,7 @@
 const MAX_BYTES: usize = 4 << 20;
 
 /// Why a table is invalid; None if every lookup stays in bounds.
-pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
+pub(crate) fn fault(bytes: &[u8]) -> Option<&'static str> {
     if bytes.len() > MAX_BYTES {
         return Some("it is too large");
     }
@@ -60,7 +60,7 @@ fn offset(unit: usize) -> usize {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// A table that replaces "a" by "b": the root's children begin at 256, those of "a" at 512.

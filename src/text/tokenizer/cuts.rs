@@ -1,0 +1,384 @@
+//! Where a long text can be cut so that its parts, tokenised one by one, give the tokens of the whole: at a space between two letters,
+//! where no token of the vocabulary crosses it and no step of the tokenizer looks across it. Tokenising part by part bounds the memory,
+//! ends when a length limit is reached, and notices a cancellation.
+
+use crate::base::error::Result;
+use serde_json::Value;
+use tokenizers::{
+    Encoding, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    Tokenizer as HfTokenizer,
+};
+
+/// Texts up to this length in bytes are tokenised whole; longer ones in parts of about this length. A part takes a few milliseconds.
+pub const PART: usize = 32 << 10;
+
+/// The bytes before a part that are tokenised again, because steps such as `Prepend` treat the beginning of a text differently. Their
+/// tokens are dropped.
+const OVERLAP: usize = 16;
+
+/// Tokenises a text part by part: the same tokens, words and offsets as the whole. Ends early when there are more than `room` tokens,
+/// which are then the first ones, or the last ones `from_the_end`. `check` runs before each part.
+pub fn encode(
+    tokenizer: &HfTokenizer,
+    text: &str,
+    size: usize,
+    room: Option<usize>,
+    from_the_end: bool,
+    check: impl Fn() -> Result<()>,
+) -> Result<Encoding> {
+    let mut encoded = Vec::new();
+    let mut count = 0;
+    for part in parts(text, size, from_the_end) {
+        check()?;
+        let tokens = tokenizer.encode(&text[part.before..part.end], false).map_err(super::untokenizable)?;
+        let first = tokens.get_offsets().partition_point(|offsets| part.before + offsets.0 < part.start);
+        count += tokens.len() - first;
+        encoded.push(Encoded {
+            offset: part.before,
+            ids: tokens.get_ids()[first..].into(),
+            offsets: tokens.get_offsets()[first..].into(),
+            words: tokens.get_word_ids()[first..].into(),
+            word_before: first.checked_sub(1).and_then(|before| tokens.get_word_ids()[before]),
+        });
+        if room.is_some_and(|room| count > room) {
+            break;
+        }
+    }
+    if from_the_end {
+        encoded.reverse();
+    }
+    let (mut ids, mut offsets, mut words) = (Vec::new(), Vec::new(), Vec::<Option<u32>>::new());
+    for part in encoded {
+        // The part's first word is one more than the last one, or the same where nothing splits words at all.
+        let last = words.iter().rev().find_map(|word| *word);
+        let first = part.words.iter().find_map(|word| *word).unwrap_or(0);
+        let next = last.map_or(0, |last| last + u32::from(part.word_before != Some(first)));
+        words.extend(part.words.iter().map(|word| word.map(|word| word - first + next)));
+        offsets.extend(part.offsets.iter().map(|&(start, end)| (part.offset + start, part.offset + end)));
+        ids.extend_from_slice(&part.ids);
+    }
+    let count = ids.len();
+    let tokens = vec![String::new(); count];
+    Ok(Encoding::new(
+        ids,
+        vec![0; count],
+        tokens,
+        words,
+        offsets,
+        vec![0; count],
+        vec![1; count],
+        Vec::new(),
+        Default::default(),
+    ))
+}
+
+/// The tokens of a part.
+struct Encoded {
+    /// Added to the offsets.
+    offset: usize,
+    ids: Box<[u32]>,
+    offsets: Box<[(usize, usize)]>,
+    words: Box<[Option<u32>]>,
+    /// The word of the token before.
+    word_before: Option<u32>,
+}
+
+/// Whether the texts of a tokenizer can be cut at spaces between letters.
+pub fn cuts_at_spaces(tokenizer: &HfTokenizer) -> bool {
+    let part = |part: serde_json::Result<Value>| part.unwrap_or(Value::Bool(true));
+    let normalizer = part(serde_json::to_value(tokenizer.get_normalizer()));
+    let pre_tokenizer = part(serde_json::to_value(tokenizer.get_pre_tokenizer()));
+    let added = tokenizer.get_added_tokens_decoder();
+    // An added token that takes the spaces around it, or has some within, may cross a cut.
+    let added = added.values().all(|token| {
+        let letter = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphabetic());
+        let takes = token.lstrip && letter(token.content.chars().next())
+            || token.rstrip && letter(token.content.chars().next_back())
+            || token.single_word;
+        !takes && !crosses(&token.content)
+    });
+    added && keeps_spaces(&normalizer) && splits_locally(&pre_tokenizer) && {
+        let vocabulary = tokenizer.get_vocab(false);
+        vocabulary.keys().all(|token| !crosses(token))
+    }
+}
+
+/// Whether a token has a space after a letter. `▁` and `Ġ` stand for spaces in vocabularies.
+fn crosses(token: &str) -> bool {
+    let mut before = false;
+    token.chars().any(|c| {
+        let crosses = before && matches!(c, ' ' | '▁' | 'Ġ');
+        before = c.is_ascii_alphabetic();
+        crosses
+    })
+}
+
+fn steps<'a>(part: &'a Value, list: &str) -> Option<&'a Vec<Value>> {
+    part.get(list).and_then(Value::as_array)
+}
+
+/// Whether a normalizer leaves a single space between two ASCII letters alone, or replaces it by another character.
+fn keeps_spaces(part: &Value) -> bool {
+    if let Some(parts) = steps(part, "normalizers") {
+        return parts.iter().all(keeps_spaces);
+    }
+    let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        "BertNormalizer" | "Lowercase" | "NFC" | "NFD" | "NFKC" | "NFKD" | "StripAccents" | "Prepend"
+        | "Precompiled" | "Nmt" | "Strip" => true,
+        "Replace" => match (&part["pattern"]["String"], &part["pattern"]["Regex"]) {
+            // A pattern with both a letter and a space could reach across.
+            (Value::String(pattern), _) => {
+                pattern == " " || !pattern.contains(' ') || !pattern.contains(|c: char| c.is_ascii_alphabetic())
+            }
+            (_, Value::String(expression)) => matches!(expression.as_str(), r"\s+" | " {2,}" | r"\s{2,}" | "[\n\t]+"),
+            _ => false,
+        },
+        _ => part.is_null(),
+    }
+}
+
+/// Whether a pre-tokenizer decides about a place by the word before it and the space after it alone.
+fn splits_locally(part: &Value) -> bool {
+    if let Some(parts) = steps(part, "pretokenizers") {
+        return parts.iter().all(splits_locally);
+    }
+    let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        "BertPreTokenizer" | "ByteLevel" | "Metaspace" | "Whitespace" | "WhitespaceSplit" | "Punctuation"
+        | "Digits" | "UnicodeScripts" => true,
+        "Split" => match (&part["pattern"]["String"], &part["pattern"]["Regex"]) {
+            (Value::String(pattern), _) => pattern == " " || !pattern.contains(' '),
+            // Anchors and looks further than to the next character see across a cut.
+            (_, Value::String(expression)) => {
+                let looks = expression.replace(r"(?!\S)", "").replace("[^", "");
+                let far = ["(?=", "(?!", "(?<", r"\A", r"\z", r"\Z", r"\b", r"\B", "$", "^"];
+                !far.iter().any(|sign| looks.contains(sign)) && splits_words(part)
+            }
+            _ => false,
+        },
+        _ => part.is_null(),
+    }
+}
+
+/// Whether a `Split` leaves no space after a letter within a word of a sample.
+fn splits_words(part: &Value) -> bool {
+    const SAMPLE: &str = "The quick brown fox saw 12 birds, and they're all I've got. A b c\n d e: it's so; no way";
+    let Ok(split) = serde_json::from_value::<PreTokenizerWrapper>(part.clone()) else { return false };
+    let mut text = PreTokenizedString::from(SAMPLE);
+    split.pre_tokenize(&mut text).is_ok()
+        && text.get_splits(OffsetReferential::Original, OffsetType::Byte).iter().all(|(word, ..)| !crosses(word))
+}
+
+/// The first place at or after `from` where a text can be cut: the offset of a space between two ASCII letters.
+fn next_cut(text: &[u8], from: usize) -> Option<usize> {
+    let from = from.max(1);
+    let places = text.get(from - 1..)?.windows(3);
+    places.enumerate().find_map(|(i, window)| is_cut(window).then_some(from + i))
+}
+
+/// The last place at or before `to` where a text can be cut.
+fn last_cut(text: &[u8], to: usize) -> Option<usize> {
+    let places = text.get(..(to + 2).min(text.len()))?.windows(3);
+    places.enumerate().rev().find_map(|(i, window)| is_cut(window).then_some(i + 1))
+}
+
+fn is_cut(window: &[u8]) -> bool {
+    matches!(window, [before, b' ', after] if before.is_ascii_alphabetic() && after.is_ascii_alphabetic())
+}
+
+/// A part of a text: the tokens that begin in `start..end`, from tokenising `before..end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub before: usize,
+    pub start: usize,
+    pub end: usize,
+}
+
+/// Cuts a text into parts of about `size` bytes, the first part first or, `from_the_end`, the last part first.
+pub fn parts(text: &str, size: usize, from_the_end: bool) -> impl Iterator<Item = Part> {
+    let bytes = text.as_bytes();
+    let overlapped = move |start: usize| match start {
+        0 => 0,
+        _ => last_cut(bytes, start.saturating_sub(OVERLAP)).unwrap_or(0),
+    };
+    let (mut low, mut high, mut done) = (0, bytes.len(), false);
+    std::iter::from_fn(move || {
+        if done {
+            return None;
+        }
+        let part = if from_the_end {
+            let start = last_cut(bytes, high.saturating_sub(size)).unwrap_or(0);
+            done = start == 0;
+            Part { before: overlapped(start), start, end: std::mem::replace(&mut high, start) }
+        } else {
+            let end = next_cut(bytes, low + size).unwrap_or(bytes.len());
+            done = end == bytes.len();
+            let start = std::mem::replace(&mut low, end);
+            Part { before: overlapped(start), start, end }
+        };
+        Some(part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::base::error::Status;
+
+    fn tokenizers() -> Vec<(PathBuf, HfTokenizer)> {
+        fn find(folder: &Path, found: &mut Vec<PathBuf>) {
+            for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if entry.is_dir() {
+                    find(&entry, found);
+                } else if entry.ends_with("tokenizer.json") {
+                    found.push(entry);
+                }
+            }
+        }
+        let mut files = Vec::new();
+        find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), &mut files);
+        files.sort();
+        let load = |file: PathBuf| {
+            let mut tokenizer = HfTokenizer::from_file(&file).ok()?;
+            tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+            tokenizer.with_padding(None);
+            tokenizer.with_truncation(None).ok()?;
+            Some((file, tokenizer))
+        };
+        files.into_iter().filter_map(load).collect()
+    }
+
+    fn random(seed: &mut u64, below: usize) -> usize {
+        *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*seed >> 33) as usize % below
+    }
+
+    /// A text of words, with what is odd between them.
+    fn text(seed: &mut u64, tokenizer: &HfTokenizer) -> String {
+        const ODD: [&str; 24] = [
+            "a",
+            "bird",
+            "Singing",
+            "IN",
+            "the",
+            "rain",
+            "12",
+            "3.5",
+            "naïve",
+            "Ünï",
+            "日本語",
+            "don't",
+            "they've",
+            "x_y",
+            "-",
+            "...",
+            "\n",
+            "\n\n",
+            "\t",
+            "  ",
+            "    ",
+            "e\u{301}",
+            "🐦",
+            "\u{a0}",
+        ];
+        let added: Vec<String> =
+            tokenizer.get_added_tokens_decoder().values().map(|token| token.content.clone()).collect();
+        let mut text = String::new();
+        for _ in 0..150 {
+            match random(seed, 30) {
+                0 if !added.is_empty() => text.push_str(&added[random(seed, added.len())]),
+                1..=12 => text.push_str(ODD[random(seed, ODD.len())]),
+                _ => (0..=random(seed, 9)).for_each(|_| text.push(char::from(b'a' + random(seed, 26) as u8))),
+            }
+            if random(seed, 12) != 0 {
+                text.push(' ');
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_tokens_of_the_parts_are_those_of_the_whole() {
+        let mut cut = 0;
+        for (file, tokenizer) in tokenizers() {
+            if !cuts_at_spaces(&tokenizer) {
+                println!("not cut: {}", file.display());
+                continue;
+            }
+            cut += 1;
+            let mut seed = 1;
+            for _ in 0..20 {
+                let text = text(&mut seed, &tokenizer);
+                let whole = tokenizer.encode(text.as_str(), false).unwrap();
+                let size = 1 + random(&mut seed, 300);
+                let room = random(&mut seed, whole.len() + 10);
+                for from_the_end in [false, true] {
+                    let all = encode(&tokenizer, &text, size, None, from_the_end, || Ok(())).unwrap();
+                    let what = || format!("{}, parts of {size}: {text:?}", file.display());
+                    assert_eq!(all.get_ids(), whole.get_ids(), "{}", what());
+                    assert_eq!(all.get_offsets(), whole.get_offsets(), "{}", what());
+                    assert_eq!(all.get_word_ids(), whole.get_word_ids(), "{}", what());
+                    let some = encode(&tokenizer, &text, size, Some(room), from_the_end, || Ok(())).unwrap();
+                    assert_eq!(some.len() > room, whole.len() > room, "{}", what());
+                    let count = some.len().min(room);
+                    let ends = |ids: &[u32]| match from_the_end {
+                        true => ids[ids.len() - count..].to_vec(),
+                        false => ids[..count].to_vec(),
+                    };
+                    assert_eq!(ends(some.get_ids()), ends(whole.get_ids()), "{}", what());
+                }
+            }
+        }
+        assert!(cut >= 20, "only {cut} tokenizers cut their texts");
+    }
+
+    #[test]
+    fn parts_cover_a_text_and_are_as_long_as_asked() {
+        let text = "some words ".repeat(100) + &"-".repeat(500) + " and some more".repeat(50).as_str();
+        for from_the_end in [false, true] {
+            let mut all: Vec<Part> = parts(&text, 100, from_the_end).collect();
+            if from_the_end {
+                all.reverse();
+            }
+            assert!(all.len() > 10 && all[0].start == 0 && all[all.len() - 1].end == text.len());
+            for pair in all.windows(2) {
+                assert_eq!(pair[0].end, pair[1].start);
+                assert!(pair[1].before < pair[1].start && pair[1].start - pair[1].before < 600);
+            }
+            assert!(all.iter().filter(|part| part.end - part.start > 130).count() <= 2);
+        }
+        // Nowhere to cut.
+        let dashes = "-".repeat(1000);
+        assert_eq!(parts(&dashes, 10, true).collect::<Vec<_>>(), [Part { before: 0, start: 0, end: 1000 }]);
+        assert_eq!(parts(&dashes, 10, false).count(), 1);
+    }
+
+    #[test]
+    fn a_cancelled_text_is_tokenised_no_further() {
+        let (_, tokenizer) = tokenizers().into_iter().find(|(_, tokenizer)| cuts_at_spaces(tokenizer)).unwrap();
+        let checked = std::cell::Cell::new(0);
+        let check = || {
+            checked.set(checked.get() + 1);
+            if checked.get() == 3 { Err(crate::base::error::Error::cancelled()) } else { Ok(()) }
+        };
+        let error = encode(&tokenizer, &"some words ".repeat(1000), 100, None, false, check).err().unwrap();
+        assert_eq!((error.status(), checked.get()), (Status::Cancelled, 3));
+    }
+
+    #[test]
+    fn expressions_that_see_across_a_cut_are_not_cut() {
+        let split = |expression: &str| {
+            let pattern = serde_json::json!({"Regex": expression});
+            serde_json::json!({"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false})
+        };
+        // That of Llama 3.
+        let llama = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+        assert!(splits_locally(&split(llama)));
+        for expression in ["[a-z ]+", "a.*", "x(?= y)", "(?<=a )b", "^a", r"\ba", "brown fox|[a-z]+"] {
+            assert!(!splits_locally(&split(expression)), "{expression}");
+        }
+    }
+}

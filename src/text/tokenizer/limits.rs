@@ -1,0 +1,165 @@
+//! Limits on what a `tokenizer.json` may ask of memory and time. The crate that runs it knows none: normalizers that each make a text
+//! longer multiply, and a table of replacements is allocated by the size that it states.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::formats::{base64, charsmap, quoted};
+
+/// The maximum factor by which the normalizers may make a text longer. Those of published files stay below 10.
+const MAX_GROWTH: f64 = 64.0;
+/// The maximum length of a regular expression in bytes. The longest published one has about 1,000.
+const MAX_EXPRESSION: usize = 16 << 10;
+/// The maximum number of normalizers or pre-tokenizers.
+const MAX_STEPS: usize = 64;
+/// The maximum length of a Unigram piece in bytes: the model looks for pieces at every character of a text.
+const MAX_PIECE: usize = 512;
+
+#[derive(Deserialize)]
+struct Parts {
+    #[serde(default)]
+    normalizer: Value,
+    #[serde(default)]
+    pre_tokenizer: Value,
+}
+
+/// Why a file is refused, by the field. A file that is no JSON passes: the crate that reads it says what is wrong.
+pub fn fault(json: &[u8]) -> Option<String> {
+    let Ok(Parts { normalizer, pre_tokenizer }) = serde_json::from_slice(json) else { return None };
+    let (mut steps, mut growth) = (0, 1.0);
+    each(&normalizer, "normalizers", &mut |part| {
+        steps += 1;
+        growth *= grows(part);
+        fault_of_step(part)
+    })
+    .or_else(|| (steps > MAX_STEPS).then(|| format!("{steps} normalizers; the maximum is {MAX_STEPS}")))
+    .or_else(|| {
+        let times = format!("they could make a text {growth:.0} times as long; the maximum is {MAX_GROWTH}");
+        (growth > MAX_GROWTH).then_some(times)
+    })
+    .map(|what| format!("normalizer: {what}"))
+    .or_else(|| {
+        let mut steps = 0;
+        each(&pre_tokenizer, "pretokenizers", &mut |part| {
+            steps += 1;
+            fault_of_step(part)
+        })
+        .or_else(|| (steps > MAX_STEPS).then(|| format!("{steps} pre-tokenizers; the maximum is {MAX_STEPS}")))
+        .map(|what| format!("pre_tokenizer: {what}"))
+    })
+}
+
+/// Why a Unigram vocabulary is refused.
+pub fn fault_of_pieces<'a>(mut pieces: impl Iterator<Item = &'a str>) -> Option<String> {
+    let long = pieces.find(|piece| piece.len() > MAX_PIECE)?;
+    Some(format!("model: a piece has {} bytes; the maximum is {MAX_PIECE}", long.len()))
+}
+
+/// Visits the steps of a sequence of sequences and returns the first fault. The recursion is limited: serde_json refuses more than 128
+/// levels.
+fn each(part: &Value, list: &str, visit: &mut dyn FnMut(&Value) -> Option<String>) -> Option<String> {
+    match part.get(list).and_then(Value::as_array) {
+        Some(parts) => parts.iter().find_map(|part| each(part, list, visit)),
+        None if part.is_null() => None,
+        None => visit(part),
+    }
+}
+
+fn kind(part: &Value) -> &str {
+    part.get("type").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn text<'a>(part: &'a Value, key: &str) -> Option<&'a str> {
+    part.get("pattern").and_then(|pattern| pattern.get(key)).and_then(Value::as_str)
+}
+
+fn fault_of_step(part: &Value) -> Option<String> {
+    let kind = kind(part);
+    if let Some(table) = part.get("precompiled_charsmap").and_then(Value::as_str) {
+        let Some(bytes) = base64::decode(table) else { return Some("precompiled_charsmap: not base64".into()) };
+        return charsmap::fault(&bytes)
+            .map(|fault| format!("precompiled_charsmap: not a table of replacements: {fault}"));
+    }
+    if text(part, "String").or_else(|| text(part, "Regex")) == Some("") {
+        return Some(format!("{}: its pattern is empty", quoted(kind)));
+    }
+    let length = text(part, "Regex").map_or(0, str::len);
+    (length > MAX_EXPRESSION)
+        .then(|| format!("{}: a regular expression of {length} bytes; the maximum is {MAX_EXPRESSION}", quoted(kind)))
+}
+
+/// The factor by which a normalizer may make a text longer, in bytes.
+fn grows(part: &Value) -> f64 {
+    match kind(part) {
+        "Replace" => {
+            let content = part.get("content").and_then(Value::as_str).map_or(0, str::len);
+            let least = match text(part, "String") {
+                Some(pattern) => pattern.len(),
+                // An expression that the other crate alone can read counts as one byte.
+                None => text(part, "Regex")
+                    .and_then(|expression| regex_syntax::parse(expression).ok())
+                    .and_then(|expression| expression.properties().minimum_len())
+                    .unwrap_or(1),
+            };
+            // A match of nothing is one insertion per byte.
+            f64::max(1.0, if least == 0 { content as f64 + 1.0 } else { content as f64 / least as f64 })
+        }
+        "ByteLevel" => 2.0,
+        // Lower case of İ, and spaces around each ideograph.
+        "Lowercase" | "BertNormalizer" => 2.0,
+        // The decomposition of U+0390 and of U+FDFA.
+        "NFD" | "NFC" => 3.0,
+        "NFKD" | "NFKC" => 11.0,
+        _ => 1.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::formats::charsmap::tests::table;
+
+    fn replace(pattern: Value, content: &str) -> Value {
+        json!({"type": "Replace", "pattern": pattern, "content": content})
+    }
+
+    fn sequence(parts: Vec<Value>) -> Value {
+        json!({"type": "Sequence", "normalizers": parts})
+    }
+
+    fn of(normalizer: Value, pre_tokenizer: Value) -> Option<String> {
+        fault(json!({"normalizer": normalizer, "pre_tokenizer": pre_tokenizer}).to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_asks_for_too_much_is_refused_by_its_field() {
+        let sixteen = replace(json!({"String": "a"}), &"a".repeat(16));
+        let charsmap = |bytes: &[u8]| json!({"type": "Precompiled", "precompiled_charsmap": base64::encode(bytes)});
+        for (normalizer, reason) in [
+            (sequence(vec![sixteen.clone(); 12]), "times as long"),
+            (sequence(vec![sequence(vec![sixteen.clone(); 2]); 2]), "times as long"),
+            (sequence(vec![json!({"type": "ByteLevel"}); 50]), "times as long"),
+            (replace(json!({"Regex": "x?"}), &"a".repeat(100)), "times as long"),
+            (sequence(vec![json!({"type": "Strip"}); 65]), "65 normalizers"),
+            (replace(json!({"String": ""}), "a"), "its pattern is empty"),
+            (replace(json!({"Regex": ""}), "a"), "its pattern is empty"),
+            (json!({"type": "Precompiled", "precompiled_charsmap": "AAAA////"}), "precompiled_charsmap: not a table"),
+            (json!({"type": "Precompiled", "precompiled_charsmap": "?"}), "not base64"),
+            (charsmap(&table(3)), "not a table of replacements"),
+        ] {
+            let fault = of(normalizer.clone(), Value::Null).unwrap_or_default();
+            assert!(fault.starts_with("normalizer: ") && fault.contains(reason), "{normalizer}: {fault:?}");
+        }
+        let split = json!({"type": "Split", "pattern": {"Regex": "(?=a)".repeat(200_000)}, "behavior": "Isolated"});
+        let fault = of(Value::Null, split).unwrap_or_default();
+        assert!(fault.starts_with("pre_tokenizer: ") && fault.contains("1000000 bytes"), "{fault:?}");
+        assert_eq!(of(sequence(vec![sixteen; 1]), Value::Null), None);
+        assert_eq!(of(charsmap(&table(0)), Value::Null), None);
+        assert!(
+            fault_of_pieces(["a", &"b".repeat(2000)].into_iter()).is_some_and(|fault| fault.contains("2000 bytes"))
+        );
+        assert_eq!(fault_of_pieces(["a", &"b".repeat(500)].into_iter()), None);
+    }
+}
