@@ -694,7 +694,10 @@ typedef uint32_t kinglet_pooling;
 
 /** The values of kinglet_pooling. */
 enum kinglet_pooling_values {
-  /** As the model's sentence-transformers files say; without such files the mean. */
+  /**
+   * As the model's sentence-transformers files say. Without such files the last token for decoders that
+   * generate, else the mean.
+   */
   KINGLET_POOLING_AUTO = 0,
   /** The mean over all tokens, special tokens included. */
   KINGLET_POOLING_MEAN = 1,
@@ -704,26 +707,55 @@ enum kinglet_pooling_values {
   KINGLET_POOLING_LAST = 3,
   /** No pooling: one vector per token. */
   KINGLET_POOLING_NONE = 4,
+  /** The largest value of each component over all tokens. */
+  KINGLET_POOLING_MAX = 5,
+  /** The mean weighted by position: the first token counts once, the second twice, and so on. */
+  KINGLET_POOLING_WEIGHTEDMEAN = 6,
+  /** The sum over all tokens divided by the square root of their number. */
+  KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS = 7,
 };
 
-/** The short name of a value, for instance "none"; "unknown" for a number that this version does not know. */
+/**
+ * The short name of a value, for instance "mean_sqrt_len_tokens"; "unknown" for a number that this version
+ * does not know.
+ */
 KINGLET_API const char *kinglet_pooling_name(kinglet_pooling value);
 
 /** Options of kinglet_model_embed. Zero is the default of every field. */
 typedef struct kinglet_embed_options {
   /** sizeof(kinglet_embed_options). */
   size_t struct_size;
-  /** How token vectors become one vector. */
+  /**
+   * How token vectors become one vector, in place of the model's own pooling. Dense and other modules of the
+   * model's sentence-transformers files are applied all the same; with KINGLET_POOLING_NONE only those of
+   * tokens.
+   */
   kinglet_pooling pooling;
   /**
-   * Whether vectors are scaled to length 1. AUTO: as the model's sentence-transformers files say; without
-   * such files no.
+   * Whether vectors are scaled to length 1. YES does it last, after `truncate_dim`; NO leaves out the module
+   * Normalize at the end of the model's modules. AUTO: as the modules say; with KINGLET_POOLING_NONE and
+   * without such files no.
    */
   kinglet_tristate normalize;
   /** The most tokens of a text, special tokens included; longer texts are cut. 0: what the model takes. */
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
   const kinglet_cancellation *cancellation;
+  /**
+   * The name of a prompt in the model's config_sentence_transformers.json, which is put before each text.
+   * Empty: its `default_prompt_name`, if it has one.
+   */
+  kinglet_str prompt_name;
+  /**
+   * A prompt that is put before each text; `prompt_name` is then ignored. With `data` not NULL and `size` 0:
+   * no prompt.
+   */
+  kinglet_str prompt;
+  /**
+   * Keeps only the first values of each vector, at most as many as it has. This is done before `normalize`
+   * YES and after the model's own Normalize. 0: as the model's files say, else all values.
+   */
+  size_t truncate_dim;
 } kinglet_embed_options;
 
 /** The embeddings of a batch of texts. */
@@ -732,8 +764,8 @@ typedef struct kinglet_embeddings kinglet_embeddings;
 /**
  * Computes the embeddings of `count` texts. `options` may be NULL. `*embeddings` receives them. On
  * KINGLET_DEVICE_CPU the values of a text are the same to the bit whatever the other texts of the batch and
- * the number of threads. Fails with KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer or pools in a
- * way that is not supported, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ * the number of threads. Fails with KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer or modules that
+ * are not supported, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_embed(
     const kinglet_model *model,
@@ -797,8 +829,8 @@ typedef uint32_t kinglet_score_function;
 /** The values of kinglet_score_function. */
 enum kinglet_score_function_values {
   /**
-   * As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the
-   * cross-encoder's files, or else sigmoid.
+   * As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by
+   * `problem_type`, and sigmoid to score pairs.
    */
   KINGLET_SCORE_FUNCTION_AUTO = 0,
   /** The outputs unchanged. */
@@ -807,11 +839,11 @@ enum kinglet_score_function_values {
   KINGLET_SCORE_FUNCTION_SIGMOID = 2,
   /** Labels exclude each other; the scores add up to 1. */
   KINGLET_SCORE_FUNCTION_SOFTMAX = 3,
+  /** Each label by itself, between -1 and 1. */
+  KINGLET_SCORE_FUNCTION_TANH = 4,
 };
 
-/**
- * The short name of a value, for instance "softmax"; "unknown" for a number that this version does not know.
- */
+/** The short name of a value, for instance "tanh"; "unknown" for a number that this version does not know. */
 KINGLET_API const char *kinglet_score_function_name(kinglet_score_function value);
 
 /** How labelled tokens become entities. One of the KINGLET_AGGREGATION constants. */
@@ -852,6 +884,16 @@ typedef struct kinglet_classify_options {
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
   const kinglet_cancellation *cancellation;
+  /**
+   * The name of a prompt in the model's config_sentence_transformers.json, which is put before each text or
+   * first text of a pair. Empty: its `default_prompt_name`, if it has one. Not for
+   * kinglet_model_classify_tokens.
+   */
+  kinglet_str prompt_name;
+  /**
+   * A prompt that is put there; `prompt_name` is then ignored. With `data` not NULL and `size` 0: no prompt.
+   */
+  kinglet_str prompt;
 } kinglet_classify_options;
 
 /** The scores of a batch of texts or pairs. */
@@ -1262,6 +1304,13 @@ typedef struct kinglet_generate_options {
   kinglet_piece_callback on_piece;
   /** The first argument of `on_piece`. */
   void *on_piece_user_data;
+  /**
+   * The most tokens of an input text, special tokens included; longer texts are cut, on the side that the
+   * tokenizer's files name. It may be more than the limit of the model's files, up to the model's positions.
+   * 0: a source text is cut at the files' limit, and a prompt of a model without an encoder is not cut. Not
+   * for token ids and chats.
+   */
+  uint64_t max_input_length;
 } kinglet_generate_options;
 
 /**

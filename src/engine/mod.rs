@@ -14,7 +14,7 @@ use crate::base::log::Log;
 use crate::base::memory::Budget;
 use crate::base::threads::Pool;
 use crate::network::Network;
-use crate::spec::{HeadKind, Spec};
+use crate::spec::{HeadKind, Modules, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::{EncodeOptions, Tokenizer};
 
@@ -22,6 +22,8 @@ pub(crate) struct Engine {
     /// The path that the model was loaded from.
     pub path: PathBuf,
     pub spec: Spec,
+    /// What follows the transformer where texts are embedded.
+    pub modules: Modules,
     pub network: Box<dyn Network>,
     pub tokenizer: Tokenizer,
     /// The most tokens of a text, special ones counted.

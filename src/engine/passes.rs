@@ -43,9 +43,9 @@ pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<
 impl Engine {
     /// Reads `output` of an encoding, one pass at a time, and joins the rows of all passes. A large batch runs one pass per thread, so
     /// that threads wait for each other only at the end; a small one shares each pass among them.
-    pub fn read(&self, encoding: &Encoding, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+    pub fn read(&self, encoding: &Encoding, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
         // Allocated at once: growing step by step would hold a large result twice.
-        let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec);
+        let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec, &self.modules);
         let mut rows = Vec::with_capacity(values);
         let run = |pass: &Batch| self.network.encode(pass, output, call);
         let pool = &self.pool;

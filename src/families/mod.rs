@@ -15,11 +15,16 @@ mod phi3;
 mod qwen;
 mod roberta;
 mod rope;
+mod sentence_transformers;
+mod static_embedding;
 mod t5;
+mod transformer_module;
 
-use crate::base::error::{Error, Result, Status};
+use crate::base::error::{Error, Result, Status, quoted};
 use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, Head, HeadKind, Heads, Position, Spec, Stack};
+
+pub use sentence_transformers::{SentenceTransformers, read as sentence_transformers};
 
 type Reader = fn(&Config) -> Result<Spec>;
 
@@ -57,10 +62,24 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|&(name, _)| name)
 }
 
+/// As [`spec`], for a model whose weights are read: those that another library has quantised are refused.
+pub fn spec_of_weights(config: &Config) -> Result<Spec> {
+    let Some(quantization) = config.get("quantization_config") else { return spec(config) };
+    let method = quantization["quant_method"].as_str().unwrap_or("an unnamed method");
+    let bits = quantization["bits"].as_u64().map_or(String::new(), |bits| format!(", {bits} bits"));
+    Err(Error::unsupported(format!(
+        "{}: quantization_config: weights quantised by {}{bits} are not supported; load the original weights, which precision int8 \
+         quantises when they are loaded, or a GGUF file",
+        config.path().display(),
+        quoted(method)
+    )))
+}
+
 /// Reads the Spec of a model from its `config.json`.
 pub fn spec(config: &Config) -> Result<Spec> {
     let family = config.str("model_type")?;
-    let Some((_, read)) = FAMILIES.iter().find(|&&(name, _)| name == family) else {
+    let made: &(&str, Reader) = &(static_embedding::FAMILY, static_embedding::spec);
+    let Some((_, read)) = FAMILIES.iter().chain([made]).find(|&&(name, _)| name == family) else {
         let known: Vec<_> = names().collect();
         let path = config.path().display();
         let known = known.join(", ");
@@ -97,15 +116,16 @@ fn check(config: &Config, spec: &Spec) -> Result<()> {
     if spec.vocabulary == 0 {
         return Err(Error::invalid_file(config.path(), "the vocabulary is 0"));
     }
-    [&spec.encoder, &spec.decoder].into_iter().flatten().try_for_each(|stack| check_stack(config, stack))
+    let least = usize::from(spec.family != static_embedding::FAMILY);
+    [&spec.encoder, &spec.decoder].into_iter().flatten().try_for_each(|stack| check_stack(config, stack, least))
 }
 
-fn check_stack(config: &Config, stack: &Stack) -> Result<()> {
+fn check_stack(config: &Config, stack: &Stack, least_layers: usize) -> Result<()> {
     let bad = |what: String| Err(Error::invalid_file(config.path(), what));
     let (hidden, heads) = (stack.hidden, stack.heads);
     for (name, value) in [
         ("the hidden size", hidden),
-        ("the number of layers", stack.layers),
+        ("the number of layers", stack.layers + 1 - least_layers),
         ("the number of heads", heads.count),
         ("the number of key/value heads", heads.kv),
         ("the size of a head", heads.dim),

@@ -12,6 +12,7 @@ mod blocks;
 pub mod files;
 pub mod gguf;
 pub mod json;
+pub mod modules;
 #[cfg(test)]
 mod mutation;
 pub mod onnx;
@@ -20,6 +21,7 @@ pub mod packed;
 pub mod safetensors;
 pub mod source;
 pub mod tensor;
+mod unknown_folder;
 pub mod weights;
 
 /// Opens `path` for reading and returns the file and its length in bytes.

@@ -8,7 +8,7 @@ use crate::spec::Precision;
 
 /// File name suffixes and the precision that each one means, in the order in which they are tried. The names are those of
 /// Optimum, transformers.js and sentence-transformers.
-const KINDS: [(&str, Precision); 10] = [
+const KINDS: [(&str, Precision); 17] = [
     ("", Precision::F32),
     ("_quantized", Precision::Int8),
     ("_int8", Precision::Int8),
@@ -18,7 +18,16 @@ const KINDS: [(&str, Precision); 10] = [
     ("_quint8_avx2", Precision::Int8),
     ("_qint8_arm64", Precision::Int8),
     ("_optimized", Precision::F32),
+    ("_O1", Precision::F32),
+    ("_O2", Precision::F32),
+    ("_O3", Precision::F32),
+    // Optimum's O4 is O3 in f16.
+    ("_O4", Precision::F16),
     ("_fp16", Precision::F16),
+    // Weights of 4 bits, which no precision of ours names.
+    ("_q4", Precision::Int8),
+    ("_q4f16", Precision::Int8),
+    ("_bnb4", Precision::Int8),
 ];
 
 const ENCODER: &str = "encoder_model";
@@ -109,7 +118,7 @@ impl Export {
             None => Some(beside.join("..")),
         };
         let above = above.filter(|above| !beside.join("config.json").exists() && above.join("config.json").exists());
-        Files::Directory(above.unwrap_or_else(|| beside.clone()))
+        Files::in_directory(above.as_deref().unwrap_or(beside))
     }
 
     /// Whether the export has a decoder, by file names.

@@ -49,6 +49,11 @@ impl EarlyStopping {
 /// where that is silent for Hugging Face's default.
 #[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
+    /// The maximum number of tokens per input text, special tokens included; longer texts are cut, on the side that the tokenizer's
+    /// files name. Up to the model's positions it may be more than the files' limit. Not for token ids and chats. `None`: a source
+    /// text is cut at the files' limit, and a decoder's prompt is not cut. (`max_length` is Hugging Face's name for something else:
+    /// prompt and new tokens together.)
+    pub max_input_length: Option<usize>,
     /// The most tokens to generate. Default: what the model's files say, else 256. A text ends sooner where the model has no more
     /// positions.
     pub max_new_tokens: Option<usize>,

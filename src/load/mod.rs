@@ -16,19 +16,19 @@ use crate::base::counters::{Counters, Stage};
 use crate::base::error::{Error, Result};
 use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
-use crate::families;
+use crate::families::{self, SentenceTransformers};
 use crate::formats::files::Files;
 use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::Answers;
 use crate::generate::chat::ChatTemplate;
 use crate::generate::options::Defaults;
+use crate::network::modules::ModulesView;
 use crate::network::placement::{Limit, Place, Placed};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
 use crate::tasks::classification::ClassifierSettings;
-use crate::tasks::embedding::EmbeddingSettings;
 use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
 
 pub use options::LoadOptions;
@@ -47,7 +47,7 @@ const TOKENIZER_FACTOR: u64 = 16;
 pub(crate) struct Loaded {
     pub engine: Arc<Engine>,
     pub generator: Arc<Generator>,
-    pub embedding: EmbeddingSettings,
+    pub embedding: SentenceTransformers,
     pub classifier: ClassifierSettings,
     pub device: Device,
     pub device_index: usize,
@@ -74,14 +74,21 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let config = files.require_config("config.json")?;
     let mut spec = match &export {
         Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
-        None => families::spec(&config)?,
+        None => families::spec_of_weights(&config)?,
     };
-    let mut embedding = EmbeddingSettings::read(&files)?;
-    let mut classifier = ClassifierSettings::read(&config, &spec)?;
+    let mut embedding = families::sentence_transformers(&files, &config, spec.hidden())?;
+    if let (Some(_), Ok(modules)) = (&export, &embedding.modules)
+        && let Err(missing) = ModulesView::find(modules, &weights)
+    {
+        embedding.modules = Err(missing);
+    }
+    let mut modules = embedding.known_modules();
+    let mut classifier = ClassifierSettings::read(&config, &spec, &embedding)?;
     let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
     let chat = chat_template(&files)?;
-    let mut view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
-    let tokenizer_files = TokenizerFiles::read(&files)?;
+    let view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
+    let mut view = view.with_modules(&modules, &weights)?;
+    let tokenizer_files = TokenizerFiles::read(&files)?.lower_case(embedding.do_lower_case);
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
 
     let precision = options.precision.unwrap_or(Precision::Auto);
@@ -96,8 +103,9 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let (placed, opened) = match &export {
         #[cfg(feature = "onnx")]
         Some(export) => {
-            let (embedding, classifier) = (&mut embedding, &mut classifier);
-            let known = graphs::Known { config: &config, spec: &mut spec, embedding, classifier };
+            let (embedding, modules, classifier) = (&mut embedding, &mut modules, &mut classifier);
+            let (config, spec, view, pool) = (&config, &mut spec, &view.modules, &pool);
+            let known = graphs::Known { config, spec, embedding, modules, view, classifier, pool };
             graphs::load(&place, path, export, known, options.onnxruntime, &options.log, &mut layers)?
         }
         #[cfg(not(feature = "onnx"))]
@@ -121,6 +129,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let engine = Arc::new(Engine {
         path: path.to_path_buf(),
         spec,
+        modules,
         network,
         tokenizer,
         max_length,
@@ -174,8 +183,12 @@ impl Loaded {
             let path = engine.tokenizer.path().display();
             log.warning(|| format!("{path}: not found; the model accepts only token ids"));
         }
+        if let Err(error) = &embedding.modules {
+            log.warning(|| format!("{}; a pooling that a call names is used without such modules", error.message()));
+        }
         if !embedding.found && engine.spec.head.is_none() {
-            log.info(|| format!("{path}: no sentence-transformers files; embeddings are the mean, not normalised"));
+            let pooling = engine.modules.poolings.first().map_or("mean", |pooling| pooling.name());
+            log.info(|| format!("{path}: no sentence-transformers files; pooling is {pooling}, without normalisation"));
         }
         log.info(|| {
             format!(

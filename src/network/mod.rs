@@ -4,6 +4,7 @@
 //! [`Backend`]: crate::backend::Backend
 
 pub(crate) mod activation_memory;
+pub(crate) mod modules;
 #[cfg(feature = "onnx")]
 pub(crate) mod onnx;
 pub(crate) mod placement;
@@ -25,7 +26,7 @@ pub use step::{Feed, StepOutput, StepRows, Want};
 /// What a model can be asked for, whatever its backend.
 pub trait Network: Send + Sync {
     /// Reads whole texts: one row of [`Output::width`] values per sequence, or per token where `output` pools nothing.
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>>;
+    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>>;
     /// Reads source texts with the encoder: an empty sequence of the decoder for each, ready to attend to it.
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>>;
     /// An empty sequence of a decoder that has no encoder.

@@ -1,6 +1,6 @@
 //! What stands on top of the hidden states, and what tasks read of them, as data.
 
-use super::{Activation, Pooling, Spec};
+use super::{Activation, Modules, Pooling, Spec};
 
 /// A classification head: dense layers over the hidden states that its kind reads.
 #[derive(Clone, Debug)]
@@ -39,32 +39,60 @@ impl HeadKind {
     }
 }
 
-/// What is read of texts: the last hidden states, pooled, and then put through the head's layers or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is read of texts: the last hidden states, pooled, and what the result then goes through.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    pub pooling: Pooling,
-    pub head: bool,
+    /// The results of several are concatenated in this order. `None` stands alone.
+    pub poolings: Vec<Pooling>,
+    /// Tokens at the beginning of each text that are not pooled.
+    pub skip: usize,
+    pub layers: Layers,
+}
+
+/// What hidden states go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// Nothing.
+    None,
+    /// The classification head, after the pooling.
+    Head,
+    /// The model's [`Modules`]: all those of tokens, and so many of those of texts.
+    Modules { texts: usize },
+    /// Those inside an ONNX graph ([`Modules::graph`]).
+    Graph,
 }
 
 impl Output {
     pub fn states(pooling: Pooling) -> Self {
-        Self { pooling, head: false }
+        Self { poolings: vec![pooling], skip: 0, layers: Layers::None }
     }
 
     pub fn head(kind: HeadKind) -> Self {
-        Self { pooling: kind.pooling(), head: true }
+        Self { layers: Layers::Head, ..Self::states(kind.pooling()) }
+    }
+
+    /// Whether there is one row per token.
+    pub fn by_token(&self) -> bool {
+        self.poolings == [Pooling::None]
     }
 
     /// Values in a row.
-    pub fn width(self, spec: &Spec) -> usize {
-        match &spec.head {
-            Some(head) if self.head => head.labels,
-            _ => spec.hidden(),
+    pub fn width(&self, spec: &Spec, modules: &Modules) -> usize {
+        let hidden = spec.hidden();
+        match (self.layers, &spec.head) {
+            (Layers::Head, Some(head)) => head.labels,
+            (Layers::Modules { texts }, _) => {
+                let pooled = modules.token_width(hidden) * self.poolings.len();
+                let texts = if self.by_token() { 0 } else { texts.min(modules.texts.len()) };
+                super::modules::width(&modules.texts[..texts], pooled)
+            }
+            (Layers::Graph, _) => modules.graph.unwrap_or(hidden),
+            _ => hidden * self.poolings.len(),
         }
     }
 
     /// Rows for so many texts with so many tokens.
-    pub fn rows(self, texts: usize, tokens: usize) -> usize {
-        if self.pooling == Pooling::None { tokens } else { texts }
+    pub fn rows(&self, texts: usize, tokens: usize) -> usize {
+        if self.by_token() { tokens } else { texts }
     }
 }

@@ -1,7 +1,8 @@
 //! Tokenising and detokenising, by Hugging Face's `tokenizers`. Batches are split over the thread pool; the type is reentrant.
 //!
-//! `tokenizer.json` may fix truncation and padding for every call. Both are removed at load: padding is never computed, and the
-//! length limit belongs to the model and the call. The file's truncation side and strategy are kept; the stride is 0.
+//! `tokenizer.json` may hold the truncation and padding of the program that saved it. Both are removed at load, as transformers
+//! overrides them in each call: padding is never computed, and the length limit belongs to the model and the call. Only the side of
+//! the truncation is kept, where `tokenizer_config.json` names none. Of pairs, the longer text is cut first.
 
 mod templates;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence as NormalizerSequence};
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{PostProcessor, Tokenizer as HfTokenizer};
@@ -51,14 +53,20 @@ pub(crate) struct TokenizerFiles {
     /// The path of `tokenizer.json`, for errors.
     path: PathBuf,
     config: Option<Config>,
+    /// Puts texts in lower case first (`do_lower_case` of sentence-transformers).
+    lower_case: bool,
 }
 
 impl TokenizerFiles {
+    pub fn lower_case(self, lower_case: bool) -> Self {
+        Self { lower_case, ..self }
+    }
+
     pub fn read(files: &Files) -> Result<Self> {
         const FILE: &str = "tokenizer.json";
         let path = files.name(FILE);
         let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
-        Ok(Self { json, config: files.config("tokenizer_config.json")?, path })
+        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, lower_case: false })
     }
 }
 
@@ -71,8 +79,9 @@ struct Inner {
     tokenizer: Option<HfTokenizer>,
     post: Option<PostProcessorWrapper>,
     direction: TruncationDirection,
-    strategy: TruncationStrategy,
     max_length: usize,
+    /// False: all token types are 0, because the files do not name them among the model's inputs.
+    token_types: bool,
     pad_id: Option<u32>,
     path: PathBuf,
 }
@@ -80,18 +89,18 @@ struct Inner {
 impl Tokenizer {
     /// Reads `tokenizer.json`, and the length limit and truncation side from `tokenizer_config.json` if there is one.
     pub fn from_directory(directory: &Path) -> Result<Self> {
-        Self::new(TokenizerFiles::read(&Files::Directory(directory.to_owned()))?)
+        Self::new(TokenizerFiles::read(&Files::in_directory(directory))?)
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, config } = files;
+        let TokenizerFiles { json: bytes, path, config, lower_case } = files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
                 post: None,
                 direction: TruncationDirection::Right,
-                strategy: TruncationStrategy::default(),
                 max_length: usize::MAX,
+                token_types: true,
                 pad_id: None,
                 path,
             })));
@@ -105,6 +114,9 @@ impl Tokenizer {
         };
         drop(bytes);
 
+        if lower_case {
+            lower_first(&mut tokenizer).map_err(|e| Error::invalid_file(&path, e))?;
+        }
         let truncation = tokenizer.get_truncation().cloned();
         let pad_id = tokenizer.get_padding().map(|padding| padding.pad_id);
         let pad_token =
@@ -119,8 +131,9 @@ impl Tokenizer {
         // Transformers writes an unset limit as 1e30.
         let model_max = config.as_ref().and_then(|c| c.get("model_max_length")).and_then(|v| v.as_f64());
         let model_max = model_max.filter(|&n| (1.0..1e9).contains(&n)).map(|n| n as usize);
-        let max_length = truncation.as_ref().map(|t| t.max_length).or(model_max).unwrap_or(usize::MAX);
-        let strategy = truncation.map(|t| t.strategy).unwrap_or_default();
+        let max_length = model_max.unwrap_or(usize::MAX);
+        let inputs = config.as_ref().map(|c| c.strings("model_input_names")).transpose()?.unwrap_or_default();
+        let token_types = inputs.is_empty() || inputs.contains(&"token_type_ids");
 
         let post = tokenizer.get_post_processor().cloned();
         if let Some(token) = post.as_ref().and_then(templates::missing_token) {
@@ -131,7 +144,7 @@ impl Tokenizer {
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::invalid_file(&path, e))?;
-        Ok(Self(Arc::new(Inner { tokenizer: Some(tokenizer), post, direction, strategy, max_length, pad_id, path })))
+        Ok(Self(Arc::new(Inner { tokenizer: Some(tokenizer), post, direction, max_length, token_types, pad_id, path })))
     }
 
     /// The file that it was read from.
@@ -139,7 +152,7 @@ impl Tokenizer {
         &self.0.path
     }
 
-    /// The maximum sequence length of the tokenizer's files, including special tokens; `usize::MAX` if they set none.
+    /// `model_max_length` of `tokenizer_config.json`, special tokens included; `usize::MAX` if it sets none.
     pub fn max_length(&self) -> usize {
         self.0.max_length
     }
@@ -165,6 +178,14 @@ impl Tokenizer {
     /// Whether there is a tokenizer: a model without one accepts only token ids.
     pub fn is_present(&self) -> bool {
         self.0.tokenizer.is_some()
+    }
+
+    /// Whether a token is one that the tokenizer calls special.
+    pub(crate) fn is_special(&self, id: u32) -> bool {
+        let tokenizer = self.0.tokenizer.as_ref();
+        let token =
+            tokenizer.and_then(|tokenizer| tokenizer.get_added_vocabulary().get_added_tokens_decoder().get(&id));
+        token.is_some_and(|token| token.special)
     }
 
     /// The id of the padding token, if the files name one.
@@ -209,7 +230,11 @@ impl Tokenizer {
         }
         let time = start.elapsed();
         let encoding = call.counters.time(Stage::Pack, texts.len(), all.iter().map(|o| o.encoding.len()).sum(), || {
-            pack(&all, options.offsets, self.0.pad_id.unwrap_or(0))
+            let mut packed = pack(&all, options.offsets, self.0.pad_id.unwrap_or(0));
+            if !self.0.token_types {
+                packed.type_ids.fill(0);
+            }
+            packed
         });
         call.counters.add(Stage::Tokenize, texts.len(), encoding.tokens(), time);
         Ok(encoding)
@@ -254,6 +279,19 @@ impl Tokenizer {
     }
 }
 
+/// Puts `Lowercase` before the normalizer, unless it is there.
+fn lower_first(tokenizer: &mut HfTokenizer) -> tokenizers::Result<()> {
+    let mut all = match tokenizer.get_normalizer().cloned() {
+        Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+        other => other.into_iter().collect(),
+    };
+    if !all.iter().any(|normalizer| matches!(normalizer, NormalizerWrapper::Lowercase(_))) {
+        all.insert(0, Lowercase.into());
+        tokenizer.with_normalizer(Some(NormalizerSequence::new(all)))?;
+    }
+    Ok(())
+}
+
 struct One {
     encoding: tokenizers::Encoding,
     truncated: bool,
@@ -284,8 +322,8 @@ impl Inner {
             && first.len() + second.as_ref().map_or(0, |e| e.len()) > room
         {
             truncated = true;
-            let params =
-                TruncationParams { direction: self.direction, max_length: room, strategy: self.strategy, stride: 0 };
+            let strategy = TruncationStrategy::LongestFirst;
+            let params = TruncationParams { direction: self.direction, max_length: room, strategy, stride: 0 };
             (first, second) = truncate_encodings(first, second, &params).map_err(failed)?;
             // The crate keeps the truncated parts as further encodings, which are not needed.
             drop(first.take_overflowing());

@@ -14,15 +14,20 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::backend::cpu::Cpu;
+use crate::backend::pooling;
 use crate::base::call::Call;
+use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::log::Log;
 use crate::base::memory::Budget;
+use crate::base::threads::Pool;
 use crate::formats::json::Config;
 use crate::formats::onnx::{Graphs, Shape};
 use crate::kernels;
+use crate::network::modules::{self, Chain, ModulesView};
 use crate::network::{Feed, Network, Sequence, StepOutput};
-use crate::spec::{Batch, Device, Output, Pooling, Spec};
+use crate::spec::{Batch, Device, Layers, Modules, Output, Precision, Spec};
 
 use decoder::Decoder;
 use graph::Graph;
@@ -45,8 +50,12 @@ pub fn shape(spec: &Spec) -> Shape {
 pub struct Opening<'a> {
     pub graphs: &'a Graphs,
     pub config: &'a Config,
-    /// What the model's files ask for, if that is known here.
-    pub pooling: Option<Pooling>,
+    /// What follows the transformer, if the model's files say so and it can be computed.
+    pub modules: Option<&'a Modules>,
+    /// The modules' tensors.
+    pub view: &'a ModulesView<'a>,
+    /// Threads for what no graph computes.
+    pub pool: &'a Arc<Pool>,
     pub device: Device,
     /// Which of the devices of that kind.
     pub index: usize,
@@ -61,6 +70,9 @@ pub struct Opening<'a> {
 pub struct OnnxNetwork {
     reader: Option<Reader>,
     decoder: Option<Decoder>,
+    /// Computes the modules after the graph, on the host.
+    host: Cpu,
+    modules: Chain<Cpu>,
     device: Device,
     version: String,
     budget: Arc<Budget>,
@@ -74,10 +86,11 @@ impl OnnxNetwork {
         spec: &mut Spec,
         mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
-        let Opening { graphs, config, pooling, device, index, threads, library, budget, log } = opening;
+        let Opening { graphs, config, modules, view, pool, device, index, threads, library, budget, log } = opening;
         let runtime = Runtime::get(library, log)?;
         // A KINGLET_ISA that names no kernel is refused here as by the other networks.
-        kernels::select().map_err(Error::invalid_argument)?;
+        let kernel = kernels::select().map_err(Error::invalid_argument)?;
+        let host = Cpu::new(kernel, Precision::F32, pool.clone());
         let options = Options { device, index, threads, log };
         let (mut done, all) = (0, graphs.paths().count());
         let mut open = |path: &Path| {
@@ -102,6 +115,9 @@ impl OnnxNetwork {
             log.warning(|| format!("{path}: has no decoder beside it; the model embeds and generates nothing"));
             (spec.decoder, spec.language) = (None, None);
         }
+        if let Some(graph) = &reader {
+            reader::infer_head(graph, spec, config)?;
+        }
         if let Some(graph) = &reader
             && spec.head.is_some()
             && graph.output("logits").is_none()
@@ -110,19 +126,39 @@ impl OnnxNetwork {
             log.warning(|| format!("{path}: config.json has a head that the graph has not; the model embeds alone"));
             spec.head = None;
         }
-        let padding = config.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
-        let reader = reader.map(|graph| Reader::new(graph, spec, pooling, padding.unwrap_or(0))).transpose()?;
+        let reader = reader.map(|graph| Reader::new(graph, spec, config, modules)).transpose()?;
         let decoder = first.map(|first| Decoder::new(first, with_past, spec, budget)).transpose()?;
         if let Some(decoder) = decoder.as_ref().filter(|decoder| !decoder.remembers()) {
             let path = decoder.graphs().next().map(|graph| graph.path().display().to_string()).unwrap_or_default();
             log.warning(|| format!("{path}: has no past_key_values; each token costs the whole text again"));
         }
-        Ok(Self { reader, decoder, device, version: runtime.version().to_string(), budget: budget.clone() })
+        let modules = Chain::load(&host, view)?;
+        let version = runtime.version().to_string();
+        Ok(Self { reader, decoder, host, modules, device, version, budget: budget.clone() })
     }
 
-    /// How the graph pools by itself, where it gives a vector a text and no others.
-    pub fn pools(&self) -> Option<Pooling> {
-        self.reader.as_ref().and_then(Reader::pools)
+    /// The width of the vector per text that the graph gives by itself, where that is the embedding.
+    pub fn own_vectors(&self) -> Option<usize> {
+        self.reader.as_ref().and_then(Reader::own_vectors)
+    }
+
+    /// Pooled states, and what they go through.
+    fn pooled(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
+        let reader = self.reader()?;
+        let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
+        let Layers::Modules { texts } = output.layers else { return reader.pooled(pass, output, call) };
+        let (before, after) = (&self.modules.tokens, &self.modules.texts);
+        if !reader.gives_tokens() || (before.is_empty() && after.is_empty()) {
+            return reader.pooled(pass, output, call);
+        }
+        let states = reader.states(pass, call)?;
+        call.counters.time(Stage::Pool, items, tokens, || {
+            let rows = modules::run(&self.host, before, states, reader.hidden())?;
+            let width = rows.len() / tokens.max(1);
+            let rows = pooling::pool(rows, pass.layout.starts(), width, &output.poolings, output.skip);
+            let after = if output.by_token() { &[] } else { &after[..texts.min(after.len())] };
+            modules::run(&self.host, after, rows, width * output.poolings.len())
+        })
     }
 
     fn reader(&self) -> Result<&Reader> {
@@ -139,9 +175,11 @@ impl OnnxNetwork {
 }
 
 impl Network for OnnxNetwork {
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
-        let reader = self.reader()?;
-        if output.head { reader.classify(pass, call) } else { reader.pooled(pass, output.pooling, call) }
+    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
+        match output.layers {
+            Layers::Head => self.reader()?.classify(pass, call),
+            _ => self.pooled(pass, output, call),
+        }
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {

@@ -14,11 +14,12 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{Place, Placed, Progress};
 use crate::network::{Feed, List, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Output, Precision};
+use crate::spec::{Batch, Device, DeviceInfo, Layers, Output, Precision};
 
 use super::serve::{Description, DeviceEntry, Request};
 use super::table::{
-    Caller, FeedView, NO_TOKEN, PassView, Slice, Table, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice, Table,
+    WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
 /// What a call brings.
@@ -228,10 +229,18 @@ fn view(pass: &Batch) -> PassView {
 }
 
 impl Network for Remote {
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
         let (t, view) = (self.table, view(pass));
+        let poolings: Vec<u32> = output.poolings.iter().map(|&pooling| pooling as u32).collect();
+        let (layers, texts) = match output.layers {
+            // Graphs do not run in providers.
+            Layers::None | Layers::Graph => (LAYERS_NONE, 0),
+            Layers::Head => (LAYERS_HEAD, 0),
+            Layers::Modules { texts } => (LAYERS_MODULES, texts),
+        };
+        let output = OutputView { poolings: Slice::of(&poolings), skip: output.skip, layers, texts };
         // SAFETY: the table's contract.
-        let run = |caller| unsafe { (t.encode)(self.network, &view, output.pooling as u32, output.head, caller) };
+        let run = |caller| unsafe { (t.encode)(self.network, &view, &output, caller) };
         Ok(self.call(call, run)?.floats)
     }
 

@@ -16,10 +16,11 @@ use crate::formats::source::Source;
 use crate::network::placement::{Limit, Place, Placed};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, List, Network, Sequence, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Layout, Output, Pooling, Precision};
+use crate::spec::{Batch, Device, DeviceInfo, Layers, Layout, Output, Pooling, Precision};
 
 use super::table::{
-    Caller, FeedView, NO_TOKEN, PassView, Slice, Table, VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice, Table, VERSION,
+    WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
 pub static TABLE: Table = Table {
@@ -189,8 +190,10 @@ fn open(
         return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
     }
     let Source { files, weights, precision: packed, .. } = Source::open(&request.path)?;
-    let spec = families::spec(&files.require_config("config.json")?)?;
-    let mut view = ModelView::find(&spec, &weights)?;
+    let config = files.require_config("config.json")?;
+    let spec = families::spec_of_weights(&config)?;
+    let modules = families::sentence_transformers(&files, &config, spec.hidden())?.known_modules();
+    let mut view = ModelView::find(&spec, &weights)?.with_modules(&modules, &weights)?;
     let pool = Arc::new(Pool::new(1));
     let placed = Place { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
     let description = Description {
@@ -226,18 +229,34 @@ unsafe fn pass<'a>(view: *const PassView) -> Batch<'a> {
     }
 }
 
+/// # Safety
+/// The view is a live one.
+unsafe fn output(view: &OutputView) -> Result<Output> {
+    let unknown = || Error::internal("an output that is not known");
+    // SAFETY: the caller's promise.
+    let poolings = unsafe { view.poolings.get() }.iter().map(|&pooling| Pooling::from_u32(pooling));
+    Ok(Output {
+        poolings: poolings.collect::<Option<_>>().ok_or_else(unknown)?,
+        skip: view.skip,
+        layers: match view.layers {
+            LAYERS_NONE => Layers::None,
+            LAYERS_HEAD => Layers::Head,
+            LAYERS_MODULES => Layers::Modules { texts: view.texts },
+            _ => return Err(unknown()),
+        },
+    })
+}
+
 unsafe extern "C" fn encode(
     network: *const c_void,
     view: *const PassView,
-    pooling: u32,
-    head: bool,
+    output: *const OutputView,
     caller: *const Caller,
 ) -> u32 {
     // SAFETY: the host's promise, for all that follows.
     unsafe {
         run(network, caller, |network, call, caller| {
-            let pooling = Pooling::from_u32(pooling).ok_or_else(|| Error::internal("an unknown pooling"))?;
-            let values = network.encode(&pass(view), Output { pooling, head }, call)?;
+            let values = network.encode(&pass(view), &self::output(&*output)?, call)?;
             (caller.floats)(caller.context, Slice::of(&values));
             Ok(())
         })

@@ -20,6 +20,7 @@ use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::spec::{Batch, LanguageHead, Output, Spec};
 
+use super::modules::Chain;
 use super::{Feed, Network, Sequence, StepOutput};
 use decoder::StepBuffers;
 use stack::Stack;
@@ -33,6 +34,7 @@ pub struct Transformer<B: Backend> {
     decoder: Option<Stack<B>>,
     /// The classification head's layers.
     head: Vec<B::Linear>,
+    modules: Chain<B>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
     cache: Option<B::Cache>,
     buffers: Mutex<Vec<StepBuffers<B>>>,
@@ -86,6 +88,7 @@ impl<B: Backend> Transformer<B> {
             encoder,
             decoder,
             head: view.head.iter().map(|l| backend.linear_load(l)).collect::<Result<_>>()?,
+            modules: Chain::load(&backend, &view.modules)?,
             language: language.zip(spec.language.clone()),
             cache,
             buffers: Mutex::default(),
@@ -107,7 +110,7 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Network for Transformer<B> {
-    fn encode(&self, pass: &Batch, output: Output, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
         self.settled(call, self.output(pass, output, call))
     }
 

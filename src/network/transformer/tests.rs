@@ -270,7 +270,7 @@ fn table(changes: &[&[(&str, Change)]], causal: bool) {
         };
         for (backend, bar, network) in networks(&spec, &weights) {
             let values =
-                run(&texts(), |batch, call| network.encode(batch, Output::states(Pooling::None), call)).unwrap();
+                run(&texts(), |batch, call| network.encode(batch, &Output::states(Pooling::None), call)).unwrap();
             check(&values, &expected, bar, &format!("{name}, {backend}"));
         }
     }
