@@ -21,6 +21,7 @@ help:
 	@echo 'make uninstall remove what make install installed'
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
+	@echo 'make compatibility  run the cases of tests/compatibility and write docs/compatibility.md'
 	@echo 'make bench     run the benchmarks'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
 	@echo 'make cuda      build the library for NVIDIA GPUs, which make install adds (downloads the CUDA compiler)'
@@ -77,6 +78,9 @@ cuda:
 header:
 	KINGLET_UPDATE_HEADER=1 cargo test --test header
 
+compatibility:
+	KINGLET_UPDATE_COMPATIBILITY=1 cargo test --test compatibility
+
 # Each fuzz target for FUZZ_SECONDS; needs a nightly Rust and cargo-fuzz (fuzz/README.md).
 FUZZ_SECONDS ?= 60
 fuzz-smoke:
@@ -92,5 +96,5 @@ clean:
 	cargo clean
 	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log
 
-.PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header fuzz-smoke bench clean
+.PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header compatibility fuzz-smoke bench clean
 .DEFAULT_GOAL := help
