@@ -506,7 +506,7 @@ typedef struct kinglet_model_view {
   uint32_t has_encoder;
   /** Threads that one call may use. */
   size_t threads;
-  /** Values per hidden state and per embedding. */
+  /** Values per hidden state. */
   size_t dimension;
   /** The most tokens that a text may have, special tokens included; longer texts are cut. */
   size_t max_length;
@@ -524,6 +524,8 @@ typedef struct kinglet_model_view {
   uint64_t cache_bytes;
   /** Bytes that the model takes on a GPU now, weights and caches; 0 on the CPU. */
   uint64_t device_bytes;
+  /** Values per embedding, by the modules and the truncate_dim of the model's sentence-transformers files. */
+  size_t embedding_dimension;
 } kinglet_model_view;
 
 /** Fills `view`, which is valid until the model's last reference is released. */
