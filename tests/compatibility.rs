@@ -198,6 +198,9 @@ fn refusal(folder: &Path, case: &Value, library: Option<&Path>) -> Result<String
             let prompt_name = Some("nonsense".to_string());
             model.embed(&["a"], &EmbedOptions { prompt_name, ..EmbedOptions::default() }).err()
         }
+        "pooling" => {
+            model.embed(&["a"], &EmbedOptions { pooling: Some(Pooling::Mean), ..EmbedOptions::default() }).err()
+        }
         "score" => model.score(&["a"], &["b"], &ClassifyOptions::default()).err(),
         "classify" => model.classify(&["a"], None, &ClassifyOptions::default()).err(),
         "generate" => model.generate(&["a"], &GenerateOptions::default(), None).err(),
@@ -245,11 +248,11 @@ fn compare(case: &Value, outcome: &Outcome, device: Device) -> Result<(), String
     Ok(())
 }
 
-/// The same bits from a `.kinglet` file.
-fn compare_packed(folder: &Path, case: &Value, outcome: &Outcome) -> Result<(), String> {
+/// The same bits from a `.kinglet` file in a precision.
+fn compare_packed(folder: &Path, case: &Value, precision: Precision, outcome: &Outcome) -> Result<(), String> {
     let packed = tempfile::tempdir().unwrap();
     let path = packed.path().join("model.kinglet");
-    kinglet::quantize(folder, &path, Precision::F32, &mut |_| true).map_err(|e| format!("quantize: {e}"))?;
+    kinglet::quantize(folder, &path, precision, &mut |_| true).map_err(|e| format!("quantize: {e}"))?;
     let again = ask(&load(&path, Device::Cpu, Precision::Auto, 1), case).map_err(|e| format!(".kinglet: {e}"))?;
     let same = match (&again.answer, &outcome.answer) {
         (Answer::Rows(a), Answer::Rows(b)) => bits(&a.concat()) == bits(&b.concat()),
@@ -283,7 +286,10 @@ fn run(case: &Value) -> Result<Option<String>, String> {
     let outcome = ask(&model, case).map_err(|e| e.to_string())?;
     compare(case, &outcome, Device::Cpu)?;
     if !graphs && case["task"] != "info" {
-        compare_packed(folder.path(), case, &outcome)?;
+        compare_packed(folder.path(), case, Precision::F32, &outcome)?;
+        let rounded =
+            ask(&load(folder.path(), Device::Cpu, Precision::Int8, 1), case).map_err(|e| format!("int8: {e}"))?;
+        compare_packed(folder.path(), case, Precision::Int8, &rounded)?;
         for device in devices().into_iter().filter(|&device| device != Device::Cpu) {
             let again = ask(&load(folder.path(), device, Precision::F32, 1), case).map_err(|e| e.to_string())?;
             compare(case, &again, device).map_err(|e| format!("{}: {e}", device.name()))?;

@@ -153,6 +153,13 @@ impl Export {
                 }
             }
         }
+        if precision == Precision::Auto
+            && shape != Shape::EncoderDecoder
+            && let Some(graph) = self.only_graph()
+        {
+            let (encoder, decoder) = if shape == Shape::Encoder { (Some(graph), None) } else { (None, Some(graph)) };
+            return Ok(Graphs { encoder, decoder, with_past: None, precision: Precision::F32 });
+        }
         let wanted = match shape {
             Shape::Encoder => "model.onnx",
             Shape::Decoder => "model.onnx or decoder_model_merged.onnx",
@@ -198,6 +205,13 @@ impl Export {
                 format!("{named}: the other graphs of this export are not in its folder; there are {there}"),
             )
         })
+    }
+
+    /// The one graph, whatever its name, if there is exactly one.
+    fn only_graph(&self) -> Option<PathBuf> {
+        let graphs = self.folders.iter().flat_map(|folder| names(folder).map(|name| folder.join(name)));
+        let mut graphs = graphs.filter(|path| is_graph(path));
+        graphs.next().filter(|_| graphs.next().is_none())
     }
 
     /// The graphs that exist, for messages.

@@ -14,7 +14,7 @@ use crate::base::counters::Stage;
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::json::Config;
 use crate::network::{check_ids, check_length};
-use crate::spec::{Batch, Head, HeadKind, Layers, Modules, Output, Pooling, Position, Spec};
+use crate::spec::{Batch, Head, HeadKind, Layers, Layout, Modules, Output, Pooling, Position, Spec};
 
 /// Tokens of a run, padding counted, that several texts share. A run's activations are that large.
 const RUN_TOKENS: usize = 1024;
@@ -50,7 +50,7 @@ pub struct Reader {
     texts: Option<(String, usize)>,
     /// Whether the embedding is that vector, or else made of the tokens' vectors.
     own: bool,
-    /// The poolings that the vector per text stands for.
+    /// The poolings that the vector per text stands for; empty if that is not known.
     poolings: Vec<Pooling>,
     /// Where a classification head's outputs come from.
     logits: Option<String>,
@@ -112,7 +112,7 @@ impl Reader {
         }
         let Some(stack) = &mut spec.encoder else { return Err(Error::internal("a reader without an encoder")) };
         let tokens = tokens_of(&graph, both, stack.hidden)?;
-        let texts = texts_of(&graph, tokens.is_some())?;
+        let texts = texts_of(&graph, tokens.is_some());
         let own = texts.is_some() && (tokens.is_none() || modules.is_none());
         let logits = graph.output(LOGITS).map(|port| port.name.clone());
         match (&tokens, &texts) {
@@ -122,7 +122,7 @@ impl Reader {
                     return Err(graph.error(format!("output `{name}` is {width} wide, and config.json says {hidden}")));
                 }
             }
-            (None, Some((_, width))) => stack.hidden = *width,
+            (None, Some(_)) => {}
             (None, None) if spec.head.is_some() && logits.is_some() => {}
             (None, None) => {
                 return Err(graph.error(format!(
@@ -154,11 +154,11 @@ impl Reader {
             id.filter(|&id| (id as usize) < spec.vocabulary)
         };
         let padding = token("pad_token_id").unwrap_or(0);
-        Ok(Self {
+        let mut reader = Self {
             tokens: tokens.map(|port| port.name.clone()),
-            texts,
+            texts: None,
             own,
-            poolings: modules.map_or(vec![Pooling::Mean], |modules| modules.poolings.clone()),
+            poolings: modules.map_or(Vec::new(), |modules| modules.poolings.clone()),
             past,
             logits,
             hidden: stack.hidden,
@@ -170,7 +170,32 @@ impl Reader {
             padding,
             decoder_start: token("decoder_start_token_id").unwrap_or(padding),
             graph,
-        })
+        };
+        if let Some(port) = texts {
+            let width = port.axis(-1).map_or_else(|| reader.width_of(&port.name), Ok)?;
+            if !(1..=WIDEST).contains(&width) {
+                let name = quoted(&port.name);
+                return Err(reader.graph.error(format!("output {name} is {width} wide; 1 to {WIDEST} are supported")));
+            }
+            if reader.tokens.is_none() {
+                (stack.hidden, reader.hidden) = (width, width);
+            }
+            reader.texts = Some((port.name, width));
+        }
+        Ok(reader)
+    }
+
+    /// The width of the vector per text where the graph leaves it open: that of a text of one token.
+    fn width_of(&self, name: &str) -> Result<usize> {
+        let (ids, layout) = ([self.padding], Layout::new(vec![0, 1]));
+        let pass = Batch { layout, ids: &ids, type_ids: &[0], positions: vec![0] };
+        let run = Run { pass: &pass, texts: &[0], longest: 1 };
+        let values = self.graph.run(self.inputs(&run)?, &[name])?;
+        let value = values.first().ok_or_else(|| Error::internal("a run without an output"))?;
+        match self.graph.shape(name, value)?.as_slice() {
+            [1, width] => Ok(*width),
+            shape => Err(self.graph.error(format!("output {} has shape {shape:?} of one text", quoted(name)))),
+        }
     }
 
     /// The width of the vector per text that the graph gives, where that is the embedding.
@@ -205,7 +230,7 @@ impl Reader {
             });
         }
         let Some((name, width)) = &self.texts else { return Err(self.no_states()) };
-        if output.poolings != self.poolings || output.skip > 0 {
+        if output.layers != Layers::Graph && (output.poolings != self.poolings || output.skip > 0) {
             let path = self.graph.path().display();
             let asked: Vec<_> = output.poolings.iter().map(|pooling| pooling.name()).collect();
             return Err(Error::unsupported(format!(
@@ -369,23 +394,16 @@ fn tokens_of(graph: &Graph, both: bool, hidden: usize) -> Result<Option<Port>> {
     let mut others = graph.outputs.iter().filter(|port| by_token(port) && port.is_float() && port.name != LOGITS);
     let wide = |port: &&Port| port.axis(-1) == Some(hidden);
     let other = others.next().filter(wide).filter(|_| others.next().is_none());
-    Ok(other.filter(|_| texts_of(graph, false).is_ok_and(|texts| texts.is_none())).cloned())
+    Ok(other.filter(|_| texts_of(graph, false).is_none()).cloned())
 }
 
-/// The output with a vector per text, and its width: that of sentence-transformers' name or, where no output has a vector per token,
+/// The output with a vector per text: that of sentence-transformers' name or, where no output has a vector per token,
 /// the only one of its shape.
-fn texts_of(graph: &Graph, tokens: bool) -> Result<Option<(String, usize)>> {
+fn texts_of(graph: &Graph, tokens: bool) -> Option<Port> {
     let by_text = |port: &&Port| port.shape.len() == 2 && port.is_float() && port.name != LOGITS;
     let mut others = graph.outputs.iter().filter(by_text);
     let only = others.next().filter(|_| others.next().is_none() && !tokens);
-    let Some(port) = graph.output(SENTENCE).filter(by_text).or(only) else { return Ok(None) };
-    match port.axis(-1) {
-        Some(width) if (1..=WIDEST).contains(&width) => Ok(Some((port.name.clone(), width))),
-        Some(width) => {
-            Err(graph.error(format!("output {} is {width} wide; 1 to {WIDEST} are supported", quoted(&port.name))))
-        }
-        None => Err(graph.error(format!("output {} leaves its width open", quoted(&port.name)))),
-    }
+    graph.output(SENTENCE).filter(by_text).or(only).cloned()
 }
 
 impl Run<'_> {
