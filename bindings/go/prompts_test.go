@@ -28,7 +28,7 @@ func TestPromptsAndTruncatedVectors(t *testing.T) {
 	if got := model.Properties().EmbeddingDimension; got != len(whole) {
 		t.Errorf("the embedding dimension is %d, and vectors have %d values", got, len(whole))
 	}
-	for _, options := range []*EmbedOptions{{PromptName: "query"}, {TruncateDim: -1}} {
+	for _, options := range []*EmbedOptions{{PromptName: "passage"}, {TruncateDim: -1}} {
 		if _, err := model.Embed(t.Context(), []string{"bird"}, options); !errors.Is(err, ErrInvalidArgument) {
 			t.Errorf("%+v: %v", options, err)
 		}

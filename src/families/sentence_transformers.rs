@@ -84,10 +84,12 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
     let refused = if cross_encoder.is_none() { transformer.refused } else { Ok(()) };
     let found =
         entries.is_some() || whole.is_some() || transformer.found || top.config("1_Pooling/config.json")?.is_some();
+    // Names that every model has; they stand for no text unless the file gives one.
+    let names = if kind == "SentenceTransformer" { &["query", "document"][..] } else { &[] };
     let mut read = SentenceTransformers {
         found,
         modules: refused.and(chain).and_then(|modules| fitting(&top, modules, hidden)),
-        prompts: BTreeMap::new(),
+        prompts: names.iter().map(|name| (name.to_string(), None)).collect(),
         default_prompt_name: None,
         truncate_dim: None,
         similarity_fn_name: None,
@@ -98,18 +100,14 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
         cross_encoder,
     };
     if let Some(whole) = &whole {
-        read.whole(whole, kind)?;
+        read.whole(whole)?;
     }
     Ok(read)
 }
 
 impl SentenceTransformers {
     /// Reads `config_sentence_transformers.json`.
-    fn whole(&mut self, config: &Config, kind: &str) -> Result<()> {
-        if kind == "SentenceTransformer" {
-            // Names that every model has; they stand for no text unless the file gives one.
-            self.prompts.extend(["query", "document"].map(|name| (name.to_string(), None)));
-        }
+    fn whole(&mut self, config: &Config) -> Result<()> {
         for (name, text) in config.get("prompts").and_then(Value::as_object).into_iter().flatten() {
             let text = match text {
                 Value::Null => None,

@@ -268,7 +268,7 @@ static void embedding(const kinglet_model *model) {
         CHECK(memcmp(kinglet_embeddings_vector(embeddings, 0), kinglet_embeddings_vector(alone, 0), 8 * sizeof(float)) == 0);
         kinglet_embeddings_free(embeddings);
         prompted.prompt = KINGLET_STR("");
-        prompted.prompt_name = KINGLET_STR("query");
+        prompted.prompt_name = KINGLET_STR("passage");
         prompted.truncate_dim = 0;
         OK(kinglet_model_embed(model, &whole, 1, &prompted, &embeddings, &error));
         CHECK(memcmp(kinglet_embeddings_vector(embeddings, 0), kinglet_embeddings_vector(alone, 0), 32 * sizeof(float)) == 0);

@@ -177,7 +177,7 @@ void embedding(const kinglet::Model &model) {
     const auto few = model.embed({"bird"}, prompted).value();
     CHECK(few.dimension() == 8 && few[0][0] == model.embed({"small bird"}).value()[0][0]);
     prompted.prompt = "";
-    prompted.prompt_name = "query";
+    prompted.prompt_name = "passage";
     CHECK(model.embed({"bird"}, prompted).value()[0][0] == embeddings[0][0]);
     prompted.prompt.reset();
     fails(kinglet::Status::InvalidArgument, "prompt_name", [&] { (void)model.embed({"bird"}, prompted).value(); });
