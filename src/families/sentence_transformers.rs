@@ -273,6 +273,7 @@ fn pooling(config: &Config) -> Result<Modules> {
         let found = POOLINGS.iter().find(|(known, ..)| *known == name);
         found.map(|(.., pooling)| *pooling).ok_or_else(|| {
             let (path, known) = (config.path().display(), POOLINGS.map(|(name, ..)| name).join(", "));
+            let value = quoted(&value.to_string());
             Error::unsupported(format!("{path}: pooling_mode {value} is not supported; supported are {known}"))
         })
     };

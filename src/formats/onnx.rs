@@ -207,11 +207,13 @@ impl Export {
         })
     }
 
-    /// The one graph, whatever its name, if there is exactly one.
+    /// The one graph, if there is exactly one and its name does not say that it is a part of a model.
     fn only_graph(&self) -> Option<PathBuf> {
-        let graphs = self.folders.iter().flat_map(|folder| names(folder).map(|name| folder.join(name)));
-        let mut graphs = graphs.filter(|path| is_graph(path));
-        graphs.next().filter(|_| graphs.next().is_none())
+        let graphs = self.folders.iter().flat_map(|folder| names(folder).map(move |name| (folder, name)));
+        let mut graphs = graphs.filter(|(_, name)| is_graph(name.as_ref()));
+        let (folder, name) = graphs.next().filter(|_| graphs.next().is_none())?;
+        let part = [LATER, MERGED, FIRST, ENCODER].into_iter().any(|stem| name.starts_with(stem));
+        (!part).then(|| folder.join(name))
     }
 
     /// The graphs that exist, for messages.

@@ -43,14 +43,13 @@ impl Source {
     fn open_directory(path: &Path) -> Result<Self> {
         let top = Files::in_directory(path);
         let modules = modules::read(&top)?.unwrap_or_default();
-        if !path.join(CONFIG).exists()
-            && modules.is_empty()
+        let first = modules.first().map_or("", |first| first.folder.as_str());
+        let (mut files, folder) = (top.folder(first), path.join(first));
+        if !folder.join(CONFIG).exists()
             && let Some(file) = only_model(path)
         {
             return Self::open_file(&file);
         }
-        let first = modules.first().map_or("", |first| first.folder.as_str());
-        let (mut files, folder) = (top.folder(first), path.join(first));
         if modules.first().is_some_and(|first| first.kind == STATIC) {
             let weights = static_embedding(&mut files, &folder)?;
             return Ok(Self { files, weights, precision: None, export: None });

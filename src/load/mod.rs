@@ -184,7 +184,7 @@ impl Loaded {
             log.warning(|| format!("{path}: not found; the model accepts only token ids"));
         }
         if let Err(error) = &embedding.modules {
-            log.warning(|| format!("{}; a pooling that a call names is used without such modules", error.message()));
+            log.warning(|| format!("{}; a call that names a pooling embeds without it", error.message()));
         }
         if !embedding.found && engine.spec.head.is_none() {
             let pooling = engine.modules.poolings.first().map_or("mean", |pooling| pooling.name());

@@ -26,7 +26,7 @@ pub struct EmbedOptions {
     pub prompt_name: Option<String>,
     /// A prompt that is put before each text, whatever `prompt_name` says; empty for none.
     pub prompt: Option<String>,
-    /// Keeps only the first values of each embedding, of which there are as many at most.
+    /// Keeps only so many values of each embedding, the first ones; more than it has are all of them.
     pub truncate_dim: Option<usize>,
     pub cancellation: Option<Cancellation>,
 }

@@ -148,7 +148,15 @@ impl OnnxNetwork {
         let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
         let Layers::Modules { texts } = output.layers else { return reader.pooled(pass, output, call) };
         let (before, after) = (&self.modules.tokens, &self.modules.texts);
-        if !reader.gives_tokens() || (before.is_empty() && after.is_empty()) {
+        if !reader.gives_tokens() {
+            let mut rows = reader.pooled(pass, output, call)?;
+            // The one module that is left to a graph's own vectors is Normalize.
+            if texts > 0 {
+                pooling::normalize(&mut rows, reader.hidden());
+            }
+            return Ok(rows);
+        }
+        if before.is_empty() && after.is_empty() {
             return reader.pooled(pass, output, call);
         }
         let states = reader.states(pass, call)?;
