@@ -13,15 +13,18 @@ FEATURES ?=
 
 help:
 	@echo 'make demo      build and install into build/prefix, then write LLVM IR with a C++ program and a small T5'
-	@echo 'make test      run all tests: Rust, C, C++, Go'
+	@echo 'make test      run all tests: Rust, C, C++, Go, Swift, the example programs'
 	@echo 'make deps      install the tools that demo and test need (apt)'
 	@echo 'make build     build the library (shared and static) and the command line in target/release'
 	@echo 'make install   install what was built into PREFIX (default /usr/local), under DESTDIR if it is set'
 	@echo '               BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR override single folders'
 	@echo 'make uninstall remove what make install installed'
+	@echo 'make dist      build a release for this machine in build/dist: tar.gz, .deb, SHA-256 (dist-aarch64: for ARM)'
+	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root)'
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
 	@echo 'make compatibility  run the cases of tests/compatibility and write docs/compatibility.md'
+	@echo 'make abi-baseline   accept the ABI of src/ffi as what later versions must keep (docs/abi-policy.md)'
 	@echo 'make bench     run the benchmarks'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
 	@echo 'make cuda      build the library for NVIDIA GPUs, which make install adds (downloads the CUDA compiler)'
@@ -64,7 +67,21 @@ test:
 	KINGLET_ISA=portable cargo test --test same_bits --test generation_bits fixtures
 	@$(MAKE) --no-print-directory prefix
 	@scripts/test-consumers
+	@scripts/test-cpp-search
 	@scripts/test-go
+	@scripts/test-go-service
+	@scripts/test-swift
+
+dist:
+	@scripts/setup build
+	@scripts/dist
+
+dist-aarch64:
+	@scripts/setup build
+	@scripts/dist aarch64
+
+test-dist:
+	@scripts/test-dist
 
 docs:
 	@scripts/docs
@@ -81,6 +98,9 @@ header:
 compatibility:
 	KINGLET_UPDATE_COMPATIBILITY=1 cargo test --test compatibility
 
+abi-baseline:
+	KINGLET_UPDATE_ABI=1 cargo test --test header
+
 # Each fuzz target for FUZZ_SECONDS; needs a nightly Rust and cargo-fuzz (fuzz/README.md).
 FUZZ_SECONDS ?= 60
 fuzz-smoke:
@@ -94,7 +114,7 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search
 
-.PHONY: help deps build install uninstall prefix demo test docs test-aarch64 cuda header compatibility fuzz-smoke bench clean
+.PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean
 .DEFAULT_GOAL := help

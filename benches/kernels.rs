@@ -53,7 +53,7 @@ impl Layer {
     }
 
     /// # Safety
-    /// The output has all rows and outputs, and nobody else touches it.
+    /// The output has all rows and outputs, and nothing else accesses it.
     unsafe fn run(&self, kernel: &dyn Kernel, out: Out, e: &Epilogue) {
         // SAFETY: all rows were converted; the rest is the caller's promise.
         unsafe {
@@ -118,7 +118,7 @@ fn attention(c: &mut Criterion) {
                 bias: None,
             };
             group.bench_function(BenchmarkId::new(kernel.isa(), format!("{tokens}x{head_dim}")), |b| {
-                // SAFETY: the pointers hold all tokens of the head and nothing else touches the output.
+                // SAFETY: the pointers are valid for all tokens of the head, and nothing else accesses the output.
                 b.iter(|| unsafe { kernel.attend(black_box(&a), &mut scratch) });
             });
         }

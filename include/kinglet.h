@@ -5,7 +5,7 @@
  * Kinglet: small language models in your program.
  *
  * Load a model with kinglet_model_load, call kinglet_model_embed, kinglet_model_classify or
- * kinglet_model_generate, read the result, free it. The contracts below hold for every function; the
+ * kinglet_model_generate, read the result, free it. The contracts below apply to every function; the
  * comments on functions and fields state only what differs.
  *
  * Errors. A function that can fail returns a kinglet_status and takes a `kinglet_error **error` as its last
@@ -17,7 +17,7 @@
  *
  * Ownership. Handles (kinglet_model, kinglet_embeddings, ...) are opaque. A handle that a function returns
  * or writes through an output parameter belongs to the caller, who frees it with its own `_free` function;
- * those accept NULL. Pointers and strings that are read from a handle are lent: they are valid until it is
+ * those accept NULL. Pointers and strings that are read from a handle belong to it: they are valid until it is
  * freed. Arrays and strings that are passed in are read during the call and not kept.
  *
  * Structs. Options and results begin with `struct_size`, which the caller sets to sizeof the struct. With it
@@ -434,8 +434,9 @@ typedef struct kinglet_model_options {
   /**
    * The path of the shared library of ONNX Runtime (libonnxruntime), version 1.17 or later; only ONNX models
    * need it. A process opens one such library: if another one is open already, that one is used and a warning
-   * is logged. Empty: the path in the environment variable ORT_DYLIB_PATH, or else the system's search path.
-   * For CUDA and Metal it must have the CUDA or the CoreML execution provider.
+   * is logged. Empty: the absolute path in the environment variable ORT_DYLIB_PATH, or else libonnxruntime in
+   * the folders of the system's libraries. For CUDA and Metal it must have the CUDA or the CoreML execution
+   * provider.
    */
   kinglet_str onnxruntime;
   /** Cancels the load from another thread; may be freed after the call. NULL: none. */
@@ -508,7 +509,9 @@ typedef struct kinglet_model_view {
   size_t threads;
   /** Values per hidden state. */
   size_t dimension;
-  /** The most tokens that a text may have, special tokens included; longer texts are cut. */
+  /**
+   * The maximum number of tokens that a text may have, special tokens included; longer texts are truncated.
+   */
   size_t max_length;
   /** Token ids are below this number. */
   size_t vocabulary_size;
@@ -544,8 +547,8 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_describe(
     kinglet_error **error);
 
 /**
- * Releases one reference. With the last one the model and everything lent from it are freed. Calls that use
- * this reference must have returned. Results of the model's calls stay valid.
+ * Releases one reference. With the last one the model and everything borrowed from it are freed. Calls that
+ * use this reference must have returned. Results of the model's calls stay valid.
  */
 KINGLET_API void kinglet_model_free(kinglet_model *model);
 
@@ -568,8 +571,8 @@ typedef struct kinglet_tokenize_options {
   /** 1 computes the position of each token in its text; 0 does not. */
   uint32_t offsets;
   /**
-   * The most tokens of a text or pair, special tokens included; longer ones are cut as the tokenizer's files
-   * say. 0: what the model takes. SIZE_MAX: no limit.
+   * The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated by the
+   * rules of the tokenizer's files. 0: the model's maximum. SIZE_MAX: no limit.
    */
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
@@ -598,7 +601,7 @@ typedef struct kinglet_encoding_view {
   size_t count;
   /** Tokens in the batch. */
   size_t token_count;
-  /** The most tokens in one sequence. */
+  /** The maximum number of tokens in one sequence. */
   size_t longest;
   /** Where each sequence starts: `count + 1` values. */
   const size_t *starts;
@@ -612,9 +615,9 @@ typedef struct kinglet_encoding_view {
   const uint8_t *special_tokens_mask;
   /** One value per token: 0 or 1, the text of a pair that it came from, or KINGLET_NO_SEQUENCE. */
   const uint8_t *sequences;
-  /** One value per token: its bytes in its text. NULL if offsets were not asked for. */
+  /** One value per token: its bytes in its text. NULL without `offsets`. */
   const kinglet_span *offsets;
-  /** `count` values: 1 for sequences that were cut, else 0. */
+  /** `count` values: 1 for sequences that were truncated, else 0. */
   const uint8_t *truncated;
   /** The id of the tokenizer's padding token; 0 if it names none. */
   uint32_t pad_id;
@@ -681,7 +684,7 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_detokenize(
     kinglet_text **text,
     kinglet_error **error);
 
-/** Frees an encoding and everything lent from it. */
+/** Frees an encoding and everything borrowed from it. */
 KINGLET_API void kinglet_encoding_free(kinglet_encoding *encoding);
 
 /** @} */
@@ -739,7 +742,10 @@ typedef struct kinglet_embed_options {
    * without such files no.
    */
   kinglet_tristate normalize;
-  /** The most tokens of a text, special tokens included; longer texts are cut. 0: what the model takes. */
+  /**
+   * The maximum number of tokens of a text, special tokens included; longer texts are truncated. 0: the
+   * model's maximum.
+   */
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
   const kinglet_cancellation *cancellation;
@@ -805,7 +811,7 @@ typedef struct kinglet_embeddings_view {
   const size_t *starts;
   /** `count` values: the tokens of each text, special tokens included. */
   const size_t *token_counts;
-  /** `count` values: 1 for texts that were cut, else 0. */
+  /** `count` values: 1 for texts that were truncated, else 0. */
   const uint8_t *truncated;
 } kinglet_embeddings_view;
 
@@ -815,7 +821,7 @@ KINGLET_API kinglet_status kinglet_embeddings_read(
     kinglet_embeddings_view *view,
     kinglet_error **error);
 
-/** Frees embeddings and everything lent from them. */
+/** Frees embeddings and everything borrowed from them. */
 KINGLET_API void kinglet_embeddings_free(kinglet_embeddings *embeddings);
 
 /** @} */
@@ -837,9 +843,9 @@ enum kinglet_score_function_values {
   KINGLET_SCORE_FUNCTION_AUTO = 0,
   /** The outputs unchanged. */
   KINGLET_SCORE_FUNCTION_NONE = 1,
-  /** Each label by itself, between 0 and 1. */
+  /** Independent labels: each score is between 0 and 1. */
   KINGLET_SCORE_FUNCTION_SIGMOID = 2,
-  /** Labels exclude each other; the scores add up to 1. */
+  /** Exclusive labels: the scores sum to 1. */
   KINGLET_SCORE_FUNCTION_SOFTMAX = 3,
   /** Each label by itself, between -1 and 1. */
   KINGLET_SCORE_FUNCTION_TANH = 4,
@@ -858,8 +864,8 @@ enum kinglet_aggregation_values {
   /** One entity per token, named by the full label, for instance `B-PER`. */
   KINGLET_AGGREGATION_NONE = 1,
   /**
-   * One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is the
-   * mean of theirs.
+   * One entity per run of adjacent tokens of the same kind, named without `B-` and `I-`; its score is their
+   * mean.
    */
   KINGLET_AGGREGATION_SIMPLE = 2,
 };
@@ -881,7 +887,8 @@ typedef struct kinglet_classify_options {
   /** Only for kinglet_model_classify_tokens; the other calls refuse any value but 0. */
   kinglet_aggregation aggregation;
   /**
-   * The most tokens of a text or pair, special tokens included; longer ones are cut. 0: what the model takes.
+   * The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated. 0:
+   * the model's maximum.
    */
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
@@ -955,7 +962,7 @@ typedef struct kinglet_classifications_view {
   const uint32_t *best;
   /** `count` values: the tokens of each text or pair, special tokens included. */
   const size_t *token_counts;
-  /** `count` values: 1 for those that were cut, else 0. */
+  /** `count` values: 1 for those that were truncated, else 0. */
   const uint8_t *truncated;
 } kinglet_classifications_view;
 
@@ -965,7 +972,7 @@ KINGLET_API kinglet_status kinglet_classifications_read(
     kinglet_classifications_view *view,
     kinglet_error **error);
 
-/** Frees classifications and everything lent from them. */
+/** Frees classifications and everything borrowed from them. */
 KINGLET_API void kinglet_classifications_free(kinglet_classifications *classifications);
 
 /** @} */
@@ -1007,7 +1014,7 @@ typedef struct kinglet_token_classifications_view {
   const float *scores;
   /** `count + 1` values: the tokens of text i are those from `starts[i]` to `starts[i + 1]` (exclusive). */
   const size_t *starts;
-  /** `count` values: 1 for texts that were cut, else 0. */
+  /** `count` values: 1 for texts that were truncated, else 0. */
   const uint8_t *truncated;
 } kinglet_token_classifications_view;
 
@@ -1046,7 +1053,7 @@ KINGLET_API kinglet_status kinglet_token_classifications_entity(
     kinglet_entity *entity,
     kinglet_error **error);
 
-/** Frees token classifications and everything lent from them. */
+/** Frees token classifications and everything borrowed from them. */
 KINGLET_API void kinglet_token_classifications_free(kinglet_token_classifications *classifications);
 
 /** @} */
@@ -1151,7 +1158,7 @@ enum kinglet_finish_reason_values {
   KINGLET_FINISH_REASON_EOS = 1,
   /** A stop string was generated. */
   KINGLET_FINISH_REASON_STOP_STRING = 2,
-  /** The limit of new tokens, or of the model's positions, was reached. */
+  /** `max_new_tokens` or the model's maximum length was reached. */
   KINGLET_FINISH_REASON_LENGTH = 3,
 };
 
@@ -1209,7 +1216,7 @@ typedef uint32_t (*kinglet_piece_callback)(void *user_data, const kinglet_genera
 typedef struct kinglet_generate_options {
   /** sizeof(kinglet_generate_options). */
   size_t struct_size;
-  /** The most tokens to generate, at least 1. Default 256. */
+  /** The maximum number of tokens to generate, at least 1. Default 256. */
   uint64_t max_new_tokens;
   /** No end token is chosen before this many tokens. Default 0. */
   uint64_t min_new_tokens;
@@ -1373,7 +1380,7 @@ typedef struct kinglet_generations_view {
   size_t count;
   /** `count` values: the tokens of each input, special tokens included. */
   const size_t *input_token_counts;
-  /** `count` values: 1 for inputs that were cut to what the encoder takes, else 0. */
+  /** `count` values: 1 for inputs that were truncated to what the encoder takes, else 0. */
   const uint8_t *truncated;
 } kinglet_generations_view;
 
@@ -1395,7 +1402,7 @@ typedef struct kinglet_generation_output {
   const uint32_t *tokens;
   /** The number of generated tokens. */
   size_t token_count;
-  /** The log-probability of each token: `token_count` values. NULL if they were not asked for. */
+  /** The log-probability of each token: `token_count` values. NULL without `logprobs`. */
   const float *logprobs;
   /**
    * With beam search the sum of log-probabilities / length^length_penalty; otherwise the sum of `logprobs`,
@@ -1418,7 +1425,7 @@ KINGLET_API kinglet_status kinglet_generations_output(
     kinglet_generation_output *output,
     kinglet_error **error);
 
-/** Frees generations and everything lent from them. */
+/** Frees generations and everything borrowed from them. */
 KINGLET_API void kinglet_generations_free(kinglet_generations *generations);
 
 /** @} */
@@ -1539,7 +1546,7 @@ KINGLET_API kinglet_status kinglet_messages_get(
 /** Frees a session. */
 KINGLET_API void kinglet_session_free(kinglet_session *session);
 
-/** Frees messages and everything lent from them. */
+/** Frees messages and everything borrowed from them. */
 KINGLET_API void kinglet_messages_free(kinglet_messages *messages);
 
 /** @} */
@@ -1606,7 +1613,7 @@ KINGLET_API kinglet_status kinglet_logits_read(
     kinglet_logits_view *view,
     kinglet_error **error);
 
-/** Frees logits and everything lent from them. */
+/** Frees logits and everything borrowed from them. */
 KINGLET_API void kinglet_logits_free(kinglet_logits *logits);
 
 /** @} */
@@ -1670,7 +1677,7 @@ KINGLET_API kinglet_status kinglet_hidden_states_read(
     kinglet_hidden_states_view *view,
     kinglet_error **error);
 
-/** Frees hidden states and everything lent from them. */
+/** Frees hidden states and everything borrowed from them. */
 KINGLET_API void kinglet_hidden_states_free(kinglet_hidden_states *states);
 
 /** @} */
@@ -1834,12 +1841,26 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_export_counters(
 /** The devices of this machine that this build can run models on. */
 typedef struct kinglet_devices kinglet_devices;
 
+/** Options of kinglet_devices_list. Zero is the default of every field. */
+typedef struct kinglet_devices_options {
+  /** sizeof(kinglet_devices_options). */
+  size_t struct_size;
+  /**
+   * Whether the library for NVIDIA GPUs is opened, if it is installed, to ask what there is. AUTO: yes. NO:
+   * only the devices that this library runs by itself are listed.
+   */
+  kinglet_tristate open_libraries;
+  /** 0. */
+  uint32_t reserved;
+} kinglet_devices_options;
+
 /**
- * Finds the devices of this machine. `*devices` receives the list, CPUs first. A kind of device whose driver
- * or library is missing is left out without an error; kinglet_devices_missing has the reason. The first call
- * opens the library for NVIDIA GPUs, if it is installed, which may take seconds.
+ * Finds the devices of this machine. `*devices` receives the list, CPUs first. `options` may be NULL. A kind
+ * of device whose driver or library is missing is left out without an error; kinglet_devices_missing has the
+ * reason. The first call that opens the library for NVIDIA GPUs may take seconds.
  */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_devices_list(
+    const kinglet_devices_options *options,
     kinglet_devices **devices,
     kinglet_error **error);
 
@@ -1858,7 +1879,7 @@ typedef struct kinglet_device_info {
   size_t struct_size;
   /** Its kind. */
   kinglet_device device;
-  /** Its number among those of its kind, for `device_index` in kinglet_model_options. */
+  /** The index among devices of its kind, for `device_index` in kinglet_model_options. */
   uint32_t device_index;
   /** A name for people, for instance the model of the GPU. */
   kinglet_str name;
@@ -1878,7 +1899,7 @@ KINGLET_API kinglet_status kinglet_devices_info(
     kinglet_device_info *info,
     kinglet_error **error);
 
-/** Frees a list of devices and everything lent from it. */
+/** Frees a list of devices and everything borrowed from it. */
 KINGLET_API void kinglet_devices_free(kinglet_devices *devices);
 
 /** @} */
@@ -1904,9 +1925,11 @@ typedef struct kinglet_quantize_options {
  * Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one .kinglet file
  * with its weights in `precision`, which must not be AUTO. kinglet_model_load maps such a file instead of
  * converting it. `options` may be NULL. The file appears under its name when it is complete; a call that
- * fails leaves nothing. Fails with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE
- * (the message names the file), KINGLET_STATUS_UNSUPPORTED for an ONNX export or an unknown family,
- * KINGLET_STATUS_INVALID_ARGUMENT for a source that is a .kinglet file already, or KINGLET_STATUS_CANCELLED.
+ * fails leaves nothing. Only a .kinglet file or an empty file is replaced, and no link is followed. Fails
+ * with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the
+ * file), KINGLET_STATUS_UNSUPPORTED for an ONNX export or an unknown family, KINGLET_STATUS_INVALID_ARGUMENT
+ * for a source that is a .kinglet file already or a destination that is anything else, or
+ * KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API kinglet_status kinglet_model_quantize(
     kinglet_str source,

@@ -21,8 +21,6 @@ pub mod ffi;
 pub mod formats;
 mod generate;
 #[doc(hidden)]
-pub mod jinja;
-#[doc(hidden)]
 pub mod kernels;
 mod load;
 mod network;
@@ -42,8 +40,8 @@ pub use generate::chat::Message;
 pub use generate::constraint::Grammar;
 pub use generate::options::{EarlyStopping, GenerateOptions};
 pub use generate::session::{Prefix, Session};
-pub use generate::{Event, FinishReason, Generations, Listener, Logits, Output};
-pub use load::devices::{Devices, devices};
+pub use generate::{FinishReason, Generations, Listener, Logits, Output, Piece};
+pub use load::devices::{Devices, DevicesOptions, devices};
 pub use load::{LoadOptions, quantize};
 #[doc(hidden)]
 pub use network::provider;

@@ -73,9 +73,9 @@ fn a_chat_has_one_reply_even_if_the_model_s_files_ask_for_more() {
     let mut session = model.session().unwrap();
     let mut pieces = 0;
     let options = GenerateOptions { max_new_tokens: Some(4), ignore_eos: true, ..GenerateOptions::default() };
-    let mut listener = |event: kinglet::Event| {
+    let mut listener = |piece: kinglet::Piece| {
         pieces += 1;
-        event.sequence == 0
+        piece.sequence == 0
     };
     session.send("hello", &options, Some(&mut listener)).unwrap();
     assert_eq!((pieces, session.messages().len()), (4, 2));

@@ -51,7 +51,7 @@ fn run(verb: &str, model: &str, arguments: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The JSON objects of a run that must succeed, one a line.
+/// The JSON objects of a run that must succeed, one per line.
 fn run_json(verb: &str, model: &str, arguments: &[&str], input: &str) -> Vec<Value> {
     let arguments = [arguments, &["--json"]].concat();
     run(verb, model, &arguments, input).lines().map(|line| serde_json::from_str(line).unwrap()).collect()

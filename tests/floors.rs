@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The floors, lowest first. Modules of the same floor do not use each other.
 const FLOORS: &[&[&str]] = &[
     &["base"],
-    &["spec", "jinja"],
+    &["spec"],
     &["kernels"],
     &["formats"],
     &["text", "families", "backend"],

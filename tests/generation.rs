@@ -168,10 +168,11 @@ fn every_option_works_as_in_transformers() {
 
 #[test]
 fn a_decoder_s_hidden_states_are_the_inputs_of_its_head() {
+    use kinglet::formats::packed::Opening;
     use kinglet::formats::source::Source;
     for fixture in ["gpt2", "llama"] {
         let path = support::fixtures().join("generation").join(fixture);
-        let weights = Source::open(&path).unwrap().weights;
+        let weights = Source::open(&path, Opening::default()).unwrap().weights;
         let word =
             ["transformer.wte.weight", "model.embed_tokens.weight"].into_iter().find_map(|name| weights.get(name));
         let word = word.unwrap().to_vec_f32().unwrap();

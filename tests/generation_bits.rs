@@ -149,7 +149,7 @@ fn a_generation_ends_within_a_step_of_being_cancelled() {
     };
     // When the listener cancels, no token may follow.
     let mut steps = 0;
-    let mut listener = |_: kinglet::Event| {
+    let mut listener = |_: kinglet::Piece| {
         steps += 1;
         if steps == 5 {
             cancellation.cancel();
@@ -158,7 +158,7 @@ fn a_generation_ends_within_a_step_of_being_cancelled() {
     };
     let error = model.generate(&["The small bird"], &options, Some(&mut listener)).unwrap_err();
     assert_eq!((error.status(), steps), (Status::Cancelled, 5));
-    let mut refuse = |_: kinglet::Event| false;
+    let mut refuse = |_: kinglet::Piece| false;
     let options = GenerateOptions { cancellation: None, ..options };
     let error = model.generate(&["The small bird"], &options, Some(&mut refuse)).unwrap_err();
     assert_eq!(error.status(), Status::Cancelled);

@@ -101,10 +101,12 @@ fn damaged_packed_files_are_refused() {
     let mut later = good.clone();
     later[8] = 2;
     refused(&later, "version 2");
+    // The header is read before the checksum.
+    let header_end = 64 + u64::from_le_bytes(*good[16..].first_chunk().unwrap()) as usize;
     for at in (64..good.len()).step_by(997) {
         let mut bad = good.clone();
         bad[at] ^= 4;
-        refused(&bad, "checksum");
+        refused(&bad, if at < header_end { "damaged" } else { "checksum" });
     }
     let mut other = good;
     other[0] = b'X';

@@ -362,7 +362,7 @@ fn a_missing_or_wrong_library_is_a_clear_error() {
         return;
     }
     let error = refused(&[], &[]);
-    assert!(error.contains("the system has none") && error.contains("release page"), "{error}");
+    assert!(error.contains("there is no libonnxruntime") && error.contains("release page"), "{error}");
 }
 
 #[cfg(feature = "cli")]

@@ -5,7 +5,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use kinglet::{
-    Device, EmbedOptions, Event, GenerateOptions, Generations, LoadOptions, Log, LogLevel, Model, Pooling, Precision,
+    Device, EmbedOptions, GenerateOptions, Generations, LoadOptions, Log, LogLevel, Model, Piece, Pooling, Precision,
     Status,
 };
 use support::{alone, copy_of, distance, floats, ids, load_onnx, onnxruntime, resident};
@@ -152,8 +152,8 @@ fn streams_and_prefixes_give_the_same_texts() {
     for (name, form, folder) in forms() {
         let (native, model) = (native(name), load_onnx(&library, folder.path()).unwrap());
         let mut pieces = vec![String::new(); TEXTS.len()];
-        let mut listen = |event: Event| {
-            pieces[event.index].push_str(event.text);
+        let mut listen = |piece: Piece| {
+            pieces[piece.index].push_str(piece.text);
             true
         };
         let whole = model.generate(&TEXTS, &plain(), Some(&mut listen)).unwrap();
@@ -193,7 +193,7 @@ fn graphs_with_hidden_states_embed() {
     }
     let decoder = load_onnx(&library, &graphs("gpt2")).unwrap();
     let error = decoder.embed(&["a"], &Default::default()).unwrap_err();
-    assert!(error.message().contains("model.onnx") && error.message().contains("logits alone"), "{error}");
+    assert!(error.message().contains("model.onnx") && error.message().contains("only logits"), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 
 use kinglet::{
-    Cancellation, Device, Event, GenerateOptions, Generations, Grammar, LoadOptions, Model, Output, Precision, Stage,
+    Cancellation, Device, GenerateOptions, Generations, Grammar, LoadOptions, Model, Output, Piece, Precision, Stage,
 };
 use support::{bits, fixtures, load};
 
@@ -60,9 +60,9 @@ type Pieces = Vec<Vec<(String, u32, Option<&'static str>)>>;
 fn run(model: &Model, inputs: &[Vec<u32>], options: &GenerateOptions) -> (Vec<Exact>, Pieces) {
     let (ids, lengths) = (inputs.concat(), inputs.iter().map(Vec::len).collect::<Vec<_>>());
     let mut pieces: Pieces = vec![Vec::new(); inputs.len()];
-    let mut listener = |event: Event| {
-        let finish = event.finish_reason.map(|reason| reason.name());
-        pieces[event.index].push((event.text.to_string(), event.token, finish));
+    let mut listener = |piece: Piece| {
+        let finish = piece.finish_reason.map(|reason| reason.name());
+        pieces[piece.index].push((piece.text.to_string(), piece.token, finish));
         true
     };
     let streamed = model.generate_ids(&ids, &lengths, options, Some(&mut listener)).unwrap();
@@ -366,7 +366,7 @@ fn no_piece_follows_the_one_that_cancelled() {
         let cancellation = Cancellation::new();
         let options = GenerateOptions { cancellation: Some(cancellation.clone()), ..drafting(&options, 10, 2) };
         let mut pieces = 0;
-        let mut listener = |_: Event| {
+        let mut listener = |_: Piece| {
             pieces += 1;
             if pieces == stop {
                 cancellation.cancel();

@@ -70,11 +70,11 @@ fn the_pieces_of_a_stream_make_up_the_text() {
     let model = model();
     let whole = model.generate(&[QUESTION], &GenerateOptions::default(), None).unwrap();
     let (mut text, mut tokens, mut end) = (String::new(), Vec::new(), None);
-    let mut listener = |event: kinglet::Event| {
-        assert!(end.is_none() && event.index == 0);
-        text += event.text;
-        tokens.push(event.token);
-        end = event.finish_reason;
+    let mut listener = |piece: kinglet::Piece| {
+        assert!(end.is_none() && piece.index == 0);
+        text += piece.text;
+        tokens.push(piece.token);
+        end = piece.finish_reason;
         true
     };
     model.generate(&[QUESTION], &GenerateOptions::default(), Some(&mut listener)).unwrap();
@@ -105,8 +105,8 @@ fn a_stop_string_ends_the_text_before_it_at_any_token_boundary() {
         }
         let mut streamed = String::new();
         let options = GenerateOptions { stop_strings: Some(vec![stop]), ..GenerateOptions::default() };
-        let mut listener = |event: kinglet::Event| {
-            streamed += event.text;
+        let mut listener = |piece: kinglet::Piece| {
+            streamed += piece.text;
             true
         };
         model.generate(&[QUESTION], &options, Some(&mut listener)).unwrap();

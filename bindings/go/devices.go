@@ -23,12 +23,24 @@ type DeviceList struct {
 	Missing string
 }
 
-// ListDevices looks for devices. A missing driver or library is not an error. The first call opens the library for NVIDIA GPUs, if it is
-// installed, which may take seconds.
-func ListDevices() (DeviceList, error) {
+// DevicesOptions are options of [ListDevices]. The zero value is the default.
+type DevicesOptions struct {
+	// OpenLibraries says whether the library for NVIDIA GPUs is opened, if it is installed, to ask what there is. TristateAuto: yes.
+	// TristateNo: only devices that Kinglet's own library runs are listed.
+	OpenLibraries Tristate
+}
+
+// ListDevices looks for devices. options may be nil. A missing driver or library is not an error. The first call that opens the library
+// for NVIDIA GPUs may take seconds.
+func ListDevices(options *DevicesOptions) (DeviceList, error) {
 	var failure *C.kinglet_error
 	var devices *C.kinglet_devices
-	if err := result(C.kinglet_devices_list(&devices, &failure), &failure); err != nil {
+	var c C.kinglet_devices_options
+	c.struct_size = C.size_t(unsafe.Sizeof(c))
+	if options != nil {
+		c.open_libraries = C.kinglet_tristate(options.OpenLibraries)
+	}
+	if err := result(C.kinglet_devices_list(&c, &devices, &failure), &failure); err != nil {
 		return DeviceList{}, err
 	}
 	defer C.kinglet_devices_free(devices)

@@ -8,7 +8,7 @@ import (
 )
 
 func TestDevices(t *testing.T) {
-	list, err := ListDevices()
+	list, err := ListDevices(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,6 +24,10 @@ func TestDevices(t *testing.T) {
 		if explained := strings.Contains(list.Missing, kind.String()); listed == explained {
 			t.Errorf("%v: listed %v, explained %v: %q", kind, listed, explained, list.Missing)
 		}
+	}
+	builtIn, err := ListDevices(&DevicesOptions{OpenLibraries: TristateNo})
+	if err != nil || len(builtIn.Devices) == 0 || !strings.Contains(builtIn.Missing, "not to be opened") {
+		t.Errorf("without opening libraries: %+v, %v", builtIn, err)
 	}
 	for _, index := range []int{1, -1} {
 		if _, err := Load(context.Background(), fixture("bert"), &LoadOptions{DeviceIndex: index}); !errors.Is(err, ErrInvalidArgument) {

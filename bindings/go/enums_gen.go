@@ -127,9 +127,9 @@ const (
 	ScoreFunctionAuto ScoreFunction = 0
 	// The outputs unchanged.
 	ScoreFunctionNone ScoreFunction = 1
-	// Each label by itself, between 0 and 1.
+	// Independent labels: each score is between 0 and 1.
 	ScoreFunctionSigmoid ScoreFunction = 2
-	// Labels exclude each other; the scores add up to 1.
+	// Exclusive labels: the scores sum to 1.
 	ScoreFunctionSoftmax ScoreFunction = 3
 	// Each label by itself, between -1 and 1.
 	ScoreFunctionTanh ScoreFunction = 4
@@ -148,8 +148,8 @@ const (
 	AggregationAuto Aggregation = 0
 	// One entity per token, named by the full label, for instance `B-PER`.
 	AggregationNone Aggregation = 1
-	// One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is the
-	// mean of theirs.
+	// One entity per run of adjacent tokens of the same kind, named without `B-` and `I-`; its score is their
+	// mean.
 	AggregationSimple Aggregation = 2
 )
 
@@ -187,7 +187,7 @@ const (
 	FinishEOS FinishReason = 1
 	// A stop string was generated.
 	FinishStopString FinishReason = 2
-	// The limit of new tokens, or of the model's positions, was reached.
+	// `max_new_tokens` or the model's maximum length was reached.
 	FinishLength FinishReason = 3
 )
 

@@ -165,18 +165,29 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-// A GGUF file generates what its own reference says.
-func TestGenerateGGUF(t *testing.T) {
-	model := load(t, filepath.Join("generation-gguf", "llama.gguf"), nil)
-	text, err := os.ReadFile(fixture(filepath.Join("generation-gguf", "llama.json")))
-	check(t, err)
-	var reference generationReference
-	check(t, json.Unmarshal(text, &reference))
-	for _, want := range reference.Cases {
-		got, err := model.GenerateIDs(t.Context(), want.IDs, []int{len(want.IDs)}, greedy(24))
+// GGUF files of a decoder and of an encoder-decoder give the tokens and the logits of their own reference.
+func TestGGUF(t *testing.T) {
+	for _, name := range []string{"llama", "t5"} {
+		model := load(t, filepath.Join("generation-gguf", name+".gguf"), &LoadOptions{Precision: PrecisionF32})
+		file, err := os.ReadFile(fixture(filepath.Join("generation-gguf", name+".json")))
 		check(t, err)
-		if !slices.Equal(got[0].Outputs[0].Tokens, want.Greedy) {
-			t.Errorf("%v, and %v is expected", got[0].Outputs[0].Tokens, want.Greedy)
+		var want struct {
+			Text       string
+			IDs        []uint32    `json:"ids"`
+			DecoderIDs []uint32    `json:"decoder_ids"`
+			Logits     [][]float32 `json:"last_logits"`
+		}
+		check(t, json.Unmarshal(file, &want))
+		encoding, err := model.Tokenize(t.Context(), []string{want.Text}, nil)
+		check(t, err)
+		if len(want.IDs) == 0 || !slices.Equal(encoding.IDs, want.IDs) {
+			t.Errorf("%s: ids %v, in the reference %v", name, encoding.IDs, want.IDs)
+		}
+		logits, err := model.Logits(t.Context(), want.IDs, want.DecoderIDs, nil)
+		check(t, err)
+		first := logits.Len() - len(want.Logits)
+		for i, row := range want.Logits {
+			near(t, fmt.Sprint(name, " row ", first+i), logits.Row(first+i), row)
 		}
 	}
 }

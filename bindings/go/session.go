@@ -138,6 +138,8 @@ type chat struct {
 	turn chan struct{}
 	// streaming says whether a loop has the turn.
 	streaming atomic.Bool
+	// promptTokens belongs to the call that has the turn.
+	promptTokens int
 }
 
 // Session begins a chat. [ErrUnsupported] if the model has no chat template, has an encoder or does not generate.
@@ -304,6 +306,7 @@ func (c *chat) generate(ctx context.Context, options *GenerateOptions, listen li
 	if err != nil {
 		return nil, err
 	}
+	c.promptTokens = generations[0].InputTokenCount
 	return &generations[0].Outputs[0], nil
 }
 
@@ -344,6 +347,17 @@ func (s *Session) Messages() ([]Message, error) {
 		messages[i] = Message{Role: string(bytesOf(message.role)), Content: string(bytesOf(message.content))}
 	}
 	return messages, nil
+}
+
+// PromptTokens is the number of tokens of the last reply's whole prompt: all messages as the chat template writes them, those that were
+// in the KV cache already included. 0 before the first reply.
+func (s *Session) PromptTokens() (int, error) {
+	c, err := s.enter(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	defer c.leave()
+	return c.promptTokens, nil
 }
 
 // HeldTokens is the number of tokens in the KV cache for the next turn.

@@ -56,6 +56,9 @@ func TestSession(t *testing.T) {
 				if got.Text != want[0].Text() {
 					t.Errorf("%q, and %q is expected", got.Text, want[0].Text())
 				}
+				if read, err := session.PromptTokens(); err != nil || read != want[0].InputTokenCount {
+					t.Errorf("the prompt had %d tokens, %v; %d are expected", read, err, want[0].InputTokenCount)
+				}
 				say("assistant", got.Text)
 			}
 			check(t, session.Add("system", "Be short."))
@@ -198,6 +201,7 @@ func TestSessionErrors(t *testing.T) {
 			func() error { return s.Rewind(0) },
 			func() error { _, err := s.Messages(); return err },
 			func() error { _, err := s.HeldTokens(); return err },
+			func() error { _, err := s.PromptTokens(); return err },
 		} {
 			if err := call(); !errors.Is(err, ErrClosed) {
 				t.Errorf("%s, call %d: %v", name, i, err)

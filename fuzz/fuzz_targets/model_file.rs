@@ -5,6 +5,7 @@
 use std::fs;
 use std::sync::LazyLock;
 
+use kinglet::formats::packed::Opening;
 use kinglet::formats::source::Source;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
@@ -14,7 +15,7 @@ static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("
 fuzz_target!(|data: &[u8]| {
     let path = FOLDER.path().join("model.gguf");
     fs::write(&path, data).expect("the temporary directory is writable");
-    match Source::open(&path) {
+    match Source::open(&path, Opening::default()) {
         Err(error) => assert!(error.message().contains("model.gguf"), "the error does not name the file: {error}"),
         Ok(source) => {
             for name in source.weights.names() {

@@ -67,7 +67,7 @@ impl Model {
     fn device_memory_info(&self) -> Value {
         let of_kind = match self.0.device {
             Device::Cpu | Device::CandleCpu => return Value::Null,
-            device => crate::load::devices::of_kind(device).unwrap_or_default(),
+            device => crate::load::devices::of_kind(device, true).unwrap_or_default(),
         };
         let info = of_kind.into_iter().find(|info| info.index == self.0.device_index);
         json!({

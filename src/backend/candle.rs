@@ -1,5 +1,4 @@
-//! The same transformer over candle-core: NVIDIA's and Apple's GPUs, and candle's CPU device, which in f32 is the reference that
-//! Kinglet's own engine is judged by.
+//! The backend over candle-core: NVIDIA and Apple GPUs, and candle's CPU device, whose f32 is a reference for the CPU engine.
 
 mod attention;
 mod cache;
@@ -23,19 +22,20 @@ use crate::formats::safetensors::TensorView;
 use crate::spec::{Activation, Device, Layout, Pooling, Precision};
 
 use super::{
-    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, NormView, PASS_TOKENS, PassInput, pooling,
+    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PASS_TOKENS, PassInput,
+    Projection, pooling,
 };
 use attention::{Plans, RelativeBias};
 use cache::{Cache, Sequence};
 use pass::Pass;
 use weights::{Linear, Norm, activate, dense_type};
 
-/// Tokens that a pass on a GPU aims at: enough to keep it busy.
+/// The target number of tokens of a pass on a GPU: enough to keep it busy.
 const DEVICE_PASS_TOKENS: usize = 4096;
 
 pub use devices::devices;
 
-/// Whether this build runs on such devices itself.
+/// Whether this build supports a kind of device.
 pub fn runs_on(kind: Device) -> bool {
     match kind {
         Device::Cpu => false,
@@ -54,16 +54,16 @@ pub struct Candle {
     transfers: Transfers,
 }
 
-/// candle's errors can only be defects or a device that gave up: the inputs were checked before.
+/// The inputs were checked before, so candle's errors are defects or failures of the device.
 fn failed(error: candle_core::Error) -> Error {
     Error::internal(format!("candle: {error}"))
 }
 
 impl Candle {
-    /// The device of this kind and number.
+    /// Opens the device of this kind and index.
     ///
     /// # Errors
-    /// There is none; the message lists those there are.
+    /// There is no such device; the message lists the available ones.
     pub fn open(kind: Device, index: usize, precision: Precision) -> Result<Self> {
         let device = devices::open(kind, index)?;
         Ok(Self { kind, index, device, precision, plans: Plans::default(), transfers: Transfers::default() })
@@ -82,12 +82,12 @@ impl Candle {
         self.carry(values, shape).map_err(failed)
     }
 
-    /// The values, row by row, as f32 in the host's memory. It waits for the device.
+    /// Copies the values, row by row, as f32 to host memory. It waits for the device.
     fn download(&self, x: &Tensor) -> Result<Vec<f32>> {
         let start = Instant::now();
         let read = || {
             let x = x.flatten_all()?;
-            // Narrow values are widened here: fewer bytes cross.
+            // 16-bit values are widened on the host: fewer bytes to copy.
             Ok(match x.dtype() {
                 DType::F16 => x.to_vec1::<f16>()?.into_iter().map(f32::from).collect(),
                 DType::BF16 => x.to_vec1::<bf16>()?.into_iter().map(f32::from).collect(),
@@ -111,6 +111,40 @@ impl Candle {
         Linear::new(&weight, &bias, precision).map_err(failed)
     }
 
+    fn best_tokens(
+        &self,
+        x: &Tensor,
+        head: &Projection<Self>,
+        forbidden: &[u32],
+        out: &mut Vec<Option<u32>>,
+    ) -> Result<()> {
+        if x.dim(0).map_err(failed)? == 0 {
+            return Ok(());
+        }
+        let mut mask = Vec::new();
+        if !forbidden.is_empty() {
+            mask.resize(head.weight.weight.outputs(), 0.0);
+            forbidden.iter().for_each(|&i| mask[i as usize] = f32::NEG_INFINITY);
+        }
+        let compute = || {
+            let mut y = head.weight.project(x, head.norm, Activation::None)?.to_dtype(DType::F32)?;
+            if head.softcap > 0.0 {
+                let cap = f64::from(head.softcap);
+                y = ((y / cap)?.tanh()? * cap)?;
+            }
+            if !mask.is_empty() {
+                let width = mask.len();
+                y = y.broadcast_add(&self.carry(mask, width)?)?;
+            }
+            // Token ids are exact in f32 up to 2^24, so one transfer copies both.
+            let found = y.argmax_keepdim(1)?.to_dtype(DType::F32)?;
+            Tensor::cat(&[found, y.max_keepdim(1)?], 1)
+        };
+        let values = self.download(&compute().map_err(failed)?)?;
+        out.extend(values.chunks_exact(2).map(|row| (row[1] > f32::NEG_INFINITY).then_some(row[0] as u32)));
+        Ok(())
+    }
+
     fn zeros(&self, rows: usize, width: usize) -> Result<Tensor> {
         Tensor::zeros((rows, width), DType::F32, &self.device).map_err(failed)
     }
@@ -120,7 +154,7 @@ impl Backend for Candle {
     type Tensor = Tensor;
     type Linear = Linear;
     type Norm = Norm;
-    /// In the type that weights are looked up in.
+    /// A tensor in the number type of tables.
     type Table = Tensor;
     type RelativeBias = RelativeBias;
     type Cache = Cache;
@@ -164,10 +198,6 @@ impl Backend for Candle {
 
     fn linear_load_wide(&self, view: &LinearView) -> Result<Linear> {
         self.linear(view, self.precision.widened())
-    }
-
-    fn outputs(&self, linear: &Linear) -> usize {
-        linear.weight.outputs()
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
@@ -276,40 +306,16 @@ impl Backend for Candle {
         cache.sequence()
     }
 
-    fn project_arg_max(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Vec<Option<u32>>,
-    ) -> Result<()> {
-        let rows = x.dim(0).map_err(failed)?;
-        if rows == 0 {
-            return Ok(());
-        }
-        let mut mask = Vec::new();
-        if !forbidden.is_empty() {
-            mask.resize(self.outputs(w), 0.0);
-            forbidden.iter().for_each(|&i| mask[i as usize] = f32::NEG_INFINITY);
-        }
-        let compute = || {
-            let mut y = w.project(x, norm, Activation::None)?.to_dtype(DType::F32)?;
-            if softcap > 0.0 {
-                let cap = f64::from(softcap);
-                y = ((y / cap)?.tanh()? * cap)?;
+    fn logits(&self, x: &Tensor, head: &Projection<Self>, out: LogitRows) -> Result<()> {
+        match out {
+            LogitRows::Logits(out) => head.read(self, x, out)?,
+            LogitRows::Tokens(forbidden, out) => self.best_tokens(x, head, forbidden, out)?,
+            LogitRows::TopK(forbidden, out) => {
+                let mut values = Vec::new();
+                head.read(self, x, &mut values)?;
+                out.add(&mut values, head.weight.weight.outputs(), forbidden);
             }
-            if !mask.is_empty() {
-                let width = mask.len();
-                y = y.broadcast_add(&self.carry(mask, width)?)?;
-            }
-            // A token's number is exact in f32 up to 2^24, so that one transfer brings both.
-            let found = y.argmax_keepdim(1)?.to_dtype(DType::F32)?;
-            Tensor::cat(&[found, y.max_keepdim(1)?], 1)
-        };
-        let values = self.download(&compute().map_err(failed)?)?;
-        out.extend(values.chunks_exact(2).map(|row| (row[1] > f32::NEG_INFINITY).then_some(row[0] as u32)));
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
-//! Arithmetic on rows of logits in the host's memory, whatever device made them: free functions over the best SIMD kernel of this
-//! machine, which is chosen once per process.
+//! Arithmetic on rows of logits in host memory, from any device: free functions over the best SIMD kernel of this machine, which is
+//! chosen once per process.
 
 use std::sync::OnceLock;
 
@@ -7,25 +7,24 @@ use crate::kernels::{self, Kernel};
 
 fn kernel() -> &'static dyn Kernel {
     static KERNEL: OnceLock<&'static dyn Kernel> = OnceLock::new();
-    // A `KINGLET_ISA` that names no kernel is refused when a model is loaded; what is computed without one uses the portable kernel,
-    // which is always there and last.
+    // An unknown `KINGLET_ISA` is refused when a model is loaded; until then, the portable kernel is used, which is always last.
     *KERNEL.get_or_init(|| match kernels::select() {
         Ok(kernel) => kernel,
         Err(_) => kernels::available().pop().expect("the portable kernel"),
     })
 }
 
-/// `ln Σ exp` of a row; -∞ for a row of nothing but -∞.
+/// `ln Σ exp` of a row; -∞ if all values are -∞.
 pub fn log_sum_exp(row: &[f32]) -> f32 {
     kernels::log_sum_exp(kernel(), row)
 }
 
-/// The index of the first of the largest values of a row; None where nothing is above -∞.
+/// The index of the largest value of a row, the first of equals; None if no value is above -∞.
 pub fn arg_max(row: &[f32]) -> Option<u32> {
     kernel().arg_max(row).map(|(index, _)| index as u32)
 }
 
-/// `softcap · tanh(value / softcap)` of each value, in place; 0 for no cap. It keeps the order, but may make neighbours equal.
+/// `softcap · tanh(value / softcap)` of each value, in place; 0 for no cap. It keeps the order, but may make different values equal.
 pub fn cap(values: &mut [f32], softcap: f32) {
     if softcap > 0.0 {
         values.iter_mut().for_each(|x| *x = softcap * (*x / softcap).tanh());

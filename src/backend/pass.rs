@@ -1,4 +1,4 @@
-//! One forward pass through a stack as a backend sees it: the sequences, their KV caches, and all that is equal in every layer.
+//! One forward pass through a stack: its sequences, their KV caches, and the data that all layers share.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::spec::{Layout, Stack};
 
 use super::Backend;
 
-/// Some rows of an activation and the sequence that they belong to.
+/// Rows of an activation and the sequence that they belong to.
 pub struct Slot<S> {
     pub rows: Range<usize>,
     pub sequence: S,
@@ -21,22 +21,22 @@ pub struct CacheShape {
     pub head_dim: usize,
 }
 
-/// The KV cache of one sequence, in whatever memory the backend has. A clone shares what both hold, and either may be extended.
+/// The KV cache of one sequence on a backend. Clones share its pages, and each may be extended.
 pub trait CachedSequence: Clone + Send + Sync {
-    /// Tokens that it holds.
+    /// The number of tokens.
     fn length(&self) -> usize;
-    /// Forgets the tokens from `length` on.
+    /// Drops the tokens from `length` on.
     fn truncate(&mut self, length: usize);
-    /// Makes room for this many more tokens, so that no step fails for want of memory halfway.
+    /// Allocates pages for this many more tokens, so that a step cannot run out of memory in the middle.
     fn reserve(&mut self, tokens: usize) -> Result<()>;
-    /// Counts tokens that a pass has written in all layers.
+    /// Adds tokens that a pass has written in all layers to the length.
     fn advance(&mut self, tokens: usize);
 }
 
 /// Sines and cosines of rotary positions: `[tokens, half]` each.
 #[derive(Default)]
 pub struct Rotation {
-    /// Half of the rotated components; component `i` is paired with `half + i`. 0 where nothing is rotated.
+    /// Half of the rotated components; component `i` is paired with `half + i`. 0 without rotation.
     pub half: usize,
     pub cos: Vec<f32>,
     pub sin: Vec<f32>,
@@ -46,12 +46,12 @@ pub struct Rotation {
 #[derive(Default)]
 pub struct Rotations {
     pub global: Rotation,
-    /// Where layers with a window have frequencies of their own.
+    /// For layers with a sliding window, if their frequencies differ.
     pub local: Rotation,
 }
 
 impl Rotations {
-    /// Those of a layer with this window, 0 for none; None where the stack has no rotary positions.
+    /// The rotation of a layer with this window, 0 for none; None without rotary positions.
     pub fn of(&self, window: usize) -> Option<&Rotation> {
         let rotation = if window > 0 && self.local.half > 0 { &self.local } else { &self.global };
         (rotation.half > 0).then_some(rotation)
@@ -60,17 +60,17 @@ impl Rotations {
 
 /// The sequences of a pass.
 pub enum Sequences<'a, S> {
-    /// An encoder's: whole texts end to end. Tokens `i` and `j` of a text see each other, in layers with a window `w` where
+    /// An encoder's: whole texts, packed. Tokens `i` and `j` of a text see each other; in layers with a window `w` only if
     /// `|i - j| <= w / 2`.
     Whole(&'a Layout),
-    /// A decoder's: each slot's rows are appended to the sequence's KV cache, which has room for them. A token sees itself and those
-    /// before it, in layers with a window `w` the last `w` of them. With cross-attention, each slot's rows also see all that the
-    /// source of the same rows holds.
+    /// A decoder's: each slot's rows are appended to the sequence's KV cache, which has reserved pages. A token sees itself and earlier
+    /// tokens; in layers with a window `w` the last `w` of them. With cross-attention, each slot's rows also see the whole source of
+    /// the same rows.
     Appended { own: &'a [Slot<&'a mut S>], sources: &'a [Slot<&'a S>] },
 }
 
 impl<S> Sequences<'_, S> {
-    /// Rows of the pass.
+    /// The number of rows.
     pub fn rows(&self) -> usize {
         match self {
             Self::Whole(layout) => layout.tokens(),
@@ -79,7 +79,7 @@ impl<S> Sequences<'_, S> {
     }
 }
 
-/// What [`Backend::begin`] makes a pass of.
+/// The input of [`Backend::begin`].
 pub struct PassInput<'a, B: Backend + ?Sized> {
     pub stack: &'a Stack,
     pub rotations: &'a Rotations,
@@ -93,10 +93,10 @@ pub struct HeadNorms<N> {
     pub key: N,
 }
 
-/// What one attention of a layer reads.
+/// The input of one attention.
 pub enum AttentionInput<'a, T, N> {
     /// Self-attention: `[tokens, queries then keys then values]`.
     Own { qkv: T, norms: Option<&'a HeadNorms<N>> },
-    /// Cross-attention: `[tokens, queries]`; keys and values are those that [`Backend::store`] wrote. It has no positions.
+    /// Cross-attention without positions: `[tokens, queries]`; [`Backend::store`] wrote the keys and values.
     Source { queries: T },
 }

@@ -1,12 +1,12 @@
-//! A linear layer as a checkpoint stores it, and how its rows are read. Families store queries, keys and values together or
-//! separately, interleaved by head, or transposed; backends need not know.
+//! A linear layer in a checkpoint, and reading its rows. Checkpoints store queries, keys and values together or separately,
+//! interleaved by head, or transposed; backends read the same rows in all cases.
 
 use half::f16;
 
 use crate::base::error::Result;
 use crate::formats::safetensors::TensorView;
 
-/// Columns of a transposed tensor that are read at once: enough to use whole cache lines.
+/// Columns of a transposed tensor that are read together: whole cache lines.
 const COLUMNS: usize = 64;
 
 /// A linear layer. `parts` are concatenated along the outputs (query, key and value are one product).
@@ -19,7 +19,7 @@ pub struct LinearView<'a> {
     pub outputs: usize,
 }
 
-/// A part of a layer: some rows of one tensor.
+/// A part of a layer: rows of one tensor.
 #[derive(Clone)]
 pub struct Part<'a> {
     pub weight: TensorView<'a>,
@@ -77,7 +77,7 @@ impl LinearView<'_> {
     }
 }
 
-/// Reads the rows of a layer. It is fastest in order.
+/// Reads the rows of a layer, fastest in order.
 pub struct RowReader<'a> {
     view: &'a LinearView<'a>,
     /// The current part, and the outputs before it.

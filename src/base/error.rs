@@ -4,6 +4,9 @@
 use std::fmt;
 use std::path::Path;
 
+/// Text out of a file, made fit for an error message: the file decides what it says and how long it is.
+pub(crate) use kinglet_jinja::quoted;
+
 /// The kind of a failure. The numbers are part of the C ABI: new ones are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -86,10 +89,11 @@ impl Error {
         Self::new(Status::InvalidFile, format!("{}: {what}", path.display()))
     }
 
-    /// A failed read: NotFound if the file does not exist, otherwise Io.
+    /// A failed read: NotFound if the file does not exist, OutOfMemory if it cannot be mapped for want of memory, otherwise Io.
     pub fn io(path: &Path, error: &std::io::Error) -> Self {
         let status = match error.kind() {
             std::io::ErrorKind::NotFound => Status::NotFound,
+            std::io::ErrorKind::OutOfMemory => Status::OutOfMemory,
             _ => Status::Io,
         };
         let advice = match status {
@@ -129,18 +133,6 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Text out of a file, made fit for an error message: in backquotes, control characters escaped, at most 100 characters,
-/// because the file decides what it says and how long it is.
-pub(crate) fn quoted(text: &str) -> String {
-    let mut escaped = String::from("`");
-    escaped.extend(text.chars().take(100).flat_map(char::escape_debug));
-    if text.chars().nth(100).is_some() {
-        escaped.push('…');
-    }
-    escaped.push('`');
-    escaped
-}
-
 /// A parser's message, cut to 300 characters: parsers quote the text that they refuse, whatever its length.
 pub(crate) fn shortened(message: impl fmt::Display) -> String {
     let message = message.to_string();
@@ -159,9 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_from_files_is_escaped_and_cut() {
-        assert_eq!(quoted("a\n\u{1b}[31m"), "`a\\n\\u{1b}[31m`");
-        assert_eq!(quoted(&"é".repeat(5000)).chars().count(), 103);
+    fn messages_of_parsers_are_cut() {
         assert_eq!(shortened("short"), "short");
         let long = shortened(format!("{} at line 1 column 7", "é".repeat(9000)));
         assert!(long.ends_with("at line 1 column 7") && long.chars().count() < 400, "{long}");

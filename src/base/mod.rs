@@ -3,6 +3,8 @@
 pub mod call;
 pub mod counters;
 pub mod error;
+pub mod file_size_guard;
+pub mod libraries;
 pub mod log;
 pub mod memory;
 pub mod panics;

@@ -266,13 +266,15 @@ mod tests {
         let pool = Pool::new(2);
         for _ in 0..3 {
             std::thread::sleep(std::time::Duration::from_millis(5));
-            let threads = Mutex::new(std::collections::HashSet::new());
+            // Each task waits for the other one, which only the second thread can run.
+            let (running, changed) = (Mutex::new(0), std::sync::Condvar::new());
             pool.run(2, |_| {
-                threads.lock().unwrap().insert(std::thread::current().id());
-                // Long enough for the sleeping worker to take the second task.
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                *running.lock().unwrap() += 1;
+                changed.notify_all();
+                let both = changed.wait_while(running.lock().unwrap(), |running| *running < 2);
+                drop(both.unwrap());
             });
-            assert_eq!(threads.lock().unwrap().len(), 2);
+            assert_eq!(*running.lock().unwrap(), 2);
         }
     }
 

@@ -1,5 +1,4 @@
-//! A loaded network with all that running it needs: tokenizer, threads, counters and memory budget. Tasks and generation are
-//! functions over it; it knows neither.
+//! A loaded network with tokenizer, threads, counters and memory budget. Tasks and generation are functions over it.
 
 pub(crate) mod passes;
 
@@ -26,13 +25,13 @@ pub(crate) struct Engine {
     pub modules: Modules,
     pub network: Box<dyn Network>,
     pub tokenizer: Tokenizer,
-    /// The most tokens of a text, special ones counted.
+    /// The maximum number of tokens of a text, special tokens included.
     pub max_length: usize,
     pub pool: Arc<Pool>,
     pub counters: Counters,
     /// Bytes of KV caches and of the activations of long texts.
     pub budget: Arc<Budget>,
-    /// It lives as long as the model, its sessions and its prefixes.
+    /// Dropped with the model, its sessions and its prefixes.
     pub log: Log,
 }
 
@@ -49,7 +48,7 @@ impl Engine {
         self.tokenizer.encode(texts, pairs, &options, &self.pool, call)
     }
 
-    /// Runs a whole call: hands out its context, and counts it if it succeeds. `shape` tells its items and tokens.
+    /// Runs a whole call with a context for it, and counts it if it succeeds. `shape` returns its items and tokens.
     pub fn call<T>(
         &self,
         cancellation: Option<&Cancellation>,
@@ -64,7 +63,7 @@ impl Engine {
         Ok(result)
     }
 
-    /// Refuses a task that the model has no head for.
+    /// Refuses a task whose head the model does not have.
     pub fn require_head(&self, kind: HeadKind, task: &str) -> Result<()> {
         match &self.spec.head {
             Some(head) if head.kind == kind => Ok(()),

@@ -1,5 +1,5 @@
-//! Packing: the sequences of a batch lie end to end, so that nothing is computed for padding; and passes: a large batch runs a part
-//! at a time, so that activations stay in the cache and memory does not grow with the batch.
+//! Packed passes. The sequences of a batch are concatenated, without padding. A large batch is cut into passes, so that activations stay
+//! in the cache and memory does not grow with the batch.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -7,13 +7,13 @@ use std::time::Instant;
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Layout, Output};
+use crate::spec::{Batch, EncodeOutput, Layout};
 use crate::text::encoding::Encoding;
 
 use super::Engine;
 
-/// Cuts a batch into passes of whole sequences and, but for longer sequences, at most `tokens` tokens. Sequences without tokens take
-/// no part in a pass but keep their place.
+/// Cuts a batch into passes of whole sequences with at most `tokens` tokens, except for longer sequences. Sequences without tokens stay
+/// in the numbering.
 pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<'_>> {
     let mut next = 0;
     std::iter::from_fn(move || {
@@ -41,10 +41,10 @@ pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<
 }
 
 impl Engine {
-    /// Reads `output` of an encoding, one pass at a time, and joins the rows of all passes. A large batch runs one pass per thread, so
-    /// that threads wait for each other only at the end; a small one shares each pass among them.
-    pub fn read(&self, encoding: &Encoding, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
-        // Allocated at once: growing step by step would hold a large result twice.
+    /// Computes `output` for a batch, pass by pass, and joins the rows of all passes. In a large batch each thread runs its own passes,
+    /// so threads wait for each other only at the end; in a small one all threads share each pass.
+    pub fn read(&self, encoding: &Encoding, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+        // Allocated at once: growing would copy a large result.
         let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec, &self.modules);
         let mut rows = Vec::with_capacity(values);
         let run = |pass: &Batch| self.network.encode(pass, output, call);
@@ -69,7 +69,8 @@ impl Engine {
             return Ok(rows);
         }
         let passes: Vec<Batch> = std::iter::from_fn(next).collect();
-        let parts = Mutex::new(Parts { rows, next: 0, early: passes.iter().map(|_| None).collect(), error: None });
+        let parts =
+            Mutex::new(OrderedRows { rows, next: 0, early: passes.iter().map(|_| None).collect(), error: None });
         let parts_of = || parts.lock().unwrap_or_else(PoisonError::into_inner);
         pool.run(passes.len(), |i| {
             if parts_of().error.is_none() {
@@ -77,21 +78,21 @@ impl Engine {
                 parts_of().add(i, part);
             }
         });
-        let Parts { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let OrderedRows { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
         error.map_or(Ok(rows), Err)
     }
 }
 
-/// Rows of passes that end in any order, strung together in theirs as soon as may be.
-struct Parts {
+/// Joins the rows of passes in order, although passes finish in any order.
+struct OrderedRows {
     rows: Vec<f32>,
-    /// The pass whose rows come next; those behind it wait.
+    /// The index of the next pass to append; later ones wait in `early`.
     next: usize,
     early: Vec<Option<Vec<f32>>>,
     error: Option<Error>,
 }
 
-impl Parts {
+impl OrderedRows {
     fn add(&mut self, pass: usize, part: Result<Vec<f32>>) {
         match part {
             Ok(part) => self.early[pass] = Some(part),

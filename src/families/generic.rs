@@ -1,4 +1,4 @@
-//! A model of any family that runs as an ONNX graph: only what tasks need, which is sizes, limits and labels.
+//! A model of any family that runs as an ONNX graph: only the sizes, limits and labels that tasks need.
 
 use super::{head_kind, labels};
 use crate::base::error::{Error, Result};

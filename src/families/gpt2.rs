@@ -19,8 +19,8 @@ const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
-/// In GGUF files the same layers are `[outputs, inputs]`.
-const GGUF_NAMES: Names = Names {
+/// The same layers with weights `[outputs, inputs]`.
+const LINEAR_NAMES: Names = Names {
     qkv: LinearTensors::Single("h.{}.attn.c_attn"),
     attention_output: LinearTensors::Single("h.{}.attn.c_proj"),
     up: LinearTensors::Single("h.{}.mlp.c_fc"),
@@ -37,7 +37,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     }
     let heads = equal_heads(config, "n_embd", "n_head")?;
     let (hidden, rows) = (config.usize("n_embd")?, config.usize("n_positions")?);
-    let names = if config.bool_or("kinglet_gguf", false)? { GGUF_NAMES } else { NAMES };
+    let names = if config.bool_or("kinglet_linear_weights", false)? { LINEAR_NAMES } else { NAMES };
     let intermediate = config.usize_or("n_inner", hidden.saturating_mul(4))?;
     Ok(Spec {
         family: "gpt2",

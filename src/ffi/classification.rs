@@ -8,7 +8,7 @@ use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, optional, texts};
 use super::structs::{Results, choice, options, versioned};
@@ -21,9 +21,9 @@ enumeration! {
     KINGLET_SCORE_FUNCTION_AUTO = 0, c"auto";
     /// The outputs unchanged.
     KINGLET_SCORE_FUNCTION_NONE = 1, c"none", ScoreFunction::None;
-    /// Each label by itself, between 0 and 1.
+    /// Independent labels: each score is between 0 and 1.
     KINGLET_SCORE_FUNCTION_SIGMOID = 2, c"sigmoid", ScoreFunction::Sigmoid;
-    /// Labels exclude each other; the scores add up to 1.
+    /// Exclusive labels: the scores sum to 1.
     KINGLET_SCORE_FUNCTION_SOFTMAX = 3, c"softmax", ScoreFunction::Softmax;
     /// Each label by itself, between -1 and 1.
     KINGLET_SCORE_FUNCTION_TANH = 4, c"tanh", ScoreFunction::Tanh;
@@ -36,7 +36,7 @@ enumeration! {
     KINGLET_AGGREGATION_AUTO = 0, c"auto";
     /// One entity per token, named by the full label, for instance `B-PER`.
     KINGLET_AGGREGATION_NONE = 1, c"none", Aggregation::None;
-    /// One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is the mean of theirs.
+    /// One entity per run of adjacent tokens of the same kind, named without `B-` and `I-`; its score is their mean.
     KINGLET_AGGREGATION_SIMPLE = 2, c"simple", Aggregation::Simple;
 }
 
@@ -50,7 +50,7 @@ pub struct kinglet_classify_options {
     pub function: kinglet_score_function,
     /// Only for kinglet_model_classify_tokens; the other calls refuse any value but 0.
     pub aggregation: kinglet_aggregation,
-    /// The most tokens of a text or pair, special tokens included; longer ones are cut. 0: what the model takes.
+    /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated. 0: the model's maximum.
     pub max_length: usize,
     /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
@@ -99,7 +99,7 @@ unsafe fn read_without_aggregation(pointer: *const kinglet_classify_options) -> 
 handle! {
     /// The scores of a batch of texts or pairs.
     pub struct kinglet_classifications: Owned<Classifications>, "classifications";
-    /// Frees classifications and everything lent from them.
+    /// Frees classifications and everything borrowed from them.
     pub fn kinglet_classifications_free;
 }
 
@@ -116,16 +116,14 @@ pub unsafe extern "C" fn kinglet_model_classify(
     classifications: *mut *mut kinglet_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(classifications, error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
         let (loaded, firsts, seconds, options) = unsafe {
             let seconds = if pairs.is_null() { None } else { Some(self::texts(pairs, count, "pairs")?) };
             let firsts = self::texts(texts, count, "texts")?;
             (handle::borrow(model)?, firsts, seconds, read_without_aggregation(options)?)
         };
-        let place = Place::new(classifications, "classifications")?;
-        place.write(handle::give(loaded.model.classify(&firsts, seconds.as_deref(), &options)?));
-        Ok(())
+        loaded.model.classify(&firsts, seconds.as_deref(), &options)
     })
 }
 
@@ -142,16 +140,14 @@ pub unsafe extern "C" fn kinglet_model_score(
     classifications: *mut *mut kinglet_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(classifications, error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
         let (loaded, queries, documents, options) = unsafe {
             let documents = texts(documents, count, "documents")?;
             let queries = texts(queries, count, "queries")?;
             (handle::borrow(model)?, queries, documents, read_without_aggregation(options)?)
         };
-        let place = Place::new(classifications, "classifications")?;
-        place.write(handle::give(loaded.model.score(&queries, &documents, &options)?));
-        Ok(())
+        loaded.model.score(&queries, &documents, &options)
     })
 }
 
@@ -189,7 +185,7 @@ pub struct kinglet_classifications_view {
     pub best: *const u32,
     /// `count` values: the tokens of each text or pair, special tokens included.
     pub token_counts: *const usize,
-    /// `count` values: 1 for those that were cut, else 0.
+    /// `count` values: 1 for those that were truncated, else 0.
     pub truncated: *const u8,
 }
 

@@ -5,7 +5,7 @@ use crate::base::counters::{Format, Stage};
 use super::boundary::{boundary, quietly};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place};
+use super::handle::{self};
 use super::model::kinglet_model;
 use super::strings::kinglet_text;
 use super::structs::{Results, unknown, versioned};
@@ -177,12 +177,10 @@ pub unsafe extern "C" fn kinglet_model_export_counters(
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(text, error, || {
         // SAFETY: C passes a live handle.
         let loaded = unsafe { handle::borrow(model) }?;
-        let place = Place::new(text, "text")?;
         let format = Format::from_u32(format).ok_or_else(|| unknown(format, "format"))?;
-        place.write(handle::give(loaded.model.counters().export(format).into_boxed_str()));
-        Ok(())
+        Ok(loaded.model.counters().export(format).into_boxed_str())
     })
 }

@@ -1,19 +1,18 @@
 //! Devices.
 
-use crate::base::error::Error;
-use crate::load::devices::Devices;
+use crate::load::devices::{Devices, DevicesOptions};
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_device;
-use super::strings::kinglet_str;
-use super::structs::{Results, versioned};
+use super::strings::{kinglet_str, kinglet_tristate};
+use super::structs::{Results, options, reserved, tristate, versioned};
 
 handle! {
     /// The devices of this machine that this build can run models on.
     pub struct kinglet_devices: Owned<Listed>, "devices";
-    /// Frees a list of devices and everything lent from it.
+    /// Frees a list of devices and everything borrowed from it.
     pub fn kinglet_devices_free;
 }
 
@@ -23,20 +22,38 @@ pub(super) struct Listed {
     missing: String,
 }
 
-/// Finds the devices of this machine. `*devices` receives the list, CPUs first. A kind of device whose driver or library is missing is
-/// left out without an error; kinglet_devices_missing has the reason. The first call opens the library for NVIDIA GPUs, if it is
-/// installed, which may take seconds.
+/// Options of kinglet_devices_list. Zero is the default of every field.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct kinglet_devices_options {
+    /// sizeof(kinglet_devices_options).
+    pub struct_size: usize,
+    /// Whether the library for NVIDIA GPUs is opened, if it is installed, to ask what there is. AUTO: yes. NO: only the devices that
+    /// this library runs by itself are listed.
+    pub open_libraries: kinglet_tristate,
+    /// 0.
+    pub reserved: u32,
+}
+
+versioned!(kinglet_devices_options, "options", 16);
+
+/// Finds the devices of this machine. `*devices` receives the list, CPUs first. `options` may be NULL. A kind of device whose driver or
+/// library is missing is left out without an error; kinglet_devices_missing has the reason. The first call that opens the library for
+/// NVIDIA GPUs may take seconds.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_devices_list(
+    options: *const kinglet_devices_options,
     devices: *mut *mut kinglet_devices,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        let place = Place::new(devices, "devices")?;
-        let found = crate::load::devices::devices();
+    handle::create(devices, error, || {
+        // SAFETY: C passes NULL or options of the size that they state.
+        let o = unsafe { self::options(options)? };
+        reserved(o.reserved)?;
+        let open_libraries = tristate(o.open_libraries, "options.open_libraries")?.unwrap_or(true);
+        let found = crate::load::devices::devices(&DevicesOptions { open_libraries });
         let missing = found.missing.join("\n");
-        place.write(handle::give(Listed { found, missing }));
-        Ok(())
+        Ok(Listed { found, missing })
     })
 }
 
@@ -62,7 +79,7 @@ pub struct kinglet_device_info {
     pub struct_size: usize,
     /// Its kind.
     pub device: kinglet_device,
-    /// Its number among those of its kind, for `device_index` in kinglet_model_options.
+    /// The index among devices of its kind, for `device_index` in kinglet_model_options.
     pub device_index: u32,
     /// A name for people, for instance the model of the GPU.
     pub name: kinglet_str,
@@ -86,9 +103,7 @@ pub unsafe extern "C" fn kinglet_devices_info(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (listed, place) = unsafe { (handle::borrow(devices)?, Results::new(info)?) };
-        let all = &listed.found.devices;
-        let (found, count) = (all.get(index), all.len());
-        let info = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        let info = handle::item(&listed.found.devices, index, "index")?;
         place.write(kinglet_device_info {
             struct_size: 0,
             device: info.device as u32,

@@ -7,7 +7,7 @@ use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, kinglet_tristate, optional, texts};
 use super::structs::{Results, choice, options, tristate, versioned};
@@ -45,7 +45,7 @@ pub struct kinglet_embed_options {
     /// Whether vectors are scaled to length 1. YES does it last, after `truncate_dim`; NO leaves out the module Normalize at the end
     /// of the model's modules. AUTO: as the modules say; with KINGLET_POOLING_NONE and without such files no.
     pub normalize: kinglet_tristate,
-    /// The most tokens of a text, special tokens included; longer texts are cut. 0: what the model takes.
+    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. 0: the model's maximum.
     pub max_length: usize,
     /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
@@ -64,7 +64,7 @@ versioned!(kinglet_embed_options, "options", 32);
 handle! {
     /// The embeddings of a batch of texts.
     pub struct kinglet_embeddings: Owned<Embeddings>, "embeddings";
-    /// Frees embeddings and everything lent from them.
+    /// Frees embeddings and everything borrowed from them.
     pub fn kinglet_embeddings_free;
 }
 
@@ -81,11 +81,10 @@ pub unsafe extern "C" fn kinglet_model_embed(
     embeddings: *mut *mut kinglet_embeddings,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(embeddings, error, || {
         // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, o) =
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, self::options(options)?) };
-        let place = Place::new(embeddings, "embeddings")?;
         let options = EmbedOptions {
             pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
             normalize: tristate(o.normalize, "options.normalize")?,
@@ -98,8 +97,7 @@ pub unsafe extern "C" fn kinglet_model_embed(
             prompt: unsafe { optional(o.prompt, "options.prompt") }?,
             truncate_dim: (o.truncate_dim != 0).then_some(o.truncate_dim),
         };
-        place.write(handle::give(loaded.model.embed(&texts, &options)?));
-        Ok(())
+        loaded.model.embed(&texts, &options)
     })
 }
 
@@ -143,7 +141,7 @@ pub struct kinglet_embeddings_view {
     pub starts: *const usize,
     /// `count` values: the tokens of each text, special tokens included.
     pub token_counts: *const usize,
-    /// `count` values: 1 for texts that were cut, else 0.
+    /// `count` values: 1 for texts that were truncated, else 0.
     pub truncated: *const u8,
 }
 

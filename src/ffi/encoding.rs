@@ -7,7 +7,7 @@ use crate::text::tokenizer::EncodeOptions;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle, null};
+use super::handle::{self, handle, null};
 use super::model::kinglet_model;
 use super::strings::{array, kinglet_str, kinglet_text, kinglet_tristate, texts};
 use super::structs::{Results, flag, options, reserved, tristate, versioned};
@@ -27,8 +27,8 @@ pub struct kinglet_tokenize_options {
     pub add_special_tokens: kinglet_tristate,
     /// 1 computes the position of each token in its text; 0 does not.
     pub offsets: u32,
-    /// The most tokens of a text or pair, special tokens included; longer ones are cut as the tokenizer's files say. 0: what the model
-    /// takes. SIZE_MAX: no limit.
+    /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated by the rules of the tokenizer's
+    /// files. 0: the model's maximum. SIZE_MAX: no limit.
     pub max_length: usize,
     /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
@@ -39,7 +39,7 @@ versioned!(kinglet_tokenize_options, "options", 32);
 handle! {
     /// A tokenised batch: the tokens of all texts one after the other.
     pub struct kinglet_encoding: Owned<Lent>, "encoding";
-    /// Frees an encoding and everything lent from it.
+    /// Frees an encoding and everything borrowed from it.
     pub fn kinglet_encoding_free;
 }
 
@@ -72,7 +72,7 @@ pub struct kinglet_encoding_view {
     pub count: usize,
     /// Tokens in the batch.
     pub token_count: usize,
-    /// The most tokens in one sequence.
+    /// The maximum number of tokens in one sequence.
     pub longest: usize,
     /// Where each sequence starts: `count + 1` values.
     pub starts: *const usize,
@@ -86,9 +86,9 @@ pub struct kinglet_encoding_view {
     pub special_tokens_mask: *const u8,
     /// One value per token: 0 or 1, the text of a pair that it came from, or KINGLET_NO_SEQUENCE.
     pub sequences: *const u8,
-    /// One value per token: its bytes in its text. NULL if offsets were not asked for.
+    /// One value per token: its bytes in its text. NULL without `offsets`.
     pub offsets: *const kinglet_span,
-    /// `count` values: 1 for sequences that were cut, else 0.
+    /// `count` values: 1 for sequences that were truncated, else 0.
     pub truncated: *const u8,
     /// The id of the tokenizer's padding token; 0 if it names none.
     pub pad_id: u32,
@@ -112,13 +112,12 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
     encoding: *mut *mut kinglet_encoding,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(encoding, error, || {
         // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
         let (loaded, firsts, seconds, o) = unsafe {
             let seconds = if pairs.is_null() { None } else { Some(self::texts(pairs, count, "pairs")?) };
             (handle::borrow(model)?, self::texts(texts, count, "texts")?, seconds, self::options(options)?)
         };
-        let place = Place::new(encoding, "encoding")?;
         let options = EncodeOptions {
             add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true),
             max_length: (o.max_length != 0).then_some(o.max_length),
@@ -128,8 +127,7 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
         let cancellation = unsafe { cancellation::optional(o.cancellation) };
         let encoding = loaded.model.tokenize(&firsts, seconds.as_deref(), &options, cancellation.as_ref())?;
         let lengths = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
-        place.write(handle::give(Lent { encoding, lengths }));
-        Ok(())
+        Ok(Lent { encoding, lengths })
     })
 }
 
@@ -224,13 +222,11 @@ pub unsafe extern "C" fn kinglet_model_detokenize(
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(text, error, || {
         // SAFETY: C passes a live handle, an array of `count` ids and options of the size that they state.
         let (loaded, ids, o) = unsafe { (handle::borrow(model)?, array(ids, count, "ids")?, self::options(options)?) };
-        let place = Place::new(text, "text")?;
         reserved(o.reserved)?;
         let skip = tristate(o.skip_special_tokens, "options.skip_special_tokens")?.unwrap_or(true);
-        place.write(handle::give(loaded.model.decode(ids, skip)?.into_boxed_str()));
-        Ok(())
+        Ok(loaded.model.decode(ids, skip)?.into_boxed_str())
     })
 }

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use crate::base::error::{Error, Result};
 use crate::generate::constraint::Grammar;
 use crate::generate::options::{EarlyStopping, GenerateOptions};
-use crate::generate::{Event, FinishReason};
+use crate::generate::{FinishReason, Piece};
 
 use super::boundary::quietly;
 use super::cancellation::{self, kinglet_cancellation};
@@ -53,7 +53,7 @@ enumeration! {
     KINGLET_FINISH_REASON_EOS = 1, c"eos", FinishReason::Eos;
     /// A stop string was generated.
     KINGLET_FINISH_REASON_STOP_STRING = 2, c"stop_string", FinishReason::StopString;
-    /// The limit of new tokens, or of the model's positions, was reached.
+    /// `max_new_tokens` or the model's maximum length was reached.
     KINGLET_FINISH_REASON_LENGTH = 3, c"length", FinishReason::Length;
 }
 
@@ -103,7 +103,7 @@ pub type kinglet_piece_callback =
 pub struct kinglet_generate_options {
     /// sizeof(kinglet_generate_options).
     pub struct_size: usize,
-    /// The most tokens to generate, at least 1. Default 256.
+    /// The maximum number of tokens to generate, at least 1. Default 256.
     pub max_new_tokens: u64,
     /// No end token is chosen before this many tokens. Default 0.
     pub min_new_tokens: u64,
@@ -260,14 +260,14 @@ pub(super) struct PieceCallback {
 }
 
 impl PieceCallback {
-    pub(super) fn call(&self, event: &Event) -> bool {
+    pub(super) fn call(&self, piece: &Piece) -> bool {
         let piece = kinglet_generation_piece {
             struct_size: size_of::<kinglet_generation_piece>(),
-            index: event.index,
-            sequence: event.sequence,
-            text: kinglet_str::lend(event.text),
-            token: event.token,
-            finish_reason: event.finish_reason.map_or(KINGLET_FINISH_REASON_NONE, |reason| reason as u32),
+            index: piece.index,
+            sequence: piece.sequence,
+            text: kinglet_str::lend(piece.text),
+            token: piece.token,
+            finish_reason: piece.finish_reason.map_or(KINGLET_FINISH_REASON_NONE, |reason| reason as u32),
         };
         (self.callback)(self.user_data, &piece) != 0
     }

@@ -1,12 +1,12 @@
 //! Generation.
 
-use crate::base::error::{Error, Result};
-use crate::generate::{Event, Generations, Listener};
+use crate::base::error::Result;
+use crate::generate::{Generations, Listener, Piece};
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, PieceCallback, kinglet_finish_reason, kinglet_generate_options};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{array, kinglet_str, texts};
 use super::structs::{Results, versioned};
@@ -14,7 +14,7 @@ use super::structs::{Results, versioned};
 handle! {
     /// The outputs for a batch of inputs.
     pub struct kinglet_generations: Owned<Generations>, "generations";
-    /// Frees generations and everything lent from them.
+    /// Frees generations and everything borrowed from them.
     pub fn kinglet_generations_free;
 }
 
@@ -24,7 +24,7 @@ pub(super) fn listening<T>(
     work: impl FnOnce(Option<Listener<'_>>) -> Result<T>,
 ) -> Result<T> {
     match callback {
-        Some(callback) => work(Some(&mut |event: Event| callback.call(&event))),
+        Some(callback) => work(Some(&mut |piece: Piece| callback.call(&piece))),
         None => work(None),
     }
 }
@@ -42,14 +42,11 @@ pub unsafe extern "C" fn kinglet_model_generate(
     generations: *mut *mut kinglet_generations,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(generations, error, || {
         let (loaded, texts, (options, callback)) =
             // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, generate_options::read(options)?) };
-        let place = Place::new(generations, "generations")?;
-        let result = listening(callback, |listener| loaded.model.generate(&texts, &options, listener))?;
-        place.write(handle::give(result));
-        Ok(())
+        listening(callback, |listener| loaded.model.generate(&texts, &options, listener))
     })
 }
 
@@ -66,16 +63,13 @@ pub unsafe extern "C" fn kinglet_model_generate_ids(
     generations: *mut *mut kinglet_generations,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(generations, error, || {
         // SAFETY: C passes a live handle, arrays of the sizes stated and options of the size that they state.
         let (loaded, ids, lengths, (options, callback)) = unsafe {
             let (ids, lengths) = (array(ids, id_count, "ids")?, array(lengths, count, "lengths")?);
             (handle::borrow(model)?, ids, lengths, generate_options::read(options)?)
         };
-        let place = Place::new(generations, "generations")?;
-        let result = listening(callback, |listener| loaded.model.generate_ids(ids, lengths, &options, listener))?;
-        place.write(handle::give(result));
-        Ok(())
+        listening(callback, |listener| loaded.model.generate_ids(ids, lengths, &options, listener))
     })
 }
 
@@ -101,7 +95,7 @@ pub struct kinglet_generations_view {
     pub count: usize,
     /// `count` values: the tokens of each input, special tokens included.
     pub input_token_counts: *const usize,
-    /// `count` values: 1 for inputs that were cut to what the encoder takes, else 0.
+    /// `count` values: 1 for inputs that were truncated to what the encoder takes, else 0.
     pub truncated: *const u8,
 }
 
@@ -141,7 +135,7 @@ pub struct kinglet_generation_output {
     pub tokens: *const u32,
     /// The number of generated tokens.
     pub token_count: usize,
-    /// The log-probability of each token: `token_count` values. NULL if they were not asked for.
+    /// The log-probability of each token: `token_count` values. NULL without `logprobs`.
     pub logprobs: *const f32,
     /// With beam search the sum of log-probabilities / length^length_penalty; otherwise the sum of `logprobs`, or 0 without them.
     pub score: f32,
@@ -164,14 +158,11 @@ pub unsafe extern "C" fn kinglet_generations_output(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (g, place) = unsafe { (handle::borrow(generations)?, Results::new(output)?) };
-        let texts = g.outputs.len();
-        let all = g.outputs.get(index);
-        let all = all.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {texts}")))?;
-        let (found, count) = (all.get(sequence), all.len());
-        let o = found.ok_or_else(|| Error::invalid_argument(format!("sequence: {sequence} is not below {count}")))?;
+        let all = handle::item(&g.outputs, index, "index")?;
+        let o = handle::item(all, sequence, "sequence")?;
         place.write(kinglet_generation_output {
             struct_size: 0,
-            output_count: count,
+            output_count: all.len(),
             text: kinglet_str::lend(&o.text),
             tokens: o.tokens.as_ptr(),
             token_count: o.tokens.len(),

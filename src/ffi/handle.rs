@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
 
+use super::boundary::boundary;
+use super::error::{kinglet_error, kinglet_status};
+
 /// An opaque type of the C ABI.
 pub(super) trait Handle {
     /// What the pointer points at.
@@ -80,9 +83,9 @@ pub(super) unsafe fn retain<H: Handle<Ownership = Counted>>(pointer: *const H) {
 }
 
 /// A place where C wants a result; NULL is refused before any work is done.
-pub(super) struct Place<T>(*mut T);
+pub(super) struct OutPointer<T>(*mut T);
 
-impl<T> Place<T> {
+impl<T> OutPointer<T> {
     pub(super) fn new(pointer: *mut T, name: &str) -> Result<Self> {
         if pointer.is_null() { Err(null(name)) } else { Ok(Self(pointer)) }
     }
@@ -91,6 +94,25 @@ impl<T> Place<T> {
         // SAFETY: not NULL, and C passes a place for one `T`.
         unsafe { self.0.write(value) };
     }
+}
+
+/// Creates a handle for C, after checking the output pointer.
+pub(super) fn create<H: Handle>(
+    to: *mut *mut H,
+    error: *mut *mut kinglet_error,
+    work: impl FnOnce() -> Result<H::Target>,
+) -> kinglet_status {
+    boundary(error, || {
+        let to = OutPointer::new(to, H::NAME)?;
+        to.write(give(work()?));
+        Ok(())
+    })
+}
+
+/// The item that a caller asks for by its index.
+pub(super) fn item<'a, T>(all: &'a [T], index: usize, name: &str) -> Result<&'a T> {
+    let count = all.len();
+    all.get(index).ok_or_else(|| Error::invalid_argument(format!("{name}: {index} is not below {count}")))
 }
 
 /// Declares an opaque type and the function that frees it. `tests/header` reads the same lines.

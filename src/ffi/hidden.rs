@@ -5,7 +5,7 @@ use crate::tasks::hidden::HiddenStates;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::array;
 use super::structs::{Results, options, versioned};
@@ -25,7 +25,7 @@ versioned!(kinglet_hidden_states_options, "options", 16);
 handle! {
     /// The last hidden states of a batch of token sequences.
     pub struct kinglet_hidden_states: Owned<HiddenStates>, "states";
-    /// Frees hidden states and everything lent from them.
+    /// Frees hidden states and everything borrowed from them.
     pub fn kinglet_hidden_states_free;
 }
 
@@ -46,18 +46,16 @@ pub unsafe extern "C" fn kinglet_model_hidden_states(
     states: *mut *mut kinglet_hidden_states,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(states, error, || {
         // SAFETY: C passes a live handle, arrays of the sizes given and options of the size that they state.
         let (loaded, ids, types, lengths, o) = unsafe {
             let types = if type_ids.is_null() { None } else { Some(array(type_ids, id_count, "type_ids")?) };
             let (ids, lengths) = (array(ids, id_count, "ids")?, array(lengths, count, "lengths")?);
             (handle::borrow(model)?, ids, types, lengths, self::options(options)?)
         };
-        let place = Place::new(states, "states")?;
         // SAFETY: C passes NULL or a live cancellation.
         let cancellation = unsafe { cancellation::optional(o.cancellation) };
-        place.write(handle::give(loaded.model.hidden_states(ids, lengths, types, cancellation.as_ref())?));
-        Ok(())
+        loaded.model.hidden_states(ids, lengths, types, cancellation.as_ref())
     })
 }
 

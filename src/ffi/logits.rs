@@ -5,7 +5,7 @@ use crate::generate::Logits;
 use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::array;
 use super::structs::{Results, flag, options, reserved, versioned};
@@ -29,7 +29,7 @@ versioned!(kinglet_logits_options, "options", 24);
 handle! {
     /// The logits of one sequence of tokens.
     pub struct kinglet_logits: Owned<Logits>, "logits";
-    /// Frees logits and everything lent from them.
+    /// Frees logits and everything borrowed from them.
     pub fn kinglet_logits_free;
 }
 
@@ -49,7 +49,7 @@ pub unsafe extern "C" fn kinglet_model_logits(
     logits: *mut *mut kinglet_logits,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(logits, error, || {
         // SAFETY: C passes a live handle, arrays of the sizes stated and options of the size that they state.
         let (loaded, ids, decoder_ids, o) = unsafe {
             let decoder_ids = match decoder_ids.is_null() {
@@ -58,13 +58,11 @@ pub unsafe extern "C" fn kinglet_model_logits(
             };
             (handle::borrow(model)?, array(ids, id_count, "ids")?, decoder_ids, self::options(options)?)
         };
-        let place = Place::new(logits, "logits")?;
         reserved(o.reserved)?;
         let stepwise = flag(o.stepwise, "options.stepwise")?;
         // SAFETY: C passes NULL or a live cancellation.
         let cancellation = unsafe { cancellation::optional(o.cancellation) };
-        place.write(handle::give(loaded.model.logits(ids, decoder_ids, stepwise, cancellation.as_ref())?));
-        Ok(())
+        loaded.model.logits(ids, decoder_ids, stepwise, cancellation.as_ref())
     })
 }
 

@@ -13,7 +13,7 @@ use super::boundary::{boundary, callback, quietly};
 use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, OutPointer, handle};
 use super::strings::{kinglet_str, kinglet_text};
 use super::structs::{Results, choice, options, unknown, versioned};
 
@@ -70,13 +70,13 @@ enumeration! {
 handle! {
     /// A loaded model. It counts references: kinglet_model_retain adds one, kinglet_model_free releases one; sessions and prefixes hold
     /// references of their own. Any number of calls may run on one model at the same time; they share its threads.
-    pub struct kinglet_model: Counted<Loaded>, "model";
-    /// Releases one reference. With the last one the model and everything lent from it are freed. Calls that use this reference must
+    pub struct kinglet_model: Counted<ModelHandle>, "model";
+    /// Releases one reference. With the last one the model and everything borrowed from it are freed. Calls that use this reference must
     /// have returned. Results of the model's calls stay valid.
     pub fn kinglet_model_free;
 }
 
-pub(super) struct Loaded {
+pub(super) struct ModelHandle {
     pub model: Model,
     path: String,
     /// Lent from the model, which lives as long.
@@ -84,9 +84,9 @@ pub(super) struct Loaded {
 }
 
 // SAFETY: the pointers in `labels` point into the model's own strings, which never change.
-unsafe impl Send for Loaded {}
+unsafe impl Send for ModelHandle {}
 // SAFETY: as above.
-unsafe impl Sync for Loaded {}
+unsafe impl Sync for ModelHandle {}
 
 /// How far work has come. Later versions may add fields at the end; `struct_size` is set by the library. Valid during the callback.
 #[derive(Clone, Copy)]
@@ -146,9 +146,9 @@ pub struct kinglet_model_options {
     /// Size in bytes of an LRU cache of finished generations: the same input with the same options is answered from it. 0: no cache.
     pub answer_cache_bytes: u64,
     /// The path of the shared library of ONNX Runtime (libonnxruntime), version 1.17 or later; only ONNX models need it. A process
-    /// opens one such library: if another one is open already, that one is used and a warning is logged. Empty: the path in the
-    /// environment variable ORT_DYLIB_PATH, or else the system's search path. For CUDA and Metal it must have the CUDA or the CoreML
-    /// execution provider.
+    /// opens one such library: if another one is open already, that one is used and a warning is logged. Empty: the absolute path in the
+    /// environment variable ORT_DYLIB_PATH, or else libonnxruntime in the folders of the system's libraries. For CUDA and Metal it must
+    /// have the CUDA or the CoreML execution provider.
     pub onnxruntime: kinglet_str,
     /// Cancels the load from another thread; may be freed after the call. NULL: none.
     pub cancellation: *const kinglet_cancellation,
@@ -247,7 +247,7 @@ pub unsafe extern "C" fn kinglet_model_load(
         let log = log_of(&o)?;
         // SAFETY: C passes text as its size says.
         let path = unsafe { path.text(|| "path".into()) }?;
-        let place = Place::new(model, "model")?;
+        let place = OutPointer::new(model, "model")?;
         if path.is_empty() {
             return Err(Error::invalid_argument("path: is empty"));
         }
@@ -271,7 +271,7 @@ pub unsafe extern "C" fn kinglet_model_load(
         };
         let model = Model::load(Path::new(path), options)?;
         let labels = model.labels().iter().map(|label| kinglet_str::lend(label)).collect();
-        place.write(handle::give(Loaded { path: path.to_string(), labels, model }));
+        place.write(handle::give(ModelHandle { path: path.to_string(), labels, model }));
         Ok(())
     })
 }
@@ -312,7 +312,7 @@ pub struct kinglet_model_view {
     pub threads: usize,
     /// Values per hidden state.
     pub dimension: usize,
-    /// The most tokens that a text may have, special tokens included; longer texts are cut.
+    /// The maximum number of tokens that a text may have, special tokens included; longer texts are truncated.
     pub max_length: usize,
     /// Token ids are below this number.
     pub vocabulary_size: usize,
@@ -376,11 +376,9 @@ pub unsafe extern "C" fn kinglet_model_describe(
     text: *mut *mut kinglet_text,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(text, error, || {
         // SAFETY: C passes a live handle.
         let loaded = unsafe { handle::borrow(model) }?;
-        let place = Place::new(text, "text")?;
-        place.write(handle::give(loaded.model.info().to_string().into_boxed_str()));
-        Ok(())
+        Ok(loaded.model.info().to_string().into_boxed_str())
     })
 }

@@ -2,10 +2,9 @@
 
 use crate::generate::session::Prefix;
 
-use super::boundary::boundary;
 use super::cancellation::{self, kinglet_cancellation};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, kinglet_tristate};
 use super::structs::{options, reserved, tristate, versioned};
@@ -46,16 +45,14 @@ pub unsafe extern "C" fn kinglet_prefix_new(
     prefix: *mut *mut kinglet_prefix,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(prefix, error, || {
         // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
         let (loaded, text, o) =
             unsafe { (handle::borrow(model)?, text.text(|| "text".into())?, self::options(options)?) };
-        let place = Place::new(prefix, "prefix")?;
         reserved(o.reserved)?;
         let add_special_tokens = tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true);
         // SAFETY: C passes NULL or a live cancellation.
         let cancellation = unsafe { cancellation::optional(o.cancellation) };
-        place.write(handle::give(loaded.model.prefix(text, add_special_tokens, cancellation.as_ref())?));
-        Ok(())
+        loaded.model.prefix(text, add_special_tokens, cancellation.as_ref())
     })
 }

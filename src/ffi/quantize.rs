@@ -31,9 +31,11 @@ versioned!(kinglet_quantize_options, "options", 32);
 
 /// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one .kinglet file with its weights in
 /// `precision`, which must not be AUTO. kinglet_model_load maps such a file instead of converting it. `options` may be NULL. The file
-/// appears under its name when it is complete; a call that fails leaves nothing. Fails with KINGLET_STATUS_NOT_FOUND,
+/// appears under its name when it is complete; a call that fails leaves nothing. Only a .kinglet file or an empty file is replaced, and
+/// no link is followed. Fails with KINGLET_STATUS_NOT_FOUND,
 /// KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the file), KINGLET_STATUS_UNSUPPORTED for an ONNX export or an
-/// unknown family, KINGLET_STATUS_INVALID_ARGUMENT for a source that is a .kinglet file already, or KINGLET_STATUS_CANCELLED.
+/// unknown family, KINGLET_STATUS_INVALID_ARGUMENT for a source that is a .kinglet file already or a destination that is anything else, or
+/// KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_quantize(
     source: kinglet_str,

@@ -12,7 +12,7 @@ use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, kinglet_generate_options};
 use super::generation::{kinglet_generations, listening};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::kinglet_str;
 use super::structs::{Results, options, versioned};
@@ -94,15 +94,13 @@ pub unsafe extern "C" fn kinglet_session_new(
     session: *mut *mut kinglet_session,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(session, error, || {
         // SAFETY: C passes a live handle and options of the size that they state.
         let loaded = unsafe {
             self::options(options)?;
             handle::borrow(model)?
         };
-        let place = Place::new(session, "session")?;
-        place.write(handle::give(Chat { session: Mutex::new(loaded.model.session()?), generating: Mutex::new(None) }));
-        Ok(())
+        Ok(Chat { session: Mutex::new(loaded.model.session()?), generating: Mutex::new(None) })
     })
 }
 
@@ -128,9 +126,9 @@ pub unsafe extern "C" fn kinglet_session_add(
     })
 }
 
-fn reply_of(session: &Session, output: Output) -> *mut kinglet_generations {
+fn reply_of(session: &Session, output: Output) -> Generations {
     let input_tokens = vec![session.prompt_tokens()];
-    handle::give(Generations { outputs: vec![vec![output]], input_tokens, truncated: vec![0] })
+    Generations { outputs: vec![vec![output]], input_tokens, truncated: vec![0] }
 }
 
 /// Adds a user's message, generates the reply and adds it. `options` may be NULL. `*generations` receives the reply as its only output.
@@ -143,14 +141,12 @@ pub unsafe extern "C" fn kinglet_session_send(
     generations: *mut *mut kinglet_generations,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(generations, error, || {
         let ((chat, mut session), content, (options, callback)) =
             // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
             unsafe { (lock(session)?, content.text(|| "content".into())?, generate_options::read(options)?) };
-        let place = Place::new(generations, "generations")?;
         let output = chat.generate(|| listening(callback, |listener| session.send(content, &options, listener)))?;
-        place.write(reply_of(&session, output));
-        Ok(())
+        Ok(reply_of(&session, output))
     })
 }
 
@@ -162,13 +158,11 @@ pub unsafe extern "C" fn kinglet_session_reply(
     generations: *mut *mut kinglet_generations,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(generations, error, || {
         // SAFETY: C passes a live handle and options of the size that they state.
         let ((chat, mut session), (options, callback)) = unsafe { (lock(session)?, generate_options::read(options)?) };
-        let place = Place::new(generations, "generations")?;
         let output = chat.generate(|| listening(callback, |listener| session.reply(&options, listener)))?;
-        place.write(reply_of(&session, output));
-        Ok(())
+        Ok(reply_of(&session, output))
     })
 }
 
@@ -220,7 +214,7 @@ pub unsafe extern "C" fn kinglet_session_read(
 handle! {
     /// The messages of a chat at one moment; a copy.
     pub struct kinglet_messages: Owned<Vec<Message>>, "messages";
-    /// Frees messages and everything lent from them.
+    /// Frees messages and everything borrowed from them.
     pub fn kinglet_messages_free;
 }
 
@@ -231,12 +225,8 @@ pub unsafe extern "C" fn kinglet_session_messages(
     messages: *mut *mut kinglet_messages,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        // SAFETY: C passes a live handle.
-        let (_, session) = unsafe { lock(session) }?;
-        Place::new(messages, "messages")?.write(handle::give(session.messages().to_vec()));
-        Ok(())
-    })
+    // SAFETY: C passes a live handle.
+    handle::create(messages, error, || Ok(unsafe { lock(session) }?.1.messages().to_vec()))
 }
 
 /// The number of messages; 0 if `messages` is NULL.
@@ -258,9 +248,7 @@ pub unsafe extern "C" fn kinglet_messages_get(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (messages, place) = unsafe { (handle::borrow(messages)?, Results::new(message)?) };
-        let count = messages.len();
-        let found = messages.get(index);
-        let m = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        let m = handle::item(messages, index, "index")?;
         let (role, content) = (kinglet_str::lend(&m.role), kinglet_str::lend(&m.content));
         place.write(kinglet_message { struct_size: 0, role, content });
         Ok(())

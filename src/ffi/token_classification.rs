@@ -1,12 +1,11 @@
 //! Token classification.
 
-use crate::base::error::Error;
 use crate::tasks::token_classification::TokenClassifications;
 
 use super::boundary::boundary;
 use super::classification::{kinglet_classify_options, read};
 use super::error::{kinglet_error, kinglet_status};
-use super::handle::{self, Place, handle};
+use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
 use super::structs::{Results, versioned};
@@ -14,7 +13,7 @@ use super::structs::{Results, versioned};
 handle! {
     /// The labelled tokens of a batch of texts.
     pub struct kinglet_token_classifications: Owned<TokenClassifications>, "classifications";
-    /// Frees token classifications and everything lent from them.
+    /// Frees token classifications and everything borrowed from them.
     pub fn kinglet_token_classifications_free;
 }
 
@@ -29,13 +28,11 @@ pub unsafe extern "C" fn kinglet_model_classify_tokens(
     classifications: *mut *mut kinglet_token_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
+    handle::create(classifications, error, || {
         let (loaded, texts, (options, aggregation)) =
             // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
-        let place = Place::new(classifications, "classifications")?;
-        place.write(handle::give(loaded.model.classify_tokens(&texts, aggregation.unwrap_or_default(), &options)?));
-        Ok(())
+        loaded.model.classify_tokens(&texts, aggregation.unwrap_or_default(), &options)
     })
 }
 
@@ -57,7 +54,7 @@ pub struct kinglet_token_classifications_view {
     pub scores: *const f32,
     /// `count + 1` values: the tokens of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
     pub starts: *const usize,
-    /// `count` values: 1 for texts that were cut, else 0.
+    /// `count` values: 1 for texts that were truncated, else 0.
     pub truncated: *const u8,
 }
 
@@ -121,9 +118,7 @@ pub unsafe extern "C" fn kinglet_token_classifications_entity(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (result, place) = unsafe { (handle::borrow(classifications)?, Results::new(entity)?) };
-        let count = result.entities.len();
-        let found = result.entities.get(index);
-        let e = found.ok_or_else(|| Error::invalid_argument(format!("index: {index} is not below {count}")))?;
+        let e = handle::item(&result.entities, index, "index")?;
         place.write(kinglet_entity {
             struct_size: 0,
             text: e.text,

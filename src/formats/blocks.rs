@@ -144,6 +144,7 @@ fn q6_k(bytes: &[u8], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::gguf::container;
 
     const VECTORS: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/gguf/blocks.bin"));
 
@@ -153,17 +154,7 @@ mod tests {
         while !rest.is_empty() {
             let number = |i: usize| u32::from_le_bytes(rest[4 * i..4 * i + 4].try_into().unwrap()) as usize;
             let (elements, size) = (number(1), number(2));
-            let dtype = match number(0) {
-                2 => DType::Q4_0,
-                3 => DType::Q4_1,
-                6 => DType::Q5_0,
-                7 => DType::Q5_1,
-                8 => DType::Q8_0,
-                12 => DType::Q4K,
-                13 => DType::Q5K,
-                14 => DType::Q6K,
-                other => panic!("type {other}"),
-            };
+            let dtype = container::dtype(number(0) as u32).unwrap();
             let (values, after) = rest[12 + size..].split_at(4 * elements);
             let values = values.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             records.push((dtype, &rest[12..12 + size], values));

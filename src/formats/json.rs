@@ -1,4 +1,4 @@
-//! JSON files that configure a model: config.json, generation_config.json, the index of a sharded model, and the like.
+//! JSON files of a model: config.json, generation_config.json, the index of a sharded model and others.
 
 use std::fs;
 use std::io::{ErrorKind, Read};

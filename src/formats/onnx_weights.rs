@@ -23,15 +23,15 @@ pub fn precision(path: &Path) -> Option<Precision> {
 
 fn most_common(model: &[u8]) -> Option<Precision> {
     let mut counts = [(Precision::F32, 0u64), (Precision::F16, 0), (Precision::Bf16, 0), (Precision::Int8, 0)];
-    let fields = |bytes| Fields { bytes }.filter_map(|(number, value)| Some((number, value.bytes()?)));
+    let fields = |bytes| ProtobufFields { bytes }.filter_map(|(number, value)| Some((number, value.bytes()?)));
     for (_, graph) in fields(model).filter(|&(number, _)| number == GRAPH) {
         for (_, tensor) in fields(graph).filter(|&(number, _)| number == INITIALIZER) {
             let (mut elements, mut kind) = (1u64, None);
-            for (number, value) in (Fields { bytes: tensor }) {
+            for (number, value) in (ProtobufFields { bytes: tensor }) {
                 match (number, value) {
-                    (TYPE, Value::Number(n)) => kind = of_type(n),
-                    (DIMS, Value::Number(n)) => elements = elements.saturating_mul(n),
-                    (DIMS, Value::Bytes(mut packed)) => {
+                    (TYPE, ProtobufValue::Number(n)) => kind = of_type(n),
+                    (DIMS, ProtobufValue::Number(n)) => elements = elements.saturating_mul(n),
+                    (DIMS, ProtobufValue::Bytes(mut packed)) => {
                         while let Some(n) = varint(&mut packed) {
                             elements = elements.saturating_mul(n);
                         }
@@ -59,16 +59,16 @@ fn of_type(number: u64) -> Option<Precision> {
 }
 
 /// The fields of a message, up to the first malformed one.
-struct Fields<'a> {
+struct ProtobufFields<'a> {
     bytes: &'a [u8],
 }
 
-enum Value<'a> {
+enum ProtobufValue<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
 
-impl<'a> Value<'a> {
+impl<'a> ProtobufValue<'a> {
     fn bytes(self) -> Option<&'a [u8]> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -77,8 +77,8 @@ impl<'a> Value<'a> {
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = (u64, Value<'a>);
+impl<'a> Iterator for ProtobufFields<'a> {
+    type Item = (u64, ProtobufValue<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
         let tag = varint(&mut self.bytes)?;
@@ -88,15 +88,15 @@ impl<'a> Iterator for Fields<'a> {
             Some(taken)
         };
         let value = match tag & 7 {
-            0 => Value::Number(varint(&mut self.bytes)?),
-            1 => Value::Bytes(take(8)?),
+            0 => ProtobufValue::Number(varint(&mut self.bytes)?),
+            1 => ProtobufValue::Bytes(take(8)?),
             2 => {
                 let length = varint(&mut self.bytes)?;
                 let (taken, rest) = self.bytes.split_at_checked(usize::try_from(length).ok()?)?;
                 self.bytes = rest;
-                Value::Bytes(taken)
+                ProtobufValue::Bytes(taken)
             }
-            5 => Value::Bytes(take(4)?),
+            5 => ProtobufValue::Bytes(take(4)?),
             _ => return None,
         };
         Some((tag >> 3, value))

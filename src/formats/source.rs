@@ -11,7 +11,7 @@ use super::files::Files;
 use super::gguf::Gguf;
 use super::modules::{self, Entry};
 use super::onnx::Export;
-use super::packed::{self, Packed};
+use super::packed::{self, Opening, Packed};
 use super::unknown_folder;
 use super::weights::Weights;
 use crate::base::error::{Error, Result, Status};
@@ -35,12 +35,12 @@ pub struct Source {
 
 impl Source {
     /// Opens a directory, or a file whose format is recognised by its first bytes.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, opening: Opening<'_>) -> Result<Self> {
         let kind = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?;
-        if kind.is_dir() { Self::open_directory(path) } else { Self::open_file(path) }
+        if kind.is_dir() { Self::open_directory(path, opening) } else { Self::open_file(path, opening) }
     }
 
-    fn open_directory(path: &Path) -> Result<Self> {
+    fn open_directory(path: &Path, opening: Opening<'_>) -> Result<Self> {
         let top = Files::in_directory(path);
         let modules = modules::read(&top)?.unwrap_or_default();
         let first = modules.first().map_or("", |first| first.folder.as_str());
@@ -48,7 +48,7 @@ impl Source {
         if !folder.join(CONFIG).exists()
             && let Some(file) = only_model(path)
         {
-            return Self::open_file(&file);
+            return Self::open_file(&file, opening);
         }
         if modules.first().is_some_and(|first| first.kind == STATIC) {
             let weights = static_embedding(&mut files, &folder)?;
@@ -82,7 +82,7 @@ impl Source {
         Ok(Self { files, weights, precision: None, export: Some(export) })
     }
 
-    fn open_file(path: &Path) -> Result<Self> {
+    fn open_file(path: &Path, opening: Opening<'_>) -> Result<Self> {
         if let Some(export) = Export::find(path) {
             return Self::of_export(export);
         }
@@ -101,7 +101,7 @@ impl Source {
                 Ok(Self { files: Files::inside(path, files), weights, precision: None, export: None })
             }
             magic if *magic == packed::MAGIC => {
-                let Packed { weights, precision, files } = Packed::open(path)?;
+                let Packed { weights, precision, files } = Packed::open(path, opening)?;
                 let top = Files::inside(path, files);
                 let modules = modules::read(&top)?.unwrap_or_default();
                 let files = top.folder(modules.first().map_or("", |first| &first.folder));

@@ -1,4 +1,4 @@
-//! A tensor as it lies in a weights file: a name, a shape, an element type and bytes, read as f32 or f16 on request.
+//! A tensor in a weights file: name, shape, element type and bytes, which are read as f32 or f16.
 
 use std::fmt;
 use std::ops::Range;
@@ -134,7 +134,7 @@ pub struct TensorView<'a> {
     pub bytes: &'a [u8],
     pub file: &'a Path,
     pub(super) map: &'a Arc<Mmap>,
-    /// Where the tensor lies in `map`. Apart from `bytes`, because that field can be assigned to and `release` trusts this.
+    /// The tensor's offset in `map`. Separate from `bytes`, which can be assigned to, because `release` relies on it.
     pub(super) offset: usize,
     #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
     pub(super) length: usize,
@@ -168,15 +168,25 @@ impl TensorView<'_> {
     }
 
     /// Converts the elements from `start` on to f32 and fills `out`. Exact for F32, F16 and BF16; the other types are
-    /// computed as their definition says, in f32. Values that are not finite are passed through.
+    /// computed as their definition says, in f32.
     ///
-    /// Fails with InvalidFile for an element type that cannot be read, and with Internal for a range that leaves the tensor.
+    /// Fails with InvalidFile for an element type that cannot be read and for a value that is NaN or infinite (8-bit weights would hide
+    /// it, wider ones would make every result NaN), and with Internal for a range that leaves the tensor.
     pub fn read_f32(&self, start: usize, out: &mut [f32]) -> Result<()> {
         self.runs(start, out.len(), |stored, range| self.decode(stored, &mut out[range]))?;
         if self.shift != 0.0 {
             out.iter_mut().for_each(|x| *x += self.shift);
         }
+        // Without a branch in the loop it is vectorized; the search runs only where there is something to find.
+        if out.iter().fold(false, |any, x| any | !x.is_finite()) {
+            let at = out.iter().position(|x| !x.is_finite()).unwrap_or(0);
+            return Err(self.not_finite(start + at, out[at]));
+        }
         Ok(())
+    }
+
+    fn not_finite(&self, element: usize, value: f32) -> Error {
+        Error::invalid_file(self.file, format!("tensor {} holds {value} at element {element}", quoted(self.name)))
     }
 
     /// Converts the elements from `start` on to f16, rounding to nearest, ties to even, and fills `out`.
@@ -186,7 +196,12 @@ impl TensorView<'_> {
     pub fn read_f16(&self, start: usize, out: &mut [f16]) -> Result<()> {
         if self.dtype == DType::F16 && self.shift == 0.0 {
             return self.runs(start, out.len(), |stored, range| {
-                copy_f16(self.stored_bytes(stored, range.len(), (1, 2))?, &mut out[range]);
+                let (first, out) = (start + range.start, &mut out[range]);
+                copy_f16(self.stored_bytes(stored, out.len(), (1, 2))?, out);
+                if out.iter().fold(false, |any, x| any | !x.is_finite()) {
+                    let at = out.iter().position(|x| !x.is_finite()).unwrap_or(0);
+                    return Err(self.not_finite(first + at, out[at].to_f32()));
+                }
                 Ok(())
             });
         }
@@ -240,7 +255,7 @@ impl TensorView<'_> {
     /// Gives the memory that reading this tensor has made resident back to the system, once it was packed into another
     /// form. The tensor can still be read: its pages then come from the file again.
     ///
-    /// The kernel maps up to 2 MiB around the byte that was asked for, so as much around the tensor is given back too:
+    /// The kernel maps up to 2 MiB around a requested byte, so that much around the tensor is released too:
     /// otherwise reading and releasing the small tensors would, bit by bit, make the whole file resident. A neighbour that
     /// is being read meanwhile pays a page fault. Does nothing on systems other than Linux.
     pub fn release(&self) {
@@ -306,12 +321,12 @@ impl TensorView<'_> {
         self.bytes.get(range).ok_or_else(|| self.outside(start, count))
     }
 
-    /// The mapped file, and where the tensor lies in it.
+    /// The mapped file and the tensor's offset in it.
     pub fn mapping(&self) -> (&Arc<Mmap>, usize) {
         (self.map, self.offset)
     }
 
-    /// Converts elements in the file's order, which lie within the tensor.
+    /// Converts elements in the file's order; the range is within the tensor.
     fn decode(&self, start: usize, out: &mut [f32]) -> Result<()> {
         if let DType::Packed(packed) = self.dtype {
             let shape = Shape { outputs: self.rows(), inputs: self.cols() };

@@ -1,5 +1,5 @@
-//! The answer cache: finished generations by everything that decides them, the least recently used forgotten first. It saves the
-//! whole work for questions that come again word for word; sampling without a seed never asks it.
+//! The answer cache: an LRU cache of finished generations. The key is the input with all settings. Sampling without a seed is not
+//! cached.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -7,17 +7,17 @@ use std::sync::{Mutex, PoisonError};
 use super::options::Settings;
 use super::search::Output;
 
-/// What decides an answer: the input's tokens and every setting. The model is the cache's owner.
+/// The input's tokens and every setting. The model is not part of it: each model has its own cache.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(Box<[u8]>);
 
 impl Key {
-    /// None for what must not be answered from memory.
+    /// None for a generation that must not be cached.
     pub(crate) fn new(input: &[u32], settings: &Settings) -> Option<Self> {
         if settings.sampling.as_ref().is_some_and(|sampling| sampling.seed.is_none()) {
             return None;
         }
-        // Debug text names every field, floats to the last digit.
+        // The Debug text has every field, and floats with all digits.
         let mut key = format!("{settings:?}").into_bytes();
         key.push(0);
         input.iter().for_each(|id| key.extend_from_slice(&id.to_le_bytes()));
@@ -25,8 +25,8 @@ impl Key {
     }
 }
 
-/// Answers up to a size.
-pub struct Answers {
+/// Finished generations, up to a size in bytes.
+pub struct AnswerCache {
     limit: usize,
     state: Mutex<State>,
 }
@@ -34,7 +34,7 @@ pub struct Answers {
 #[derive(Default)]
 struct State {
     entries: HashMap<Key, Entry>,
-    /// Keys by when they were last used.
+    /// Keys by the time of their last use.
     order: BTreeMap<u64, Key>,
     clock: u64,
     bytes: usize,
@@ -46,14 +46,14 @@ struct Entry {
     bytes: usize,
 }
 
-/// Bytes that an answer takes, its key twice and the tables' own included.
+/// The size of an entry in bytes: two copies of its key, its outputs, and an estimate for the tables.
 fn size(key: &Key, outputs: &[Output]) -> usize {
     let texts: usize = outputs.iter().map(|o| o.text.len() + 4 * (o.tokens.len() + o.logprobs.len())).sum();
     2 * key.0.len() + texts + size_of_val(outputs) + 200
 }
 
-impl Answers {
-    /// `limit` bytes; 0 keeps nothing.
+impl AnswerCache {
+    /// `limit` is in bytes; 0 turns the cache off.
     pub fn new(limit: usize) -> Self {
         Self { limit, state: Mutex::default() }
     }
@@ -91,7 +91,6 @@ impl Answers {
         state.entries.insert(key, Entry { outputs: outputs.to_vec(), used: state.clock, bytes });
     }
 
-    /// Bytes held.
     #[cfg(test)]
     fn bytes(&self) -> usize {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes
@@ -138,7 +137,7 @@ mod tests {
     fn the_least_recently_used_goes_first() {
         let keys: Vec<Key> = (0..3).map(|i| key(&[i], GenerateOptions::default()).unwrap()).collect();
         let each = size(&keys[0], &output("a"));
-        let answers = Answers::new(2 * each);
+        let answers = AnswerCache::new(2 * each);
         answers.put(keys[0].clone(), &output("a"));
         answers.put(keys[1].clone(), &output("b"));
         assert_eq!(answers.get(&keys[0]), Some(output("a")));

@@ -1,6 +1,6 @@
-//! Beam search as transformers 5 does it (`GenerationMixin._beam_search`): the running beams and the finished ones are kept apart,
-//! twice as many continuations as beams are looked at (more with several end tokens), and a heuristic says when the running ones can
-//! no longer win. The arithmetic is its, in f32, so that the same texts come out.
+//! Beam search as in transformers 5 (`GenerationMixin._beam_search`): running and finished beams are separate lists; a step considers
+//! twice as many candidates as beams (more with several end tokens); a heuristic decides when the running beams cannot win any more.
+//! Same arithmetic, in f32, so that the output is the same.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::base::error::Result;
 use crate::network::{Feed, Sequence, StepRows, Want};
 
 use super::constraint::Constraint;
-use super::detokenize::{Watch, finished};
+use super::detokenize::{Detokenizer, finished};
 use super::logits_processors::{History, process};
 use super::options::{EarlyStopping, Settings};
-use super::search::{Context, FinishReason, Output, ROOM, Search, Start, unexpected_rows};
+use super::search::{Context, FinishReason, Output, RESERVED_TOKENS, Search, Start, unexpected_rows};
 
-/// What stands for an impossible score, as in the reference.
+/// The score of a finished beam that does not exist yet, as in the reference.
 const IMPOSSIBLE: f32 = -1e9;
 
 struct Beam {
@@ -23,7 +23,7 @@ struct Beam {
     logprobs: Vec<f32>,
     score: f32,
     constraint: Option<Constraint>,
-    watch: Option<Watch>,
+    detokenizer: Option<Detokenizer>,
 }
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ struct Done {
     reason: Option<FinishReason>,
 }
 
-/// One continuation of one beam.
+/// A beam with one more token.
 #[derive(Clone, Copy)]
 struct Candidate {
     score: f32,
@@ -44,66 +44,66 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// The order of the candidates: the best first, and equals by their places among the scores of all beams.
+    /// The best first; equal scores by beam, then by token.
     fn precedes(&self, other: &Self) -> bool {
-        let place = |c: &Self| (c.beam, c.token);
-        self.score > other.score || self.score == other.score && place(self) < place(other)
+        self.score > other.score || self.score == other.score && (self.beam, self.token) < (other.beam, other.token)
     }
 }
 
-/// How many continuations are looked at in a step: enough for all beams to go on whichever of them end.
-fn continuations(s: &Settings) -> usize {
+/// The number of candidates in a step: enough to continue all beams even if each end token is among them for every beam.
+fn candidate_count(s: &Settings) -> usize {
     (s.eos.len().max(1) + 1) * s.num_beams
 }
 
-/// A candidate, why its text ends with it, if it does, and where stop strings have to be looked for, how its text stands.
+/// A candidate, the reason if its text ends with it, and its detokenised text if there are stop strings.
 struct Continuation {
     candidate: Candidate,
     reason: Option<FinishReason>,
-    watch: Option<Watch>,
+    detokenizer: Option<Detokenizer>,
 }
 
-/// The memory of one step's lists, which the next one uses again.
+/// Lists of one step, kept so that the next step does not allocate.
 #[derive(Default)]
-struct Lists {
+struct BeamBuffers {
     candidates: Vec<Candidate>,
     continuations: Vec<Continuation>,
-    /// The continuations that go on.
-    going: Vec<usize>,
+    /// Indices of the continuations that become the running beams.
+    kept: Vec<usize>,
     parents: Vec<Option<Beam>>,
 }
 
 pub struct BeamSearch {
     settings: Arc<Settings>,
-    /// Where the best continuations without these tokens are all that is wanted; else the logits are.
+    /// If logits processors only forbid these tokens, the network returns the top k; else it returns all logits.
     forbidden: Option<Arc<[u32]>>,
-    /// How many continuations are looked at in a step, of each beam and of all.
+    /// Candidates in a step: of all beams, and of each.
     count: usize,
     each: usize,
     prompt: Vec<u32>,
-    held: usize,
+    /// Tokens in the KV cache.
+    cached: usize,
     limit: usize,
-    /// One before the first step, then as many as were asked for.
+    /// One before the first step, then `num_beams`.
     running: Vec<Beam>,
-    /// Beams without children, whose memory serves those that split off.
+    /// Dropped beams whose allocations are reused.
     idle: Vec<Beam>,
-    /// The best first; always as many as were asked for.
+    /// The best first; always `num_beams`.
     finished: Vec<Done>,
     may_improve: bool,
-    lists: Lists,
+    buffers: BeamBuffers,
 }
 
 impl BeamSearch {
-    pub fn new(start: Start, vocabulary: usize, watch: Option<Watch>) -> Self {
-        let (beams, count) = (start.settings.num_beams, continuations(&start.settings));
-        let room = start.limit.min(ROOM);
+    pub fn new(start: Start, vocabulary: usize, detokenizer: Option<Detokenizer>) -> Self {
+        let (beams, count) = (start.settings.num_beams, candidate_count(&start.settings));
+        let room = start.limit.min(RESERVED_TOKENS);
         let beam = Beam {
             sequence: start.sequence,
             tokens: Vec::with_capacity(room),
             logprobs: Vec::with_capacity(room),
             score: 0.0,
             constraint: start.constraint,
-            watch,
+            detokenizer,
         };
         let finished = (0..beams).map(|_| Done { score: IMPOSSIBLE, ..Done::default() });
         Self {
@@ -111,18 +111,18 @@ impl BeamSearch {
             forbidden: start.forbidden,
             count,
             each: count.min(vocabulary.max(1)),
-            held: beam.sequence.length(),
+            cached: beam.sequence.length(),
             prompt: start.prompt,
             limit: start.limit,
             running: vec![beam],
             idle: Vec::new(),
             finished: finished.collect(),
             may_improve: true,
-            lists: Lists::default(),
+            buffers: BeamBuffers::default(),
         }
     }
 
-    /// Picks the best continuations of all beams.
+    /// Collects the best candidates of all beams.
     fn candidates(&mut self, rows: StepRows<'_>, context: Context<'_>, best: &mut Vec<Candidate>) -> Result<()> {
         let count = self.count;
         best.clear();
@@ -135,7 +135,7 @@ impl BeamSearch {
                     for &(logit, token) in row.iter().filter(|(logit, _)| *logit > f32::NEG_INFINITY) {
                         let logprob = logit - total;
                         let candidate = Candidate { score: logprob + beam.score, beam: index, token, logprob };
-                        // Neither NaN nor what is beyond the last of them goes in.
+                        // False for NaN.
                         if candidate.score > f32::NEG_INFINITY {
                             let at = best.partition_point(|c| c.precedes(&candidate));
                             best.insert(at, candidate);
@@ -149,7 +149,7 @@ impl BeamSearch {
         }
     }
 
-    /// Turns each beam's row into scores of whole texts.
+    /// As [`Self::candidates`], from each beam's row of logits.
     fn candidates_of_logits(
         &mut self,
         logits: &mut [f32],
@@ -168,9 +168,8 @@ impl BeamSearch {
             }
             for (token, &logprob) in row.iter().enumerate() {
                 let score = logprob + beam.score;
-                // Most are not among the best so far; the list is short and ordered.
                 let floor = if best.len() == count { best[count - 1].score } else { f32::NEG_INFINITY };
-                // Neither forbidden tokens nor NaN are above it.
+                // Forbidden tokens and NaN are never above it.
                 if score.partial_cmp(&floor) != Some(std::cmp::Ordering::Greater) {
                     continue;
                 }
@@ -184,8 +183,8 @@ impl BeamSearch {
         Ok(())
     }
 
-    /// Keeps a text that ended, if it is better than one of those kept.
-    fn keep(&mut self, c: Candidate, score: f32, reason: FinishReason) {
+    /// Adds a finished text if it is better than the worst of the list.
+    fn add_finished(&mut self, c: Candidate, score: f32, reason: FinishReason) {
         let at = self.finished.partition_point(|done| done.score.total_cmp(&score).is_ge());
         if at == self.finished.len() {
             return;
@@ -198,20 +197,20 @@ impl BeamSearch {
         self.finished.insert(at, Done { score, reason: Some(reason), ..done });
     }
 
-    /// Continues the running beams. A beam's last child takes its cache, the others share what it holds.
-    fn go_on(&mut self, lists: &mut Lists) -> Result<()> {
-        let Lists { continuations, going, parents, .. } = lists;
+    /// Makes the kept continuations the running beams. The last child of a beam takes its sequence; the others fork it.
+    fn continue_beams(&mut self, buffers: &mut BeamBuffers) -> Result<()> {
+        let BeamBuffers { continuations, kept, parents, .. } = buffers;
         parents.extend(self.running.drain(..).map(Some));
-        for (place, &i) in going.iter().enumerate() {
+        for (place, &i) in kept.iter().enumerate() {
             let c = continuations[i].candidate;
-            let again = going[place + 1..].iter().any(|&later| continuations[later].candidate.beam == c.beam);
+            let again = kept[place + 1..].iter().any(|&later| continuations[later].candidate.beam == c.beam);
             let beam =
-                if again { parents[c.beam].as_ref().map(|b| b.split(self.idle.pop())) } else { parents[c.beam].take() };
+                if again { parents[c.beam].as_ref().map(|b| b.fork(self.idle.pop())) } else { parents[c.beam].take() };
             let Some(mut beam) = beam else { continue };
             beam.tokens.push(c.token);
             beam.logprobs.push(c.logprob);
             beam.score = c.score;
-            beam.watch = continuations[i].watch.take();
+            beam.detokenizer = continuations[i].detokenizer.take();
             if let Some(constraint) = &mut beam.constraint {
                 constraint.accept(c.token)?;
             }
@@ -224,7 +223,7 @@ impl BeamSearch {
         Ok(())
     }
 
-    /// Whether finished texts fill all places and nothing more is wanted.
+    /// Whether early stopping ends the search.
     fn is_full(&self, s: &Settings) -> bool {
         s.early_stopping == EarlyStopping::Yes && self.finished.iter().all(|d| d.reason.is_some())
     }
@@ -236,10 +235,10 @@ impl Search for BeamSearch {
             Some(forbidden) => Want::TopK { k: self.each, forbidden },
             None => Want::Logits,
         };
-        let (held, prompt) = (self.held, &self.prompt);
+        let (cached, prompt) = (self.cached, &self.prompt);
         for beam in &mut self.running {
-            let ids = if held < prompt.len() { &prompt[held..] } else { &beam.tokens[held - prompt.len()..] };
-            self.held = held + ids.len();
+            let ids = if cached < prompt.len() { &prompt[cached..] } else { &beam.tokens[cached - prompt.len()..] };
+            self.cached = cached + ids.len();
             feeds.push(Feed { sequence: &mut beam.sequence, ids, want, last: 1, cancelled: None });
         }
     }
@@ -248,44 +247,43 @@ impl Search for BeamSearch {
         let settings = self.settings.clone();
         let s = &*settings;
         let beams = self.finished.len();
-        let mut lists = std::mem::take(&mut self.lists);
-        self.candidates(rows, context, &mut lists.candidates)?;
+        let mut buffers = std::mem::take(&mut self.buffers);
+        self.candidates(rows, context, &mut buffers.candidates)?;
         let length = self.running[0].tokens.len() + 1;
         let at_limit = length >= self.limit;
 
-        lists.continuations.clear();
-        for &candidate in &lists.candidates {
+        buffers.continuations.clear();
+        for &candidate in &buffers.candidates {
             let mut reason = at_limit.then_some(FinishReason::Length);
             let eos = s.eos.contains(&candidate.token);
             if eos {
                 reason = Some(FinishReason::Eos);
             }
-            let mut watch = self.running[candidate.beam].watch.clone();
-            if let Some(watch) = watch.as_mut().filter(|_| !eos)
-                && watch.push(candidate.token, context.tokenizer)?
+            let mut detokenizer = self.running[candidate.beam].detokenizer.clone();
+            if let Some(detokenizer) = detokenizer.as_mut().filter(|_| !eos)
+                && detokenizer.push(candidate.token, context.tokenizer)?
             {
                 reason = Some(FinishReason::StopString);
             }
-            lists.continuations.push(Continuation { candidate, reason, watch });
+            buffers.continuations.push(Continuation { candidate, reason, detokenizer });
         }
 
-        // Finished texts: the old ones and the new, the best of which stay.
+        // As in the reference, only the first `num_beams` candidates may finish.
         let divisor = (length as f64).powf(f64::from(s.length_penalty)) as f32;
         if !self.is_full(s) && self.may_improve {
-            for Continuation { candidate, reason, .. } in lists.continuations.iter().take(beams) {
+            for Continuation { candidate, reason, .. } in buffers.continuations.iter().take(beams) {
                 if let Some(reason) = *reason {
-                    self.keep(*candidate, candidate.score / divisor, reason);
+                    self.add_finished(*candidate, candidate.score / divisor, reason);
                 }
             }
         }
 
-        // The best of those that go on.
-        lists.going.clear();
-        let going = lists.continuations.iter().enumerate().filter(|(_, c)| c.reason.is_none());
-        lists.going.extend(going.map(|(i, _)| i).take(beams));
-        let none_goes_on = lists.going.is_empty();
-        if !none_goes_on {
-            self.go_on(&mut lists)?;
+        buffers.kept.clear();
+        let unfinished = buffers.continuations.iter().enumerate().filter(|(_, c)| c.reason.is_none());
+        buffers.kept.extend(unfinished.map(|(i, _)| i).take(beams));
+        let all_finished = buffers.kept.is_empty();
+        if !all_finished {
+            self.continue_beams(&mut buffers)?;
             let best_length = match s.early_stopping {
                 EarlyStopping::Never if s.length_penalty > 0.0 => self.limit,
                 _ => length,
@@ -295,8 +293,8 @@ impl Search for BeamSearch {
             let beaten = |d: &Done| possible > if d.reason.is_some() { lowest } else { IMPOSSIBLE };
             self.may_improve = self.may_improve && self.finished.iter().any(beaten);
         }
-        self.lists = lists;
-        Ok(none_goes_on || self.is_full(s) || !self.may_improve)
+        self.buffers = buffers;
+        Ok(all_finished || self.is_full(s) || !self.may_improve)
     }
 
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {
@@ -312,8 +310,8 @@ impl Search for BeamSearch {
 }
 
 impl Beam {
-    /// A beam that goes on from here, in the memory of another one, if there is one.
-    fn split(&self, other: Option<Self>) -> Self {
+    /// A copy with a forked sequence, in the allocations of `other` if there is one.
+    fn fork(&self, other: Option<Self>) -> Self {
         let room = self.tokens.capacity();
         let mut beam = match other {
             Some(mut beam) => {
@@ -326,7 +324,7 @@ impl Beam {
                 logprobs: Vec::with_capacity(room),
                 score: self.score,
                 constraint: None,
-                watch: None,
+                detokenizer: None,
             },
         };
         beam.tokens.clone_from(&self.tokens);

@@ -1,12 +1,12 @@
 //! Chat templates: the Jinja source that comes with a model and turns the messages of a chat into one prompt.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use kinglet_jinja::{ErrorKind, Limits, Template};
 use serde_json::{Value as Json, json};
 
 use crate::base::call::Cancellation;
-use crate::base::error::Result;
-use crate::jinja::{Limits, Template};
+use crate::base::error::{Error, Result};
 
 /// One message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,10 +22,11 @@ impl Message {
     }
 }
 
-/// A chat template with the special tokens that it may write.
+/// A chat template and the special tokens that are variables of it.
 #[derive(Debug)]
 pub struct ChatTemplate {
     template: Template,
+    origin: PathBuf,
     special: Vec<(String, String)>,
 }
 
@@ -34,17 +35,18 @@ impl ChatTemplate {
     /// template; `origin` is the file that errors name.
     ///
     /// # Errors
-    /// Those of [`Template::parse`].
+    /// `InvalidFile`: the source is too long or has a syntax error.
     pub fn new(source: &str, special: &[(&str, &str)], origin: &Path) -> Result<Self> {
-        let template = Template::parse(source, origin)?;
+        let template = Template::parse(source).map_err(|e| error(origin, &e))?;
         let special = special.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
-        Ok(Self { template, special })
+        Ok(Self { template, origin: origin.to_owned(), special })
     }
 
-    /// The prompt for a chat that the assistant is to continue.
+    /// Renders the prompt, with `add_generation_prompt` set.
     ///
     /// # Errors
-    /// Those of [`Template::render`].
+    /// `InvalidArgument`: the template rejects the messages by `raise_exception`. `InvalidFile`: the template fails, uses
+    /// undefined values, or exceeds the limits. `Cancelled`.
     pub fn render(&self, messages: &[Message], cancellation: Option<&Cancellation>) -> Result<String> {
         let chat = messages.iter().map(|Message { role, content }| json!({"role": role, "content": content}));
         let special = self.special.iter().map(|(name, text)| (&**name, Json::from(&**text)));
@@ -55,7 +57,8 @@ impl ChatTemplate {
             ("documents", Json::Null),
             ("add_generation_prompt", Json::Bool(true)),
         ]);
-        self.template.render(&variables, Limits::default(), cancellation)
+        let rendered = self.template.render(&variables, Limits::default(), cancellation.map(Cancellation::flag));
+        rendered.map_err(|e| error(&self.origin, &e))
     }
 
     /// The source of a model's template: the text of `chat_template.jinja` if there is such a file, else `chat_template` of
@@ -75,9 +78,48 @@ impl ChatTemplate {
     }
 }
 
+/// The error of a template, with the file that the template comes from.
+fn error(origin: &Path, error: &kinglet_jinja::Error) -> Error {
+    match error.kind() {
+        ErrorKind::Template | ErrorKind::Limit => Error::invalid_file(origin, error),
+        ErrorKind::Raised => Error::invalid_argument(format!("{}: {error}", origin.display())),
+        ErrorKind::Cancelled => Error::cancelled(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::error::Status;
+
+    #[test]
+    fn errors_have_the_status_and_the_file() {
+        let origin = Path::new("model/chat_template.jinja");
+        let rendered = |source: &str, cancellation: Option<&Cancellation>| {
+            ChatTemplate::new(source, &[], origin)?.render(&[Message::new("user", "hello")], cancellation)
+        };
+        let failed = |source: &str| {
+            let error = rendered(source, None).unwrap_err();
+            (error.status(), error.message().strip_prefix("model/chat_template.jinja: ").unwrap().to_owned())
+        };
+        let invalid_file = |message: &str| (Status::InvalidFile, message.to_owned());
+        assert_eq!(failed("\n{{ x.y }}"), invalid_file("chat template, line 2: `x` is undefined"));
+        assert_eq!(failed("{% nosuch %}"), invalid_file("chat template, line 1: unknown statement `nosuch`"));
+        assert_eq!(
+            failed("{% for i in range(9999) %}{% for j in range(9999) %}{% endfor %}{% endfor %}"),
+            invalid_file("chat template, line 1: the template takes more than 3000000 steps")
+        );
+        assert_eq!(
+            failed(&" ".repeat(300_000)),
+            invalid_file("the chat template has 300000 bytes, and at most 262144 are accepted")
+        );
+        let rejected = "chat template, line 1: the template rejects the messages: not\\nuser".to_owned();
+        assert_eq!(failed("{{ raise_exception('not\\n' ~ messages[0].role) }}"), (Status::InvalidArgument, rejected));
+        let cancellation = Cancellation::new();
+        cancellation.cancel();
+        assert_eq!(rendered("a", Some(&cancellation)).unwrap_err().status(), Status::Cancelled);
+        assert_eq!(rendered("a", None).unwrap(), "a");
+    }
 
     #[test]
     fn sources_are_found() {

@@ -1,5 +1,5 @@
-//! Answers that keep to a form: a JSON schema, a regular expression or a grammar. Before each token the scores of those that
-//! cannot continue the text are put out of reach. The grammars are llguidance's; the vocabulary is read from our tokenizer.
+//! Constrained decoding: output that matches a JSON schema, a regular expression or a Lark grammar. Before each token the logits of
+//! tokens that cannot continue the text are set to -∞. Parsing is llguidance's; the vocabulary comes from the tokenizer.
 
 use std::sync::Arc;
 use std::thread;
@@ -16,32 +16,32 @@ use crate::base::error::{Error, Result};
 use crate::base::panics::guarded;
 use crate::formats::shortened;
 
-/// The longest source of a grammar.
+/// The maximum length of a grammar's source, in bytes.
 const MAX_SOURCE: usize = 256 << 10;
-/// The largest vocabulary: what the trie of tokens can number is four times that.
+/// The maximum vocabulary size; the token trie can number four times as many.
 const MAX_VOCABULARY: usize = 1 << 20;
-/// The trie holds at most so many bytes of tokens, and no token that is longer than [`MAX_TOKEN`].
+/// The maximum size of all tokens in the trie, in bytes.
 const MAX_TOKEN_BYTES: usize = 1 << 22;
-/// Longer tokens, mostly runs of blanks, are never allowed.
+/// The maximum length of a token in bytes. Longer ones, mostly runs of spaces, are never allowed.
 const MAX_TOKEN: usize = 512;
-/// The stack that a grammar is compiled on. The compiler recurses over rules that lead to rules, of which the longest source
-/// has some ten thousand; only what is touched takes memory.
+/// The stack size of the thread that compiles a grammar. The compiler recurses over nested rules, of which the longest source has some
+/// ten thousand; only touched pages take memory.
 const COMPILER_STACK: usize = 256 << 20;
 
-/// The properties of a schema's objects, squared and summed: the time to compile an object grows so. 2,000 properties in one
-/// object take half a second.
+/// The maximum of the sum, over a schema's objects, of the squared number of properties, to which the compile time is proportional:
+/// 2,000 properties in one object take half a second.
 const MAX_PROPERTIES_SQUARED: usize = 2000 * 2000;
 
-/// The whitespace between the parts of JSON: enough for lines and their indentation, but a model that has lost its way cannot
-/// go on with blanks for ever.
+/// The whitespace between the parts of JSON: enough for lines with indentation, but limited, because models can get stuck in endless
+/// whitespace.
 const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
 
-/// What an answer must be. The sources come from the caller, and as often from the caller's users: they are limited.
+/// A constraint on the output. Sources may come from untrusted users: size and compile time are limited.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Grammar {
-    /// The text of a JSON schema: the answer is JSON that satisfies it.
+    /// A JSON schema: the output is JSON that satisfies it.
     JsonSchema(String),
-    /// A regular expression, which the whole answer matches.
+    /// A regular expression that the whole output matches.
     Regex(String),
     /// A grammar in llguidance's variant of Lark, whose first rule is `start`.
     Lark(String),
@@ -86,7 +86,7 @@ impl Grammar {
                 source => GrammarWithLexer::from_regex(source),
             },
             Self::Lark(source) => {
-                // Schemas may lie in the grammar: `%json {…}`.
+                // A grammar may contain schemas: `%json {…}`.
                 for (at, keyword) in source.match_indices("%json") {
                     let after = &source[at + keyword.len()..];
                     if let Some(Ok(schema)) = Deserializer::from_str(after).into_iter::<Value>().next() {
@@ -99,7 +99,7 @@ impl Grammar {
     }
 
     fn check_properties(&self, schema: &Value) -> Result<()> {
-        // serde_json does not nest deeper than 128 levels.
+        // The recursion is limited: serde_json refuses more than 128 levels.
         fn squares(value: &Value) -> usize {
             match value {
                 Value::Array(items) => items.iter().map(squares).sum(),
@@ -114,24 +114,23 @@ impl Grammar {
     }
 }
 
-/// A model's vocabulary as bytes: made once a model, shared by its calls.
-pub struct Vocabulary {
+/// A model's vocabulary as bytes: built once per model and shared by its calls.
+pub struct GrammarVocabulary {
     factory: ParserFactory,
     size: usize,
-    /// Whether the decoder drops a space at the beginning of a text, so that an answer may begin with a token that has one.
+    /// Whether the decoder drops a space at the beginning of a text. The output may then begin with a token that has one.
     drops_first_space: bool,
 }
 
-impl Vocabulary {
-    /// `vocabulary_size` is the number of scores that the model gives, of which `eos` end an answer. Tokens of the tokenizer
-    /// beyond it are left out.
+impl GrammarVocabulary {
+    /// `vocabulary_size` is the number of logits; tokens of the tokenizer beyond it are ignored. `eos` are the end tokens.
     pub fn new(tokenizer: &Tokenizer, vocabulary_size: usize, eos: &[u32]) -> Result<Self> {
         if vocabulary_size == 0 || vocabulary_size > MAX_VOCABULARY {
             let what = format!("a vocabulary of {vocabulary_size} tokens; from 1 to {MAX_VOCABULARY} are supported");
             return Err(Error::unsupported(what));
         }
         let Some(&first_eos) = eos.first() else {
-            return Err(Error::unsupported("constrained output needs an end token, and the model has none"));
+            return Err(Error::unsupported("grammar: constrained decoding needs an end token, and the model has none"));
         };
         if let Some(token) = eos.iter().find(|token| **token as usize >= vocabulary_size) {
             let what = format!("the end token {token} is not in the vocabulary of {vocabulary_size} tokens");
@@ -150,7 +149,7 @@ impl Vocabulary {
         Ok(Self { factory, size: vocabulary_size, drops_first_space: spelling.drops_first_space })
     }
 
-    /// The state before the first token of an answer.
+    /// The state before the first token.
     pub fn constraint(&self, grammar: &Grammar) -> Result<Constraint> {
         let length = grammar.source().len();
         if length > MAX_SOURCE {
@@ -190,8 +189,8 @@ impl Vocabulary {
         parser.map_err(|e| e.to_string())
     }
 
-    /// llguidance limits the work on each byte of an answer but the first, which it tries while it makes a parser: there an
-    /// intersection of two small expressions can take hours. So the first byte is tried here before, with a limit.
+    /// Tries all first bytes with a limit on the work. llguidance limits the work for each byte except the first, which it tries while
+    /// it builds a parser: an intersection of two small expressions can take hours there.
     fn try_first_bytes(&self, lexemes: &LexerSpec) -> Result<(), String> {
         let mut limits = self.factory.limits().clone();
         let mut lexemes = lexemes.clone();
@@ -203,14 +202,14 @@ impl Vocabulary {
         for byte in 0..=u8::MAX {
             automaton.transition(start, byte);
             if automaton.has_error() {
-                return Err("it takes too much work to find out what may come first".into());
+                return Err("finding the possible first bytes takes too much work".into());
             }
         }
         Ok(())
     }
 }
 
-/// How far a text has come in a grammar. Clones go their own ways.
+/// The parser's state for one sequence. Clones are independent.
 #[derive(Clone)]
 pub struct Constraint {
     matcher: Matcher,
@@ -218,18 +217,17 @@ pub struct Constraint {
 }
 
 impl Constraint {
-    /// Sets the scores of the tokens that may not follow to minus infinity. There may be more scores than tokens: those
-    /// beyond the vocabulary are padding, which may never follow.
+    /// Sets the logits of forbidden tokens to -∞, including padding beyond the vocabulary.
     pub fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
         if logits.len() < self.size {
-            let what = format!("{} scores for a vocabulary of {} tokens", logits.len(), self.size);
+            let what = format!("{} logits for a vocabulary of {} tokens", logits.len(), self.size);
             return Err(Error::internal(what));
         }
         let allowed = self.matcher.compute_mask_or_eos().map_err(stuck)?;
         let bits = allowed.as_slice();
         for (i, block) in logits.chunks_mut(32).enumerate() {
             let mut word = bits.get(i).copied().unwrap_or(0);
-            // The last word's bits beyond the vocabulary are not ours to read.
+            // The last word's bits beyond the vocabulary are undefined.
             let left = self.size.saturating_sub(i * 32);
             if left < 32 {
                 word &= (1 << left) - 1;
@@ -246,7 +244,7 @@ impl Constraint {
         Ok(())
     }
 
-    /// Tells which token was chosen. It must be one that [`Constraint::mask`] leaves.
+    /// Advances by the chosen token, which [`Constraint::mask`] must have left.
     pub fn accept(&mut self, token: u32) -> Result<()> {
         if self.is_finished() && self.is_end(token) {
             return Ok(());
@@ -254,12 +252,12 @@ impl Constraint {
         self.matcher.consume_token(token).map_err(stuck)
     }
 
-    /// Whether the text so far is complete, and nothing may follow but the end.
+    /// Whether only an end token may follow.
     pub fn is_finished(&self) -> bool {
         self.matcher.is_stopped() && !self.matcher.is_error()
     }
 
-    /// Whether the text so far would be a complete answer.
+    /// Whether the text so far is a complete match.
     #[cfg(test)]
     fn may_end(&mut self) -> bool {
         self.is_finished() || self.matcher.is_accepting().unwrap_or(false)
@@ -275,7 +273,7 @@ fn stuck(what: impl std::fmt::Display) -> Error {
         "NoExtensionBias" => "no token of the vocabulary may follow".to_owned(),
         what => shortened(what),
     };
-    Error::invalid_argument(format!("grammar: the answer cannot be continued: {what}"))
+    Error::invalid_argument(format!("grammar: the text cannot be continued: {what}"))
 }
 
 /// A message without the backtrace that llguidance adds to some.
@@ -284,7 +282,7 @@ fn first_lines(what: impl std::fmt::Display) -> String {
     what.split("\n<").next().unwrap_or_default().trim().to_owned()
 }
 
-/// The expression without the anchors around it: all of the answer is matched anyway.
+/// The expression without `^` and `$` around it: the whole output is matched anyway.
 fn without_anchors(source: &str) -> &str {
     let source = source.strip_prefix('^').unwrap_or(source);
     match source.strip_suffix('$') {
@@ -293,14 +291,14 @@ fn without_anchors(source: &str) -> &str {
     }
 }
 
-/// What grammars may take. The fuels are steps of llguidance's own, some ten thousand a millisecond.
+/// The limits of llguidance. Fuel is counted in its own steps, some ten thousand per millisecond.
 fn limits() -> ParserLimits {
     ParserLimits {
         max_items_in_row: 2000,
         initial_lexer_fuel: 1_000_000,
         step_lexer_fuel: 200_000,
         step_max_items: 50_000,
-        // One or two KiB each.
+        // A state takes one or two KiB.
         max_lexer_states: 50_000,
         max_grammar_size: 250_000,
         precompute_large_lexemes: true,
@@ -311,17 +309,17 @@ fn limits() -> ParserLimits {
 /// How a tokenizer's vocabulary spells bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Spelling {
-    /// Each character of a token stands for a byte, in GPT-2's alphabet.
+    /// Each character of a token is a byte in GPT-2's byte-to-Unicode table.
     byte_level: bool,
     /// `<0xAB>` is the byte AB.
     byte_fallback: bool,
-    /// What stands for a space.
+    /// The replacement of a space.
     space: Option<String>,
     drops_first_space: bool,
 }
 
 impl Spelling {
-    /// Read off the decoder, which has to know; a tokenizer without one may tell by how it splits.
+    /// From the tokenizer's decoder, or else from its pre-tokenizer.
     fn of(tokenizer: &Tokenizer) -> Result<Self> {
         let unreadable = |e| Error::internal(format!("the tokenizer's decoder cannot be read: {e}"));
         let mut spelling = Self::default();
@@ -363,7 +361,7 @@ impl Spelling {
         Ok(())
     }
 
-    /// The bytes that an ordinary token adds to a text.
+    /// The bytes of a token that is not special.
     fn bytes(&self, token: &str) -> Vec<u8> {
         if self.byte_level
             && let Some(bytes) = token.chars().map(byte_of).collect::<Option<Vec<u8>>>()
@@ -384,8 +382,8 @@ impl Spelling {
     }
 }
 
-/// The byte that a character of GPT-2's alphabet stands for: printable Latin-1 stands for itself, and the other bytes, in their
-/// order, for the characters from U+0100 on.
+/// The byte of a character in GPT-2's byte-to-Unicode table: printable Latin-1 characters are themselves, and the other bytes in order
+/// are the characters from U+0100 on.
 fn byte_of(c: char) -> Option<u8> {
     let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     match u32::from(c) {
@@ -394,7 +392,7 @@ fn byte_of(c: char) -> Option<u8> {
     }
 }
 
-/// The bytes of each token; none for ids without a token. Special tokens carry a mark that no text has.
+/// The bytes of each token; none for ids without a token. Special tokens begin with a marker byte that no text has.
 fn words(tokenizer: &Tokenizer, spelling: &Spelling, size: usize, eos: &[u32]) -> Result<Vec<Vec<u8>>> {
     let marked = |token: &str| [&[TokTrie::SPECIAL_TOKEN_MARKER], token.as_bytes()].concat();
     let mut words = vec![Vec::new(); size];

@@ -1,5 +1,5 @@
-//! The loop that generates: all texts of a call advance together, one token a step; a text that ends leaves the batch at once, and
-//! one that waits takes its place. What a text becomes does not depend on the others.
+//! The decoding loop with continuous batching: all texts of a call advance together, one token per step. A finished text leaves the
+//! batch at once, and the next one takes its place. The output for a text does not depend on the others.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,55 +17,55 @@ use crate::text::encoding::Encoding;
 use super::Generator;
 use super::beam::BeamSearch;
 use super::constraint::Constraint;
-use super::detokenize::Watch;
+use super::detokenize::Detokenizer;
 use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::fresh_seed;
-use super::search::{Context, FinishReason, Fresh, Output, Search, Start, Workspaces};
+use super::search::{Context, FinishReason, NewText, Output, Search, Start, Workspaces};
 use super::session::Prefix;
 use super::single::Single;
 
-/// Bytes of logits that one step may make.
+/// The maximum size of a step's logits, in bytes.
 const LOGITS_BYTES: usize = 32 << 20;
 
-/// The most sequences that one step advances.
-const MOST_ROWS: usize = 256;
+/// The maximum number of sequences in a step.
+const MAX_ROWS: usize = 256;
 
-/// Rows of a step that drafts fill up to. A row more costs a fifth of a step of one row, but in a step of this many, where the
-/// weights are read for all of them anyway, hardly less than what an accepted token saves.
+/// The number of rows up to which drafts fill a step. One more row costs a fifth of a step of one row; in a step of this many rows it
+/// costs about as much as an accepted token saves.
 const DRAFT_ROWS: usize = 32;
 
-/// A piece of a text as it grows.
+/// A piece of streamed text.
 #[derive(Clone, Copy, Debug)]
-pub struct Event<'a> {
-    /// The number of the text in the call.
+pub struct Piece<'a> {
+    /// The index of the text in the call.
     pub index: usize,
-    /// The number of the sequence, where several are drawn for a text.
+    /// The index among the text's `num_return_sequences`.
     pub sequence: usize,
-    /// What came to the text since the last event: whole characters.
+    /// The new text since the last piece: whole characters.
     pub text: &'a str,
     /// The token of this step.
     pub token: u32,
-    /// Set with the last piece.
+    /// Set in the last piece of a sequence.
     pub finish_reason: Option<FinishReason>,
 }
 
-/// Gets the pieces; returning false cancels the call.
-pub type Listener<'a> = &'a mut dyn FnMut(Event) -> bool;
+/// Called with each piece; returning false cancels the call.
+pub type Listener<'a> = &'a mut dyn FnMut(Piece) -> bool;
 
-/// What becomes of one input: the outputs, best first, and the state that a session goes on from.
-pub(crate) struct Answer {
+/// The result for one input: the outputs, the best first, and the sequence that a session continues.
+pub(crate) struct Generated {
     pub outputs: Vec<Output>,
     pub prompt: Vec<u32>,
     pub sequence: Option<Sequence>,
 }
 
-/// One call's work.
+/// One call of `generate`.
 pub(crate) struct Job<'a> {
     pub generator: &'a Generator,
     /// The inputs as token ids: source texts, or prompts.
     pub inputs: &'a Encoding,
-    /// What the caller numbers the inputs, where these are some of all.
+    /// The caller's index of each input, if the inputs are a selection.
     pub numbers: Option<&'a [usize]>,
     pub settings: &'a Arc<Settings>,
     pub constraint: Option<Constraint>,
@@ -73,47 +73,47 @@ pub(crate) struct Job<'a> {
     pub call: Call<'a>,
 }
 
-/// A search that runs.
+/// A running search.
 struct Active {
     input: usize,
     number: usize,
     rows: usize,
-    /// Whether its first step is still to come.
+    /// Whether it has not done its first step.
     first: bool,
     search: Box<dyn Search>,
 }
 
-/// A search's part of a step, which any thread may do: what it is given, and whether it ended.
+/// A search with its rows of a step, and whether it has ended. Any thread may process it.
 type Advance<'a> = Mutex<(&'a mut Active, StepRows<'a>, Result<bool>)>;
 
-/// The memory of one step's lists, which the next one uses again.
+/// Lists of one step, kept so that the next step does not allocate.
 #[derive(Default)]
-struct Lists {
+struct LoopBuffers {
     feeds: Vec<Feed<'static>>,
-    /// Feeds of each search, and the rows that they ask for.
+    /// The feeds of each search and their rows.
     counts: Vec<(usize, usize)>,
     output: StepOutput,
     work: Vec<Advance<'static>>,
 }
 
 impl Job<'_> {
-    /// Runs all inputs. `done` gets each input's answer as soon as it stands.
-    pub(crate) fn run(&self, mut listener: Option<Listener<'_>>, mut done: impl FnMut(usize, Answer)) -> Result<()> {
+    /// Runs all inputs. `done` gets the result of each input as soon as it is finished.
+    pub(crate) fn run(&self, mut listener: Option<Listener<'_>>, mut done: impl FnMut(usize, Generated)) -> Result<()> {
         let begun = Instant::now();
         let s = self.settings;
         let inputs = self.inputs.len();
         let copies = if s.num_beams > 1 { 1 } else { s.num_return_sequences };
         let width = self.generator.engine.spec.vocabulary;
-        let most_rows = (LOGITS_BYTES / 4 / width.max(1)).clamp(s.num_beams.max(8), MOST_ROWS);
+        let most_rows = (LOGITS_BYTES / 4 / width.max(1)).clamp(s.num_beams.max(8), MAX_ROWS);
         let mut waiting = Waiting {
             job: self,
-            forbidden: s.plainly_forbidden().filter(|_| self.constraint.is_none()).map(Arc::from),
+            forbidden: s.always_forbidden().filter(|_| self.constraint.is_none()).map(Arc::from),
             next: 0,
             passes: Box::new(passes(self.inputs, self.generator.engine.network.pass_tokens())),
             sources: VecDeque::new(),
         };
         let mut active: Vec<Active> = Vec::new();
-        let mut lists = Lists::default();
+        let mut buffers = LoopBuffers::default();
         let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
         let tokenizer = &self.generator.engine.tokenizer;
@@ -131,8 +131,8 @@ impl Job<'_> {
                 return Ok(());
             }
             self.call.check()?;
-            self.step(&mut active, &mut lists, context, begun, most_rows, &mut listener)?;
-            // Those that ended leave; the order of the others stays.
+            self.step(&mut active, &mut buffers, context, begun, most_rows, &mut listener)?;
+            // Not `swap_remove`: the order stays.
             let mut ended = Vec::new();
             let mut i = 0;
             while i < active.len() {
@@ -144,7 +144,7 @@ impl Job<'_> {
                 let tokens = outputs.iter().map(|o| o.tokens.len()).sum();
                 self.call.counters.add(Stage::Detokenize, outputs.len(), tokens, start.elapsed());
                 if outputs.is_empty() {
-                    return Err(Error::invalid_argument("no text could be finished under these options"));
+                    return Err(Error::invalid_argument("no beam could finish a text under these options"));
                 }
                 let all = &mut collected[active.input];
                 all.push((active.number, outputs));
@@ -154,29 +154,29 @@ impl Job<'_> {
                     all.sort_by_key(|(number, _)| *number);
                     let outputs = all.into_iter().flat_map(|(_, outputs)| outputs).collect();
                     let prompt = self.prompt(active.input)?;
-                    done(active.input, Answer { outputs, prompt, sequence: tails[active.input].take() });
+                    done(active.input, Generated { outputs, prompt, sequence: tails[active.input].take() });
                 }
             }
         }
     }
 
-    /// Runs all active searches one step further. Those that end have no rows left.
+    /// Runs one step of all active searches. Sets `rows` of searches that end to 0.
     fn step(
         &self,
         active: &mut [Active],
-        lists: &mut Lists,
+        buffers: &mut LoopBuffers,
         context: Context<'_>,
         begun: Instant,
         most_rows: usize,
         listener: &mut Option<Listener<'_>>,
     ) -> Result<()> {
         let call = self.call;
-        let Lists { feeds, counts, output, work } = lists;
+        let LoopBuffers { feeds, counts, output, work } = buffers;
         let mut feeds: Vec<Feed> = emptied(std::mem::take(feeds));
         counts.clear();
         let prefill = active.iter().any(|a| a.first);
         let start = Instant::now();
-        // What all drafts may take together. It decides when texts are done, never what they become.
+        // The rows that all drafts may use together. They change the speed, never the output.
         let mut room = most_rows.min(DRAFT_ROWS).saturating_sub(active.iter().map(|a| a.rows).sum());
         let (mut drafts, mut drafted) = (0, 0);
         for active in &mut *active {
@@ -198,8 +198,8 @@ impl Job<'_> {
         let network = &self.generator.engine.network;
         call.counters.time(stage, feeds.len(), tokens, || network.step(&mut feeds, output, call))?;
         let sequences = feeds.len();
-        lists.feeds = emptied(feeds);
-        // Each search has rows of its own, and so may advance on any thread.
+        buffers.feeds = emptied(feeds);
+        // The rows of different searches do not overlap, so any thread may process them.
         let start = Instant::now();
         let mut work: Vec<Advance> = emptied(std::mem::take(work));
         let mut split = output.split();
@@ -226,10 +226,10 @@ impl Job<'_> {
                 active.rows = 0;
             }
             if let Some(listener) = listener {
-                active.tell(context, ended, call, listener)?;
+                active.emit(context, ended, call, listener)?;
             }
         }
-        lists.work = emptied(work);
+        buffers.work = emptied(work);
         call.counters.add(Stage::Sample, sequences, sequences + accepted, sampling);
         if drafted > 0 {
             call.counters.add(Stage::Accept, drafts, accepted, Duration::ZERO);
@@ -245,7 +245,7 @@ impl Job<'_> {
         }
         let start = self.settings.decoder_start.ok_or_else(|| {
             Error::invalid_argument(
-                "decoder_start_token_id: neither the options nor the model's files say with which token an answer begins",
+                "decoder_start_token_id: missing; neither the options nor the model's files give the decoder's first token",
             )
         })?;
         Ok(vec![start])
@@ -253,19 +253,19 @@ impl Job<'_> {
 }
 
 impl Active {
-    /// Hands a step's text to whoever listens.
-    fn tell(&mut self, context: Context<'_>, ended: bool, call: Call<'_>, listener: &mut Listener<'_>) -> Result<()> {
-        let Some(Fresh { watch, tokens, ends, reason }) = self.search.fresh() else { return Ok(()) };
+    /// Calls the listener with the new text of a step.
+    fn emit(&mut self, context: Context<'_>, ended: bool, call: Call<'_>, listener: &mut Listener<'_>) -> Result<()> {
+        let Some(NewText { detokenizer, tokens, ends, reason }) = self.search.new_text() else { return Ok(()) };
         for (place, (&token, &end)) in tokens.iter().zip(ends).enumerate() {
-            // A call that was cancelled with one piece hands out no other, whatever the step brought.
+            // No piece after a cancellation, even if the step gave several tokens.
             if place > 0 {
                 call.check()?;
             }
             let ended = ended && place + 1 == tokens.len();
-            let text = if ended { watch.rest(context.tokenizer)? } else { watch.until(end) };
+            let text = if ended { detokenizer.rest(context.tokenizer)? } else { detokenizer.until(end) };
             let finish_reason = ended.then_some(reason);
-            let event = Event { index: self.input, sequence: self.number, text, token, finish_reason };
-            if !listener(event) {
+            let piece = Piece { index: self.input, sequence: self.number, text, token, finish_reason };
+            if !listener(piece) {
                 return Err(Error::cancelled());
             }
         }
@@ -273,18 +273,18 @@ impl Active {
     }
 }
 
-/// Inputs that have not begun.
+/// Inputs that are not active yet.
 struct Waiting<'a> {
     job: &'a Job<'a>,
     forbidden: Option<Arc<[u32]>>,
     next: usize,
     passes: Box<dyn Iterator<Item = Batch<'a>> + 'a>,
-    /// Sources that the encoder has read, in order.
+    /// Empty decoder sequences of source texts that the encoder has read, in order.
     sources: VecDeque<Sequence>,
 }
 
 impl Waiting<'_> {
-    /// Begins the next input, if there is one.
+    /// Activates the next input. Returns whether more may be activated before the next step.
     fn admit(&mut self, active: &mut Vec<Active>, streams: bool) -> Result<bool> {
         let job = self.job;
         let (model, s, input) = (&job.generator.engine, job.settings, self.next);
@@ -295,7 +295,7 @@ impl Waiting<'_> {
         let prompt = job.prompt(input)?;
         let number = job.numbers.map_or(input, |numbers| numbers[input]);
         if job.inputs.starts()[input] == job.inputs.starts()[input + 1] {
-            let what = format!("texts[{number}]: has no tokens, and the model needs one to begin");
+            let what = format!("texts[{number}]: has no tokens; the model needs at least one");
             return Err(Error::invalid_argument(what));
         }
         let positions = model.spec.decoder.as_ref().map_or(0, |stack| stack.max_tokens);
@@ -303,7 +303,7 @@ impl Waiting<'_> {
         if prompt.len() > positions {
             let tokens = prompt.len();
             return Err(Error::invalid_argument(format!(
-                "texts[{number}]: has {tokens} tokens, and the model takes at most {positions} with what it generates"
+                "texts[{number}]: has {tokens} tokens; the model takes at most {positions}, generated tokens included"
             )));
         }
         let limit = s.limit(prompt.len()).min(left.max(1));
@@ -326,14 +326,15 @@ impl Waiting<'_> {
                 model.network.step(&mut [feed], &mut StepOutput::default(), job.call)
             })?;
         }
-        let watch = (streams || !s.stop_strings.is_empty()).then(|| Watch::new(&s.stop_strings, s.skip_special_tokens));
+        let detokenizer =
+            (streams || !s.stop_strings.is_empty()).then(|| Detokenizer::new(&s.stop_strings, s.skip_special_tokens));
         let seed = s.sampling.as_ref().and_then(|sampling| sampling.seed).unwrap_or_else(fresh_seed);
         let lookup = || {
             let source = match &model.spec.encoder {
                 Some(_) => &job.inputs.ids()[job.inputs.starts()[input]..job.inputs.starts()[input + 1]],
                 None => &[],
             };
-            Lookup::new(&prompt, source, model.network.switch(), limit, s.lookup)
+            Lookup::new(&prompt, source, model.network.longrope_switch(), limit, s.lookup)
         };
         for number in 0..copies {
             let start = Start {
@@ -347,13 +348,13 @@ impl Waiting<'_> {
                 number,
             };
             let search: Box<dyn Search> = if s.num_beams > 1 {
-                Box::new(BeamSearch::new(start, model.spec.vocabulary, watch.clone()))
+                Box::new(BeamSearch::new(start, model.spec.vocabulary, detokenizer.clone()))
             } else {
-                Box::new(Single::new(start, seed, watch.clone()))
+                Box::new(Single::new(start, seed, detokenizer.clone()))
             };
             active.push(Active { input, number, rows: s.num_beams, first: true, search });
         }
-        // A step that is full of prompts begins at once.
+        // Enough prompts for several passes: run them before activating more.
         let pending: usize = active.iter().filter(|a| a.first).count() * prompt.len();
         Ok(pending < 4 * model.network.pass_tokens())
     }

@@ -1,53 +1,53 @@
-//! Tokens to text as they come: whole characters only, and no more than is certain not to begin a stop string.
+//! Incremental detokenisation for streaming: whole characters only, without text that may be the beginning of a stop string.
 
 use crate::base::error::Result;
 use crate::text::tokenizer::Tokenizer;
 
-/// Follows one sequence's text.
+/// The detokenised text of one sequence.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct Detokenizer {
     tokens: Vec<u32>,
-    /// Tokens before this one are decoded for good; those from it on are decoded again with each new one, because neighbours
-    /// change each other's text (spaces, characters of several tokens).
+    /// Tokens from here on are decoded again with each new token, because neighbours change each other's text (spaces, characters
+    /// of several tokens).
     anchor: usize,
-    /// The text of the tokens from `anchor` to `read`, which is part of `text` already.
+    /// Tokens before this one are part of `text`.
     read: usize,
     text: String,
     stops: Vec<String>,
     skip_special: bool,
-    /// Where a stop string begins.
+    /// Where in `text` a stop string begins, if one was found.
     stopped: Option<usize>,
-    /// Bytes of `text` that were handed out.
-    given: usize,
+    /// Bytes of `text` that were streamed.
+    streamed: usize,
 }
 
-/// Stands for bytes that are no character yet.
+/// Decoders write this for bytes that are not a whole character.
 const INCOMPLETE: char = '\u{fffd}';
 
-impl Watch {
+impl Detokenizer {
     pub fn new(stops: &[String], skip_special: bool) -> Self {
         let (tokens, text) = (Vec::new(), String::new());
         let stops = stops.to_vec();
-        Self { tokens, anchor: 0, read: 0, text, stops, skip_special, stopped: None, given: 0 }
+        Self { tokens, anchor: 0, read: 0, text, stops, skip_special, stopped: None, streamed: 0 }
     }
 
-    /// Adds a token. Whether a stop string has come up.
+    /// Adds a token. Returns whether a stop string was found.
     pub fn push(&mut self, token: u32, tokenizer: &Tokenizer) -> Result<bool> {
         self.tokens.push(token);
         self.decode(tokenizer, false)?;
         Ok(self.stopped.is_some())
     }
 
-    /// Decodes what is new; `all` takes incomplete characters too.
+    /// Decodes the new tokens; `all` includes incomplete characters.
     fn decode(&mut self, tokenizer: &Tokenizer, all: bool) -> Result<()> {
         let before = tokenizer.decode_known(&self.tokens[self.anchor..self.read], self.skip_special)?;
         let after = tokenizer.decode_known(&self.tokens[self.anchor..], self.skip_special)?;
-        // Four bytes make the longest character; more incomplete tokens than that are no character at all.
-        let hopeless = self.tokens.len() - self.read > 4;
-        if !all && after.ends_with(INCOMPLETE) && !hopeless {
+        // The longest character has four bytes: after more tokens than that the bytes are invalid.
+        let invalid = self.tokens.len() - self.read > 4;
+        if !all && after.ends_with(INCOMPLETE) && !invalid {
             return Ok(());
         }
-        // Where a token changed the text before it (a decoder that cleans up spaces), what was handed out stays.
+        // A decoder that cleans up spaces changed the text before the token: streamed text cannot be taken back.
         let alone;
         let new = match after.strip_prefix(before.as_str()) {
             Some(new) => new,
@@ -57,7 +57,7 @@ impl Watch {
             }
         };
         if new.is_empty() {
-            // A special token that is left out: decoded alone it would make the next one a text's first, without its space.
+            // A skipped special token. The anchor stays: as the first token, the next one would lose its space.
             self.read = self.tokens.len();
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Watch {
         self.text += new;
         self.anchor = self.read;
         self.read = self.tokens.len();
-        // A stop string may have begun in the old text.
+        // A stop string may begin in the old text.
         let found = self.stops.iter().filter_map(|stop| {
             let mut start = from.saturating_sub(stop.len());
             while !self.text.is_char_boundary(start) {
@@ -77,7 +77,7 @@ impl Watch {
         Ok(())
     }
 
-    /// As far as which the text is certain.
+    /// Bytes of the text that later tokens cannot change and that do not begin a stop string.
     pub fn certain(&self) -> usize {
         match self.stopped {
             Some(stop) => stop,
@@ -85,26 +85,26 @@ impl Watch {
         }
     }
 
-    /// The text up to `end`, as `certain` said it, that was not handed out before.
+    /// The text up to `end`, a result of `certain`, that was not streamed yet.
     pub fn until(&mut self, end: usize) -> &str {
-        let start = self.given.min(end);
-        self.given = end.max(self.given);
+        let start = self.streamed.min(end);
+        self.streamed = end.max(self.streamed);
         &self.text[start..end]
     }
 
-    /// Ends the text: what was incomplete stands as it is. Returns what was not handed out.
+    /// Ends the text, incomplete characters included. Returns the text that was not streamed yet.
     pub fn rest(&mut self, tokenizer: &Tokenizer) -> Result<&str> {
         if self.stopped.is_none() {
             self.decode(tokenizer, true)?;
         }
         let end = self.stopped.unwrap_or(self.text.len());
-        let start = self.given.min(end);
-        self.given = end;
+        let start = self.streamed.min(end);
+        self.streamed = end;
         Ok(&self.text[start..end])
     }
 }
 
-/// How many bytes at the end of `text` begin `stop`.
+/// The length of the longest suffix of `text` that is a proper prefix of `stop`.
 fn overlap(text: &str, stop: &str) -> usize {
     let most = stop.len().saturating_sub(1).min(text.len());
     (1..=most)
@@ -141,15 +141,15 @@ mod tests {
             let tokenizer = tokenizer(name);
             for text in ["The small bird 🐦👍🏽 sings — naïve 中文!", "  two  spaces\n\nand lines ", "é"] {
                 let ids = ids(&tokenizer, text);
-                let mut watch = Watch::new(&[], true);
+                let mut detokenizer = Detokenizer::new(&[], true);
                 let mut pieces = String::new();
                 for id in &ids {
-                    watch.push(*id, &tokenizer).unwrap();
-                    let piece = watch.until(watch.certain());
+                    detokenizer.push(*id, &tokenizer).unwrap();
+                    let piece = detokenizer.until(detokenizer.certain());
                     assert!(!piece.contains(INCOMPLETE) || name != "roberta", "{piece:?}");
                     pieces += piece;
                 }
-                pieces += watch.rest(&tokenizer).unwrap();
+                pieces += detokenizer.rest(&tokenizer).unwrap();
                 assert_eq!(pieces, tokenizer.decode(&ids, true).unwrap(), "{name}");
             }
         }
@@ -160,15 +160,15 @@ mod tests {
         let tokenizer = tokenizer("roberta");
         let ids = ids(&tokenizer, "one two STOP three");
         let stops = ["o STO".to_string(), "zzz".to_string()];
-        let mut watch = Watch::new(&stops, true);
+        let mut detokenizer = Detokenizer::new(&stops, true);
         let mut shown = String::new();
         let stopped = ids.iter().position(|id| {
-            let stopped = watch.push(*id, &tokenizer).unwrap();
-            shown += watch.until(watch.certain());
+            let stopped = detokenizer.push(*id, &tokenizer).unwrap();
+            shown += detokenizer.until(detokenizer.certain());
             stopped
         });
         assert!(stopped.is_some_and(|at| at + 1 < ids.len()));
-        shown += watch.rest(&tokenizer).unwrap();
+        shown += detokenizer.rest(&tokenizer).unwrap();
         assert_eq!(shown, "one tw");
         assert_eq!(finished(&ids, &tokenizer, &stops, true).unwrap(), "one tw");
     }

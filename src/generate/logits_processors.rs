@@ -1,9 +1,9 @@
-//! What changes a row of scores before a token is chosen, in the order in which transformers' `generate` does it.
+//! Logits processors: penalties and forbidden or forced tokens, in the order of transformers' `generate`.
 
 use super::options::Settings;
-use super::search::ROOM;
+use super::search::RESERVED_TOKENS;
 
-/// The tokens of one sequence so far: the decoder's prompt, then what was generated.
+/// The tokens of one sequence so far: the decoder's prompt, then the generated tokens.
 pub struct History<'a> {
     pub prompt: &'a [u32],
     pub generated: &'a [u32],
@@ -43,11 +43,11 @@ fn force(scores: &mut [f32], tokens: &[u32]) {
     }
 }
 
-/// Applies everything but a grammar and what sampling adds. `limit` is the number of new tokens that this sequence may have; `list` is
-/// memory to work in.
+/// Applies all logits processors except the grammar and the sampling options. `limit` is the maximum number of new tokens of this
+/// sequence; `list` is a scratch buffer.
 pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize, list: &mut Vec<u32>) {
     list.clear();
-    list.reserve(history.prompt.len() + limit.min(ROOM));
+    list.reserve(history.prompt.len() + limit.min(RESERVED_TOKENS));
     if s.repetition_penalty != 1.0 {
         list.clear();
         list.extend(history.all());
@@ -97,7 +97,7 @@ pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize
         force(scores, &s.forced_eos);
     }
     forbid(scores, &s.suppress);
-    // After a first token that is forced, the next one counts as the first.
+    // After a forced first token, the next one counts as the first.
     let begin = usize::from(history.prompt.len() == 1 && s.forced_bos.is_some());
     if history.generated.len() == begin {
         forbid(scores, &s.begin_suppress);

@@ -1,4 +1,4 @@
-//! Generating text: options, the loop, choosing tokens, chats, constraints, and the answer cache.
+//! Text generation: options, the decoding loop, searches, logits processors, constraints, chat sessions and the answer cache.
 
 pub(crate) mod answer_cache;
 mod beam;
@@ -24,23 +24,23 @@ use crate::network::{Feed, Sequence, StepOutput, Want};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
-use answer_cache::{Answers, Key};
+use answer_cache::{AnswerCache, Key};
 use chat::ChatTemplate;
-use constraint::Vocabulary;
-use decoding::{Answer, Job};
+use constraint::GrammarVocabulary;
+use decoding::{Generated, Job};
 use options::{Defaults, GenerateOptions, Settings};
 
-pub use decoding::{Event, Listener};
+pub use decoding::{Listener, Piece};
 pub use search::{FinishReason, Output};
 
-/// What was generated for a batch.
+/// The result of generation for a batch.
 #[derive(Clone, Debug, Default)]
 pub struct Generations {
-    /// For each text its outputs, the best first.
+    /// The outputs of each text, the best first.
     pub outputs: Vec<Vec<Output>>,
-    /// Tokens of each input, special ones counted.
+    /// The number of tokens of each input, special tokens included.
     pub input_tokens: Vec<usize>,
-    /// Which inputs were cut to what the encoder takes: 1 or 0 each.
+    /// 1 for each input that was truncated to the encoder's maximum length, else 0.
     pub truncated: Vec<u8>,
 }
 
@@ -58,32 +58,30 @@ pub struct Logits {
     pub vocabulary: usize,
 }
 
-/// Generation over an engine: what the model's files say of it, its answer cache, chat template and grammar vocabulary.
+/// Generation over an engine: the defaults of the model's files, answer cache, chat template and grammar vocabulary.
 pub(crate) struct Generator {
     pub engine: Arc<Engine>,
     pub defaults: Defaults,
-    pub answers: Answers,
-    /// The chat template, or the reason why the model has none.
+    pub answers: AnswerCache,
+    /// The chat template, or why the model has none.
     pub chat: Result<ChatTemplate>,
-    /// The vocabulary as grammars need it, made when the first one comes.
-    grammar: OnceLock<Result<Vocabulary>>,
+    /// The vocabulary for grammars, built when it is first needed.
+    grammar: OnceLock<Result<GrammarVocabulary>>,
 }
 
 impl Generator {
-    pub fn new(engine: Arc<Engine>, defaults: Defaults, answers: Answers, chat: Result<ChatTemplate>) -> Self {
+    pub fn new(engine: Arc<Engine>, defaults: Defaults, answers: AnswerCache, chat: Result<ChatTemplate>) -> Self {
         Self { engine, defaults, answers, chat, grammar: OnceLock::new() }
     }
 
-    /// The model's chat template.
     fn chat_template(&self) -> Result<&ChatTemplate> {
         self.chat.as_ref().map_err(Error::clone)
     }
 
-    /// The vocabulary as grammars need it.
-    fn grammar_vocabulary(&self) -> Result<&Vocabulary> {
+    fn grammar_vocabulary(&self) -> Result<&GrammarVocabulary> {
         let made = self.grammar.get_or_init(|| {
             let eos = self.defaults.eos();
-            Vocabulary::new(self.engine.tokenizer.inner()?, self.engine.spec.vocabulary, eos)
+            GrammarVocabulary::new(self.engine.tokenizer.inner()?, self.engine.spec.vocabulary, eos)
         });
         made.as_ref().map_err(Error::clone)
     }
@@ -141,19 +139,19 @@ impl Generator {
         if has_encoder != decoder_ids.is_some() {
             return Err(Error::invalid_argument(match has_encoder {
                 true => {
-                    "decoder_ids: are needed, because the model has an encoder; they begin with the decoder's start token"
+                    "decoder_ids: required, because the model has an encoder; they begin with decoder_start_token_id"
                 }
-                false => "decoder_ids: the model has no encoder; give all tokens as ids",
+                false => "decoder_ids: the model has no encoder; pass all tokens as ids",
             }));
         }
         if has_encoder && ids.is_empty() {
-            return Err(Error::invalid_argument("ids: are empty; the encoder needs a token"));
+            return Err(Error::invalid_argument("ids: empty; the encoder needs at least one token"));
         }
         let tokens = decoder_ids.unwrap_or(ids);
-        let most = self.engine.spec.decoder.as_ref().map_or(0, |stack| stack.max_tokens);
-        if tokens.len() > most {
+        let max = self.engine.spec.decoder.as_ref().map_or(0, |stack| stack.max_tokens);
+        if tokens.len() > max {
             let (name, count) = (if has_encoder { "decoder_ids" } else { "ids" }, tokens.len());
-            return Err(Error::invalid_argument(format!("{name}: {count} tokens; the model takes at most {most}")));
+            return Err(Error::invalid_argument(format!("{name}: {count} tokens; the model takes at most {max}")));
         }
         let network = &self.engine.network;
         let work = |call: Call<'_>| {
@@ -189,7 +187,7 @@ impl Generator {
         self.engine.call(cancellation, work, |logits| (1, logits.values.len() / logits.vocabulary.max(1)))
     }
 
-    /// One prompt's outputs, its tokens, and the sequence to go on from.
+    /// As [`Self::generate`] for one prompt; also returns the prompt's tokens and the sequence to continue from.
     pub(crate) fn generate_one(
         &self,
         text: &str,
@@ -199,9 +197,9 @@ impl Generator {
         let work = |call: Call<'_>| {
             let encoding = self.encode_prompts(&[text], options, call)?;
             let settings = Arc::new(self.settle(options, listener.is_some())?);
-            let mut answer = None;
-            self.job(&encoding, &settings, options, call)?.run(listener, |_, done| answer = Some(done))?;
-            let Answer { outputs, prompt, sequence } = answer.ok_or_else(|| Error::internal("no answer"))?;
+            let mut result = None;
+            self.job(&encoding, &settings, options, call)?.run(listener, |_, done| result = Some(done))?;
+            let Generated { outputs, prompt, sequence } = result.ok_or_else(|| Error::internal("no output"))?;
             Ok((outputs, prompt, sequence))
         };
         self.engine.call(options.cancellation.as_ref(), work, |(outputs, ..)| {
@@ -211,7 +209,7 @@ impl Generator {
 
     fn encode_prompts(&self, texts: &[&str], options: &GenerateOptions, call: Call<'_>) -> Result<Encoding> {
         let bounded = options.max_input_length.map(|n| n.min(self.engine.spec.max_tokens()));
-        // By itself a source text may be cut; a prompt that lost its end would be answered wrongly.
+        // Without the option a source text may be truncated; a prompt without its end would give wrong output.
         let max_length = if self.engine.spec.encoder.is_some() { bounded } else { bounded.or(Some(usize::MAX)) };
         let add_special_tokens = options.add_special_tokens.unwrap_or(true);
         self.engine.encode(texts, None, &EncodeOptions { add_special_tokens, max_length, offsets: false }, call)
@@ -221,28 +219,26 @@ impl Generator {
         let settings = options.settle(&self.defaults, self.engine.spec.vocabulary)?;
         if options.grammar.is_some() && options.eos_token_id.is_some() {
             return Err(Error::invalid_argument(
-                "eos_token_id: a grammar ends with the model's own end tokens; leave it out",
+                "eos_token_id: cannot be set with a grammar, which ends with the model's own end tokens",
             ));
         }
         if streams && settings.num_beams > 1 {
-            return Err(Error::invalid_argument(
-                "num_beams: texts cannot be streamed while beams compete; set it to 1, or ask for whole texts",
-            ));
+            return Err(Error::invalid_argument("num_beams: beam search cannot stream; set it to 1, or do not stream"));
         }
-        if settings.num_beams > 1 && !self.engine.network.remembers() {
+        if settings.num_beams > 1 && !self.engine.network.has_kv_cache() {
             return Err(Error::unsupported(format!(
-                "num_beams: {}: the graph has no past_key_values, so that beams would cost the whole text a token each; set it to 1, or \
-                 export with a past (optimum-cli export onnx --task …-with-past)",
+                "num_beams: {}: the graph has no past_key_values, so each token of a beam would reprocess the whole text; set it to 1, \
+                 or export with a KV cache (optimum-cli export onnx --task …-with-past)",
                 self.engine.path.display()
             )));
         }
         if !settings.stop_strings.is_empty() && !self.engine.tokenizer.is_present() {
-            return Err(Error::invalid_argument("stop_strings: the model has no tokenizer to find them with"));
+            return Err(Error::invalid_argument("stop_strings: the model has no tokenizer"));
         }
         if let Some(prefix) = &options.prefix {
             self.require_plain_decoder("a prefix")?;
             if !std::ptr::eq(prefix.generator(), self) {
-                return Err(Error::invalid_argument("prefix: was made by another model"));
+                return Err(Error::invalid_argument("prefix: made by another model"));
             }
         }
         Ok(settings)
@@ -276,14 +272,14 @@ impl Generator {
             truncated: inputs.truncated().to_vec(),
         };
         let answers = &self.answers;
-        // Whoever listens wants to see the text grow.
+        // Streaming does not use the cache.
         if !answers.is_on() || listener.is_some() {
             let job = self.job(inputs, &settings, options, call)?;
-            job.run(listener, |i, answer| result.outputs[i] = answer.outputs)?;
+            job.run(listener, |i, generated| result.outputs[i] = generated.outputs)?;
             return Ok(result);
         }
         let starts = inputs.starts();
-        // Answers are the same with drafts and without.
+        // Speculative decoding does not change the output.
         let deciding = Settings { lookup: Default::default(), ..Settings::clone(&settings) };
         let keys: Vec<_> =
             (0..inputs.len()).map(|i| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], &deciding)).collect();
@@ -306,11 +302,11 @@ impl Generator {
         }
         let inputs = inputs.select(&missing);
         let job = Job { numbers: Some(&missing), ..self.job(&inputs, &settings, options, call)? };
-        job.run(None, |i, answer| {
+        job.run(None, |i, generated| {
             if let Some(key) = &keys[missing[i]] {
-                answers.put(key.clone(), &answer.outputs);
+                answers.put(key.clone(), &generated.outputs);
             }
-            result.outputs[missing[i]] = answer.outputs;
+            result.outputs[missing[i]] = generated.outputs;
         })?;
         Ok(result)
     }

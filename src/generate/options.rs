@@ -1,4 +1,4 @@
-//! What a caller may ask of a generation, what the model's files say where the caller is silent, and what comes of both.
+//! The options of generation, the defaults from the model's files, and the complete settings that result.
 
 use crate::base::call::Cancellation;
 use crate::base::error::{Error, Result};
@@ -8,22 +8,22 @@ use super::constraint::Grammar;
 use super::prompt_lookup::LookupSettings;
 use super::session::Prefix;
 
-/// New tokens where neither the caller nor the model's files set a limit.
+/// `max_new_tokens` if neither the caller nor the model's files set a limit.
 const DEFAULT_NEW_TOKENS: usize = 256;
 
-/// How many of a text's last tokens a draft is looked up by, as in transformers.
+/// The default of `max_matching_ngram_size`, as in transformers.
 const DEFAULT_NGRAM: usize = 2;
 
-/// The most beams, and sequences to return.
-const MOST_BEAMS: usize = 64;
+/// The maximum of `num_beams` and `num_return_sequences`.
+const MAX_BEAMS: usize = 64;
 
-/// When beam search stops looking, by Hugging Face's values.
+/// When beam search stops. Names and meaning are Hugging Face's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum EarlyStopping {
-    /// When the best running beam, scored at its present length, cannot beat the worst finished one.
+    /// When the best running beam, scored at its current length, cannot beat the worst finished one.
     No = 1,
-    /// As soon as there are as many finished ones as beams.
+    /// As soon as there are `num_beams` finished beams.
     Yes = 2,
     /// When the best running beam cannot beat the worst finished one at any length.
     Never = 3,
@@ -45,89 +45,89 @@ impl EarlyStopping {
     }
 }
 
-/// What is wanted of one generation, by Hugging Face's names. `None` stands for what the model's `generation_config.json` says, and
-/// where that is silent for Hugging Face's default.
+/// The options of generation, with Hugging Face's names. `None`: the value in the model's `generation_config.json`, or else Hugging
+/// Face's default.
 #[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
-    /// The maximum number of tokens per input text, special tokens included; longer texts are cut, on the side that the tokenizer's
-    /// files name. Up to the model's positions it may be more than the files' limit. Not for token ids and chats. `None`: a source
-    /// text is cut at the files' limit, and a decoder's prompt is not cut. (`max_length` is Hugging Face's name for something else:
-    /// prompt and new tokens together.)
+    /// The maximum number of tokens of an input text, special tokens included; longer texts are truncated, on the side that the
+    /// tokenizer's files name. It may exceed the files' limit, up to the model's positions. Not for token ids and chats. `None`: a
+    /// source text is truncated at the files' limit, and a decoder's prompt is not truncated. (`max_length` is Hugging Face's name for
+    /// something else: prompt and new tokens together.)
     pub max_input_length: Option<usize>,
-    /// The most tokens to generate. Default: what the model's files say, else 256. A text ends sooner where the model has no more
-    /// positions.
+    /// The maximum number of new tokens. Default: the limit in the model's files, or else 256. Generation also ends at the model's
+    /// maximum length.
     pub max_new_tokens: Option<usize>,
-    /// No end token before this many new ones.
+    /// The minimum number of new tokens: no end token before.
     pub min_new_tokens: Option<usize>,
-    /// Draws tokens at random instead of taking the likeliest.
+    /// Samples tokens instead of taking the most likely one.
     pub do_sample: Option<bool>,
     pub temperature: Option<f32>,
-    /// Draws among this many of the likeliest tokens; 0 for all.
+    /// Samples from this many of the most likely tokens; 0 for all.
     pub top_k: Option<usize>,
-    /// Draws among the likeliest tokens that together have this probability (Holtzman et al. 2020).
+    /// Nucleus sampling: samples from the most likely tokens that together have this probability (Holtzman et al. 2020).
     pub top_p: Option<f32>,
-    /// Draws among tokens of at least this share of the likeliest one's probability (Nguyen et al. 2024).
+    /// Samples from tokens with at least this fraction of the most likely token's probability (Nguyen et al. 2024).
     pub min_p: Option<f32>,
-    /// Draws among the tokens nearest to the expected surprise that together have this probability (Meister et al. 2022).
+    /// Locally typical sampling: samples from the tokens whose information content is closest to the entropy, up to this total
+    /// probability (Meister et al. 2022).
     pub typical_p: Option<f32>,
-    /// The same seed draws the same tokens for a prompt, alone or in any batch. Default: another one each time.
+    /// The same seed samples the same tokens for a prompt, alone or in any batch. Default: a random seed per call.
     pub seed: Option<u64>,
-    /// Above 1 makes tokens that were there before less likely (Keskar et al. 2019).
+    /// Above 1 makes tokens of the prompt and of the output less likely (Keskar et al. 2019).
     pub repetition_penalty: Option<f32>,
-    /// Taken from the logits of generated tokens, once.
+    /// Subtracted once from the logits of tokens that were generated.
     pub presence_penalty: Option<f32>,
-    /// Taken from the logits of generated tokens, each time that they occurred.
+    /// Subtracted from the logits of tokens that were generated, once per occurrence.
     pub frequency_penalty: Option<f32>,
-    /// No sequence of this many tokens occurs twice; 0 for none.
+    /// No n-gram of this many tokens occurs twice; 0 for no limit.
     pub no_repeat_ngram_size: Option<usize>,
     pub num_beams: Option<usize>,
     pub num_return_sequences: Option<usize>,
-    /// A beam's score is its log-probability over its length to this power.
+    /// A beam's score is its log-probability divided by `length ^ length_penalty`.
     pub length_penalty: Option<f32>,
     pub early_stopping: Option<EarlyStopping>,
-    /// A text ends before one of these, which is not part of it.
+    /// Generation stops when one of these is generated; it is not part of the text.
     pub stop_strings: Option<Vec<String>>,
     /// Token sequences that are never generated.
     pub bad_words_ids: Option<Vec<Vec<u32>>>,
     pub suppress_tokens: Option<Vec<u32>>,
-    /// Not generated as the first token.
+    /// Tokens that are never generated first.
     pub begin_suppress_tokens: Option<Vec<u32>>,
     /// The first token that an encoder-decoder model generates.
     pub forced_bos_token_id: Option<u32>,
-    /// The last token, where the limit of tokens is reached.
+    /// The last token if `max_new_tokens` is reached.
     pub forced_eos_token_id: Option<Vec<u32>>,
     pub eos_token_id: Option<Vec<u32>>,
     pub decoder_start_token_id: Option<u32>,
-    /// Generates `max_new_tokens` whatever comes: the end token is never chosen.
+    /// Never chooses an end token, so `max_new_tokens` tokens are generated.
     pub ignore_eos: bool,
     /// Returns the log-probability of each token.
     pub logprobs: bool,
-    /// What the text must be.
+    /// Constrains the text.
     pub grammar: Option<Grammar>,
     /// Adds the tokenizer's special tokens to the input. Default true.
     pub add_special_tokens: Option<bool>,
     /// Leaves special tokens out of the text. Default true.
     pub skip_special_tokens: Option<bool>,
-    /// Guesses up to this many tokens at once from where the last ones stood before, in the prompt, in the text or in what the
-    /// encoder read, and keeps those that it would have chosen anyway (prompt lookup decoding, Saxena 2023): what comes is the same,
-    /// sooner where texts repeat or copy. Not with `do_sample` or beams. 0, the default, guesses nothing.
+    /// Prompt-lookup speculative decoding (Saxena 2023): the maximum draft length. A draft is the text after an earlier occurrence of
+    /// the last tokens, in the prompt, the output or the source text. The output does not change; it comes faster where texts repeat.
+    /// Not with `do_sample` or beam search. Default 0: off.
     pub prompt_lookup_num_tokens: Option<usize>,
-    /// With `prompt_lookup_num_tokens`: how many of the last tokens must have stood together before, at most; fewer are tried next.
-    /// Default 2.
+    /// With `prompt_lookup_num_tokens`: the maximum length of the n-gram that is looked up; shorter ones are tried next. Default 2.
     pub max_matching_ngram_size: Option<usize>,
-    /// A beginning of the prompt that was computed before.
+    /// A prompt prefix whose KV cache is reused.
     pub prefix: Option<Prefix>,
     pub cancellation: Option<Cancellation>,
 }
 
-/// A generation's settings, complete.
+/// The complete settings of a generation.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub max_new_tokens: usize,
-    /// Where the model's files limit prompt and answer together and nobody limits the answer: that limit.
+    /// The limit of prompt and output together, if the model's files have one and neither they nor the caller limit the new tokens.
     pub max_length: Option<usize>,
     pub min_new_tokens: usize,
-    /// No end token before prompt and answer together have this many.
+    /// The minimum length of prompt and output together.
     pub min_length: usize,
     pub sampling: Option<Sampling>,
     pub repetition_penalty: f32,
@@ -150,13 +150,13 @@ pub(crate) struct Settings {
     pub logprobs: bool,
     pub grammar: Option<Grammar>,
     pub skip_special_tokens: bool,
-    /// Decides how soon an answer is there, and nothing of the answer.
+    /// Changes the speed, not the output.
     pub lookup: LookupSettings,
 }
 
 impl Settings {
-    /// If nothing but tokens that are always forbidden changes the model's scores: those tokens.
-    pub fn plainly_forbidden(&self) -> Option<Vec<u32>> {
+    /// If logits processors only forbid the same tokens in every step: these tokens.
+    pub fn always_forbidden(&self) -> Option<Vec<u32>> {
         let plain = self.sampling.is_none()
             && self.grammar.is_none()
             && (self.ignore_eos || self.min_new_tokens == 0 && self.min_length == 0)
@@ -172,13 +172,13 @@ impl Settings {
         plain.then(|| [eos, &self.suppress].concat())
     }
 
-    /// How many tokens may follow a prompt of this many.
+    /// The maximum number of new tokens after a prompt of this many.
     pub fn limit(&self, prompt: usize) -> usize {
         self.max_length.map_or(self.max_new_tokens, |length| length.saturating_sub(prompt).max(1))
     }
 }
 
-/// How tokens are drawn.
+/// The options of sampling.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sampling {
     pub temperature: f32,
@@ -189,19 +189,19 @@ pub(crate) struct Sampling {
     pub seed: Option<u64>,
 }
 
-/// What a model's files say of generation: `generation_config.json`, and for older models `config.json`.
+/// The defaults of a model: `generation_config.json`, and for older models `config.json`.
 #[derive(Clone, Debug, Default)]
 pub struct Defaults {
     options: GenerateOptions,
-    /// Tokens of the whole sequence, the prompt counted.
+    /// The maximum length of prompt and output together.
     max_length: Option<usize>,
     min_length: usize,
-    /// Fields that ask for what Kinglet does not do.
+    /// Fields that ask for something that Kinglet does not support.
     pub ignored: Vec<&'static str>,
 }
 
-/// Fields of transformers' that change what is generated and that Kinglet does not have, with the value that changes nothing.
-const UNKNOWN: [(&str, f64); 12] = [
+/// Fields of transformers that Kinglet does not support, with the value that does not change the output.
+const UNSUPPORTED: [(&str, f64); 12] = [
     ("encoder_no_repeat_ngram_size", 0.0),
     ("encoder_repetition_penalty", 1.0),
     ("diversity_penalty", 0.0),
@@ -287,7 +287,7 @@ impl Defaults {
             options,
             max_length: source.usize_opt("max_length")?,
             min_length: source.usize_or("min_length", 0)?,
-            ignored: UNKNOWN.iter().filter(asks).map(|(name, _)| *name).collect(),
+            ignored: UNSUPPORTED.iter().filter(asks).map(|(name, _)| *name).collect(),
         })
     }
 
@@ -305,11 +305,11 @@ impl GenerateOptions {
     /// Completes the options.
     ///
     /// # Errors
-    /// A value out of range, or one that contradicts another, both named.
+    /// A value out of range, or one that contradicts another; the error names both.
     pub(crate) fn settle(&self, defaults: &Defaults, vocabulary: usize) -> Result<Settings> {
         let d = &defaults.options;
         let do_sample = self.do_sample.or(d.do_sample).unwrap_or(false);
-        // Sampling asked for by the caller is not undone by a configuration's beams, nor the other way round.
+        // The caller's do_sample overrides the files' num_beams, and the other way round.
         let num_beams = match (self.num_beams, self.do_sample) {
             (Some(beams), _) => beams,
             (None, Some(true)) => 1,
@@ -317,8 +317,8 @@ impl GenerateOptions {
         };
         let do_sample =
             if self.do_sample.is_none() && self.num_beams.is_some_and(|n| n > 1) { false } else { do_sample };
-        check((1..=MOST_BEAMS).contains(&num_beams), "num_beams", &format!("must be from 1 to {MOST_BEAMS}"))?;
-        check(!(do_sample && num_beams > 1), "num_beams", "more than 1 beam contradicts do_sample; choose one")?;
+        check((1..=MAX_BEAMS).contains(&num_beams), "num_beams", &format!("must be from 1 to {MAX_BEAMS}"))?;
+        check(!(do_sample && num_beams > 1), "num_beams", "beam search contradicts do_sample; choose one")?;
         if !do_sample {
             for (set, name) in [
                 (self.temperature.is_some(), "temperature"),
@@ -328,19 +328,19 @@ impl GenerateOptions {
                 (self.typical_p.is_some(), "typical_p"),
                 (self.seed.is_some(), "seed"),
             ] {
-                check(!set, name, "has no meaning without do_sample; set do_sample, or leave it out")?;
+                check(!set, name, "requires do_sample")?;
             }
         }
         if num_beams == 1 {
-            check(self.length_penalty.is_none(), "length_penalty", "has no meaning without num_beams above 1")?;
-            check(self.early_stopping.is_none(), "early_stopping", "has no meaning without num_beams above 1")?;
+            check(self.length_penalty.is_none(), "length_penalty", "requires num_beams above 1")?;
+            check(self.early_stopping.is_none(), "early_stopping", "requires num_beams above 1")?;
         }
         let num_return_sequences = self.num_return_sequences.or(d.num_return_sequences).unwrap_or(1);
-        let most = if do_sample { MOST_BEAMS } else { num_beams };
+        let max = if do_sample { MAX_BEAMS } else { num_beams };
         check(
-            (1..=most).contains(&num_return_sequences),
+            (1..=max).contains(&num_return_sequences),
             "num_return_sequences",
-            &format!("must be from 1 to {most} (the number of beams, unless do_sample is set)"),
+            &format!("must be from 1 to {max} (the number of beams, unless do_sample is set)"),
         )?;
         let chosen = self.max_new_tokens.or(d.max_new_tokens);
         let max_length = if chosen.is_none() { defaults.max_length } else { None };
@@ -356,12 +356,12 @@ impl GenerateOptions {
         check(
             !(self.ignore_eos && self.grammar.is_some()),
             "ignore_eos",
-            "contradicts a grammar, which decides where the text ends",
+            "contradicts grammar, which decides where the text ends",
         )?;
         let lookup = self.lookup(d, do_sample, num_beams)?;
         let sampling = Sampling {
             temperature: self.temperature.or(d.temperature).unwrap_or(1.0),
-            // Hugging Face's default of 50 has gone with transformers 5; none is what other libraries have.
+            // transformers 5 has no default of 50 any more.
             top_k: self.top_k.or(d.top_k).unwrap_or(0),
             top_p: self.top_p.or(d.top_p).unwrap_or(1.0),
             min_p: self.min_p.or(d.min_p).unwrap_or(0.0),
@@ -371,11 +371,7 @@ impl GenerateOptions {
         if do_sample {
             let share = |x: f32| x > 0.0 && x <= 1.0;
             let t = sampling.temperature;
-            check(
-                t > 0.0 && t.is_finite(),
-                "temperature",
-                "must be above 0; for the likeliest tokens leave do_sample out",
-            )?;
+            check(t > 0.0 && t.is_finite(), "temperature", "must be above 0; for greedy decoding leave do_sample out")?;
             check(share(sampling.top_p), "top_p", "must be above 0 and at most 1")?;
             check((0.0..=1.0).contains(&sampling.min_p), "min_p", "must be from 0 to 1")?;
             check(share(sampling.typical_p), "typical_p", "must be above 0 and at most 1")?;
@@ -443,18 +439,18 @@ impl GenerateOptions {
         })
     }
 
-    /// Drafts are for greedy decoding. Where the model's files ask for them and the caller for something else, the caller wins.
+    /// Speculative decoding is for greedy search only. If the model's files ask for it and the caller for another search, it is off.
     fn lookup(&self, defaults: &GenerateOptions, do_sample: bool, num_beams: usize) -> Result<LookupSettings> {
         let (name, greedy) = ("prompt_lookup_num_tokens", !do_sample && num_beams == 1);
         if self.prompt_lookup_num_tokens.is_some_and(|n| n > 0) {
-            check(!do_sample, name, "contradicts do_sample, because drafts are for greedy decoding; choose one")?;
-            check(greedy, name, "contradicts num_beams above 1, because drafts are for greedy decoding; choose one")?;
+            check(!do_sample, name, "contradicts do_sample: it is for greedy decoding only")?;
+            check(greedy, name, "contradicts num_beams above 1: it is for greedy decoding only")?;
         }
         let tokens =
             self.prompt_lookup_num_tokens.or(defaults.prompt_lookup_num_tokens.filter(|_| greedy)).unwrap_or(0);
         let (name, ngram) = ("max_matching_ngram_size", self.max_matching_ngram_size);
         check(ngram != Some(0), name, "must be at least 1")?;
-        check(tokens > 0 || ngram.is_none(), name, "has no meaning without prompt_lookup_num_tokens")?;
+        check(tokens > 0 || ngram.is_none(), name, "requires prompt_lookup_num_tokens")?;
         let ngram = ngram.or(defaults.max_matching_ngram_size).unwrap_or(DEFAULT_NGRAM).max(1);
         Ok(LookupSettings { tokens, ngram })
     }
@@ -534,7 +530,7 @@ mod tests {
             let message = error.message();
             assert!(message.starts_with("prompt_lookup_num_tokens: ") && message.contains(other), "{message}");
         }
-        // The files' wish gives way to the caller's, and the caller's is not lost to the files'.
+        // The caller's options override the files'.
         let path = std::path::Path::new("generation_config.json");
         let config = |value| Config::from_value(path, value).unwrap();
         let none = config(serde_json::json!({}));

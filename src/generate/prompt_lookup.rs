@@ -1,48 +1,48 @@
-//! Prompt lookup decoding (Saxena 2023; `PromptLookupCandidateGenerator` of transformers): what a text will go on with is guessed from
-//! where its last tokens stood before. The guess, a draft, runs through the model in one step with the last token, and as much of
-//! it stays as the model would have chosen itself. A wrong draft costs its rows of the step and changes nothing.
+//! Prompt-lookup speculative decoding (Saxena 2023; `PromptLookupCandidateGenerator` of transformers): the draft is the text after an
+//! earlier occurrence of the last tokens. It runs in one step with the last token, and its tokens are accepted as long as the model
+//! would have chosen them. A rejected draft costs its rows of the step and does not change the output.
 
 use super::options::Settings;
-use super::search::ROOM;
+use super::search::RESERVED_TOKENS;
 
-/// How drafts are found. `tokens` is 0 where none are wanted.
+/// The options of prompt lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LookupSettings {
-    /// The most tokens of a draft.
+    /// The maximum number of tokens of a draft; 0 for no drafts.
     pub tokens: usize,
-    /// How many of a text's last tokens must have stood together before, at most; fewer are tried next.
+    /// The maximum length of the n-gram at the end of the text that is looked up; shorter ones are tried next.
     pub ngram: usize,
 }
 
 /// Finds drafts for one text.
 pub struct Lookup {
-    /// The decoder's prompt and what was generated.
+    /// The decoder's prompt and the generated tokens.
     own: Vec<u32>,
-    /// What the encoder read: a summary or a correction copies from there. Empty without an encoder.
+    /// The encoder's source text, which summaries and corrections copy from. Empty without an encoder.
     source: Vec<u32>,
-    /// A length that no draft crosses, because beyond it the keys of all tokens are others.
+    /// LongRoPE's original context length, which no draft crosses: all keys change there.
     switch: Option<usize>,
-    /// The most tokens of the next draft, where fewer than wanted: rows of wrong drafts are time lost.
-    trust: usize,
+    /// The maximum length of the next draft, from the acceptance of the last ones.
+    draft_length: usize,
 }
 
-/// Tokens that stood before, and how many of the last tokens stood before them.
+/// An earlier occurrence of the last tokens: how many of them match, and the tokens after it.
 #[derive(Clone, Copy, Default)]
-struct Found<'a> {
+struct Match<'a> {
     matched: usize,
     after: &'a [u32],
 }
 
-/// The first place in `text` where the most of `last`'s end stands, at most `most` tokens, and some token after it.
-fn find<'a>(text: &'a [u32], last: &[u32], most: usize) -> Found<'a> {
-    let mut best = Found::default();
+/// The longest match of the end of `last` in `text`, of at most `max` tokens and with a token after it; the first of equals.
+fn find<'a>(text: &'a [u32], last: &[u32], max: usize) -> Match<'a> {
+    let mut best = Match::default();
     let (Some(end), Some(places)) = (last.last(), text.len().checked_sub(1)) else { return best };
     for (place, _) in text[..places].iter().enumerate().filter(|(_, token)| *token == end) {
         let pairs = text[..=place].iter().rev().zip(last.iter().rev());
-        let matched = pairs.take(most).take_while(|(a, b)| a == b).count();
+        let matched = pairs.take(max).take_while(|(a, b)| a == b).count();
         if matched > best.matched {
-            best = Found { matched, after: &text[place + 1..] };
-            if matched == most {
+            best = Match { matched, after: &text[place + 1..] };
+            if matched == max {
                 break;
             }
         }
@@ -51,32 +51,32 @@ fn find<'a>(text: &'a [u32], last: &[u32], most: usize) -> Found<'a> {
 }
 
 impl Lookup {
-    /// `limit` is how many new tokens there may be.
+    /// `limit` is the maximum number of new tokens.
     pub fn new(prompt: &[u32], source: &[u32], switch: Option<usize>, limit: usize, settings: LookupSettings) -> Self {
-        let mut own = Vec::with_capacity(prompt.len() + limit.min(ROOM));
+        let mut own = Vec::with_capacity(prompt.len() + limit.min(RESERVED_TOKENS));
         own.extend_from_slice(prompt);
-        Self { own, source: source.to_vec(), switch, trust: settings.tokens }
+        Self { own, source: source.to_vec(), switch, draft_length: settings.tokens }
     }
 
-    /// Notes a token that was generated.
+    /// Adds a generated token.
     pub fn push(&mut self, token: u32) {
         self.own.push(token);
     }
 
-    /// Adds a draft of at most `most` tokens to `tokens`. Returns how many it has.
-    pub fn draft(&self, most: usize, s: &Settings, tokens: &mut Vec<u32>) -> usize {
-        let most = most.min(self.trust).min(s.lookup.tokens).min(match self.switch {
+    /// Appends a draft of at most `max` tokens to `tokens`. Returns its length.
+    pub fn draft(&self, max: usize, s: &Settings, tokens: &mut Vec<u32>) -> usize {
+        let max = max.min(self.draft_length).min(s.lookup.tokens).min(match self.switch {
             Some(switch) if self.own.len() <= switch => switch - self.own.len(),
             _ => usize::MAX,
         });
-        if most == 0 {
+        if max == 0 {
             return 0;
         }
-        // The longer match counts, wherever it is; of equals the text's own.
+        // The longest match of both texts; of equals the one in the decoder's own.
         let ngram = s.lookup.ngram;
         let mut found = find(&self.own, &self.own, ngram);
         if s.no_repeat_ngram_size > 0 {
-            // The text may not go on as it did before for longer than that.
+            // Longer drafts would repeat an n-gram.
             found.after =
                 &found.after[..found.after.len().min(s.no_repeat_ngram_size.saturating_sub(found.matched + 1))];
         }
@@ -86,18 +86,18 @@ impl Lookup {
                 found = read;
             }
         }
-        let most = most.min(found.after.len());
-        // An end token ends the text without being drafted, and what is never chosen cannot be right.
+        let max = max.min(found.after.len());
+        // Nothing can follow an end token, and suppressed tokens are never chosen.
         let never = |token: &u32| s.eos.contains(token) || s.suppress.contains(token);
-        let draft = &found.after[..most];
-        let draft = &draft[..draft.iter().position(never).unwrap_or(most)];
+        let draft = &found.after[..max];
+        let draft = &draft[..draft.iter().position(never).unwrap_or(max)];
         tokens.extend_from_slice(draft);
         draft.len()
     }
 
-    /// Learns what came of a draft: as many tokens as stood are worth another try, and twice as many if all did.
-    pub fn judge(&mut self, drafted: usize, accepted: usize) {
-        self.trust = if accepted == drafted { self.trust.max(2 * drafted) } else { accepted.max(1) };
+    /// Sets the length of the next draft: as many tokens as were accepted, or twice as many if all were.
+    pub fn record(&mut self, drafted: usize, accepted: usize) {
+        self.draft_length = if accepted == drafted { self.draft_length.max(2 * drafted) } else { accepted.max(1) };
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn the_longest_match_is_taken_and_of_those_the_first() {
         let s = settings(3, 2, GenerateOptions::default());
-        // 7 alone stands first; 3 7 twice after it.
+        // `7` alone is first; `3 7` occurs twice after it.
         assert_eq!(plain(&[7, 1, 3, 7, 4, 5, 6, 8, 3, 7, 9, 3, 7], &[], &s), [4, 5, 6]);
         assert_eq!(plain(&[7, 1, 2, 3, 4, 7], &[], &s), [1, 2, 3]);
         assert_eq!(plain(&[5, 5, 5], &[], &s), [5]);
@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(plain(&[0, 3], &[1, 2, 3, 4, 5], &s), [4, 5]);
         assert_eq!(plain(&[3, 8, 2, 3], &[1, 2, 3, 4, 5], &s), [4, 5]);
         assert_eq!(plain(&[3, 8, 9, 3], &[1, 2, 3, 4, 5], &s), [8, 9]);
-        // Nothing comes after a source's last token.
+        // No token follows the source's last one.
         assert!(plain(&[0, 5], &[1, 2, 5], &s).is_empty());
     }
 
@@ -155,7 +155,7 @@ mod tests {
         let s = settings(9, 2, options());
         assert_eq!(plain(&[1, 2, 3, 5, 4, 1, 2], &[], &s), [3]);
         assert_eq!(plain(&[1, 2, 3, 4, 6, 1, 2], &[], &s), [3, 4]);
-        // Two tokens match already, and four may not.
+        // Two tokens match already; four must not.
         let s = settings(9, 2, GenerateOptions { no_repeat_ngram_size: Some(4), ..options() });
         assert_eq!(plain(&[1, 2, 3, 4, 9, 1, 2], &[], &s), [3]);
         let s = settings(9, 2, GenerateOptions { no_repeat_ngram_size: Some(3), ..options() });
@@ -171,10 +171,10 @@ mod tests {
         assert_eq!(draft(&lookup, 2, &s), [2, 3]);
         assert!(draft(&lookup, 0, &s).is_empty());
         for (drafted, accepted, next) in [(4, 2, 2), (2, 0, 1), (1, 0, 1), (1, 1, 2), (2, 2, 4), (4, 4, 4)] {
-            lookup.judge(drafted, accepted);
+            lookup.record(drafted, accepted);
             assert_eq!(draft(&lookup, 9, &s).len(), next);
         }
-        // Twelve tokens are there, the last of which is fed with the draft.
+        // There are twelve tokens; the last one is fed with the draft.
         for (switch, count) in [(11, 4), (12, 0), (13, 1), (15, 3), (20, 4)] {
             let lookup = Lookup::new(&own, &[], Some(switch), 10, s.lookup);
             assert_eq!(draft(&lookup, 9, &s).len(), count, "{switch}");

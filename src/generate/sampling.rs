@@ -1,16 +1,16 @@
-//! Drawing a token: the warpers of transformers' `generate` in its order, and random numbers that depend on the seed alone.
+//! Sampling: the logits warpers of transformers' `generate` in its order, and random numbers that depend only on the seed.
 
 use super::options::Sampling;
 
-/// The tokens that may be drawn, with their probabilities.
+/// A token that may be sampled.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
+pub struct TokenProbability {
     pub token: u32,
     pub probability: f64,
 }
 
-/// eˣ for x ≤ 0, from additions and multiplications alone: the system's own differs from machine to machine, and with it the tokens
-/// that a seed draws. The reduction of Cody and Waite and a Taylor series, good to about 1e-15.
+/// eˣ for x ≤ 0 with additions and multiplications only: the system's `exp` differs between machines, and with it the sampled tokens.
+/// Cody-Waite reduction and a Taylor series, accurate to about 1e-15.
 fn exp(x: f64) -> f64 {
     if x < -700.0 {
         return 0.0;
@@ -26,9 +26,9 @@ fn exp(x: f64) -> f64 {
     sum * f64::from_bits(((n as i64 + 1023) as u64) << 52)
 }
 
-/// ln x for 0 < x ≤ 1, likewise: Newton's iteration on `exp`.
+/// ln x for 0 < x ≤ 1, for the same reason: Newton's method on `exp`.
 fn ln(x: f64) -> f64 {
-    // The exponent and a line through the mantissa begin it.
+    // The initial value is linear in the mantissa.
     let bits = x.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i64 - 1023;
     let mantissa = f64::from_bits((bits & 0x000f_ffff_ffff_ffff) | 0x3ff0_0000_0000_0000);
@@ -45,48 +45,49 @@ fn exp_any(x: f64) -> f64 {
 }
 
 /// Makes probabilities sum to 1.
-fn normalise(candidates: &mut [Candidate]) {
+fn normalise(candidates: &mut [TokenProbability]) {
     let total: f64 = candidates.iter().map(|c| c.probability).sum();
     candidates.iter_mut().for_each(|c| c.probability /= total);
 }
 
-/// The likeliest first; among equals the lower token.
-fn by_probability(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+/// The most likely first; equal probabilities by token.
+fn by_probability(a: &TokenProbability, b: &TokenProbability) -> std::cmp::Ordering {
     b.probability.total_cmp(&a.probability).then(a.token.cmp(&b.token))
 }
 
-/// Memory that `candidates` works in.
+/// Lists of `candidates`, kept so that it does not allocate.
 #[derive(Default)]
-pub struct Memory {
+pub struct SamplingBuffers {
     scores: Vec<(u32, f32)>,
-    candidates: Vec<Candidate>,
+    candidates: Vec<TokenProbability>,
 }
 
-/// What the warpers leave of a row of logits, ordered by token.
-pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, memory: &'a mut Memory) -> &'a [Candidate] {
-    let Memory { scores, candidates } = memory;
+/// Applies the warpers to a row of logits. The result is ordered by token.
+pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, buffers: &'a mut SamplingBuffers) -> &'a [TokenProbability] {
+    let SamplingBuffers { scores, candidates } = buffers;
     scores.clear();
     scores.reserve(logits.len());
     candidates.clear();
     let allowed = logits.iter().enumerate().filter(|(_, x)| **x > f32::NEG_INFINITY);
-    // The largest is taken out first: divided by a small temperature, it could overflow.
+    // The largest is subtracted first: divided by a small temperature, it could overflow.
     let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.extend(allowed.map(|(i, x)| (i as u32, (x - top) / sampling.temperature)));
     if sampling.top_k > 0 && sampling.top_k < scores.len() {
         let nth = sampling.top_k - 1;
         scores.select_nth_unstable_by(nth, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        // Equals of the last one stay, as in the reference.
+        // Scores equal to the k-th stay, as in the reference.
         let last = scores[nth].1;
         scores.retain(|(_, score)| *score >= last);
         scores.sort_unstable_by_key(|(token, _)| *token);
     }
     let largest = scores.iter().map(|(_, score)| *score).fold(f32::NEG_INFINITY, f32::max);
-    let weighed = |&(token, score): &(u32, f32)| Candidate { token, probability: exp(f64::from(score - largest)) };
+    let weighed =
+        |&(token, score): &(u32, f32)| TokenProbability { token, probability: exp(f64::from(score - largest)) };
     candidates.extend(scores.iter().map(weighed));
     normalise(candidates);
     if sampling.top_p < 1.0 {
         candidates.sort_unstable_by(by_probability);
-        // A token goes if those after it and itself have no more than the rest.
+        // Drops the tail whose total probability is at most 1 - top_p.
         let mut tail = 0.0;
         let mut keep = candidates.len();
         for (i, c) in candidates.iter().enumerate().rev() {
@@ -112,13 +113,13 @@ pub fn candidates<'a>(logits: &[f32], sampling: &Sampling, memory: &'a mut Memor
     candidates
 }
 
-/// Keeps the tokens whose surprise is nearest to the expected one, until they have `mass`.
-fn typical(candidates: &mut Vec<Candidate>, mass: f64) {
+/// Keeps the tokens whose information content is closest to the entropy, until their total probability is `mass`.
+fn typical(candidates: &mut Vec<TokenProbability>, mass: f64) {
     candidates.retain(|c| c.probability > 0.0);
-    let surprise = |c: &Candidate| -ln(c.probability);
-    let entropy: f64 = candidates.iter().map(|c| c.probability * surprise(c)).sum();
-    let far = |c: &Candidate| (surprise(c) - entropy).abs();
-    candidates.sort_unstable_by(|a, b| far(a).total_cmp(&far(b)).then(a.token.cmp(&b.token)));
+    let information = |c: &TokenProbability| -ln(c.probability);
+    let entropy: f64 = candidates.iter().map(|c| c.probability * information(c)).sum();
+    let distance = |c: &TokenProbability| (information(c) - entropy).abs();
+    candidates.sort_unstable_by(|a, b| distance(a).total_cmp(&distance(b)).then(a.token.cmp(&b.token)));
     let mut total = 0.0;
     let mut keep = 0;
     for c in &*candidates {
@@ -131,8 +132,8 @@ fn typical(candidates: &mut Vec<Candidate>, mass: f64) {
     candidates.truncate(keep.max(1));
 }
 
-/// Draws one of the candidates; `draw` is a number from 0 to 1.
-pub fn choose(candidates: &[Candidate], draw: f64) -> u32 {
+/// Samples one of the candidates; `draw` is a random number in [0, 1).
+pub fn choose(candidates: &[TokenProbability], draw: f64) -> u32 {
     let mut sum = 0.0;
     for c in candidates {
         sum += c.probability;
@@ -143,17 +144,17 @@ pub fn choose(candidates: &[Candidate], draw: f64) -> u32 {
     candidates.last().map_or(0, |c| c.token)
 }
 
-/// Random numbers that are a function of a seed and their place: SplitMix64 (Steele et al. 2014).
+/// Random numbers as a function of seed, sequence and step: SplitMix64 (Steele et al. 2014).
 #[derive(Clone, Copy, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// `sequence` tells the sequences of one prompt apart.
+    /// `sequence` is the index among the prompt's `num_return_sequences`.
     pub fn new(seed: u64, sequence: usize) -> Self {
         Self(mix(seed ^ mix(sequence as u64 + 1)))
     }
 
-    /// The number of a step, from 0 to below 1.
+    /// The random number of a step, in [0, 1).
     pub fn at(self, step: usize) -> f64 {
         let bits = mix(self.0.wrapping_add((step as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         (bits >> 11) as f64 / (1u64 << 53) as f64
@@ -166,7 +167,7 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A seed nobody chose.
+/// A random seed.
 pub fn fresh_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
@@ -204,8 +205,8 @@ mod tests {
             };
             let logits: Vec<f32> =
                 case["logits"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
-            let mut memory = Memory::default();
-            let kept = candidates(&logits, &sampling, &mut memory);
+            let mut buffers = SamplingBuffers::default();
+            let kept = candidates(&logits, &sampling, &mut buffers);
             let expected = case["kept"].as_object().unwrap();
             let tokens: Vec<String> = kept.iter().map(|c| c.token.to_string()).collect();
             assert!(
@@ -222,7 +223,7 @@ mod tests {
 
     #[test]
     fn draws_follow_the_probabilities() {
-        let c = |token, probability| Candidate { token, probability };
+        let c = |token, probability| TokenProbability { token, probability };
         let candidates = [c(3, 0.25), c(5, 0.5), c(9, 0.25)];
         let random = Random::new(7, 0);
         let mut counts = [0; 10];

@@ -1,4 +1,4 @@
-//! What greedy decoding, sampling and beam search have in common.
+//! The interface of greedy decoding, sampling and beam search.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,10 +7,10 @@ use crate::network::{Feed, Sequence, StepRows};
 use crate::text::tokenizer::Tokenizer;
 
 use super::constraint::Constraint;
-use super::detokenize::Watch;
+use super::detokenize::Detokenizer;
 use super::options::Settings;
 use super::prompt_lookup::Lookup;
-use super::sampling;
+use super::sampling::SamplingBuffers;
 
 /// Why a text ended. The numbers are part of the C ABI: they are only ever appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ use super::sampling;
 pub enum FinishReason {
     /// The model chose an end token, or the grammar allowed nothing more.
     Eos = 1,
-    /// A stop string came up.
+    /// A stop string was generated.
     StopString = 2,
-    /// The limit of new tokens, or of the model's positions, was reached.
+    /// `max_new_tokens` or the model's maximum length was reached.
     Length = 3,
 }
 
@@ -38,33 +38,33 @@ impl FinishReason {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     pub text: String,
-    /// The generated tokens, the end token too.
+    /// The generated tokens, the end token included.
     pub tokens: Vec<u32>,
-    /// The log-probability of each token, if they were asked for: of the model's own distribution after penalties and bans, before
-    /// temperature and the like.
+    /// With the option `logprobs`: the log-probability of each token, after penalties and forbidden tokens, before temperature and
+    /// the other sampling options.
     pub logprobs: Vec<f32>,
-    /// With beams: the log-probability over the length to the power of `length_penalty`. Without: the sum of `logprobs`, 0 if they
-    /// were not asked for.
+    /// With beam search: the sum of log-probabilities divided by `length ^ length_penalty`. Otherwise the sum of `logprobs`, 0
+    /// without them.
     pub score: f32,
     pub finish_reason: FinishReason,
 }
 
-/// What searches need of their surroundings while they advance.
+/// What searches of one call share.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     pub tokenizer: &'a Tokenizer,
     pub workspaces: &'a Workspaces,
 }
 
-/// Memory in which a search works while it advances, as much as a vocabulary for some; nothing in it is kept.
+/// Scratch lists of a search; some have one entry per token of the vocabulary.
 #[derive(Default)]
 pub struct Workspace {
-    /// Tokens of a history.
+    /// Tokens of the history, for logits processors.
     pub tokens: Vec<u32>,
-    pub sampling: sampling::Memory,
+    pub sampling: SamplingBuffers,
 }
 
-/// The workspaces of a call: as many as threads that advance searches at once.
+/// The workspaces of a call: one per thread that processes searches.
 #[derive(Default)]
 pub struct Workspaces(Mutex<Vec<Workspace>>);
 
@@ -78,60 +78,60 @@ impl Workspaces {
     }
 }
 
-/// New tokens that room is made for before the first; most texts are shorter.
-pub const ROOM: usize = 1024;
+/// New tokens that lists have capacity for from the start; most outputs are shorter.
+pub const RESERVED_TOKENS: usize = 1024;
 
-/// The start of one text: a sequence with the prompt's beginning in it, and the rest of the prompt.
+/// The start of one output.
 pub struct Start {
     pub settings: Arc<Settings>,
-    /// Where nothing but tokens that are always forbidden changes the logits: those tokens.
+    /// As [`Settings::always_forbidden`].
     pub forbidden: Option<Arc<[u32]>>,
+    /// May hold the beginning of the prompt.
     pub sequence: Sequence,
     /// The decoder's whole prompt.
     pub prompt: Vec<u32>,
-    /// How many new tokens there may be.
+    /// The maximum number of new tokens.
     pub limit: usize,
     pub constraint: Option<Constraint>,
-    /// Finds drafts for speculative decoding; None if they are not wanted.
+    /// For prompt-lookup speculative decoding.
     pub lookup: Option<Lookup>,
-    /// Numbers the sequences that a prompt is drawn several times for.
+    /// The index among the prompt's `num_return_sequences`; part of the random seed.
     pub number: usize,
 }
 
-/// What a step has brought to one text.
-pub struct Fresh<'a> {
-    pub watch: &'a mut Watch,
+/// The new tokens and text of one step.
+pub struct NewText<'a> {
+    pub detokenizer: &'a mut Detokenizer,
     pub tokens: &'a [u32],
-    /// Up to which byte the text was certain after each of the tokens.
+    /// [`Detokenizer::certain`] after each token.
     pub ends: &'a [usize],
-    /// Why the text ends, if it does.
+    /// Meaningful only if the search has ended.
     pub reason: FinishReason,
 }
 
-/// One search over one text. It says what to run next and what it wants of it, and takes what came out; so searches of different
-/// settings may share a step.
+/// A search for the output of one text. Searches with different settings may share a step.
 pub trait Search: Send {
-    /// The tokens to run next: one feed per sequence, in a fixed order, all with the same [`Want`](crate::network::Want). At most
-    /// `room` of them are a draft.
+    /// Appends the feeds of the next step: one per sequence, all with the same [`Want`](crate::network::Want), with at most `room`
+    /// drafted tokens.
     fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize);
-    /// Takes what came out for those feeds. Returns whether the search has ended.
+    /// Processes the rows of these feeds. Returns whether the search has ended.
     fn advance(&mut self, rows: StepRows<'_>, context: Context<'_>) -> Result<bool>;
-    /// How many drafted tokens of the last step were right, so that they needed no step of their own.
+    /// Drafted tokens of the last step that were accepted.
     fn accepted(&self) -> usize {
         0
     }
-    /// What the last step brought; None for a search whose text is not certain before its end, or is not followed.
-    fn fresh(&mut self) -> Option<Fresh<'_>> {
+    /// The new text of the last step; None for beam search and without a detokenizer.
+    fn new_text(&mut self) -> Option<NewText<'_>> {
         None
     }
-    /// The finished texts, the best first, and the sequence that went on last.
+    /// The outputs, the best first, and the sequence to continue from, if there is a single one.
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)>;
 }
 
-/// The error of a search that got rows it did not ask for, or none.
+/// The error for rows of another kind than the search's feeds ask for.
 pub fn unexpected_rows(rows: &StepRows<'_>) -> Error {
     match rows {
         StepRows::Cancelled => Error::cancelled(),
-        _ => Error::internal("a step gave a search what it did not want"),
+        _ => Error::internal("a step returned rows of the wrong kind"),
     }
 }

@@ -1,4 +1,4 @@
-//! Work that is done once for several requests: a prefix that prompts share, and a chat that goes on.
+//! KV caches that outlive a call: prompt prefixes and chat sessions.
 
 use std::sync::Arc;
 
@@ -14,10 +14,11 @@ use super::decoding::Listener;
 use super::options::GenerateOptions;
 use super::search::Output;
 
-/// The beginning of a prompt, computed: a system prompt, an instruction, a document that many questions are asked of. Clones share it.
+/// A prompt prefix with its KV cache, for instance a system prompt, an instruction, or a document that many questions refer to. Clones
+/// share the cache.
 #[derive(Clone)]
 pub struct Prefix {
-    /// Whose keys and values they are.
+    /// The model that the KV cache belongs to.
     generator: Arc<Generator>,
     tokens: Vec<u32>,
     sequence: Sequence,
@@ -57,12 +58,12 @@ impl Prefix {
         &self.tokens
     }
 
-    /// Whose it is.
     pub(super) fn generator(&self) -> &Generator {
         &self.generator
     }
 
-    /// A sequence that holds as much of `prompt` as this prefix has, but not its last token, whose logits are still needed.
+    /// A sequence with the leading tokens that `prompt` shares with this prefix, except the prompt's last token, whose logits are
+    /// needed.
     pub(crate) fn begin(&self, prompt: &[u32]) -> Sequence {
         let common = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         let mut sequence = self.sequence.clone();
@@ -83,15 +84,17 @@ impl Generator {
             return Ok(());
         }
         let (family, path) = (spec.family, self.engine.path.display());
-        Err(Error::unsupported(format!("{path}: {what} needs a decoder, and {family} is none; use generate or embed")))
+        Err(Error::unsupported(format!(
+            "{path}: {what} needs a decoder without encoder; use {family} to generate or embed"
+        )))
     }
 }
 
-/// A chat with a model. What was computed for earlier turns is kept, so that a turn costs its own tokens alone.
+/// A chat session. The KV cache of earlier turns is kept, so a turn processes only its own tokens.
 pub struct Session {
     generator: Arc<Generator>,
     messages: Vec<Message>,
-    held: Option<Prefix>,
+    cached: Option<Prefix>,
     prompt_tokens: usize,
 }
 
@@ -100,34 +103,34 @@ impl Session {
     pub(crate) fn new(generator: &Arc<Generator>) -> Result<Self> {
         generator.require_plain_decoder("a chat")?;
         generator.chat_template()?;
-        Ok(Self { generator: generator.clone(), messages: Vec::new(), held: None, prompt_tokens: 0 })
+        Ok(Self { generator: generator.clone(), messages: Vec::new(), cached: None, prompt_tokens: 0 })
     }
 
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// Adds a message without asking for a reply: a system prompt, an example, a tool's answer.
+    /// Adds a message without generating a reply: a system prompt, an example, a tool's result.
     pub fn add(&mut self, role: impl Into<String>, content: impl Into<String>) {
         self.messages.push(Message { role: role.into(), content: content.into() });
     }
 
-    /// Forgets the messages from number `messages` on. The rest stays computed.
+    /// Drops the messages from index `messages` on. The KV cache of the others stays.
     pub fn rewind(&mut self, messages: usize) {
         self.messages.truncate(messages);
     }
 
-    /// Tokens whose keys and values are held.
+    /// Tokens in the KV cache.
     pub fn held_tokens(&self) -> usize {
-        self.held.as_ref().map_or(0, |held| held.tokens.len())
+        self.cached.as_ref().map_or(0, |cached| cached.tokens.len())
     }
 
-    /// Tokens of the last reply's whole prompt.
+    /// Tokens of the prompt of the last reply.
     pub fn prompt_tokens(&self) -> usize {
         self.prompt_tokens
     }
 
-    /// Adds a user's message and generates the reply, which is added too. On failure, a cancelled one too, the chat is as it was.
+    /// Adds a user message, generates the reply and adds it. After an error or a cancellation the chat is unchanged.
     pub fn send(
         &mut self,
         content: impl Into<String>,
@@ -142,20 +145,20 @@ impl Session {
         result
     }
 
-    /// Generates the next message from what has been said, and adds it as the assistant's.
+    /// Generates the assistant's next message and adds it.
     pub fn reply(&mut self, options: &GenerateOptions, listener: Option<Listener<'_>>) -> Result<Output> {
         if options.num_return_sequences.is_some_and(|n| n > 1) {
-            return Err(Error::invalid_argument("num_return_sequences: a chat has one reply"));
+            return Err(Error::invalid_argument("num_return_sequences: a chat returns one reply"));
         }
         if options.max_input_length.is_some() {
             return Err(Error::invalid_argument("max_input_length: a chat is not cut; leave it out"));
         }
         let prompt = self.generator.chat_template()?.render(&self.messages, options.cancellation.as_ref())?;
-        // The template writes the special tokens itself.
+        // The template contains the special tokens.
         let options = GenerateOptions {
             add_special_tokens: Some(false),
-            prefix: self.held.clone().or(options.prefix.clone()),
-            // Whatever the model's files say.
+            prefix: self.cached.clone().or(options.prefix.clone()),
+            // Overrides the model's files.
             num_return_sequences: Some(1),
             ..options.clone()
         };
@@ -163,12 +166,12 @@ impl Session {
         let output = outputs.into_iter().next().ok_or_else(|| Error::internal("a reply without an output"))?;
         self.messages.push(Message { role: "assistant".into(), content: output.text.clone() });
         self.prompt_tokens = prompt.len();
-        // With beams there is no single sequence to go on from: then what was held before stays.
+        // Beam search gives no single sequence to continue from; the KV cache of earlier turns stays.
         if let Some(sequence) = sequence {
             let mut tokens = prompt;
             tokens.extend_from_slice(&output.tokens);
             tokens.truncate(sequence.length());
-            self.held = Some(Prefix { generator: self.generator.clone(), tokens, sequence });
+            self.cached = Some(Prefix { generator: self.generator.clone(), tokens, sequence });
         }
         Ok(output)
     }

@@ -1,4 +1,4 @@
-//! Greedy decoding and sampling: one sequence a text.
+//! Greedy decoding and sampling, with prompt-lookup speculative decoding: one sequence per output.
 
 use std::sync::Arc;
 
@@ -7,53 +7,53 @@ use crate::base::error::{Error, Result};
 use crate::network::{Feed, Sequence, StepRows, Want};
 
 use super::constraint::Constraint;
-use super::detokenize::{Watch, finished};
+use super::detokenize::{Detokenizer, finished};
 use super::logits_processors::{History, process};
 use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::{self, Random};
-use super::search::{Context, FinishReason, Fresh, Output, ROOM, Search, Start, unexpected_rows};
+use super::search::{Context, FinishReason, NewText, Output, RESERVED_TOKENS, Search, Start, unexpected_rows};
 
 pub struct Single {
     settings: Arc<Settings>,
-    /// Where the best token that is not forbidden is all that is wanted: the forbidden tokens.
+    /// If logits processors only forbid these tokens, the network returns the best token; else it returns all logits.
     forbidden: Option<Arc<[u32]>>,
     sequence: Sequence,
     prompt: Vec<u32>,
-    /// How much of the prompt and of what was generated the sequence holds.
-    held: usize,
-    /// What was generated; from feeding to advancing, a draft behind it.
+    /// Tokens in the KV cache.
+    cached: usize,
+    /// The generated tokens; between `feeds` and `advance` with the draft at the end.
     tokens: Vec<u32>,
     logprobs: Vec<f32>,
     limit: usize,
     constraint: Option<Constraint>,
     random: Random,
-    watch: Option<Watch>,
+    detokenizer: Option<Detokenizer>,
     lookup: Option<Lookup>,
-    /// Tokens of the last step's draft, and how many of them needed no step of their own.
+    /// Tokens of the last step's draft, and how many of them were accepted.
     drafted: usize,
     accepted: usize,
-    /// As far as which the text was certain after each token of the last step.
+    /// [`Detokenizer::certain`] after each token of the last step.
     ends: Vec<usize>,
     reason: FinishReason,
 }
 
 impl Single {
-    /// `seed` has been settled; there is a `watch` where the text is followed as it grows.
-    pub fn new(start: Start, seed: u64, watch: Option<Watch>) -> Self {
+    /// `detokenizer` is for streaming and stop strings.
+    pub fn new(start: Start, seed: u64, detokenizer: Option<Detokenizer>) -> Self {
         let logprobs = start.settings.logprobs;
         Self {
             settings: start.settings,
             forbidden: start.forbidden.filter(|_| !logprobs),
-            held: start.sequence.length(),
+            cached: start.sequence.length(),
             sequence: start.sequence,
             prompt: start.prompt,
-            tokens: Vec::with_capacity(start.limit.min(ROOM)),
+            tokens: Vec::with_capacity(start.limit.min(RESERVED_TOKENS)),
             logprobs: Vec::new(),
             limit: start.limit,
             constraint: start.constraint,
             random: Random::new(seed, start.number),
-            watch,
+            detokenizer,
             lookup: start.lookup,
             drafted: 0,
             accepted: 0,
@@ -62,7 +62,7 @@ impl Single {
         }
     }
 
-    /// Chooses the token after the first `count` that were generated.
+    /// Chooses the token after `count` generated tokens.
     fn choose(&mut self, count: usize, row: &mut [f32], context: Context<'_>) -> Result<u32> {
         let settings = &*self.settings;
         let mut workspace = context.workspaces.take();
@@ -80,10 +80,10 @@ impl Single {
             }
         };
         context.workspaces.give(workspace);
-        token.ok_or_else(none_left)
+        token.ok_or_else(no_token_left)
     }
 
-    /// Notes the chosen token, the last of `count`. Whether the text ends with it.
+    /// Records the chosen token, the last of `count`. Returns whether the text ends with it.
     fn accept(&mut self, token: u32, count: usize, row: &[f32], context: Context<'_>) -> Result<bool> {
         if self.settings.logprobs {
             self.logprobs.push(row[token as usize] - host::log_sum_exp(row));
@@ -95,10 +95,10 @@ impl Single {
             constraint.accept(token)?;
         }
         let eos = self.settings.eos.contains(&token);
-        // An end token's text counts too, where special tokens are kept.
-        if let Some(watch) = &mut self.watch {
-            let stopped = watch.push(token, context.tokenizer)?;
-            self.ends.push(watch.certain());
+        // The end token too: its text is part of the output without `skip_special_tokens`.
+        if let Some(detokenizer) = &mut self.detokenizer {
+            let stopped = detokenizer.push(token, context.tokenizer)?;
+            self.ends.push(detokenizer.certain());
             if stopped && !eos {
                 self.reason = FinishReason::StopString;
                 return Ok(true);
@@ -112,10 +112,10 @@ impl Single {
     }
 }
 
-fn none_left() -> Error {
+fn no_token_left() -> Error {
     Error::invalid_argument(
-        "no token is left to choose: bad_words_ids, suppress_tokens, min_new_tokens and the grammar forbid them all, or the model's \
-         numbers are not finite",
+        "no token can be chosen: bad_words_ids, suppress_tokens, min_new_tokens and the grammar forbid all tokens, or the logits are \
+         not finite",
     )
 }
 
@@ -123,18 +123,18 @@ impl Search for Single {
     fn feeds<'a>(&'a mut self, feeds: &mut Vec<Feed<'a>>, room: usize) {
         let prompt = self.prompt.len();
         self.drafted = 0;
-        // A prompt's own step has no draft: logits are wanted of its end alone.
-        let ids = if self.held < prompt {
-            &self.prompt[self.held..]
+        // Prefill has no draft: it asks for the last token's logits only.
+        let ids = if self.cached < prompt {
+            &self.prompt[self.cached..]
         } else {
-            // The last token of a step is never drafted, because the model gives it for nothing.
+            // A step gives one token beyond the draft.
             let room = room.min(self.limit - self.tokens.len() - 1);
             if let Some(lookup) = &self.lookup {
                 self.drafted = lookup.draft(room, &self.settings, &mut self.tokens);
             }
-            &self.tokens[self.held - prompt..]
+            &self.tokens[self.cached - prompt..]
         };
-        self.held += ids.len();
+        self.cached += ids.len();
         let want = self.forbidden.as_ref().map_or(Want::Logits, |forbidden| Want::Token { forbidden });
         feeds.push(Feed { sequence: &mut self.sequence, ids, want, last: 1 + self.drafted, cancelled: None });
     }
@@ -143,11 +143,11 @@ impl Search for Single {
         let drafted = self.drafted;
         let (before, mut ended) = (self.tokens.len() - drafted, false);
         self.ends.clear();
-        // Each row as if its step were the only one, with the tokens before it and no others.
+        // Each row is processed with its own history, as in a step without a draft.
         for place in 0..1 + drafted {
             let count = before + place;
             let (row, token) = match &mut rows {
-                StepRows::Tokens(tokens) => (&mut [][..], tokens[place].ok_or_else(none_left)),
+                StepRows::Tokens(tokens) => (&mut [][..], tokens[place].ok_or_else(no_token_left)),
                 StepRows::Logits(logits) => {
                     let width = logits.len() / (1 + drafted);
                     let row = &mut logits[place * width..][..width];
@@ -158,28 +158,28 @@ impl Search for Single {
             };
             let token = match token {
                 Ok(token) => token,
-                // It comes again in a step of its own, once the tokens before it were handed out.
+                // Returned by the next step, after the tokens before it were streamed.
                 Err(_) if place > 0 => break,
                 Err(error) => return Err(error),
             };
-            let foreseen = self.tokens.get(count) == Some(&token);
-            if !foreseen {
+            let as_drafted = self.tokens.get(count) == Some(&token);
+            if !as_drafted {
                 self.tokens.truncate(count);
                 self.tokens.push(token);
             }
             self.accepted = place;
             ended = self.accept(token, count + 1, row, context)?;
-            if ended || !foreseen {
+            if ended || !as_drafted {
                 break;
             }
         }
         if drafted > 0 {
             self.tokens.truncate(before + self.accepted + 1);
-            // The last token is still to be fed, as in every step, even if it was drafted.
-            self.held = self.prompt.len() + self.tokens.len() - 1;
-            self.sequence.truncate(self.held);
+            // The next step feeds the last token again, even if it was drafted.
+            self.cached = self.prompt.len() + self.tokens.len() - 1;
+            self.sequence.truncate(self.cached);
             if let Some(lookup) = &mut self.lookup {
-                lookup.judge(drafted, self.accepted);
+                lookup.record(drafted, self.accepted);
             }
         }
         Ok(ended)
@@ -189,16 +189,16 @@ impl Search for Single {
         self.accepted
     }
 
-    fn fresh(&mut self) -> Option<Fresh<'_>> {
-        let watch = self.watch.as_mut()?;
+    fn new_text(&mut self) -> Option<NewText<'_>> {
+        let detokenizer = self.detokenizer.as_mut()?;
         let tokens = &self.tokens[self.tokens.len() - self.ends.len()..];
-        Some(Fresh { watch, tokens, ends: &self.ends, reason: self.reason })
+        Some(NewText { detokenizer, tokens, ends: &self.ends, reason: self.reason })
     }
 
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {
         let s = &*self.settings;
         let text = finished(&self.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens)?;
-        // Nothing sums to -0.
+        // The sum of an empty list is -0.
         let score = self.logprobs.iter().sum::<f32>() + 0.0;
         let output = Output { text, tokens: self.tokens, logprobs: self.logprobs, score, finish_reason: self.reason };
         Ok((vec![output], Some(self.sequence)))

@@ -1,4 +1,4 @@
-//! Fused scaled dot-product attention of some queries to the keys of their sequence within reach, without a score matrix in memory.
+//! Fused scaled dot-product attention of queries to the visible keys of their sequence, without a score matrix in memory.
 //!
 //! The online softmax of Milakov and Gimelshein (2018) in the tiling of FlashAttention (Dao et al., 2022): keys come in
 //! chunks; a chunk's scores live in a buffer of a few kilobytes; the running maximum, the running sum and the output so
@@ -10,7 +10,7 @@ use half::bf16;
 use super::linear::{Edge, FloatProduct, Floats, PairProduct};
 use super::round::round_row;
 use super::softmax::Scores;
-use super::vector::{Place, Tile, Vector};
+use super::vector::{Tile, TilePosition, Vector};
 use super::{Attention, BLOCK};
 
 /// Keys in a chunk. A short text fits in one, so that nothing is rescaled; the scores of twelve queries take 6 KiB.
@@ -18,8 +18,8 @@ pub(super) const CHUNK: usize = 128;
 /// The most queries in a tile of any instruction set.
 pub(super) const LARGEST_TILE: usize = 12;
 
-/// Sizes of the parts of the scratch memory, in floats. With `pairs` all operands are bf16.
-struct Layout {
+/// The sizes of the parts of the scratch memory, in floats. With `pairs` all operands are bf16.
+struct ScratchLayout {
     /// Transposed keys: `[block of 16 keys][head_dim][16]`, in pairs `[block][head_dim / 2][16][2]`.
     keys: usize,
     /// In pairs: values as `[block of 16 components][keys / 2][16][2]`, and the queries and probabilities of a tile.
@@ -32,7 +32,7 @@ struct Layout {
     output: usize,
 }
 
-impl Layout {
+impl ScratchLayout {
     fn new(tokens: usize, head_dim: usize, pairs: bool) -> Self {
         let (tokens, width) = (tokens.next_multiple_of(BLOCK), head_dim.next_multiple_of(BLOCK));
         let output = LARGEST_TILE * width;
@@ -44,33 +44,33 @@ impl Layout {
         Self { keys: tokens * head_dim, values: 0, queries: 0, probabilities: 0, scores, output }
     }
 
-    /// With room to align the start to a cache line.
+    /// The total, with space to align the start to a cache line.
     fn floats(&self) -> usize {
         BLOCK + self.keys + self.values + self.queries + self.probabilities + self.scores + 2 * self.output
     }
 }
 
 pub(super) fn scratch(tokens: usize, head_dim: usize) -> usize {
-    Layout::new(tokens, head_dim, false).floats().max(Layout::new(tokens, head_dim, true).floats())
+    ScratchLayout::new(tokens, head_dim, false).floats().max(ScratchLayout::new(tokens, head_dim, true).floats())
 }
 
 impl Attention {
-    /// The keys that a query sees, from and to.
+    /// The range of keys that a query sees.
     #[inline(always)]
     fn sees(&self, query: usize) -> (usize, usize) {
         (query.saturating_sub(self.reach), (query + self.reach + 1).min(self.tokens))
     }
 
-    /// The keys that some of these queries see, from the beginning of a chunk on.
+    /// The range of keys that any of these queries sees, from the beginning of a chunk.
     #[inline(always)]
     fn span(&self, (first, end): (usize, usize)) -> (usize, usize) {
         (self.sees(first).0 / CHUNK * CHUNK, self.sees(end.saturating_sub(1)).1)
     }
 }
 
-/// Where the parts of the scratch memory begin.
+/// Pointers to the parts of the scratch memory.
 #[derive(Clone, Copy)]
-struct Memory {
+struct ScratchParts {
     keys: *mut f32,
     values: *mut f32,
     queries: *mut bf16,
@@ -80,11 +80,10 @@ struct Memory {
     total: *mut f32,
 }
 
-/// Transposes the keys in blocks of 16. Keys beyond the last are 0: their scores are replaced, but must not be NaN from
-/// old memory.
+/// Transposes the keys in blocks of 16. Keys beyond the last are 0: their scores are replaced, but must not be NaN.
 ///
 /// # Safety
-/// The machine has `V`'s instructions; `out` has room for whole blocks.
+/// The machine has `V`'s instructions; `out` has space for whole blocks.
 #[inline(always)]
 unsafe fn pack_keys<V: Vector>(a: &Attention, out: *mut f32) {
     let dim = a.head_dim;
@@ -184,7 +183,7 @@ pub(super) unsafe fn multiply<V: Vector, T: Tile<V>>(
         let width = V::tile_blocks(rows, blocks - block);
         // SAFETY: the caller's promise.
         unsafe {
-            let place = Place { row: 0, block, out: out.add(block * BLOCK), stride };
+            let place = TilePosition { row: 0, block, out: out.add(block * BLOCK), stride };
             V::tile(product, rows, width, place);
         }
         block += width;
@@ -216,13 +215,13 @@ pub(super) unsafe fn attend_rounded<V: Vector>(a: &Attention, scratch: &mut [f32
 #[inline(always)]
 unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
     const { assert!(V::FLOAT_ROWS <= LARGEST_TILE && V::PAIR_ROWS <= LARGEST_TILE) };
-    let layout = Layout::new(a.tokens, a.head_dim, PAIRS);
+    let layout = ScratchLayout::new(a.tokens, a.head_dim, PAIRS);
     assert!(scratch.len() >= layout.floats(), "scratch is too small");
     let (first, end) = a.queries;
     // SAFETY: the assertion keeps all parts within the scratch; the rest is the caller's promise.
     unsafe {
         let start = scratch.as_mut_ptr();
-        // At most 15 floats, for which `floats` has room; should the offset be unknown, only speed is lost.
+        // At most 15 floats, which `floats` includes. If the offset is unknown, only speed is lost.
         let keys = start.add(start.align_offset(64).min(BLOCK));
         let values = keys.add(layout.keys);
         let queries = values.add(layout.values);
@@ -231,7 +230,7 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
         let added = scores.add(layout.scores);
         let total = added.add(layout.output);
         let (queries, probabilities) = (queries.cast(), probabilities.cast());
-        let memory = Memory { keys, values, queries, probabilities, scores, added, total };
+        let memory = ScratchParts { keys, values, queries, probabilities, scores, added, total };
         if PAIRS {
             pack_key_pairs::<V>(a, keys);
             pack_value_pairs::<V>(a, values);
@@ -250,10 +249,10 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
 /// One tile of queries against the keys that they see.
 ///
 /// # Safety
-/// As `attend`; the parts of the scratch are laid out as `Layout` says.
+/// As `attend`; the parts of the scratch are laid out as `ScratchLayout` says.
 #[inline(always)]
-unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize, rows: usize, memory: Memory) {
-    let Memory { keys, values, queries, probabilities, scores, added, total } = memory;
+unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize, rows: usize, memory: ScratchParts) {
+    let ScratchParts { keys, values, queries, probabilities, scores, added, total } = memory;
     let dim = a.head_dim;
     let width = dim.next_multiple_of(BLOCK);
     let padded = a.tokens.next_multiple_of(BLOCK);
@@ -270,7 +269,7 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
             }
         }
     }
-    // Ends grow with the query, and so do beginnings.
+    // Both ends of the range grow with the query.
     let (begin, end) = a.span((query, query + rows));
     for chunk in (begin..end).step_by(CHUNK) {
         let count = (end - chunk).min(CHUNK);
@@ -335,7 +334,7 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
     unsafe { divide::<V>(total, dim, &sums[..rows], a.out.add(query * a.out_stride), a.out_stride) };
 }
 
-/// Writes the gathered rows, each divided by the sum of its lanes.
+/// Writes the accumulated rows, each divided by the sum of its lanes.
 ///
 /// # Safety
 /// The machine has `V`'s instructions; `total` holds a row of whole blocks for each of `sums`, and `out` one of `dim` floats.

@@ -1,4 +1,4 @@
-//! Sums of embedding rows, widened or dequantised as they are read.
+//! Sums of embedding rows, which are widened or dequantised on reading.
 
 use super::BLOCK;
 use super::vector::Vector;

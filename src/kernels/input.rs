@@ -34,7 +34,7 @@ impl Input<'_> {
 }
 
 impl InputType {
-    /// Numbers of a row in memory: the inputs, rounded up to those that an instruction multiplies at once.
+    /// The length of a row in memory: the inputs rounded up to the group that an instruction multiplies.
     pub fn padded(self, inputs: usize) -> usize {
         match self {
             Self::F32 => inputs,
@@ -57,7 +57,7 @@ impl InputType {
     /// Converts row `row` of `rows`.
     ///
     /// # Safety
-    /// `memory` is aligned to 4 and has room for all rows; nobody else touches this row and its scale.
+    /// `memory` is aligned to 4 and has space for all rows; nothing else accesses this row and its scale.
     pub unsafe fn convert(self, kernel: &dyn Kernel, x: &[f32], memory: *mut u8, rows: usize, row: usize) {
         let padded = self.padded(x.len());
         // SAFETY: the caller's promise.
@@ -80,7 +80,7 @@ impl InputType {
     /// The rows that `convert` has written.
     ///
     /// # Safety
-    /// `memory` is aligned to 4, and all rows were converted; it stays as it is for `'a`.
+    /// `memory` is aligned to 4, all rows were converted, and it does not change for `'a`.
     pub unsafe fn converted<'a>(self, memory: *const u8, rows: usize, inputs: usize) -> Input<'a> {
         let stride = self.padded(inputs);
         match self {

@@ -1,4 +1,4 @@
-//! What an instruction set is, and the bridge from it to the [`Kernel`](super::Kernel) trait.
+//! The trait of an instruction set, and its implementation of the [`Kernel`](super::Kernel) trait.
 
 use super::Input;
 use super::linear::{ByteProduct, PairProduct, Plan};
@@ -7,8 +7,8 @@ use super::weight::{Weight, WeightFormat};
 
 /// A type whose existence proves that the machine has the instructions of its lanes.
 ///
-/// An instruction set with tiles or matrix units of its own replaces the two products of rounded numbers; it needs to know none of the
-/// weight formats that use them.
+/// An instruction set with tiles or matrix units overrides the two products of rounded numbers, independently of the weight formats that
+/// use them.
 pub(super) trait InstructionSet: Sized {
     type Lanes: Vector;
 
@@ -33,14 +33,14 @@ pub(super) trait InstructionSet: Sized {
     }
 }
 
-/// The product of every weight format, each in a function of its own that is compiled with the instruction set.
+/// The product of every weight format, each in a separate function that is compiled with the instruction set.
 pub(super) trait Multiply: InstructionSet {
     /// # Safety
     /// As [`WeightFormat::multiply`].
     unsafe fn multiply<F: WeightFormat>(a: Input, w: &Weight, plan: &Plan);
 }
 
-/// Methods of `Kernel` that step into a function compiled with the features and instantiate an algorithm there.
+/// Methods of `Kernel` that call a function compiled with the features, in which an algorithm is instantiated.
 macro_rules! methods {
     ($features:tt; $(fn $name:ident($($arg:ident: $type:ty),*) $(-> $out:ty)? = $path:path;)+) => {
         $(methods! { @one $features [] $name [$($arg: $type),*] [$(-> $out)?] $path })+
@@ -62,8 +62,8 @@ macro_rules! methods {
 }
 pub(super) use methods;
 
-/// Implements `Kernel` for an instruction set, whose lanes are named here unless it implements `InstructionSet` by itself: what
-/// `Kernel::name` and `Kernel::isa` return, and the target features that all code is compiled with.
+/// Implements `Kernel` for an instruction set: the results of `Kernel::name` and `Kernel::isa`, the target features, and the lanes unless
+/// the type implements `InstructionSet` itself.
 macro_rules! implement_kernel {
     ($kernel:ty: $lanes:ty, $($rest:tt)+) => {
         impl $crate::kernels::instruction_set::InstructionSet for $kernel {
@@ -82,7 +82,7 @@ macro_rules! implement_kernel {
             use $crate::kernels::linear::Plan;
             use $crate::kernels::weight::{Weight, WeightFormat};
             use $crate::kernels::{activation, arg_max, attention, embedding, norm, paged, quantize, round, top_k};
-            use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, Placed, RowScale};
+            use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, TopKEntry, RowScale};
 
             type Lanes = <$kernel as InstructionSet>::Lanes;
 
@@ -121,7 +121,7 @@ macro_rules! implement_kernel {
                     fn gate(gate: &[f32], up: &[f32], activation: Activation, out: &mut [f32]) = activation::gate::<Lanes>;
                     fn exp_sum(x: &[f32]) -> ExpSum = activation::exp_sum::<Lanes>;
                     fn arg_max(x: &[f32]) -> Option<(usize, f32)> = arg_max::arg_max::<Lanes>;
-                    fn top_k(x: &[f32], first: u32, list: &mut [Placed]) = top_k::top_k::<Lanes>;
+                    fn top_k(x: &[f32], first: u32, list: &mut [TopKEntry]) = top_k::top_k::<Lanes>;
                     fn add_f32(x: &mut [f32], y: &[f32]) = embedding::add_f32::<Lanes>;
                     fn add_f16(x: &mut [f32], y: &[f16]) = embedding::add_f16::<Lanes>;
                     fn add_i8(x: &mut [f32], y: &[i8], scale: f32) = embedding::add_i8::<Lanes>;

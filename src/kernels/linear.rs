@@ -9,18 +9,18 @@ use std::ops::Range;
 use half::bf16;
 
 use super::activation::activate;
-use super::vector::{ByteTile, Place, Tile, Vector};
+use super::vector::{ByteTile, Tile, TilePosition, Vector};
 use super::{Activation, BLOCK, Epilogue, Out, RowScale};
 
-/// Blocks that are multiplied with all rows of a panel before the next ones: enough for the widest tile.
+/// Blocks that are multiplied with all rows of a panel before the next: enough for the widest tile.
 const GROUP: usize = 8;
-/// Bytes of a panel of activations, which stays in the second-level cache while all weights are read.
+/// The size of a panel of activations in bytes. It stays in the L2 cache while all weights are read.
 const PANEL: usize = 256 << 10;
 /// The largest tile of any instruction set, rows times blocks.
 const LARGEST_TILE: usize = 24;
 
-/// Sums between the registers and the epilogue. One epilogue for all tile shapes keeps the code small; the detour
-/// through the first-level cache costs two instructions in hundreds.
+/// Sums between the registers and the epilogue. One epilogue for all tile shapes keeps the code small; the way through the L1 cache
+/// costs two instructions in hundreds.
 #[repr(C, align(64))]
 struct Sums([f32; LARGEST_TILE * BLOCK]);
 
@@ -74,7 +74,7 @@ pub(super) struct FloatProduct<W> {
 
 impl<V: Vector, W: Operand<V>> Tile<V> for FloatProduct<W> {
     #[inline(always)]
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
@@ -100,7 +100,7 @@ impl<V: Vector, W: Operand<V>> Tile<V> for FloatProduct<W> {
 /// # Safety
 /// The machine has `V`'s instructions and the tile's place exists.
 #[inline(always)]
-unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], at: Place) {
+unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], at: TilePosition) {
     for (i, sums) in sums.iter().enumerate() {
         for (j, sum) in sums.iter().enumerate() {
             // SAFETY: the caller's promise.
@@ -123,7 +123,7 @@ pub(super) struct PairProduct {
 
 impl<V: Vector> Tile<V> for PairProduct {
     #[inline(always)]
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
@@ -187,7 +187,7 @@ impl ByteProduct<'_> {
 
 impl<V: Vector> Tile<V> for ByteProduct<'_> {
     #[inline(always)]
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place) {
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {
         const { assert!(R * B <= LARGEST_TILE) };
         // SAFETY: the caller's promise.
         unsafe {
@@ -208,7 +208,7 @@ impl<V: Vector> Tile<V> for ByteProduct<'_> {
     }
 }
 
-/// What all linear layers share: the shape of the work and the epilogue.
+/// The common part of all products: their shape and the epilogue.
 pub(super) struct Plan<'a> {
     pub rows: usize,
     pub blocks: Range<usize>,
@@ -231,8 +231,8 @@ impl Plan<'_> {
             let panel_end = self.rows.min(panel + panel_rows);
             for group in self.blocks.clone().step_by(GROUP) {
                 let group_end = self.blocks.end.min(group + GROUP);
-                // All tiles of the largest shape that fits, then those of the next: the weights of a tile are read
-                // again by the tiles below it while they are still in the first-level cache.
+                // All tiles of the largest shape that fits, then the next shape: the tiles below a tile read the same weights while
+                // they are in the L1 cache.
                 let mut first = panel;
                 while first < panel_end {
                     let rows = V::tile_rows(panel_end - first, tile);
@@ -241,7 +241,7 @@ impl Plan<'_> {
                     while block < group_end {
                         let blocks = V::tile_blocks(rows, group_end - block);
                         for row in (first..end).step_by(rows) {
-                            let place = Place { row, block, out, stride: blocks * BLOCK };
+                            let place = TilePosition { row, block, out, stride: blocks * BLOCK };
                             // SAFETY: the caller's promise; the tile fits `sums`.
                             unsafe {
                                 V::tile(product, rows, blocks, place);
@@ -261,7 +261,7 @@ impl Plan<'_> {
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    pub(super) unsafe fn finish<V: Vector>(&self, at: Place, rows: usize, blocks: usize) {
+    pub(super) unsafe fn finish<V: Vector>(&self, at: TilePosition, rows: usize, blocks: usize) {
         for j in 0..blocks {
             let channel = (at.block + j) * BLOCK;
             let lanes = (self.outputs - channel).min(BLOCK);
@@ -272,9 +272,9 @@ impl Plan<'_> {
                     self.finish_block::<V>(sums, at, rows, channel, lanes);
                     continue;
                 }
-                // The usual case without its masks and branches: in a short product they cost as much as its last inputs.
+                // The usual case without masks and branches, which would be noticeable in a short product.
                 let bias = self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load(bias.as_ptr().add(channel)));
-                // Where a part of the channels goes to a buffer of its own, the pointer was moved back by what comes before them.
+                // If only some channels go to the buffer, the pointer was moved back by the number of channels before them.
                 let out = self.out.data.wrapping_add(at.row * self.out.stride + channel);
                 if let Some((residual, stride)) = self.epilogue.residual {
                     let residual = residual.add(at.row * stride + channel);
@@ -296,7 +296,14 @@ impl Plan<'_> {
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    unsafe fn finish_block<V: Vector>(&self, sums: *const f32, at: Place, rows: usize, channel: usize, lanes: usize) {
+    unsafe fn finish_block<V: Vector>(
+        &self,
+        sums: *const f32,
+        at: TilePosition,
+        rows: usize,
+        channel: usize,
+        lanes: usize,
+    ) {
         // SAFETY: the caller's promise; only lanes of channels that exist are touched.
         unsafe {
             let bias =

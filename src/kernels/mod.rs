@@ -31,7 +31,7 @@ use half::bf16;
 pub use crate::spec::Activation;
 pub use input::{Input, InputType};
 pub use isa::{available, select};
-pub use top_k::{FREE, Placed, keep_largest};
+pub use top_k::{FREE, TopKEntry, keep_largest};
 use weight::Weight;
 
 /// Output channels in one block of a packed weight.
@@ -59,7 +59,7 @@ pub struct ExpSum {
 }
 
 impl ExpSum {
-    /// The sum of no values.
+    /// The sum of an empty list.
     pub const NONE: Self = Self { largest: f32::NEG_INFINITY, sum: 0.0 };
 
     /// The sum of both. Joining several in another order changes the last bits.
@@ -73,7 +73,7 @@ impl ExpSum {
         Self { sum: other.sum + self.sum * (self.largest - other.largest).exp(), ..other }
     }
 
-    /// `ln Σ exp(x)`; -∞ for nothing but -∞.
+    /// `ln Σ exp(x)`; -∞ if all values are -∞.
     pub fn ln(self) -> f32 {
         if self.largest == f32::NEG_INFINITY { self.largest } else { self.largest + self.sum.ln() }
     }
@@ -100,7 +100,7 @@ pub struct Out {
     pub stride: usize,
 }
 
-/// What is done to the sums while they are in registers: `activation(sum·scales + bias) + residual`.
+/// The operations on sums in registers: `activation(sum·scales + bias) + residual`.
 #[derive(Clone, Copy)]
 pub struct Epilogue<'a> {
     /// One value per output channel of the whole weight.
@@ -110,7 +110,7 @@ pub struct Epilogue<'a> {
     pub residual: Option<(*const f32, usize)>,
 }
 
-/// Some queries of one head of one sequence, attending to the keys of that sequence within reach.
+/// Queries of one head of one sequence that attend to visible keys of the same sequence.
 ///
 /// `q`, `k` and `v` point at this head's columns of the sequence's first token; a token's values are `stride` elements apart.
 #[derive(Clone, Copy)]
@@ -122,7 +122,7 @@ pub struct Attention {
     pub stride: usize,
     pub out_stride: usize,
     pub tokens: usize,
-    /// Which queries (token numbers within the sequence) to compute.
+    /// The queries to compute, as positions in the sequence.
     pub queries: (usize, usize),
     pub head_dim: usize,
     pub scale: f32,
@@ -151,7 +151,7 @@ impl CacheType {
     }
 }
 
-/// Some queries of one head, attending to the keys and values of a cache.
+/// Queries of one head that attend to a KV cache.
 ///
 /// The KV cache is stored in pages of [`BLOCK`] tokens. In a page, a head's keys are `[head_dim][BLOCK]` numbers at `key_offset` and its
 /// values `[BLOCK][head_dim rounded up to BLOCK]` at `value_offset`, both counted in numbers of type `kind`.
@@ -162,7 +162,7 @@ pub struct PagedAttention {
     pub out: *mut f32,
     pub out_stride: usize,
     pub queries: usize,
-    /// The position of the first query, and its distance to the next: 1 for successive tokens, 0 for the query heads of one token that
+    /// The position of the first query and the distance to the next: 1 for consecutive tokens, 0 for the query heads of one token that
     /// share keys and values (grouped-query attention).
     pub first: usize,
     pub advance: usize,
@@ -198,9 +198,9 @@ pub trait Kernel: Send + Sync {
     /// The linear layer `activation(A · Wᵀ + bias) + residual`, for some blocks of output channels.
     ///
     /// # Safety
-    /// Rows of `a` have the type that the weight's format asks for, and its number of inputs, padded ([`InputType::padded`]; in bf16 the
-    /// padding is 0). `out` (and the residual) may be accessed at every row of `a` and every channel of `blocks`, and nobody else
-    /// touches those elements meanwhile.
+    /// Rows of `a` have the input type of the weight's format and its number of inputs, padded ([`InputType::padded`]; in bf16 the
+    /// padding is 0). `out` (and the residual) are valid for every row of `a` and every channel of `blocks`, and nothing else accesses
+    /// those elements.
     unsafe fn linear(&self, a: Input, w: &Weight, blocks: Range<usize>, out: Out, e: &Epilogue);
 
     /// Rounds one row to bf16, ties to even; NaN stays NaN. `out.len()` is `x.len()` rounded up to 2.
@@ -226,7 +226,7 @@ pub trait Kernel: Send + Sync {
     fn arg_max(&self, x: &[f32]) -> Option<(usize, f32)>;
 
     /// Merges the values of `x` into a list of the largest. `first` is the index of `x[0]`; the list holds lower indices only.
-    fn top_k(&self, x: &[f32], first: u32, list: &mut [Placed]);
+    fn top_k(&self, x: &[f32], first: u32, list: &mut [TopKEntry]);
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
     fn add_f32(&self, x: &mut [f32], y: &[f32]);
@@ -241,7 +241,7 @@ pub trait Kernel: Send + Sync {
     /// Fused scaled dot-product attention with an online softmax; no score matrix is written to memory.
     ///
     /// # Safety
-    /// The pointers of `a` are valid for the ranges its fields describe, and nobody else touches the output meanwhile.
+    /// The pointers of `a` are valid for the ranges that its fields describe, and nothing else accesses the output.
     unsafe fn attend(&self, a: &Attention, scratch: &mut [f32]);
 
     /// As `attend`, for models whose weights are multiplied in a rounded type: where the machine multiplies bf16 faster than f32, queries,

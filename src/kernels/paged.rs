@@ -1,9 +1,9 @@
-//! Attention of some queries to the keys and values of a paged KV cache.
+//! Attention of queries to a paged KV cache.
 //!
 //! The same online softmax as `attention`, over keys that are stored transposed in pages of sixteen tokens, so that a decoding step
-//! packs nothing. A query sees a range of keys: all, those up to its own (causal), or the last of those (sliding window). Scores of
-//! other keys are replaced, not multiplied by 0, because the unused part of a page may hold NaN. Chunks begin at fixed keys, so that a
-//! query's result is the same bits whether it is computed with its prompt or by itself.
+//! packs nothing. A query sees a range of keys: all, those up to its own (causal), or the last of them (sliding window). Scores of
+//! other keys are replaced, not multiplied by 0, because the unused part of a page may hold NaN. Chunks begin at fixed keys, so a query's
+//! result is the same bits whether it is computed with its prompt or alone.
 
 use half::f16;
 
@@ -15,7 +15,7 @@ use super::{BLOCK, CacheType, PagedAttention};
 
 /// A number type of the cache: f32, or f16, which is widened when it is read. Both are multiplied and summed in f32.
 trait Number: Copy {
-    /// Sixteen of them.
+    /// Loads sixteen of them.
     ///
     /// # Safety
     /// The machine has `V`'s instructions and the numbers exist.
@@ -76,7 +76,7 @@ fn width(head_dim: usize) -> usize {
     head_dim.next_multiple_of(BLOCK)
 }
 
-/// Floats of scratch: the scores of a chunk, the chunk's contribution to the output, and the output so far.
+/// Scratch size in floats: the scores of a chunk, the chunk's contribution to the output, and the accumulated output.
 pub(super) fn scratch(head_dim: usize) -> usize {
     LARGEST_TILE * (CHUNK + 2 * width(head_dim))
 }
@@ -130,10 +130,10 @@ unsafe fn attend_tile<V: Vector, T: Number>(
     let mut largest = [f32::NEG_INFINITY; LARGEST_TILE];
     // Lane by lane; the lanes are added at the end.
     let mut sums = [[0.0f32; BLOCK]; LARGEST_TILE];
-    // Ends grow with the query, and so do beginnings.
+    // Both ends of the range grow with the query.
     let (begin, end) = (a.sees(query).0 / CHUNK * CHUNK, a.sees(query + rows - 1).1);
     if begin >= end {
-        // No key is seen: the output is 0.
+        // No visible keys: the output is 0.
         for i in 0..rows {
             // SAFETY: only the head's own columns are written.
             unsafe { a.out.add((query + i) * a.out_stride).write_bytes(0, dim) };

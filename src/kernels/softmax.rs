@@ -14,7 +14,7 @@ pub(super) struct Scores {
     pub bias: Option<*const f32>,
     /// Keys in the chunk.
     pub count: usize,
-    /// The range of those that the query sees.
+    /// The range of keys that the query sees.
     pub seen: (usize, usize),
 }
 

@@ -236,7 +236,7 @@ fn the_choice_can_only_be_lowered() {
     }
 }
 
-/// What a script knows of the processor that it has an emulator play.
+/// The instruction sets that a script expects of an emulated processor.
 #[test]
 fn the_best_is_the_one_expected() {
     if let Ok(isa) = std::env::var("KINGLET_EXPECTED_ISA") {

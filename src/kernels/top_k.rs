@@ -4,14 +4,14 @@ use super::BLOCK;
 use super::vector::Vector;
 
 /// A value and its index. Lists of the largest are in descending order, equal values by ascending index; unused entries hold -∞.
-pub type Placed = (f32, u32);
+pub type TopKEntry = (f32, u32);
 
 /// An unused entry of a list.
-pub const FREE: Placed = (f32::NEG_INFINITY, 0);
+pub const FREE: TopKEntry = (f32::NEG_INFINITY, 0);
 
 /// Inserts a value into a list of the largest, if it is among them. All indices in the list are lower than the value's.
 #[inline(always)]
-pub fn keep_largest(list: &mut [Placed], (value, place): Placed) {
+pub fn keep_largest(list: &mut [TopKEntry], (value, place): TopKEntry) {
     let at = list.partition_point(|(other, _)| *other >= value);
     // Neither -∞ nor NaN is above an unused entry.
     if value > f32::NEG_INFINITY && at < list.len() {
@@ -31,7 +31,7 @@ const GROUP: usize = 4 * BLOCK;
 /// # Safety
 /// The machine has `V`'s instructions.
 #[inline(always)]
-pub(super) unsafe fn top_k<V: Vector>(x: &[f32], first: u32, list: &mut [Placed]) {
+pub(super) unsafe fn top_k<V: Vector>(x: &[f32], first: u32, list: &mut [TopKEntry]) {
     let Some(last) = list.len().checked_sub(1) else { return };
     let whole = x.len() / GROUP * GROUP;
     let mut largest = [f32::NEG_INFINITY; GROUP];

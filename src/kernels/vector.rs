@@ -75,7 +75,7 @@ pub(super) trait Vector: Copy {
     unsafe fn load_weights(p: *const i8) -> Self::Weights;
     /// Adds four products to every lane, exactly.
     unsafe fn dot(sums: Self::Sums, a: Self::Bytes, w: Self::Weights) -> Self::Sums;
-    /// The sums of a tile of bytes, for an instruction set that knows a better way than `dot`.
+    /// The sums of a tile of bytes, for instruction sets with something faster than `dot`.
     #[inline(always)]
     unsafe fn byte_sums<const R: usize, const B: usize>(tile: ByteTile) -> [[Self::Sums; B]; R] {
         // SAFETY: the caller's promise.
@@ -116,28 +116,14 @@ pub(super) trait Vector: Copy {
     /// The values of the bf16 in the low halves of the lanes.
     #[inline(always)]
     unsafe fn low_bf16(self) -> Self {
-        let mut lanes = [0.0f32; 16];
         // SAFETY: the caller's promise.
-        unsafe {
-            self.store(lanes.as_mut_ptr());
-            for x in &mut lanes {
-                *x = f32::from_bits(x.to_bits() << 16);
-            }
-            Self::load(lanes.as_ptr())
-        }
+        unsafe { each_lane(self, |bits| bits << 16) }
     }
     /// The values of the bf16 in the high halves of the lanes.
     #[inline(always)]
     unsafe fn high_bf16(self) -> Self {
-        let mut lanes = [0.0f32; 16];
         // SAFETY: the caller's promise.
-        unsafe {
-            self.store(lanes.as_mut_ptr());
-            for x in &mut lanes {
-                *x = f32::from_bits(x.to_bits() & 0xffff_0000);
-            }
-            Self::load(lanes.as_ptr())
-        }
+        unsafe { each_lane(self, |bits| bits & 0xffff_0000) }
     }
     /// `self + a · b`, where the lanes of `a` and `b` are pairs of bf16: both products are added.
     #[inline(always)]
@@ -162,7 +148,22 @@ pub(super) trait Vector: Copy {
     /// Blocks in the next tile of that many rows, when `remaining` are left.
     fn tile_blocks(rows: usize, remaining: usize) -> usize;
     /// Runs a tile of a shape that the two above gave.
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place);
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition);
+}
+
+/// Changes the bits of each lane.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+unsafe fn each_lane<V: Vector>(x: V, change: impl Fn(u32) -> u32) -> V {
+    let mut lanes = [0.0f32; 16];
+    // SAFETY: the caller's promise.
+    unsafe {
+        x.store(lanes.as_mut_ptr());
+        lanes = lanes.map(|x| f32::from_bits(change(x.to_bits())));
+        V::load(lanes.as_ptr())
+    }
 }
 
 /// `Vector::add_pairs` for instruction sets without such an instruction. High halves come first, as in `vdpbf16ps`, so that the two
@@ -176,9 +177,9 @@ pub(super) unsafe fn add_widened<V: Vector>(sum: V, a: V, b: V) -> V {
     unsafe { a.low_bf16().mul_add(b.low_bf16(), a.high_bf16().mul_add(b.high_bf16(), sum)) }
 }
 
-/// Which tile of a product, and where its sums go: row `i`, block `j` of the tile at `out + i * stride + j * 16`.
+/// The position of a tile in a product and of its sums: row `i`, block `j` of the tile is at `out + i * stride + j * 16`.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct TilePosition {
     pub row: usize,
     pub block: usize,
     pub out: *mut f32,
@@ -226,7 +227,7 @@ impl ByteTile {
 pub(super) trait Tile<V: Vector> {
     /// # Safety
     /// The machine has `V`'s instructions; the tile is within the product and the output is valid for it.
-    unsafe fn run<const R: usize, const B: usize>(&self, at: Place);
+    unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition);
 }
 
 /// The tile shapes of an instruction set, most rows first and, for each, most blocks first: the methods of `Vector`
@@ -251,12 +252,12 @@ macro_rules! tile_shapes {
 
         #[inline(always)]
         unsafe fn tile<T: $crate::kernels::vector::Tile<Lanes>>(
-            tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
+            tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::TilePosition
         ) {
             $(#[target_feature(enable = $features)])?
             #[inline(never)]
             unsafe fn run<T: $crate::kernels::vector::Tile<Lanes>>(
-                tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::Place
+                tile: &T, rows: usize, blocks: usize, at: $crate::kernels::vector::TilePosition
             ) {
                 match (rows, blocks) {
                     // SAFETY: the caller's promise is the same.

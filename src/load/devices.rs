@@ -13,8 +13,22 @@ pub struct Devices {
     pub missing: Vec<String>,
 }
 
-/// Lists the devices. The first call opens the CUDA provider.
-pub fn devices() -> Devices {
+/// Options of [`devices`].
+#[derive(Clone, Copy, Debug)]
+pub struct DevicesOptions {
+    /// Whether the library for NVIDIA GPUs is opened, if it is installed, to ask what there is. Without it only devices that this
+    /// library runs by itself are listed. Default: true.
+    pub open_libraries: bool,
+}
+
+impl Default for DevicesOptions {
+    fn default() -> Self {
+        Self { open_libraries: true }
+    }
+}
+
+/// Lists the devices.
+pub fn devices(options: &DevicesOptions) -> Devices {
     let mut all = Devices::default();
     let (memory_total, memory_free) = host_memory();
     let host = |device, name| DeviceInfo { device, index: 0, name, memory_total, memory_free };
@@ -26,7 +40,7 @@ pub fn devices() -> Devices {
         all.devices.push(host(Device::CandleCpu, "this machine's processors, by candle: the reference".to_string()));
     }
     for device in [Device::Cuda, Device::Metal] {
-        match of_kind(device) {
+        match of_kind(device, options.open_libraries) {
             Ok(found) if found.is_empty() => {
                 all.missing.push(format!("device {}: this machine has none", device.name()));
             }
@@ -38,10 +52,16 @@ pub fn devices() -> Devices {
 }
 
 /// The GPUs of one kind, found by this library or by a provider.
-pub(crate) fn of_kind(device: Device) -> Result<Vec<DeviceInfo>, Error> {
+pub(crate) fn of_kind(device: Device, open_libraries: bool) -> Result<Vec<DeviceInfo>, Error> {
     #[cfg(feature = "candle")]
     if crate::backend::candle::runs_on(device) {
         return crate::backend::candle::devices(device);
+    }
+    if !open_libraries {
+        let device = device.name();
+        return Err(Error::unsupported(format!(
+            "device {device}: not looked for, because its library was not to be opened"
+        )));
     }
     provider::devices(device)
 }

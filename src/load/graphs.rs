@@ -13,9 +13,9 @@ use crate::network::modules::ModulesView;
 use crate::spec::{Module, Modules, Spec};
 use crate::tasks::classification::ClassifierSettings;
 
-use crate::network::placement::{Place, Placed, Progress};
+use crate::network::placement::{LoadedNetwork, Placement, Progress};
 
-/// What the configuration files say; opening the graphs may change all but `config`.
+/// The contents of the configuration files; opening the graphs may change all except `config`.
 pub(super) struct Known<'a> {
     pub config: &'a Config,
     pub spec: &'a mut Spec,
@@ -27,16 +27,16 @@ pub(super) struct Known<'a> {
     pub pool: &'a Arc<Pool>,
 }
 
-/// Opens the graphs of an export and returns how many there are. `library` is the path of ONNX Runtime, if the caller gave one.
+/// Opens the graphs of an export and returns their number. `library` is the path of ONNX Runtime, if the caller gave one.
 pub(super) fn load(
-    place: &Place,
+    place: &Placement,
     directory: &Path,
     export: &Export,
     known: Known,
     library: Option<&Path>,
     log: &Log,
     progress: Progress<'_>,
-) -> Result<(Placed, usize)> {
+) -> Result<(LoadedNetwork, usize)> {
     let Known { config, spec, embedding, modules, view, classifier, pool } = known;
     let found = embedding.found && embedding.modules.is_ok();
     let graphs = export.choose(crate::network::onnx::shape(spec), place.precision)?;
@@ -63,5 +63,5 @@ pub(super) fn load(
         embedding.modules = Ok(modules.clone());
     }
     *classifier = ClassifierSettings::read(config, spec, embedding)?;
-    Ok((Placed { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
+    Ok((LoadedNetwork { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
 }

@@ -18,13 +18,14 @@ use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
 use crate::families::{self, SentenceTransformers};
 use crate::formats::files::Files;
+use crate::formats::packed::Opening;
 use crate::formats::source::Source;
 use crate::generate::Generator;
-use crate::generate::answer_cache::Answers;
+use crate::generate::answer_cache::AnswerCache;
 use crate::generate::chat::ChatTemplate;
 use crate::generate::options::Defaults;
 use crate::network::modules::ModulesView;
-use crate::network::placement::{Limit, Place, Placed};
+use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
@@ -70,7 +71,10 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         }
         Ok(())
     };
-    let Source { files, weights, precision: packed, export } = Source::open(path)?;
+    let Source { files, weights, precision: packed, export } = {
+        let mut poll = || progress(0.0);
+        Source::open(path, Opening { memory_limit: options.memory_limit, poll: Some(&mut poll) })?
+    };
     let config = files.require_config("config.json")?;
     let mut spec = match &export {
         Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
@@ -97,7 +101,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     progress(0.0)?;
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
-    let place = Place { device: options.device, index: options.device_index, precision, packed, limit };
+    let place = Placement { device: options.device, index: options.device_index, precision, packed, limit };
     let here = place.is_here() && !(place.device == Device::CandleCpu && provider::is_named());
     let shards = weights.files().count();
     let (placed, opened) = match &export {
@@ -116,9 +120,11 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
             )));
         }
         None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
-        None => (provider::load(&place, path, &mut layers, cancellation.as_ref())?, shards),
+        None => {
+            (provider::load(&place, path, &spec, &modules, &mut layers, cancellation.as_ref(), &options.log)?, shards)
+        }
     };
-    let Placed { network, precision, weight_bytes, budget } = placed;
+    let LoadedNetwork { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
     progress(1.0)?;
@@ -141,7 +147,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let loaded = Loaded {
         device: options.device,
         device_index: options.device_index,
-        generator: Arc::new(Generator::new(engine.clone(), defaults, Answers::new(options.answer_cache), chat)),
+        generator: Arc::new(Generator::new(engine.clone(), defaults, AnswerCache::new(options.answer_cache), chat)),
         engine,
         embedding,
         classifier,

@@ -10,7 +10,7 @@ use crate::base::storage;
 use crate::families;
 use crate::formats::files::Files;
 use crate::formats::modules;
-use crate::formats::packed::{FILES, Writer};
+use crate::formats::packed::{FILES, Opening, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
@@ -24,15 +24,15 @@ const FILE_LIMIT: u64 = 256 << 20;
 /// `precision`. `progress` receives the fraction of the work that is done, and returns false to cancel.
 ///
 /// # Errors
-/// As [`crate::Model::load`]; a destination that cannot be written (no partial file is left); a source that is already a
-/// `.kinglet` file.
+/// As [`crate::Model::load`]; a source that is already a `.kinglet` file; a destination that cannot be written or that holds anything but
+/// an older `.kinglet` file. A failed or cancelled call leaves no file and does not touch an older one.
 pub fn quantize(
     source: &Path,
     destination: &Path,
     precision: Precision,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Result<()> {
-    let Source { files, weights, precision: packed, export } = Source::open(source)?;
+    let Source { files, weights, precision: packed, export } = Source::open(source, Opening::default())?;
     if export.is_some() {
         return Err(Error::unsupported(format!(
             "{}: an ONNX export cannot be quantized; quantize the original safetensors, or load an export in int8 \
@@ -55,7 +55,11 @@ pub fn quantize(
     let view = ModelView::find(&spec, &weights)?.with_modules(&settings.known_modules(), &weights)?;
     let mut packer = Packer { writer: Writer::create(destination)?, precision, done: 0, all: steps(&spec), progress };
     packer.model(&view)?;
-    packer.writer.finish(precision, &small_files(&files)?)
+    let progress = packer.progress;
+    packer.writer.finish(precision, &small_files(&files)?, &mut || match progress(1.0) {
+        true => Ok(()),
+        false => Err(Error::cancelled()),
+    })
 }
 
 /// The configuration and tokenizer files, by their names from the top: those of the transformer, and those of
@@ -120,14 +124,8 @@ impl Packer<'_> {
         [&view.embedding_norm, &view.final_norm].into_iter().flatten().try_for_each(|norm| self.norm(norm))?;
         self.step()?;
         for layer in &view.layers {
-            let cross = layer.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
-            for linear in [&layer.qkv, &layer.attention_output, &layer.up, &layer.down].into_iter().chain(cross) {
-                self.linear(linear)?;
-            }
-            let head_norms = layer.head_norms.iter().flat_map(|(query, key)| [query, key]);
-            let norms = [&layer.attention_norm, &layer.output_norm].into_iter().chain(head_norms);
-            let post = layer.attention_post_norm.iter().chain(&layer.output_post_norm);
-            norms.chain(post).chain(layer.cross.as_ref().map(|c| &c.norm)).try_for_each(|norm| self.norm(norm))?;
+            layer.linears().try_for_each(|linear| self.linear(linear))?;
+            layer.norms().try_for_each(|norm| self.norm(norm))?;
             self.step()?;
         }
         Ok(())

@@ -1,12 +1,12 @@
-//! How many bytes of activations a pass takes, for the memory limit.
+//! The memory of a pass's activations, for the memory limit.
 
 use crate::spec::{Spec, Stack};
 
-/// Tokens of a pass that a model's memory limit accounts for beforehand. A text that is longer is counted when it comes.
+/// The tokens of a pass that the memory limit accounts for at load. Longer texts are counted when they run.
 pub const ACCOUNTED_TOKENS: usize = 1024;
 
-/// Bytes of activations that a token of a pass takes at once on the CPU: the residual stream, queries, keys and values (or the
-/// feed-forward's inner layer), attention's result, their 8-bit copy, and a head's scratch.
+/// The bytes of activations per token on the CPU: residual stream, queries, keys and values (or the feed-forward's inner layer),
+/// attention output, their 8-bit copy, and a head's scratch.
 fn token_bytes(stack: &Stack) -> u64 {
     let inner = if stack.gated { 2 * stack.intermediate } else { stack.intermediate };
     let wide = stack.heads.qkv_width().max(inner) as u64;
@@ -14,10 +14,10 @@ fn token_bytes(stack: &Stack) -> u64 {
     floats.saturating_mul(size_of::<f32>() as u64)
 }
 
-/// Bytes of activations that passes of `tokens` on `threads` threads may hold, but for texts of more than [`ACCOUNTED_TOKENS`].
+/// The bytes of activations of passes of `tokens` on `threads` threads, for texts of up to [`ACCOUNTED_TOKENS`].
 pub fn pass_bytes(spec: &Spec, tokens: usize, threads: usize) -> u64 {
     let stack = |stack: &Stack| {
-        // An encoder's sequences are run whole; a decoder's are cut.
+        // An encoder runs whole sequences; a decoder cuts them.
         let longest = if stack.cross || spec.encoder.is_none() { 0 } else { stack.max_tokens.min(ACCOUNTED_TOKENS) };
         let threads = if spec.decoder.is_none() { threads } else { 1 };
         token_bytes(stack).saturating_mul(longest.max(tokens * threads) as u64)
@@ -25,7 +25,7 @@ pub fn pass_bytes(spec: &Spec, tokens: usize, threads: usize) -> u64 {
     [&spec.encoder, &spec.decoder].into_iter().flatten().map(stack).max().unwrap_or(0)
 }
 
-/// Bytes of activations that a pass takes beyond those of the tokens that [`pass_bytes`] accounts for.
+/// The bytes of activations of a pass beyond those that [`pass_bytes`] accounts for.
 pub fn more_bytes(stack: &Stack, tokens: usize, accounted: usize) -> u64 {
     token_bytes(stack).saturating_mul(tokens.saturating_sub(accounted) as u64)
 }

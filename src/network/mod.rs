@@ -1,4 +1,4 @@
-//! A whole loaded model, behind one trait: tokens in, rows of numbers out. Three implementations: the transformer over a [`Backend`]
+//! A loaded network behind one trait: tokens in, rows of numbers out. Three implementations: the transformer over a [`Backend`]
 //! (`transformer`), ONNX graphs (`onnx`), and a network in a provider library (`provider`).
 //!
 //! [`Backend`]: crate::backend::Backend
@@ -18,59 +18,58 @@ use serde_json::Value;
 
 use crate::base::call::Call;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, Output};
+use crate::spec::{Batch, EncodeOutput};
 
-pub(crate) use step::List;
 pub use step::{Feed, StepOutput, StepRows, Want};
 
-/// What a model can be asked for, whatever its backend.
+/// A loaded network.
 pub trait Network: Send + Sync {
-    /// Reads whole texts: one row of [`Output::width`] values per sequence, or per token where `output` pools nothing.
-    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>>;
-    /// Reads source texts with the encoder: an empty sequence of the decoder for each, ready to attend to it.
+    /// Runs whole texts: one row of [`EncodeOutput::width`] values per sequence, or per token without pooling.
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>>;
+    /// Runs the encoder on source texts. Returns an empty decoder sequence for each, with cross-attention to it.
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>>;
-    /// An empty sequence of a decoder that has no encoder.
+    /// An empty sequence of a model without encoder.
     fn sequence(&self) -> Result<Sequence>;
-    /// Appends each feed's tokens to its sequence, and puts what each wants in `output`. Feeds may want different things; what one gets
-    /// does not depend on the others.
+    /// Appends each feed's tokens to its sequence and writes the rows that it wants to `output`. Feeds may want different things; the
+    /// rows of one do not depend on the others.
     ///
     /// # Cancellation
-    /// `call` cancels the whole step, which then fails. A feed's own flag cancels that feed: before its part of a pass begins, or
-    /// within a pass that it has to itself or shares with feeds of the same flag only. It is then marked as cancelled in `output` and its
-    /// sequence holds what it held before the step; the others go on. Where LongRoPE's keys were to be computed again in this step, the
-    /// cancelled sequence is empty instead. A flag that is set after a feed's last pass changes nothing.
+    /// `call` cancels the whole step, which then fails. A feed's own flag cancels only this feed: before its part of a pass begins, or
+    /// within a pass whose feeds all have this flag. The feed is then marked as cancelled in `output` and its sequence is as before the
+    /// step; if LongRoPE's keys were being recomputed, it is empty. The other feeds are not affected. A flag that is set after a feed's
+    /// last pass has no effect.
     ///
     /// # Errors
-    /// Ids outside the vocabulary, a sequence that becomes too long, another model's sequence, no memory for the KV cache. After an
-    /// error the sequences are fit for nothing but to be dropped.
+    /// Ids outside the vocabulary, a sequence that becomes too long, a sequence of another model, no memory for the KV cache. After an
+    /// error the sequences must be dropped.
     fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()>;
-    /// LongRoPE's original context length, beyond which all keys of a sequence are computed anew.
-    fn switch(&self) -> Option<usize>;
+    /// LongRoPE's original context length; all keys of a sequence are recomputed when it grows beyond.
+    fn longrope_switch(&self) -> Option<usize>;
     /// The backend's description.
     fn describe(&self) -> String;
-    /// What a model's info says of how it is run, `backend` first.
+    /// The fields that this network adds to the model's info, `backend` first.
     fn info(&self) -> Value;
-    /// Tokens that a pass aims at.
+    /// The target number of tokens of a pass.
     fn pass_tokens(&self) -> usize;
-    /// Tokens of a pass where it is best that every thread runs passes of its own; None where it is not.
+    /// The target number of tokens if each thread runs its own passes; None if threads should share one.
     fn thread_pass_tokens(&self) -> Option<usize> {
         None
     }
-    /// Bytes that caches take now, and what is kept for the next ones.
+    /// Bytes of KV caches, freed pages that are kept included.
     fn cache_bytes(&self) -> u64;
-    /// Whether sequences hold what was computed. Where they do not, a token costs the whole text again.
-    fn remembers(&self) -> bool {
+    /// Whether sequences have a KV cache. Without it each token reprocesses the whole text.
+    fn has_kv_cache(&self) -> bool {
         true
     }
 }
 
-/// What a decoder remembers of one text. A clone shares what both remember, and either may go on.
+/// The KV cache of one text. Clones share its pages and are independent.
 pub struct Sequence(Box<dyn SequenceState>);
 
-/// What a network keeps behind a [`Sequence`].
+/// A network's implementation of a [`Sequence`].
 pub(crate) trait SequenceState: Any + Send + Sync {
     fn fork(&self) -> Box<dyn SequenceState>;
-    /// As `fork`, into what another one was; false if that cannot be.
+    /// As `fork`, into the allocations of `other`; false if that is not possible.
     fn copy_to(&self, _other: &mut dyn SequenceState) -> bool {
         false
     }
@@ -84,7 +83,7 @@ impl Clone for Sequence {
         Self(self.0.fork())
     }
 
-    /// Without allocating, where `self` was as long before.
+    /// Does not allocate if `self` was as long before.
     fn clone_from(&mut self, source: &Self) {
         if !source.0.copy_to(&mut *self.0) {
             *self = source.clone();
@@ -101,18 +100,18 @@ impl Sequence {
         &mut *self.0
     }
 
-    /// Tokens that it holds.
+    /// The number of tokens.
     pub fn length(&self) -> usize {
         self.0.length()
     }
 
-    /// Forgets the tokens from `length` on.
+    /// Drops the tokens from `length` on.
     pub fn truncate(&mut self, length: usize) {
         self.0.truncate(length);
     }
 }
 
-/// Ids that would read outside the tables are refused here, once, whatever the network.
+/// Refuses ids that would read outside the tables.
 pub(crate) fn check_ids(name: &str, ids: &[u32], limit: usize) -> Result<()> {
     match ids.iter().position(|&id| id as usize >= limit) {
         Some(i) => Err(Error::invalid_argument(format!("{name}: {} is not below {limit}", ids[i]))),
@@ -120,10 +119,15 @@ pub(crate) fn check_ids(name: &str, ids: &[u32], limit: usize) -> Result<()> {
     }
 }
 
-/// Refuses a sequence that is longer than its stack can take.
-pub(crate) fn check_length(tokens: usize, most: usize) -> Result<()> {
-    if tokens <= most {
+/// Refuses a sequence that is longer than the stack's maximum.
+pub(crate) fn check_length(tokens: usize, max: usize) -> Result<()> {
+    if tokens <= max {
         return Ok(());
     }
-    Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {most}")))
+    Err(Error::invalid_argument(format!("a sequence of {tokens} tokens; the model takes at most {max}")))
+}
+
+/// Refuses a Spec that a network would not honour, by the field's name.
+pub(crate) fn refuse(wrong: bool, field: &str, why: &str) -> Result<()> {
+    if wrong { Err(Error::unsupported(format!("the model's specification: {field}: {why}"))) } else { Ok(()) }
 }

@@ -104,7 +104,7 @@ pub struct Chain<B: Backend> {
 }
 
 pub enum Loaded<B: Backend> {
-    Dense { linear: B::Linear, activation: Elementwise, residual: Added<B> },
+    Dense { linear: B::Linear, outputs: usize, activation: Elementwise, residual: Added<B> },
     LayerNorm(B::Norm),
     Normalize,
 }
@@ -129,6 +129,7 @@ impl<B: Backend> Loaded<B> {
         Ok(match view {
             ModuleView::Dense { linear, activation, residual } => Self::Dense {
                 linear: backend.linear_load_wide(linear)?,
+                outputs: linear.outputs,
                 activation: *activation,
                 residual: match residual {
                     ResidualView::None => Added::Nothing,
@@ -151,7 +152,7 @@ pub fn run<B: Backend>(backend: &B, modules: &[Loaded<B>], mut rows: Vec<f32>, m
                 let x = backend.norm(backend.tensor_from(std::mem::take(&mut rows), width)?, norm)?;
                 backend.read(&x, &mut rows)?;
             }
-            Loaded::Dense { linear, activation, residual } => {
+            Loaded::Dense { linear, outputs, activation, residual } => {
                 let fused =
                     if let Elementwise::Fused(activation) = activation { *activation } else { Activation::None };
                 let mut added = if matches!(residual, Added::Input) { rows.clone() } else { Vec::new() };
@@ -162,7 +163,7 @@ pub fn run<B: Backend>(backend: &B, modules: &[Loaded<B>], mut rows: Vec<f32>, m
                     backend.read(&backend.project(&x, None, linear, Activation::None)?, &mut added)?;
                 }
                 rows.iter_mut().zip(added).for_each(|(y, more)| *y += more);
-                width = backend.outputs(linear);
+                width = *outputs;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A model's network on its device: the precision settled, the memory limit compared, the weights converted.
+//! Loading a network on its device: resolves the precision, compares the memory limit, converts the weights.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,38 +14,38 @@ use crate::network::transformer::Transformer;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision, Spec};
 
-/// Told how many layers of how many are done; an error stops the load.
+/// Called with the number of loaded layers and of all layers; an error stops the load.
 pub(crate) type Progress<'a> = &'a mut dyn FnMut(usize, usize) -> Result<()>;
 
-/// Where and how a network is to run.
+/// Where and how a network runs.
 #[derive(Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct Placement {
     pub device: Device,
     pub index: usize,
-    /// What was asked for.
+    /// The requested precision.
     pub precision: Precision,
-    /// What the file was packed in.
+    /// The precision of a `.kinglet` file.
     pub packed: Option<Precision>,
     pub limit: Limit,
 }
 
-/// A network in its place.
-pub(crate) struct Placed {
+/// A loaded network.
+pub(crate) struct LoadedNetwork {
     pub network: Box<dyn Network>,
     /// Never `Auto`.
     pub precision: Precision,
     pub weight_bytes: u64,
-    /// What the caches of generation may take.
+    /// The memory for KV caches.
     pub budget: Arc<Budget>,
 }
 
-impl Place {
-    /// Whether this build can run it.
+impl Placement {
+    /// Whether this build can run on the device.
     pub fn is_here(&self) -> bool {
         self.device == Device::Cpu || runs_here(self.device)
     }
 
-    /// Converts the weights, here.
+    /// Converts the weights in this process's build.
     pub fn load(
         &self,
         directory: &Path,
@@ -53,7 +53,7 @@ impl Place {
         view: &mut ModelView,
         pool: &Arc<Pool>,
         progress: Progress<'_>,
-    ) -> Result<Placed> {
+    ) -> Result<LoadedNetwork> {
         let stored = view.dtype();
         match self.device {
             Device::Cpu => {
@@ -68,7 +68,10 @@ impl Place {
                 self.transformer(backend, directory, spec, view, progress)
             }
             #[cfg(not(feature = "candle"))]
-            device => Err(Error::unsupported(format!("device {}: this build has no candle; use cpu", device.name()))),
+            device => Err(Error::unsupported(format!(
+                "device {}: this build does not have the feature candle; use cpu",
+                device.name()
+            ))),
         }
     }
 
@@ -79,11 +82,11 @@ impl Place {
         spec: &Spec,
         view: &mut ModelView,
         progress: Progress<'_>,
-    ) -> Result<Placed> {
+    ) -> Result<LoadedNetwork> {
         let (weight_bytes, budget) = self.limit.check(&backend, view, spec, directory)?;
         let precision = backend.precision();
         let network = Box::new(Transformer::load(backend, spec, view, &budget, progress)?);
-        Ok(Placed { network, precision, weight_bytes, budget })
+        Ok(LoadedNetwork { network, precision, weight_bytes, budget })
     }
 }
 
@@ -97,18 +100,18 @@ fn runs_here(_: Device) -> bool {
     false
 }
 
-/// What `Auto` stands for.
+/// Resolves `Auto`.
 fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
     match (asked, packed, stored) {
         (Precision::Auto, Some(packed), _) => packed,
-        // GGUF's blocks are narrower still.
+        // F16, BF16, and GGUF's quantised blocks.
         (Precision::Auto, _, Some(DType::F32) | None) => Precision::F32,
         (Precision::Auto, ..) => Precision::F16,
         (asked, ..) => asked,
     }
 }
 
-/// What `Auto` stands for on candle's devices: the reference computes in f32, and GPUs have bf16.
+/// Resolves `Auto` on candle's devices: the CPU device is a reference in f32, and GPUs have bf16.
 #[cfg(feature = "candle")]
 fn settle_on(device: Device, asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
     match (device, asked, stored) {
@@ -118,19 +121,19 @@ fn settle_on(device: Device, asked: Precision, packed: Option<Precision>, stored
     }
 }
 
-/// What a model may take, and what is taken beside its network.
+/// The memory limit of a model, and the memory that is used beside its network.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit {
-    /// 0 stands for no limit.
+    /// In bytes; 0 for no limit.
     pub bytes: u64,
     pub tokenizer: u64,
-    /// Threads that may run passes of their own.
+    /// Threads that may run passes at the same time.
     pub threads: usize,
 }
 
 impl Limit {
-    /// Refuses a model that would pass the limit, before anything is allocated for it. Returns its weights' bytes, and what is left
-    /// for the caches of generation.
+    /// Refuses a model that exceeds the limit before anything is allocated. Returns the size of the weights and the budget that is left
+    /// for KV caches.
     fn check<B: Backend>(
         &self,
         backend: &B,
@@ -142,14 +145,14 @@ impl Limit {
         self.of(view.bytes(backend, spec), pass, backend.precision(), directory)
     }
 
-    /// As `check`, of bytes that are known.
+    /// As `check`, with known sizes.
     pub fn of(&self, weights: u64, pass: u64, precision: Precision, directory: &Path) -> Result<(u64, Arc<Budget>)> {
         let needed = weights.saturating_add(self.tokenizer).saturating_add(pass);
         if self.bytes != 0 && needed > self.bytes {
             let (directory, limit, precision) = (directory.display(), self.bytes, precision.name());
             return Err(Error::out_of_memory(format!(
-                "{directory}: needs about {needed} bytes in {precision} ({weights} of weights, {pass} of activations, {} of \
-                 tokenizer), and the memory limit is {limit}",
+                "{directory}: needs about {needed} bytes in {precision} ({weights} for weights, {pass} for activations, {} for the \
+                 tokenizer); the memory limit is {limit}",
                 self.tokenizer
             )));
         }

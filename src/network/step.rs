@@ -1,24 +1,24 @@
-//! One step of decoding as data: tokens to append to sequences, what each sequence wants of its logits, and what came out. Feeds of
-//! different calls may share a step: a greedy text, a sampled one and the beams of a third.
+//! One decoding step as data: the tokens to append to each sequence, what is wanted of their logits, and the result. Searches of
+//! different kinds may share a step.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::backend::{Likeliest, host};
-use crate::kernels::{FREE, Placed};
+use crate::backend::{LogitRows, TopKRows, host};
+use crate::kernels::{FREE, TopKEntry};
 
 use super::Sequence;
 
-/// What becomes of the logits of a feed's rows.
+/// What a feed wants of its logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want<'a> {
-    /// Nothing: the tokens are only appended (prefill).
+    /// Nothing (prefill).
     None,
     /// All logits: `[rows, vocabulary]`.
     Logits,
-    /// The token with the largest logit, the first of equals, without the tokens that are `forbidden`.
+    /// The token with the largest logit, the first of equals, except `forbidden` tokens.
     Token { forbidden: &'a [u32] },
-    /// The `k` largest logits without the tokens that are `forbidden`, and `ln Σ exp` of the whole row.
+    /// The `k` largest logits except those of `forbidden` tokens, and `ln Σ exp` of the whole row.
     TopK { k: usize, forbidden: &'a [u32] },
 }
 
@@ -28,19 +28,19 @@ pub struct Feed<'a> {
     pub sequence: &'a mut Sequence,
     pub ids: &'a [u32],
     pub want: Want<'a>,
-    /// How many of the last tokens `want` is meant for.
+    /// The number of tokens at the end that `want` applies to.
     pub last: usize,
-    /// Cancels this feed and no other. See [`Network::step`](super::Network::step).
+    /// Cancels only this feed. See [`Network::step`](super::Network::step).
     pub cancelled: Option<&'a AtomicBool>,
 }
 
 impl<'a> Feed<'a> {
-    /// Tokens that are appended without reading any logits.
+    /// Appends tokens without any logits.
     pub fn prefill(sequence: &'a mut Sequence, ids: &'a [u32]) -> Self {
         Self { sequence, ids, want: Want::None, last: 0, cancelled: None }
     }
 
-    /// Rows of logits that it asks for.
+    /// The number of rows that it wants.
     pub fn rows(&self) -> usize {
         if self.want == Want::None { 0 } else { self.last.min(self.ids.len()) }
     }
@@ -50,63 +50,56 @@ impl<'a> Feed<'a> {
     }
 }
 
-/// What one step gave to one feed, or to several neighbouring feeds that want the same.
+/// The rows of one feed, or of several consecutive feeds that want the same.
 #[derive(Debug, PartialEq)]
 pub enum StepRows<'a> {
     /// Nothing was wanted.
     None,
-    /// The feed was cancelled before all of its rows were there.
+    /// The feed was cancelled.
     Cancelled,
     /// `[rows, vocabulary]`; the reader may change them.
     Logits(&'a mut [f32]),
-    /// One token per row; None where all logits are forbidden or none is above -∞.
+    /// One token per row; None if all logits are forbidden, -∞ or NaN.
     Tokens(&'a [Option<u32>]),
-    /// `[rows, k]` tokens with their logits as in [`Likeliest`], and `ln Σ exp` of each row.
-    TopK(&'a [Placed], &'a [f32]),
+    /// `[rows, k]` tokens with their logits as in [`TopKRows`], and `ln Σ exp` of each row.
+    TopK(&'a [TopKEntry], &'a [f32]),
 }
 
-/// What came out of a step. The next step reuses its memory.
+/// The result of a step. The next step reuses its allocations.
 #[derive(Default)]
 pub struct StepOutput {
     vocabulary: usize,
-    /// The rows of the feeds that want logits, in the feeds' order.
+    /// The rows of the feeds that want logits, in the order of the feeds.
     pub logits: Vec<f32>,
-    /// One for each different want that is not for logits; those from `used` on are left from earlier steps.
+    /// One per different [`Want::Token`] and [`Want::TopK`]; those from `used` on are from earlier steps.
     choices: Vec<Choice>,
     used: usize,
-    places: Vec<Place>,
+    feeds: Vec<FeedRows>,
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     scratch: Vec<f32>,
 }
 
-/// The rows of all feeds that want the same choice of tokens, in the feeds' order.
+/// The rows of all feeds with the same want, in the order of the feeds.
 #[derive(Default)]
 struct Choice {
-    /// None for the best token.
+    /// None for [`Want::Token`].
     k: Option<usize>,
     forbidden: Vec<u32>,
     tokens: Vec<Option<u32>>,
-    likeliest: Likeliest,
+    top_k: TopKRows,
     rows: usize,
 }
 
-/// Where a feed's rows are: in a list, numbered as in [`StepOutput::list`].
+/// A feed's rows in one of the lists, numbered as in [`StepOutput::list`].
 #[derive(Clone)]
-struct Place {
+struct FeedRows {
     list: Option<usize>,
     rows: Range<usize>,
     cancelled: bool,
 }
 
-/// The number of the list of logits; choices follow.
+/// The number of the list of logits; the choices follow.
 const LOGITS: usize = 0;
-
-/// A list of rows that a network appends to.
-pub(crate) enum List<'a> {
-    Logits(&'a mut Vec<f32>),
-    /// The forbidden tokens, and the best token of each row.
-    Tokens(&'a [u32], &'a mut Vec<Option<u32>>),
-    TopK(&'a [u32], &'a mut Likeliest),
-}
 
 impl Choice {
     fn wants(&self) -> Want<'_> {
@@ -119,18 +112,18 @@ impl Choice {
         self.forbidden.clear();
         self.forbidden.extend_from_slice(forbidden);
         self.tokens.clear();
-        self.likeliest.clear(k.unwrap_or(0));
+        self.top_k.clear(k.unwrap_or(0));
         self.rows = 0;
     }
 }
 
-/// For the networks that carry a step out.
+/// For implementations of [`Network::step`](super::Network::step).
 impl StepOutput {
-    /// Forgets the last step and gives each feed the places of its rows.
+    /// Clears the last step and assigns each feed its rows.
     pub(crate) fn begin(&mut self, feeds: &[Feed], vocabulary: usize) {
         self.vocabulary = vocabulary;
         self.logits.clear();
-        self.places.clear();
+        self.feeds.clear();
         self.used = 0;
         let mut logits = 0;
         for feed in feeds {
@@ -152,60 +145,61 @@ impl StepOutput {
                     (Some(1 + at), &mut choice.rows)
                 }
             };
-            self.places.push(Place { list, rows: *rows..*rows + count, cancelled: false });
+            self.feeds.push(FeedRows { list, rows: *rows..*rows + count, cancelled: false });
             *rows += count;
         }
     }
 
-    /// How many lists there are.
+    /// The number of lists.
     pub(crate) fn lists(&self) -> usize {
         1 + self.used
     }
 
-    /// The number of the list that a feed's rows belong to; None where it wants nothing.
+    /// The number of the list with a feed's rows; None if it wants nothing.
     pub(crate) fn list_of(&self, feed: usize) -> Option<usize> {
-        self.places[feed].list
+        self.feeds[feed].list
     }
 
-    pub(crate) fn list(&mut self, number: usize) -> List<'_> {
+    pub(crate) fn list(&mut self, number: usize) -> LogitRows<'_> {
         if number == LOGITS {
-            return List::Logits(&mut self.logits);
+            return LogitRows::Logits(&mut self.logits);
         }
-        let Choice { k, forbidden, tokens, likeliest, .. } = &mut self.choices[number - 1];
-        if k.is_some() { List::TopK(forbidden, likeliest) } else { List::Tokens(forbidden, tokens) }
+        let Choice { k, forbidden, tokens, top_k, .. } = &mut self.choices[number - 1];
+        if k.is_some() { LogitRows::TopK(forbidden, top_k) } else { LogitRows::Tokens(forbidden, tokens) }
     }
 
-    /// Appends rows without values.
+    /// Appends empty rows.
     fn pad(&mut self, list: usize, rows: usize) {
         let vocabulary = self.vocabulary;
         match self.list(list) {
-            List::Logits(logits) => logits.resize(logits.len() + rows * vocabulary, 0.0),
-            List::Tokens(_, tokens) => tokens.resize(tokens.len() + rows, None),
-            List::TopK(_, likeliest) => (0..rows).for_each(|_| likeliest.push(0.0).fill(FREE)),
+            LogitRows::Logits(logits) => logits.resize(logits.len() + rows * vocabulary, 0.0),
+            LogitRows::Tokens(_, tokens) => tokens.resize(tokens.len() + rows, None),
+            LogitRows::TopK(_, top_k) => (0..rows).for_each(|_| top_k.push(0.0).fill(FREE)),
         }
     }
 
-    /// Marks a feed as cancelled. `missing` of its rows were not appended.
+    /// Marks a feed as cancelled; `missing` of its rows were not appended.
     pub(crate) fn cancel(&mut self, feed: usize, missing: usize) {
-        self.places[feed].cancelled = true;
-        if let Some(list) = self.places[feed].list {
+        self.feeds[feed].cancelled = true;
+        if let Some(list) = self.feeds[feed].list {
             self.pad(list, missing);
         }
     }
 
-    /// Makes room for all rows, for a network that fills them in another order with [`Self::put`].
+    /// Appends all rows, for a network that fills them in any order with [`Self::put`].
     pub(crate) fn fill(&mut self) {
-        for feed in 0..self.places.len() {
-            let Place { list, rows, .. } = &self.places[feed];
+        for feed in 0..self.feeds.len() {
+            let FeedRows { list, rows, .. } = &self.feeds[feed];
             if let (Some(list), rows) = (*list, rows.len()) {
                 self.pad(list, rows);
             }
         }
     }
 
-    /// Writes a feed's row number `row`, given all of its logits in the host's memory.
+    /// Writes a feed's row number `row` from its logits.
+    #[cfg_attr(not(feature = "onnx"), allow(dead_code))]
     pub(crate) fn put(&mut self, feed: usize, row: usize, logits: &[f32]) {
-        let (Some(list), row) = (self.places[feed].list, self.places[feed].rows.start + row) else { return };
+        let (Some(list), row) = (self.feeds[feed].list, self.feeds[feed].rows.start + row) else { return };
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         scratch.extend_from_slice(logits);
@@ -213,65 +207,65 @@ impl StepOutput {
             forbidden.iter().for_each(|&token| row[token as usize] = f32::NEG_INFINITY);
         };
         match self.list(list) {
-            List::Logits(all) => all[row * logits.len()..][..logits.len()].copy_from_slice(logits),
-            List::Tokens(forbidden, tokens) => {
+            LogitRows::Logits(all) => all[row * logits.len()..][..logits.len()].copy_from_slice(logits),
+            LogitRows::Tokens(forbidden, tokens) => {
                 forbid(&mut scratch, forbidden);
                 tokens[row] = host::arg_max(&scratch);
             }
-            List::TopK(forbidden, likeliest) => {
-                let mut one = Likeliest { count: likeliest.count, ..Likeliest::default() };
-                one.add(&mut scratch, logits.len(), forbidden, host::log_sum_exp);
-                likeliest.tokens[row * one.count..][..one.count].copy_from_slice(&one.tokens);
-                likeliest.totals[row] = one.totals[0];
+            LogitRows::TopK(forbidden, top_k) => {
+                let mut one = TopKRows { count: top_k.count, ..TopKRows::default() };
+                one.add(&mut scratch, logits.len(), forbidden);
+                top_k.tokens[row * one.count..][..one.count].copy_from_slice(&one.tokens);
+                top_k.totals[row] = one.totals[0];
             }
         }
         self.scratch = scratch;
     }
 }
 
-/// For those who asked.
+/// For callers of [`Network::step`](super::Network::step).
 impl StepOutput {
     /// Whether a feed was cancelled.
     pub fn is_cancelled(&self, feed: usize) -> bool {
-        self.places[feed].cancelled
+        self.feeds[feed].cancelled
     }
 
-    /// Hands out the rows, feed after feed.
+    /// Iterates over the rows of the feeds.
     pub fn split(&mut self) -> Split<'_> {
-        let Self { vocabulary, logits, choices, places, .. } = self;
-        Split { vocabulary: *vocabulary, logits, choices, places }
+        let Self { vocabulary, logits, choices, feeds, .. } = self;
+        Split { vocabulary: *vocabulary, logits, choices, feeds }
     }
 }
 
-/// The rows of a step that were not handed out yet. What it hands out does not overlap, so that each part may go to another thread.
+/// The remaining rows of a step. The parts that [`Split::take`] returns do not overlap, so each may go to another thread.
 pub struct Split<'a> {
     vocabulary: usize,
     logits: &'a mut [f32],
     choices: &'a [Choice],
-    places: &'a [Place],
+    feeds: &'a [FeedRows],
 }
 
 impl<'a> Split<'a> {
-    /// The rows of the next `feeds` feeds, which all want the same: one after the other. Cancelled if any of them is.
+    /// The rows of the next `feeds` feeds, which want the same. [`StepRows::Cancelled`] if one of them was cancelled.
     pub fn take(&mut self, feeds: usize) -> StepRows<'a> {
-        let (mine, rest) = self.places.split_at(feeds);
-        self.places = rest;
+        let (mine, rest) = self.feeds.split_at(feeds);
+        self.feeds = rest;
         let (Some(first), Some(last)) = (mine.first(), mine.last()) else { return StepRows::None };
         let Some(list) = first.list else { return StepRows::None };
-        debug_assert!(mine.iter().all(|place| place.list == first.list), "feeds that want different things");
+        debug_assert!(mine.iter().all(|feed| feed.list == first.list), "feeds that want different things");
         let rows = first.rows.start..last.rows.end;
         let found = if list == LOGITS {
             let (mine, rest) = std::mem::take(&mut self.logits).split_at_mut(rows.len() * self.vocabulary);
             self.logits = rest;
             StepRows::Logits(mine)
         } else {
-            let Choice { k, tokens, likeliest, .. } = &self.choices[list - 1];
+            let Choice { k, tokens, top_k, .. } = &self.choices[list - 1];
             match k {
-                Some(k) => StepRows::TopK(&likeliest.tokens[rows.start * k..rows.end * k], &likeliest.totals[rows]),
+                Some(k) => StepRows::TopK(&top_k.tokens[rows.start * k..rows.end * k], &top_k.totals[rows]),
                 None => StepRows::Tokens(&tokens[rows]),
             }
         };
-        if mine.iter().any(|place| place.cancelled) { StepRows::Cancelled } else { found }
+        if mine.iter().any(|feed| feed.cancelled) { StepRows::Cancelled } else { found }
     }
 }
 
@@ -285,24 +279,25 @@ mod tests {
     use crate::base::counters::Counters;
     use crate::base::threads::Pool;
     use crate::families;
+    use crate::formats::packed::Opening;
     use crate::formats::source::Source;
     use crate::network::Network;
-    use crate::network::placement::{Limit, Place};
+    use crate::network::placement::{Limit, Placement};
     use crate::network::transformer::weights::ModelView;
     use crate::spec::{Device, Precision};
 
     fn network(fixture: &str, precision: Precision) -> Box<dyn Network> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation").join(fixture);
-        let Source { files, weights, .. } = Source::open(&path).unwrap();
+        let Source { files, weights, .. } = Source::open(&path, Opening::default()).unwrap();
         let spec = families::spec(&files.require_config("config.json").unwrap()).unwrap();
         let mut view = ModelView::find(&spec, &weights).unwrap();
         let limit = Limit { bytes: 0, tokenizer: 0, threads: 2 };
-        let place = Place { device: Device::Cpu, index: 0, precision, packed: None, limit };
+        let place = Placement { device: Device::Cpu, index: 0, precision, packed: None, limit };
         let pool = Arc::new(Pool::new(2));
         place.load(&path, &spec, &mut view, &pool, &mut |_, _| Ok(())).unwrap().network
     }
 
-    /// What a feed got, floats as bits.
+    /// The rows of a feed, floats as bits.
     #[derive(Debug, PartialEq)]
     enum Got {
         Nothing,
@@ -338,7 +333,7 @@ mod tests {
         (&[10, 2, 5], 2, Want::TopK { k: 2, forbidden: &[9, 1] }),
     ];
 
-    /// Runs cases in one step; those that `cancelled` numbers have a flag that is set.
+    /// Runs cases in one step. The flags of the feeds in `cancelled` are set.
     fn run(network: &dyn Network, sequences: &mut [Sequence], cases: &[Case], cancelled: &[usize]) -> Vec<Got> {
         let (counters, set, unset) = (Counters::default(), AtomicBool::new(true), AtomicBool::new(false));
         let feeds = sequences.iter_mut().zip(cases).enumerate().map(|(i, (sequence, &(ids, last, want)))| {
@@ -361,7 +356,7 @@ mod tests {
         for (fixture, precision) in [("gpt2", Precision::F32), ("llama", Precision::Int8), ("gemma2", Precision::F16)] {
             let network = network(fixture, precision);
             let (mut alone, mut together) = (sequences(&*network, 8), sequences(&*network, 8));
-            // The second step shows that the sequences too are the same.
+            // The second step shows that the sequences are the same too.
             for _ in 0..2 {
                 let expected = alone
                     .iter_mut()
@@ -399,7 +394,7 @@ mod tests {
                 };
                 assert_eq!(some, expected);
             }
-            // What was cancelled is made up for, and nothing tells that it was.
+            // Running the cancelled feeds again gives the same rows.
             for &i in cancelled {
                 assert_eq!(disturbed[i].length(), lengths[i]);
                 assert_eq!(run(&*network, &mut disturbed[i..=i], &CASES[i..=i], &[])[0], all[i]);
@@ -416,9 +411,9 @@ mod tests {
         let want = Want::Token { forbidden: &[] };
         let feeds = three.iter_mut().map(|sequence| Feed { sequence, ids: &[1, 2], last: 2, want, cancelled: None });
         output.begin(&feeds.collect::<Vec<_>>(), 10);
-        // The first of two rows of the second feed was there.
+        // The first of two rows of the second feed was appended before the cancellation.
         let append = |output: &mut StepOutput, token| match output.list(1) {
-            List::Tokens(_, tokens) => tokens.push(Some(token)),
+            LogitRows::Tokens(_, tokens) => tokens.push(Some(token)),
             _ => panic!("not a list of tokens"),
         };
         [1, 2, 3].into_iter().for_each(|token| append(&mut output, token));

@@ -3,18 +3,18 @@
 #[cfg(feature = "candle")]
 use crate::base::error::Error;
 
-/// The number type that weights are held and multiplied in. In all but f32 the CPU engine caches keys and values in f16.
+/// The number type of weights and matrix products. In all but f32 the CPU engine's KV cache is f16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Precision {
-    /// What the checkpoint holds: f32 weights stay f32; f16, bf16 and GGUF's quantised weights are held as f16; a `.kinglet` file's
-    /// stay as they were packed. On GPUs bf16 stays bf16; on `candle-cpu` all are f32.
+    /// The checkpoint's type: f32 weights stay f32; f16, bf16 and GGUF's quantised weights become f16; a `.kinglet` file's stay as they
+    /// are. On GPUs bf16 stays bf16; on `candle-cpu` all become f32.
     Auto = 0,
     F32 = 1,
-    /// Weights in f16, activations and sums in f32. By candle products round what they read and give to f16.
+    /// Weights in f16, activations and sums in f32. On candle's devices products read and write f16.
     F16 = 2,
-    /// Weights and activations of matrix products in 8 bits, sums exact, everything else in f32. By candle in blocks of 32 that share a
-    /// scale.
+    /// Weights and activations of matrix products in 8 bits, exact sums, everything else in f32. On candle's devices weights have one scale
+    /// per block of 32 (Q8_0).
     Int8 = 3,
     /// Weights and activations of matrix products in bf16, sums and everything else in f32.
     Bf16 = 4,
@@ -47,15 +47,14 @@ impl Precision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Device {
-    /// Kinglet's own engine.
+    /// Kinglet's CPU engine.
     #[default]
     Cpu = 0,
-    /// The same transformer over candle-core on the CPU: in f32 the reference that the engine is judged by. Its arithmetic uses as
-    /// many threads as candle likes.
+    /// The same transformer over candle-core on the CPU: in f32 a reference for the CPU engine. candle chooses the number of threads.
     CandleCpu = 1,
-    /// NVIDIA's GPUs, by candle-core, in a library of its own (`libkinglet_cuda.so`) that is opened on first use.
+    /// NVIDIA GPUs, by candle-core, in a separate library (`libkinglet_cuda.so`) that is opened on first use.
     Cuda = 2,
-    /// Apple's GPUs, by candle-core.
+    /// Apple GPUs, by candle-core.
     Metal = 3,
 }
 
@@ -80,17 +79,17 @@ impl Device {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
     pub device: Device,
-    /// Its number among those of its kind.
+    /// The index among devices of this kind.
     pub index: usize,
     pub name: String,
-    /// Bytes of its memory; 0 where that is not known.
+    /// Bytes of memory; 0 if unknown.
     pub memory_total: u64,
-    /// Bytes of it that nobody uses.
+    /// Free bytes.
     pub memory_free: u64,
 }
 
 impl DeviceInfo {
-    /// The error for a device that is not there; `all` are those of its kind.
+    /// The error for a device that does not exist; `all` are the devices of this kind.
     #[cfg(feature = "candle")]
     pub(crate) fn absent(device: Device, index: usize, all: &[Self]) -> Error {
         let kind = device.name();

@@ -1,7 +1,9 @@
-//! A model as data. A family file turns `config.json` and its tensor names into a [`Spec`]; the transformer reads the Spec and nothing
-//! else, so a new family needs no arithmetic of its own. Every field is honoured or refused by name when a model is loaded.
+//! A model as data. A family file maps `config.json` and tensor names to a [`Spec`], and the transformer reads only the Spec, so a new family
+//! needs no arithmetic. Every field is honoured or refused by name when a model is loaded.
 
 mod device;
+#[cfg(test)]
+pub(crate) mod fields;
 mod modules;
 mod output;
 mod packed;
@@ -9,11 +11,11 @@ mod pooling;
 
 pub use device::{Device, DeviceInfo, Precision};
 pub use modules::{Elementwise, Module, ModuleDense, Modules, Residual};
-pub use output::{Dense, Head, HeadKind, Layers, Output};
+pub use output::{Dense, EncodeOutput, Head, HeadKind, Layers};
 pub use packed::{Batch, Layout};
 pub use pooling::Pooling;
 
-/// Everything the transformer must know of a model: an encoder, a decoder, or both.
+/// The description of a model: an encoder, a decoder, or both.
 #[derive(Clone, Debug)]
 pub struct Spec {
     /// The `model_type` of `config.json`.
@@ -44,7 +46,7 @@ impl Spec {
     }
 }
 
-/// Layers of one shape, and how they are entered.
+/// Embeddings and layers of one shape.
 #[derive(Clone, Debug)]
 pub struct Stack {
     pub hidden: usize,
@@ -56,7 +58,7 @@ pub struct Stack {
     pub gated: bool,
     pub norm: Norm,
     pub biases: Biases,
-    /// What word embeddings are multiplied with.
+    /// The factor of word embeddings.
     pub embedding_scale: f32,
     pub position: Position,
     /// Relative position bias, added to the scores of self-attention.
@@ -64,18 +66,18 @@ pub struct Stack {
     /// Of queries and keys in self-attention.
     pub rotary: Option<Rotary>,
     pub attention: AttentionSpec,
-    /// Kinds of token types; 0 if the model has none.
+    /// The number of token types; 0 if the model has none.
     pub token_types: usize,
-    /// The longest sequence that the stack can take; `families::spec` refuses a Spec that takes none.
+    /// The maximum number of tokens of a sequence; `families::spec` refuses 0.
     pub max_tokens: usize,
-    /// Whether each layer also has cross-attention to the encoder's output: over all of it, with the stack's scale and soft cap, and
-    /// without positions.
+    /// Whether each layer has cross-attention to the whole output of the encoder, with the stack's scale and soft cap and without
+    /// positions.
     pub cross: bool,
     pub names: Names,
 }
 
 impl Stack {
-    /// A plain stack for families to change: layer norms after the sums, biases everywhere, no positions.
+    /// A plain stack for families to change: post-norm, biases in all layers, no positions.
     pub fn new(hidden: usize, layers: usize, heads: Heads, intermediate: usize, names: Names) -> Self {
         Self {
             hidden,
@@ -113,7 +115,7 @@ impl Heads {
         Self { count, kv: count, dim }
     }
 
-    /// Heads of queries that share one of keys and values.
+    /// The number of query heads per key/value head.
     pub fn group(self) -> usize {
         self.count / self.kv
     }
@@ -126,7 +128,7 @@ impl Heads {
         self.kv * self.dim
     }
 
-    /// Outputs of the layer that makes queries, keys and values at once.
+    /// The outputs of the fused query, key and value layer.
     pub fn qkv_width(self) -> usize {
         self.query_width() + 2 * self.kv_width()
     }
@@ -187,10 +189,10 @@ impl Biases {
     pub const NONE: Self = Self { qkv: false, attention_output: false, feed_forward: false };
 }
 
-/// What is added to embeddings for a token's position.
+/// Absolute positions, added to the embeddings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// Nothing: attention has positions of its own.
+    /// None; attention may have relative or rotary positions.
     None,
     /// A learned vector per position; the first token takes row `first` of `rows`.
     Learned { rows: usize, first: usize },
@@ -202,7 +204,7 @@ pub enum Position {
 }
 
 impl Position {
-    /// The most tokens that the positions reach; None if they set no limit.
+    /// The maximum number of tokens; None if positions do not limit it.
     pub fn max_tokens(self) -> Option<usize> {
         match self {
             Self::None => None,
@@ -212,8 +214,8 @@ impl Position {
         }
     }
 
-    /// Appends the rows of the position table that tokens take, whose positions in their texts are `positions`. For
-    /// `LearnedAfterPadding` each text must be whole, because padding tokens are counted from its beginning.
+    /// Appends the row of the position table for each token; `positions` are the positions in the texts. For `LearnedAfterPadding` texts
+    /// must be whole, because padding tokens are counted from the beginning.
     pub fn rows(self, ids: &[u32], positions: &[u32], out: &mut Vec<u32>) {
         let padding = match self {
             Self::Learned { first, .. } => return out.extend(positions.iter().map(|p| p + first as u32)),
@@ -238,7 +240,7 @@ impl Position {
 pub struct Relative {
     pub buckets: usize,
     pub max_distance: usize,
-    /// Whether keys after the query have buckets of their own; else they share that of distance 0.
+    /// Whether keys after the query have separate buckets; otherwise they share the bucket of distance 0.
     pub bidirectional: bool,
 }
 
@@ -249,11 +251,11 @@ pub struct Rotary {
     pub dim: usize,
     pub theta: f32,
     pub scaling: RotaryScaling,
-    /// The base of layers with a sliding window, where it is another (Gemma 3); those are not scaled.
+    /// A different base for layers with a sliding window (Gemma 3), which are not scaled.
     pub local_theta: Option<f32>,
 }
 
-/// How rotary frequencies are changed for texts longer than the model was first trained for.
+/// Scaling of rotary frequencies for texts longer than in the original training.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RotaryScaling {
     None,
@@ -261,7 +263,7 @@ pub enum RotaryScaling {
     Linear {
         factor: f32,
     },
-    /// Llama 3.1's: slow frequencies are divided, fast ones stay, and those between are blended.
+    /// Llama 3.1's: low frequencies are divided, high ones stay, and those between are blended.
     Llama3 {
         factor: f32,
         low: f32,
@@ -278,7 +280,7 @@ pub enum RotaryScaling {
     },
 }
 
-/// How attention scores are made: `cap(scale · q·kᵀ)`, and which keys a token sees.
+/// Attention scores, `cap(scale · q·kᵀ)`, and the keys that a token sees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttentionSpec {
     pub scale: f32,
@@ -293,7 +295,7 @@ pub struct AttentionSpec {
 }
 
 impl AttentionSpec {
-    /// Divided by the root of the head's width; every token is seen.
+    /// Scores divided by the square root of the head's width; all tokens are visible.
     pub fn plain(head_dim: usize) -> Self {
         Self { scale: 1.0 / (head_dim as f32).sqrt(), softcap: 0.0, windows: Vec::new(), head_norm: false }
     }
@@ -310,18 +312,19 @@ impl AttentionSpec {
 pub enum LinearTensors {
     /// One per part, for instance query, key and value.
     Separate(&'static [&'static str]),
-    /// One, with the parts one after the other.
+    /// One, with the parts concatenated.
     Single(&'static str),
     /// As `Single`, `[inputs, outputs]` (GPT-2's `Conv1D`).
     Transposed(&'static str),
-    /// One, with the query, key and value of the first head, then those of the second, … (GPT-NeoX). Not for grouped-query attention.
+    /// One, interleaved by head: query, key and value of the first head, then of the second, … (GPT-NeoX). Not for grouped-query
+    /// attention.
     ByHead(&'static str),
 }
 
 /// Tensor names. `{}` is replaced by the layer's number; weights and biases add `.weight` and `.bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
-    /// What a checkpoint with a head puts before the stack's names; a bare model may leave it out.
+    /// The prefix of the stack's names in a checkpoint with a head; a bare model may not have it.
     pub prefix: &'static str,
     /// Names to try in order: an encoder and a decoder may share one table or hold copies.
     pub word: &'static [&'static str],
@@ -351,7 +354,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// What most families leave out.
+    /// Empty names, for families to fill in.
     pub const EMPTY: Self = Self {
         prefix: "",
         word: &[],
@@ -383,7 +386,7 @@ pub struct LanguageHead {
     pub weight: LanguageWeight,
     /// A bias on the logits, `[1, vocabulary]`, where the checkpoint has one (BART, Marian).
     pub bias: Option<&'static str>,
-    /// What hidden states are multiplied with first (T5 with tied embeddings).
+    /// The factor of hidden states (T5 with tied embeddings).
     pub scale: f32,
     /// As [`AttentionSpec::softcap`], on the logits.
     pub softcap: f32,
@@ -392,11 +395,11 @@ pub struct LanguageHead {
 /// Where the language head's weight is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LanguageWeight {
-    /// It is the decoder's word embeddings.
+    /// The decoder's word embeddings.
     Tied,
-    /// A tensor of its own.
+    /// A separate tensor.
     Own(&'static str),
-    /// A tensor of its own where the checkpoint has it, else the word embeddings (T5: whether it does is not in its configuration).
+    /// A separate tensor if the checkpoint has it, otherwise the word embeddings (T5's configuration does not say which).
     OwnOrTied(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! What stands on top of the hidden states, and what tasks read of them, as data.
+//! Classification heads and the outputs of an encoder as data.
 
 use super::{Activation, Modules, Pooling, Spec};
 
@@ -6,8 +6,8 @@ use super::{Activation, Modules, Pooling, Spec};
 #[derive(Clone, Debug)]
 pub struct Head {
     pub kind: HeadKind,
-    /// The layers in order. All have as many outputs as the model's hidden states have values, but the last has `labels`. Empty where
-    /// a graph holds them.
+    /// The layers in order. The last one has `labels` outputs, the others as many as a hidden state has values. Empty if a graph computes
+    /// them.
     pub layers: Vec<Dense>,
     pub labels: usize,
 }
@@ -17,7 +17,7 @@ pub struct Head {
 pub struct Dense {
     pub name: &'static str,
     pub activation: Activation,
-    /// Whether its name follows [`Names::prefix`](super::Names::prefix).
+    /// Whether its name begins with [`Names::prefix`](super::Names::prefix).
     pub prefixed: bool,
 }
 
@@ -30,7 +30,7 @@ pub enum HeadKind {
 }
 
 impl HeadKind {
-    /// What the head reads.
+    /// The pooling of the head's input.
     pub fn pooling(self) -> Pooling {
         match self {
             Self::Sequence => Pooling::Cls,
@@ -39,30 +39,30 @@ impl HeadKind {
     }
 }
 
-/// What is read of texts: the last hidden states, pooled, and what the result then goes through.
+/// The output of an encoder: the last hidden states, pooled, and the layers that the result is passed through.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub struct EncodeOutput {
     /// The results of several are concatenated in this order. `None` stands alone.
     pub poolings: Vec<Pooling>,
-    /// Tokens at the beginning of each text that are not pooled.
+    /// The number of tokens at the beginning of each text that are not pooled.
     pub skip: usize,
     pub layers: Layers,
 }
 
-/// What hidden states go through.
+/// The layers after the last hidden states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layers {
     /// Nothing.
     None,
     /// The classification head, after the pooling.
     Head,
-    /// The model's [`Modules`]: all those of tokens, and so many of those of texts.
+    /// The model's [`Modules`]: all those of tokens, and the first `texts` of those of texts.
     Modules { texts: usize },
     /// Those inside an ONNX graph ([`Modules::graph`]).
     Graph,
 }
 
-impl Output {
+impl EncodeOutput {
     pub fn states(pooling: Pooling) -> Self {
         Self { poolings: vec![pooling], skip: 0, layers: Layers::None }
     }
@@ -91,7 +91,7 @@ impl Output {
         }
     }
 
-    /// Rows for so many texts with so many tokens.
+    /// The number of rows for this many texts and tokens.
     pub fn rows(&self, texts: usize, tokens: usize) -> usize {
         if self.by_token() { tokens } else { texts }
     }

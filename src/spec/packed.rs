@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The rows that sequences have in a packed activation.
+/// The rows of each sequence in a packed activation.
 #[derive(Clone, Debug)]
 pub struct Layout {
     starts: Vec<usize>,
@@ -32,7 +32,7 @@ impl Layout {
     }
 }
 
-/// One pass's input: a run of whole sequences of a batch.
+/// The input of one pass: whole sequences of a batch.
 pub struct Batch<'a> {
     pub layout: Layout,
     pub ids: &'a [u32],

@@ -5,21 +5,21 @@ use crate::base::error::{Error, Result, quoted};
 use crate::engine::Engine;
 use crate::families::SentenceTransformers;
 use crate::formats::json::Config;
-use crate::spec::{HeadKind, Output, Spec};
+use crate::spec::{EncodeOutput, HeadKind, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
 use super::prompts::{self, Prompt};
 
-/// How logits become scores. The numbers are part of the C ABI: they are only ever appended to.
+/// The function from logits to scores. The numbers are part of the C ABI: new ones are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ScoreFunction {
-    /// The logits as they are.
+    /// No function: the logits.
     None = 1,
-    /// Each label on its own, between 0 and 1.
+    /// Independent labels: each score is between 0 and 1.
     Sigmoid = 2,
-    /// Labels exclude each other; the scores add up to 1.
+    /// Exclusive labels: the scores sum to 1.
     Softmax = 3,
     /// Each label on its own, between -1 and 1.
     Tanh = 4,
@@ -57,11 +57,11 @@ impl ScoreFunction {
     }
 }
 
-/// What `config.json` says of a classification head.
+/// The classification settings of `config.json`.
 #[derive(Clone, Debug, Default)]
 pub struct ClassifierSettings {
     pub labels: Vec<String>,
-    /// For classification: `problem_type`, or Hugging Face's rule where that is missing.
+    /// For classification: by `problem_type`, or by Hugging Face's rule without it.
     function: Option<ScoreFunction>,
     /// The function of a cross-encoder, which is for scoring and for classifying, or why it cannot be computed.
     cross_encoder: Option<Result<ScoreFunction>>,
@@ -112,9 +112,9 @@ impl ClassifierSettings {
 /// Options of [`crate::Model::classify`] and [`crate::Model::score`].
 #[derive(Clone, Debug, Default)]
 pub struct ClassifyOptions {
-    /// `None`: what the model's files say.
+    /// `None`: the setting of the model's files.
     pub function: Option<ScoreFunction>,
-    /// The maximum number of tokens per text or pair, special tokens and the prompt included; longer ones are cut.
+    /// The maximum number of tokens of a text or pair, special tokens and the prompt included; longer ones are truncated.
     pub max_length: Option<usize>,
     /// The name of a prompt of the model's files that is put before each text, or before the first of each pair. `None`: their
     /// `default_prompt_name`, if they have one. Not for tokens.
@@ -132,9 +132,9 @@ pub struct Classifications {
     pub labels: usize,
     /// The label with the highest score, one per text.
     pub best: Vec<u32>,
-    /// Tokens of each text or pair.
+    /// The number of tokens of each text or pair.
     pub tokens: Vec<usize>,
-    /// Which texts were cut: 1 or 0 each.
+    /// 1 for each text that was truncated, else 0.
     pub truncated: Vec<u8>,
 }
 
@@ -196,7 +196,7 @@ fn run_classifier(
         if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
             return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
         }
-        let mut scores = engine.read(&encoding, &Output::head(HeadKind::Sequence), call)?;
+        let mut scores = engine.read(&encoding, &EncodeOutput::head(HeadKind::Sequence), call)?;
         function.apply(&mut scores, labels);
         let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
         let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
@@ -213,7 +213,7 @@ pub(super) fn encode_options(engine: &Engine, options: &ClassifyOptions, offsets
     }
 }
 
-/// The token logits of an encoded batch, as probabilities.
+/// The probabilities of an encoded batch's tokens.
 pub(super) fn token_scores(
     engine: &Engine,
     labels: usize,
@@ -221,12 +221,12 @@ pub(super) fn token_scores(
     function: Option<ScoreFunction>,
     call: Call<'_>,
 ) -> Result<Vec<f32>> {
-    let mut scores = engine.read(encoding, &Output::head(HeadKind::Token), call)?;
+    let mut scores = engine.read(encoding, &EncodeOutput::head(HeadKind::Token), call)?;
     function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, labels);
     Ok(scores)
 }
 
-/// The place of the highest score; the first of equals.
+/// The index of the highest score; the first of equals.
 pub(crate) fn best(row: &[f32]) -> usize {
     (1..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }

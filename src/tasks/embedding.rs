@@ -6,12 +6,12 @@ use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::engine::Engine;
 use crate::families::SentenceTransformers;
-use crate::spec::{Layers, Modules, Output, Pooling};
+use crate::spec::{EncodeOutput, Layers, Modules, Pooling};
 use crate::text::tokenizer::EncodeOptions;
 
 use super::prompts::{self, Prompt};
 
-/// Options of [`crate::Model::embed`]. `None` means what the model's files say.
+/// Options of [`crate::Model::embed`]. `None` means the setting of the model's files.
 #[derive(Clone, Debug, Default)]
 pub struct EmbedOptions {
     /// In place of the model's own pooling; its modules after the pooling are applied all the same. With [`Pooling::None`] only those
@@ -20,7 +20,7 @@ pub struct EmbedOptions {
     /// Whether embeddings are scaled to length 1. `Some(true)` does it last, after `truncate_dim`; `Some(false)` leaves out the
     /// module `Normalize` at the end of the chain. `None`: as the modules say; not with [`Pooling::None`].
     pub normalize: Option<bool>,
-    /// The maximum number of tokens per text, special tokens and the prompt included; longer texts are cut.
+    /// The maximum number of tokens of a text, special tokens and the prompt included; longer texts are truncated.
     pub max_length: Option<usize>,
     /// The name of a prompt of the model's files that is put before each text. `None`: their `default_prompt_name`, if they have one.
     pub prompt_name: Option<String>,
@@ -34,19 +34,19 @@ pub struct EmbedOptions {
 /// The embeddings of a batch.
 #[derive(Clone, Debug)]
 pub struct Embeddings {
-    /// Rows of `dimension` values: one a text, or with `Pooling::None` one a token, all texts end to end.
+    /// Rows of `dimension` values: one per text, or one per token with `Pooling::None`, all texts concatenated.
     pub values: Vec<f32>,
     pub dimension: usize,
     /// Text `i`'s rows are `starts[i]..starts[i + 1]`.
     pub starts: Vec<usize>,
-    /// Tokens of each text, special ones counted.
+    /// The number of tokens of each text, special tokens included.
     pub tokens: Vec<usize>,
-    /// Which texts were cut: 1 or 0 each.
+    /// 1 for each text that was truncated, else 0.
     pub truncated: Vec<u8>,
 }
 
 impl Embeddings {
-    /// The first row of text `i`: its embedding, if it was pooled.
+    /// The first row of text `i`: its embedding, unless pooling is none.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.values[self.starts[i] * self.dimension..][..self.dimension]
     }
@@ -79,7 +79,7 @@ pub(crate) fn embed(
                 engine.path.display()
             )));
         }
-        let output = Output { skip, ..output };
+        let output = EncodeOutput { skip, ..output };
         let encoding = engine.encode(&texts, None, &encode, call)?;
         let mut values = engine.read(&encoding, &output, call)?;
         let start = std::time::Instant::now();
@@ -106,10 +106,10 @@ pub(crate) fn embed(
 }
 
 /// What is to be read of the texts: the model's modules, with what the caller wants otherwise.
-fn output(engine: &Engine, settings: &SentenceTransformers, options: &EmbedOptions) -> Result<Output> {
+fn output(engine: &Engine, settings: &SentenceTransformers, options: &EmbedOptions) -> Result<EncodeOutput> {
     let modules = &engine.modules;
     if modules.graph.is_some() && options.pooling.is_none() {
-        return Ok(Output { poolings: modules.poolings.clone(), skip: 0, layers: Layers::Graph });
+        return Ok(EncodeOutput { poolings: modules.poolings.clone(), skip: 0, layers: Layers::Graph });
     }
     let poolings = match options.pooling {
         Some(pooling) => vec![pooling],
@@ -119,7 +119,7 @@ fn output(engine: &Engine, settings: &SentenceTransformers, options: &EmbedOptio
     if options.normalize == Some(false) && modules.normalizes() {
         texts -= 1;
     }
-    let output = Output { poolings, skip: 0, layers: Layers::Modules { texts } };
+    let output = EncodeOutput { poolings, skip: 0, layers: Layers::Modules { texts } };
     let pooled = modules.token_width(engine.spec.hidden()) * output.poolings.len();
     if !output.by_token()
         && let Err(what) = Modules::check(&modules.texts[..texts], pooled)

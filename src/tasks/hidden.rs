@@ -3,13 +3,13 @@
 use crate::base::call::{Call, Cancellation};
 use crate::base::error::Result;
 use crate::engine::Engine;
-use crate::spec::{Output, Pooling};
+use crate::spec::{EncodeOutput, Pooling};
 use crate::text::encoding::Encoding;
 
 /// The last hidden states of a batch.
 #[derive(Clone, Debug)]
 pub struct HiddenStates {
-    /// `[tokens, width]`, all sequences end to end.
+    /// `[tokens, width]`, all sequences concatenated.
     pub values: Vec<f32>,
     pub width: usize,
     /// Sequence `i`'s tokens are `starts[i]..starts[i + 1]`.
@@ -26,7 +26,7 @@ pub(crate) fn hidden_states(
 ) -> Result<HiddenStates> {
     let encoding = Encoding::from_ids(ids, lengths, type_ids)?;
     let work = |call: Call<'_>| {
-        let values = engine.read(&encoding, &Output::states(Pooling::None), call)?;
+        let values = engine.read(&encoding, &EncodeOutput::states(Pooling::None), call)?;
         Ok(HiddenStates { values, width: engine.spec.hidden(), starts: encoding.starts.clone() })
     };
     engine.call(cancellation, work, |_| encoding.shape())

@@ -1,4 +1,4 @@
-//! What an encoder is used for: each file is one task over an [`Engine`](crate::engine::Engine).
+//! Tasks of encoders: one file per task over an [`Engine`](crate::engine::Engine).
 
 pub mod classification;
 pub mod embedding;

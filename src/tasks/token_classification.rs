@@ -1,4 +1,4 @@
-//! Token classification: named entities and the like.
+//! Token classification, for instance named entity recognition.
 
 use crate::base::call::Call;
 use crate::base::error::{Error, Result};
@@ -10,15 +10,15 @@ use super::classification::{ClassifierSettings, ClassifyOptions, best, encode_op
 /// The label of tokens that belong to no entity.
 const OUTSIDE: &str = "O";
 
-/// How tokens become entities; names and meaning as in Hugging Face's token classification pipeline. The numbers are part of the C
-/// ABI: they are only ever appended to.
+/// The aggregation of tokens to entities, as in Hugging Face's token classification pipeline. The numbers are part of the C ABI: new
+/// ones are only appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Aggregation {
-    /// One entity a token, under the label's full name.
+    /// One entity per token, named by the full label.
     None = 1,
-    /// Neighbouring tokens of one kind make one entity; `B-` starts a new one, and `B-`, `I-` are left off the name. The score is
-    /// the tokens' mean.
+    /// Adjacent tokens of one kind form an entity; `B-` starts a new one. The name has no `B-` and `I-`; the score is the mean of the
+    /// tokens.
     #[default]
     Simple = 2,
 }
@@ -29,31 +29,31 @@ impl Aggregation {
     }
 }
 
-/// A labelled piece of a text.
+/// A labelled span of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entity {
-    /// Which text of the batch.
+    /// The index of the text in the batch.
     pub text: usize,
     /// The label, or its kind without `B-` and `I-`.
     pub name: String,
-    /// The label of its first token.
+    /// The label index of the first token.
     pub label: u32,
     pub score: f32,
-    /// Where it lies in the text, in bytes.
+    /// The byte range in the text.
     pub start: usize,
     pub end: usize,
 }
 
 #[derive(Clone, Debug)]
 pub struct TokenClassifications {
-    /// Entities in the order of the texts; tokens labelled `O` make none.
+    /// The entities in the order of the texts, without tokens labelled `O`.
     pub entities: Vec<Entity>,
-    /// The tokens' scores, `[tokens, labels]`, all texts end to end, special tokens included.
+    /// The scores of tokens, `[tokens, labels]`, all texts concatenated, special tokens included.
     pub scores: Vec<f32>,
     pub labels: usize,
     /// Text `i`'s tokens are `starts[i]..starts[i + 1]`.
     pub starts: Vec<usize>,
-    /// Which texts were cut: 1 or 0 each.
+    /// 1 for each text that was truncated, else 0.
     pub truncated: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn classify_tokens(
     engine.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.starts[c.starts.len() - 1]))
 }
 
-/// Joins neighbouring tokens of one kind.
+/// Joins adjacent tokens of one kind.
 fn group(tokens: impl Iterator<Item = Entity>, entities: &mut Vec<Entity>) {
     let mut members = 0;
     for mut token in tokens {

@@ -30,7 +30,7 @@ impl Seen {
 fn call_kinglet(seen: &Seen) {
     let mut devices = null_mut();
     // SAFETY: a valid place.
-    let status = unsafe { kinglet_devices_list(&mut devices, null_mut()) };
+    let status = unsafe { kinglet_devices_list(null(), &mut devices, null_mut()) };
     assert_eq!((status, devices), (KINGLET_STATUS_INVALID_ARGUMENT, null_mut()));
     seen.refusals.fetch_add(1, SeqCst);
     assert!(!kinglet_log_level_name(1).is_null());

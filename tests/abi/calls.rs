@@ -9,7 +9,7 @@ use crate::support::fixtures;
 
 pub const OUT: usize = 0x5eed_0000;
 
-/// What outputs hold before a call that must not touch them.
+/// The contents of outputs before a call that must not change them.
 pub fn untouched<T>() -> *mut T {
     std::ptr::without_provenance_mut(OUT)
 }

@@ -163,7 +163,7 @@ fn logits() {
         refused(f, "ids: is NULL", |e| call(writer, null(), 3, null(), 0, out, e));
         refused(f, "ids: is empty", |e| call(writer, i, 0, null(), 0, out, e));
         refused(f, "decoder_ids: is empty", |e| call(translator, i, 3, i, 0, out, e));
-        refused(f, "decoder_ids: are needed", |e| call(translator, i, 3, null(), 0, out, e));
+        refused(f, "decoder_ids: required", |e| call(translator, i, 3, null(), 0, out, e));
         refused(f, "decoder_ids: the model has no encoder", |e| call(writer, i, 3, i, 3, out, e));
         refused(f, "300", |e| call(writer, [300].as_ptr(), 1, null(), 0, out, e));
         refused(f, "logits: is NULL", |e| call(writer, i, 3, null(), 0, null_mut(), e));

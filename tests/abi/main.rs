@@ -29,7 +29,7 @@ fn every_function_is_tested() {
     let declared: BTreeSet<&str> = functions.map(|function| function["name"].as_str().unwrap()).collect();
     assert!(declared.len() > 80, "docs/api.json was not understood: {declared:?}");
     assert_eq!(tested, declared, "tested and declared functions differ");
-    // And each is called, or handed to a test, where the list says so.
+    // And each is called or passed to a test where the list says so.
     let sources = concat!(
         include_str!("generate.rs"),
         include_str!("models.rs"),

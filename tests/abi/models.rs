@@ -163,8 +163,8 @@ fn devices() {
     let mut devices = untouched();
     // SAFETY: what is wrong with each call is what it tests; the rest is valid.
     unsafe {
-        refused("kinglet_devices_list", "devices: is NULL", |e| kinglet_devices_list(null_mut(), e));
-        ok(|e| kinglet_devices_list(&mut devices, e));
+        refused("kinglet_devices_list", "devices: is NULL", |e| kinglet_devices_list(null(), null_mut(), e));
+        ok(|e| kinglet_devices_list(null(), &mut devices, e));
         let count = kinglet_devices_count(devices);
         assert!(count > 0);
         for index in 0..count {
@@ -174,6 +174,14 @@ fn devices() {
             assert!(info.name.size > 0 && info.device < 4);
             assert!(index > 0 || (info.device, info.device_index) == (KINGLET_DEVICE_CPU, 0));
         }
+        let mut only = sized!(kinglet_devices_options);
+        only.open_libraries = 3;
+        refused("kinglet_devices_list", "options.open_libraries: 3", |e| kinglet_devices_list(&only, &mut devices, e));
+        only.open_libraries = KINGLET_TRISTATE_NO;
+        let mut built_in = untouched();
+        ok(|e| kinglet_devices_list(&only, &mut built_in, e));
+        assert!(read(kinglet_devices_missing(built_in)).contains("its library was not to be opened"));
+        kinglet_devices_free(built_in);
         let mut info = sized!(kinglet_device_info);
         let says = format!("index: {count} is not below {count}");
         refused("kinglet_devices_info", &says, |e| kinglet_devices_info(devices, count, &mut info, e));

@@ -494,14 +494,14 @@ static void devices(void) {
     kinglet_devices *found = NULL;
     kinglet_device_info info = {.struct_size = sizeof info};
 
-    OK(kinglet_devices_list(&found, &error));
+    OK(kinglet_devices_list(NULL, &found, &error));
     CHECK(kinglet_devices_count(found) >= 1);
     OK(kinglet_devices_info(found, 0, &info, &error));
     CHECK(info.device == KINGLET_DEVICE_CPU && info.device_index == 0 && info.name.size > 0);
     FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "index", kinglet_devices_info(found, kinglet_devices_count(found), &info, &error));
     (void)kinglet_devices_missing(found);
     kinglet_devices_free(found);
-    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_devices_list(NULL, &error));
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_devices_list(NULL, NULL, &error));
 }
 
 int main(int argc, char **argv) {

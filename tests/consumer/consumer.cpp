@@ -21,7 +21,7 @@ int no_exceptions_main(const std::string &fixtures);
 
 namespace {
 
-// An Error with this status, whose message holds `word`.
+// An Error with this status, whose message contains `word`.
 template <class Call>
 void fails(kinglet::Status status, const char *word, Call call) {
     try {
@@ -268,7 +268,9 @@ void devices() {
     for (const auto device : found) cuda = cuda || device.device == kinglet::Device::Cuda;
     // Every kind is listed, or it is said why not.
     CHECK(cuda != (found.missing().find("cuda") != std::string_view::npos));
-    CHECK(kinglet::devices().has_value());
+    kinglet::DevicesOptions options;
+    options.open_libraries = false;
+    CHECK(kinglet::devices(options).value().size() <= found.size());
 }
 
 } // namespace

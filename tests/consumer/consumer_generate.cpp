@@ -37,7 +37,7 @@ static_assert(only_moves<kinglet::Prefix> && only_moves<kinglet::Session>);
 static_assert(std::is_copy_constructible_v<kinglet::GenerateOptions> && std::is_copy_constructible_v<kinglet::Grammar>);
 static_assert(!std::is_constructible_v<kinglet::OnPiece, int> && std::is_constructible_v<kinglet::OnPiece, std::nullptr_t>);
 
-// An Error with this status, whose message holds `word`.
+// An Error with this status, whose message contains `word`.
 template <class Call>
 void fails(kinglet::Status status, const char *word, Call call) {
     try {
@@ -130,7 +130,7 @@ void streaming(const kinglet::Model &model) {
     Ids tokens[2];
     kinglet::FinishReason finish[2]{};
     auto options = defaults();
-    // A listener that returns nothing lets the text go on.
+    // A listener that returns nothing continues.
     options.on_piece = [&](const kinglet::Piece &piece) {
         CHECK(finish[piece.index] == kinglet::FinishReason::None && piece.sequence == 0);
         texts[piece.index] += piece.text;

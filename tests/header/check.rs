@@ -1,8 +1,7 @@
 //! The rules of `docs/abi-policy.md` that can be checked from the declarations.
 
-use std::collections::BTreeMap;
-
-use crate::read::{CType, Declaration, Section};
+use crate::layout::layouts;
+use crate::read::{Declaration, Section};
 
 /// Structs without `struct_size`, which are frozen for ever.
 const FROZEN: [&str; 3] = ["kinglet_str", "kinglet_ids", "kinglet_span"];
@@ -11,12 +10,11 @@ const TO_CALLBACKS: [&str; 3] = ["kinglet_progress", "kinglet_log_record", "king
 
 pub fn check(sections: &[Section]) {
     let items = || sections.iter().flat_map(|section| &section.items);
-    let mut sizes: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    let layouts = layouts(sections);
     for item in items() {
         match item {
             Declaration::Constant { name, doc, .. } => assert!(!doc.is_empty(), "{name}: has no comment"),
             Declaration::Enumeration(item) => {
-                sizes.insert(&item.name, (4, 4));
                 let prefix = format!("{}_", item.name.to_uppercase());
                 assert_eq!(item.name_function, format!("{}_name", item.name));
                 for (i, value) in item.values.iter().enumerate() {
@@ -33,25 +31,24 @@ pub fn check(sections: &[Section]) {
                 assert!(found, "{name}: has no {free}");
             }
             Declaration::Callback(item) => {
-                sizes.insert(&item.name, (8, 8));
                 assert_eq!(item.parameters[0].0, "user_data", "{}: does not begin with user_data", item.name);
             }
             Declaration::Struct(item) => {
                 // No padding: a field added later must change the size.
-                let mut offset = 0;
-                for field in &item.fields {
-                    let (size, align) = layout(&field.of, &sizes);
-                    assert_eq!(offset % align, 0, "{}.{}: has padding before it", item.name, field.name);
-                    offset += size;
+                let layout = &layouts[&item.name];
+                let mut end = 0;
+                for (field, (offset, size)) in item.fields.iter().zip(&layout.fields) {
+                    assert_eq!(*offset, end, "{}.{}: has padding before it", item.name, field.name);
+                    end += size;
                 }
-                assert_eq!(offset % 8, 0, "{}: has padding at its end; add a field `reserved`", item.name);
-                sizes.insert(&item.name, (offset, 8));
+                assert_eq!(end, layout.size, "{}: has padding at its end; add a field `reserved`", item.name);
+                assert_eq!(end % 8, 0, "{}: its size is no multiple of 8; add a field `reserved`", item.name);
                 let sized = item.fields[0].name == "struct_size";
                 assert_eq!(sized, !FROZEN.contains(&item.name.as_str()), "{}: struct_size", item.name);
                 let versioned = sized && !TO_CALLBACKS.contains(&item.name.as_str());
                 assert_eq!(versioned, item.versioned.is_some(), "{}: versioned!", item.name);
                 if let Some((_, first)) = &item.versioned {
-                    assert!(*first <= offset, "{}: is smaller than it was at first, {first} bytes", item.name);
+                    assert!(*first <= end, "{}: is smaller than it was at first, {first} bytes", item.name);
                 }
             }
             Declaration::Function(item) => {
@@ -60,18 +57,5 @@ pub fn check(sections: &[Section]) {
                 assert_eq!(fails, last, "{}: a status and a place for an error go together", item.name);
             }
         }
-    }
-}
-
-/// Size and alignment on 64-bit targets.
-fn layout(of: &CType, sizes: &BTreeMap<&str, (usize, usize)>) -> (usize, usize) {
-    if of.stars > 0 {
-        return (8, 8);
-    }
-    match of.name.as_str() {
-        "uint8_t" => (1, 1),
-        "uint32_t" | "float" => (4, 4),
-        "uint64_t" | "size_t" | "double" => (8, 8),
-        name => *sizes.get(name).unwrap_or_else(|| panic!("{name}: is used before it is declared")),
     }
 }

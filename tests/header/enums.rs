@@ -1,10 +1,10 @@
-//! The enumerations for C++ and Go.
+//! The enumerations for C++, Go and Swift.
 
 use std::collections::BTreeMap;
 
-use crate::read::{Declaration, Enumeration, Section};
+use crate::read::{Declaration, Enumeration, Section, Value};
 
-/// Words that Go writes in capitals.
+/// Words that Go and Swift write in capitals.
 const INITIALISMS: [&str; 10] = ["bf16", "cls", "cpu", "csv", "cuda", "eos", "f16", "f32", "int8", "json"];
 
 /// Go's name of a type and what its constants begin with, where that is not the type's name itself.
@@ -17,7 +17,7 @@ fn go_names(name: &str) -> (String, String) {
     }
 }
 
-/// In C++ and Go a grammar is a type of its own that knows its kind.
+/// In C++, Go and Swift a grammar is a type of its own that knows its kind.
 fn offered(sections: &[Section]) -> impl Iterator<Item = &Enumeration> {
     sections.iter().flat_map(|section| &section.items).filter_map(|item| match item {
         Declaration::Enumeration(item) if item.name != "kinglet_grammar_kind" => Some(item),
@@ -131,4 +131,59 @@ pub fn go(sections: &[Section]) -> String {
            \t}\n\
            \treturn kind + \"(\" + strconv.FormatUint(uint64(value), 10) + \")\"\n\
            }\n"
+}
+
+/// `candle_cpu` is `candleCPU`.
+fn swift_camel(name: &str) -> String {
+    let (first, rest) = name.split_once('_').unwrap_or((name, ""));
+    first.to_string() + &if rest.is_empty() { String::new() } else { go_camel(rest) }
+}
+
+pub fn swift(sections: &[Section]) -> String {
+    let mut out = String::from("// Generated from src/ffi by `make header`; do not edit.\n\nimport CKinglet\n");
+    // An undecided switch is an optional Bool.
+    let all = || offered(sections).filter(|item| item.name != "kinglet_tristate");
+    let names: BTreeMap<String, String> = all()
+        .flat_map(|item| {
+            let of = camel(&item.name["kinglet_".len()..]);
+            let values = item.values.iter();
+            let link = move |v: &Value| format!("``{of}/{}``", swift_camel(&short(item, &v.constant)));
+            values.map(move |v| (v.constant.clone(), link(v)))
+        })
+        .collect();
+    for item in all() {
+        let of = camel(&item.name["kinglet_".len()..]);
+        out += "\n";
+        comment(&mut out, "", "///", &translated(&item.doc, &names));
+        out += &format!(
+            "public struct {of}: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {{\n"
+        );
+        out += "    /// The number in C. Later versions may have others.\n";
+        out += "    public let rawValue: UInt32\n\n    public init(rawValue: UInt32) { self.rawValue = rawValue }\n\n";
+        let mut cases = Vec::new();
+        for value in &item.values {
+            comment(&mut out, "    ", "///", &translated(&value.doc, &names));
+            let name = swift_camel(&short(item, &value.constant));
+            let keyword = ["default", "internal"].contains(&name.as_str());
+            let declared = if keyword { format!("`{name}`") } else { name.clone() };
+            out += &format!("    public static let {declared} = {of}(rawValue: {}.rawValue)\n", value.constant);
+            cases.push(format!(".{name}"));
+        }
+        out += "\n    /// The values that this version knows.\n";
+        let mut line = format!("    public static let allCases: [{of}] = [");
+        for (i, case) in cases.iter().enumerate() {
+            let last = i + 1 == cases.len();
+            if line.len() + case.len() > 108 {
+                out += &format!("{}\n", line.trim_end());
+                line = "        ".to_string();
+            }
+            line += &format!("{case}{}", if last { "]" } else { ", " });
+        }
+        out += &format!("{line}\n\n");
+        let example = item.values.last().unwrap();
+        out += &format!("    /// The short name of the value, for instance \"{}\".\n", example.text);
+        out +=
+            &format!("    public var description: String {{ nameOf(self, {}(rawValue)) }}\n}}\n", item.name_function);
+    }
+    out
 }

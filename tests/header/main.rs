@@ -1,13 +1,15 @@
-//! `include/kinglet.h`, `docs/api.json` and the enums of C++ and Go are what `src/ffi` says. To write them anew: `make header`.
+//! `include/kinglet.h`, `docs/api.json` and the enums of C++, Go and Swift are what `src/ffi` says. To write them anew: `make header`.
 //!
-//! `read` reads the Rust files, `check` holds them to the rules of `docs/abi-policy.md`, the others write.
+//! `read` reads the Rust files, `check` applies the rules of `docs/abi-policy.md`, `baseline` compares with what was promised before, the
+//! others write.
 
+mod baseline;
 mod c;
 mod check;
 mod enums;
 mod json;
+mod layout;
 mod read;
-mod stub;
 
 use std::path::Path;
 
@@ -49,7 +51,9 @@ fn generated_files_are_up_to_date() {
         ("docs/api.json", json::api(&sections)),
         ("bindings/cpp/kinglet/enums.hpp", enums::cpp(&sections)),
         ("bindings/go/enums_gen.go", enums::go(&sections)),
-        ("abi/stub.c", stub::stub(&sections)),
+        ("bindings/swift/Sources/Kinglet/Enums.swift", enums::swift(&sections)),
+        ("bindings/swift/Tests/KingletTests/LayoutTests.swift", layout::swift(&sections)),
+        ("abi/layout.c", layout::assertions(&sections)),
     ];
     let mut stale = Vec::new();
     for (name, made) in all {
@@ -68,6 +72,110 @@ fn generated_files_are_up_to_date() {
 #[test]
 fn declarations_keep_the_policy() {
     check::check(&sections());
+}
+
+/// Functions, fields, values and constants of the baseline are there, as they were. Additions pass. To accept an intended change, or to
+/// promise additions: `make abi-baseline`.
+#[test]
+fn the_abi_keeps_its_promises() {
+    let sections = sections();
+    let now = baseline::lines(&sections);
+    let path = root().join("abi/baseline.txt");
+    if std::env::var_os("KINGLET_UPDATE_ABI").is_some() {
+        std::fs::write(&path, now.join("\n") + "\n").unwrap();
+    }
+    let before = std::fs::read_to_string(&path).unwrap();
+    let broken = baseline::broken(&before, &now);
+    assert!(
+        broken.is_empty(),
+        "removed or changed since abi/baseline.txt:\n{}\nIf that is intended (docs/abi-policy.md): make abi-baseline",
+        broken.join("\n")
+    );
+}
+
+#[test]
+fn only_additions_keep_the_promises() {
+    use read::Declaration::{Enumeration, Function, Struct};
+    let before = baseline::lines(&sections()).join("\n");
+    // What a change of the declarations breaks.
+    let broken = |change: &dyn Fn(&mut read::Declaration) -> bool| -> Vec<String> {
+        let mut changed = sections();
+        for section in &mut changed {
+            section.items.retain_mut(|item| change(item));
+        }
+        let now = baseline::lines(&changed);
+        baseline::broken(&before, &now).into_iter().map(str::to_string).collect()
+    };
+    let options = |item: &read::Declaration| matches!(item, Struct(item) if item.name == "kinglet_embed_options");
+    let fields = |change: &dyn Fn(&mut Vec<read::Field>)| {
+        broken(&|item: &mut read::Declaration| {
+            if options(item)
+                && let Struct(item) = item
+            {
+                change(&mut item.fields);
+            }
+            true
+        })
+    };
+    let field = |name: &str| read::Field {
+        name: name.into(),
+        of: read::CType { name: "uint64_t".into(), constant: false, stars: 0 },
+        doc: String::new(),
+    };
+    // Additions: a field at the end, a value, a function.
+    assert_eq!(fields(&|fields| fields.push(field("newest"))), [""; 0]);
+    assert_eq!(
+        broken(&|item| {
+            if let Enumeration(item) = item {
+                let (constant, text) = (format!("{}_NEWEST", item.name.to_uppercase()), "newest".to_string());
+                item.values.push(read::Value { constant, number: item.values.len() as u32, text, doc: String::new() });
+            }
+            true
+        }),
+        [""; 0]
+    );
+    let fewer: Vec<String> =
+        before.lines().filter(|line| !line.contains("kinglet_error_free")).map(String::from).collect();
+    let now = baseline::lines(&sections());
+    assert!(baseline::broken(&fewer.join("\n"), &now).is_empty(), "a function was added");
+    // Everything else is named.
+    let max_length = "field kinglet_embed_options at 16: size_t max_length";
+    let cancellation = "field kinglet_embed_options at 24: const kinglet_cancellation *cancellation";
+    let all: Vec<_> = before.lines().filter(|line| line.starts_with("field kinglet_embed_options ")).collect();
+    assert_eq!(all[3..5], [max_length, cancellation]);
+    assert_eq!(fields(&|fields| drop(fields.pop())), all[all.len() - 1..]);
+    assert_eq!(fields(&|fields| fields.swap(3, 4)), [max_length, cancellation]);
+    assert_eq!(fields(&|fields| fields.insert(4, field("between"))), all[4..]);
+    assert_eq!(fields(&|fields| fields[3].of.name = "double".into()), [max_length]);
+    assert_eq!(fields(&|fields| fields[3].name = "max_size".into()), [max_length]);
+    assert_eq!(
+        broken(&|item| {
+            if options(item)
+                && let Struct(item) = item
+            {
+                item.versioned = Some((String::new(), 40));
+            }
+            true
+        }),
+        ["struct kinglet_embed_options, first size 32"]
+    );
+    assert_eq!(
+        broken(&|item| !matches!(item, Function(item) if item.name == "kinglet_error_free")),
+        ["function void kinglet_error_free(kinglet_error *)"]
+    );
+    assert_eq!(
+        broken(&|item| {
+            if let Enumeration(item) = item
+                && item.name == "kinglet_pooling"
+            {
+                item.values.swap(1, 2);
+                item.values.iter_mut().enumerate().for_each(|(i, value)| value.number = i as u32);
+            }
+            true
+        })
+        .len(),
+        2
+    );
 }
 
 #[test]

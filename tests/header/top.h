@@ -5,7 +5,7 @@
  * Kinglet: small language models in your program.
  *
  * Load a model with kinglet_model_load, call kinglet_model_embed, kinglet_model_classify or
- * kinglet_model_generate, read the result, free it. The contracts below hold for every function; the
+ * kinglet_model_generate, read the result, free it. The contracts below apply to every function; the
  * comments on functions and fields state only what differs.
  *
  * Errors. A function that can fail returns a kinglet_status and takes a `kinglet_error **error` as its last
@@ -17,7 +17,7 @@
  *
  * Ownership. Handles (kinglet_model, kinglet_embeddings, ...) are opaque. A handle that a function returns
  * or writes through an output parameter belongs to the caller, who frees it with its own `_free` function;
- * those accept NULL. Pointers and strings that are read from a handle are lent: they are valid until it is
+ * those accept NULL. Pointers and strings that are read from a handle belong to it: they are valid until it is
  * freed. Arrays and strings that are passed in are read during the call and not kept.
  *
  * Structs. Options and results begin with `struct_size`, which the caller sets to sizeof the struct. With it

@@ -16,7 +16,7 @@ pub fn fixtures() -> PathBuf {
     std::env::var_os("KINGLET_FIXTURES").map_or(default, PathBuf::from)
 }
 
-/// Every fixture that holds a model, by name.
+/// Every fixture that is a model, by name.
 pub fn models() -> Vec<PathBuf> {
     let folders = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
     let mut found: Vec<_> = folders.filter(|path| path.join("config.json").exists()).collect();
@@ -51,7 +51,7 @@ pub fn smollm2() -> Option<PathBuf> {
 /// The devices that numbers are compared on: all that this build finds here. A GPU counts if this build or a provider that
 /// `KINGLET_PROVIDER` names can use it.
 pub fn devices() -> Vec<Device> {
-    let mut devices: Vec<_> = kinglet::devices().devices.iter().map(|info| info.device).collect();
+    let mut devices: Vec<_> = kinglet::devices(&Default::default()).devices.iter().map(|info| info.device).collect();
     devices.dedup();
     if !devices.contains(&Device::CandleCpu) {
         eprintln!("skipped: candle-cpu, because this build has no candle");

@@ -12,7 +12,7 @@
 namespace kinglet {
 inline namespace KINGLET_FORM {
 
-/// A device. The name is lent by the list.
+/// A device. The name is valid as long as the list.
 struct DeviceInfo {
     Device device = Device::Cpu;
     /// ModelOptions::device_index.
@@ -43,11 +43,21 @@ private:
     friend Owner;
 };
 
-/// Looks for devices. A missing driver or library is not an error. The first call opens the library for NVIDIA GPUs, if it is installed,
-/// which may take seconds. Any thread.
-inline Result<Devices> devices() noexcept {
+/// Options of devices().
+struct DevicesOptions {
+    /// Whether the library for NVIDIA GPUs is opened, if it is installed, to ask what there is. Without it only devices that Kinglet's
+    /// own library runs are listed.
+    bool open_libraries = true;
+};
+
+/// Looks for devices. A missing driver or library is not an error. The first call that opens the library for NVIDIA GPUs may take
+/// seconds. Any thread.
+inline Result<Devices> devices(const DevicesOptions &options = {}) noexcept {
+    kinglet_devices_options c{};
+    c.struct_size = sizeof c;
+    c.open_libraries = options.open_libraries ? KINGLET_TRISTATE_YES : KINGLET_TRISTATE_NO;
     return detail::make<Devices, kinglet_devices>(
-        [](kinglet_devices **made, kinglet_error **error) { return kinglet_devices_list(made, error); });
+        [&c](kinglet_devices **made, kinglet_error **error) { return kinglet_devices_list(&c, made, error); });
 }
 
 } // namespace KINGLET_FORM

@@ -151,9 +151,9 @@ enum class ScoreFunction : std::uint32_t {
     Auto = KINGLET_SCORE_FUNCTION_AUTO,
     /// The outputs unchanged.
     None = KINGLET_SCORE_FUNCTION_NONE,
-    /// Each label by itself, between 0 and 1.
+    /// Independent labels: each score is between 0 and 1.
     Sigmoid = KINGLET_SCORE_FUNCTION_SIGMOID,
-    /// Labels exclude each other; the scores add up to 1.
+    /// Exclusive labels: the scores sum to 1.
     Softmax = KINGLET_SCORE_FUNCTION_SOFTMAX,
     /// Each label by itself, between -1 and 1.
     Tanh = KINGLET_SCORE_FUNCTION_TANH,
@@ -170,8 +170,8 @@ enum class Aggregation : std::uint32_t {
     Auto = KINGLET_AGGREGATION_AUTO,
     /// One entity per token, named by the full label, for instance `B-PER`.
     None = KINGLET_AGGREGATION_NONE,
-    /// One entity per run of neighbouring tokens of the same kind, named without `B-` and `I-`; its score is
-    /// the mean of theirs.
+    /// One entity per run of adjacent tokens of the same kind, named without `B-` and `I-`; its score is
+    /// their mean.
     Simple = KINGLET_AGGREGATION_SIMPLE,
 };
 
@@ -205,7 +205,7 @@ enum class FinishReason : std::uint32_t {
     Eos = KINGLET_FINISH_REASON_EOS,
     /// A stop string was generated.
     StopString = KINGLET_FINISH_REASON_STOP_STRING,
-    /// The limit of new tokens, or of the model's positions, was reached.
+    /// `max_new_tokens` or the model's maximum length was reached.
     Length = KINGLET_FINISH_REASON_LENGTH,
 };
 

@@ -129,7 +129,7 @@ public:
         });
     }
 
-    /// Classifies texts. Status::Unsupported if the model has no head for it; the same holds for the next three.
+    /// Classifies texts. Status::Unsupported if the model has no head for it, as for the next three.
     Result<Classifications> classify(const Texts &texts, const ClassifyOptions &options = {}) const noexcept {
         const auto c = detail::to_c(options);
         return detail::make<Classifications, kinglet_classifications>(
@@ -188,7 +188,7 @@ public:
     }
 
     /// Generates one text per prompt or, for a model with an encoder, per source text. Status::Unsupported if the model does not generate;
-    /// the same holds for the next members.
+    /// as for the next members.
     Result<Generations> generate(const Texts &texts, const GenerateOptions &options = {}) const noexcept {
         return GenerateCall(options).make<Generations>([&](auto *c, kinglet_generations **made, kinglet_error **error) {
             return kinglet_model_generate(get(), texts.data(), texts.size(), c, made, error);

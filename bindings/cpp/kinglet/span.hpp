@@ -14,7 +14,7 @@
 namespace kinglet {
 inline namespace KINGLET_FORM {
 
-/// A view of an array that somebody else owns. It converts from and to std::span. Reading is safe from any thread.
+/// A view of an array that it does not own. It converts from and to std::span. Reading is safe from any thread.
 template <class T>
 class Span {
 public:

@@ -1,7 +1,7 @@
 //! Attention of many sequences at once by candle's batched products.
 //!
 //! candle has no attention over packed sequences, so sequences of similar lengths form a padded group; linear layers stay packed. A
-//! [`Plan`] holds the groups' rows and masks. It is made once per pass and kind of layer, and remembered for passes of the same shape:
+//! [`AttentionPlan`] has the groups' rows and masks. It is made once per pass and kind of layer, and cached for passes of the same shape:
 //! decoding attends to the same source text in every step.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -14,16 +14,16 @@ use crate::spec::{Heads, Stack};
 
 use super::{Candle, metal};
 
-/// Queries of a sequence that are computed at once.
+/// The maximum number of queries in a piece.
 const QUERIES: usize = 1024;
 
-/// Scores of a group, over all heads: its memory is a few times as many floats.
+/// The maximum number of scores of a group, over all heads. It takes a few times as many floats.
 const SCORES: usize = 1 << 26;
 
-/// Plans that are remembered: a model has few kinds of layers, and few calls run at once.
+/// The number of cached plans: a model has few kinds of layers, and few calls run at once.
 const PLANS: usize = 16;
 
-/// Bytes of masks and biases that remembered plans may hold.
+/// The maximum size of the masks and biases of cached plans, in bytes.
 const PLAN_BYTES: usize = 64 << 20;
 
 /// Relative position bias by distance, `[heads, distances]`, and the column of distance 0.
@@ -32,7 +32,7 @@ pub struct RelativeBias {
     pub centre: usize,
 }
 
-/// Some queries of one sequence and the keys that it has.
+/// Queries of one sequence and the keys of that sequence.
 #[derive(Clone, PartialEq)]
 pub struct Piece {
     /// The queries' rows.
@@ -40,21 +40,21 @@ pub struct Piece {
     /// The position of the first query.
     pub first: usize,
     /// The row of each key.
-    pub keys: Keys,
-    /// How many keys there are.
+    pub keys: KeyRows,
+    /// The number of keys.
     pub count: usize,
 }
 
 /// The rows of a sequence's keys.
 #[derive(Clone, PartialEq)]
-pub enum Keys {
-    /// One after the other, from this row on.
+pub enum KeyRows {
+    /// Consecutive rows from this one on.
     From(usize),
-    /// In pages of so many rows each.
+    /// Pages of this many rows.
     Pages(Arc<[u32]>, usize),
 }
 
-impl Keys {
+impl KeyRows {
     fn row(&self, key: usize) -> u32 {
         match self {
             Self::From(first) => (first + key) as u32,
@@ -63,7 +63,7 @@ impl Keys {
     }
 }
 
-/// Which of its keys a query sees.
+/// The keys that a query sees.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Sight {
     /// None after its own position.
@@ -75,7 +75,7 @@ pub struct Sight {
 impl Sight {
     pub const ALL: Self = Self { causal: false, window: 0 };
 
-    /// The keys that query `i` of a piece sees, from and to. Padding sees the last key, for a row must see something.
+    /// The range of keys that query `i` of a piece sees. Padding sees the last key, because the softmax needs one.
     fn range(self, piece: &Piece, i: usize) -> (usize, usize) {
         let (at, count) = (piece.first + i, piece.count);
         match (self.causal, self.window) {
@@ -92,28 +92,28 @@ impl Sight {
     }
 }
 
-/// What a plan was made for.
+/// The cache key of a plan.
 #[derive(PartialEq)]
 struct Occasion {
     /// The rows of queries.
     all: usize,
     pieces: Vec<Piece>,
     sight: Sight,
-    /// Which bias; a model's biases do not move.
+    /// The address of the bias, which is constant for a model.
     bias: usize,
 }
 
-/// What a plan is made with.
+/// The arguments of a plan.
 struct Setting<'a> {
     candle: &'a Candle,
     heads: Heads,
     bias: Option<&'a RelativeBias>,
 }
 
-pub struct Plan {
+pub struct AttentionPlan {
     occasion: Occasion,
     groups: Vec<Group>,
-    /// The row of the groups' results for each row; None where they are the same.
+    /// For each row the row of the groups' results; None if they are the same.
     order: Option<Tensor>,
 }
 
@@ -122,20 +122,20 @@ struct Group {
     batch: usize,
     queries: usize,
     keys: usize,
-    /// The row of each query, `[batch · queries]`; None where the group is all rows in their order.
+    /// The row of each query, `[batch · queries]`; None if the group is all rows in order.
     query_rows: Option<Tensor>,
-    /// The row of each key, `[batch · keys]`; None where they are the queries' rows.
+    /// The row of each key, `[batch · keys]`; None if they are the queries' rows.
     key_rows: Option<Tensor>,
-    /// What is added to scores: `[kv or 1, batch, group or 1, queries, keys]`, f32.
+    /// Mask and bias, added to the scores: `[kv or 1, batch, group or 1, queries, keys]`, f32.
     added: Option<Tensor>,
 }
 
-/// The plans of the last steps.
+/// The cached plans.
 #[derive(Default)]
-pub struct Plans(Mutex<VecDeque<Arc<Plan>>>);
+pub struct Plans(Mutex<VecDeque<Arc<AttentionPlan>>>);
 
 impl Plans {
-    /// The plan for these pieces, made if it is not remembered. `all` is the number of rows.
+    /// The plan for these pieces, from the cache or new. `all` is the number of rows.
     pub fn of(
         &self,
         candle: &Candle,
@@ -144,17 +144,17 @@ impl Plans {
         stack: &Stack,
         sight: Sight,
         bias: Option<&RelativeBias>,
-    ) -> Result<Arc<Plan>> {
+    ) -> Result<Arc<AttentionPlan>> {
         let identity = bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
         let occasion = Occasion { all, pieces, sight, bias: identity };
         let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans().iter().find(|plan| plan.occasion == occasion) {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(Plan::new(occasion, &Setting { candle, heads: stack.heads, bias })?);
+        let plan = Arc::new(AttentionPlan::new(occasion, &Setting { candle, heads: stack.heads, bias })?);
         let mut plans = plans();
         plans.push_front(plan.clone());
-        let bytes = |plans: &VecDeque<Arc<Plan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();
+        let bytes = |plans: &VecDeque<Arc<AttentionPlan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();
         while plans.len() > PLANS || bytes(&plans) > PLAN_BYTES {
             plans.pop_back();
         }
@@ -162,12 +162,12 @@ impl Plans {
     }
 }
 
-/// Lengths of one class share a group.
+/// Sequences whose lengths are in the same class share a group.
 fn class(tokens: usize, step: u32) -> u32 {
     tokens.max(1).ilog2() / step
 }
 
-impl Plan {
+impl AttentionPlan {
     fn new(occasion: Occasion, setting: &Setting) -> Result<Self> {
         let (heads, all) = (setting.heads, occasion.all);
         let mut alike: BTreeMap<_, Vec<Piece>> = BTreeMap::new();
@@ -201,13 +201,13 @@ impl Plan {
         Ok(Self { occasion, groups, order })
     }
 
-    /// Bytes of its masks and biases.
+    /// The size of the masks and biases in bytes.
     fn bytes(&self) -> usize {
         self.groups.iter().filter_map(|group| group.added.as_ref()).map(|x| x.elem_count() * size_of::<f32>()).sum()
     }
 
-    /// `[rows, heads · dim]` queries to as many results. `keys` gives a group's keys and values, `[kv, batch, keys, dim]`, by their
-    /// rows.
+    /// From queries `[rows, heads · dim]` to results of the same shape. `keys` returns the keys and values of rows,
+    /// `[kv, batch, keys, dim]`.
     pub fn attend(
         &self,
         q: &Tensor,
@@ -218,7 +218,7 @@ impl Plan {
         let mut results = Vec::with_capacity(self.groups.len());
         for group in &self.groups {
             if group.keys == 0 {
-                // Nothing is seen, and nothing gathered.
+                // No keys.
                 let shape = (group.batch * group.queries, heads.query_width());
                 results.push(Tensor::zeros(shape, q.dtype(), q.device())?);
                 continue;
@@ -251,14 +251,14 @@ impl Group {
             let count = list.len();
             candle.carry(list, count).map(Some)
         };
-        // What pads is computed and thrown away: any row will do.
+        // The results of padding are dropped, so any row is valid.
         let query_rows: Vec<u32> = (pieces.iter())
             .flat_map(|p| (0..queries).map(|i| if i < p.rows.len() { (p.rows.start + i) as u32 } else { 0 }))
             .collect();
         let key_rows: Vec<u32> =
             (pieces.iter()).flat_map(|p| (0..keys).map(|i| if i < p.count { p.keys.row(i) } else { 0 })).collect();
         let straight = query_rows.len() == all && query_rows.iter().enumerate().all(|(i, &row)| row as usize == i);
-        let own = straight && matches!(pieces[0].keys, Keys::From(_)) && key_rows == query_rows;
+        let own = straight && matches!(pieces[0].keys, KeyRows::From(_)) && key_rows == query_rows;
         let mut group = Self {
             batch,
             queries,
@@ -271,7 +271,7 @@ impl Group {
             let distance = |p: &Piece, i: usize, key: usize| (bias.centre + key).saturating_sub(p.first + i);
             let most = bias.by_distance.dim(1)?.saturating_sub(1);
             let index = pieces.iter().flat_map(|p| {
-                // Padding may lie beyond all distances.
+                // Padding may be beyond all distances.
                 (0..queries).flat_map(move |i| (0..keys).map(move |key| distance(p, i, key).min(most) as u32))
             });
             let index = candle.carry(index.collect::<Vec<u32>>(), batch * queries * keys)?;
@@ -306,7 +306,7 @@ impl Group {
     }
 }
 
-/// What each query does not see, as -∞: `[1, batch, 1, queries, keys]`; None where each sees all keys.
+/// The mask with -∞ for invisible keys, `[1, batch, 1, queries, keys]`; None if all queries see all keys.
 fn group_mask(pieces: &[Piece], queries: usize, keys: usize, sight: Sight, candle: &Candle) -> Result<Option<Tensor>> {
     let ranges = || pieces.iter().flat_map(|p| (0..queries).map(move |i| sight.range(p, i)));
     if ranges().all(|range| range == (0, keys)) {

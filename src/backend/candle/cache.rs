@@ -1,6 +1,6 @@
 //! The KV cache on the device, in pages of sixteen tokens (PagedAttention, Kwon et al. 2023): one tensor of keys and one of values per
-//! layer, `[kv heads, rows, dim]`, written in place. A page that two sequences share is never written: the one that is extended gets a
-//! copy, which is made with the pass's own writes, by the same scatter.
+//! layer, `[kv heads, rows, dim]`, written in place. Shared pages are never written: a sequence that is extended gets a copy, which is
+//! made with the pass's writes, by the same scatter.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -12,20 +12,20 @@ use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
 
 use super::Candle;
-use super::attention::{Keys, Piece};
+use super::attention::{KeyRows, Piece};
 
-/// Tokens of a page.
+/// Tokens per page.
 const PAGE: usize = 16;
 
-/// Bytes that are kept when no sequence is left.
+/// Bytes that are kept after the last sequence is dropped.
 const IDLE_BYTES: usize = 256 << 20;
 
 /// The pages of a model.
-pub struct Pool {
+pub struct PagePool {
     shape: CacheShape,
     dtype: DType,
     device: Device,
-    /// A layer's keys and values. Whoever writes or reads rows holds it for reading: they are moved only while nobody does.
+    /// Each layer's keys and values. Reading or writing rows needs the read lock; the write lock is for moving the tensors.
     layers: RwLock<Vec<(Tensor, Tensor)>>,
     pages: Mutex<Pages>,
     budget: Arc<Budget>,
@@ -37,12 +37,12 @@ struct Pages {
     free: Vec<u32>,
 }
 
-impl Pool {
+impl PagePool {
     fn page_bytes(&self) -> usize {
         2 * self.shape.layers * self.shape.kv_heads * self.shape.head_dim * self.dtype.size_in_bytes() * PAGE
     }
 
-    /// A page that nobody else holds.
+    /// Takes a free page.
     fn page(self: &Arc<Self>) -> Result<Arc<Page>> {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if pages.free.is_empty() {
@@ -52,7 +52,7 @@ impl Pool {
         Ok(Arc::new(Page { number, pool: self.clone() }))
     }
 
-    /// Makes the tensors twice as long, or a page longer where the budget has no room for that.
+    /// Doubles the tensors, or adds one page if the budget does not allow that.
     fn grow(&self, pages: &mut Pages) -> Result<()> {
         const WHAT: &str = "the cache of keys and values";
         let bytes = |count: usize| (count * self.page_bytes()) as u64;
@@ -66,7 +66,7 @@ impl Pool {
             self.budget.give(bytes(more));
             return Err(Error::out_of_memory(format!("{WHAT}: {} bytes on the device: {error}", bytes(all))));
         }
-        // The first pages are given out first.
+        // The first pages are used first.
         pages.free.extend((pages.all as u32..all as u32).rev());
         pages.all = all;
         Ok(())
@@ -89,7 +89,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes a page back.
+    /// Returns a page to the pool.
     fn give(&self, number: u32) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.free.push(number);
@@ -102,7 +102,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for PagePool {
     fn drop(&mut self) {
         let pages = self.pages.get_mut().unwrap_or_else(PoisonError::into_inner).all;
         self.budget.give((pages * self.page_bytes()) as u64);
@@ -111,7 +111,7 @@ impl Drop for Pool {
 
 struct Page {
     number: u32,
-    pool: Arc<Pool>,
+    pool: Arc<PagePool>,
 }
 
 impl Drop for Page {
@@ -120,12 +120,12 @@ impl Drop for Page {
     }
 }
 
-/// Where sequences' pages come from.
-pub struct Cache(Arc<Pool>);
+/// The page pool of a model.
+pub struct Cache(Arc<PagePool>);
 
 impl Cache {
     pub fn new(shape: CacheShape, dtype: DType, device: &Device, budget: &Arc<Budget>) -> Self {
-        Self(Arc::new(Pool {
+        Self(Arc::new(PagePool {
             shape,
             dtype,
             device: device.clone(),
@@ -146,14 +146,14 @@ pub struct Sequence {
     length: usize,
     /// The shared page whose copy this sequence writes next; its rows are copied with the next writes.
     shared: Option<Arc<Page>>,
-    pool: Arc<Pool>,
+    pool: Arc<PagePool>,
 }
 
 impl Clone for Sequence {
     fn clone(&self) -> Self {
         let mut pages = self.pages.clone();
         if let Some(shared) = &self.shared {
-            // A step that failed has left the copy unmade.
+            // A failed step has not made the copy.
             pages[self.length / PAGE] = shared.clone();
         }
         Self { pages, length: self.length, shared: None, pool: self.pool.clone() }
@@ -200,31 +200,31 @@ impl Sequence {
         self.pages[token / PAGE].number * PAGE as u32 + (token % PAGE) as u32
     }
 
-    /// What queries at `rows` may attend to: the first `count` keys.
+    /// Queries at `rows` with the first `count` keys.
     pub fn piece(&self, rows: Range<usize>, count: usize) -> Piece {
         let pages = self.pages[..count.div_ceil(PAGE)].iter().map(|page| page.number).collect();
-        Piece { rows, first: self.length, keys: Keys::Pages(pages, PAGE), count }
+        Piece { rows, first: self.length, keys: KeyRows::Pages(pages, PAGE), count }
     }
 
-    pub fn pool(&self) -> &Arc<Pool> {
+    pub fn pool(&self) -> &Arc<PagePool> {
         &self.pool
     }
 }
 
-/// Where a pass writes, the same in all layers: rows of the activation, and rows of the cache for those and for copies of pages.
+/// The writes of a pass, the same in all layers: from rows of the activation and from copied pages to rows of the cache.
 pub struct Writes {
-    /// Rows that are written.
+    /// The number of rows from the activation.
     count: usize,
-    /// Which of the activation; None where all are, in their order.
+    /// The rows of the activation; None for all in order.
     from: Option<Tensor>,
-    /// Rows of the cache, for each number of a row.
+    /// The row of the cache for each component.
     to: Tensor,
-    /// Rows of the cache that are copied behind those.
+    /// The rows of the cache that are copied, after those of the activation.
     old: Option<Tensor>,
 }
 
 impl Writes {
-    /// Appends each slot's rows to what its sequence holds. `all` is the number of the activation's rows.
+    /// Appends each slot's rows to its sequence. `all` is the number of the activation's rows.
     pub fn new(candle: &Candle, slots: &[Slot<&mut Sequence>], all: usize) -> CandleResult<Self> {
         let (mut from, mut to, mut old, mut copies) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut shape = None;
@@ -256,7 +256,7 @@ impl Writes {
     }
 }
 
-impl Pool {
+impl PagePool {
     /// Writes the keys (from `column` of `x` on) and values (right after them) of the rows.
     pub fn write(&self, x: &Tensor, column: usize, layer: usize, writes: &Writes) -> CandleResult<()> {
         let CacheShape { kv_heads, head_dim, .. } = self.shape;

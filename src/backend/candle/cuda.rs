@@ -1,4 +1,4 @@
-//! NVIDIA's GPUs: which there are, and whether this build's kernels run on them.
+//! NVIDIA GPUs: listing them, and checking whether this build's kernels run on them.
 
 use candle_core::Device as Opened;
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
@@ -6,14 +6,14 @@ use candle_core::cuda_backend::cudarc::driver::{CudaContext, DriverError, sys};
 use crate::base::error::{Error, Result};
 use crate::spec::{Device, DeviceInfo};
 
-/// The oldest compute capability that the kernels were compiled for, ten times: `make cuda` says it. Newer GPUs compile them anew from
-/// PTX when they are first used.
+/// The lowest compute capability that the kernels are compiled for, times ten; set by `make cuda`. Newer GPUs compile them from PTX on
+/// first use.
 const OLDEST: i32 = match option_env!("CUDA_COMPUTE_CAP") {
     Some(text) => number(text.as_bytes()),
     None => 80,
 };
 
-/// The CUDA version that the driver must know, as the driver counts: 13.0, of the compiler that made the PTX.
+/// The CUDA version that the driver must support, in the driver's notation: 13.0, the version of the compiler that made the PTX.
 const DRIVER: i32 = 13000;
 
 const fn number(digits: &[u8]) -> i32 {

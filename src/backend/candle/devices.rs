@@ -1,4 +1,4 @@
-//! Which of candle's devices there are, and opening them.
+//! Listing and opening candle's devices.
 
 use candle_core::Device as Opened;
 

@@ -1,5 +1,5 @@
-//! What the layers of a pass share on a device: sines and cosines, plans of attention, and where keys and values are written. All of it
-//! is carried to the device once.
+//! The data that all layers of a pass share on a device: sines and cosines, attention plans, and the writes to the KV cache. It is copied
+//! to the device once.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::backend::{AttentionInput, CachedSequence, HeadNorms, PassInput, Rotat
 use crate::spec::Stack;
 
 use super::Candle;
-use super::attention::{Keys, Piece, Plan, Sight};
-use super::cache::{Pool, Writes};
+use super::attention::{AttentionPlan, KeyRows, Piece, Sight};
+use super::cache::{PagePool, Writes};
 use super::weights::{Norm, product_type};
 
 /// Sines and cosines of a pass's tokens, `[tokens, half]` each.
@@ -41,17 +41,17 @@ impl Angles {
     }
 }
 
-/// What the layers of a pass share.
+/// The data that all layers of a pass share.
 pub struct Pass<'a> {
     stack: &'a Stack,
     angles: Option<Angles>,
-    /// Of layers with a window, where they have some of their own.
+    /// For layers with a sliding window, if their frequencies differ.
     local_angles: Option<Angles>,
-    /// A plan for each window that layers have, 0 for none. No plan in a pass without rows.
-    plans: Vec<(usize, Arc<Plan>)>,
-    source: Option<Arc<Plan>>,
-    /// Where keys and values are kept and read, and where the pass writes its own.
-    cache: Option<(Arc<Pool>, Writes)>,
+    /// One plan per window size of the layers, 0 for none. Empty for a pass without rows.
+    plans: Vec<(usize, Arc<AttentionPlan>)>,
+    source: Option<Arc<AttentionPlan>>,
+    /// The KV cache, and the pass's writes to it.
+    cache: Option<(Arc<PagePool>, Writes)>,
 }
 
 impl<'a> Pass<'a> {
@@ -65,7 +65,7 @@ impl<'a> Pass<'a> {
                 let ranges = (0..layout.sequences()).map(|i| layout.range(i)).filter(filled);
                 let piece = |rows: Range<usize>| {
                     let (first, count) = (rows.start, rows.len());
-                    Piece { rows, first: 0, keys: Keys::From(first), count }
+                    Piece { rows, first: 0, keys: KeyRows::From(first), count }
                 };
                 (ranges.map(piece).collect(), false)
             }
@@ -85,7 +85,7 @@ impl<'a> Pass<'a> {
                 (piece.collect::<Vec<_>>(), true)
             }
         };
-        let mut plans: Vec<(usize, Arc<Plan>)> = Vec::new();
+        let mut plans: Vec<(usize, Arc<AttentionPlan>)> = Vec::new();
         for window in (0..stack.layers).map(|layer| stack.attention.window(layer)) {
             if rows > 0 && plans.iter().all(|(known, _)| *known != window) {
                 let sight = Sight { causal, window };

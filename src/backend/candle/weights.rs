@@ -1,7 +1,7 @@
 //! Weights and their products on candle devices.
 //!
-//! The residual stream is f32 in every precision: a product in f16 or bf16 rounds its input and returns its own type, which is
-//! widened before it is added to the stream. A stream in f16 would overflow in deep models such as T5.
+//! The residual stream is f32 in every precision: a product in f16 or bf16 rounds its input, and its output is widened before it is added.
+//! A residual stream in f16 would overflow in deep models such as T5.
 
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Module, Result, Tensor};

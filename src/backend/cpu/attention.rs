@@ -1,7 +1,7 @@
-//! Attention of the CPU backend, over whole texts and over KV caches, and what happens to queries, keys and values before.
+//! Attention of the CPU backend, over whole texts and over KV caches, with head norms, rotary positions and writes to the KV caches.
 //!
-//! A [`Pass`] cuts the work into chunks of queries and lists the pages of the KV caches once; its lists are scratch memory, so that a
-//! step of decoding allocates nothing.
+//! A [`Pass`] cuts the queries into chunks and lists the pages of the KV caches once. Its lists are in scratch memory, so a decoding step
+//! does not allocate.
 
 use half::f16;
 
@@ -13,7 +13,7 @@ use crate::spec::{Layout, Stack};
 
 use super::cache::{PageShape, Sequence};
 use super::scratch::{List, Scratch};
-use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, Shared, Tensor};
+use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, SharedPointer, Tensor};
 
 impl RelativeBias {
     /// The bias of distance 0 of a head.
@@ -22,25 +22,25 @@ impl RelativeBias {
     }
 }
 
-/// Queries of one head that are one piece of work.
+/// The maximum number of queries in a chunk.
 const QUERY_CHUNK: usize = 128;
 
-/// Tasks per thread that attention over KV caches is cut into, so that uneven ones even out.
+/// Tasks per thread of attention over KV caches, for load balance.
 const TASKS_PER_THREAD: usize = 8;
 
-/// The fewest rows per task of what happens before attention.
-const LEAST_ROWS: usize = 4;
+/// The minimum number of rows per task of head norms, rotations and cache writes.
+const MIN_ROWS: usize = 4;
 
-/// Where a page of a KV cache begins.
+/// The first byte of a page of a KV cache.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 struct PagePointer(*mut u8);
 
-// SAFETY: a pass borrows the sequences whose pages it lists; each of its tasks writes rows of its own, and no task reads what another
-// one of the same run writes.
+// SAFETY: a pass borrows the sequences whose pages it lists; tasks write different rows, and no task reads rows that another task of the
+// same run writes.
 unsafe impl Sync for PagePointer {}
 
-/// Some queries of one sequence and the keys that there are for them.
+/// Queries of one sequence and the number of keys that it has.
 #[derive(Clone, Copy)]
 struct Chunk {
     /// The first query's row in the activation, and its position in the sequence.
@@ -48,7 +48,7 @@ struct Chunk {
     position: u32,
     queries: u32,
     keys: u32,
-    /// Where the sequence's pages begin among the pass's.
+    /// The index of the sequence's first page in the pass's list.
     pages: u32,
 }
 
@@ -65,7 +65,7 @@ impl Chunk {
     }
 }
 
-/// All queries of a pass, in chunks, and the pages of the keys and values that they see.
+/// All queries of a pass in chunks, and the pages of their keys and values.
 struct Queries {
     chunks: List<Chunk>,
     pages: List<PagePointer>,
@@ -82,12 +82,12 @@ impl Queries {
         Self { chunks, pages: scratch.list(0) }
     }
 
-    /// Rows that attend to KV caches: to what they hold, and where rows are `appended` to them, to those too.
+    /// Rows that attend to KV caches, including rows that the pass has `appended`.
     fn cached<S>(scratch: &Scratch, slots: &[Slot<S>], sequence: impl Fn(&S) -> &Sequence, appended: bool) -> Self {
         let mut chunks = scratch.list(slots.iter().map(|slot| slot.rows.len().div_ceil(QUERY_CHUNK)).sum());
         let mut pages = scratch.list(slots.iter().map(|slot| sequence(&slot.sequence).pages().len()).sum());
-        for Slot { rows, sequence: held } in slots {
-            let sequence = sequence(held);
+        for Slot { rows, sequence: slot } in slots {
+            let sequence = sequence(slot);
             let past = sequence.length();
             let keys = if appended { past + rows.len() } else { past };
             Chunk::of(rows.start, rows.len(), past, keys, pages.len()).for_each(|chunk| chunks.push(chunk));
@@ -97,31 +97,31 @@ impl Queries {
     }
 }
 
-/// Where a row's keys and values go: a lane of a page.
+/// The lane of a page that a row's keys and values are written to.
 #[derive(Clone, Copy)]
-struct Place {
+struct CacheLane {
     page: PagePointer,
     lane: u32,
 }
 
-/// What the layers of a pass share.
+/// The data that all layers of a pass share.
 pub struct Pass<'a> {
     stack: &'a Stack,
     rotations: &'a Rotations,
     bias: Option<&'a RelativeBias>,
     own: Queries,
-    /// Rows that see a source text by cross-attention.
+    /// Queries of cross-attention.
     source: Queries,
-    /// For each row; empty without KV caches.
-    places: List<Place>,
-    /// The pages' shape, where there are KV caches.
+    /// One per row; empty without KV caches.
+    lanes: List<CacheLane>,
+    /// The shape of pages; None without KV caches.
     shape: Option<PageShape>,
 }
 
-/// Writes one token's keys and values, head by head one after the other, into its lane of a page.
+/// Writes one token's keys and values, all heads, to its lane of a page.
 ///
 /// # Safety
-/// The page has this shape and type, and nobody else touches the lane.
+/// The page has this shape and type, and nothing else accesses the lane.
 unsafe fn write_row<T: Copy>(page: *mut T, shape: PageShape, layer: usize, lane: usize, row: &[T]) {
     let dim = shape.head_dim();
     let (keys, values) = row.split_at(shape.kv_heads() * dim);
@@ -142,27 +142,27 @@ impl Cpu {
     pub(super) fn pass<'a>(&self, input: PassInput<'a, Self>) -> Pass<'a> {
         let scratch = &self.lists;
         let PassInput { stack, rotations, relative_bias: bias, sequences } = input;
-        let (own, source, places, shape) = match sequences {
+        let (own, source, lanes, shape) = match sequences {
             Sequences::Whole(layout) => {
                 let none = Queries { chunks: scratch.list(0), pages: scratch.list(0) };
                 (Queries::whole(scratch, layout), none, scratch.list(0), None)
             }
             Sequences::Appended { own: slots, sources } => {
                 let own = Queries::cached(scratch, slots, |sequence| sequence, true);
-                let mut places = scratch.list(sequences.rows());
+                let mut lanes = scratch.list(sequences.rows());
                 let mut first = 0;
                 for Slot { rows, sequence } in slots {
                     let pages = &own.pages[first..];
                     for position in sequence.length()..sequence.length() + rows.len() {
-                        places.push(Place { page: pages[position / BLOCK], lane: (position % BLOCK) as u32 });
+                        lanes.push(CacheLane { page: pages[position / BLOCK], lane: (position % BLOCK) as u32 });
                     }
                     first += sequence.pages().len();
                 }
                 let shape = slots.first().map(|slot| slot.sequence.shape());
-                (own, Queries::cached(scratch, sources, |sequence| sequence, false), places, shape)
+                (own, Queries::cached(scratch, sources, |sequence| sequence, false), lanes, shape)
             }
         };
-        Pass { stack, rotations, bias, own, source, places, shape }
+        Pass { stack, rotations, bias, own, source, lanes, shape }
     }
 
     pub(super) fn attend(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
@@ -206,8 +206,8 @@ impl Cpu {
         }
     }
 
-    /// Calls `before` on each row and then writes its keys (from `column` on) and values (right after them) to the KV cache, in the
-    /// cache's number type: keys transposed, values as they are.
+    /// Calls `before` on each row and then writes its keys (from `column` on) and values (right after them) to the KV cache in the
+    /// cache's number type. Keys are transposed.
     pub(super) fn write(
         &self,
         pass: &Pass,
@@ -217,8 +217,8 @@ impl Cpu {
         before: impl Fn(usize, &mut [f32]) + Sync,
     ) {
         let (rows, width, count) = (x.rows, x.width, 2 * pass.stack.heads.kv_width());
-        let data = Shared(x.buffer.floats_mut().as_mut_ptr());
-        let chunk = rows.div_ceil(TASKS_PER_THREAD * self.pool.threads()).clamp(LEAST_ROWS, NORM_CHUNK);
+        let data = SharedPointer(x.buffer.floats_mut().as_mut_ptr());
+        let chunk = rows.div_ceil(TASKS_PER_THREAD * self.pool.threads()).clamp(MIN_ROWS, NORM_CHUNK);
         self.pool.run(rows.div_ceil(chunk), |task| {
             let half = pass.shape.is_some_and(|shape| shape.kind == CacheType::F16);
             let mut rounded = half.then(|| self.scratch.filled(count, f16::ZERO));
@@ -226,7 +226,7 @@ impl Cpu {
                 // SAFETY: rows are disjoint and inside the buffer; each is one task's.
                 let x = unsafe { std::slice::from_raw_parts_mut(data.at(row * width), width) };
                 before(row, x);
-                let (Some(place), Some(shape)) = (pass.places.get(row), pass.shape) else { continue };
+                let (Some(place), Some(shape)) = (pass.lanes.get(row), pass.shape) else { continue };
                 let (page, lane, x) = (place.page.0, place.lane as usize, &x[column..][..count]);
                 // SAFETY: the sequence has room for the row and is borrowed for writing; each row is one task's, and one cache's pages
                 // are of one type.
@@ -248,7 +248,7 @@ impl Cpu {
         let (heads, spec) = (pass.stack.heads, &pass.stack.attention);
         let hidden = heads.query_width();
         let mut result = self.tensor(qkv.rows, hidden);
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.buffer.floats_mut().as_mut_ptr());
         let input = qkv.buffer.floats();
         self.pool.run(pass.own.chunks.len() * heads.count, |task| {
             let chunk = pass.own.chunks[task / heads.count];
@@ -289,7 +289,7 @@ impl Cpu {
         result
     }
 
-    /// Attention to KV caches: to the rows' own sequences, where a token sees no later ones, or to all of their sources.
+    /// Attention to KV caches: causal self-attention, or cross-attention to the whole source.
     fn attend_cached(
         &self,
         pass: &Pass,
@@ -302,12 +302,12 @@ impl Cpu {
         let (heads, spec) = (pass.stack.heads, &pass.stack.attention);
         let (hidden, group) = (heads.query_width(), heads.group());
         let mut result = self.tensor(q.rows, hidden);
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.buffer.floats_mut().as_mut_ptr());
         let input = q.buffer.floats();
         let bias = pass.bias.filter(|_| own);
         let attend = |chunk: Chunk, kv_head: usize, memory: &mut [f32]| {
             let (row, count) = (chunk.row as usize, chunk.queries as usize);
-            // One token's heads that share their keys are one tile; of several tokens, each head's tokens are.
+            // For one token, the heads that share keys form a tile; for several tokens, the tokens of each head do.
             let heads_at_once = if count == 1 && bias.is_none() { group } else { 1 };
             for first_head in (kv_head * group..(kv_head + 1) * group).step_by(heads_at_once) {
                 let column = first_head * heads.dim;
@@ -338,7 +338,7 @@ impl Cpu {
                 unsafe { self.kernel.attend_pages(&attention, memory) };
             }
         };
-        // A step of decoding has many small pieces: several make a task, which takes its scratch memory once.
+        // A decoding step has many small chunks: several form a task, which takes scratch memory once.
         let pieces = queries.chunks.len() * heads.kv;
         let tasks = pieces.min(TASKS_PER_THREAD * self.pool.threads());
         self.pool.run(tasks, |task| {

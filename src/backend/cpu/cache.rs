@@ -1,6 +1,6 @@
-//! The KV cache in pages of sixteen tokens, each page holding all layers (PagedAttention, Kwon et al. 2023). A page that two sequences
-//! share is never written: beams and sessions that split share all full pages, and only the last one is copied when one of them is
-//! extended. Pages that nobody holds are kept for the next sequence, so that a step of decoding allocates nothing.
+//! The KV cache in pages of sixteen tokens, each with all layers (PagedAttention, Kwon et al. 2023). Shared pages are never written: forked
+//! beams and sessions share all full pages, and only the last one is copied when one of them is extended. Free pages are kept for the next
+//! sequence, so a decoding step does not allocate.
 
 use std::cell::UnsafeCell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,14 +10,14 @@ use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
 use crate::kernels::{BLOCK, CacheType};
 
-/// One cache line, so that pages are aligned for the widest vectors. Threads write their own parts of a page at once.
+/// One cache line, so that pages are aligned for the widest vectors. Threads write different parts of a page at the same time.
 #[repr(C, align(64))]
 struct Line(UnsafeCell<[u8; 64]>);
 
-// SAFETY: what is written and when is the contract of `Sequence::pages`.
+// SAFETY: writes follow the contract of `Sequence::pages`.
 unsafe impl Sync for Line {}
 
-/// Idle pages kept, in bytes; more are given back to the system.
+/// The maximum size of free pages that are kept, in bytes.
 const IDLE_BYTES: usize = 64 << 20;
 
 /// The offsets of a page's parts, in numbers of its type.
@@ -61,14 +61,14 @@ impl PageShape {
     }
 }
 
-struct Pool {
+struct PagePool {
     shape: PageShape,
-    /// Pages that no sequence holds.
+    /// Pages that no sequence uses.
     idle: Mutex<Vec<Arc<Page>>>,
     budget: Arc<Budget>,
 }
 
-impl Pool {
+impl PagePool {
     fn page(&self) -> Result<Arc<Page>> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(page) = idle {
@@ -85,9 +85,9 @@ impl Pool {
         Ok(Arc::new(Page { memory: memory.into_boxed_slice(), budget: self.budget.clone() }))
     }
 
-    /// Keeps pages that have become free.
+    /// Returns pages to the pool.
     fn give(&self, pages: impl Iterator<Item = Arc<Page>>) {
-        // Idle pages count as used: where there is a limit, they must leave most of it to others.
+        // Free pages count as used: with a memory limit, they must leave most of it.
         let most = (self.budget.limit() / 8).min(IDLE_BYTES as u64) as usize / self.shape.bytes().max(1);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         for mut page in pages {
@@ -115,12 +115,12 @@ impl Drop for Page {
     }
 }
 
-/// Where sequences' pages come from.
-pub struct Cache(Arc<Pool>);
+/// The page pool of a model.
+pub struct Cache(Arc<PagePool>);
 
 impl Cache {
     pub fn new(shape: CacheShape, kind: CacheType, budget: &Arc<Budget>) -> Self {
-        Self(Arc::new(Pool { shape: PageShape::new(shape, kind), idle: Mutex::default(), budget: budget.clone() }))
+        Self(Arc::new(PagePool { shape: PageShape::new(shape, kind), idle: Mutex::default(), budget: budget.clone() }))
     }
 
     pub fn sequence(&self) -> Sequence {
@@ -128,19 +128,19 @@ impl Cache {
     }
 }
 
-/// Pages that a sequence has room to list from its beginning.
+/// The capacity of a sequence's page list from the start.
 const FIRST_PAGES: usize = 64;
 
 /// The KV cache of one sequence. A clone shares the pages.
 pub struct Sequence {
     pages: Vec<Arc<Page>>,
     length: usize,
-    pool: Arc<Pool>,
+    pool: Arc<PagePool>,
 }
 
 impl Clone for Sequence {
     fn clone(&self) -> Self {
-        // With room for the pages to come.
+        // With capacity for more pages.
         let mut pages = Vec::with_capacity(self.pages.capacity());
         pages.extend_from_slice(&self.pages);
         Self { pages, length: self.length, pool: self.pool.clone() }
@@ -165,8 +165,7 @@ impl Sequence {
         self.pool.shape
     }
 
-    /// Where each page begins. A page may be written after `reserve` made room for what is written, while no clone is made and
-    /// nobody reads those numbers.
+    /// The first byte of each page. Reserved rows may be written while the sequence is not cloned and nothing reads these rows.
     pub fn pages(&self) -> impl ExactSizeIterator<Item = *mut u8> + '_ {
         self.pages.iter().map(|page| page.data())
     }
@@ -188,7 +187,7 @@ impl CachedSequence for Sequence {
         for page in self.pages[..].iter_mut().take(needed).skip(self.length / BLOCK) {
             if Arc::get_mut(page).is_none() {
                 let copy = self.pool.page()?;
-                // SAFETY: the copy is nobody else's, and nobody writes a page that is shared.
+                // SAFETY: the copy is not shared, and shared pages are never written.
                 unsafe { copy.data().copy_from_nonoverlapping(page.data(), size_of_val(&*page.memory)) };
                 *page = copy;
             }
@@ -244,7 +243,7 @@ mod tests {
         let (a, b): (Vec<_>, Vec<_>) = (one.pages().collect(), other.pages().collect());
         assert_eq!(a[0], b[0]);
         assert_ne!(a[1], b[1]);
-        // The first may now write its own page.
+        // The first may write to its page now.
         one.reserve(1).unwrap();
         assert_eq!(one.pages().collect::<Vec<_>>(), a);
         // At the end of a page nothing is copied.

@@ -1,15 +1,14 @@
-//! The language head, where only the likeliest tokens are wanted: a task keeps its channels' part of the logits to itself, and tells what
-//! is the largest of it.
+//! The language head when only the best token or the top k are wanted: each task computes the logits of some channels in scratch memory
+//! and keeps only the largest.
 
-use crate::backend::{Likeliest, cap};
-use crate::kernels::{BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, Placed, keep_largest};
+use crate::backend::{Projection, TopKRows, cap};
+use crate::kernels::{BLOCK, EXP_PART, Epilogue, ExpSum, FREE, Out, TopKEntry, keep_largest};
 use crate::spec::Activation;
 
-use super::linear::{INNER_BYTES, Source, part};
-use super::weights::Linear;
-use super::{Cpu, Norm, Shared, Tensor};
+use super::linear::{FloatRows, INNER_BYTES, part};
+use super::{Cpu, SharedPointer, Tensor};
 
-/// How the channels are cut: in so many groups, at multiples of so many blocks.
+/// The division of channels into groups at multiples of `unit` blocks.
 #[derive(Clone, Copy)]
 struct Cut {
     unit: usize,
@@ -17,25 +16,24 @@ struct Cut {
 }
 
 impl Cpu {
-    /// Parts that stay in the second-level cache beside some weights.
+    /// Groups whose logits stay in the L2 cache beside the weights.
     fn cut(&self, rows: usize, blocks: usize, unit: usize) -> Cut {
         let most = INNER_BYTES / (rows * BLOCK * size_of::<f32>()).max(1);
         let groups = blocks.div_ceil(most.max(2)).max(self.groups(blocks)).min(blocks.div_ceil(unit)).max(1);
         Cut { unit, groups }
     }
 
-    /// Calls `work` with each group of channels and row: the group's number, its first channel, the row's number and the logits.
+    /// Calls `work` for each group of channels and each row: the group's index, its first channel, the row's index and the logits.
     fn each_group(
         &self,
         x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
+        head: &Projection<Self>,
         cut: Cut,
         work: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
     ) {
-        let (rows, blocks, outputs) = (x.rows, w.weight.blocks(), w.weight.outputs());
-        let operand = self.operand(Source::of(x), norm, &w.weight, true);
+        let (rows, w) = (x.rows, head.weight);
+        let (blocks, outputs) = (w.weight.blocks(), w.weight.outputs());
+        let operand = self.operand(FloatRows::of(x), head.norm, &w.weight, true);
         self.pool.run(cut.groups, |group| {
             let part = part(blocks, cut.unit, cut.groups, group);
             let first = part.start * BLOCK;
@@ -49,28 +47,26 @@ impl Cpu {
                 let to = Out { data: data.as_mut_ptr().wrapping_sub(first), stride: width };
                 self.multiply(&operand, rows, w, part, to, &e);
             }
-            cap(data, softcap);
+            cap(data, head.softcap);
             for (row, logits) in data.chunks_exact_mut(width).enumerate() {
                 work(group, first, row, logits);
             }
         });
     }
 
-    /// Appends for each row the arg-max of `norm(x)·Wᵀ + b`, softly capped, without the outputs in `forbidden`.
-    pub(super) fn product_arg_max(
+    /// [`LogitRows::Tokens`](crate::backend::LogitRows::Tokens).
+    pub(super) fn best_tokens(
         &self,
         x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
+        head: &Projection<Self>,
         forbidden: &[u32],
         out: &mut Vec<Option<u32>>,
     ) {
         let rows = x.rows;
-        let cut = self.cut(rows, w.weight.blocks(), 2);
+        let cut = self.cut(rows, head.weight.weight.blocks(), 2);
         let mut found = self.scratch.filled(cut.groups * rows, FREE);
-        let table = Shared(found.as_mut_ptr());
-        self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
+        let table = SharedPointer(found.as_mut_ptr());
+        self.each_group(x, head, cut, |group, first, row, logits| {
             forbid(logits, first, forbidden);
             if let Some((place, value)) = self.kernel.arg_max(logits) {
                 // SAFETY: the table has a place for each group and row, and this one is the task's.
@@ -84,22 +80,14 @@ impl Cpu {
         }
     }
 
-    /// Adds each row of `norm(x)·Wᵀ + b`, softly capped, to `out`, the outputs in `forbidden` counted in its total alone.
-    pub(super) fn product_top_k(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Likeliest,
-    ) {
-        let (rows, outputs, count) = (x.rows, w.weight.outputs(), out.count);
-        let cut = self.cut(rows, w.weight.blocks(), EXP_PART / BLOCK);
+    /// [`LogitRows::TopK`](crate::backend::LogitRows::TopK).
+    pub(super) fn top_k(&self, x: &Tensor, head: &Projection<Self>, forbidden: &[u32], out: &mut TopKRows) {
+        let (rows, weight, count) = (x.rows, &head.weight.weight, out.count);
+        let cut = self.cut(rows, weight.blocks(), EXP_PART / BLOCK);
         let mut found = self.scratch.filled(cut.groups * rows * count, FREE);
-        let mut sums = self.scratch.filled(outputs.div_ceil(EXP_PART) * rows, ExpSum::NONE);
-        let (lists, totals) = (Shared(found.as_mut_ptr()), Shared(sums.as_mut_ptr()));
-        self.each_group(x, norm, w, softcap, cut, |group, first, row, logits| {
+        let mut sums = self.scratch.filled(weight.outputs().div_ceil(EXP_PART) * rows, ExpSum::NONE);
+        let (lists, totals) = (SharedPointer(found.as_mut_ptr()), SharedPointer(sums.as_mut_ptr()));
+        self.each_group(x, head, cut, |group, first, row, logits| {
             for (i, part) in logits.chunks(EXP_PART).enumerate() {
                 // SAFETY: there is a sum for each part and row, and this group's are the task's.
                 unsafe { totals.at((first / EXP_PART + i) * rows + row).write(self.kernel.exp_sum(part)) };
@@ -111,7 +99,7 @@ impl Cpu {
         });
         for row in 0..rows {
             let total = sums.iter().skip(row).step_by(rows).fold(ExpSum::NONE, |sum, part| sum.join(*part));
-            let list: &mut [Placed] = out.push(total.ln());
+            let list: &mut [TopKEntry] = out.push(total.ln());
             for group in 0..cut.groups {
                 found[(group * rows + row) * count..][..count].iter().for_each(|placed| keep_largest(list, *placed));
             }
@@ -119,7 +107,7 @@ impl Cpu {
     }
 }
 
-/// Takes out those of some channels that are forbidden.
+/// Sets the logits of forbidden channels to -∞.
 fn forbid(logits: &mut [f32], first: usize, forbidden: &[u32]) {
     for &channel in forbidden {
         if let Some(logit) = (channel as usize).checked_sub(first).and_then(|i| logits.get_mut(i)) {

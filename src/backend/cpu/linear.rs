@@ -1,8 +1,8 @@
-//! Linear layers of the CPU backend, with what is fused to them: the norm before, rounding to the weight's number type, the residual sum
-//! and the norm after; and the whole feed-forward.
+//! Linear layers of the CPU backend with fused operations: norm, rounding to the weight's number type, residual sum, post-norm; and the
+//! whole feed-forward.
 //!
-//! Many rows are cut into chunks, and a chunk goes through all steps on one thread, so that what lies between the steps stays in that
-//! core's cache. Few rows are cut by output channels, step by step, so that every thread reads its share of the weights.
+//! Many rows are cut into chunks, and one thread runs a chunk through all steps, so that intermediate results stay in its core's cache.
+//! Few rows are cut by output channels in each step, so that each thread reads its share of the weights.
 
 use std::ops::Range;
 
@@ -13,21 +13,21 @@ use crate::spec::Activation;
 
 use super::scratch::Buffer;
 use super::weights::Linear;
-use super::{Cpu, NORM_CHUNK, Norm, Shared, Tensor};
+use super::{Cpu, NORM_CHUNK, Norm, SharedPointer, Tensor};
 
-/// The most rows of a chunk.
+/// The maximum number of rows of a chunk.
 const ROW_CHUNK: usize = 96;
 
-/// The fewest rows a thread that are worth a chunk: with fewer, the weights are read too often for what is computed.
-const FEWEST_ROWS: usize = 32;
+/// The minimum number of rows per thread for cutting into chunks: each chunk reads all weights.
+const MIN_ROWS: usize = 32;
 
-/// Bytes that lie between a feed-forward's two products of a chunk; they and some weights share the second-level cache.
+/// The maximum size of a chunk's inner layer in a feed-forward, in bytes; it shares the L2 cache with weights.
 pub(super) const INNER_BYTES: usize = 384 << 10;
 
-/// Floats that one thread norms and rounds sooner than it could hand them out.
+/// The number of floats up to which one thread norms and rounds faster than several.
 const SMALL: usize = 8 << 10;
 
-/// Rows cut into nearly equal chunks, a multiple of the threads.
+/// Rows cut into chunks of nearly equal size; their number is a multiple of the threads.
 #[derive(Clone, Copy)]
 struct Chunks {
     rows: usize,
@@ -35,10 +35,10 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// None where there are too few rows for the threads.
-    fn new(rows: usize, most: usize, threads: usize) -> Option<Self> {
-        let enough = threads == 1 || rows >= FEWEST_ROWS * threads;
-        let count = rows.div_ceil(most.clamp(1, ROW_CHUNK)).next_multiple_of(threads).min(rows);
+    /// None if there are too few rows for the threads.
+    fn new(rows: usize, max: usize, threads: usize) -> Option<Self> {
+        let enough = threads == 1 || rows >= MIN_ROWS * threads;
+        let count = rows.div_ceil(max.clamp(1, ROW_CHUNK)).next_multiple_of(threads).min(rows);
         enough.then_some(Self { rows, count })
     }
 
@@ -47,14 +47,14 @@ impl Chunks {
     }
 }
 
-/// Some rows of an activation in memory.
+/// Rows of an activation.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct FloatRows<'a> {
     floats: &'a [f32],
     width: usize,
 }
 
-impl<'a> Source<'a> {
+impl<'a> FloatRows<'a> {
     pub(super) fn of(x: &'a Tensor) -> Self {
         Self { floats: x.buffer.floats(), width: x.width }
     }
@@ -72,15 +72,15 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Rows as a weight multiplies them.
-pub(super) enum Operand<'a> {
-    /// As they were.
-    Floats(Source<'a>),
+/// Rows in the number type that a weight multiplies.
+pub(super) enum RoundedRows<'a> {
+    /// Unchanged.
+    Floats(FloatRows<'a>),
     /// Normed, or converted to the type, or both.
     Converted(Buffer, InputType),
 }
 
-impl Operand<'_> {
+impl RoundedRows<'_> {
     /// The rows for the kernel, each with so many inputs.
     fn input(&self, rows: usize, inputs: usize) -> Input<'_> {
         match self {
@@ -92,15 +92,21 @@ impl Operand<'_> {
 }
 
 impl Cpu {
-    /// Norms rows, if `norm` says so, and rounds them to what `weight` multiplies. `shared` spreads the work over the threads.
-    pub(super) fn operand<'a>(&self, x: Source<'a>, norm: Option<&Norm>, weight: &Weight, shared: bool) -> Operand<'a> {
+    /// Applies the norm, if any, and rounds rows to the number type that `weight` multiplies. `shared` uses all threads.
+    pub(super) fn operand<'a>(
+        &self,
+        x: FloatRows<'a>,
+        norm: Option<&Norm>,
+        weight: &Weight,
+        shared: bool,
+    ) -> RoundedRows<'a> {
         let (rows, width) = (x.rows(), x.width);
         let kind = weight.format().input;
         if kind == InputType::F32 && norm.is_none() {
-            return Operand::Floats(x);
+            return RoundedRows::Floats(x);
         }
         let mut buffer = self.scratch.take(kind.bytes(rows, width).div_ceil(size_of::<f32>()));
-        let memory = Shared(buffer.floats_mut().as_mut_ptr());
+        let memory = SharedPointer(buffer.floats_mut().as_mut_ptr());
         let round = |range: Range<usize>| {
             let mut normed = norm.map(|_| self.scratch.take(width));
             for row in range {
@@ -121,16 +127,16 @@ impl Cpu {
         } else {
             round(0..rows);
         }
-        Operand::Converted(buffer, kind)
+        RoundedRows::Converted(buffer, kind)
     }
 
     /// Multiplies rows with some blocks of a weight.
     ///
     /// # Safety
-    /// `out`, and the residual in `e`, reach all rows of `x` and all channels of `blocks`, and nobody else touches those.
+    /// `out`, and the residual in `e`, are valid for all rows of `x` and all channels of `blocks`, and nothing else accesses them.
     pub(super) unsafe fn multiply(
         &self,
-        x: &Operand,
+        x: &RoundedRows,
         rows: usize,
         w: &Linear,
         blocks: Range<usize>,
@@ -143,14 +149,14 @@ impl Cpu {
         unsafe { self.kernel.linear(a, &w.weight, blocks, out, e) };
     }
 
-    /// All blocks of a product, cut by channels over the threads.
+    /// All blocks of a product, divided over the threads by channels.
     ///
     /// # Safety
     /// As `multiply`, for all channels.
-    unsafe fn multiply_shared(&self, x: &Operand, rows: usize, w: &Linear, out: Out, e: &Shareable) {
+    unsafe fn multiply_shared(&self, x: &RoundedRows, rows: usize, w: &Linear, out: Out, e: &Shareable) {
         let blocks = w.weight.blocks();
         let groups = self.groups(blocks);
-        let data = Shared(out.data);
+        let data = SharedPointer(out.data);
         self.pool.run(groups, |group| {
             // SAFETY: offset 0 lies in every allocation.
             let out = Out { data: unsafe { data.at(0) }, stride: out.stride };
@@ -159,8 +165,8 @@ impl Cpu {
         });
     }
 
-    /// Groups of blocks that a product of few rows is cut into: four a thread even out the ends, and a group keeps at least two blocks,
-    /// the width of a register tile.
+    /// The number of groups of blocks in a product of few rows: four per thread for load balance, each with at least two blocks, the
+    /// width of a register tile.
     pub(super) fn groups(&self, blocks: usize) -> usize {
         let wanted = if self.pool.threads() == 1 { 1 } else { 4 * self.pool.threads() };
         wanted.min(blocks.div_ceil(2)).max(1)
@@ -170,12 +176,12 @@ impl Cpu {
     pub(super) fn product(&self, x: &Tensor, norm: Option<&Norm>, w: &Linear, activation: Activation) -> Tensor {
         let width = w.weight.outputs();
         let mut result = self.tensor(x.rows, width);
-        let out = Shared(result.buffer.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.buffer.floats_mut().as_mut_ptr());
         let e = Shareable { activation, residual: None };
         if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
                 let range = chunks.range(chunk);
-                let operand = self.operand(Source::of(x).slice(range.clone()), norm, &w.weight, false);
+                let operand = self.operand(FloatRows::of(x).slice(range.clone()), norm, &w.weight, false);
                 // SAFETY: the chunk's rows lie inside the result, and are this task's.
                 unsafe {
                     let out = Out { data: out.at(range.start * width), stride: width };
@@ -183,7 +189,7 @@ impl Cpu {
                 }
             });
         } else {
-            let operand = self.operand(Source::of(x), norm, &w.weight, true);
+            let operand = self.operand(FloatRows::of(x), norm, &w.weight, true);
             // SAFETY: the result has room for all rows and channels.
             unsafe {
                 let out = Out { data: out.at(0), stride: width };
@@ -193,19 +199,19 @@ impl Cpu {
         result
     }
 
-    /// `after(residual + post(x·Wᵀ + b))`, in the residual's memory.
+    /// `after(residual + post(x·Wᵀ + b))`, in place of the residual.
     pub(super) fn product_joined(&self, x: &Tensor, w: &Linear, mut residual: Tensor, ends: Ends<Norm>) -> Tensor {
         let width = residual.width;
-        let memory = Shared(residual.buffer.floats_mut().as_mut_ptr());
+        let memory = SharedPointer(residual.buffer.floats_mut().as_mut_ptr());
         if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
                 let range = chunks.range(chunk);
-                let operand = self.operand(Source::of(x).slice(range.clone()), None, &w.weight, false);
+                let operand = self.operand(FloatRows::of(x).slice(range.clone()), None, &w.weight, false);
                 // SAFETY: the chunk's rows lie inside the residual, and are this task's.
                 unsafe { self.join(&operand, range.len(), w, memory.at(range.start * width), ends, false) };
             });
         } else {
-            let operand = self.operand(Source::of(x), None, &w.weight, true);
+            let operand = self.operand(FloatRows::of(x), None, &w.weight, true);
             // SAFETY: the residual has all rows, and is ours.
             unsafe { self.join(&operand, x.rows, w, memory.at(0), ends, true) };
         }
@@ -215,13 +221,23 @@ impl Cpu {
     /// Multiplies rows and adds the result to the rows at `residual`, with the norms.
     ///
     /// # Safety
-    /// `residual` points at `rows` rows of `w`'s outputs, which nobody else touches.
-    unsafe fn join(&self, x: &Operand, rows: usize, w: &Linear, residual: *mut f32, ends: Ends<Norm>, shared: bool) {
+    /// `residual` points to `rows` rows of `w`'s outputs, which nothing else accesses.
+    unsafe fn join(
+        &self,
+        x: &RoundedRows,
+        rows: usize,
+        w: &Linear,
+        residual: *mut f32,
+        ends: Ends<Norm>,
+        shared: bool,
+    ) {
         let width = w.weight.outputs();
         let mut apart = ends.post.map(|_| self.scratch.take(rows * width));
         let to = apart.as_mut().map_or(residual, |buffer| buffer.floats_mut().as_mut_ptr());
-        let e =
-            Shareable { activation: Activation::None, residual: ends.post.is_none().then_some((Shared(to), width)) };
+        let e = Shareable {
+            activation: Activation::None,
+            residual: ends.post.is_none().then_some((SharedPointer(to), width)),
+        };
         let out = Out { data: to, stride: width };
         // SAFETY: the caller's promise; the product and its residual are the same elements.
         unsafe {
@@ -231,7 +247,7 @@ impl Cpu {
                 self.multiply(x, rows, w, 0..w.weight.blocks(), out, &e.epilogue(&w.bias));
             }
         }
-        let (residual, apart) = (Shared(residual), apart);
+        let (residual, apart) = (SharedPointer(residual), apart);
         let finish = |range: Range<usize>| {
             let mut normed = ends.post.map(|_| self.scratch.take(width));
             for row in range {
@@ -263,17 +279,17 @@ impl Cpu {
     pub(super) fn feed(&self, mut x: Tensor, f: &FeedForward<Cpu>) -> Tensor {
         let (rows, width) = (x.rows, x.width);
         let most = INNER_BYTES / (f.up.weight.outputs() * size_of::<f32>()).max(1);
-        let Some(chunks) = Chunks::new(rows, most.max(FEWEST_ROWS), self.pool.threads()) else {
-            let operand = self.operand(Source::of(&x), f.norm, &f.up.weight, true);
+        let Some(chunks) = Chunks::new(rows, most.max(MIN_ROWS), self.pool.threads()) else {
+            let operand = self.operand(FloatRows::of(&x), f.norm, &f.up.weight, true);
             let inner = self.inner(&operand, rows, f, true);
-            let inner = Source { floats: inner.floats(), width: f.down.weight.inputs() };
+            let inner = FloatRows { floats: inner.floats(), width: f.down.weight.inputs() };
             let operand = self.operand(inner, None, &f.down.weight, true);
             let data = x.buffer.floats_mut().as_mut_ptr();
             // SAFETY: `x` has all rows, and is ours.
             unsafe { self.join(&operand, rows, f.down, data, f.ends, true) };
             return x;
         };
-        let memory = Shared(x.buffer.floats_mut().as_mut_ptr());
+        let memory = SharedPointer(x.buffer.floats_mut().as_mut_ptr());
         self.pool.run(chunks.count, |chunk| {
             let range = chunks.range(chunk);
             // SAFETY: the chunk's rows lie inside `x`, and are this task's.
@@ -281,10 +297,10 @@ impl Cpu {
             let inner = {
                 // SAFETY: as above; the borrow ends before the rows are written.
                 let floats = unsafe { std::slice::from_raw_parts(data, range.len() * width) };
-                let operand = self.operand(Source { floats, width }, f.norm, &f.up.weight, false);
+                let operand = self.operand(FloatRows { floats, width }, f.norm, &f.up.weight, false);
                 self.inner(&operand, range.len(), f, false)
             };
-            let inner = Source { floats: inner.floats(), width: f.down.weight.inputs() };
+            let inner = FloatRows { floats: inner.floats(), width: f.down.weight.inputs() };
             let operand = self.operand(inner, None, &f.down.weight, false);
             // SAFETY: as above.
             unsafe { self.join(&operand, range.len(), f.down, data, f.ends, false) };
@@ -292,8 +308,8 @@ impl Cpu {
         x
     }
 
-    /// What the feed-forward's second product reads.
-    fn inner(&self, x: &Operand, rows: usize, f: &FeedForward<Cpu>, shared: bool) -> Buffer {
+    /// The inner layer of a feed-forward.
+    fn inner(&self, x: &RoundedRows, rows: usize, f: &FeedForward<Cpu>, shared: bool) -> Buffer {
         let (w, width) = (f.up, f.down.weight.inputs());
         let mut result = self.scratch.take(rows * width);
         if !f.gated {
@@ -309,12 +325,12 @@ impl Cpu {
             }
             return result;
         }
-        // The gate's channels come before those that it multiplies: a task computes some of both and gates them at once. Where the
-        // halves share a block, there is one task for all.
+        // The first half of the channels is the gate: a task computes the same part of both halves and multiplies them. If the halves
+        // share a block, there is one task for all.
         let blocks = width / BLOCK;
         let whole = width.is_multiple_of(BLOCK);
         let groups = if whole && shared { self.groups(blocks) } else { 1 };
-        let out = Shared(result.floats_mut().as_mut_ptr());
+        let out = SharedPointer(result.floats_mut().as_mut_ptr());
         self.pool.run(groups, |group| {
             let mine = if whole { part(blocks, 2, groups, group) } else { 0..0 };
             let (first, count) = if whole { (mine.start * BLOCK, mine.len() * BLOCK) } else { (0, width) };
@@ -344,10 +360,10 @@ impl Cpu {
     }
 }
 
-/// What tasks of one product share of its epilogue.
+/// The part of an epilogue that all tasks of a product share.
 struct Shareable {
     activation: Activation,
-    residual: Option<(Shared<f32>, usize)>,
+    residual: Option<(SharedPointer<f32>, usize)>,
 }
 
 impl Shareable {
@@ -358,7 +374,7 @@ impl Shareable {
     }
 }
 
-/// Part number `group` of `blocks`, cut at multiples of `unit`. With even ones only the last tile can be narrow.
+/// Part number `group` of `blocks`, cut at multiples of `unit`. If `unit` is even, only the last tile can be narrow.
 pub(super) fn part(blocks: usize, unit: usize, groups: usize, group: usize) -> Range<usize> {
     let units = blocks.div_ceil(unit);
     let bound = |group: usize| (unit * (group * units / groups)).min(blocks);

@@ -1,7 +1,7 @@
-//! Kinglet's own engine: packed weights, fused kernels, a thread pool, and scratch memory that is used again.
+//! The CPU engine: packed weights, fused kernels, a thread pool and reused scratch memory.
 //!
-//! Each operation is split into tasks by rows and by blocks of output channels. The split depends on the batch and the thread count; the
-//! numbers do not, because every output element is computed whole within one task, in a fixed order.
+//! Operations are split into tasks by rows and by blocks of output channels. The split depends on the batch and the number of threads; the
+//! results do not, because each output element is computed within one task in a fixed order.
 
 mod attention;
 mod cache;
@@ -19,16 +19,18 @@ use crate::formats::safetensors::TensorView;
 use crate::kernels::{CacheType, Kernel};
 use crate::spec::{Activation, Precision};
 
-use super::{AttentionInput, Backend, CacheShape, Ends, FeedForward, Likeliest, LinearView, NormView, PassInput};
+use super::{
+    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PassInput, Projection,
+};
 use attention::Pass;
 use cache::{Cache, Sequence};
 use scratch::{Buffer, Scratch};
-use weights::{Linear, Table, Values};
+use weights::{Linear, Table, TableValues};
 
-/// Tokens per pass where every thread runs passes of its own: their queries, keys and values stay in one core's cache.
+/// The target number of tokens if each thread runs its own passes: queries, keys and values stay in one core's cache.
 const THREAD_PASS_TOKENS: usize = 256;
 
-/// Rows of an element-wise operation that are one task.
+/// Rows per task of an element-wise operation.
 const NORM_CHUNK: usize = 32;
 
 pub struct Cpu {
@@ -36,12 +38,13 @@ pub struct Cpu {
     precision: Precision,
     pool: Arc<Pool>,
     scratch: Scratch,
-    /// Memory of the lists of passes. Apart from `scratch`: a short list that lives as long as a pass would keep the memory of an activation.
+    /// Memory for the lists of passes. Separate from `scratch`: a short list that lives as long as a pass would occupy the memory of an
+    /// activation.
     lists: Scratch,
 }
 
 impl Cpu {
-    /// `precision` is never `Auto` here: the caller has resolved it by the checkpoint.
+    /// `precision` is not `Auto`.
     pub fn new(kernel: &'static dyn Kernel, precision: Precision, pool: Arc<Pool>) -> Self {
         Self { kernel, precision, pool, scratch: Scratch::default(), lists: Scratch::default() }
     }
@@ -50,10 +53,10 @@ impl Cpu {
         Tensor { buffer: self.scratch.take(rows * width), rows, width }
     }
 
-    /// Runs `work` on each row, rows split over threads.
+    /// Runs `work` on each row on all threads.
     fn each_row(&self, x: &mut Tensor, work: impl Fn(usize, &mut [f32]) + Sync) {
         let (rows, width) = (x.rows, x.width);
-        let data = Shared(x.buffer.floats_mut().as_mut_ptr());
+        let data = SharedPointer(x.buffer.floats_mut().as_mut_ptr());
         self.pool.run(rows.div_ceil(NORM_CHUNK), |task| {
             for row in task * NORM_CHUNK..rows.min((task + 1) * NORM_CHUNK) {
                 // SAFETY: rows are disjoint and inside the buffer; each is one task's.
@@ -73,7 +76,7 @@ pub struct Tensor {
 pub struct Norm {
     rms: bool,
     weight: Vec<f32>,
-    /// Zeros where the norm has none.
+    /// Zeros if the norm has none.
     bias: Vec<f32>,
     eps: f32,
 }
@@ -94,10 +97,10 @@ pub struct RelativeBias {
     centre: usize,
 }
 
-/// A pointer that tasks on several threads write through, each to its own part.
-struct Shared<T>(*mut T);
+/// A pointer that several threads write through, each to its own part.
+struct SharedPointer<T>(*mut T);
 
-impl<T> Shared<T> {
+impl<T> SharedPointer<T> {
     /// # Safety
     /// `offset` is within the allocation.
     unsafe fn at(&self, offset: usize) -> *mut T {
@@ -106,8 +109,8 @@ impl<T> Shared<T> {
     }
 }
 
-// SAFETY: sharing the pointer is harmless; every use through it states why its part is its own.
-unsafe impl<T: Send> Sync for Shared<T> {}
+// SAFETY: sharing the pointer is harmless; each use states why its part is not shared.
+unsafe impl<T: Send> Sync for SharedPointer<T> {}
 
 impl Backend for Cpu {
     type Tensor = Tensor;
@@ -151,10 +154,6 @@ impl Backend for Cpu {
         weights::linear_load(self.precision.widened(), view)
     }
 
-    fn outputs(&self, linear: &Linear) -> usize {
-        linear.weight.outputs()
-    }
-
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
         let weight = view.weight()?;
         let mut bias = view.bias()?;
@@ -171,7 +170,7 @@ impl Backend for Cpu {
     }
 
     fn table_of(&self, linear: &Arc<Linear>) -> Result<Table> {
-        Ok(Table { width: linear.weight.inputs(), values: Values::Layer(linear.clone()) })
+        Ok(Table { width: linear.weight.inputs(), values: TableValues::Layer(linear.clone()) })
     }
 
     fn relative_bias_load(&self, by_distance: Vec<Vec<f32>>) -> Result<RelativeBias> {
@@ -188,12 +187,12 @@ impl Backend for Cpu {
                 let id = ids[row] as usize;
                 let at = id * width..(id + 1) * width;
                 match &table.values {
-                    Values::F32(values) => self.kernel.add_f32(x, &values[at]),
-                    Values::F16(values) => self.kernel.add_f16(x, &values[at]),
-                    Values::Int8(values, scales) => self.kernel.add_i8(x, &values[at], scales[id]),
-                    Values::Layer(linear) => linear.weight.add_row(id, x),
+                    TableValues::F32(values) => self.kernel.add_f32(x, &values[at]),
+                    TableValues::F16(values) => self.kernel.add_f16(x, &values[at]),
+                    TableValues::Int8(values, scales) => self.kernel.add_i8(x, &values[at], scales[id]),
+                    TableValues::Layer(linear) => linear.weight.add_row(id, x),
                 }
-                // Where there is a factor, the word's row comes first.
+                // Only the first source, the word embeddings, can have a factor.
                 if *factor != 1.0 {
                     x.iter_mut().for_each(|x| *x *= factor);
                 }
@@ -252,7 +251,7 @@ impl Backend for Cpu {
     }
 
     fn cache(&self, shape: CacheShape, budget: &Arc<Budget>) -> Cache {
-        // An f32 model is the reference for the others, whose weights are rounded more than keys and values are here.
+        // f32 models are a reference. In other precisions the weights are rounded more than f16 keys and values.
         let kind = if self.precision == Precision::F32 { CacheType::F32 } else { CacheType::F16 };
         Cache::new(shape, kind, budget)
     }
@@ -261,29 +260,12 @@ impl Backend for Cpu {
         cache.sequence()
     }
 
-    fn project_arg_max(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Vec<Option<u32>>,
-    ) -> Result<()> {
-        self.product_arg_max(x, norm, w, softcap, forbidden, out);
-        Ok(())
-    }
-
-    fn project_top_k(
-        &self,
-        x: &Tensor,
-        norm: Option<&Norm>,
-        w: &Linear,
-        softcap: f32,
-        forbidden: &[u32],
-        out: &mut Likeliest,
-    ) -> Result<()> {
-        self.product_top_k(x, norm, w, softcap, forbidden, out);
+    fn logits(&self, x: &Tensor, head: &Projection<Self>, out: LogitRows) -> Result<()> {
+        match out {
+            LogitRows::Logits(out) => head.read(self, x, out)?,
+            LogitRows::Tokens(forbidden, out) => self.best_tokens(x, head, forbidden, out),
+            LogitRows::TopK(forbidden, out) => self.top_k(x, head, forbidden, out),
+        }
         Ok(())
     }
 }

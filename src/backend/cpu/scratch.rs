@@ -1,4 +1,4 @@
-//! Memory for activations, used again from call to call: after the first call of a size nothing is allocated.
+//! Reused memory for activations: after the first call of a size nothing is allocated.
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
@@ -11,15 +11,15 @@ struct Line([f32; 16]);
 
 const ZERO: Line = Line([0.0; 16]);
 
-/// Buffers that wait for their next use. Clones share them.
+/// A pool of free buffers, shared by clones.
 #[derive(Clone, Default)]
 pub struct Scratch(Arc<Mutex<Vec<Vec<Line>>>>);
 
-/// Idle buffers kept; more would be memory that a burst of callers needed once.
+/// The maximum number of free buffers; more are from a burst of concurrent calls.
 const KEPT: usize = 64;
 
 impl Scratch {
-    /// A buffer of `len` floats whose contents are whatever its last user left.
+    /// A buffer of `len` floats with arbitrary contents.
     pub fn take(&self, len: usize) -> Buffer {
         let lines = len.div_ceil(16);
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,7 +29,7 @@ impl Scratch {
         let mut memory = chosen.map(|i| idle.swap_remove(i)).unwrap_or_default();
         drop(idle);
         if memory.len() < lines {
-            // Freed before the larger one is made, so that both are never held at once; nothing in it is wanted.
+            // Freed before the larger one is allocated, so that both never exist at once.
             memory = Vec::new();
             memory.resize(lines, ZERO);
         }
@@ -50,7 +50,7 @@ impl Scratch {
         list
     }
 
-    /// Bytes held by idle buffers.
+    /// The size of free buffers in bytes.
     #[cfg(test)]
     fn idle_bytes(&self) -> usize {
         let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,7 +58,7 @@ impl Scratch {
     }
 }
 
-/// A list in scratch memory, of a size that is known beforehand.
+/// A list of fixed capacity in scratch memory.
 pub struct List<T> {
     buffer: Buffer,
     len: usize,
@@ -69,7 +69,7 @@ pub struct List<T> {
 impl<T: Copy> List<T> {
     pub fn push(&mut self, item: T) {
         assert!(self.len < self.capacity, "a list beyond its size");
-        // SAFETY: `list` took memory for `capacity` items, aligned for them.
+        // SAFETY: the buffer has space for `capacity` items and is aligned for them.
         unsafe { self.buffer.floats_mut().as_mut_ptr().cast::<T>().add(self.len).write(item) };
         self.len += 1;
     }
@@ -91,7 +91,7 @@ impl<T> DerefMut for List<T> {
     }
 }
 
-/// A borrowed buffer; dropping it gives it back.
+/// A buffer that returns to the pool when dropped.
 pub struct Buffer {
     memory: Vec<Line>,
     len: usize,
@@ -100,7 +100,7 @@ pub struct Buffer {
 
 impl Buffer {
     pub fn floats(&self) -> &[f32] {
-        // SAFETY: a Line is 16 floats without padding, and `len` floats fit the lines that `take` made sure of.
+        // SAFETY: a Line is 16 floats without padding, and `take` allocated lines for `len` floats.
         unsafe { std::slice::from_raw_parts(self.memory.as_ptr().cast(), self.len) }
     }
 

@@ -1,5 +1,5 @@
-//! Weights in the forms that the kernels read, converted tensor by tensor: resident memory never holds more than the packed weights
-//! and about a megabyte of the checkpoint.
+//! Weights in the kernels' formats, converted tensor by tensor: at most the packed weights and about a megabyte of the checkpoint are
+//! resident.
 
 use std::sync::Arc;
 
@@ -12,29 +12,29 @@ use crate::formats::safetensors::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, RowSource, Shape, TableType, Weight, row_scales_at};
 use crate::spec::Precision;
 
-/// Bytes of a mapped tensor that may be resident before they are let go.
+/// Bytes of a mapped tensor that are read before their pages are released.
 const RESIDENT: usize = 1 << 20;
 
 /// A packed linear layer.
 pub struct Linear {
     pub weight: Weight,
-    /// One value an output; zeros where the layer has none.
+    /// One value per output; zeros if the layer has no bias.
     pub bias: Vec<f32>,
 }
 
-/// Bytes that a packed layer takes, bias included.
+/// The size of a packed layer in bytes, bias included.
 pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
     Format::new(precision).bytes(Shape { outputs, inputs }).saturating_add(outputs * size_of::<f32>())
 }
 
-/// A layer's rows on their way into a format. The first error is kept; mapped pages are let go on the way.
-struct Source<'a> {
+/// The rows of a layer to pack. It keeps the first error and releases mapped pages.
+struct LayerRows<'a> {
     rows: RowReader<'a>,
     since_release: usize,
     failure: Option<Error>,
 }
 
-impl Source<'_> {
+impl LayerRows<'_> {
     fn done(&mut self, inputs: usize, result: Result<()>) {
         if let Err(error) = result {
             self.failure.get_or_insert(error);
@@ -47,7 +47,7 @@ impl Source<'_> {
     }
 }
 
-impl RowSource for Source<'_> {
+impl RowSource for LayerRows<'_> {
     fn f32(&mut self, row: usize, out: &mut [f32]) {
         let result = self.rows.f32(row, out);
         self.done(out.len(), result);
@@ -59,7 +59,7 @@ impl RowSource for Source<'_> {
     }
 }
 
-/// A layer that a `.kinglet` file holds packed in this very format.
+/// A layer of a `.kinglet` file in the same format, mapped.
 fn linear_mapped(format: &'static Format, shape: Shape, view: &LinearView) -> Option<Weight> {
     let [Part { weight, order: Order::From(0), .. }] = view.parts.as_slice() else { return None };
     let (map, at) = weight.mapping();
@@ -72,7 +72,7 @@ pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
     if let Some(weight) = linear_mapped(format, shape, view) {
         return Ok(Linear { weight, bias: view.bias()? });
     }
-    let mut source = Source { rows: view.rows(), since_release: 0, failure: None };
+    let mut source = LayerRows { rows: view.rows(), since_release: 0, failure: None };
     let weight = format.pack(shape, &mut source);
     view.parts.iter().for_each(|part| part.weight.release());
     match source.failure {
@@ -83,23 +83,23 @@ pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
 
 /// Rows to look up, each `width` long.
 pub struct Table {
-    pub values: Values,
+    pub values: TableValues,
     pub width: usize,
 }
 
-pub enum Values {
+pub enum TableValues {
     F32(Vec<f32>),
     F16(Vec<f16>),
-    /// A symmetric scale a row.
+    /// Values, and a symmetric scale per row.
     Int8(Store<i8>, Store<f32>),
-    /// The rows of a linear layer that is used as a table too.
+    /// The rows of a linear layer that is also a table.
     Layer(Arc<Linear>),
 }
 
 impl Table {
     /// A table of computed values, in f32.
     pub fn from_values(values: Vec<f32>, width: usize) -> Self {
-        Self { values: Values::F32(values), width }
+        Self { values: TableValues::F32(values), width }
     }
 }
 
@@ -107,7 +107,7 @@ pub fn table_bytes(precision: Precision, rows: usize, width: usize) -> usize {
     Format::new(precision).table.bytes(rows, width)
 }
 
-/// Calls `read` for every row, letting go of mapped pages on the way.
+/// Calls `read` for each row and releases mapped pages.
 fn each_row(view: &TensorView, mut read: impl FnMut(usize) -> Result<()>) -> Result<()> {
     let group = (RESIDENT / (view.cols() * size_of::<f32>()).max(1)).max(1);
     for row in 0..view.rows() {
@@ -146,12 +146,12 @@ pub fn rows_i8(view: &TensorView) -> Result<(Vec<i8>, Vec<f32>)> {
     Ok((values, scales))
 }
 
-/// A table in 8 bits that a `.kinglet` file holds.
-fn table_mapped(view: &TensorView) -> Option<Values> {
+/// An 8-bit table of a `.kinglet` file, mapped.
+fn table_mapped(view: &TensorView) -> Option<TableValues> {
     let shape = Shape { outputs: view.rows(), inputs: view.cols() };
     let (map, at) = view.mapping();
     let scales = Store::mapped(map, at.checked_add(row_scales_at(shape)?)?, shape.outputs)?;
-    Some(Values::Int8(Store::mapped(map, at, shape.outputs * shape.inputs)?, scales))
+    Some(TableValues::Int8(Store::mapped(map, at, shape.outputs * shape.inputs)?, scales))
 }
 
 pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
@@ -167,12 +167,12 @@ pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
         TableType::F32 => {
             let mut values = vec![0.0; rows * width];
             each_row(view, |i| view.read_row_f32(i, &mut values[i * width..][..width]))?;
-            Values::F32(values)
+            TableValues::F32(values)
         }
-        TableType::F16 => Values::F16(rows_f16(view)?),
+        TableType::F16 => TableValues::F16(rows_f16(view)?),
         TableType::I8 => {
             let (values, scales) = rows_i8(view)?;
-            Values::Int8(values.into(), scales.into())
+            TableValues::Int8(values.into(), scales.into())
         }
     };
     Ok(Table { values, width })

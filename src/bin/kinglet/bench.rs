@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::args::{Bench, Task};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::Meter;
 
 /// Ids are drawn from this range, cut to the vocabulary: tokens below it are often special.
 const IDS: std::ops::Range<usize> = 200..30_000;
@@ -34,7 +34,7 @@ pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
     let load_ms = model.counters().stage(Stage::Load).nanoseconds as f64 / 1e6;
     let generated: usize = once()?;
     model.reset_counters();
-    let mut progress = Progress::new("runs", Some(args.repeat as u64), false);
+    let mut progress = Meter::new("runs", Some(args.repeat as u64), false);
     let mut times = Vec::with_capacity(args.repeat);
     for _ in 0..args.repeat {
         let start = Instant::now();

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use crate::args::Classify;
 use crate::failure::{Failure, Outcome};
-use crate::input::{Batch, Batches, Kind};
-use crate::output::{OneLine, Output, Scores, Significant, is_false};
+use crate::input::{Batches, InputBatch, Kind};
+use crate::output::{JsonScores, OneLine, Output, Significant, is_false};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -18,7 +18,7 @@ struct Line<'a> {
     label: Option<&'a str>,
     score: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scores: Option<Scores<'a>>,
+    scores: Option<JsonScores<'a>>,
     #[serde(skip_serializing_if = "is_false")]
     truncated: bool,
 }
@@ -71,7 +71,7 @@ fn batch_texts(
     model: &Model,
     args: &Classify,
     options: &ClassifyOptions,
-    batch: &Batch,
+    batch: &InputBatch,
     out: &mut Output,
 ) -> Outcome<Vec<u8>> {
     let (texts, pairs) = (batch.texts(), batch.pairs());
@@ -89,7 +89,7 @@ fn batch_texts(
                 pair,
                 label: (!args.score).then_some(label),
                 score,
-                scores: (!args.score).then_some(Scores { labels: model.labels(), scores }),
+                scores: (!args.score).then_some(JsonScores { labels: model.labels(), scores }),
                 truncated: result.truncated[i] != 0,
             })?;
             continue;
@@ -106,7 +106,7 @@ fn batch_tokens(
     model: &Model,
     args: &Classify,
     options: &ClassifyOptions,
-    batch: &Batch,
+    batch: &InputBatch,
     out: &mut Output,
 ) -> Outcome<Vec<u8>> {
     let result = model.classify_tokens(&batch.texts(), args.aggregation.unwrap_or_default(), options)?;

@@ -1,5 +1,6 @@
 //! `kinglet devices`.
 
+use kinglet::DevicesOptions;
 use serde_json::json;
 
 use crate::args::Devices;
@@ -7,7 +8,7 @@ use crate::failure::Outcome;
 use crate::output::{OneLine, Output, bytes};
 
 pub fn run(args: &Devices) -> Outcome<()> {
-    let found = kinglet::devices();
+    let found = kinglet::devices(&DevicesOptions { open_libraries: !args.no_open_libraries });
     let mut out = Output::new();
     if args.json {
         let devices: Vec<_> = (found.devices.iter())

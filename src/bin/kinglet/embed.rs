@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::args::Embed;
 use crate::failure::Outcome;
 use crate::input::{Batches, Kind};
-use crate::output::{Output, Rows, Values, is_false};
+use crate::output::{JsonRows, Output, SpacedValues, is_false};
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -20,7 +20,7 @@ struct Line<'a> {
 #[serde(untagged)]
 enum Embedding<'a> {
     Text(&'a [f32]),
-    Tokens(Rows<'a>),
+    Tokens(JsonRows<'a>),
 }
 
 pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
@@ -45,7 +45,7 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
                 continue;
             }
             for row in rows.values.chunks_exact(rows.width) {
-                out.line(Values(row))?;
+                out.line(SpacedValues(row))?;
             }
             // An empty line between texts.
             if by_token {
@@ -58,8 +58,8 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
 }
 
 /// All rows of text `i`.
-fn rows(embeddings: &Embeddings, i: usize) -> Rows<'_> {
+fn rows(embeddings: &Embeddings, i: usize) -> JsonRows<'_> {
     let width = embeddings.dimension;
     let range = embeddings.starts[i] * width..embeddings.starts[i + 1] * width;
-    Rows { values: &embeddings.values[range], width }
+    JsonRows { values: &embeddings.values[range], width }
 }

@@ -1,6 +1,5 @@
-//! `kinglet evaluate`: how well and how fast a model answers questions whose answers are known.
+//! `kinglet evaluate`: accuracy and latency of a model on questions with expected answers.
 
-use std::io::{BufRead, BufReader, Read};
 use std::time::Instant;
 
 use kinglet::Model;
@@ -8,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::args::Evaluate;
 use crate::failure::{Failure, Outcome};
-use crate::metrics::{self, Latency, Pair};
+use crate::files;
+use crate::metrics::{self, LatencyStatistics, Pair};
 use crate::output::Output;
-use crate::progress::Progress;
+use crate::progress::Meter;
 
 /// A question and its expected answer.
 type Case = (String, String);
@@ -18,7 +18,7 @@ type Case = (String, String);
 pub fn run(model: &Model, args: &Evaluate) -> Outcome<()> {
     let options = args.generation.options_of_text()?;
     let cases = read(args)?;
-    let mut bar = Progress::new("cases", Some(cases.len() as u64), false);
+    let mut bar = Meter::new("cases", Some(cases.len() as u64), false);
     let mut answers = Vec::with_capacity(cases.len());
     let mut times = Vec::new();
     let mut tokens = 0;
@@ -39,7 +39,7 @@ pub fn run(model: &Model, args: &Evaluate) -> Outcome<()> {
     drop(bar);
     let pairs: Vec<Pair> = answers.iter().zip(&cases).map(|(answer, (_, e))| (answer.as_str(), e.as_str())).collect();
     let all: f64 = times.chunks(args.batch_size).filter_map(|batch| batch.first()).sum::<f64>() / 1e3;
-    let latency = Latency::of(&mut times);
+    let latency = LatencyStatistics::of(&mut times);
     let figures = json!({
         "cases": cases.len(),
         "exact_match": metrics::exact_match(&pairs),
@@ -94,12 +94,8 @@ fn table(out: &mut Output, figures: &Value) -> Outcome<()> {
 /// The cases of the file, or of standard input.
 fn read(args: &Evaluate) -> Outcome<Vec<Case>> {
     let name = args.file.as_ref().map_or_else(|| "standard input".into(), |path| path.display().to_string());
-    let input: Box<dyn Read> = match &args.file {
-        Some(path) => Box::new(std::fs::File::open(path).map_err(|e| Failure::new(format!("{name}: {e}")))?),
-        None => Box::new(std::io::stdin()),
-    };
     let mut cases = Vec::new();
-    for (i, line) in BufReader::new(input).lines().enumerate() {
+    for (i, line) in files::lines(args.file.as_deref())?.enumerate() {
         let wrong = |what: String| Failure::new(format!("{name}, line {}: {what}", i + 1));
         let line = line.map_err(|e| wrong(e.to_string()))?;
         if line.trim().is_empty() {

@@ -1,4 +1,4 @@
-//! Why a verb ends early.
+//! Failures of a verb.
 
 use std::fmt::Display;
 use std::io;
@@ -25,7 +25,7 @@ impl Failure {
         Self::Usage(message.to_string())
     }
 
-    /// What a failed write to standard output means.
+    /// The failure for an error of writing to standard output.
     pub fn output(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::ReaderGone,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use kinglet::{Event, GenerateOptions, Model, Output as Generated};
+use kinglet::{GenerateOptions, Model, Output as Generated, Piece};
 use serde::Serialize;
 
 use crate::args::Generate;
@@ -94,10 +94,10 @@ fn stream(model: &Model, prompt: &str, options: &GenerateOptions) -> Outcome<boo
 }
 
 /// A listener that prints pieces. A failed write ends the call and is stored in `failure`.
-pub fn printer(failure: &mut Option<Failure>) -> impl FnMut(Event) -> bool {
-    |event| {
+pub fn printer(failure: &mut Option<Failure>) -> impl FnMut(Piece) -> bool {
+    |piece| {
         let mut out = io::stdout();
-        let written = out.write_all(event.text.as_bytes()).and_then(|()| out.flush());
+        let written = out.write_all(piece.text.as_bytes()).and_then(|()| out.flush());
         match written {
             Ok(()) => true,
             Err(error) => {

@@ -6,7 +6,11 @@ use clap::Args;
 use kinglet::{EarlyStopping, GenerateOptions, Grammar};
 
 use crate::failure::{Failure, Outcome};
+use crate::files;
 use crate::values::{Ids, choice, ids};
+
+/// The longest file that is read, in bytes. The library has a lower limit of its own.
+const GRAMMAR_LIMIT: u64 = 1 << 20;
 
 #[derive(Args)]
 #[command(next_help_heading = "Generation (defaults: the model's generation_config.json)")]
@@ -135,9 +139,7 @@ impl GenerationArgs {
     }
 
     pub fn options(&self) -> Outcome<GenerateOptions> {
-        let read = |path: &PathBuf| {
-            std::fs::read_to_string(path).map_err(|e| Failure::new(format!("{}: {e}", path.display())))
-        };
+        let read = |path: &PathBuf| files::text(path, GRAMMAR_LIMIT);
         let grammar = match (&self.json_schema, &self.regex, &self.lark) {
             (Some(path), ..) => Some(Grammar::JsonSchema(read(path)?)),
             (_, Some(regex), _) => Some(Grammar::Regex(regex.clone())),

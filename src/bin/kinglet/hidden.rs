@@ -5,12 +5,12 @@ use serde::Serialize;
 
 use crate::args::Hidden;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, Rows};
+use crate::output::{JsonRows, Output};
 
 #[derive(Serialize)]
 struct Line<'a> {
     ids: &'a [u32],
-    hidden: Rows<'a>,
+    hidden: JsonRows<'a>,
 }
 
 pub fn run(model: &Model, args: &Hidden) -> Outcome<()> {
@@ -30,15 +30,15 @@ pub fn run(model: &Model, args: &Hidden) -> Outcome<()> {
     for (i, bounds) in states.starts.windows(2).enumerate() {
         let values = &states.values[bounds[0] * width..bounds[1] * width];
         if args.json {
-            out.json(&Line { ids: &args.ids[i].0, hidden: Rows { values, width } })?;
+            out.json(&Line { ids: &args.ids[i].0, hidden: JsonRows { values, width } })?;
             continue;
         }
-        // Tells sequences apart.
+        // An empty line between sequences.
         if i > 0 {
             out.line("")?;
         }
         for row in values.chunks_exact(width) {
-            // Every digit: these are for comparing.
+            // All digits, for comparisons.
             let row: Vec<String> = row.iter().map(|value| format!("{value:?}")).collect();
             out.line(row.join(" "))?;
         }

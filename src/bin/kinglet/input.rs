@@ -1,5 +1,4 @@
-//! Where texts come from: arguments, lines of standard input, or JSON Lines. They are handed out in batches, so that input of
-//! any length streams through.
+//! The input of texts: arguments, lines of standard input, or JSON Lines, in batches, so that input of any length can be processed.
 
 use std::io::{self, BufRead, IsTerminal, StdinLock};
 
@@ -8,16 +7,16 @@ use serde_json::Value;
 use crate::args::{PairArgs, TextArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::progress::Progress;
+use crate::progress::Meter;
 
-/// A batch of texts, with their second texts if pairs were asked for.
+/// A batch of texts, or of pairs.
 #[derive(Default)]
-pub struct Batch {
+pub struct InputBatch {
     pub texts: Vec<String>,
     pairs: Option<Vec<String>>,
 }
 
-impl Batch {
+impl InputBatch {
     pub fn texts(&self) -> Vec<&str> {
         self.texts.iter().map(String::as_str).collect()
     }
@@ -31,7 +30,7 @@ impl Batch {
     }
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Kind {
     Text,
@@ -43,24 +42,24 @@ pub enum Kind {
 /// A text and, in a pair, the second text.
 type Record = (String, Option<String>);
 
-/// Hands out batches until the input ends.
+/// Reads batches until the input ends.
 pub struct Batches<'a> {
-    source: Source<'a>,
+    source: InputSource<'a>,
     kind: Kind,
     size: usize,
     /// Reported after the texts before it have been processed.
     failure: Option<Failure>,
-    progress: Progress,
+    progress: Meter,
 }
 
-enum Source<'a> {
+enum InputSource<'a> {
     Arguments(std::slice::Iter<'a, String>),
     Lines(Lines),
     Json { lines: Lines, field: &'a str, pair_field: Option<&'a str> },
 }
 
 impl<'a> Batches<'a> {
-    /// `kind` says what one record is; `pair_field` is the field of the second text.
+    /// `kind` is the kind of one record; `pair_field` is the field of the second text.
     pub fn new(args: &'a TextArgs, kind: Kind, pair_field: Option<&'a str>) -> Outcome<Self> {
         let mut size = args.batch_size;
         let mut length = None;
@@ -70,13 +69,13 @@ impl<'a> Batches<'a> {
                 output::note("reading texts from the terminal, one per line; Ctrl-D ends");
                 size = 1;
             }
-            // The default fields are those that JSON output has, so that one verb reads what another has written.
+            // The default fields are the same as in JSON output, so one verb can read the output of another.
             match args.field(if kind == Kind::Ids { "ids" } else { "text" }) {
                 Some(field) => {
                     let pair_field = (kind == Kind::Pair).then(|| pair_field.unwrap_or("pair"));
-                    Source::Json { lines, field, pair_field }
+                    InputSource::Json { lines, field, pair_field }
                 }
-                None => Source::Lines(lines),
+                None => InputSource::Lines(lines),
             }
         } else {
             let (texts, step) = (args.texts.len(), if kind == Kind::Pair { 2 } else { 1 });
@@ -86,13 +85,13 @@ impl<'a> Batches<'a> {
                 )));
             }
             length = Some((texts / step) as u64);
-            Source::Arguments(args.texts.iter())
+            InputSource::Arguments(args.texts.iter())
         };
-        Ok(Self { source, kind, size, failure: None, progress: Progress::new("texts", length, true) })
+        Ok(Self { source, kind, size, failure: None, progress: Meter::new("texts", length, true) })
     }
 
     /// Runs `work` on every batch. `work` returns how many texts were truncated; a note gives the total at the end.
-    pub fn each(mut self, mut work: impl FnMut(Batch) -> Outcome<usize>) -> Outcome<()> {
+    pub fn each(mut self, mut work: impl FnMut(InputBatch) -> Outcome<usize>) -> Outcome<()> {
         let mut cut = 0;
         loop {
             let batch = self.next()?;
@@ -113,11 +112,11 @@ impl<'a> Batches<'a> {
     }
 
     /// The next batch; an empty one at the end.
-    fn next(&mut self) -> Outcome<Batch> {
+    fn next(&mut self) -> Outcome<InputBatch> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
-        let mut batch = Batch { pairs: (self.kind == Kind::Pair).then(Vec::new), ..Batch::default() };
+        let mut batch = InputBatch { pairs: (self.kind == Kind::Pair).then(Vec::new), ..InputBatch::default() };
         while batch.texts.len() < self.size {
             match self.source.record(self.kind) {
                 Ok(None) => break,
@@ -144,7 +143,7 @@ impl PairArgs {
     }
 }
 
-impl Source<'_> {
+impl InputSource<'_> {
     fn record(&mut self, kind: Kind) -> Outcome<Option<Record>> {
         match self {
             Self::Arguments(texts) => {

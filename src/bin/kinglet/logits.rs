@@ -5,14 +5,14 @@ use serde::Serialize;
 
 use crate::args::Logits;
 use crate::failure::Outcome;
-use crate::output::{Output, Rows};
+use crate::output::{JsonRows, Output};
 
 #[derive(Serialize)]
 struct Line<'a> {
     ids: &'a [u32],
     #[serde(skip_serializing_if = "Option::is_none")]
     decoder_ids: Option<&'a [u32]>,
-    logits: Rows<'a>,
+    logits: JsonRows<'a>,
 }
 
 pub fn run(model: &Model, args: &Logits) -> Outcome<()> {
@@ -20,12 +20,12 @@ pub fn run(model: &Model, args: &Logits) -> Outcome<()> {
     let logits = model.logits(&args.ids.0, decoder_ids, args.stepwise, None)?;
     let mut out = Output::new();
     if args.json {
-        let rows = Rows { values: &logits.values, width: logits.vocabulary };
+        let rows = JsonRows { values: &logits.values, width: logits.vocabulary };
         out.json(&Line { ids: &args.ids.0, decoder_ids, logits: rows })?;
         return out.flush();
     }
     for row in logits.values.chunks_exact(logits.vocabulary) {
-        // Every digit: these are for comparing.
+        // All digits, for comparisons.
         let row: Vec<String> = row.iter().map(|value| format!("{value:?}")).collect();
         out.line(row.join(" "))?;
     }

@@ -1,4 +1,4 @@
-//! The command line: `kinglet VERB --model PATH …`. Each verb has a file; what they compute is the library's.
+//! The command line: `kinglet VERB --model PATH …`. Each verb is a file that calls the library.
 
 mod args;
 mod bench;
@@ -8,6 +8,7 @@ mod devices;
 mod embed;
 mod evaluate;
 mod failure;
+mod files;
 mod generate;
 mod generate_args;
 mod hidden;
@@ -32,7 +33,7 @@ use kinglet::{LoadOptions, Log, LogLevel, Model};
 
 use args::{Cli, ModelArgs, Verb};
 use failure::{Failure, Outcome};
-use progress::Progress;
+use progress::Meter;
 
 /// The status for a command line that is wrong.
 const USAGE: u8 = 2;
@@ -94,7 +95,7 @@ fn run(cli: &Cli) -> Outcome<()> {
 
 fn load(args: &ModelArgs) -> Outcome<Model> {
     // In thousandths, because the library reports a share from 0 to 1.
-    let mut bar = Progress::new("loading", Some(1000), false);
+    let mut bar = Meter::new("loading", Some(1000), false);
     let mut progress = |share: f32| {
         bar.set((share * 1000.0) as u64);
         true

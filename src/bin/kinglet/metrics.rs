@@ -73,7 +73,7 @@ pub fn rouge_l(pairs: &[Pair]) -> f64 {
 
 /// Statistics of durations in milliseconds. All are NaN if there are no durations.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Latency {
+pub struct LatencyStatistics {
     pub mean: f64,
     pub median: f64,
     /// The population standard deviation: the sum of squares is divided by n.
@@ -85,7 +85,7 @@ pub struct Latency {
     pub max: f64,
 }
 
-impl Latency {
+impl LatencyStatistics {
     /// Sorts the durations.
     pub fn of(milliseconds: &mut [f64]) -> Self {
         milliseconds.sort_by(f64::total_cmp);
@@ -287,22 +287,22 @@ mod tests {
     /// Against numpy 2.4: mean, median, std, percentile, min and max.
     #[test]
     fn latencies_are_those_of_numpy() {
-        let close = |found: Latency, wanted: [f64; 8]| {
-            let Latency { mean, median, standard_deviation, p90, p95, p99, min, max } = found;
+        let close = |found: LatencyStatistics, wanted: [f64; 8]| {
+            let LatencyStatistics { mean, median, standard_deviation, p90, p95, p99, min, max } = found;
             let found = [mean, median, standard_deviation, p90, p95, p99, min, max];
             assert!(found.iter().zip(wanted).all(|(a, b)| near(*a, b)), "{found:?} {wanted:?}");
         };
         let times = [5.5, 1.25, 9.75, 3.0, 100.125, 2.0, 7.5, 4.25, 6.0, 8.875, 0.5];
         close(
-            Latency::of(&mut times.to_vec()),
+            LatencyStatistics::of(&mut times.to_vec()),
             [13.522727272727273, 5.5, 27.539579894105167, 9.75, 54.9375, 91.08750000000003, 0.5, 100.125],
         );
         close(
-            Latency::of(&mut times[..10].to_vec()),
+            LatencyStatistics::of(&mut times[..10].to_vec()),
             [14.825, 5.75, 28.55899595574046, 18.787499999999966, 59.456249999999905, 91.99125000000001, 1.25, 100.125],
         );
-        close(Latency::of(&mut [5.5]), [5.5, 5.5, 0.0, 5.5, 5.5, 5.5, 5.5, 5.5]);
-        close(Latency::of(&mut [5.5, 1.25]), [3.375, 3.375, 2.125, 5.075, 5.2875, 5.4575, 1.25, 5.5]);
-        assert!(Latency::of(&mut []).mean.is_nan() && Latency::of(&mut []).p99.is_nan());
+        close(LatencyStatistics::of(&mut [5.5]), [5.5, 5.5, 0.0, 5.5, 5.5, 5.5, 5.5, 5.5]);
+        close(LatencyStatistics::of(&mut [5.5, 1.25]), [3.375, 3.375, 2.125, 5.075, 5.2875, 5.4575, 1.25, 5.5]);
+        assert!(LatencyStatistics::of(&mut []).mean.is_nan() && LatencyStatistics::of(&mut []).p99.is_nan());
     }
 }

@@ -59,9 +59,9 @@ impl Output {
 }
 
 /// Values with spaces between them.
-pub struct Values<'a>(pub &'a [f32]);
+pub struct SpacedValues<'a>(pub &'a [f32]);
 
-impl fmt::Display for Values<'_> {
+impl fmt::Display for SpacedValues<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, value) in self.0.iter().enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { " " }, Significant(*value))?;
@@ -100,24 +100,24 @@ impl fmt::Display for OneLine<'_> {
 }
 
 /// Rows of `width` values as a JSON list of lists.
-pub struct Rows<'a> {
+pub struct JsonRows<'a> {
     pub values: &'a [f32],
     pub width: usize,
 }
 
-impl Serialize for Rows<'_> {
+impl Serialize for JsonRows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.values.chunks_exact(self.width))
     }
 }
 
 /// `{"label": score, …}`.
-pub struct Scores<'a> {
+pub struct JsonScores<'a> {
     pub labels: &'a [String],
     pub scores: &'a [f32],
 }
 
-impl Serialize for Scores<'_> {
+impl Serialize for JsonScores<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.labels.iter().zip(self.scores))
     }

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 /// Work that ends sooner shows no bar.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-pub struct Progress {
+pub struct Meter {
     start: Instant,
     what: &'static str,
     length: Option<u64>,
@@ -17,7 +17,7 @@ pub struct Progress {
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl Meter {
     /// `length` is `None` if it is not known. A bar is drawn only if standard error is a terminal and no results are printed to
     /// the same terminal while the work runs.
     pub fn new(what: &'static str, length: Option<u64>, prints_results: bool) -> Self {
@@ -38,7 +38,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for Meter {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

@@ -1,4 +1,4 @@
-//! The options of each verb. A verb's own options come first: those after a group would stand under the group's heading.
+//! The options of each verb. A verb's own options come first: after a group they would be listed under the group's heading.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ pub struct Generate {
     /// Print each text on one line, with control characters escaped
     #[arg(long, conflicts_with_all = ["stream", "json", "output_format"])]
     pub one_line: bool,
-    /// Put TEXT before each prompt; it is computed once
+    /// Put TEXT before each prompt; its KV cache is computed once
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
     #[command(flatten)]
@@ -279,6 +279,9 @@ pub struct Devices {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// List only devices that need no other library: libkinglet_cuda is not opened
+    #[arg(long)]
+    pub no_open_libraries: bool,
 }
 
 /// Measure speed on random token ids

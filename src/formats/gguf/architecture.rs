@@ -3,6 +3,7 @@
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::tensor::RowOrder;
+use crate::spec::Heads;
 
 use super::metadata::Metadata;
 
@@ -24,14 +25,6 @@ pub(super) enum Architecture {
 use Architecture::{Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Phi3, Qwen2, Qwen3, T5};
 
 const ALL: [Architecture; 9] = [Llama, Qwen2, Qwen3, Gemma2, Gemma3, Phi3, Gpt2, GptNeoX, T5];
-
-/// The numbers of query heads and of key/value heads, and the components per head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heads {
-    pub count: usize,
-    pub kv: usize,
-    pub dim: usize,
-}
 
 type Table = &'static [(&'static str, &'static str)];
 

@@ -2,12 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use super::architecture::{Architecture, Heads};
+use super::architecture::Architecture;
 use super::metadata::Metadata;
 use super::rope;
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::weights::Weights;
+use crate::spec::Heads;
 
 /// The fields of a file that belong to its architecture.
 pub(super) struct Fields<'a> {
@@ -101,7 +102,8 @@ pub(super) fn config(fields: &Fields, weights: &Weights, vocabulary: usize, gate
     let head = if fields.architecture == GptNeoX { "embed_out.weight" } else { "lm_head.weight" };
     config.insert("vocab_size".into(), vocabulary.into());
     config.insert("tie_word_embeddings".into(), weights.get(head).is_none().into());
-    config.insert("kinglet_gguf".into(), true.into());
+    // GGUF stores GPT-2's Conv1D weights `[outputs, inputs]`, as linear layers.
+    config.insert("kinglet_linear_weights".into(), true.into());
     Ok(Value::Object(config))
 }
 

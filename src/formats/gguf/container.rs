@@ -54,7 +54,7 @@ impl Container {
         let whole = usize::try_from(length).map_err(|_| {
             Error::unsupported(format!("{}: the file is too large for this machine's address space", path.display()))
         })?;
-        let mut source = Source { path, reader: BufReader::with_capacity(1 << 16, file), at: 0, length };
+        let mut source = FileReader { path, reader: BufReader::with_capacity(1 << 16, file), at: 0, length };
         let (tensor_count, field_count) = source.preamble()?;
         let mut fields = BTreeMap::new();
         for _ in 0..field_count {
@@ -96,7 +96,7 @@ struct Described {
 }
 
 /// Checks that tensors are within the file and do not overlap.
-fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Result<BTreeMap<String, Tensor>> {
+fn place(source: &FileReader, described: Vec<(String, Described)>, data: u64) -> Result<BTreeMap<String, Tensor>> {
     let mut order: Vec<_> = described.iter().map(|(name, t)| (t.offset, t.bytes, name)).collect();
     order.sort();
     let (mut end, mut before) = (0, "");
@@ -125,15 +125,33 @@ fn place(source: &Source, described: Vec<(String, Described)>, data: u64) -> Res
     Ok(tensors.collect())
 }
 
+/// The element type of ggml's number for it; None if Kinglet does not support it.
+pub(in crate::formats) fn dtype(number: u32) -> Option<DType> {
+    Some(match number {
+        0 => DType::F32,
+        1 => DType::F16,
+        2 => DType::Q4_0,
+        3 => DType::Q4_1,
+        6 => DType::Q5_0,
+        7 => DType::Q5_1,
+        8 => DType::Q8_0,
+        12 => DType::Q4K,
+        13 => DType::Q5K,
+        14 => DType::Q6K,
+        30 => DType::BF16,
+        _ => return None,
+    })
+}
+
 /// A file that is read from front to end, and the number of bytes left.
-struct Source<'a> {
+struct FileReader<'a> {
     path: &'a Path,
     reader: BufReader<File>,
     at: u64,
     length: u64,
 }
 
-impl Source<'_> {
+impl FileReader<'_> {
     fn invalid(&self, what: impl std::fmt::Display) -> Error {
         Error::invalid_file(self.path, what)
     }
@@ -308,20 +326,7 @@ impl Source<'_> {
             );
         }
         let (kind, offset) = (self.u32()?, self.u64()?);
-        let dtype = match kind {
-            0 => DType::F32,
-            1 => DType::F16,
-            2 => DType::Q4_0,
-            3 => DType::Q4_1,
-            6 => DType::Q5_0,
-            7 => DType::Q5_1,
-            8 => DType::Q8_0,
-            12 => DType::Q4K,
-            13 => DType::Q5K,
-            14 => DType::Q6K,
-            30 => DType::BF16,
-            _ => return Err(self.unreadable(&shown, kind)),
-        };
+        let Some(dtype) = dtype(kind) else { return Err(self.unreadable(&shown, kind)) };
         let (elements, bytes) = dtype.block().unwrap_or((1, 1));
         let cols = shape.last().copied().unwrap_or(1);
         if !cols.is_multiple_of(elements) {

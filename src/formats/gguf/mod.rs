@@ -21,7 +21,7 @@ use crate::base::error::{Error, Result};
 mod architecture;
 mod charsmap;
 mod config;
-mod container;
+pub(super) mod container;
 mod merges;
 mod metadata;
 mod pretokenizer;
@@ -36,7 +36,7 @@ pub struct Gguf {
     /// With Hugging Face's names, shapes and order of rows, except that GPT-2's linear layers are `[outputs, inputs]` like all
     /// others.
     pub weights: Weights,
-    /// The equivalent of `config.json`, with `"kinglet_gguf": true`, which tells GPT-2 that its layers are not transposed.
+    /// The equivalent of `config.json`, with `"kinglet_linear_weights": true`: GPT-2's weights are not transposed.
     pub config: Value,
     /// The equivalent of `generation_config.json`: the ids of special tokens.
     pub generation_config: Value,

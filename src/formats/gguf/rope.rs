@@ -122,15 +122,15 @@ fn numbers(list: &[f32]) -> Vec<Value> {
     list.iter().copied().map(number).collect()
 }
 
-/// A tensor with one divisor per frequency, all finite and above 0.
+/// A tensor with one divisor per frequency, all above 0.
 fn factors(fields: &Fields, weights: &Weights, name: &str, rotated: usize) -> Result<Option<Vec<f32>>> {
     if weights.get(name).is_none() {
         return Ok(None);
     }
     let view = weights.require(name, &[rotated / 2])?;
     let list = view.to_vec_f32()?;
-    if list.iter().any(|x| !x.is_finite() || *x <= 0.0) {
-        let what = format!("tensor {} has values that are not finite and above 0", quoted(name));
+    if list.iter().any(|x| *x <= 0.0) {
+        let what = format!("tensor {} has values that are not above 0", quoted(name));
         return Err(crate::base::error::Error::invalid_file(fields.metadata.path(), what));
     }
     Ok(Some(list))

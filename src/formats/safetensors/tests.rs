@@ -33,10 +33,10 @@ fn sample() -> Vec<u8> {
         header.push(' ');
     }
     let mut bytes = file(&header, 0);
-    for x in [0.0, -1.5, f32::MAX, 1e-40, f32::INFINITY, 3.25f32] {
+    for x in [0.0, -1.5, f32::MAX, 1e-40, f32::MIN, 3.25f32] {
         bytes.extend(x.to_le_bytes());
     }
-    for x in [0.5, -65504.0, 6e-8, f32::NEG_INFINITY] {
+    for x in [0.5, -65504.0, 6e-8, 65504.0] {
         bytes.extend(f16::from_f32(x).to_le_bytes());
     }
     for x in [1e38, -2.0] {
@@ -76,13 +76,35 @@ fn assert_says<T>(result: Result<T>, what: &str) {
 fn every_readable_type_converts_exactly_to_f32() {
     let weights = open(&sample()).unwrap();
     let read = |name| weights.get(name).unwrap().to_vec_f32().unwrap();
-    assert_eq!(read("single.weight"), [0.0, -1.5, f32::MAX, 1e-40, f32::INFINITY, 3.25]);
-    assert_eq!(read("half.weight"), [0.5, -65504.0, f16::from_f32(6e-8).to_f32(), f32::NEG_INFINITY]);
+    assert_eq!(read("single.weight"), [0.0, -1.5, f32::MAX, 1e-40, f32::MIN, 3.25]);
+    assert_eq!(read("half.weight"), [0.5, -65504.0, f16::from_f32(6e-8).to_f32(), 65504.0]);
     assert_eq!(read("brain.weight"), [bf16::from_f32(1e38).to_f32(), -2.0]);
     assert_eq!(read("none"), [0.0; 0]);
     let mut two = [0.0; 2];
     weights.get("single.weight").unwrap().read_f32(4, &mut two).unwrap();
-    assert_eq!(two, [f32::INFINITY, 3.25]);
+    assert_eq!(two, [f32::MIN, 3.25]);
+}
+
+#[test]
+fn values_that_are_not_finite_are_refused() {
+    let good = sample();
+    let at = good.len() - 44;
+    for (name, bytes, offset, element, shown) in [
+        ("single.weight", &f32::NAN.to_le_bytes()[..], 4, 1, "NaN"),
+        ("single.weight", &f32::NEG_INFINITY.to_le_bytes()[..], 20, 5, "-inf"),
+        ("half.weight", &f16::NAN.to_le_bytes()[..], 26, 1, "NaN"),
+        ("half.weight", &f16::INFINITY.to_le_bytes()[..], 30, 3, "inf"),
+        ("brain.weight", &bf16::NAN.to_le_bytes()[..], 34, 1, "NaN"),
+    ] {
+        let mut bad = good.clone();
+        bad[at + offset..][..bytes.len()].copy_from_slice(bytes);
+        let weights = open(&bad).unwrap();
+        let view = weights.get(name).unwrap();
+        let says = format!("tensor `{name}` holds {shown} at element {element}");
+        assert_says(view.to_vec_f32(), &says);
+        assert_says(view.read_f16(element, &mut [f16::ZERO]), &says);
+        assert_says(view.read_f16(1, &mut vec![f16::ZERO; view.elements() - 1]), &says);
+    }
 }
 
 #[test]
@@ -92,8 +114,8 @@ fn f16_is_rounded_to_nearest_and_overflow_is_an_error() {
     weights.get("half.weight").unwrap().read_f16(0, &mut four).unwrap();
     assert_eq!(four[..2], [f16::from_f32(0.5), f16::MIN]);
     let single = weights.get("single.weight").unwrap();
-    single.read_f16(4, &mut four[..2]).unwrap();
-    assert_eq!(four[..2], [f16::INFINITY, f16::from_f32(3.25)]);
+    single.read_f16(5, &mut four[..1]).unwrap();
+    assert_eq!(four[0], f16::from_f32(3.25));
     for (view, from, element) in [(single, 1, "element 2"), (weights.get("brain.weight").unwrap(), 0, "element 0")] {
         let error = view.read_f16(from, &mut four[..2]).unwrap_err();
         assert_eq!(error.status(), Status::Unsupported);
@@ -333,7 +355,12 @@ fn opening_touches_no_tensor_and_releasing_gives_pages_back() {
     let mut tensors: Vec<_> = (0..3).map(|i| tensor(&i.to_string(), "F32", &[n], i * size, (i + 1) * size)).collect();
     tensors.push(tensor("small", "F32", &[5], 3 * size, 3 * size + 20));
     tensors.push(tensor("last", "F32", &[n], 3 * size + 20, 4 * size + 20));
-    let weights = open(&file(&format!("{{{}}}", tensors.join(",")), 4 * SIZE + 20)).unwrap();
+    let data = 4 * SIZE + 20;
+    let mut bytes = file(&format!("{{{}}}", tensors.join(",")), data);
+    // Finite in f32.
+    let start = bytes.len() - data;
+    bytes[start..].fill(0x3f);
+    let weights = open(&bytes).unwrap();
     let view = weights.get("1").unwrap();
     let rss = || resident(view.bytes.as_ptr());
     assert_eq!(rss(), 0, "after opening");

@@ -21,7 +21,7 @@ use super::avx512::{Avx512, Lanes};
 use crate::kernels::BLOCK;
 use crate::kernels::instruction_set::{InstructionSet, implement_kernel};
 use crate::kernels::linear::{ByteProduct, PairProduct, Plan};
-use crate::kernels::vector::{Place, Vector};
+use crate::kernels::vector::{TilePosition, Vector};
 use tiles::{CHUNK, Kind, SIDE, STRIP, Step, Tiles};
 
 /// Fewer rows are multiplied by AVX-512: a tile of any height reads all its weights, and for few rows that takes as long as the
@@ -29,7 +29,7 @@ use tiles::{CHUNK, Kind, SIDE, STRIP, Step, Tiles};
 const LEAST_ROWS: usize = 8;
 /// Rows that are multiplied with a part of a pair of blocks while it is in the first-level cache.
 const PANEL: usize = 3 * STRIP;
-/// Chunks in such a part: it leaves a strip of rows room to pass.
+/// Chunks in such a part; the rest of the L1 cache is for a strip of rows.
 const DEPTH: usize = 12;
 
 /// Proof that the machine has AMX-INT8 and everything that [`Avx512`] proves, and that the system lets this process use tiles.
@@ -78,9 +78,9 @@ fn features() -> u32 {
     if state & STATE == STATE { __cpuid_count(7, 0).edx } else { 0 }
 }
 
-/// Asks Linux for the tile registers, for all present and future threads of this process.
+/// Requests the tile registers from Linux, for all current and future threads of this process.
 ///
-/// Refused by systems that are too old, and where a thread's signal stack has no room for 8 KiB of tiles.
+/// Old systems refuse it, and systems where a thread's signal stack has no space for 8 KiB of tiles.
 fn permitted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
     const TILE_DATA: libc::c_long = 18;
@@ -112,7 +112,7 @@ trait Rest {
     ///
     /// # Safety
     /// The machine has the instructions; the rows, the blocks and their sums exist.
-    unsafe fn add(&self, at: Place, rows: usize, blocks: usize);
+    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize);
 }
 
 /// # Safety
@@ -144,7 +144,7 @@ unsafe fn multiply(o: &Operands, plan: &Plan, rest: &impl Rest) {
                     tiles.multiply(o.kind, STRIP.min(panel_rows - strip), pair, &step);
                 }
             }
-            let place = Place { row: panel, block, out: sums.cast(), stride: STRIP };
+            let place = TilePosition { row: panel, block, out: sums.cast(), stride: STRIP };
             rest.add(place, panel_rows, pair);
             plan.finish::<Lanes>(place, panel_rows, pair);
         }
@@ -168,8 +168,7 @@ impl InstructionSet for Amx {
         multiply(&operands, plan, product);
     }
 
-    /// Even a single row goes through tiles: they add in an order of their own, and the bits of a row must not depend on how many others
-    /// there are.
+    /// Single rows use tiles too: tiles add in a different order, and the bits of a row must not depend on the number of rows.
     #[inline(always)]
     unsafe fn pairs(product: &PairProduct, plan: &Plan) {
         let chunks = product.inputs / PAIR_CHUNK;
@@ -190,7 +189,7 @@ impl InstructionSet for Amx {
 
 impl Rest for ByteProduct<'_> {
     #[inline(always)]
-    unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
+    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize) {
         let from = self.inputs / CHUNK * CHUNK;
         for i in 0..rows {
             let a = self.a.add((at.row + i) * self.stride);
@@ -209,7 +208,7 @@ impl Rest for ByteProduct<'_> {
 
 impl Rest for PairProduct {
     #[inline(always)]
-    unsafe fn add(&self, at: Place, rows: usize, blocks: usize) {
+    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize) {
         let from = self.inputs / PAIR_CHUNK * PAIR_CHUNK;
         if from == self.inputs {
             return;

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use half::bf16;
 
 use crate::kernels::instruction_set::implement_kernel;
-use crate::kernels::vector::{Place, Tile, Vector, tile_shapes};
+use crate::kernels::vector::{Tile, TilePosition, Vector, tile_shapes};
 
 /// Proof that the machine has AVX2, FMA and F16C.
 pub(super) struct Avx2(());
@@ -41,7 +41,7 @@ pub(super) trait ByteLanes: Copy {
 
     fn tile_rows(remaining: usize, most: usize) -> usize;
     fn tile_blocks(rows: usize, remaining: usize) -> usize;
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place)
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition)
     where
         Self: Vector;
 
@@ -173,7 +173,7 @@ where
     }
 
     #[inline(always)]
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place) {
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition) {
         <Self as ByteLanes>::tile(tile, rows, blocks, at);
     }
 
@@ -193,7 +193,7 @@ where
             return Self::load(p);
         }
         let (low, high) = masks(n);
-        // The second address may lie outside the allocation, where its mask is empty.
+        // The second address may be outside the allocation; its mask is then empty.
         Self(_mm256_maskload_ps(p, low), _mm256_maskload_ps(p.wrapping_add(8), high))
     }
 

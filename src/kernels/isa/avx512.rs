@@ -7,7 +7,7 @@ use half::bf16;
 
 use super::avx2::transpose8;
 use crate::kernels::instruction_set::implement_kernel;
-use crate::kernels::vector::{Place, Tile, Vector, add_widened, tile_shapes};
+use crate::kernels::vector::{Tile, TilePosition, Vector, add_widened, tile_shapes};
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI, AVX2, FMA and F16C.
 pub struct Avx512(());
@@ -46,7 +46,7 @@ pub(super) type Lanes = Zmm<false>;
 pub(super) trait PairLanes: Copy {
     fn tile_rows(remaining: usize, most: usize) -> usize;
     fn tile_blocks(rows: usize, remaining: usize) -> usize;
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place)
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition)
     where
         Self: Vector;
 
@@ -110,7 +110,7 @@ where
     }
 
     #[inline(always)]
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place) {
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition) {
         <Self as PairLanes>::tile(tile, rows, blocks, at);
     }
 

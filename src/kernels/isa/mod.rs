@@ -1,4 +1,4 @@
-//! The instruction sets, one file each, and which of them to use: the best that the machine has, unless `KINGLET_ISA` asks for less.
+//! The instruction sets, one file each, and the selection: the best that the machine has, lowered by `KINGLET_ISA`.
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(super) mod amx;
@@ -18,8 +18,8 @@ use std::sync::OnceLock;
 
 use super::Kernel;
 
-/// The kernel of a type, if this machine has it. It is looked for when it is first wanted and not before: AMX asks the system for a
-/// permission, which choosing less is a way to avoid.
+/// The kernel of a type, if this machine has it. It is created on first use only: AMX requests a permission from the system, which a
+/// lower `KINGLET_ISA` avoids.
 macro_rules! detected {
     ($kernel:ty) => {
         || {
@@ -32,7 +32,7 @@ macro_rules! detected {
 /// A name, and the kernel if this machine has it.
 type Entry = (&'static str, fn() -> Option<&'static dyn Kernel>);
 
-/// The list: this architecture's instruction sets by the names that `KINGLET_ISA` has for them, fastest first.
+/// The list: this architecture's instruction sets by their names in `KINGLET_ISA`, fastest first.
 const KERNELS: &[Entry] = &[
     #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     ("amx", detected!(amx::Amx)),
@@ -63,7 +63,7 @@ pub(super) fn names() -> Vec<&'static str> {
     KERNELS.iter().map(|(name, _)| *name).collect()
 }
 
-/// All kernels that this machine can run, fastest first; the portable one is always there and last.
+/// All kernels that this machine can run, fastest first; the last one is always the portable one.
 pub fn available() -> Vec<&'static dyn Kernel> {
     KERNELS.iter().filter_map(|(_, kernel)| kernel()).collect()
 }

@@ -14,7 +14,7 @@ use half::bf16;
 
 use self::{dotprod::Dotprod, matrix::Matrix, widening::Widening};
 use crate::kernels::instruction_set::implement_kernel;
-use crate::kernels::vector::{self, ByteTile, Place, Tile, Vector};
+use crate::kernels::vector::{self, ByteTile, Tile, TilePosition, Vector};
 
 /// Proof that the machine has NEON, which all of ARMv8-A has.
 pub(super) struct Neon(());
@@ -78,7 +78,7 @@ trait Dot: Copy {
 
     fn tile_rows(remaining: usize, most: usize) -> usize;
     fn tile_blocks(rows: usize, remaining: usize) -> usize;
-    unsafe fn tile<T: Tile<Lanes<Self>>>(tile: &T, rows: usize, blocks: usize, at: Place);
+    unsafe fn tile<T: Tile<Lanes<Self>>>(tile: &T, rows: usize, blocks: usize, at: TilePosition);
 }
 
 /// An intrinsic on each of the four registers of some lanes.
@@ -120,8 +120,8 @@ unsafe fn store_some(x: float32x4_t, p: *mut f32, n: usize) {
     }
 }
 
-/// Fewer than sixteen lanes. NEON has no masked loads; sixteen branches are kept out of the loops that rarely need
-/// them. The later addresses may lie outside the allocation, where nothing is read.
+/// Fewer than sixteen lanes. NEON has no masked loads; a separate function keeps the sixteen branches out of loops that rarely need them.
+/// Later addresses may be outside the allocation; nothing is read there.
 #[inline(never)]
 unsafe fn load_ragged(p: *const f32, n: usize) -> [float32x4_t; 4] {
     [
@@ -165,7 +165,7 @@ unsafe fn power_of_two(n: float32x4_t) -> float32x4_t {
     vreinterpretq_f32_s32(vshlq_n_s32::<23>(vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127))))
 }
 
-/// Whether `x` is chosen is asked of the comparison, which NaN fails: `fmax` would let a NaN in `x` win.
+/// Chooses by comparison, which is false for NaN: `fmax` would return a NaN in `x`.
 #[inline(always)]
 unsafe fn larger(x: float32x4_t, y: float32x4_t) -> float32x4_t {
     vbslq_f32(vcgtq_f32(x, y), x, y)
@@ -439,7 +439,7 @@ impl<D: Dot> Vector for Lanes<D> {
     }
 
     #[inline(always)]
-    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: Place) {
+    unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition) {
         D::tile(tile, rows, blocks, at);
     }
 }

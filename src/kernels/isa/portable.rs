@@ -1,4 +1,4 @@
-//! Plain Rust: for machines without a kernel of their own, and as a reference for readers of the others.
+//! Plain Rust, for machines without another kernel and as a readable reference.
 //!
 //! Products are rounded before they are added: on a machine without the instruction a fused multiply-add would be a library call.
 
@@ -17,28 +17,28 @@ pub(super) struct Lanes([f32; 16]);
 /// Adding 1.5·2²³ to a smaller number rounds it to an integer, ties to even, and leaves that integer in the low bits.
 const ROUNDER: f32 = 12_582_912.0;
 
-/// The integer nearest to `x`, for magnitudes below 2²²; something for other numbers.
+/// The integer closest to `x`, for magnitudes below 2²²; unspecified for other numbers.
 #[inline(always)]
 fn nearest(x: f32) -> i32 {
     (x + ROUNDER).to_bits().wrapping_sub(ROUNDER.to_bits()) as i32
 }
 
-/// The value of an f16. Its exponent and mantissa are moved into an f32's, and a multiplication puts the exponent
-/// right, for subnormal numbers too. Without a branch, so that the compiler can do many at once.
+/// The value of an f16. Exponent and mantissa are moved to an f32, and a multiplication corrects the exponent, for subnormal numbers too.
+/// There is no branch, so the compiler can vectorise it.
 #[inline(always)]
 fn widen(half: u16) -> f32 {
     let magnitude = f32::from_bits(u32::from(half & 0x7fff) << 13) * f32::from_bits((254 - 15) << 23);
-    // From 2¹⁶ on these were infinity and NaN, whose exponent is all ones.
+    // Values from 2¹⁶ on are infinity and NaN, whose exponent is all ones.
     let special = if magnitude >= 65536.0 { 0x7f80_0000 } else { 0 };
     f32::from_bits(magnitude.to_bits() | special | u32::from(half & 0x8000) << 16)
 }
 
-/// The nearest f16 to a magnitude of at most 65504, ties to even; a NaN for one. Without a branch, as `widen`.
+/// Rounds a magnitude of at most 65504 to f16, ties to even; NaN stays NaN. Without a branch, as `widen`.
 #[inline(always)]
 fn narrow(x: f32) -> u16 {
     let sign = x.to_bits() >> 16 & 0x8000;
     let magnitude = x.to_bits() & 0x7fff_ffff;
-    // A half, less the least bit that stays where that is even already; the exponents' biases differ by 112.
+    // Half of the last place, less one if the last place is even; the exponents' biases differ by 112.
     let normal = (magnitude.wrapping_add(0xfff + (magnitude >> 13 & 1)).wrapping_sub(112 << 23)) >> 13;
     // Below 2⁻¹⁴ all f16 are multiples of 2⁻²⁴, and so are the floats from 0.5 to 1.
     let subnormal = (f32::from_bits(magnitude) + 0.5).to_bits().wrapping_sub(0.5f32.to_bits());
@@ -198,7 +198,7 @@ impl Vector for Lanes {
         unsafe { p.cast::<[u8; 16]>().write(out) }
     }
 
-    /// One loop for all of it, which the compiler turns into vectors.
+    /// One loop, which the compiler vectorises.
     #[inline(always)]
     unsafe fn add_pairs(mut self, a: Self, b: Self) -> Self {
         for (i, sum) in self.0.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! What is asked of a row of logits: the largest, several of them, and the sum of their exponentials.
+//! Operations on a row of logits: arg-max, top k, and log-sum-exp.
 
 use super::*;
 
@@ -33,12 +33,13 @@ fn the_largest_are_found_in_their_order() {
                     3 => row.iter_mut().skip(2).for_each(|x| *x = f32::NEG_INFINITY),
                     _ => {}
                 }
-                let mut want: Vec<Placed> = row.iter().enumerate().map(|(i, &x)| (x, i as u32 + 7)).collect();
+                let mut want: Vec<TopKEntry> = row.iter().enumerate().map(|(i, &x)| (x, i as u32 + 7)).collect();
                 want.retain(|(x, _)| *x > f32::NEG_INFINITY);
                 want.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap());
                 for count in [0, 1, 2, 10, 64, 65, 100] {
                     let at = format_args!("{} {count} of {length}, case {case}", kernel.name()).to_string();
-                    let want: Vec<Placed> = want.iter().copied().chain(std::iter::repeat(FREE)).take(count).collect();
+                    let want: Vec<TopKEntry> =
+                        want.iter().copied().chain(std::iter::repeat(FREE)).take(count).collect();
                     let mut whole = vec![FREE; count];
                     kernel.top_k(&row, 7, &mut whole);
                     assert_eq!(whole, want, "{at}");

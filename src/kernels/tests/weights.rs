@@ -26,7 +26,7 @@ fn sizes_are_what_is_allocated() {
     }
 }
 
-/// As `.kinglet` files have them: what was written once must be readable for ever.
+/// The layouts of `.kinglet` files, which later versions must be able to read.
 #[test]
 fn layouts_are_those_of_files() {
     let w = Numbers(5).vec(18 * 5);

@@ -16,7 +16,7 @@ impl<const GROUP: usize, const SIZE: usize> Blocks<GROUP, SIZE> {
         inputs.next_multiple_of(GROUP)
     }
 
-    /// Bytes of a weight, rounded up to a cache line; None if they overflow.
+    /// The size of a weight in bytes, rounded up to a cache line; None on overflow.
     pub fn bytes(shape: Shape) -> Option<usize> {
         let channels = shape.outputs.checked_next_multiple_of(BLOCK)?;
         let numbers = channels.checked_mul(shape.inputs.checked_next_multiple_of(GROUP)?)?;
@@ -29,9 +29,24 @@ impl<const GROUP: usize, const SIZE: usize> Blocks<GROUP, SIZE> {
         ((group * BLOCK + output % BLOCK) * GROUP + input % GROUP) * SIZE
     }
 
+    /// Packs all outputs of a weight of floats: `read` reads one row of inputs, `bytes` converts a number.
+    pub fn pack<T: Copy + Default>(
+        shape: Shape,
+        mut read: impl FnMut(usize, &mut [T]),
+        bytes: impl Fn(T) -> [u8; SIZE],
+        out: &mut [u8],
+    ) {
+        let mut row = vec![T::default(); shape.inputs];
+        for output in 0..shape.outputs {
+            row.fill(T::default());
+            read(output, &mut row);
+            Self::write(shape, output, row.iter().map(|&number| bytes(number)), out);
+        }
+    }
+
     /// Writes the numbers of one output.
     pub fn write(shape: Shape, output: usize, mut numbers: impl Iterator<Item = [u8; SIZE]>, out: &mut [u8]) {
-        // A weight without inputs has no bytes at that place.
+        // A weight without inputs has no bytes.
         let rest = out.get_mut(Self::at(shape, output, 0)..).unwrap_or_default();
         for group in rest.chunks_mut(BLOCK * GROUP * SIZE) {
             for place in group.as_chunks_mut().0.iter_mut().take(GROUP) {

@@ -1,8 +1,8 @@
 //! Weights of linear layers, in the formats that kernels multiply. A format is one file and one entry of the list below.
 //!
 //! Output channels come in blocks of 16, one for each 32-bit lane of the widest vector, and every instruction set reads the same
-//! layout, so that a packed weight can be stored in a file and mapped on any machine. A block is contiguous: a kernel streams through
-//! memory whatever the shape of its tile.
+//! layout, so a packed weight can be stored in a file and mapped on any machine. A block is contiguous, so a kernel streams through memory
+//! for any tile shape.
 
 mod blocks;
 mod packed_bf16;
@@ -28,10 +28,10 @@ use crate::spec::Precision;
 pub(super) use packed_i8::bytes_of;
 pub use table::{ROWS_I8, TableType, row_scales_at};
 
-/// What is generated from the list of formats.
+/// Generates code from the list of formats.
 macro_rules! formats {
     ($($module:ident::$format:ident),+) => {
-        /// Which type a format is of.
+        /// The type of a format.
         #[derive(Clone, Copy)]
         enum Kind {
             $($format),+
@@ -56,19 +56,19 @@ macro_rules! formats {
 // The list. Each format is a module and its type.
 formats! { packed_f32::F32, packed_f16::F16, packed_bf16::Bf16, packed_i8::I8 }
 
-/// A weight format: everything that it decides by itself.
+/// A weight format.
 pub(super) trait WeightFormat: 'static {
     const PRECISION: Precision;
     /// The type of its tensors in `.kinglet` files.
     const NAME: &'static str;
     const INPUT: InputType;
-    /// How embedding tables are held in a model of this precision.
+    /// The number type of embedding tables in a model of this precision.
     const TABLE: TableType;
 
-    /// Bytes of a weight in memory and in files, a multiple of 64; None if they overflow.
+    /// The size of a weight in memory and in files, in bytes; a multiple of 64. None on overflow.
     fn bytes(shape: Shape) -> Option<usize>;
 
-    /// Packs a weight into that many bytes, which are zero.
+    /// Packs a weight into that many bytes, which are zero before.
     fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]);
 
     /// The dequantised weight of an output and an input; None if it is outside of `bytes`.
@@ -95,9 +95,9 @@ impl Shape {
     }
 }
 
-/// The rows from which a weight is packed. A source that fails keeps its error and leaves the row as it is.
+/// The rows of a weight to pack. A source that fails keeps its error and does not change the row.
 pub trait RowSource {
-    /// Fills `out` with all inputs of output `row`. Rows are asked for in order.
+    /// Fills `out` with all inputs of output `row`. Rows are read in order.
     fn f32(&mut self, row: usize, out: &mut [f32]);
 
     /// The same row, rounded to f16.
@@ -114,9 +114,9 @@ impl<F: FnMut(usize, &mut [f32])> RowSource for F {
     }
 }
 
-/// A type of `.kinglet` tensors that are laid out for kernels.
+/// A tensor type of `.kinglet` files in a kernel's layout.
 pub struct PackedType {
-    /// In the file's header.
+    /// The name in the file's header.
     pub name: &'static str,
     /// Bytes of a tensor; None if they overflow.
     pub bytes: fn(Shape) -> Option<usize>,
@@ -172,12 +172,12 @@ impl Format {
         Self { kind, precision: F::PRECISION, stored, input: F::INPUT, table: F::TABLE, pack: F::pack }
     }
 
-    /// The format of a precision. `Auto` is settled before a weight is packed; here it means f32.
+    /// The format of a precision; f32 for `Auto`, which is resolved before weights are packed.
     pub fn new(precision: Precision) -> &'static Self {
         FORMATS.iter().find(|format| format.precision == precision).unwrap_or(&FORMATS[0])
     }
 
-    /// Bytes that a packed weight holds; saturates instead of overflowing.
+    /// The size of a packed weight in bytes; saturates on overflow.
     pub fn bytes(&self, shape: Shape) -> usize {
         (self.stored.bytes)(shape).unwrap_or(usize::MAX)
     }
@@ -192,7 +192,7 @@ impl Format {
         Weight { format: self, shape, data }
     }
 
-    /// A weight that a mapped file holds as [`Weight::bytes`] gave it; None if it does not fit the file there.
+    /// A weight in a mapped file that was written from [`Weight::bytes`]; None if the file is too short.
     pub fn map(&'static self, shape: Shape, map: &Arc<Mmap>, offset: usize) -> Option<Weight> {
         let data = Store::mapped(map, offset, (self.stored.bytes)(shape)? / LINE)?;
         Some(Weight { format: self, shape, data })
@@ -255,7 +255,7 @@ impl Weight {
         value[0]
     }
 
-    /// Adds the weights of one output to `x`: a row of the word embeddings, where they are the language head too.
+    /// Adds the weights of one output to `x`: a row of word embeddings that are tied to the language head.
     pub fn add_row(&self, output: usize, x: &mut [f32]) {
         let mut part = [0.0; 64];
         let mut start = output * self.inputs();

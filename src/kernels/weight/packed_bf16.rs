@@ -25,12 +25,7 @@ impl WeightFormat for Bf16 {
     }
 
     fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
-        let mut row = vec![0.0f32; shape.inputs];
-        for output in 0..shape.outputs {
-            row.fill(0.0);
-            rows.f32(output, &mut row);
-            Numbers::write(shape, output, row.iter().map(|&x| bf16::from_f32(x).to_le_bytes()), out);
-        }
+        Numbers::pack(shape, |output, row| rows.f32(output, row), |x: f32| bf16::from_f32(x).to_le_bytes(), out);
     }
 
     fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32> {

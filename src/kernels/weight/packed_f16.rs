@@ -25,12 +25,7 @@ impl WeightFormat for F16 {
     }
 
     fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
-        let mut row = vec![f16::ZERO; shape.inputs];
-        for output in 0..shape.outputs {
-            row.fill(f16::ZERO);
-            rows.f16(output, &mut row);
-            Numbers::write(shape, output, row.iter().map(|x| x.to_le_bytes()), out);
-        }
+        Numbers::pack(shape, |output, row| rows.f16(output, row), f16::to_le_bytes, out);
     }
 
     fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32> {

@@ -1,4 +1,4 @@
-//! f32, as it is.
+//! f32.
 
 use super::blocks::Blocks;
 use super::{RowSource, Shape, TableType, Weight, WeightFormat};
@@ -23,12 +23,7 @@ impl WeightFormat for F32 {
     }
 
     fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
-        let mut row = vec![0.0f32; shape.inputs];
-        for output in 0..shape.outputs {
-            row.fill(0.0);
-            rows.f32(output, &mut row);
-            Numbers::write(shape, output, row.iter().map(|x| x.to_le_bytes()), out);
-        }
+        Numbers::pack(shape, |output, row| rows.f32(output, row), f32::to_le_bytes, out);
     }
 
     fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32> {

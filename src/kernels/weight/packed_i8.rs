@@ -1,7 +1,7 @@
 //! 8 bits, quantised symmetrically with one scale per output channel: `weight = scale · byte`. Activations are quantised too.
 //!
-//! Bytes are in -127..=127, never -128, whose negation does not exist in 8 bits. Behind the bytes of all channels come their scales
-//! (f32), then the sums of their bytes (i32), which an activation's zero point is multiplied with; both are padded to whole blocks.
+//! Bytes are in -127..=127, never -128, whose negation does not exist in 8 bits. After the bytes of all channels follow their scales (f32),
+//! then the sums of their bytes (i32), which are multiplied by an activation's zero point; both are padded to whole blocks.
 
 use super::blocks::Blocks;
 use super::{RowSource, Shape, TableType, Weight, WeightFormat};
@@ -42,7 +42,7 @@ impl WeightFormat for I8 {
             row.fill(0.0);
             rows.f32(output, &mut row);
             let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-            // A range so small that its reciprocal overflows holds nothing that a sum of f32 would notice.
+            // The reciprocal of a smaller range overflows; such values do not matter in f32 sums.
             let inverse = if largest > f32::MIN_POSITIVE * 256.0 { 127.0 / largest } else { 0.0 };
             let scale = if inverse > 0.0 { largest / 127.0 } else { 0.0 };
             for (byte, w) in bytes.iter_mut().zip(&row) {

@@ -2,7 +2,7 @@
 
 use super::{PackedType, Shape, decode};
 
-/// How a table is held.
+/// The number type of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TableType {
     F32,
@@ -12,7 +12,7 @@ pub enum TableType {
 }
 
 impl TableType {
-    /// Bytes of a table in memory; saturates instead of overflowing.
+    /// The size of a table in memory, in bytes; saturates on overflow.
     pub fn bytes(self, rows: usize, width: usize) -> usize {
         let elements = rows.saturating_mul(width);
         match self {
@@ -23,7 +23,7 @@ impl TableType {
     }
 }
 
-/// A table in 8 bits in a `.kinglet` file: the rows, and from the next multiple of 64 bytes on a scale (f32) for each.
+/// An 8-bit table in a `.kinglet` file: the rows, and from the next multiple of 64 bytes on one scale (f32) per row.
 pub static ROWS_I8: PackedType = PackedType {
     name: "ROWS_I8",
     bytes: |shape| row_scales_at(shape)?.checked_add(shape.outputs.checked_mul(4)?),
@@ -36,7 +36,7 @@ pub static ROWS_I8: PackedType = PackedType {
     },
 };
 
-/// Where the scales begin; None if that overflows.
+/// The offset of the scales; None on overflow.
 pub fn row_scales_at(shape: Shape) -> Option<usize> {
     shape.outputs.checked_mul(shape.inputs)?.checked_next_multiple_of(64)
 }

@@ -9,7 +9,7 @@ use half::f16;
 use ort::session::{OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType as Element, ValueType};
 
-use super::runtime::{Options, Runtime};
+use super::runtime::{Runtime, SessionOptions};
 use crate::base::error::{Error, Result};
 use crate::formats::{quoted, shortened};
 
@@ -17,7 +17,7 @@ use crate::formats::{quoted, shortened};
 #[derive(Clone, Debug)]
 pub struct Port {
     pub name: String,
-    /// None for what is no tensor.
+    /// None if it is not a tensor.
     pub element: Option<Element>,
     /// -1 for an axis that the graph leaves open.
     pub shape: Vec<i64>,
@@ -36,30 +36,30 @@ impl Port {
         matches!(self.element, Some(Element::Float32 | Element::Float16))
     }
 
-    /// The size of an axis, counted from the end if negative; None where the graph leaves it open.
+    /// The size of an axis, counted from the end if negative; None if the graph leaves it open.
     pub fn axis(&self, axis: isize) -> Option<usize> {
         let place = if axis < 0 { self.shape.len().checked_add_signed(axis)? } else { axis as usize };
         usize::try_from(*self.shape.get(place)?).ok()
     }
 }
 
-/// A graph that is loaded.
+/// A loaded graph.
 pub struct Graph {
     path: PathBuf,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
-    /// `ort` holds that a session runs one call at a time. A run uses all threads of the model anyway, and a second session would
-    /// hold the weights again, so calls wait for each other.
+    /// `ort` requires that runs of a session do not overlap. A run uses all threads of the model anyway, and a second session would load
+    /// the weights again.
     session: Mutex<Session>,
 }
 
-/// What goes into a run, by name.
+/// The inputs of a run, by name.
 pub type Inputs<'a> = Vec<(Cow<'a, str>, SessionInputValue<'a>)>;
 
 impl Graph {
-    pub fn open(runtime: &Runtime, path: &Path, options: &Options) -> Result<Self> {
+    pub fn open(runtime: &Runtime, path: &Path, options: &SessionOptions) -> Result<Self> {
         crate::formats::open_regular(path)?;
-        // `ort` takes for granted that a graph's types are known to it.
+        // `ort` panics on types of inputs and outputs that it does not know.
         let opened = crate::base::panics::guarded(|| runtime.session(path, options));
         let session =
             opened.map_err(|_| Error::invalid_file(path, "the graph's inputs and outputs cannot be described"))??;
@@ -91,28 +91,28 @@ impl Graph {
         names.join(", ")
     }
 
-    /// An output that must be there.
+    /// An output that must exist.
     pub fn require_output(&self, name: &str) -> Result<&Port> {
         self.output(name).ok_or_else(|| {
             self.error(format!("the graph has no output {}; its outputs are {}", quoted(name), self.output_names()))
         })
     }
 
-    /// Refuses a graph with an input that `known` does not know, which nobody would fill.
+    /// Refuses a graph with an input that is not `known`.
     pub fn check_inputs(&self, known: impl Fn(&str) -> bool) -> Result<()> {
         match self.inputs.iter().find(|port| !known(&port.name)) {
             None => Ok(()),
             Some(port) => {
                 let (path, name) = (self.path.display(), quoted(&port.name));
                 Err(Error::unsupported(format!(
-                    "{path}: the graph has an input {name}, which Kinglet does not know; export the model again for its task \
-                     (optimum-cli export onnx), or run the original safetensors"
+                    "{path}: the graph's input {name} is not supported; export the model again for its task (optimum-cli export \
+                     onnx), or run the original safetensors"
                 )))
             }
         }
     }
 
-    /// Runs the graph and returns the outputs named, in that order.
+    /// Runs the graph and returns these outputs, in this order.
     pub fn run(&self, inputs: Inputs, outputs: &[&str]) -> Result<Vec<DynValue>> {
         let failed = |e: ort::Error| self.error(format!("ONNX Runtime cannot run it: {}", shortened(e)));
         let selected = outputs.iter().fold(OutputSelector::no_default(), |selected, &name| selected.with(name));
@@ -120,19 +120,19 @@ impl Graph {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         let mut values = session.run_with_options(inputs, &options).map_err(failed)?;
         let take = |&name: &&str| {
-            values.remove(name).ok_or_else(|| self.error(format!("the graph gave no output {}", quoted(name))))
+            values.remove(name).ok_or_else(|| self.error(format!("the graph returned no output {}", quoted(name))))
         };
         outputs.iter().map(take).collect()
     }
 
-    /// A tensor of whole numbers, in the type that the input has.
+    /// A tensor of integers, in the input's type.
     pub fn integers(&self, port: &Port, shape: &[usize], values: &[u32]) -> Result<SessionInputValue<'static>> {
         match port.element {
             Some(Element::Int64) => self.tensor(shape, values.iter().map(|&v| i64::from(v)).collect::<Vec<_>>()),
             Some(Element::Int32) => self.tensor(shape, values.iter().map(|&v| v as i32).collect::<Vec<_>>()),
             Some(Element::Bool) => self.tensor(shape, values.iter().map(|&v| v != 0).collect::<Vec<_>>()),
             Some(Element::Float32) => self.tensor(shape, values.iter().map(|&v| v as f32).collect::<Vec<_>>()),
-            _ => Err(self.wrong_type(port, "whole numbers")),
+            _ => Err(self.wrong_type(port, "integers")),
         }
     }
 
@@ -144,7 +144,7 @@ impl Graph {
         Ok(self.value(shape, values)?.into())
     }
 
-    /// As [`Graph::tensor`], to be kept.
+    /// As [`Graph::tensor`], as a value that can be kept.
     pub fn value<T>(&self, shape: &[usize], values: Vec<T>) -> Result<DynValue>
     where
         T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static,
@@ -156,15 +156,15 @@ impl Graph {
 
     fn wrong_type(&self, port: &Port, wanted: &str) -> Error {
         let found = port.element.map_or_else(|| "no tensor".to_string(), |element| element.to_string());
-        self.error(format!("input {} is {found}, and {wanted} are given", quoted(&port.name)))
+        self.error(format!("input {} is {found}; {wanted} are expected", quoted(&port.name)))
     }
 
-    /// The numbers of an output, whose shape must be this one.
+    /// The numbers of an output, which must have this shape.
     pub fn floats<'v>(&self, name: &str, value: &'v DynValue, shape: &[usize]) -> Result<Cow<'v, [f32]>> {
         let found = self.shape(name, value)?;
         if found != shape {
             return Err(self.error(format!(
-                "output {} has shape {found:?}, and {shape:?} was expected of what went in",
+                "output {} has shape {found:?}; {shape:?} is expected for these inputs",
                 quoted(name)
             )));
         }
@@ -179,14 +179,14 @@ impl Graph {
         if let Ok((_, values)) = value.try_extract_tensor::<f16>() {
             return Ok(Cow::Owned(values.iter().map(|v| v.to_f32()).collect()));
         }
-        Err(self.error(format!("output {} is {}, and f32 or f16 was expected", quoted(name), value.dtype())))
+        Err(self.error(format!("output {} is {}; f32 or f16 is expected", quoted(name), value.dtype())))
     }
 
-    /// The shape of a tensor that came out.
+    /// The shape of an output.
     pub fn shape(&self, name: &str, value: &DynValue) -> Result<Vec<usize>> {
         match value.dtype() {
             ValueType::Tensor { shape, .. } => Ok(shape.iter().map(|&axis| axis.max(0) as usize).collect()),
-            other => Err(self.error(format!("output {} is {other}, and no tensor", quoted(name)))),
+            other => Err(self.error(format!("output {} is {other}, not a tensor", quoted(name)))),
         }
     }
 }

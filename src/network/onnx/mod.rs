@@ -1,13 +1,16 @@
-//! ONNX graphs, run whole by ONNX Runtime: no arithmetic here, only what goes in and what comes out.
+//! ONNX graphs, run by ONNX Runtime: inputs, outputs and KV caches; no arithmetic.
 //!
-//! A graph stands where the transformer over a backend stands otherwise, so that tasks, searches and sessions are the same for both. The
-//! bits of a result may depend on the batch, because ONNX Runtime makes no promise there.
+//! [`OnnxNetwork`] implements [`Network`] like the transformer, so tasks, searches and sessions are the same. Results may depend on the
+//! batch in their last bits, because ONNX Runtime does not promise otherwise.
 
+mod check;
 mod decoder;
+mod encoder;
 mod graph;
 mod past;
-mod reader;
 mod runtime;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,14 +30,14 @@ use crate::formats::onnx::{Graphs, Shape};
 use crate::kernels;
 use crate::network::modules::{self, Chain, ModulesView};
 use crate::network::{Feed, Network, Sequence, StepOutput};
-use crate::spec::{Batch, Device, Layers, Modules, Output, Precision, Spec};
+use crate::spec::{Batch, Device, EncodeOutput, Layers, Modules, Precision, Spec};
 
 use decoder::Decoder;
+use encoder::EncoderGraph;
 use graph::Graph;
-use reader::Reader;
-use runtime::{Options, Runtime};
+use runtime::{Runtime, SessionOptions};
 
-/// Tokens of a pass: enough texts that those of like lengths find each other.
+/// The tokens of a pass: enough texts to group those of similar length.
 const PASS_TOKENS: usize = 4096;
 
 /// The shape of a model that a Spec describes.
@@ -46,21 +49,21 @@ pub fn shape(spec: &Spec) -> Shape {
     }
 }
 
-/// How a model's graphs are to be opened.
+/// The arguments of [`OnnxNetwork::open`].
 pub struct Opening<'a> {
     pub graphs: &'a Graphs,
     pub config: &'a Config,
-    /// What follows the transformer, if the model's files say so and it can be computed.
+    /// The modules after the transformer; None if the model's files name none or one that Kinglet does not support.
     pub modules: Option<&'a Modules>,
     /// The modules' tensors.
     pub view: &'a ModulesView<'a>,
     /// Threads for what no graph computes.
     pub pool: &'a Arc<Pool>,
     pub device: Device,
-    /// Which of the devices of that kind.
+    /// The index among the devices of this kind.
     pub index: usize,
     pub threads: usize,
-    /// Where ONNX Runtime lies, if the caller said so.
+    /// The path of ONNX Runtime's library, if the caller gave one.
     pub library: Option<&'a Path>,
     pub budget: &'a Arc<Budget>,
     pub log: &'a Log,
@@ -68,7 +71,7 @@ pub struct Opening<'a> {
 
 /// A model's graphs.
 pub struct OnnxNetwork {
-    reader: Option<Reader>,
+    encoder: Option<EncoderGraph>,
     decoder: Option<Decoder>,
     /// Computes the modules after the graph, on the host.
     host: Cpu,
@@ -79,8 +82,8 @@ pub struct OnnxNetwork {
 }
 
 impl OnnxNetwork {
-    /// Opens a model's graphs and checks them against its Spec, from which what the graphs do not give is taken away. `progress(done,
-    /// all)` counts graphs and may stop the load by returning an error.
+    /// Opens a model's graphs and compares them with its Spec. Removes from the Spec a decoder or a head that has no graph. `progress(done,
+    /// all)` counts graphs and stops the load by returning an error.
     pub fn open(
         opening: Opening,
         spec: &mut Spec,
@@ -88,10 +91,10 @@ impl OnnxNetwork {
     ) -> Result<Self> {
         let Opening { graphs, config, modules, view, pool, device, index, threads, library, budget, log } = opening;
         let runtime = Runtime::get(library, log)?;
-        // A KINGLET_ISA that names no kernel is refused here as by the other networks.
+        // Refuses an unknown KINGLET_ISA, as the other networks do.
         let kernel = kernels::select().map_err(Error::invalid_argument)?;
         let host = Cpu::new(kernel, Precision::F32, pool.clone());
-        let options = Options { device, index, threads, log };
+        let options = SessionOptions { device, index, threads, log };
         let (mut done, all) = (0, graphs.paths().count());
         let mut open = |path: &Path| {
             let graph = Graph::open(&runtime, path, &options)?;
@@ -99,69 +102,75 @@ impl OnnxNetwork {
             progress(done, all)?;
             Ok::<_, Error>(graph)
         };
-        let mut reader = graphs.encoder.as_deref().map(&mut open).transpose()?;
+        let mut encoder = graphs.encoder.as_deref().map(&mut open).transpose()?;
         let mut first = graphs.decoder.as_deref().map(&mut open).transpose()?;
-        // Decoders that were trained to embed are exported without logits.
-        if reader.is_none() && first.as_ref().is_some_and(Reader::is) {
-            reader = first.take();
+        // Decoders that embed are exported without logits.
+        if encoder.is_none() && spec.encoder.is_none() && first.as_ref().is_some_and(EncoderGraph::embeds) {
+            encoder = first.take();
             (spec.encoder, spec.language) = (spec.decoder.take(), None);
         }
         let with_past = graphs.with_past.as_deref().map(&mut open).transpose()?;
-        if let Some(graph) = &reader
+        if let Some(graph) = &encoder
             && spec.decoder.is_some()
             && first.is_none()
         {
             let path = graph.path().display();
-            log.warning(|| format!("{path}: has no decoder beside it; the model embeds and generates nothing"));
+            log.warning(|| {
+                format!("{path}: there is no decoder graph beside it; the model can embed but not generate")
+            });
             (spec.decoder, spec.language) = (None, None);
         }
-        if let Some(graph) = &reader {
-            reader::infer_head(graph, spec, config)?;
+        if let Some(graph) = &encoder {
+            encoder::infer_head(graph, spec, config)?;
         }
-        if let Some(graph) = &reader
+        if let Some(graph) = &encoder
             && spec.head.is_some()
             && graph.output("logits").is_none()
         {
             let path = graph.path().display();
-            log.warning(|| format!("{path}: config.json has a head that the graph has not; the model embeds alone"));
+            log.warning(|| {
+                format!("{path}: the graph has no output for the head in config.json; the model can only embed")
+            });
             spec.head = None;
         }
-        let reader = reader.map(|graph| Reader::new(graph, spec, config, modules)).transpose()?;
+        check::check(spec, encoder.as_ref(), first.as_ref())?;
+        check::limit(spec, log);
+        let encoder = encoder.map(|graph| EncoderGraph::new(graph, spec, config, modules)).transpose()?;
         let decoder = first.map(|first| Decoder::new(first, with_past, spec, budget)).transpose()?;
-        if let Some(decoder) = decoder.as_ref().filter(|decoder| !decoder.remembers()) {
+        if let Some(decoder) = decoder.as_ref().filter(|decoder| !decoder.has_kv_cache()) {
             let path = decoder.graphs().next().map(|graph| graph.path().display().to_string()).unwrap_or_default();
-            log.warning(|| format!("{path}: has no past_key_values; each token costs the whole text again"));
+            log.warning(|| format!("{path}: no past_key_values; each token reprocesses the whole text"));
         }
         let modules = Chain::load(&host, view)?;
         let version = runtime.version().to_string();
-        Ok(Self { reader, decoder, host, modules, device, version, budget: budget.clone() })
+        Ok(Self { encoder, decoder, host, modules, device, version, budget: budget.clone() })
     }
 
     /// The width of the vector per text that the graph gives by itself, where that is the embedding.
     pub fn own_vectors(&self) -> Option<usize> {
-        self.reader.as_ref().and_then(Reader::own_vectors)
+        self.encoder.as_ref().and_then(EncoderGraph::own_vectors)
     }
 
     /// Pooled states, and what they go through.
-    fn pooled(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
-        let reader = self.reader()?;
+    fn pooled(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+        let encoder = self.require_encoder()?;
         let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
-        let Layers::Modules { texts } = output.layers else { return reader.pooled(pass, output, call) };
+        let Layers::Modules { texts } = output.layers else { return encoder.pooled(pass, output, call) };
         let (before, after) = (&self.modules.tokens, &self.modules.texts);
-        if !reader.gives_tokens() {
-            let mut rows = reader.pooled(pass, output, call)?;
+        if !encoder.gives_tokens() {
+            let mut rows = encoder.pooled(pass, output, call)?;
             // The one module that is left to a graph's own vectors is Normalize.
             if texts > 0 {
-                pooling::normalize(&mut rows, reader.hidden());
+                pooling::normalize(&mut rows, encoder.hidden());
             }
             return Ok(rows);
         }
         if before.is_empty() && after.is_empty() {
-            return reader.pooled(pass, output, call);
+            return encoder.pooled(pass, output, call);
         }
-        let states = reader.states(pass, call)?;
+        let states = encoder.states(pass, call)?;
         call.counters.time(Stage::Pool, items, tokens, || {
-            let rows = modules::run(&self.host, before, states, reader.hidden())?;
+            let rows = modules::run(&self.host, before, states, encoder.hidden())?;
             let width = rows.len() / tokens.max(1);
             let rows = pooling::pool(rows, pass.layout.starts(), width, &output.poolings, output.skip);
             let after = if output.by_token() { &[] } else { &after[..texts.min(after.len())] };
@@ -169,40 +178,40 @@ impl OnnxNetwork {
         })
     }
 
-    fn reader(&self) -> Result<&Reader> {
-        self.reader.as_ref().ok_or_else(|| {
+    fn require_encoder(&self) -> Result<&EncoderGraph> {
+        self.encoder.as_ref().ok_or_else(|| {
             let path = self.decoder.iter().flat_map(Decoder::graphs).next().map(|graph| graph.path().display());
             let path = path.map(|path| path.to_string()).unwrap_or_default();
-            Error::unsupported(format!("{path}: the graph gives logits alone and no hidden states; generate with it"))
+            Error::unsupported(format!("{path}: the graph returns only logits, no hidden states; it can only generate"))
         })
     }
 
-    fn decoder(&self) -> Result<&Decoder> {
-        self.decoder.as_ref().ok_or_else(|| Error::internal("a model without a decoder's graph"))
+    fn require_decoder(&self) -> Result<&Decoder> {
+        self.decoder.as_ref().ok_or_else(|| Error::internal("a model without a decoder graph"))
     }
 }
 
 impl Network for OnnxNetwork {
-    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         match output.layers {
-            Layers::Head => self.reader()?.classify(pass, call),
+            Layers::Head => self.require_encoder()?.classify(pass, call),
             _ => self.pooled(pass, output, call),
         }
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
-        self.decoder()?.read_sources(self.reader()?, pass, call)
+        self.require_decoder()?.read_sources(self.require_encoder()?, pass, call)
     }
 
     fn sequence(&self) -> Result<Sequence> {
-        self.decoder()?.sequence()
+        self.require_decoder()?.sequence()
     }
 
     fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
-        self.decoder()?.feed(feeds, output, call)
+        self.require_decoder()?.feed(feeds, output, call)
     }
 
-    fn switch(&self) -> Option<usize> {
+    fn longrope_switch(&self) -> Option<usize> {
         None
     }
 
@@ -212,13 +221,13 @@ impl Network for OnnxNetwork {
 
     fn info(&self) -> Value {
         let graphs =
-            self.reader.iter().map(|reader| &reader.graph).chain(self.decoder.iter().flat_map(Decoder::graphs));
+            self.encoder.iter().map(|encoder| &encoder.graph).chain(self.decoder.iter().flat_map(Decoder::graphs));
         json!({
             "backend": "onnx",
             "graphs": graphs.map(|graph| graph.path().display().to_string()).collect::<Vec<_>>(),
             "onnxruntime": self.version,
             "execution_provider": runtime::provider(self.device),
-            "past": self.decoder.as_ref().map(Decoder::remembers),
+            "past": self.decoder.as_ref().map(Decoder::has_kv_cache),
         })
     }
 
@@ -230,7 +239,7 @@ impl Network for OnnxNetwork {
         self.budget.used()
     }
 
-    fn remembers(&self) -> bool {
-        self.decoder.as_ref().is_none_or(Decoder::remembers)
+    fn has_kv_cache(&self) -> bool {
+        self.decoder.as_ref().is_none_or(Decoder::has_kv_cache)
     }
 }

@@ -1,5 +1,5 @@
-//! What a decoder's graph gave for the tokens so far: keys and values as tensors of several texts at once, shared by the sequences that
-//! came out of the same run, and put together anew when others go on together.
+//! The KV cache of ONNX decoders: the tensors that a run returned for several texts, shared by their sequences, and gathered into new
+//! tensors when other sequences run together.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
 use crate::spec::Heads;
 
-/// What the inputs of a past begin with, and the outputs that become it.
+/// The prefix of KV cache inputs, and of the outputs with their new values.
 pub const PAST: &str = "past_key_values.";
 const PRESENT: &str = "present.";
 
-/// The most heads, and the widest.
-const WIDEST: usize = 1 << 16;
+/// The maximum number of heads and their maximum width.
+const MAX_AXIS: usize = 1 << 16;
 
-/// Keys or values of one layer: an input, and the output that it comes from.
+/// The keys or the values of one layer: the input, and the output with its new values.
 pub struct Past {
     pub input: String,
     pub output: String,
@@ -29,7 +29,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// `heads` are the decoder's, for what the graph leaves open.
+    /// `heads` are for axes that the graph leaves open.
     pub fn new(graph: &Graph, port: &Port, heads: Heads) -> Result<Self> {
         let name = &port.name;
         let element = port.element.filter(|element| matches!(element, Element::Float32 | Element::Float16));
@@ -37,15 +37,17 @@ impl Past {
             return Err(graph.error(format!("input `{name}` is not [texts, heads, tokens, width] in f32 or f16")));
         };
         let (heads, width) = (port.axis(1).unwrap_or(heads.kv), port.axis(3).unwrap_or(heads.dim));
-        if heads > WIDEST || width > WIDEST {
-            return Err(graph.error(format!("input `{name}` has {heads} heads of {width}, which no model has")));
+        if heads > MAX_AXIS || width > MAX_AXIS {
+            return Err(
+                graph.error(format!("input `{name}` has {heads} heads of {width}; at most {MAX_AXIS} are supported"))
+            );
         }
         let output = format!("{PRESENT}{}", name.strip_prefix(PAST).unwrap_or(name));
         Ok(Self { input: name.clone(), output, element, heads, width })
     }
 
-    /// The past of texts that begin.
-    pub fn nothing(&self, graph: &Graph, rows: usize) -> Result<SessionInputValue<'static>> {
+    /// An empty KV cache for `rows` texts.
+    pub fn empty(&self, graph: &Graph, rows: usize) -> Result<SessionInputValue<'static>> {
         let shape = [rows, self.heads, 0, self.width];
         match self.element {
             Element::Float16 => graph.tensor(&shape, Vec::<f16>::new()),
@@ -54,11 +56,11 @@ impl Past {
     }
 }
 
-/// Tensors `[rows, heads, tokens, width]` or `[rows, tokens, width]`, one text a row.
+/// Tensors `[rows, heads, tokens, width]` or `[rows, tokens, width]`, one row per text.
 pub struct Block {
     pub values: Vec<DynValue>,
     rows: usize,
-    /// Tokens of every row, padding counted.
+    /// The tokens of each row, padding included.
     pub tokens: usize,
     budget: Arc<Budget>,
     bytes: u64,
@@ -71,10 +73,10 @@ impl Drop for Block {
 }
 
 impl Block {
-    /// Counts tensors, whose shapes have been checked, in the budget.
+    /// Takes tensors of checked shapes and counts them in the budget.
     pub fn new(values: Vec<DynValue>, rows: usize, tokens: usize, budget: &Arc<Budget>) -> Result<Arc<Self>> {
         let bytes = values.iter().map(size).sum();
-        budget.take(bytes, "the past of texts")?;
+        budget.take(bytes, "the KV cache")?;
         Ok(Arc::new(Self { values, rows, tokens, budget: budget.clone(), bytes }))
     }
 }
@@ -86,17 +88,17 @@ fn size(value: &DynValue) -> u64 {
     }
 }
 
-/// One text's part of a block.
+/// A row of a block: the tensors of one text.
 #[derive(Clone)]
 pub struct Row {
     pub block: Arc<Block>,
     pub row: usize,
 }
 
-/// The block of these rows in this order, of `tokens` tokens each: the one that they are, or a new one. What a row has beyond its own
-/// count of tokens is left out; what it lacks is filled with zeros, which a mask has to hide.
-pub fn together(graph: &Graph, rows: &[(&Row, usize)], tokens: usize, budget: &Arc<Budget>) -> Result<Arc<Block>> {
-    let Some((first, _)) = rows.first() else { return Err(Error::internal("a block of no rows")) };
+/// A block of these rows with `tokens` tokens each: the same block if they are all of its rows in order, or else a gathered one. Each
+/// row has a count of valid tokens; the rest is filled with zeros, which the mask must hide.
+pub fn gather(graph: &Graph, rows: &[(&Row, usize)], tokens: usize, budget: &Arc<Budget>) -> Result<Arc<Block>> {
+    let Some((first, _)) = rows.first() else { return Err(Error::internal("a block without rows")) };
     let whole = rows.len() == first.block.rows
         && first.block.tokens == tokens
         && rows.iter().enumerate().all(|(i, (row, _))| row.row == i && Arc::ptr_eq(&row.block, &first.block));
@@ -106,9 +108,9 @@ pub fn together(graph: &Graph, rows: &[(&Row, usize)], tokens: usize, budget: &A
     let mut values = Vec::with_capacity(first.block.values.len());
     for place in 0..first.block.values.len() {
         values.push(match element(&first.block.values[place]) {
-            Some(Element::Float32) => gathered::<f32>(graph, rows, place, tokens)?,
-            Some(Element::Float16) => gathered::<f16>(graph, rows, place, tokens)?,
-            _ => return Err(graph.error("the past is neither f32 nor f16")),
+            Some(Element::Float32) => gather_tensor::<f32>(graph, rows, place, tokens)?,
+            Some(Element::Float16) => gather_tensor::<f16>(graph, rows, place, tokens)?,
+            _ => return Err(graph.error("the KV cache is neither f32 nor f16")),
         });
     }
     Block::new(values, rows.len(), tokens, budget)
@@ -121,32 +123,33 @@ pub fn element(value: &DynValue) -> Option<Element> {
     }
 }
 
-fn gathered<T>(graph: &Graph, rows: &[(&Row, usize)], place: usize, tokens: usize) -> Result<DynValue>
+fn gather_tensor<T>(graph: &Graph, rows: &[(&Row, usize)], place: usize, tokens: usize) -> Result<DynValue>
 where
     T: ort::value::PrimitiveTensorElementType + std::fmt::Debug + Clone + Copy + Default + 'static,
 {
     let mut out: Vec<T> = Vec::new();
     let mut shape = Vec::new();
     for (number, (row, count)) in rows.iter().enumerate() {
-        let value = row.block.values.get(place).ok_or_else(|| Error::internal("rows of different pasts"))?;
-        let (found, data) = value.try_extract_tensor::<T>().map_err(|_| Error::internal("pasts of different types"))?;
+        let value = row.block.values.get(place).ok_or_else(|| Error::internal("rows of different KV caches"))?;
+        let (found, data) =
+            value.try_extract_tensor::<T>().map_err(|_| Error::internal("KV caches of different types"))?;
         let found: Vec<usize> = found.iter().map(|&axis| axis.max(0) as usize).collect();
         let (Some(&width), axes) = (found.last(), found.len()) else {
-            return Err(Error::internal("a past without axes"));
+            return Err(Error::internal("a KV cache without axes"));
         };
         let parts: usize = found[1..axes - 2].iter().product();
         let mut wanted = found.clone();
         (wanted[0], wanted[axes - 2]) = (rows.len(), tokens);
         if number == 0 {
             let count: usize = wanted.iter().product();
-            out.try_reserve_exact(count).map_err(|_| Error::out_of_memory("no memory for the past of texts"))?;
+            out.try_reserve_exact(count).map_err(|_| Error::out_of_memory("no memory for the KV cache"))?;
             shape = wanted;
         } else if shape != wanted {
-            return Err(Error::internal("rows of different pasts"));
+            return Err(Error::internal("rows of different KV caches"));
         }
-        let (held, taken) = (row.block.tokens, (*count).min(tokens));
+        let (stored, taken) = (row.block.tokens, (*count).min(tokens));
         for part in 0..parts {
-            let from = (row.row * parts + part) * held * width;
+            let from = (row.row * parts + part) * stored * width;
             out.extend_from_slice(&data[from..from + taken * width]);
             out.resize(out.len() + (tokens - taken) * width, T::default());
         }

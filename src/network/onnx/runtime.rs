@@ -1,6 +1,6 @@
-//! ONNX Runtime's shared library: found, opened once a process, and asked for sessions.
+//! ONNX Runtime's shared library: found, opened once per process, and used to create sessions.
 //!
-//! `ort` would open it by itself and panics where it cannot, so it is opened here and its table of functions handed to `ort`.
+//! `ort` would open the library itself but panics on failure, so it is opened here and its function table passed to `ort`.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,15 @@ use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 
 use crate::base::error::{Error, Result, Status, causes};
+use crate::base::libraries;
 use crate::base::log::{Log, LogLevel};
 use crate::formats::shortened;
 use crate::spec::Device;
 
-/// Where the library is looked for if no option names it.
+/// The environment variable with the library's path, used if no option names it.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
 
-/// The names that the system's search path is asked for.
+/// Its names in the system's folders.
 #[cfg(target_os = "macos")]
 const NAMES: &[&str] = &["libonnxruntime.dylib", "libonnxruntime.1.dylib"];
 #[cfg(windows)]
@@ -29,28 +30,28 @@ const NAMES: &[&str] = &["onnxruntime.dll"];
 #[cfg(not(any(target_os = "macos", windows)))]
 const NAMES: &[&str] = &["libonnxruntime.so", "libonnxruntime.so.1"];
 
-/// The library that the process uses. It is never closed: sessions of any model may be alive.
+/// The library of this process. It is never closed, because sessions may be alive.
 static OPEN: Mutex<Option<Runtime>> = Mutex::new(None);
 
 /// The opened library.
 #[derive(Clone)]
 pub struct Runtime {
     environment: Environment,
-    /// What it was opened as.
+    /// The path or name that it was opened with.
     path: PathBuf,
     version: String,
 }
 
-/// How sessions are to run.
-pub struct Options<'a> {
+/// The options of a session.
+pub struct SessionOptions<'a> {
     pub device: Device,
-    /// Which of the devices of that kind.
+    /// The index among the devices of this kind.
     pub index: usize,
     pub threads: usize,
     pub log: &'a Log,
 }
 
-/// What every failure to find the library ends with.
+/// The end of every error about a missing library.
 fn advice() -> String {
     format!(
         "ONNX graphs need ONNX Runtime 1.{} or newer: `pip download --no-deps onnxruntime` and unpack libonnxruntime from the wheel's \
@@ -61,53 +62,52 @@ fn advice() -> String {
 }
 
 impl Runtime {
-    /// The process's library: that which is open, else the one at `asked`, else at `ORT_DYLIB_PATH`, else the system's.
+    /// The library of this process: the open one, or else the one at `asked`, at `ORT_DYLIB_PATH`, or in the system's folders.
     pub fn get(asked: Option<&Path>, log: &Log) -> Result<Self> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = &*open {
             if let Some(asked) = asked.filter(|asked| !same(asked, &runtime.path)) {
                 let (asked, path) = (asked.display(), runtime.path.display());
                 log.warning(|| {
-                    format!("onnxruntime: {asked} is not opened; this process uses {path} already, and one is all that it can")
+                    format!(
+                        "onnxruntime: {asked} is ignored; this process already uses {path}, and it can use only one"
+                    )
                 });
             }
             return Ok(runtime.clone());
         }
-        let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
-        let runtime = match (asked, variable) {
-            (Some(path), _) => Self::named(path, "onnxruntime")?,
-            (None, Some(path)) => Self::named(&path, VARIABLE)?,
+        let runtime = match (asked, libraries::variable(VARIABLE)) {
+            (Some(path), _) => Self::named(libraries::file(path, "onnxruntime"), "onnxruntime")?,
+            (None, Some(path)) => Self::named(libraries::named(&path, VARIABLE), VARIABLE)?,
             (None, None) => Self::of_system()?,
         };
         log.info(|| format!("ONNX Runtime {} from {}", runtime.version, runtime.path.display()));
         Ok(open.insert(runtime).clone())
     }
 
-    fn named(path: &Path, origin: &str) -> Result<Self> {
-        if !path.is_file() {
-            let (path, advice) = (path.display(), advice());
-            return Err(Error::new(Status::NotFound, format!("{origin}: {path} is not a file. {advice}")));
-        }
-        Self::open(path).map_err(|e| {
+    fn named(path: Result<PathBuf>, origin: &str) -> Result<Self> {
+        let path = path.map_err(|e| Error::new(e.status(), format!("{}. {}", e.message(), advice())))?;
+        Self::open(&path).map_err(|e| {
             let advice = if e.status() == Status::NotFound { format!(". {}", advice()) } else { String::new() };
             Error::new(e.status(), format!("{origin}: {}{advice}", e.message()))
         })
     }
 
     fn of_system() -> Result<Self> {
-        let mut why = Vec::new();
-        for name in NAMES {
-            match Self::open(Path::new(name)) {
-                Ok(runtime) => return Ok(runtime),
-                Err(error) if error.status() == Status::NotFound => why.push(error.message().to_string()),
-                Err(error) => return Err(error),
+        let folders = libraries::system_folders();
+        let found =
+            folders.iter().flat_map(|folder| NAMES.iter().map(|name| folder.join(name))).find(|path| path.is_file());
+        match found {
+            Some(path) => Self::open(&path),
+            None => {
+                let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
+                let (name, folders, advice) = (NAMES[0], folders.join(", "), advice());
+                Err(Error::new(Status::NotFound, format!("onnxruntime: there is no {name} in {folders}. {advice}")))
             }
         }
-        let (why, advice) = (why.join("; "), advice());
-        Err(Error::new(Status::NotFound, format!("onnxruntime: the system has none ({why}). {advice}")))
     }
 
-    /// Opens a library by its path, or by its name on the system's search path.
+    /// Opens a library by its absolute path.
     fn open(path: &Path) -> Result<Self> {
         let at = path.display();
         // SAFETY: opening a library runs its initialisers, and the host has named this one or installed it as ONNX Runtime.
@@ -135,15 +135,15 @@ impl Runtime {
             let message = format!("{at}: is ONNX Runtime {version}, which is too old. {}", advice());
             return Err(Error::new(Status::Unsupported, message));
         }
-        // From here on `ort` may call it at any time: it stays open.
+        // `ort` may call it at any time from here on.
         std::mem::forget(library);
         // SAFETY: it points to a table of this version or of a later one, which begins with the same functions.
         if !ort::set_api(unsafe { std::ptr::read(api) }) {
             return Err(Error::internal(format!(
-                "{at}: this process has begun with another ONNX Runtime, which did not start"
+                "{at}: this process already tried another ONNX Runtime, which did not start"
             )));
         }
-        // Sessions have loggers of their own; what comes without a session has nobody to listen.
+        // Sessions have their own loggers; messages without a session are dropped.
         let silent = Arc::new(|_: Gravity, _: &str, _: &str, _: &str, _: &str| {});
         let environment = ort::init().with_name("kinglet").with_telemetry(false).with_logger(silent).build();
         let environment =
@@ -151,13 +151,13 @@ impl Runtime {
         Ok(Self { environment, path: path.to_owned(), version })
     }
 
-    /// Its own version, `1.24.0` and the like.
+    /// The library's version, for instance `1.24.0`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Opens a graph. The path is handed over, so that data beside the graph is found.
-    pub fn session(&self, graph: &Path, options: &Options) -> Result<Session> {
+    /// Opens a graph by its path, so that external data beside it is found.
+    pub fn session(&self, graph: &Path, options: &SessionOptions) -> Result<Session> {
         let failed = |e: String| {
             let (graph, version) = (graph.display(), &self.version);
             Error::new(
@@ -170,7 +170,7 @@ impl Runtime {
         builder.commit_from_file(graph).map_err(|e| failed(e.to_string()))
     }
 
-    fn builder(&self, options: &Options) -> ort::Result<SessionBuilder> {
+    fn builder(&self, options: &SessionOptions) -> ort::Result<SessionBuilder> {
         let log = options.log.clone();
         let logger = move |gravity: Gravity, _: &str, _: &str, _: &str, message: &str| {
             let level = match gravity {
@@ -185,13 +185,13 @@ impl Runtime {
             .with_log_level(Gravity::Warning)?
             .with_intra_threads(options.threads)?
             .with_inter_threads(1)?
-            // Plans of memory are kept a shape, and every batch has another.
+            // Memory patterns are cached per shape, and every batch has another shape.
             .with_memory_pattern(false)?;
         Ok(builder)
     }
 }
 
-/// Registers the provider of a device, which must be there: nothing falls back in silence.
+/// Registers the execution provider of a device. There is no silent fallback.
 fn with_device(builder: SessionBuilder, device: Device, index: usize) -> Result<SessionBuilder> {
     let (provider, needs) = match device {
         Device::Cpu => return Ok(builder),
@@ -200,15 +200,13 @@ fn with_device(builder: SessionBuilder, device: Device, index: usize) -> Result<
             "a libonnxruntime with CUDA (onnxruntime-gpu), its libonnxruntime_providers_cuda beside it, and CUDA with cuDNN",
         ),
         Device::Metal if index > 0 => {
-            return Err(Error::unsupported(format!("device_index: {index}, but CoreML chooses by itself; use 0")));
+            return Err(Error::unsupported(format!("device_index: {index}; CoreML chooses the device itself, use 0")));
         }
         Device::Metal if cfg!(target_os = "macos") => {
             (ep::CoreML::default().build().error_on_failure(), "a libonnxruntime with CoreML")
         }
         Device::Metal => {
-            return Err(Error::unsupported(
-                "device metal: ONNX graphs run there through CoreML, on macOS alone; use cpu",
-            ));
+            return Err(Error::unsupported("device metal: ONNX graphs use CoreML, which only macOS has; use cpu"));
         }
         Device::CandleCpu => {
             return Err(Error::unsupported(
@@ -222,7 +220,7 @@ fn with_device(builder: SessionBuilder, device: Device, index: usize) -> Result<
     })
 }
 
-/// The name of what runs on a device.
+/// The name of a device's execution provider.
 pub fn provider(device: Device) -> &'static str {
     match device {
         Device::Cuda => "cuda",

@@ -1,9 +1,9 @@
 //! The provider as a library: the one function that the main library looks for.
 
-use kinglet::provider::{Table, table};
+use kinglet::provider::{FunctionTable, table};
 
-/// Hands out the functions of this build; they are never freed.
+/// Returns the function table of this build, which is static.
 #[unsafe(no_mangle)]
-pub extern "C" fn kinglet_provider() -> *const Table {
+pub extern "C" fn kinglet_provider() -> *const FunctionTable {
     table()
 }

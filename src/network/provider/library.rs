@@ -7,95 +7,82 @@ use std::sync::{Mutex, PoisonError};
 use libloading::Library;
 
 use crate::base::error::{Error, Result, causes};
+use crate::base::libraries;
+use crate::base::log::Log;
 use crate::spec::Device;
 
-use super::table::{Table, VERSION};
+use super::table::{FunctionTable, VERSION};
 
-/// Names a provider's file, and takes its place whatever device is asked for.
+/// The environment variable with the path of a provider, which is then used for all devices.
 const VARIABLE: &str = "KINGLET_PROVIDER";
 
-/// Whether somebody has named a provider: then it runs candle's CPU too, which shows that all is well with it where no GPU is.
+/// Whether the variable names a provider. It then runs candle's CPU device too, which tests it without a GPU.
 pub fn is_named() -> bool {
-    std::env::var_os(VARIABLE).is_some_and(|name| !name.is_empty())
+    libraries::variable(VARIABLE).is_some()
 }
 
-/// The provider of a device, opened once a process and kept.
-pub fn open(device: Device) -> Result<&'static Table> {
-    /// Providers that are open, by their files' names.
-    static OPEN: Mutex<Vec<(PathBuf, &Table)>> = Mutex::new(Vec::new());
-    let named = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
+/// The provider of a device. It is opened once per process and never closed.
+pub fn open(device: Device, log: &Log) -> Result<&'static FunctionTable> {
+    /// The open providers by file name.
+    static OPEN: Mutex<Vec<(PathBuf, &FunctionTable)>> = Mutex::new(Vec::new());
     let kind = device.name();
     if device == Device::Metal {
-        return Err(Error::unsupported("device metal: this build of Kinglet has no support for it; use device cpu"));
+        return Err(Error::unsupported("device metal: this build does not support it; use device cpu"));
     }
     let name = format!("{DLL_PREFIX}kinglet_{kind}{DLL_SUFFIX}");
-    let explicit = named.is_some();
-    let path = named.map(PathBuf::from).or_else(|| beside(&name)).unwrap_or_else(|| name.into());
+    let of_device = |why: &str| Error::unsupported(format!("device {kind}: {why}"));
+    let variable = libraries::variable(VARIABLE);
+    let hint = if variable.is_some() { format!(" ({VARIABLE} names it)") } else { String::new() };
+    let path = match variable {
+        Some(path) => libraries::named(&path, VARIABLE).map_err(|error| of_device(error.message()))?,
+        None => {
+            let folders = libraries::installed_folders();
+            folders.iter().map(|folder| folder.join(&name)).find(|path| path.is_file()).ok_or_else(|| {
+                let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+                let folders = if folders.is_empty() { "Kinglet's folder".to_string() } else { folders.join(", ") };
+                of_device(&format!(
+                    "there is no {name} in {folders}; `make {kind}` and `make install` put it there; or use device cpu"
+                ))
+            })?
+        }
+    };
     let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, table)) = open.iter().find(|(known, _)| *known == path) {
         return Ok(table);
     }
-    let table = load(&path).map_err(|why| {
-        let hint = if explicit {
-            format!("{VARIABLE} names it")
-        } else {
-            format!("`make {kind}` builds it, and it lies beside {DLL_PREFIX}kinglet{DLL_SUFFIX}; or use device cpu")
-        };
-        Error::unsupported(format!("device {kind}: {why} ({hint})"))
-    })?;
+    log.info(|| format!("device {kind}: opening {}", path.display()));
+    let table = load(&path).map_err(|why| of_device(&format!("{}: {why}{hint}", path.display())))?;
     let table = checked(table, &path.display().to_string())?;
     open.push((path, table));
     Ok(table)
 }
 
-/// Checks that a provider is of this build.
-fn checked(table: &'static Table, path: &str) -> Result<&'static Table> {
+/// Checks that a provider has the same version.
+fn checked(table: &'static FunctionTable, path: &str) -> Result<&'static FunctionTable> {
     let ours = env!("CARGO_PKG_VERSION");
-    // SAFETY: the version stands first in every table, and the build behind it.
+    // SAFETY: `version` and `build` are the first fields in all versions of the table.
     let build = (table.version == VERSION).then(|| String::from_utf8_lossy(unsafe { table.build.get() }));
     match build {
         Some(build) if build == ours => Ok(table),
-        Some(build) => Err(Error::unsupported(format!("{path}: is of Kinglet {build}, and this is {ours}"))),
-        None => Err(Error::unsupported(format!("{path}: is of another version of Kinglet than this, {ours}"))),
+        Some(build) => Err(Error::unsupported(format!("{path}: is from Kinglet {build}; this is {ours}"))),
+        None => Err(Error::unsupported(format!("{path}: is from another version of Kinglet; this is {ours}"))),
     }
 }
 
-/// The file of this name in the folder of the library that this code lies in, if there is one.
-#[cfg(unix)]
-fn beside(name: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
-    let own = beside as fn(&str) -> Option<PathBuf> as *const libc::c_void;
-    // SAFETY: an address of our own, and room for what is told of it.
-    if unsafe { libc::dladdr(own, info.as_mut_ptr()) } == 0 {
-        return None;
-    }
-    // SAFETY: dladdr has filled it in, and the name lives as long as the library.
-    let library = unsafe { std::ffi::CStr::from_ptr(info.assume_init().dli_fname) };
-    let library = PathBuf::from(std::ffi::OsStr::from_bytes(library.to_bytes()));
-    Some(library.parent()?.join(name)).filter(|path| path.exists())
-}
-
-/// Windows looks in the program's folder by itself.
-#[cfg(not(unix))]
-fn beside(_: &str) -> Option<PathBuf> {
-    None
-}
-
-fn load(path: &Path) -> Result<&'static Table, String> {
-    // SAFETY: the file is one that its owner put beside ours, or named.
+fn load(path: &Path) -> Result<&'static FunctionTable, String> {
+    // SAFETY: the file is installed beside this library or named by the user.
     let library = unsafe { Library::new(path) }.map_err(|error| explain(&causes(&error)))?;
-    type Entry = unsafe extern "C" fn() -> *const Table;
-    // SAFETY: a symbol of this name is a provider's, whose type this is.
+    type Entry = unsafe extern "C" fn() -> *const FunctionTable;
+    // SAFETY: providers export this symbol with this type.
     let entry = unsafe { library.get::<Entry>(b"kinglet_provider\0") };
-    let entry = *entry.map_err(|_| format!("{}: is not a provider of Kinglet's", path.display()))?;
-    // The table lies in it: it stays open for good.
+    let entry = *entry.map_err(|_| "is not a provider of Kinglet".to_string())?;
+    // The table is in the library, so it is never closed.
     std::mem::forget(library);
-    // SAFETY: a provider gives its table, which is never freed.
-    unsafe { entry().as_ref() }.ok_or_else(|| format!("{}: hands out no table", path.display()))
+    // SAFETY: it returns the provider's static table or NULL.
+    unsafe { entry().as_ref() }.ok_or_else(|| "returns no table of functions".to_string())
 }
 
-/// The system's message, with what it means where that is known.
+/// The system's message, with an explanation if the cause is known.
 fn explain(message: &str) -> String {
     let missing = |library: &str| message.contains(&format!("{library}.so"));
     if missing("libcuda") {
@@ -103,7 +90,7 @@ fn explain(message: &str) -> String {
     }
     if ["libcublas", "libcublasLt", "libcurand", "libnvrtc", "libcudart"].into_iter().any(missing) {
         return format!(
-            "CUDA 13's libraries are not where the system looks for them ({message}); install them or set LD_LIBRARY_PATH"
+            "CUDA 13's libraries are not on the library search path ({message}); install them or set LD_LIBRARY_PATH"
         );
     }
     message.to_string()

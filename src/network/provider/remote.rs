@@ -1,4 +1,4 @@
-//! The host's side: a network that runs in a provider.
+//! The host's side: a network in a provider.
 
 use std::any::Any;
 use std::ffi::c_void;
@@ -8,57 +8,58 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
+use crate::backend::LogitRows;
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::{Counters, Stage, StageTotals};
 use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
-use crate::network::placement::{Place, Placed, Progress};
-use crate::network::{Feed, List, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Layers, Output, Precision};
+use crate::network::placement::{LoadedNetwork, Placement, Progress};
+use crate::network::{Feed, Network, Sequence, SequenceState, StepOutput, Want};
+use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Modules, Precision, Spec};
 
-use super::serve::{Description, DeviceEntry, Request};
+use super::serve::{Description, DeviceEntry, Request, to_text};
 use super::table::{
-    Caller, FeedView, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice, Table,
+    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice,
     WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
-/// What a call brings.
+/// What a call sends back.
 #[derive(Default)]
-struct Answer<'a> {
+struct Received<'a> {
     floats: Vec<f32>,
     tokens: Vec<u32>,
     text: String,
     counters: Option<&'a Counters>,
     progress: Option<Progress<'a>>,
-    /// Why the host stopped a load.
+    /// The error of the host's progress callback, which stopped the load.
     stopped: Option<Error>,
 }
 
 /// # Safety
-/// `context` is the answer of the call under way.
-unsafe fn answer<'a>(context: *mut c_void) -> &'a mut Answer<'a> {
+/// `context` is the [`Received`] of the running call.
+unsafe fn received<'a>(context: *mut c_void) -> &'a mut Received<'a> {
     // SAFETY: the caller's promise.
     unsafe { &mut *context.cast() }
 }
 
 unsafe extern "C" fn floats(context: *mut c_void, values: Slice<f32>) {
-    // SAFETY: the provider hands back the context, and values that live during the call.
-    unsafe { answer(context).floats.extend_from_slice(values.get()) }
+    // SAFETY: the provider passes the context, and values that live during the call.
+    unsafe { received(context).floats.extend_from_slice(values.get()) }
 }
 
 unsafe extern "C" fn tokens(context: *mut c_void, values: Slice<u32>) {
     // SAFETY: as in `floats`.
-    unsafe { answer(context).tokens.extend_from_slice(values.get()) }
+    unsafe { received(context).tokens.extend_from_slice(values.get()) }
 }
 
 unsafe extern "C" fn text(context: *mut c_void, text: Slice<u8>) {
     // SAFETY: as in `floats`.
-    unsafe { answer(context).text = String::from_utf8_lossy(text.get()).into_owned() }
+    unsafe { received(context).text = String::from_utf8_lossy(text.get()).into_owned() }
 }
 
 unsafe extern "C" fn stage(context: *mut c_void, figures: Slice<u64>) {
     // SAFETY: as in `floats`.
-    let (counters, figures) = unsafe { (answer(context).counters, figures.get()) };
+    let (counters, figures) = unsafe { (received(context).counters, figures.get()) };
     if let (Some(counters), &[stage, calls, items, tokens, nanoseconds]) = (counters, figures)
         && let Some(stage) = u32::try_from(stage).ok().and_then(Stage::from_u32)
     {
@@ -68,22 +69,22 @@ unsafe extern "C" fn stage(context: *mut c_void, figures: Slice<u64>) {
 
 unsafe extern "C" fn progress(context: *mut c_void, done: usize, all: usize) -> u32 {
     // SAFETY: as in `floats`.
-    let answer = unsafe { answer(context) };
-    let Some(progress) = &mut answer.progress else { return 1 };
+    let received = unsafe { received(context) };
+    let Some(progress) = &mut received.progress else { return 1 };
     // A panic must not cross into the provider.
     let outcome = crate::base::panics::guarded(|| progress(done, all));
-    answer.stopped = outcome.unwrap_or_else(|_| Err(Error::internal("the progress callback panicked"))).err();
-    u32::from(answer.stopped.is_none())
+    received.stopped = outcome.unwrap_or_else(|_| Err(Error::internal("the progress callback panicked"))).err();
+    u32::from(received.stopped.is_none())
 }
 
-/// Calls a function of the table, and turns its status into an error.
+/// Calls a function of the table and converts its status to an error.
 fn call<'a>(
-    mut answer: Answer<'a>,
+    mut received: Received<'a>,
     cancelled: Option<&std::sync::atomic::AtomicBool>,
     function: impl FnOnce(*const Caller) -> u32,
-) -> Result<Answer<'a>> {
+) -> Result<Received<'a>> {
     let caller = Caller {
-        context: (&raw mut answer).cast(),
+        context: (&raw mut received).cast(),
         floats,
         tokens,
         text,
@@ -93,35 +94,37 @@ fn call<'a>(
     };
     let status = function(&caller);
     if status == Status::Ok as u32 {
-        return Ok(answer);
+        return Ok(received);
     }
-    if let Some(error) = answer.stopped {
+    if let Some(error) = received.stopped {
         return Err(error);
     }
-    Err(Error::new(Status::from_u32(status).unwrap_or(Status::Internal), answer.text))
+    Err(Error::new(Status::from_u32(status).unwrap_or(Status::Internal), received.text))
 }
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::internal(format!("the provider's answer: {error}")))
+    serde_json::from_str(text).map_err(|error| Error::internal(format!("the provider's JSON: {error}")))
 }
 
-pub fn devices(table: &'static Table, device: Device) -> Result<Vec<DeviceInfo>> {
+pub fn devices(table: &'static FunctionTable, device: Device) -> Result<Vec<DeviceInfo>> {
     // SAFETY: the table's contract.
-    let answer = call(Answer::default(), None, |caller| unsafe { (table.devices)(device as u32, caller) })?;
+    let received = call(Received::default(), None, |caller| unsafe { (table.devices)(device as u32, caller) })?;
     let info = |entry: DeviceEntry| {
         let DeviceEntry { device, index, name, memory_total, memory_free } = entry;
         Some(DeviceInfo { device: Device::from_u32(device)?, index, name, memory_total, memory_free })
     };
-    Ok(parsed::<Vec<DeviceEntry>>(&answer.text)?.into_iter().filter_map(info).collect())
+    Ok(parsed::<Vec<DeviceEntry>>(&received.text)?.into_iter().filter_map(info).collect())
 }
 
 pub fn load(
-    table: &'static Table,
-    place: &Place,
+    table: &'static FunctionTable,
+    place: &Placement,
     directory: &Path,
+    spec: &Spec,
+    modules: &Modules,
     progress: Progress<'_>,
     cancellation: Option<&Cancellation>,
-) -> Result<Placed> {
+) -> Result<LoadedNetwork> {
     let request = Request {
         path: directory.to_path_buf(),
         device: place.device as u32,
@@ -130,62 +133,64 @@ pub fn load(
         memory_limit: place.limit.bytes,
         tokenizer: place.limit.tokenizer,
         threads: place.limit.threads,
+        spec: to_text(spec, modules),
     };
     let unreadable = |error| Error::invalid_argument(format!("{}: {error}", directory.display()));
     let request = serde_json::to_vec(&request).map_err(unreadable)?;
     let mut network = null_mut();
-    let answer = Answer { progress: Some(progress), ..Answer::default() };
-    let answer = call(answer, cancellation.map(Cancellation::flag), |caller| {
+    let received = Received { progress: Some(progress), ..Received::default() };
+    let received = call(received, cancellation.map(Cancellation::flag), |caller| {
         // SAFETY: the table's contract.
         unsafe { (table.load)(Slice::of(&request), &mut network, caller) }
     })?;
-    let mut remote = Remote { table, network, description: None };
-    let description: Description = parsed(&answer.text)?;
+    let mut remote = Remote { table, network, vocabulary: spec.vocabulary, description: None };
+    let description: Description = parsed(&received.text)?;
     let precision = Precision::from_u32(description.precision)
-        .ok_or_else(|| Error::internal("the provider runs an unknown precision"))?;
+        .ok_or_else(|| Error::internal("the provider has an unknown precision"))?;
     let (weight_bytes, budget) = (description.weight_bytes, Arc::new(Budget::new(description.budget)));
     remote.description = Some(description);
-    Ok(Placed { network: Box::new(remote), precision, weight_bytes, budget })
+    Ok(LoadedNetwork { network: Box::new(remote), precision, weight_bytes, budget })
 }
 
-/// A network in a provider, freed with this.
+/// A network in a provider. It is freed on drop.
 struct Remote {
-    table: &'static Table,
+    table: &'static FunctionTable,
     network: *mut c_void,
+    vocabulary: usize,
     description: Option<Description>,
 }
 
-// SAFETY: the provider's networks, like ours, may be used from any thread at any time.
+// SAFETY: networks are Send and Sync on both sides.
 unsafe impl Send for Remote {}
 // SAFETY: as above.
 unsafe impl Sync for Remote {}
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // SAFETY: it came from this table, and nobody else has it.
+        // SAFETY: it comes from this table and is not shared.
         unsafe { (self.table.network_free)(self.network) }
     }
 }
 
-/// A sequence of a provider's.
-struct Held {
-    table: &'static Table,
+/// A sequence in a provider.
+struct RemoteSequence {
+    table: &'static FunctionTable,
     sequence: *mut c_void,
 }
 
-// SAFETY: the provider's sequences are ours, which are Send.
-unsafe impl Send for Held {}
+// SAFETY: sequences are Send on both sides.
+unsafe impl Send for RemoteSequence {}
 // SAFETY: and Sync.
-unsafe impl Sync for Held {}
+unsafe impl Sync for RemoteSequence {}
 
-impl Drop for Held {
+impl Drop for RemoteSequence {
     fn drop(&mut self) {
-        // SAFETY: it came from this table, and nobody else has it.
+        // SAFETY: it comes from this table and is not shared.
         unsafe { (self.table.sequence_free)(self.sequence) }
     }
 }
 
-impl SequenceState for Held {
+impl SequenceState for RemoteSequence {
     fn fork(&self) -> Box<dyn SequenceState> {
         // SAFETY: the sequence is alive.
         let sequence = unsafe { (self.table.sequence_fork)(self.sequence) };
@@ -199,7 +204,7 @@ impl SequenceState for Held {
     }
 
     fn truncate(&mut self, length: usize) {
-        // SAFETY: the sequence is alive, and nobody else uses it.
+        // SAFETY: the sequence is alive and borrowed mutably.
         unsafe { (self.table.sequence_truncate)(self.sequence, length) }
     }
 
@@ -209,13 +214,13 @@ impl SequenceState for Held {
 }
 
 impl Remote {
-    fn call<'a>(&self, call: Call<'a>, function: impl FnOnce(*const Caller) -> u32) -> Result<Answer<'a>> {
-        let answer = Answer { counters: Some(call.counters), ..Answer::default() };
-        self::call(answer, call.cancelled, function)
+    fn call<'a>(&self, call: Call<'a>, function: impl FnOnce(*const Caller) -> u32) -> Result<Received<'a>> {
+        let received = Received { counters: Some(call.counters), ..Received::default() };
+        self::call(received, call.cancelled, function)
     }
 
-    fn held(&self, sequence: *mut c_void) -> Sequence {
-        Sequence::new(Box::new(Held { table: self.table, sequence }))
+    fn own(&self, sequence: *mut c_void) -> Sequence {
+        Sequence::new(Box::new(RemoteSequence { table: self.table, sequence }))
     }
 }
 
@@ -229,7 +234,7 @@ fn view(pass: &Batch) -> PassView {
 }
 
 impl Network for Remote {
-    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let (t, view) = (self.table, view(pass));
         let poolings: Vec<u32> = output.poolings.iter().map(|&pooling| pooling as u32).collect();
         let (layers, texts) = match output.layers {
@@ -247,25 +252,25 @@ impl Network for Remote {
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
         let (t, view) = (self.table, view(pass));
         let mut sequences = vec![null_mut(); pass.layout.sequences()];
-        // SAFETY: the table's contract; there is room for a sequence each.
+        // SAFETY: the table's contract; there is space for one sequence per text.
         self.call(call, |caller| unsafe { (t.read_sources)(self.network, &view, sequences.as_mut_ptr(), caller) })?;
-        Ok(sequences.into_iter().map(|sequence| self.held(sequence)).collect())
+        Ok(sequences.into_iter().map(|sequence| self.own(sequence)).collect())
     }
 
     fn sequence(&self) -> Result<Sequence> {
         let (t, mut sequence) = (self.table, null_mut());
         // SAFETY: the table's contract.
-        call(Answer::default(), None, |caller| unsafe { (t.sequence)(self.network, &mut sequence, caller) })?;
-        Ok(self.held(sequence))
+        call(Received::default(), None, |caller| unsafe { (t.sequence)(self.network, &mut sequence, caller) })?;
+        Ok(self.own(sequence))
     }
 
     fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
-        output.begin(feeds, self.description.as_ref().map_or(0, |description| description.vocabulary));
+        output.begin(feeds, self.vocabulary);
         output.fill();
         let mut views = Vec::with_capacity(feeds.len());
         for feed in feeds {
-            let held = feed.sequence.state().as_any().downcast_mut::<Held>();
-            let held = held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))?;
+            let sequence = feed.sequence.state().as_any().downcast_mut::<RemoteSequence>();
+            let sequence = sequence.ok_or_else(|| Error::invalid_argument("a sequence of another model"))?;
             let (want, k, forbidden) = match feed.want {
                 Want::None => (WANT_NOTHING, 0, [].as_slice()),
                 Want::Logits => (WANT_LOGITS, 0, [].as_slice()),
@@ -274,27 +279,27 @@ impl Network for Remote {
             };
             let (ids, forbidden) = (Slice::of(feed.ids), Slice::of(forbidden));
             let cancelled = feed.cancelled.map_or(std::ptr::null(), std::ptr::from_ref);
-            views.push(FeedView { sequence: held.sequence, ids, last: feed.last, want, k, forbidden, cancelled });
+            views.push(FeedView { sequence: sequence.sequence, ids, last: feed.last, want, k, forbidden, cancelled });
         }
-        // SAFETY: the table's contract; feeds have sequences of their own.
+        // SAFETY: the table's contract; no two feeds have the same sequence.
         let run = |caller| unsafe { (self.table.step)(self.network, Slice::of(&views), caller) };
-        let Answer { floats, tokens, .. } = self.call(call, run)?;
-        let wrong = || Error::internal("the provider's answer to a step is too short");
+        let Received { floats, tokens, .. } = self.call(call, run)?;
+        let wrong = || Error::internal("the provider returned too few values for a step");
         let (cancelled, mut tokens) = tokens.split_at_checked(views.len()).ok_or_else(wrong)?;
         cancelled.iter().enumerate().filter(|(_, flag)| **flag != 0).for_each(|(feed, _)| output.cancel(feed, 0));
         let mut floats = floats.as_slice();
         for list in 0..output.lists() {
             match output.list(list) {
-                List::Logits(out) => {
+                LogitRows::Logits(out) => {
                     let found = floats.split_off(..out.len()).ok_or_else(wrong)?;
                     out.copy_from_slice(found);
                 }
-                List::Tokens(_, out) => {
+                LogitRows::Tokens(_, out) => {
                     let found = tokens.split_off(..out.len()).ok_or_else(wrong)?;
                     let found = found.iter().map(|&token| (token != NO_TOKEN).then_some(token));
                     out.iter_mut().zip(found).for_each(|(to, token)| *to = token);
                 }
-                List::TopK(_, out) => {
+                LogitRows::TopK(_, out) => {
                     let totals = floats.split_off(..out.totals.len()).ok_or_else(wrong)?;
                     out.totals.copy_from_slice(totals);
                     let values = floats.split_off(..out.tokens.len()).ok_or_else(wrong)?;
@@ -307,7 +312,7 @@ impl Network for Remote {
         Ok(())
     }
 
-    fn switch(&self) -> Option<usize> {
+    fn longrope_switch(&self) -> Option<usize> {
         self.description.as_ref()?.switch
     }
 

@@ -1,4 +1,4 @@
-//! The provider's side: the functions of the table over networks of this build.
+//! The provider's side: the functions of the table.
 
 use std::ffi::c_void;
 use std::path::PathBuf;
@@ -6,24 +6,26 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::LogitRows;
 use crate::base::call::Call;
 use crate::base::counters::Counters;
 use crate::base::error::{Error, Result, Status};
 use crate::base::panics::{describe, guarded};
 use crate::base::threads::Pool;
 use crate::families;
+use crate::formats::packed::Opening;
 use crate::formats::source::Source;
-use crate::network::placement::{Limit, Place, Placed};
+use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
-use crate::network::{Feed, List, Network, Sequence, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, Layers, Layout, Output, Pooling, Precision};
+use crate::network::{Feed, Network, Sequence, StepOutput, Want};
+use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Layout, Modules, Pooling, Precision, Spec};
 
 use super::table::{
-    Caller, FeedView, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice, Table, VERSION,
-    WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice,
+    VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
-pub static TABLE: Table = Table {
+pub static TABLE: FunctionTable = FunctionTable {
     version: VERSION,
     build: BUILD,
     devices,
@@ -42,7 +44,7 @@ pub static TABLE: Table = Table {
 
 const BUILD: Slice<u8> = Slice::of(env!("CARGO_PKG_VERSION").as_bytes());
 
-/// What is to be loaded.
+/// The arguments of `load`.
 #[derive(Serialize, Deserialize)]
 pub struct Request {
     pub path: PathBuf,
@@ -52,22 +54,23 @@ pub struct Request {
     pub memory_limit: u64,
     pub tokenizer: u64,
     pub threads: usize,
+    /// The host's Spec in the format `{:#?}`.
+    pub spec: String,
 }
 
-/// What was loaded.
+/// The result of `load`.
 #[derive(Serialize, Deserialize)]
 pub struct Description {
     pub precision: u32,
     pub kernels: String,
     pub weight_bytes: u64,
     pub budget: u64,
-    pub vocabulary: usize,
     pub pass_tokens: usize,
     pub switch: Option<usize>,
     pub info: serde_json::Value,
 }
 
-/// A device as it crosses.
+/// A [`DeviceInfo`] in JSON.
 #[derive(Serialize, Deserialize)]
 pub struct DeviceEntry {
     pub device: u32,
@@ -79,22 +82,22 @@ pub struct DeviceEntry {
 
 struct Served {
     network: Box<dyn Network>,
-    /// Handed over after each call.
+    /// Sent to the host after each call.
     counters: Counters,
 }
 
 impl Caller {
-    fn tell(&self, text: &str) {
-        // SAFETY: the host's function takes what lives during the call.
+    fn send_text(&self, text: &str) {
+        // SAFETY: the text lives during the call.
         unsafe { (self.text)(self.context, Slice::of(text.as_bytes())) }
     }
 }
 
-/// Runs `work`, and tells the caller why it failed.
+/// Runs `work` and sends the message of its error.
 ///
 /// # Safety
-/// `caller` is a live one.
-unsafe fn answer(caller: *const Caller, work: impl FnOnce(&Caller) -> Result<()>) -> u32 {
+/// `caller` is valid.
+unsafe fn respond(caller: *const Caller, work: impl FnOnce(&Caller) -> Result<()>) -> u32 {
     // SAFETY: the caller's promise.
     let caller = unsafe { &*caller };
     let error = match guarded(|| work(caller)) {
@@ -102,14 +105,14 @@ unsafe fn answer(caller: *const Caller, work: impl FnOnce(&Caller) -> Result<()>
         Ok(Err(error)) => error,
         Err(payload) => Error::new(Status::Panic, describe(&*payload)),
     };
-    caller.tell(error.message());
+    caller.send_text(error.message());
     error.status() as u32
 }
 
-/// Runs a call on a network and hands over what it counted.
+/// Runs a call on a network and sends its counters.
 ///
 /// # Safety
-/// `network` and `caller` are live ones.
+/// `network` and `caller` are valid.
 unsafe fn run(
     network: *const c_void,
     caller: *const Caller,
@@ -117,7 +120,7 @@ unsafe fn run(
 ) -> u32 {
     // SAFETY: the caller's promise.
     unsafe {
-        answer(caller, |caller| {
+        respond(caller, |caller| {
             let served = &*network.cast::<Served>();
             let call = Call { counters: &served.counters, cancelled: caller.cancelled.as_ref() };
             let result = work(&*served.network, call, caller);
@@ -140,11 +143,11 @@ unsafe extern "C" fn devices(device: u32, caller: *const Caller) -> u32 {
             let DeviceInfo { device, index, name, memory_total, memory_free } = info;
             DeviceEntry { device: device as u32, index, name, memory_total, memory_free }
         };
-        caller.tell(&to_json(&all.into_iter().map(entry).collect::<Vec<_>>())?);
+        caller.send_text(&to_json(&all.into_iter().map(entry).collect::<Vec<_>>())?);
         Ok(())
     };
     // SAFETY: the host's promise.
-    unsafe { answer(caller, work) }
+    unsafe { respond(caller, work) }
 }
 
 fn to_json(value: &impl Serialize) -> Result<String> {
@@ -153,11 +156,11 @@ fn to_json(value: &impl Serialize) -> Result<String> {
 
 unsafe extern "C" fn load(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32 {
     let work = |caller: &Caller| {
-        // SAFETY: the host lends the request.
+        // SAFETY: the request lives during the call.
         let request: Request = serde_json::from_slice(unsafe { request.get() })
-            .map_err(|error| Error::internal(format!("a request that cannot be read: {error}")))?;
+            .map_err(|error| Error::internal(format!("the request's JSON: {error}")))?;
         let unknown = || Error::internal("a request for an unknown device or precision");
-        let place = Place {
+        let place = Placement {
             device: Device::from_u32(request.device).ok_or_else(unknown)?,
             index: request.index,
             precision: Precision::from_u32(request.precision).ok_or_else(unknown)?,
@@ -165,57 +168,85 @@ unsafe extern "C" fn load(request: Slice<u8>, network: *mut *mut c_void, caller:
             limit: Limit { bytes: request.memory_limit, tokenizer: request.tokenizer, threads: request.threads },
         };
         let mut progress = |done: usize, all: usize| {
-            // SAFETY: the host's function may be called while the load lasts.
-            let go_on = unsafe { (caller.progress)(caller.context, done, all) };
-            if go_on == 0 { Err(Error::cancelled()) } else { Ok(()) }
+            // SAFETY: callbacks may be called until `load` returns.
+            let proceed = unsafe { (caller.progress)(caller.context, done, all) };
+            if proceed == 0 { Err(Error::cancelled()) } else { Ok(()) }
         };
         let (placed, description) = open(&request, place, &mut progress)?;
-        caller.tell(&to_json(&description)?);
+        caller.send_text(&to_json(&description)?);
         let served = Box::new(Served { network: placed.network, counters: Counters::default() });
-        // SAFETY: the host gives a place for a pointer.
+        // SAFETY: `network` points to a pointer of the host.
         unsafe { network.write(Box::into_raw(served).cast()) };
         Ok(())
     };
     // SAFETY: the host's promise.
-    unsafe { answer(caller, work) }
+    unsafe { respond(caller, work) }
 }
 
 fn open(
     request: &Request,
-    place: Place,
+    place: Placement,
     progress: &mut dyn FnMut(usize, usize) -> Result<()>,
-) -> Result<(Placed, Description)> {
+) -> Result<(LoadedNetwork, Description)> {
     if !place.is_here() {
         let name = place.device.name();
         return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
     }
-    let Source { files, weights, precision: packed, .. } = Source::open(&request.path)?;
+    let Source { files, weights, precision: packed, .. } = Source::open(&request.path, Opening::default())?;
     let config = files.require_config("config.json")?;
     let spec = families::spec_of_weights(&config)?;
     let modules = families::sentence_transformers(&files, &config, spec.hidden())?.known_modules();
+    check_equal(&request.spec, &to_text(&spec, &modules))?;
     let mut view = ModelView::find(&spec, &weights)?.with_modules(&modules, &weights)?;
     let pool = Arc::new(Pool::new(1));
-    let placed = Place { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
+    let placed = Placement { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
     let description = Description {
         precision: placed.precision as u32,
         kernels: placed.network.describe(),
         weight_bytes: placed.weight_bytes,
         budget: placed.budget.limit(),
-        vocabulary: spec.vocabulary,
         pass_tokens: placed.network.pass_tokens(),
-        switch: placed.network.switch(),
+        switch: placed.network.longrope_switch(),
         info: placed.network.info(),
     };
     Ok((placed, description))
 }
 
+/// A Spec and the modules after it, one field per line.
+pub fn to_text(spec: &Spec, modules: &Modules) -> String {
+    format!("{spec:#?}\n{modules:#?}")
+}
+
+/// Refuses a Spec that differs from the host's, by the first different field. The host's tasks and generation rely on theirs.
+fn check_equal(host: &str, own: &str) -> Result<()> {
+    let mut fields: Vec<&str> = Vec::new();
+    for (host, own) in host.lines().zip(own.lines()) {
+        // A level is four spaces; lines without a name open a value or are items of a list.
+        let (text, level) = (own.trim_start(), (own.len() - own.trim_start().len()) / 4);
+        fields.resize(level + 1, "");
+        // The end of a list belongs to the field that opened it.
+        if !text.starts_with([']', '}', ')']) {
+            fields[level] = text.split_once(": ").map_or("", |(name, _)| name);
+        }
+        if host != own {
+            let field = fields.iter().filter(|field| !field.is_empty()).copied().collect::<Vec<_>>().join(".");
+            return Err(Error::unsupported(format!(
+                "the model's specification: {field}: the host has `{}` and the provider `{}`; did the files change?",
+                host.trim_matches([' ', ',']),
+                text.trim_end_matches(',')
+            )));
+        }
+    }
+    Ok(())
+}
+
 unsafe extern "C" fn network_free(network: *mut c_void) {
-    // SAFETY: the host gives up what `load` gave.
+    // SAFETY: `network` is from `load` and is not used afterwards.
     let _ = guarded(|| drop(unsafe { Box::from_raw(network.cast::<Served>()) }));
 }
 
 /// # Safety
-/// The pass is lent for `'a`.
+/// The pass lives for `'a`.
 unsafe fn pass<'a>(view: *const PassView) -> Batch<'a> {
     // SAFETY: the caller's promise.
     unsafe {
@@ -231,11 +262,11 @@ unsafe fn pass<'a>(view: *const PassView) -> Batch<'a> {
 
 /// # Safety
 /// The view is a live one.
-unsafe fn output(view: &OutputView) -> Result<Output> {
+unsafe fn output(view: &OutputView) -> Result<EncodeOutput> {
     let unknown = || Error::internal("an output that is not known");
     // SAFETY: the caller's promise.
     let poolings = unsafe { view.poolings.get() }.iter().map(|&pooling| Pooling::from_u32(pooling));
-    Ok(Output {
+    Ok(EncodeOutput {
         poolings: poolings.collect::<Option<_>>().ok_or_else(unknown)?,
         skip: view.skip,
         layers: match view.layers {
@@ -263,7 +294,7 @@ unsafe extern "C" fn encode(
     }
 }
 
-fn give(sequence: Sequence) -> *mut c_void {
+fn into_raw(sequence: Sequence) -> *mut c_void {
     Box::into_raw(Box::new(sequence)).cast()
 }
 
@@ -277,7 +308,7 @@ unsafe extern "C" fn read_sources(
     unsafe {
         run(network, caller, |network, call, _| {
             for (i, sequence) in network.read_sources(&pass(view), call)?.into_iter().enumerate() {
-                sequences.add(i).write(give(sequence));
+                sequences.add(i).write(into_raw(sequence));
             }
             Ok(())
         })
@@ -288,14 +319,14 @@ unsafe extern "C" fn sequence(network: *const c_void, sequence: *mut *mut c_void
     // SAFETY: the host's promise, for all that follows.
     unsafe {
         run(network, caller, |network, _, _| {
-            sequence.write(give(network.sequence()?));
+            sequence.write(into_raw(network.sequence()?));
             Ok(())
         })
     }
 }
 
 /// # Safety
-/// The feeds are lent for `'a`, and no two have the same sequence.
+/// The feeds live for `'a`, and no two have the same sequence.
 unsafe fn feeds<'a>(views: Slice<FeedView>) -> Result<Vec<Feed<'a>>> {
     // SAFETY: the caller's promise.
     let feed = |view: &FeedView| unsafe {
@@ -309,7 +340,7 @@ unsafe fn feeds<'a>(views: Slice<FeedView>) -> Result<Vec<Feed<'a>>> {
                 WANT_LOGITS => Want::Logits,
                 WANT_TOKEN => Want::Token { forbidden },
                 WANT_TOP_K => Want::TopK { k: view.k, forbidden },
-                _ => return Err(Error::internal("a feed that wants something unknown")),
+                _ => return Err(Error::internal("a feed with an unknown want")),
             },
             cancelled: view.cancelled.as_ref(),
         })
@@ -328,9 +359,9 @@ unsafe extern "C" fn step(network: *const c_void, views: Slice<FeedView>, caller
             let floats = |values: &[f32]| (caller.floats)(caller.context, Slice::of(values));
             for list in 0..output.lists() {
                 match output.list(list) {
-                    List::Logits(logits) => floats(logits),
-                    List::Tokens(_, found) => tokens.extend(found.iter().map(|token| token.unwrap_or(NO_TOKEN))),
-                    List::TopK(_, found) => {
+                    LogitRows::Logits(logits) => floats(logits),
+                    LogitRows::Tokens(_, found) => tokens.extend(found.iter().map(|token| token.unwrap_or(NO_TOKEN))),
+                    LogitRows::TopK(_, found) => {
                         let (values, places): (Vec<f32>, Vec<u32>) = found.tokens.iter().copied().unzip();
                         floats(&found.totals);
                         floats(&values);
@@ -351,7 +382,7 @@ unsafe extern "C" fn cache_bytes(network: *const c_void) -> u64 {
 
 unsafe extern "C" fn sequence_fork(sequence: *const c_void) -> *mut c_void {
     // SAFETY: the host's promise.
-    guarded(|| give(unsafe { &*sequence.cast::<Sequence>() }.clone())).unwrap_or(std::ptr::null_mut())
+    guarded(|| into_raw(unsafe { &*sequence.cast::<Sequence>() }.clone())).unwrap_or(std::ptr::null_mut())
 }
 
 unsafe extern "C" fn sequence_length(sequence: *const c_void) -> usize {
@@ -360,11 +391,11 @@ unsafe extern "C" fn sequence_length(sequence: *const c_void) -> usize {
 }
 
 unsafe extern "C" fn sequence_truncate(sequence: *mut c_void, length: usize) {
-    // SAFETY: the host's promise: nobody else uses the sequence.
+    // SAFETY: the host's promise; the sequence is not shared.
     let _ = guarded(|| unsafe { &mut *sequence.cast::<Sequence>() }.truncate(length));
 }
 
 unsafe extern "C" fn sequence_free(sequence: *mut c_void) {
-    // SAFETY: the host gives up what another function gave.
+    // SAFETY: the sequence is from this table and is not used afterwards.
     let _ = guarded(|| drop(unsafe { Box::from_raw(sequence.cast::<Sequence>()) }));
 }

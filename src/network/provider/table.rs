@@ -1,9 +1,9 @@
-//! The functions that a provider hands out, and what they take.
+//! The function table of a provider, and the types of its arguments.
 
 use std::ffi::c_void;
 use std::sync::atomic::AtomicBool;
 
-/// Another number for every other table: FNV-1a (Fowler, Noll, Vo) over what describes it.
+/// Changes with the table: FNV-1a (Fowler, Noll, Vo) over the source files that define it.
 pub const VERSION: u64 = hash(include_bytes!("table.rs"), hash(include_bytes!("serve.rs"), 0xcbf2_9ce4_8422_2325));
 
 const fn hash(text: &[u8], seed: u64) -> u64 {
@@ -15,7 +15,7 @@ const fn hash(text: &[u8], seed: u64) -> u64 {
     hash
 }
 
-/// Some values, lent for the time of a call.
+/// A slice that is borrowed for a call.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Slice<T> {
@@ -29,7 +29,7 @@ impl<T> Slice<T> {
     }
 
     /// # Safety
-    /// It was made of values that live for `'a` and do not change.
+    /// The values live for `'a` and do not change.
     pub unsafe fn get<'a>(self) -> &'a [T] {
         if self.length == 0 {
             return &[];
@@ -39,20 +39,20 @@ impl<T> Slice<T> {
     }
 }
 
-/// What a function may call back while it runs, on the thread that called it.
+/// Callbacks of a function, called on the caller's thread until it returns.
 #[repr(C)]
 pub struct Caller {
     pub context: *mut c_void,
-    /// Takes results.
+    /// Receives results.
     pub floats: unsafe extern "C" fn(context: *mut c_void, values: Slice<f32>),
     pub tokens: unsafe extern "C" fn(context: *mut c_void, values: Slice<u32>),
-    /// Takes a result that is text, or after a failure the message.
+    /// Receives a result that is text, or the message of an error.
     pub text: unsafe extern "C" fn(context: *mut c_void, text: Slice<u8>),
-    /// Takes a stage's number, calls, items, tokens and nanoseconds.
+    /// Receives a stage's number, calls, items, tokens and nanoseconds.
     pub stage: unsafe extern "C" fn(context: *mut c_void, figures: Slice<u64>),
-    /// Takes the layers that are loaded and their number; 0 stops the load.
+    /// Receives the number of loaded layers and of all layers; returns 0 to stop the load.
     pub progress: unsafe extern "C" fn(context: *mut c_void, done: usize, all: usize) -> u32,
-    /// NULL, or what is set when the call is to end. `AtomicBool` is a byte everywhere.
+    /// NULL, or the flag that cancels the call. `AtomicBool` is one byte on all platforms.
     pub cancelled: *const AtomicBool,
 }
 
@@ -90,7 +90,7 @@ pub struct FeedView {
     pub want: u32,
     pub k: usize,
     pub forbidden: Slice<u32>,
-    /// NULL, or what cancels this feed.
+    /// NULL, or the flag that cancels this feed.
     pub cancelled: *const AtomicBool,
 }
 
@@ -102,25 +102,25 @@ pub const WANT_TOP_K: u32 = 3;
 /// In a list of tokens: no token.
 pub const NO_TOKEN: u32 = u32::MAX;
 
-/// All return a status of the C ABI unless they say otherwise; `network` and `sequence` are what this table's functions gave.
+/// The functions return a status of the C ABI unless stated otherwise. `network` and `sequence` come from functions of the same table.
 #[repr(C)]
-pub struct Table {
+pub struct FunctionTable {
     pub version: u64,
     /// The crate's version.
     pub build: Slice<u8>,
-    /// Gives text: a JSON array of the GPUs of a kind.
+    /// Sends text: a JSON array of the GPUs of a kind.
     pub devices: unsafe extern "C" fn(device: u32, caller: *const Caller) -> u32,
-    /// `request` is a JSON object; gives text, a JSON object, and the network.
+    /// `request` is a JSON object. Sends text, a JSON object, and writes the network.
     pub load: unsafe extern "C" fn(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32,
     pub network_free: unsafe extern "C" fn(network: *mut c_void),
-    /// Gives floats.
+    /// Sends floats.
     pub encode: unsafe extern "C" fn(
         network: *const c_void,
         pass: *const PassView,
         output: *const OutputView,
         caller: *const Caller,
     ) -> u32,
-    /// Writes as many sequences as the pass has.
+    /// Writes one sequence per text of the pass.
     pub read_sources: unsafe extern "C" fn(
         network: *const c_void,
         pass: *const PassView,
@@ -129,18 +129,18 @@ pub struct Table {
     ) -> u32,
     pub sequence:
         unsafe extern "C" fn(network: *const c_void, sequence: *mut *mut c_void, caller: *const Caller) -> u32,
-    /// Gives as tokens for each feed whether it was cancelled, 1 or 0; then for each list of a
-    /// [`StepOutput`](crate::network::StepOutput) in order its logits as floats, or its tokens, or its totals and logits as floats and
+    /// Sends as tokens, for each feed, whether it was cancelled, 1 or 0; then, for each list of a
+    /// `StepOutput` in order, its logits as floats, or its tokens, or its totals and logits as floats and
     /// its tokens.
     pub step: unsafe extern "C" fn(network: *const c_void, feeds: Slice<FeedView>, caller: *const Caller) -> u32,
-    /// Bytes that caches take now.
+    /// Returns the bytes of KV caches.
     pub cache_bytes: unsafe extern "C" fn(network: *const c_void) -> u64,
-    /// NULL if that failed.
+    /// Returns NULL on failure.
     pub sequence_fork: unsafe extern "C" fn(sequence: *const c_void) -> *mut c_void,
     pub sequence_length: unsafe extern "C" fn(sequence: *const c_void) -> usize,
     pub sequence_truncate: unsafe extern "C" fn(sequence: *mut c_void, length: usize),
     pub sequence_free: unsafe extern "C" fn(sequence: *mut c_void),
 }
 
-// SAFETY: the text that it points to is the crate's own and never changes.
-unsafe impl Sync for Table {}
+// SAFETY: `build` points to a constant of the crate.
+unsafe impl Sync for FunctionTable {}

@@ -1,6 +1,7 @@
-//! What a Spec may say and the transformer does not compute is refused before a tensor is looked for, by the field's name.
+//! Refuses, by the field's name, what a Spec may say and the transformer does not compute, before any tensor is looked up.
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
+use crate::network::refuse;
 use crate::spec::{LinearTensors, NormPlace, Position, RotaryScaling, Spec, Stack};
 
 /// # Errors
@@ -16,6 +17,8 @@ pub fn check(spec: &Spec) -> Result<()> {
     }
     refuse(spec.encoder.is_none() && spec.decoder.is_none(), "encoder", "there is neither an encoder nor a decoder")?;
     refuse(spec.head.is_some() && spec.encoder.is_none(), "head", "a classification head needs an encoder")?;
+    let empty = spec.head.as_ref().is_some_and(|head| head.layers.is_empty());
+    refuse(empty, "head.layers", "a classification head has at least one")?;
     if let Some(language) = &spec.language {
         let Some(decoder) = &spec.decoder else { return refuse(true, "language", "a language head needs a decoder") };
         let scaled = language.scale != 1.0 && decoder.names.final_norm.is_none();
@@ -31,7 +34,7 @@ fn check_decoder(spec: &Spec, decoder: &Stack) -> Result<()> {
     let encoder = spec.encoder.as_ref();
     refuse(decoder.cross != encoder.is_some(), "decoder.cross", "an encoder and cross-attention need each other")?;
     let differ = encoder.is_some_and(|encoder| encoder.hidden != decoder.hidden);
-    refuse(differ, "decoder.hidden", "the encoder's is another")?;
+    refuse(differ, "decoder.hidden", "it differs from the encoder's")?;
     let parallel = decoder.cross && decoder.norm.place == NormPlace::Parallel;
     refuse(parallel, "decoder.norm.place", "Parallel has no place for cross-attention")
 }
@@ -41,7 +44,7 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let (names, attention, heads) = (&stack.names, &stack.attention, stack.heads);
     let short = stack.position.max_tokens().is_some_and(|rows| rows < stack.max_tokens);
     refuse(short, "max_tokens", "the table of positions has fewer rows")?;
-    let unnamed = "the tensors' names leave it out";
+    let unnamed = "the family gives no name for its tensors";
     refuse(stack.relative.is_some() && names.relative_bias.is_none(), "relative", unnamed)?;
     refuse(stack.token_types > 0 && names.token_type.is_none(), "token_types", unnamed)?;
     let post_norms = names.attention_post_norm.is_some() && names.output_post_norm.is_some();
@@ -49,7 +52,7 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let head_norms = names.query_norm.is_some() && names.key_norm.is_some();
     refuse(attention.head_norm && !head_norms, "attention.head_norm", unnamed)?;
     let by_head = matches!(names.qkv, LinearTensors::ByHead(_)) && heads.kv != heads.count;
-    refuse(by_head, "heads.kv", "grouped-query attention from a tensor that is interleaved by head")?;
+    refuse(by_head, "heads.kv", "grouped-query attention with one tensor interleaved by head")?;
     let windows = attention.windows.len();
     refuse(windows != 0 && windows != stack.layers, "attention.windows", "there must be one per layer")?;
     refuse(attention.softcap.is_nan() || attention.softcap < 0.0, "attention.softcap", "it is negative")?;
@@ -61,8 +64,4 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
         _ => [rotary.dim / 2; 2],
     };
     refuse(divisors != [rotary.dim / 2; 2], "rotary.scaling", "there must be one divisor per pair of components")
-}
-
-fn refuse(wrong: bool, field: &str, why: &str) -> Result<()> {
-    if wrong { Err(Error::unsupported(format!("the model's specification: {field}: {why}"))) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! The decoder: causal attention over a KV cache, and with an encoder cross-attention to the source text, whose keys and values are
+//! The decoder: causal attention over a KV cache and, with an encoder, cross-attention to the source text, whose keys and values are
 //! computed once.
 
 use std::any::Any;
@@ -7,34 +7,34 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
-use crate::backend::{Backend, CachedSequence, Rotations, Sequences, Slot};
+use crate::backend::{Backend, CachedSequence, Projection, Rotations, Sequences, Slot};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::memory::emptied;
 use crate::network::activation_memory::more_bytes;
-use crate::spec::Batch;
+use crate::spec::{Batch, LanguageHead};
 
 use super::Transformer;
-use super::stack::{Run, Stack};
-use crate::network::{Feed, List, Sequence, SequenceState, StepOutput, check_ids, check_length};
+use super::stack::{LoadedStack, PassContext};
+use crate::network::{Feed, Sequence, SequenceState, StepOutput, check_ids, check_length};
 
 /// A sequence on a backend: its own keys and values, and those of the source text, which beams share.
-struct Held<B: Backend> {
+struct TransformerSequence<B: Backend> {
     own: B::Sequence,
     source: Option<Arc<B::Sequence>>,
-    /// The tokens that `own` was made of, and whether as a long text's, for models whose keys depend on that.
+    /// For LongRoPE: the tokens of `own`, and whether their keys have the long factors.
     tokens: Vec<u32>,
     long: bool,
 }
 
-impl<B: Backend> Held<B> {
+impl<B: Backend> TransformerSequence<B> {
     fn new(own: B::Sequence, source: Option<Arc<B::Sequence>>) -> Self {
         Self { own, source, tokens: Vec::new(), long: false }
     }
 }
 
-impl<B: Backend> SequenceState for Held<B> {
+impl<B: Backend> SequenceState for TransformerSequence<B> {
     fn fork(&self) -> Box<dyn SequenceState> {
         Box::new(Self {
             own: self.own.clone(),
@@ -66,15 +66,15 @@ impl<B: Backend> SequenceState for Held<B> {
     }
 }
 
-fn held<B: Backend>(sequence: &mut Sequence) -> Result<&mut Held<B>> {
-    let held = sequence.state().as_any().downcast_mut();
-    held.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))
+fn downcast<B: Backend>(sequence: &mut Sequence) -> Result<&mut TransformerSequence<B>> {
+    let own = sequence.state().as_any().downcast_mut();
+    own.ok_or_else(|| Error::invalid_argument("a sequence of another model's"))
 }
 
-/// One pass through the decoder: sequences, and the tokens to append to them.
-struct Step<'a, B: Backend> {
+/// One pass through the decoder: sequences and the tokens to append to them.
+struct DecoderPass<'a, B: Backend> {
     slots: Vec<Slot<&'a mut B::Sequence>>,
-    /// What each slot's tokens see of a source text.
+    /// The keys and values of each slot's source text.
     sources: Vec<Slot<&'a B::Sequence>>,
     tokens: Tokens,
 }
@@ -84,7 +84,7 @@ struct Step<'a, B: Backend> {
 struct Tokens {
     ids: Vec<u32>,
     positions: Vec<u32>,
-    /// For each the length that its sequence will have once all that was fed is there.
+    /// For each token the length of its sequence at the end of the step.
     reach: Vec<u32>,
     /// The rows of the position table.
     rows: Vec<u32>,
@@ -98,7 +98,7 @@ impl Tokens {
     }
 }
 
-impl<'a, B: Backend> Step<'a, B> {
+impl<'a, B: Backend> DecoderPass<'a, B> {
     /// Appends tokens to a sequence that is not yet in the pass.
     fn add(&mut self, own: &'a mut B::Sequence, source: Option<&'a B::Sequence>, ids: &[u32], reach: usize) {
         let t = &mut self.tokens;
@@ -112,9 +112,9 @@ impl<'a, B: Backend> Step<'a, B> {
     }
 }
 
-/// The allocations of one step, which the next one uses again.
+/// Lists of one step, kept so that the next step does not allocate.
 pub(super) struct StepBuffers<B: Backend> {
-    works: Vec<Work<'static, B>>,
+    pending: Vec<PendingFeed<'static, B>>,
     slots: Vec<Slot<&'static mut B::Sequence>>,
     sources: Vec<Slot<&'static B::Sequence>>,
     tokens: Tokens,
@@ -125,7 +125,7 @@ pub(super) struct StepBuffers<B: Backend> {
 impl<B: Backend> Default for StepBuffers<B> {
     fn default() -> Self {
         Self {
-            works: Vec::new(),
+            pending: Vec::new(),
             slots: Vec::new(),
             sources: Vec::new(),
             tokens: Tokens::default(),
@@ -135,63 +135,63 @@ impl<B: Backend> Default for StepBuffers<B> {
     }
 }
 
-/// A feed as it is run: usually its own tokens, but all that the sequence holds again where that has to be computed anew.
-struct Work<'a, B: Backend> {
-    /// The feed's number.
+/// A feed to run: its tokens, or all tokens of its sequence if LongRoPE's keys are recomputed.
+struct PendingFeed<'a, B: Backend> {
+    /// The feed's index.
     feed: usize,
-    held: &'a mut Held<B>,
+    sequence: &'a mut TransformerSequence<B>,
     ids: Cow<'a, [u32]>,
-    /// Which of `ids` logits are wanted for.
+    /// The part of `ids` whose logits are wanted.
     wanted: Range<usize>,
-    /// Tokens that the sequence held when the work began, and what cancels it.
+    /// The sequence's length before the step.
     before: usize,
     flag: Option<&'a AtomicBool>,
 }
 
-impl<'a, B: Backend> Work<'a, B> {
-    /// `switch` is LongRoPE's original context length. Where a sequence passes it, or was cut back to less, all of its keys are
-    /// computed again, as in the reference.
+impl<'a, B: Backend> PendingFeed<'a, B> {
+    /// `switch` is LongRoPE's original context length. When a sequence grows beyond it, or was truncated to less, all of its keys are
+    /// recomputed, as in the reference.
     fn new(number: usize, feed: &'a mut Feed, switch: Option<usize>) -> Result<Self> {
         let (rows, flag, cancelled) = (feed.rows(), feed.cancelled, feed.is_cancelled());
-        let held = held::<B>(feed.sequence)?;
+        let sequence = downcast::<B>(feed.sequence)?;
         let mut ids = Cow::Borrowed(feed.ids);
-        if let Some(most) = switch.filter(|_| !cancelled) {
-            let past = held.own.length();
-            let long = past + feed.ids.len() > most;
-            held.tokens.truncate(past);
-            held.tokens.extend_from_slice(feed.ids);
-            if past > 0 && held.long != long {
-                held.own.truncate(0);
-                ids = Cow::Owned(held.tokens.clone());
+        if let Some(switch) = switch.filter(|_| !cancelled) {
+            let past = sequence.own.length();
+            let long = past + feed.ids.len() > switch;
+            sequence.tokens.truncate(past);
+            sequence.tokens.extend_from_slice(feed.ids);
+            if past > 0 && sequence.long != long {
+                sequence.own.truncate(0);
+                ids = Cow::Owned(sequence.tokens.clone());
             }
-            held.long = long;
+            sequence.long = long;
         }
         if !cancelled {
-            held.own.reserve(ids.len())?;
+            sequence.own.reserve(ids.len())?;
         }
-        let (before, all) = (held.own.length(), ids.len());
-        Ok(Self { feed: number, held, ids, wanted: all - rows..all, before, flag })
+        let (before, all) = (sequence.own.length(), ids.len());
+        Ok(Self { feed: number, sequence, ids, wanted: all - rows..all, before, flag })
     }
 
-    /// Whether it was cancelled; the sequence is then as it was before the step.
+    /// Whether it is cancelled; the sequence is then as before the step.
     fn is_cancelled(&mut self) -> bool {
         let cancelled = self.flag.is_some_and(|flag| flag.load(Ordering::Relaxed));
         if cancelled {
-            self.held.own.truncate(self.before);
+            self.sequence.own.truncate(self.before);
         }
         cancelled
     }
 }
 
 impl<B: Backend> Transformer<B> {
-    fn require_decoder(&self) -> Result<(&Stack<B>, &B::Cache)> {
+    fn require_decoder(&self) -> Result<(&LoadedStack<B>, &B::Cache)> {
         let both = self.decoder.as_ref().zip(self.cache.as_ref());
-        both.ok_or_else(|| Error::internal("a step was asked of a model without a decoder"))
+        both.ok_or_else(|| Error::internal("a step of a model without a decoder"))
     }
 
     pub(super) fn empty_sequence(&self) -> Result<Sequence> {
         let (_, cache) = self.require_decoder()?;
-        Ok(Sequence::new(Box::new(Held::<B>::new(self.backend.sequence(cache), None))))
+        Ok(Sequence::new(Box::new(TransformerSequence::<B>::new(self.backend.sequence(cache), None))))
     }
 
     pub(super) fn sequences_of(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
@@ -203,7 +203,7 @@ impl<B: Backend> Transformer<B> {
             source.reserve(layout.range(i).len())?;
         }
         let hidden = self.encode(encoder, pass, call)?;
-        let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
+        let run = PassContext { backend, call, items: layout.sequences(), tokens: layout.tokens() };
         let slots: Vec<_> =
             (sources.iter_mut().enumerate()).map(|(i, sequence)| Slot { rows: layout.range(i), sequence }).collect();
         let mut rotations = Rotations::default();
@@ -219,7 +219,7 @@ impl<B: Backend> Transformer<B> {
         drop(slots);
         let finished = sources.into_iter().enumerate().map(|(i, mut source)| {
             source.advance(layout.range(i).len());
-            Sequence::new(Box::new(Held::<B>::new(backend.sequence(cache), Some(Arc::new(source)))))
+            Sequence::new(Box::new(TransformerSequence::<B>::new(backend.sequence(cache), Some(Arc::new(source)))))
         });
         Ok(finished.collect())
     }
@@ -227,54 +227,55 @@ impl<B: Backend> Transformer<B> {
     /// As [`Network::step`](crate::network::Network::step).
     pub(super) fn feed(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
         let (decoder, _) = self.require_decoder()?;
-        let Some((language, head)) = &self.language else {
-            return Err(Error::internal("logits were asked of a model without a language head"));
+        let Some((weight, LanguageHead { softcap, .. })) = &self.language else {
+            return Err(Error::internal("logits of a model without a language head"));
         };
+        let head = Projection { norm: decoder.final_norm.as_ref(), weight: &**weight, softcap: *softcap };
         let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let StepBuffers { works, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
+        let StepBuffers { pending, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
             buffers().pop().unwrap_or_default();
         output.begin(feeds, self.spec.vocabulary);
         wanted.resize_with(wanted.len().max(output.lists()), Vec::new);
-        let mut works: Vec<Work<B>> = emptied(works);
+        let mut pending: Vec<PendingFeed<B>> = emptied(pending);
         for (number, feed) in feeds.iter_mut().enumerate() {
             check_ids("ids", feed.ids, self.spec.vocabulary)?;
             check_length(feed.sequence.length() + feed.ids.len(), decoder.spec.max_tokens)?;
             if !feed.ids.is_empty() {
-                works.push(Work::new(number, feed, decoder.switch())?);
+                pending.push(PendingFeed::new(number, feed, decoder.longrope_switch())?);
             }
         }
-        // The works are cut into passes of about the backend's number of tokens, each work at most once in a pass.
-        let most = self.backend.pass_tokens();
+        // Cuts the feeds into passes of about `pass_tokens`, with each feed at most once in a pass.
+        let pass_tokens = self.backend.pass_tokens();
         let (mut next, mut start) = (0, 0);
-        while next < works.len() {
+        while next < pending.len() {
             let begun = (next, start);
-            let mut step = Step::<B> { slots: emptied(slots), sources: emptied(sources), tokens };
+            let mut step = DecoderPass::<B> { slots: emptied(slots), sources: emptied(sources), tokens };
             step.tokens.clear();
             wanted.iter_mut().for_each(Vec::clear);
-            // The flag that all works of the pass share.
+            // The flag that all feeds of the pass have, if any.
             let mut shared = None;
-            for work in &mut works[next..] {
-                if work.is_cancelled() {
-                    output.cancel(work.feed, work.wanted.end - work.wanted.start.max(start));
+            for entry in &mut pending[next..] {
+                if entry.is_cancelled() {
+                    output.cancel(entry.feed, entry.wanted.end - entry.wanted.start.max(start));
                     (next, start) = (next + 1, 0);
                     continue;
                 }
-                let Work { feed, held, ids, wanted: rows, flag, .. } = work;
+                let PendingFeed { feed, sequence, ids, wanted: rows, flag, .. } = entry;
                 shared = match shared {
                     _ if step.slots.is_empty() => *flag,
                     Some(other) => flag.filter(|flag| std::ptr::eq(*flag, other)),
                     None => None,
                 };
                 let first = step.tokens.ids.len();
-                let end = ids.len().min(start + most - first);
+                let end = ids.len().min(start + pass_tokens - first);
                 if let Some(list) = output.list_of(*feed) {
                     wanted[list].extend((rows.start.max(start)..rows.end.min(end)).map(|i| first + i - start));
                 }
-                let reach = held.own.length() + ids.len() - start;
-                step.add(&mut held.own, held.source.as_deref(), &ids[start..end], reach);
+                let reach = sequence.own.length() + ids.len() - start;
+                step.add(&mut sequence.own, sequence.source.as_deref(), &ids[start..end], reach);
                 let whole = end == ids.len();
                 (next, start) = if whole { (next + 1, 0) } else { (next, end) };
-                if !whole || step.tokens.ids.len() == most {
+                if !whole || step.tokens.ids.len() == pass_tokens {
                     break;
                 }
             }
@@ -284,7 +285,7 @@ impl<B: Backend> Transformer<B> {
             (slots, sources, tokens) = (emptied(step.slots), emptied(step.sources), step.tokens);
             let x = match x {
                 Some(Ok(x)) => x,
-                // The next round finds the works of this pass cancelled.
+                // The next round marks the feeds of this pass as cancelled.
                 Some(Err(_)) if call.cancelled.is_none() && inner.check().is_err() => {
                     (next, start) = begun;
                     continue;
@@ -298,26 +299,17 @@ impl<B: Backend> Transformer<B> {
             call.counters.time(Stage::Linear, items, rows, || {
                 for (list, wanted) in wanted.iter().enumerate().filter(|(_, wanted)| !wanted.is_empty()) {
                     let some = (wanted.len() < rows).then(|| self.backend.rows(&x, wanted)).transpose()?;
-                    let (x, norm, softcap) = (some.as_ref().unwrap_or(&x), decoder.final_norm.as_ref(), head.softcap);
-                    match output.list(list) {
-                        List::Logits(out) => self.backend.project_logits(x, norm, language, softcap, out)?,
-                        List::Tokens(forbidden, out) => {
-                            self.backend.project_arg_max(x, norm, language, softcap, forbidden, out)?;
-                        }
-                        List::TopK(forbidden, out) => {
-                            self.backend.project_top_k(x, norm, language, softcap, forbidden, out)?;
-                        }
-                    }
+                    self.backend.logits(some.as_ref().unwrap_or(&x), &head, output.list(list))?;
                 }
                 Ok(())
             })?;
         }
-        buffers().push(StepBuffers { works: emptied(works), slots, sources, tokens, wanted, rotations });
+        buffers().push(StepBuffers { pending: emptied(pending), slots, sources, tokens, wanted, rotations });
         Ok(())
     }
 
-    /// The hidden states of a pass of whole texts, for a decoder that is used as an encoder.
-    pub(super) fn decode_pass(&self, decoder: &Stack<B>, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
+    /// The last hidden states of whole texts, for embedding with a decoder.
+    pub(super) fn decode_pass(&self, decoder: &LoadedStack<B>, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
         let (_, cache) = self.require_decoder()?;
         check_ids("ids", pass.ids, self.spec.vocabulary)?;
         let more = more_bytes(&decoder.spec, pass.layout.tokens(), self.backend.pass_tokens());
@@ -330,7 +322,7 @@ impl<B: Backend> Transformer<B> {
             own.reserve(tokens)?;
             sequences.push(own);
         }
-        let mut step = Step::<B> { slots: Vec::new(), sources: Vec::new(), tokens: Tokens::default() };
+        let mut step = DecoderPass::<B> { slots: Vec::new(), sources: Vec::new(), tokens: Tokens::default() };
         for (i, own) in sequences.iter_mut().enumerate() {
             let ids = &pass.ids[pass.layout.range(i)];
             step.add(own, None, ids, ids.len());
@@ -342,21 +334,21 @@ impl<B: Backend> Transformer<B> {
         }
     }
 
-    /// Runs tokens through all layers and appends them to their sequences, which have room for them. Returns the residual stream
-    /// before the last norm, one row per token.
+    /// Runs tokens through all layers and appends them to their sequences, which have reserved space. Returns the residual stream
+    /// before the final norm, one row per token.
     fn decode(
         &self,
-        decoder: &Stack<B>,
-        step: &mut Step<B>,
+        decoder: &LoadedStack<B>,
+        step: &mut DecoderPass<B>,
         rotations: &mut Rotations,
         call: Call<'_>,
     ) -> Result<B::Tensor> {
         let (backend, spec) = (&self.backend, &decoder.spec);
-        let Step { slots, sources, tokens: Tokens { ids, positions, reach, rows } } = step;
+        let DecoderPass { slots, sources, tokens: Tokens { ids, positions, reach, rows } } = step;
         if spec.cross && sources.len() != slots.len() {
             return Err(Error::internal("a sequence without its source"));
         }
-        let run = Run { backend, call, items: slots.len(), tokens: ids.len() };
+        let run = PassContext { backend, call, items: slots.len(), tokens: ids.len() };
         spec.position.rows(ids, positions, rows);
         let mut x = decoder.embed(run, ids, &[], rows)?;
         let sequences = Sequences::Appended { own: slots, sources };

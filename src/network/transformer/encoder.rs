@@ -1,4 +1,4 @@
-//! The encoder: attention without a causal mask. On top of it pooling, or the layers of a head.
+//! The encoder: attention without a causal mask, then pooling or the layers of a classification head.
 
 use crate::backend::{Backend, Rotations, Sequences};
 use crate::base::call::Call;
@@ -6,15 +6,15 @@ use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::activation_memory::{ACCOUNTED_TOKENS, more_bytes};
 use crate::network::modules::{self, Chain};
-use crate::spec::{Batch, Layers, Layout, Output, Pooling};
+use crate::spec::{Batch, EncodeOutput, Layers, Layout, Pooling};
 
 use super::Transformer;
-use super::stack::{Run, Stack};
+use super::stack::{LoadedStack, PassContext};
 use crate::network::{check_ids, check_length};
 
 impl<B: Backend> Transformer<B> {
     /// The last hidden states of a pass: `[tokens, hidden]`.
-    pub(super) fn encode(&self, encoder: &Stack<B>, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
+    pub(super) fn encode(&self, encoder: &LoadedStack<B>, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
         let (backend, spec, layout) = (&self.backend, &encoder.spec, &pass.layout);
         check_ids("ids", pass.ids, self.spec.vocabulary)?;
         if spec.token_types > 0 {
@@ -25,7 +25,7 @@ impl<B: Backend> Transformer<B> {
         let accounted = ACCOUNTED_TOKENS.max(backend.pass_tokens());
         let more = more_bytes(spec, layout.tokens(), accounted);
         let _held = self.budget.hold(more, "the activations of a long text")?;
-        let run = Run { backend, call, items: layout.sequences(), tokens: layout.tokens() };
+        let run = PassContext { backend, call, items: layout.sequences(), tokens: layout.tokens() };
         let mut rows = Vec::with_capacity(layout.tokens());
         spec.position.rows(pass.ids, &pass.positions, &mut rows);
         let mut x = encoder.embed(run, pass.ids, pass.type_ids, &rows)?;
@@ -42,7 +42,7 @@ impl<B: Backend> Transformer<B> {
         }
     }
 
-    /// The hidden states that tasks read: the encoder's, or those of a decoder that has none.
+    /// The last hidden states of the encoder, or of the decoder of a model without one.
     fn states(&self, pass: &Batch, call: Call<'_>) -> Result<B::Tensor> {
         match (&self.encoder, &self.decoder) {
             (Some(encoder), _) => self.encode(encoder, pass, call),
@@ -52,7 +52,7 @@ impl<B: Backend> Transformer<B> {
     }
 
     /// As [`Network::encode`](crate::network::Network::encode).
-    pub(super) fn output(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
+    pub(super) fn output(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let (backend, layout) = (&self.backend, &pass.layout);
         let (items, tokens) = (layout.sequences(), layout.tokens());
         let hidden = self.states(pass, call)?;
@@ -89,14 +89,14 @@ impl<B: Backend> Transformer<B> {
     }
 
     /// The logits of the classification head.
-    fn head(&self, hidden: B::Tensor, layout: &Layout, output: &Output) -> Result<Vec<f32>> {
+    fn head(&self, hidden: B::Tensor, layout: &Layout, output: &EncodeOutput) -> Result<Vec<f32>> {
         let backend = &self.backend;
         let Some(head) = self.spec.head.as_ref().filter(|_| !self.head.is_empty()) else {
-            return Err(Error::internal("a head's outputs were asked of a model without a head"));
+            return Err(Error::internal("the head's output of a model without a head"));
         };
         let mut x = match output.poolings.as_slice() {
             [Pooling::None] => hidden,
-            // Callers see to it that no sequence is empty.
+            // Callers refuse empty sequences.
             [Pooling::Cls] => backend.rows(&hidden, &layout.starts()[..layout.sequences()])?,
             other => return Err(Error::unsupported(format!("a head over states with the poolings {other:?}"))),
         };

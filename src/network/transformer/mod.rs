@@ -18,20 +18,20 @@ use crate::backend::{Backend, CacheShape};
 use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::memory::Budget;
-use crate::spec::{Batch, LanguageHead, Output, Spec};
+use crate::spec::{Batch, EncodeOutput, LanguageHead, Spec};
 
 use super::modules::Chain;
 use super::{Feed, Network, Sequence, StepOutput};
 use decoder::StepBuffers;
-use stack::Stack;
+use stack::LoadedStack;
 use weights::ModelView;
 
 /// A model loaded on a backend.
 pub struct Transformer<B: Backend> {
     backend: B,
     spec: Spec,
-    encoder: Option<Stack<B>>,
-    decoder: Option<Stack<B>>,
+    encoder: Option<LoadedStack<B>>,
+    decoder: Option<LoadedStack<B>>,
     /// The classification head's layers.
     head: Vec<B::Linear>,
     modules: Chain<B>,
@@ -42,8 +42,8 @@ pub struct Transformer<B: Backend> {
 }
 
 impl<B: Backend> Transformer<B> {
-    /// Converts the weights to the backend's form. `progress(done, all)` counts layers and embeddings and may stop the load by
-    /// returning an error. Caches of keys and values are counted in `budget`.
+    /// Converts the weights to the backend's format. `progress(done, all)` counts layers and embeddings and stops the load by
+    /// returning an error. KV caches are counted in `budget`.
     pub fn load(
         backend: B,
         spec: &Spec,
@@ -71,12 +71,12 @@ impl<B: Backend> Transformer<B> {
         };
         let shared = view.shares_words();
         let decoder = match (&spec.decoder, &view.decoder) {
-            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, tied, &mut layer)?),
+            (Some(stack), Some(view)) => Some(LoadedStack::load(&backend, stack, view, tied, &mut layer)?),
             _ => None,
         };
         let word = decoder.as_ref().filter(|_| shared).map(|decoder| decoder.word.clone());
         let encoder = match (&spec.encoder, &view.encoder) {
-            (Some(stack), Some(view)) => Some(Stack::load(&backend, stack, view, word, &mut layer)?),
+            (Some(stack), Some(view)) => Some(LoadedStack::load(&backend, stack, view, word, &mut layer)?),
             _ => None,
         };
         let cache = spec.decoder.as_ref().map(|stack| {
@@ -100,8 +100,8 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Transformer<B> {
-    /// Counts what was carried to and from the device.
-    fn settled<T>(&self, call: Call<'_>, result: T) -> T {
+    /// Counts the transfers to and from the device.
+    fn count_transfers<T>(&self, call: Call<'_>, result: T) -> T {
         if let Some(transfers) = self.backend.transfers() {
             transfers.move_to(call.counters);
         }
@@ -110,12 +110,12 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Network for Transformer<B> {
-    fn encode(&self, pass: &Batch, output: &Output, call: Call<'_>) -> Result<Vec<f32>> {
-        self.settled(call, self.output(pass, output, call))
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+        self.count_transfers(call, self.output(pass, output, call))
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {
-        self.settled(call, self.sequences_of(pass, call))
+        self.count_transfers(call, self.sequences_of(pass, call))
     }
 
     fn sequence(&self) -> Result<Sequence> {
@@ -123,11 +123,11 @@ impl<B: Backend> Network for Transformer<B> {
     }
 
     fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()> {
-        self.settled(call, self.feed(feeds, output, call))
+        self.count_transfers(call, self.feed(feeds, output, call))
     }
 
-    fn switch(&self) -> Option<usize> {
-        self.decoder.as_ref().and_then(Stack::switch)
+    fn longrope_switch(&self) -> Option<usize> {
+        self.decoder.as_ref().and_then(LoadedStack::longrope_switch)
     }
 
     fn describe(&self) -> String {

@@ -1,6 +1,5 @@
 //! Relative position bias in T5's buckets (Raffel et al. 2020, section 2.1; `relative_position_bucket` in Hugging Face's MPNet and T5):
-//! near distances have a bucket each, far ones share buckets of logarithmically growing width, and keys after the query have
-//! buckets of their own.
+//! short distances have one bucket each, long ones share buckets of logarithmic width, and keys after the query have separate buckets.
 
 use crate::spec::Relative;
 
@@ -20,7 +19,7 @@ fn bucket(distance: isize, relative: Relative) -> usize {
     base + far.min(half - 1)
 }
 
-/// Spreads a table `[buckets, heads]` into one bias per distance: `[head][key - query + longest - 1]`.
+/// Expands a table `[buckets, heads]` to one bias per distance: `[head][key - query + longest - 1]`.
 pub fn by_distance(table: &[f32], relative: Relative, heads: usize, longest: usize) -> Vec<Vec<f32>> {
     let distances = 1 - longest as isize..longest as isize;
     let rows: Vec<usize> = distances.map(|d| bucket(d, relative)).collect();

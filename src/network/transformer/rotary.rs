@@ -1,5 +1,4 @@
-//! Rotary positions (RoPE, Su et al. 2021): the angles that pairs of a head's components are rotated by, and how models scale them to
-//! longer texts.
+//! Rotary positions (RoPE, Su et al. 2021): the angles of the rotations, and their scaling for long texts.
 
 use crate::backend::{Rotation, Rotations};
 use crate::spec::{Rotary, RotaryScaling};
@@ -7,9 +6,9 @@ use crate::spec::{Rotary, RotaryScaling};
 /// The frequencies of a stack's layers.
 pub struct Frequencies {
     global: Vec<f32>,
-    /// LongRoPE's for texts beyond the original context length, and that length.
+    /// LongRoPE: the frequencies beyond the original context length, and this length.
     long: Option<(Vec<f32>, usize)>,
-    /// What sines and cosines are multiplied with.
+    /// The factor of sines and cosines.
     amplitude: f32,
     /// Of layers with a sliding window.
     local: Option<Vec<f32>>,
@@ -54,13 +53,13 @@ impl Frequencies {
         Self { global, long: long_ones, amplitude, local: rotary.local_theta.map(|theta| plain(theta, rotary.dim)) }
     }
 
-    /// LongRoPE's original context length: tokens of longer texts are rotated by other frequencies.
+    /// LongRoPE's original context length.
     pub fn original_length(&self) -> Option<usize> {
         self.long.as_ref().map(|(_, most)| *most)
     }
 
-    /// Writes the sines and cosines of tokens at these positions. `lengths` is for each token the length of its sequence once all that
-    /// is fed in this call is there: as in the reference, all tokens of a long text are rotated by the frequencies for long texts.
+    /// Writes the sines and cosines of tokens at these positions. `lengths` has the length of each token's sequence at the end of the
+    /// step: as in the reference, LongRoPE's long factors apply to all tokens of a long text.
     pub fn at(&self, positions: &[u32], lengths: &[u32], out: &mut Rotations) {
         let global = |token: usize| match &self.long {
             Some((long, most)) if lengths[token] as usize > *most => long.as_slice(),

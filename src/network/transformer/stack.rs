@@ -1,5 +1,5 @@
-//! The layers that encoders and decoders are made of: attention, feed-forward, norms and residual sums (Vaswani et al. 2017), in
-//! the order that the Spec says.
+//! The layers of encoders and decoders: attention, feed-forward, norms and residual sums (Vaswani et al. 2017), in the order that the
+//! Spec says.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::weights::{LayerView, StackView};
 use crate::spec::{self, Activation, NormPlace, Position};
 
 /// A stack of layers loaded on a backend.
-pub struct Stack<B: Backend> {
+pub struct LoadedStack<B: Backend> {
     pub spec: spec::Stack,
     pub word: Arc<B::Table>,
     position: Option<B::Table>,
@@ -48,31 +48,31 @@ struct Cross<B: Backend> {
     norm: B::Norm,
 }
 
-/// What runs a pass through a stack, and what the counters are told of it.
-pub struct Run<'a, B> {
+/// The backend, the call and the counted sizes of a pass through a stack.
+pub struct PassContext<'a, B> {
     pub backend: &'a B,
     pub call: Call<'a>,
     pub items: usize,
     pub tokens: usize,
 }
 
-impl<B> Clone for Run<'_, B> {
+impl<B> Clone for PassContext<'_, B> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<B> Copy for Run<'_, B> {}
+impl<B> Copy for PassContext<'_, B> {}
 
-impl<B> Run<'_, B> {
+impl<B> PassContext<'_, B> {
     pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
         self.call.counters.time(stage, self.items, self.tokens, work)
     }
 }
 
-impl<B: Backend> Stack<B> {
-    /// Converts the weights to the backend's form, layer by layer. `word` is the table, if something else loaded it; `progress` is
-    /// called after each layer and may stop the load by returning an error.
+impl<B: Backend> LoadedStack<B> {
+    /// Converts the weights to the backend's format, layer by layer. `word` is the word table if it is loaded already; `progress` is
+    /// called after each layer and stops the load by returning an error.
     pub fn load(
         backend: &B,
         spec: &spec::Stack,
@@ -117,7 +117,7 @@ impl<B: Backend> Stack<B> {
     }
 
     /// Embeddings of tokens at `rows` of the position table.
-    pub fn embed(&self, run: Run<'_, B>, ids: &[u32], type_ids: &[u32], rows: &[u32]) -> Result<B::Tensor> {
+    pub fn embed(&self, run: PassContext<'_, B>, ids: &[u32], type_ids: &[u32], rows: &[u32]) -> Result<B::Tensor> {
         run.time(Stage::Embed, || {
             let mut sources = [(&*self.word, ids, self.spec.embedding_scale); 3];
             let others = [(&self.position, rows), (&self.token_type, type_ids)];
@@ -136,12 +136,12 @@ impl<B: Backend> Stack<B> {
         })
     }
 
-    /// LongRoPE's original context length, beyond which a sequence's keys are made otherwise; None for other models.
-    pub fn switch(&self) -> Option<usize> {
+    /// LongRoPE's original context length; None for other models.
+    pub fn longrope_switch(&self) -> Option<usize> {
         self.frequencies.as_ref().and_then(Frequencies::original_length)
     }
 
-    /// Starts a pass of tokens at these positions, whose sines and cosines are written to `rotations`; `lengths` as in
+    /// Begins a pass of tokens at these positions. Writes their sines and cosines to `rotations`; `lengths` as in
     /// [`Frequencies::at`].
     pub fn begin<'a>(
         &'a self,
@@ -158,7 +158,7 @@ impl<B: Backend> Stack<B> {
     }
 
     /// Runs one layer.
-    pub fn layer(&self, run: Run<'_, B>, pass: &B::Pass<'_>, index: usize, x: B::Tensor) -> Result<B::Tensor> {
+    pub fn layer(&self, run: PassContext<'_, B>, pass: &B::Pass<'_>, index: usize, x: B::Tensor) -> Result<B::Tensor> {
         run.call.check()?;
         let (backend, layer, spec) = (run.backend, &self.layers[index], &self.spec);
         let post = spec.norm.place == NormPlace::Post;
@@ -195,7 +195,7 @@ impl<B: Backend> Stack<B> {
         run.time(Stage::Linear, || backend.feed_forward(x, &feed))
     }
 
-    /// The keys and values that a layer of the decoder takes from the encoder's output.
+    /// A layer's cross-attention keys and values of the encoder's output.
     pub fn cross_key_value(&self, backend: &B, index: usize, source: &B::Tensor) -> Result<Option<B::Tensor>> {
         let cross = self.layers[index].cross.as_ref();
         cross.map(|cross| backend.project(source, None, &cross.key_value, Activation::None)).transpose()

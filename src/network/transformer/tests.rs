@@ -21,8 +21,9 @@ use crate::formats::safetensors::Weights;
 use crate::kernels;
 use crate::network::{Feed, Network, StepOutput, Want};
 use crate::spec::{
-    Activation, AttentionSpec, Batch, Biases, Heads, LanguageHead, LanguageWeight, Layout, LinearTensors, Names, Norm,
-    NormPlace, Output, Pooling, Position, Precision, Relative, Rotary, RotaryScaling, Spec, Stack,
+    Activation, AttentionSpec, Batch, Biases, Dense, EncodeOutput, Head, HeadKind, Heads, LanguageHead, LanguageWeight,
+    Layout, LinearTensors, Names, Norm, NormPlace, Pooling, Position, Precision, Relative, Rotary, RotaryScaling, Spec,
+    Stack, fields,
 };
 use reference::{Reference, Tensors};
 
@@ -98,14 +99,18 @@ const CHANGES: &[(&str, Change)] = &[
     ("norm.shift", |s| s.norm.shift = 0.25),
     ("biases.qkv", |s| s.biases.qkv = false),
     ("biases.attention_output", |s| s.biases.attention_output = false),
+    ("biases.feed_forward", |s| s.biases.feed_forward = false),
     ("biases", |s| s.biases = Biases::NONE),
     ("embedding_scale", |s| s.embedding_scale = 3.0),
     ("position learned", |s| s.position = Position::Learned { rows: LONGEST, first: 0 }),
     ("position learned from 2", |s| s.position = Position::Learned { rows: LONGEST + 2, first: 2 }),
     ("position sinusoidal", |s| s.position = Position::Sinusoidal { rows: LONGEST }),
-    ("relative", |s| s.relative = relative(true)),
-    ("relative of one direction", |s| s.relative = relative(false)),
+    ("relative.bidirectional", |s| s.relative = relative(true)),
+    ("relative.bidirectional not", |s| s.relative = relative(false)),
+    ("relative.buckets", |s| s.relative = Some(Relative { buckets: 12, ..relative(true).unwrap() })),
+    ("relative.max_distance", |s| s.relative = Some(Relative { max_distance: 9, ..relative(true).unwrap() })),
     ("rotary", |s| s.rotary = rotary(18, RotaryScaling::None)),
+    ("rotary.theta", |s| s.rotary = Some(Rotary { theta: 10_000.0, ..rotary(18, RotaryScaling::None).unwrap() })),
     ("rotary.dim", |s| s.rotary = rotary(12, RotaryScaling::None)),
     ("rotary.scaling linear", |s| s.rotary = rotary(12, RotaryScaling::Linear { factor: 3.0 })),
     ("rotary.scaling llama3", |s| {
@@ -128,6 +133,40 @@ const CHANGES: &[(&str, Change)] = &[
         s.relative = relative(true);
         s.attention = AttentionSpec { softcap: 0.5, windows: vec![40, 0], head_norm: true, ..s.attention.clone() };
     }),
+    ("names.prefix", |s| s.names.prefix = "other."),
+    ("names.word", |s| s.names.word = &["other"]),
+    ("names.position", |s| {
+        s.position = Position::Learned { rows: LONGEST, first: 0 };
+        s.names.position = "other";
+    }),
+    ("names.embedding_norm", |s| s.names.embedding_norm = None),
+    ("names.relative_bias", |s| {
+        s.relative = relative(true);
+        s.names.relative_bias = Some("other");
+    }),
+    ("names.qkv", |s| s.names.qkv = LinearTensors::Separate(&["{}.q", "{}.k", "{}.v"])),
+    ("names.attention_output", |s| s.names.attention_output = LinearTensors::Single("{}.other")),
+    ("names.attention_norm", |s| s.names.attention_norm = "{}.other_norm"),
+    ("names.attention_post_norm", |s| {
+        s.norm.place = NormPlace::Both;
+        s.names.attention_post_norm = Some("{}.other_norm");
+    }),
+    ("names.query_norm", |s| {
+        s.attention.head_norm = true;
+        s.names.query_norm = Some("{}.other_norm");
+    }),
+    ("names.key_norm", |s| {
+        s.attention.head_norm = true;
+        s.names.key_norm = Some("{}.other_norm");
+    }),
+    ("names.up", |s| s.names.up = LinearTensors::Separate(&["{}.other", "{}.up"])),
+    ("names.down", |s| s.names.down = LinearTensors::Single("{}.other")),
+    ("names.output_norm", |s| s.names.output_norm = "{}.other_norm"),
+    ("names.output_post_norm", |s| {
+        s.norm.place = NormPlace::Both;
+        s.names.output_post_norm = Some("{}.other_norm");
+    }),
+    ("names.final_norm", |s| s.names.final_norm = None),
 ];
 
 /// What only encoders have.
@@ -136,9 +175,48 @@ const ENCODER_CHANGES: &[(&str, Change)] = &[
         s.position = Position::LearnedAfterPadding { rows: LONGEST + PADDING + 1, padding: PADDING };
     }),
     ("token_types", |s| s.token_types = 2),
+    ("names.token_type", |s| {
+        s.token_types = 2;
+        s.names.token_type = Some("other");
+    }),
 ];
 
+/// Fields of a stack that tests of their own change.
+const ELSEWHERE: [&str; 6] =
+    ["max_tokens", "cross", "names.cross_query", "names.cross_key_value", "names.cross_output", "names.cross_norm"];
+
 type SpecChange = fn(&mut Spec);
+
+/// Changes of a decoder's Spec that change its logits.
+const LANGUAGE_CHANGES: &[(&str, SpecChange)] = &[
+    ("plain", |_| {}),
+    ("vocabulary", |s| s.vocabulary = VOCABULARY + 5),
+    ("language.weight", |s| language(s).weight = LanguageWeight::Own("other")),
+    ("language.weight that may be tied", |s| language(s).weight = LanguageWeight::OwnOrTied("other")),
+    ("language.bias", |s| language(s).bias = Some("bias")),
+    ("language.scale", |s| language(s).scale = 0.5),
+    ("language.softcap", |s| language(s).softcap = 0.75),
+];
+
+/// Changes of an encoder's Spec that change what its head gives.
+const HEAD_CHANGES: &[(&str, SpecChange)] = &[
+    ("plain", |_| {}),
+    ("head.kind", |s| head(s).kind = HeadKind::Token),
+    ("head.layers", |s| head(s).layers.insert(0, Dense { activation: Activation::Tanh, ..dense("dense") })),
+    ("head.labels", |s| head(s).labels = 7),
+];
+
+fn language(spec: &mut Spec) -> &mut LanguageHead {
+    spec.language.as_mut().unwrap()
+}
+
+fn head(spec: &mut Spec) -> &mut Head {
+    spec.head.as_mut().unwrap()
+}
+
+fn dense(name: &'static str) -> Dense {
+    Dense { name, activation: Activation::None, prefixed: false }
+}
 
 /// Specs that must be refused, and the field that the error names.
 const REFUSED: &[(&str, SpecChange)] = &[
@@ -163,6 +241,7 @@ const REFUSED: &[(&str, SpecChange)] = &[
     ("decoder.cross", |s| s.encoder = None),
     ("decoder.hidden", |s| s.decoder.as_mut().unwrap().hidden = 40),
     ("decoder.norm.place", |s| s.decoder.as_mut().unwrap().norm.place = NormPlace::Parallel),
+    ("head.layers", |s| s.head = Some(Head { kind: HeadKind::Sequence, layers: Vec::new(), labels: 2 })),
     ("language:", |s| s.decoder = None),
     ("language.scale", |s| {
         s.decoder.as_mut().unwrap().names.final_norm = None;
@@ -177,9 +256,12 @@ fn unnamed(spec: &mut Spec, change: impl Fn(&mut Names)) -> &mut Stack {
     encoder
 }
 
+fn plain_language() -> LanguageHead {
+    LanguageHead { weight: LanguageWeight::Tied, bias: None, scale: 1.0, softcap: 0.0 }
+}
+
 fn spec(encoder: Option<Stack>, decoder: Option<Stack>) -> Spec {
-    let head = LanguageHead { weight: LanguageWeight::Tied, bias: None, scale: 1.0, softcap: 0.0 };
-    let language = decoder.as_ref().map(|_| head);
+    let language = decoder.as_ref().map(|_| plain_language());
     Spec { family: "test", vocabulary: VOCABULARY, encoder, decoder, head: None, language }
 }
 
@@ -270,7 +352,7 @@ fn table(changes: &[&[(&str, Change)]], causal: bool) {
         };
         for (backend, bar, network) in networks(&spec, &weights) {
             let values =
-                run(&texts(), |batch, call| network.encode(batch, &Output::states(Pooling::None), call)).unwrap();
+                run(&texts(), |batch, call| network.encode(batch, &EncodeOutput::states(Pooling::None), call)).unwrap();
             check(&values, &expected, bar, &format!("{name}, {backend}"));
         }
     }
@@ -304,6 +386,12 @@ fn decoding_in_steps_gives_the_logits_of_whole_texts() {
             s.rotary = rotary(12, RotaryScaling::None);
             s.attention = AttentionSpec { softcap: 0.5, windows: vec![40, 3], head_norm: true, ..s.attention.clone() };
         }),
+        ("names of cross-attention", |s| {
+            let names = &mut s.names;
+            (names.cross_query, names.cross_output) = (Some("{}.other_query"), Some("{}.other_mix"));
+            names.cross_key_value = Some(&["{}.other_key", "{}.other_value"]);
+            names.cross_norm = Some("{}.other_norm");
+        }),
     ];
     for (cross, (name, change)) in [false, true].into_iter().flat_map(|cross| crossing.iter().map(move |c| (cross, c)))
     {
@@ -316,7 +404,7 @@ fn decoding_in_steps_gives_the_logits_of_whole_texts() {
         let one = |text: &Vec<u32>| {
             let source = encoder.as_ref().map(|encoder| reference(encoder, false).states(text, &[], None));
             let decoder = reference(&decoder, true);
-            decoder.logits(&decoder.states(text, &[], source.as_ref())).concat()
+            decoder.logits(&decoder.states(text, &[], source.as_ref()), &plain_language()).concat()
         };
         let expected: Vec<_> = texts.iter().map(one).collect();
         let folder = tempfile::tempdir().unwrap();
@@ -352,6 +440,79 @@ fn decoding_in_steps_gives_the_logits_of_whole_texts() {
             check(&logits.concat(), &expected.concat(), bar, &what);
         }
     }
+}
+
+#[test]
+fn heads_honour_every_field() {
+    let texts = &texts()[..2];
+    let changes = [(LANGUAGE_CHANGES, true), (HEAD_CHANGES, false)];
+    let changes = changes.iter().flat_map(|(list, causal)| list.iter().map(move |change| (change, *causal)));
+    for ((name, change), causal) in changes {
+        let mut spec = match causal {
+            true => spec(None, Some(stack(""))),
+            false => spec(Some(stack("")), None),
+        };
+        if !causal {
+            spec.head = Some(Head { kind: HeadKind::Sequence, layers: vec![dense("classifier")], labels: 3 });
+        }
+        change(&mut spec);
+        let tensors = Tensors::default();
+        let stack = spec.reader().unwrap();
+        let reference = Reference { tensors: &tensors, stack, vocabulary: spec.vocabulary, causal };
+        let one = |text: &Vec<u32>| {
+            let states = reference.states(text, &types(text), None);
+            match (&spec.language, &spec.head) {
+                (Some(language), _) => reference.logits(&states, language).concat(),
+                (_, Some(head)) => reference.classify(states, head).concat(),
+                _ => panic!("no head"),
+            }
+        };
+        let expected: Vec<f64> = texts.iter().flat_map(one).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let weights = weights(&tensors, folder.path());
+        for (backend, bar, network) in networks(&spec, &weights) {
+            let values = run(texts, |batch, call| match &spec.head {
+                Some(head) => network.encode(batch, &EncodeOutput::head(head.kind), call),
+                None => {
+                    let mut sequences: Vec<_> = texts.iter().map(|_| network.sequence().unwrap()).collect();
+                    let feeds = sequences.iter_mut().zip(texts).map(|(sequence, ids)| {
+                        let last = ids.len();
+                        Feed { sequence, ids, want: Want::Logits, last, cancelled: None }
+                    });
+                    Ok(step(&*network, &mut feeds.collect::<Vec<_>>(), call))
+                }
+            });
+            check(&values.unwrap(), &expected, bar, &format!("{name}, {backend}"));
+        }
+    }
+}
+
+#[test]
+fn texts_longer_than_max_tokens_are_refused() {
+    for causal in [false, true] {
+        let short = Stack { max_tokens: 32, ..stack("") };
+        let (tensors, folder) = (Tensors::default(), tempfile::tempdir().unwrap());
+        reference(&tensors, &short, causal).states(&[1], &[0], None);
+        let weights = weights(&tensors, folder.path());
+        let spec = if causal { spec(None, Some(short)) } else { spec(Some(short), None) };
+        for (backend, _, network) in networks(&spec, &weights) {
+            let encode = |tokens: usize| {
+                let text = vec![5; tokens];
+                run(&[text], |batch, call| network.encode(batch, &EncodeOutput::states(Pooling::Mean), call))
+            };
+            assert!(encode(32).is_ok(), "{backend}");
+            assert!(encode(33).unwrap_err().message().contains("at most 32"), "{backend}");
+        }
+    }
+}
+
+#[test]
+fn every_field_has_a_case() {
+    let cases = CHANGES.iter().chain(ENCODER_CHANGES).map(|(name, _)| *name);
+    fields::assert_cases(&fields::of_stack(), cases.chain(ELSEWHERE));
+    let cases = LANGUAGE_CHANGES.iter().chain(HEAD_CHANGES).map(|(name, _)| *name);
+    // The family is a name. All tables have Specs with and without an encoder and a decoder.
+    fields::assert_cases(&fields::of_spec(), cases.chain(["family", "encoder", "decoder"]));
 }
 
 #[test]

@@ -20,6 +20,20 @@ pub struct LayerView<'a> {
     pub output_post_norm: Option<NormView<'a>>,
 }
 
+impl<'a> LayerView<'a> {
+    pub fn linears(&self) -> impl Iterator<Item = &LinearView<'a>> {
+        let cross = self.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
+        [&self.qkv, &self.attention_output, &self.up, &self.down].into_iter().chain(cross)
+    }
+
+    pub fn norms(&self) -> impl Iterator<Item = &NormView<'a>> {
+        let head_norms = self.head_norms.iter().flat_map(|(query, key)| [query, key]);
+        let post = self.attention_post_norm.iter().chain(&self.output_post_norm);
+        let cross = self.cross.iter().map(|cross| &cross.norm);
+        [&self.attention_norm, &self.output_norm].into_iter().chain(head_norms).chain(post).chain(cross)
+    }
+}
+
 /// Attention to the encoder's output.
 pub struct CrossView<'a> {
     pub query: LinearView<'a>,
@@ -28,7 +42,7 @@ pub struct CrossView<'a> {
     pub norm: NormView<'a>,
 }
 
-/// The tensors of an encoder or a decoder, found and of the right shapes.
+/// The tensors of an encoder or a decoder, with checked shapes.
 pub struct StackView<'a> {
     pub word: TensorView<'a>,
     pub position: Option<TensorView<'a>>,
@@ -40,7 +54,7 @@ pub struct StackView<'a> {
     pub final_norm: Option<NormView<'a>>,
 }
 
-/// The tensors of a whole model. The default: none, for a model that is ONNX graphs.
+/// The tensors of a whole model; empty for ONNX graphs.
 #[derive(Default)]
 pub struct ModelView<'a> {
     pub encoder: Option<StackView<'a>>,
@@ -55,12 +69,12 @@ pub struct ModelView<'a> {
 
 struct Finder<'a> {
     weights: &'a Weights,
-    /// What stands before the stack's names in this checkpoint.
+    /// The prefix of the stack's tensor names in this checkpoint.
     prefix: &'static str,
     norm: Norm,
 }
 
-/// A linear layer that is to be found.
+/// A linear layer to look up.
 struct LinearSpec<'n> {
     tensors: LinearTensors,
     outputs: &'n [usize],
@@ -116,7 +130,7 @@ impl<'a> Finder<'a> {
         Ok(LinearView { key: self.full(key, layer), parts, inputs, outputs: total })
     }
 
-    /// The layer as a `.kinglet` file has it: all parts in one, under the first one's name.
+    /// The layer in a `.kinglet` file: all parts in one tensor, under the first one's name.
     fn packed(&self, wanted: &LinearSpec, layer: usize, total: usize) -> Result<Option<LinearView<'a>>> {
         let name = match wanted.tensors {
             LinearTensors::Separate(names) => names.first().copied().unwrap_or_default(),
@@ -158,7 +172,7 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// A name that the Spec needs and the family did not give.
+/// The name, or an error for a family that does not give it.
 fn named<T: Copy>(name: Option<T>, what: &str) -> Result<T> {
     name.ok_or_else(|| Error::internal(format!("the family names no {what}")))
 }
@@ -233,25 +247,23 @@ impl<'a> StackView<'a> {
             },
             embedding_norm: find.norm_opt(names.embedding_norm, 0, hidden)?,
             relative_bias,
-            // The first missing layer ends this, however many the configuration promises.
+            // Stops at the first missing layer, even if the configuration says billions.
             layers: (0..stack.layers).map(layer).collect::<Result<_>>()?,
             final_norm: find.norm_opt(names.final_norm, 0, hidden)?,
         })
     }
 
-    fn linears(&self) -> impl Iterator<Item = &LinearView<'a>> {
-        self.layers.iter().flat_map(|l| {
-            let cross = l.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
-            [&l.qkv, &l.attention_output, &l.up, &l.down].into_iter().chain(cross)
-        })
-    }
-
     fn bytes<B: Backend>(&self, backend: &B, stack: &Stack) -> u64 {
-        let linears = self.linears().map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64).sum::<u64>();
+        let linears = self
+            .layers
+            .iter()
+            .flat_map(LayerView::linears)
+            .map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64)
+            .sum::<u64>();
         let tables = [self.position.as_ref(), self.token_type.as_ref()];
         let tables =
             tables.into_iter().flatten().map(|t| backend.table_bytes(t.shape[0], t.shape[1]) as u64).sum::<u64>();
-        // At most eight vectors a layer.
+        // At most eight vectors per layer.
         let norms = (2 + 8 * self.layers.len()) * stack.hidden * size_of::<f32>();
         let distances = self.relative_bias.as_ref().map_or(0, |_| 2 * stack.max_tokens * stack.heads.count * 4);
         let sines = match stack.position {
@@ -300,7 +312,7 @@ impl<'a> ModelView<'a> {
                     LinearView { key, parts: vec![part], inputs: stack.hidden, outputs }
                 }
             };
-            // A `.kinglet` file has it under the weight's name.
+            // In a `.kinglet` file the bias has the weight's name.
             let packed = format!("{}.bias", found.key);
             if let Some(name) = head.bias.filter(|name| weights.get(name).is_some()) {
                 found.parts[0].bias = Some(weights.require(name, &[1, spec.vocabulary])?);
@@ -317,12 +329,12 @@ impl<'a> ModelView<'a> {
         Ok(Self { modules: ModulesView::find(modules, weights)?, ..self })
     }
 
-    /// The number type that the checkpoint mostly holds.
+    /// The number type of the word embeddings.
     pub fn dtype(&self) -> Option<crate::formats::safetensors::DType> {
         self.encoder.as_ref().or(self.decoder.as_ref()).map(|stack| stack.word.dtype)
     }
 
-    /// The table that the encoder and the decoder share, if both read the same tensor.
+    /// Whether the encoder and the decoder share the word embeddings.
     pub fn shares_words(&self) -> bool {
         match (&self.encoder, &self.decoder) {
             (Some(encoder), Some(decoder)) => encoder.word.name == decoder.word.name,
@@ -330,7 +342,7 @@ impl<'a> ModelView<'a> {
         }
     }
 
-    /// Bytes that the weights will take on a backend.
+    /// The size of the weights on a backend, in bytes.
     pub fn bytes<B: Backend>(&self, backend: &B, spec: &Spec) -> u64 {
         let stacks = [(&self.encoder, &spec.encoder), (&self.decoder, &spec.decoder)];
         let stacks = stacks.into_iter().filter_map(|(view, stack)| Some((view.as_ref()?, stack.as_ref()?)));

@@ -1,7 +1,7 @@
-//! Tiles for tests on machines without: an invalid instruction is decoded and done as Intel's manual says.
+//! Emulated tiles for tests on machines without AMX: the handler of invalid instructions decodes and executes them as in Intel's manual.
 //!
-//! Exactly the instructions of `tiles.rs` are known. What the manual forbids ends the process: a handler of signals has
-//! nobody to report to.
+//! Only the instructions of `tiles.rs` are supported. A breach of the manual's rules ends the process, because a signal handler cannot
+//! return an error.
 
 use std::cell::{Cell, UnsafeCell};
 use std::io::Write;
@@ -59,7 +59,7 @@ pub(in crate::kernels) fn done() -> Option<usize> {
     (!detected()).then(|| DONE.get())
 }
 
-/// Whether this thread's tiles are configured; None where nobody knows.
+/// Whether this thread's tiles are configured; None if that is unknown.
 pub(in crate::kernels) fn configured() -> Option<bool> {
     // SAFETY: this thread's own state, and no tile instruction runs meanwhile.
     (!detected()).then(|| STATE.with(|state| unsafe { (*state.get()).configured }))
@@ -96,7 +96,7 @@ extern "C" fn handle(_signal: libc::c_int, _info: *mut libc::siginfo_t, context:
         let decoded = Instruction::decode(registers);
         let done = decoded.is_some_and(|i| STATE.with(|state| i.run(&mut *state.get())));
         if !done {
-            // Not ours: met again, it ends the process as it would have.
+            // Another instruction: executed again, it ends the process as without the handler.
             libc::signal(libc::SIGILL, libc::SIG_DFL);
             return;
         }
@@ -141,7 +141,7 @@ const NUMBERED: [libc::c_int; 16] = [
 ];
 
 impl Instruction {
-    /// None for whatever `tiles.rs` cannot have emitted.
+    /// None for instructions that `tiles.rs` does not use.
     ///
     /// # Safety
     /// The registers are those of code that is about to run an instruction.
@@ -200,10 +200,10 @@ impl Instruction {
         }
     }
 
-    /// Whether it is one of ours, and done.
+    /// Executes it; false for other instructions.
     ///
     /// # Safety
-    /// The instruction was about to run on this thread, whose tiles these are.
+    /// The instruction was about to run on this thread, which has these tiles.
     unsafe fn run(self, tiles: &mut State) -> bool {
         // SAFETY: memory is what the instruction's author promised that it may access.
         unsafe {

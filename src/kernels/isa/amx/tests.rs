@@ -238,7 +238,7 @@ fn pairs_are_summed_as_the_manual_says() {
     assert_eq!(product(&[(5, f32::INFINITY)], &ones), f32::INFINITY);
 }
 
-/// Bytes that end where memory that nobody may touch begins.
+/// Bytes that end at an inaccessible page.
 struct Guarded {
     map: *mut u8,
     room: usize,
@@ -273,7 +273,7 @@ impl Drop for Guarded {
     }
 }
 
-/// The product of a case whose activations and output end where nobody may touch, against another kernel's.
+/// Compares the product of a case whose activations and output end at an inaccessible page with another kernel's.
 fn stays_within(case: &Case, amx: &dyn Kernel, other: &dyn Kernel) {
     let (activations, weights) = case.operands();
     let (mut from, mut to) = (Guarded::new(activations.len()), Guarded::new(case.rows * case.outputs * 4));

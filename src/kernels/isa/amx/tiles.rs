@@ -1,7 +1,7 @@
 //! The tile registers: their shapes, and a product of two by two of them.
 //!
-//! The intrinsics are not stable, so this is assembly. A product is one block of it: between blocks, nothing tells the
-//! compiler that tiles hold values.
+//! The intrinsics are not stable, so this is assembly. A product is one block of it, because the compiler does not know that tiles hold
+//! values between blocks.
 
 use std::arch::asm;
 
@@ -24,16 +24,15 @@ struct Shapes {
 
 /// The tiles of this thread, configured for a product and released when dropped.
 ///
-/// Configuration belongs to a thread, and our kernels run on threads that are not ours. So a product leaves nothing
-/// behind: no shapes that it would meet again changed by someone else's code, and no 8 KiB for the system to save
-/// whenever such a thread is interrupted. The calling convention lets anybody change tiles; they hold nothing of the
-/// caller's. Shapes take some tens of cycles, a product thousands.
+/// The configuration belongs to a thread, and kernels also run on the host program's threads. So a product releases the tiles: other code
+/// may change the shapes, and the system would save 8 KiB at each context switch. The calling convention does not preserve tiles, so they
+/// hold nothing of the caller. Setting shapes takes some tens of cycles, a product thousands.
 pub(super) struct Tiles {
     /// Rows in the upper and lower tiles; 0 before the first product.
     heights: (usize, usize),
 }
 
-/// What is multiplied.
+/// The number type of a product.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Four unsigned bytes with four signed ones, summed in i32.
@@ -70,7 +69,7 @@ impl Tiles {
     #[inline(always)]
     pub(super) unsafe fn multiply(&mut self, kind: Kind, rows: usize, blocks: usize, step: &Step) {
         let lower = rows.saturating_sub(SIDE);
-        // A lower tile that is not used has a shape all the same: a tile without rows may not have columns either.
+        // An unused lower tile needs a valid shape too: a tile without rows must not have columns.
         let heights = (rows.min(SIDE), if lower == 0 { SIDE } else { lower });
         if self.heights != heights {
             // SAFETY: the caller's promise.
@@ -115,9 +114,8 @@ unsafe fn configure((upper, lower): (usize, usize)) {
     unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly, preserves_flags)) };
 }
 
-/// One shape of product. The sums are loaded or made zero, then each chunk's tiles are multiplied and the weights of
-/// four chunks later asked for (that address may lie outside the weight; it is a hint and never faults), and the sums
-/// are stored.
+/// One shape of product. The sums are loaded or zeroed; each chunk's tiles are multiplied while the weights of four chunks later are
+/// prefetched (this address may be outside the weight; a prefetch never faults); then the sums are stored.
 macro_rules! product {
     ($name:ident: $($load:literal),+; $($zero:literal),+; $($multiply:expr),+; $($ahead:literal),+; $($store:literal),+) => {
         /// # Safety

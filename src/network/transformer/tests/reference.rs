@@ -8,7 +8,10 @@ use std::path::Path;
 use serde_json::{Map, json};
 
 use crate::network::transformer::relative;
-use crate::spec::{Activation, LinearTensors, Norm, NormKind, NormPlace, Position, RotaryScaling, Stack};
+use crate::spec::{
+    Activation, Head, HeadKind, LanguageHead, LanguageWeight, LinearTensors, Norm, NormKind, NormPlace, Position,
+    RotaryScaling, Stack,
+};
 
 type Vectors = Vec<Vec<f64>>;
 
@@ -311,9 +314,36 @@ impl Reference<'_> {
         names.final_norm.map_or(x.clone(), |norm| self.norms(norm, &x))
     }
 
-    /// Logits of a tied language head.
-    pub fn logits(&self, states: &Vectors) -> Vectors {
-        self.linear(self.stack.names.word[0], states, self.vocabulary, false)
+    /// What a language head makes of hidden states.
+    pub fn logits(&self, states: &Vectors, head: &LanguageHead) -> Vectors {
+        let name = match head.weight {
+            LanguageWeight::Tied => self.stack.names.word[0],
+            LanguageWeight::Own(name) | LanguageWeight::OwnOrTied(name) => name,
+        };
+        let scaled: Vectors = states.iter().map(|x| x.iter().map(|x| x * f64::from(head.scale)).collect()).collect();
+        let mut logits = self.linear(name, &scaled, self.vocabulary, false);
+        let bias = head.bias.map(|name| self.tensor(name, &[1, self.vocabulary]));
+        let softcap = f64::from(head.softcap);
+        for row in &mut logits {
+            row.iter_mut().zip(bias.iter().flatten()).for_each(|(x, bias)| *x += bias);
+            if softcap > 0.0 {
+                row.iter_mut().for_each(|x| *x = softcap * (*x / softcap).tanh());
+            }
+        }
+        logits
+    }
+
+    /// What a classification head makes of the hidden states of a text.
+    pub fn classify(&self, mut states: Vectors, head: &Head) -> Vectors {
+        if head.kind == HeadKind::Sequence {
+            states.truncate(1);
+        }
+        for (i, dense) in head.layers.iter().enumerate() {
+            let outputs = if i + 1 == head.layers.len() { head.labels } else { self.stack.hidden };
+            states = self.linear(dense.name, &states, outputs, true);
+            states.iter_mut().flatten().for_each(|x| *x = activate(*x, dense.activation));
+        }
+        states
     }
 }
 

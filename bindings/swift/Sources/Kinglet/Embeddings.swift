@@ -1,0 +1,112 @@
+import CKinglet
+
+/// Options of ``Model/embed(_:options:cancellation:)``. What is nil has its default.
+public struct EmbedOptions: Hashable, Sendable {
+    /// How the vectors of a text's tokens become one. Default: the model's own setting.
+    public var pooling: Pooling = .auto
+    /// Scales vectors to length 1. Default: the model's own setting.
+    public var normalize: Bool?
+    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. Default: the model's maximum.
+    public var maxLength: Int?
+
+    public init(pooling: Pooling = .auto, normalize: Bool? = nil, maxLength: Int? = nil) {
+        self.pooling = pooling
+        self.normalize = normalize
+        self.maxLength = maxLength
+    }
+}
+
+extension Model {
+    /// Embeds texts.
+    ///
+    /// - Throws: ``Status/unsupported`` if the model has no tokenizer or pools in a way that is not supported, ``Status/outOfMemory``,
+    ///   ``Status/invalidArgument``, ``Status/cancelled``.
+    public func embed(
+        _ texts: [String], options: EmbedOptions = EmbedOptions(), cancellation: Cancellation? = nil
+    ) throws(KingletError) -> Embeddings {
+        var c = kinglet_embed_options()
+        c.struct_size = MemoryLayout<kinglet_embed_options>.size
+        c.pooling = options.pooling.rawValue
+        c.normalize = kinglet_tristate(options.normalize)
+        c.max_length = try size(options.maxLength, "maxLength")
+        let result = try cancellation.use { cancellation throws(KingletError) in
+            c.cancellation = cancellation
+            return try handle.use { model throws(KingletError) in
+                try withTexts(texts) { strings throws(KingletError) in
+                    try Handle.make(free: kinglet_embeddings_free) { embeddings, failure in
+                        kinglet_model_embed(model, strings, texts.count, &c, embeddings, failure)
+                    }
+                }
+            }
+        }
+        return try Embeddings(result)
+    }
+
+    /// Embeds texts; ``embed(_:options:cancellation:)`` has the details.
+    public func embed(_ texts: [String], options: EmbedOptions = EmbedOptions()) async throws(KingletError) -> Embeddings {
+        try await offCooperativePool { [self] cancellation throws(KingletError) in
+            try embed(texts, options: options, cancellation: cancellation)
+        }
+    }
+}
+
+/// The vectors of a batch of texts.
+///
+/// It is a collection with one vector per text. Arrays are copies; `withUnsafe` functions give access to the library's memory.
+public struct Embeddings: Sendable, RandomAccessCollection {
+    private let borrowedValues: Borrowed<Float>
+    private let borrowedStarts: Borrowed<Int>
+    private let borrowedTokenCounts: Borrowed<Int>
+    private let borrowedTruncated: Borrowed<UInt8>
+
+    /// The number of texts.
+    public let count: Int
+    /// The number of values per vector.
+    public let dimension: Int
+
+    init(_ handle: Handle) throws(KingletError) {
+        var view = kinglet_embeddings_view()
+        view.struct_size = MemoryLayout<kinglet_embeddings_view>.size
+        view = try handle.read(view, kinglet_embeddings_read)
+        count = view.count
+        dimension = view.dimension
+        borrowedValues = Borrowed(handle, view.values, view.row_count * view.dimension)
+        borrowedStarts = Borrowed(handle, view.starts, view.count + 1)
+        borrowedTokenCounts = Borrowed(handle, view.token_counts, view.count)
+        borrowedTruncated = Borrowed(handle, view.truncated, view.count)
+    }
+
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { count }
+
+    /// The vector of one text, or with ``Pooling/none`` the vectors of its tokens one after the other.
+    public subscript(text: Int) -> [Float] { borrowedValues.array(values(of: text)) }
+
+    /// All vectors one after the other.
+    public var values: [Float] { borrowedValues.array }
+    /// `count + 1` values: the vectors of text i are those from `starts[i]` to `starts[i + 1]` (exclusive).
+    public var starts: [Int] { borrowedStarts.array }
+    /// The tokens of each text, special tokens included.
+    public var tokenCounts: [Int] { borrowedTokenCounts.array }
+    /// Which texts were truncated.
+    public var truncated: [Bool] { borrowedTruncated.flags }
+
+    /// Gives access to all vectors one after the other, without copying.
+    public func withUnsafeValues<Result, Failure>(
+        _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try borrowedValues.withUnsafe(body)
+    }
+
+    /// Gives access to the vector of one text, or with ``Pooling/none`` the vectors of its tokens one after the other, without copying.
+    public func withUnsafeVector<Result, Failure>(
+        _ text: Int, _ body: (UnsafeBufferPointer<Float>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try borrowedValues.withUnsafe(values(of: text), body)
+    }
+
+    private func values(of text: Int) -> Range<Int> {
+        let rows = borrowedStarts.rows(text)
+        return rows.lowerBound * dimension..<rows.upperBound * dimension
+    }
+}

@@ -1,0 +1,325 @@
+// Generated from src/ffi by `make header`; do not edit.
+
+import CKinglet
+
+/// The outcome of a call. Later versions may add values.
+public struct Status: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The call succeeded.
+    public static let ok = Status(rawValue: KINGLET_STATUS_OK.rawValue)
+    /// An argument is NULL, out of range, not UTF-8, or contradicts another.
+    public static let invalidArgument = Status(rawValue: KINGLET_STATUS_INVALID_ARGUMENT.rawValue)
+    /// A file or directory does not exist.
+    public static let notFound = Status(rawValue: KINGLET_STATUS_NOT_FOUND.rawValue)
+    /// A file exists but could not be read or written.
+    public static let io = Status(rawValue: KINGLET_STATUS_IO.rawValue)
+    /// The contents of a file break the rules of its format.
+    public static let invalidFile = Status(rawValue: KINGLET_STATUS_INVALID_FILE.rawValue)
+    /// The request is well formed, but this build, machine or model cannot serve it.
+    public static let unsupported = Status(rawValue: KINGLET_STATUS_UNSUPPORTED.rawValue)
+    /// The call would exceed the memory limit, or the system has no memory left.
+    public static let outOfMemory = Status(rawValue: KINGLET_STATUS_OUT_OF_MEMORY.rawValue)
+    /// The caller cancelled the call, by its cancellation handle or from a callback.
+    public static let cancelled = Status(rawValue: KINGLET_STATUS_CANCELLED.rawValue)
+    /// A defect in Kinglet, reported instead of crashing the program.
+    public static let panic = Status(rawValue: KINGLET_STATUS_PANIC.rawValue)
+    /// A defect in Kinglet, found by one of its own checks.
+    public static let `internal` = Status(rawValue: KINGLET_STATUS_INTERNAL.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Status] = [.ok, .invalidArgument, .notFound, .io, .invalidFile,
+        .unsupported, .outOfMemory, .cancelled, .panic, .internal]
+
+    /// The short name of the value, for instance "internal".
+    public var description: String { nameOf(self, kinglet_status_name(rawValue)) }
+}
+
+/// Where a model runs.
+public struct Device: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Kinglet's own engine on the CPU.
+    public static let cpu = Device(rawValue: KINGLET_DEVICE_CPU.rawValue)
+    /// The candle library on the CPU: in f32 the reference that the engine is tested against. Slow; candle
+    /// chooses its number of threads.
+    public static let candleCPU = Device(rawValue: KINGLET_DEVICE_CANDLE_CPU.rawValue)
+    /// NVIDIA GPUs, through a second library, libkinglet_cuda.so, which is opened on first use from the
+    /// directory of this library, or from the path in the environment variable KINGLET_PROVIDER. Where the
+    /// library, a driver or a GPU is missing, loading a model fails as unsupported, with the reason.
+    public static let cuda = Device(rawValue: KINGLET_DEVICE_CUDA.rawValue)
+    /// Apple GPUs, in builds with the feature `metal`; unsupported in other builds.
+    public static let metal = Device(rawValue: KINGLET_DEVICE_METAL.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Device] = [.cpu, .candleCPU, .cuda, .metal]
+
+    /// The short name of the value, for instance "metal".
+    public var description: String { nameOf(self, kinglet_device_name(rawValue)) }
+}
+
+/// The number format of weights and matrix products.
+public struct Precision: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The format of the model's files: f32 stays f32; f16, bf16 and the quantised types of GGUF become f16;
+    /// a .kinglet file keeps its own. On CUDA and Metal bf16 stays bf16; on the device candle-cpu all become
+    /// f32.
+    public static let auto = Precision(rawValue: KINGLET_PRECISION_AUTO.rawValue)
+    /// Weights, activations and KV cache in f32.
+    public static let f32 = Precision(rawValue: KINGLET_PRECISION_F32.rawValue)
+    /// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On
+    /// the CPU the KV cache is f16 in this and the next two precisions.
+    public static let f16 = Precision(rawValue: KINGLET_PRECISION_F16.rawValue)
+    /// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On
+    /// GPUs weights are quantised in blocks of 32 that share a scale.
+    public static let int8 = Precision(rawValue: KINGLET_PRECISION_INT8.rawValue)
+    /// Weights and the activations that they are multiplied with in bf16, accumulated in f32. Use it on CPUs
+    /// with AMX or fast AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as
+    /// fast and more accurate.
+    public static let bf16 = Precision(rawValue: KINGLET_PRECISION_BF16.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Precision] = [.auto, .f32, .f16, .int8, .bf16]
+
+    /// The short name of the value, for instance "bf16".
+    public var description: String { nameOf(self, kinglet_precision_name(rawValue)) }
+}
+
+/// How severe a log record is; a smaller number is more severe.
+public struct LogLevel: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// In options: the default level, info.
+    public static let `default` = LogLevel(rawValue: KINGLET_LOG_LEVEL_DEFAULT.rawValue)
+    /// Something failed.
+    public static let error = LogLevel(rawValue: KINGLET_LOG_LEVEL_ERROR.rawValue)
+    /// Something may surprise: a setting of the model that is not supported, fewer threads than were asked
+    /// for.
+    public static let warning = LogLevel(rawValue: KINGLET_LOG_LEVEL_WARNING.rawValue)
+    /// Something happened, about once per load.
+    public static let info = LogLevel(rawValue: KINGLET_LOG_LEVEL_INFO.rawValue)
+    /// Details.
+    public static let debug = LogLevel(rawValue: KINGLET_LOG_LEVEL_DEBUG.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [LogLevel] = [.default, .error, .warning, .info, .debug]
+
+    /// The short name of the value, for instance "debug".
+    public var description: String { nameOf(self, kinglet_log_level_name(rawValue)) }
+}
+
+/// How the token vectors of a text become one vector.
+public struct Pooling: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// As the model's sentence-transformers files say. Without such files the last token for decoders that
+    /// generate, else the mean.
+    public static let auto = Pooling(rawValue: KINGLET_POOLING_AUTO.rawValue)
+    /// The mean over all tokens, special tokens included.
+    public static let mean = Pooling(rawValue: KINGLET_POOLING_MEAN.rawValue)
+    /// The vector of the first token.
+    public static let cls = Pooling(rawValue: KINGLET_POOLING_CLS.rawValue)
+    /// The vector of the last token.
+    public static let last = Pooling(rawValue: KINGLET_POOLING_LAST.rawValue)
+    /// No pooling: one vector per token.
+    public static let none = Pooling(rawValue: KINGLET_POOLING_NONE.rawValue)
+    /// The largest value of each component over all tokens.
+    public static let max = Pooling(rawValue: KINGLET_POOLING_MAX.rawValue)
+    /// The mean weighted by position: the first token counts once, the second twice, and so on.
+    public static let weightedmean = Pooling(rawValue: KINGLET_POOLING_WEIGHTEDMEAN.rawValue)
+    /// The sum over all tokens divided by the square root of their number.
+    public static let meanSqrtLenTokens = Pooling(rawValue: KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Pooling] = [.auto, .mean, .cls, .last, .none, .max, .weightedmean,
+        .meanSqrtLenTokens]
+
+    /// The short name of the value, for instance "mean_sqrt_len_tokens".
+    public var description: String { nameOf(self, kinglet_pooling_name(rawValue)) }
+}
+
+/// How the outputs of a classification head become scores.
+public struct ScoreFunction: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by
+    /// `problem_type`, and sigmoid to score pairs.
+    public static let auto = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_AUTO.rawValue)
+    /// The outputs unchanged.
+    public static let none = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_NONE.rawValue)
+    /// Independent labels: each score is between 0 and 1.
+    public static let sigmoid = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_SIGMOID.rawValue)
+    /// Exclusive labels: the scores sum to 1.
+    public static let softmax = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_SOFTMAX.rawValue)
+    /// Each label by itself, between -1 and 1.
+    public static let tanh = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_TANH.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [ScoreFunction] = [.auto, .none, .sigmoid, .softmax, .tanh]
+
+    /// The short name of the value, for instance "tanh".
+    public var description: String { nameOf(self, kinglet_score_function_name(rawValue)) }
+}
+
+/// How labelled tokens become entities.
+public struct Aggregation: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The default: simple.
+    public static let auto = Aggregation(rawValue: KINGLET_AGGREGATION_AUTO.rawValue)
+    /// One entity per token, named by the full label, for instance `B-PER`.
+    public static let none = Aggregation(rawValue: KINGLET_AGGREGATION_NONE.rawValue)
+    /// One entity per run of adjacent tokens of the same kind, named without `B-` and `I-`; its score is
+    /// their mean.
+    public static let simple = Aggregation(rawValue: KINGLET_AGGREGATION_SIMPLE.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Aggregation] = [.auto, .none, .simple]
+
+    /// The short name of the value, for instance "simple".
+    public var description: String { nameOf(self, kinglet_aggregation_name(rawValue)) }
+}
+
+/// When beam search stops.
+public struct EarlyStopping: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// As the model's files say; where they are silent, as the value `no`.
+    public static let auto = EarlyStopping(rawValue: KINGLET_EARLY_STOPPING_AUTO.rawValue)
+    /// When the best running beam, scored at its present length, cannot beat the worst finished one.
+    public static let no = EarlyStopping(rawValue: KINGLET_EARLY_STOPPING_NO.rawValue)
+    /// As soon as there are as many finished beams as `num_beams`.
+    public static let yes = EarlyStopping(rawValue: KINGLET_EARLY_STOPPING_YES.rawValue)
+    /// When no running beam can beat the worst finished one at any length.
+    public static let never = EarlyStopping(rawValue: KINGLET_EARLY_STOPPING_NEVER.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [EarlyStopping] = [.auto, .no, .yes, .never]
+
+    /// The short name of the value, for instance "never".
+    public var description: String { nameOf(self, kinglet_early_stopping_name(rawValue)) }
+}
+
+/// Why a text ended.
+public struct FinishReason: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The text is not finished.
+    public static let none = FinishReason(rawValue: KINGLET_FINISH_REASON_NONE.rawValue)
+    /// The model chose an end token, or the grammar allowed nothing more.
+    public static let eos = FinishReason(rawValue: KINGLET_FINISH_REASON_EOS.rawValue)
+    /// A stop string was generated.
+    public static let stopString = FinishReason(rawValue: KINGLET_FINISH_REASON_STOP_STRING.rawValue)
+    /// `max_new_tokens` or the model's maximum length was reached.
+    public static let length = FinishReason(rawValue: KINGLET_FINISH_REASON_LENGTH.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [FinishReason] = [.none, .eos, .stopString, .length]
+
+    /// The short name of the value, for instance "length".
+    public var description: String { nameOf(self, kinglet_finish_reason_name(rawValue)) }
+}
+
+/// A stage of the work. Later versions may add values.
+public struct Stage: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Reading, converting and packing the model.
+    public static let load = Stage(rawValue: KINGLET_STAGE_LOAD.rawValue)
+    /// Text to token ids.
+    public static let tokenize = Stage(rawValue: KINGLET_STAGE_TOKENIZE.rawValue)
+    /// Concatenating token sequences into one pass.
+    public static let pack = Stage(rawValue: KINGLET_STAGE_PACK.rawValue)
+    /// Looking up and adding embeddings, and their norm.
+    public static let embed = Stage(rawValue: KINGLET_STAGE_EMBED.rawValue)
+    /// Scaled dot-product attention; its projections count as linear.
+    public static let attention = Stage(rawValue: KINGLET_STAGE_ATTENTION.rawValue)
+    /// Matrix products with weights, and the norms between them; for ONNX models the whole run of the graph.
+    public static let linear = Stage(rawValue: KINGLET_STAGE_LINEAR.rawValue)
+    /// Pooling and normalisation, and the activations of heads.
+    public static let pool = Stage(rawValue: KINGLET_STAGE_POOL.rawValue)
+    /// Whole calls, from the arguments to the result.
+    public static let call = Stage(rawValue: KINGLET_STAGE_CALL.rawValue)
+    /// Generation steps that process at least one prompt; tokens of other texts advanced in the same step are
+    /// counted here too.
+    public static let prefill = Stage(rawValue: KINGLET_STAGE_PREFILL.rawValue)
+    /// Generation steps that add tokens to each text: one, or several with prompt-lookup decoding.
+    public static let decode = Stage(rawValue: KINGLET_STAGE_DECODE.rawValue)
+    /// Choosing tokens.
+    public static let sample = Stage(rawValue: KINGLET_STAGE_SAMPLE.rawValue)
+    /// Token ids to text.
+    public static let detokenize = Stage(rawValue: KINGLET_STAGE_DETOKENIZE.rawValue)
+    /// From the beginning of a call to the first token of each text.
+    public static let firstToken = Stage(rawValue: KINGLET_STAGE_FIRST_TOKEN.rawValue)
+    /// Inputs that were answered from the answer cache; `tokens` counts the tokens of the answers.
+    public static let answerHit = Stage(rawValue: KINGLET_STAGE_ANSWER_HIT.rawValue)
+    /// Inputs that the answer cache did not have.
+    public static let answerMiss = Stage(rawValue: KINGLET_STAGE_ANSWER_MISS.rawValue)
+    /// Prompt lookup: `items` counts the texts for which tokens were proposed, `tokens` the proposed tokens.
+    public static let draft = Stage(rawValue: KINGLET_STAGE_DRAFT.rawValue)
+    /// Proposed tokens that were accepted; each saved one decoding step.
+    public static let accept = Stage(rawValue: KINGLET_STAGE_ACCEPT.rawValue)
+    /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the
+    /// time to submit work, this one includes the time spent waiting for it.
+    public static let transfer = Stage(rawValue: KINGLET_STAGE_TRANSFER.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Stage] = [.load, .tokenize, .pack, .embed, .attention, .linear, .pool,
+        .call, .prefill, .decode, .sample, .detokenize, .firstToken, .answerHit, .answerMiss, .draft,
+        .accept, .transfer]
+
+    /// The short name of the value, for instance "transfer".
+    public var description: String { nameOf(self, kinglet_stage_name(rawValue)) }
+}
+
+/// A text format of exported counters.
+public struct CountersFormat: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// One JSON object with the members `stages`, by name, and `latency`; times in nanoseconds.
+    public static let json = CountersFormat(rawValue: KINGLET_COUNTERS_FORMAT_JSON.rawValue)
+    /// A header line, then one line per stage.
+    public static let csv = CountersFormat(rawValue: KINGLET_COUNTERS_FORMAT_CSV.rawValue)
+    /// The text exposition format of Prometheus.
+    public static let prometheus = CountersFormat(rawValue: KINGLET_COUNTERS_FORMAT_PROMETHEUS.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [CountersFormat] = [.json, .csv, .prometheus]
+
+    /// The short name of the value, for instance "prometheus".
+    public var description: String { nameOf(self, kinglet_counters_format_name(rawValue)) }
+}

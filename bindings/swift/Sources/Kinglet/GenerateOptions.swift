@@ -1,0 +1,196 @@
+import CKinglet
+
+/// Options of a generation, with Hugging Face's names.
+///
+/// What is nil has the value of the model's generation_config.json, else Hugging Face's default; so no options are what the model's authors
+/// recommend. Options that contradict each other throw ``Status/invalidArgument`` with a message that names them.
+public struct GenerateOptions: Sendable {
+    /// The maximum number of tokens to generate. Default: 256.
+    public var maxNewTokens: Int?
+    /// How many tokens come before an end token can be chosen. Default: 0.
+    public var minNewTokens: Int?
+
+    /// Samples tokens instead of choosing the most likely one. Default: no.
+    public var doSample: Bool?
+    /// With ``doSample``: divides the logits before sampling. Default: 1.
+    public var temperature: Float?
+    /// With ``doSample``: samples from this many most likely tokens; 0 from all. Default: 50.
+    public var topK: Int?
+    /// With ``doSample``: nucleus sampling, the most likely tokens with this total probability. Default: 1.
+    public var topP: Float?
+    /// With ``doSample``: keeps tokens with at least this fraction of the highest probability. Default: 0.
+    public var minP: Float?
+    /// With ``doSample``: locally typical sampling, the tokens closest to the entropy with this total probability. Default: 1.
+    public var typicalP: Float?
+    /// With ``doSample``: makes sampling repeatable. The same seed gives the same text for a prompt, alone or in any batch. Default: a new
+    /// seed per call.
+    public var seed: UInt64?
+
+    /// Above 1 makes tokens of the prompt and the output less likely. Default: 1.
+    public var repetitionPenalty: Float?
+    /// Subtracted once from the logit of each generated token. Default: 0.
+    public var presencePenalty: Float?
+    /// Subtracted from the logit of each token as often as it was generated. Default: 0.
+    public var frequencyPenalty: Float?
+    /// Forbids that a sequence of this many tokens occurs twice; 0 allows it. Default: 0.
+    public var noRepeatNgramSize: Int?
+
+    /// Beams of beam search; 1 is greedy search or sampling. Default: 1.
+    public var numBeams: Int?
+    /// Outputs per text, at most ``numBeams`` unless ``doSample`` is set. Default: 1.
+    public var numReturnSequences: Int?
+    /// With beams: the exponent of the length by which a beam's log-probability is divided. Default: 1.
+    public var lengthPenalty: Float?
+    /// With beams: when the search stops.
+    public var earlyStopping: EarlyStopping = .auto
+
+    /// Strings that end a text; the stop string is not part of it.
+    public var stopStrings: [String] = []
+    /// Token sequences that are never generated.
+    public var badWordsIDs: [[UInt32]] = []
+    /// Tokens that are never generated.
+    public var suppressTokens: [UInt32] = []
+    /// Tokens that are not generated as the first one.
+    public var beginSuppressTokens: [UInt32] = []
+    /// The first token that an encoder-decoder model generates.
+    public var forcedBOSTokenID: UInt32?
+    /// The last token if the length limit is reached: one of these.
+    public var forcedEOSTokenIDs: [UInt32] = []
+    /// The tokens that end a text. Default: the model's.
+    public var eosTokenIDs: [UInt32] = []
+    /// The token that the decoder of an encoder-decoder model starts from.
+    public var decoderStartTokenID: UInt32?
+    /// Never chooses an end token.
+    public var ignoreEOS = false
+
+    /// Returns the log-probability of each token.
+    public var logprobs = false
+    /// Constrains the text.
+    public var grammar: Grammar?
+    /// Adds the tokenizer's special tokens to the input. Default: yes; a ``Session`` never does, because its template writes them.
+    public var addSpecialTokens: Bool?
+    /// Leaves special tokens out of the text. Default: yes.
+    public var skipSpecialTokens: Bool?
+    /// Prompt-lookup decoding (a form of speculative decoding) with drafts of up to this many tokens, copied from where the last tokens appear
+    /// earlier in the prompt, the output or the source text. The output is identical, and faster where texts repeat or copy. Not with
+    /// ``doSample`` or beams. Default: 0, off.
+    public var promptLookupNumTokens: Int?
+    /// With ``promptLookupNumTokens``: how many last tokens are searched for at most. Default: 2.
+    public var maxMatchingNgramSize: Int?
+    /// A prompt prefix of the same model, computed by ``Model/prefix(_:addSpecialTokens:cancellation:)``.
+    public var prefix: Prefix?
+
+    /// The most common options; the others are set one by one.
+    public init(
+        maxNewTokens: Int? = nil, doSample: Bool? = nil, temperature: Float? = nil, topK: Int? = nil, topP: Float? = nil,
+        seed: UInt64? = nil, numBeams: Int? = nil, stopStrings: [String] = [], grammar: Grammar? = nil, prefix: Prefix? = nil
+    ) {
+        self.maxNewTokens = maxNewTokens
+        self.doSample = doSample
+        self.temperature = temperature
+        self.topK = topK
+        self.topP = topP
+        self.seed = seed
+        self.numBeams = numBeams
+        self.stopStrings = stopStrings
+        self.grammar = grammar
+        self.prefix = prefix
+    }
+}
+
+/// What constrains a generated text.
+public enum Grammar: Hashable, Sendable {
+    /// JSON that satisfies a schema.
+    case jsonSchema(String)
+    /// A regular expression that matches the whole text.
+    case regex(String)
+    /// A grammar in llguidance's variant of Lark.
+    case lark(String)
+}
+
+/// Receives a piece, on the thread that makes the call; false cancels it.
+typealias Listener = @Sendable (Piece) -> Bool
+
+extension GenerateOptions {
+    /// C's options, for the length of a call that is given them.
+    func use<Result>(
+        listener: Listener?, cancellation: OpaquePointer?,
+        _ body: (UnsafePointer<kinglet_generate_options>) throws(KingletError) -> Result
+    ) throws(KingletError) -> Result {
+        var options = kinglet_generate_options()
+        kinglet_generate_options_init(&options, MemoryLayout<kinglet_generate_options>.size)
+        try setNumbers(&options)
+        setSwitches(&options)
+        options.cancellation = cancellation
+
+        let box = listener.map { Box($0) }
+        defer { withExtendedLifetime((box, prefix)) {} }
+        if let box {
+            options.on_piece = { user, piece in
+                Box<Listener>.at(user).closure(Piece(piece!.pointee)) ? 1 : 0
+            }
+            options.on_piece_user_data = box.pointer
+        }
+        let text: String
+        switch grammar {
+        case nil: text = ""
+        case .jsonSchema(let schema)?: (text, options.grammar_kind) = (schema, KINGLET_GRAMMAR_KIND_JSON_SCHEMA.rawValue)
+        case .regex(let expression)?: (text, options.grammar_kind) = (expression, KINGLET_GRAMMAR_KIND_REGEX.rawValue)
+        case .lark(let grammar)?: (text, options.grammar_kind) = (grammar, KINGLET_GRAMMAR_KIND_LARK.rawValue)
+        }
+        return try withTexts(stopStrings + [text]) { texts throws(KingletError) in
+            options.stop_strings = stopStrings.isEmpty ? nil : texts
+            options.stop_string_count = stopStrings.count
+            options.grammar = texts![stopStrings.count]
+            let lists = [suppressTokens, beginSuppressTokens, eosTokenIDs, forcedEOSTokenIDs] + badWordsIDs
+            return try withLists(lists) { lists throws(KingletError) in
+                options.suppress_tokens = lists[0]
+                options.begin_suppress_tokens = lists[1]
+                options.eos_token_ids = lists[2]
+                options.forced_eos_token_ids = lists[3]
+                options.bad_words_ids = badWordsIDs.isEmpty ? nil : lists.baseAddress! + 4
+                options.bad_word_count = badWordsIDs.count
+                guard let prefix else { return try body(&options) }
+                return try prefix.handle.use { pointer throws(KingletError) in
+                    options.prefix = pointer
+                    return try body(&options)
+                }
+            }
+        }
+    }
+
+    private func setNumbers(_ options: inout kinglet_generate_options) throws(KingletError) {
+        let counts: [(String, Int?, WritableKeyPath<kinglet_generate_options, UInt64>)] = [
+            ("maxNewTokens", maxNewTokens, \.max_new_tokens), ("minNewTokens", minNewTokens, \.min_new_tokens),
+            ("topK", topK, \.top_k), ("noRepeatNgramSize", noRepeatNgramSize, \.no_repeat_ngram_size),
+            ("numBeams", numBeams, \.num_beams), ("numReturnSequences", numReturnSequences, \.num_return_sequences),
+            ("promptLookupNumTokens", promptLookupNumTokens, \.prompt_lookup_num_tokens),
+            ("maxMatchingNgramSize", maxMatchingNgramSize, \.max_matching_ngram_size),
+        ]
+        for (name, value, place) in counts where value != nil { options[keyPath: place] = UInt64(try size(value, name)) }
+        let numbers: [(String, Float?, WritableKeyPath<kinglet_generate_options, Float>)] = [
+            ("temperature", temperature, \.temperature), ("topP", topP, \.top_p), ("minP", minP, \.min_p),
+            ("typicalP", typicalP, \.typical_p), ("repetitionPenalty", repetitionPenalty, \.repetition_penalty),
+            ("presencePenalty", presencePenalty, \.presence_penalty), ("frequencyPenalty", frequencyPenalty, \.frequency_penalty),
+            ("lengthPenalty", lengthPenalty, \.length_penalty),
+        ]
+        for (name, value, place) in numbers {
+            guard let value else { continue }
+            // NaN is C's value for unset.
+            if value.isNaN { throw .invalid("\(name): is not a number") }
+            options[keyPath: place] = value
+        }
+    }
+
+    private func setSwitches(_ options: inout kinglet_generate_options) {
+        options.do_sample = kinglet_tristate(doSample)
+        options.add_special_tokens = kinglet_tristate(addSpecialTokens)
+        options.skip_special_tokens = kinglet_tristate(skipSpecialTokens)
+        options.early_stopping = earlyStopping.rawValue
+        options.ignore_eos = ignoreEOS ? 1 : 0
+        options.logprobs = logprobs ? 1 : 0
+        if let seed { (options.seed, options.has_seed) = (seed, 1) }
+        if let forcedBOSTokenID { options.forced_bos_token_id = UInt64(forcedBOSTokenID) }
+        if let decoderStartTokenID { options.decoder_start_token_id = UInt64(decoderStartTokenID) }
+    }
+}

@@ -1,0 +1,125 @@
+import CKinglet
+
+/// Options of ``Model/load(path:options:cancellation:)``. What is nil has its default.
+public struct ModelOptions: Sendable {
+    /// Where the model runs.
+    public var device: Device = .cpu
+    /// Which of the devices of that kind, counted from 0; ``DeviceList/find(openLibraries:)`` lists them.
+    public var deviceIndex = 0
+    /// The number format of the weights. Default: that of the files.
+    public var precision: Precision = .auto
+    /// Threads that one call may use, the calling thread included. Default: all CPUs available to the process.
+    public var threads: Int?
+    /// The most bytes for weights, tokenizer (estimated), activations of one pass and KV caches. A larger model is refused with
+    /// ``Status/outOfMemory`` before anything is allocated; later calls that would exceed it fail with the same error. Default: no limit.
+    public var memoryLimit: Int?
+    /// Bytes of an LRU cache of finished generations: the same input with the same options is answered from it. Default: no cache.
+    public var answerCacheBytes: Int?
+    /// The path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second path is ignored with a
+    /// warning. Default: the path in `ORT_DYLIB_PATH`, else the system's library.
+    public var onnxRuntime: String?
+    /// Called during the load with the fraction of the work that is done, from 0 to 1, on the thread that loads: the calling one, or with
+    /// `await` one of this package's. If it returns false, the load ends with ``Status/cancelled``. It must not call this package.
+    public var progress: (@Sendable (_ fraction: Double) -> Bool)?
+    /// Receives the model's log records.
+    public var log: Log?
+
+    public init(
+        device: Device = .cpu, deviceIndex: Int = 0, precision: Precision = .auto, threads: Int? = nil, memoryLimit: Int? = nil,
+        answerCacheBytes: Int? = nil, onnxRuntime: String? = nil, progress: (@Sendable (_ fraction: Double) -> Bool)? = nil,
+        log: Log? = nil
+    ) {
+        self.device = device
+        self.deviceIndex = deviceIndex
+        self.precision = precision
+        self.threads = threads
+        self.memoryLimit = memoryLimit
+        self.answerCacheBytes = answerCacheBytes
+        self.onnxRuntime = onnxRuntime
+        self.progress = progress
+        self.log = log
+    }
+}
+
+/// Where log records go.
+public struct Log: Sendable {
+    /// The least severe level that is passed on.
+    public var level: LogLevel
+    /// Called during calls on the model, on any thread that is inside one, and possibly on several at once. It must not call this package. A
+    /// handler that refers to the model keeps it from being freed.
+    public var handler: @Sendable (_ record: LogRecord) -> Void
+
+    public init(level: LogLevel = .info, handler: @escaping @Sendable (_ record: LogRecord) -> Void) {
+        self.level = level
+        self.handler = handler
+    }
+}
+
+/// A line for the log.
+public struct LogRecord: Hashable, Sendable {
+    /// How severe it is.
+    public let level: LogLevel
+    /// The message, without a line break at the end.
+    public let message: String
+}
+
+/// A closure as user data of C.
+final class Box<Closure: Sendable>: Sendable {
+    let closure: Closure
+
+    init(_ closure: Closure) { self.closure = closure }
+
+    /// The pointer for C, which the box outlives if somebody holds it.
+    var pointer: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
+
+    static func at(_ pointer: UnsafeMutableRawPointer?) -> Box {
+        Unmanaged<Box>.fromOpaque(pointer!).takeUnretainedValue()
+    }
+}
+
+typealias ProgressBox = Box<@Sendable (Double) -> Bool>
+typealias LogBox = Box<@Sendable (LogRecord) -> Void>
+
+let onProgress: kinglet_progress_callback = { user, progress in
+    ProgressBox.at(user).closure(progress!.pointee.fraction) ? 1 : 0
+}
+
+extension ModelOptions {
+    /// C's options, for the length of a call that is given them.
+    func use<Result>(
+        cancellation: OpaquePointer?, _ body: (UnsafePointer<kinglet_model_options>) throws(KingletError) -> Result
+    ) throws(KingletError) -> Result {
+        var options = kinglet_model_options()
+        options.struct_size = MemoryLayout<kinglet_model_options>.size
+        guard let index = UInt32(exactly: deviceIndex) else {
+            throw .invalid("deviceIndex: \(deviceIndex) is not an index of a device; they are counted from 0")
+        }
+        options.device = device.rawValue
+        options.device_index = index
+        options.precision = precision.rawValue
+        options.threads = try size(threads, "threads")
+        options.memory_limit = UInt64(try size(memoryLimit, "memoryLimit"))
+        options.answer_cache_bytes = UInt64(try size(answerCacheBytes, "answerCacheBytes"))
+        options.cancellation = cancellation
+        let progressBox = progress.map { ProgressBox($0) }
+        defer { withExtendedLifetime(progressBox) {} }
+        if let progressBox {
+            options.progress = onProgress
+            options.progress_user_data = progressBox.pointer
+        }
+        if let log {
+            options.log_level = log.level.rawValue
+            options.log = { user, record in
+                let record = record!.pointee
+                LogBox.at(user).closure(LogRecord(level: LogLevel(rawValue: record.level), message: String(record.message)))
+            }
+            // The model keeps the box until it is freed, or until the load has failed.
+            options.log_user_data = Unmanaged.passRetained(LogBox(log.handler)).toOpaque()
+            options.log_release = { user in Unmanaged<LogBox>.fromOpaque(user!).release() }
+        }
+        return try withTexts([onnxRuntime ?? ""]) { path throws(KingletError) in
+            options.onnxruntime = path!.pointee
+            return try body(&options)
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Attacks on the host process: what must end in an error ends in one, soon, without a trace.
+
+#[cfg(all(unix, feature = "cli"))]
+mod endless_files;
+mod kinglet_file;
+mod libraries;
+mod quantize;
+#[path = "../support/mod.rs"]
+mod support;
+mod weights;
