@@ -2,6 +2,7 @@
 //! tokens that cannot continue the text are set to -∞. Parsing is llguidance's; the vocabulary comes from the tokenizer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use llguidance::api::{GrammarInit, GrammarWithLexer, ParserLimits, TopLevelGrammar};
@@ -15,6 +16,8 @@ use tokenizers::Tokenizer;
 use crate::base::error::{Error, Result};
 use crate::base::panics::guarded;
 use crate::formats::shortened;
+
+mod intersections;
 
 /// The maximum length of a grammar's source, in bytes.
 const MAX_SOURCE: usize = 256 << 10;
@@ -31,6 +34,9 @@ const COMPILER_STACK: usize = 256 << 20;
 /// The maximum of the sum, over a schema's objects, of the squared number of properties, to which the compile time is proportional:
 /// 2,000 properties in one object take half a second.
 const MAX_PROPERTIES_SQUARED: usize = 2000 * 2000;
+
+/// The maximum number of Unicode classes (`\w`, `\p{…}` and the like) in a source: each takes 7 KB and some 15 µs.
+const MAX_UNICODE_CLASSES: usize = 10_000;
 
 /// The whitespace between the parts of JSON: enough for lines with indentation, but limited, because models can get stuck in endless
 /// whitespace.
@@ -74,7 +80,7 @@ impl Grammar {
         Ok(match self {
             Self::JsonSchema(source) => {
                 let mut schema: Value = serde_json::from_str(source).map_err(|e| self.error(e))?;
-                self.check_properties(&schema)?;
+                self.check_schema(&schema)?;
                 if schema.as_object().is_some_and(|schema| !schema.contains_key("x-guidance")) {
                     let whitespace_pattern = Some(WHITESPACE.to_owned());
                     JsonCompileOptions { whitespace_pattern, ..Default::default() }.apply_to(&mut schema);
@@ -90,15 +96,16 @@ impl Grammar {
                 for (at, keyword) in source.match_indices("%json") {
                     let after = &source[at + keyword.len()..];
                     if let Some(Ok(schema)) = Deserializer::from_str(after).into_iter::<Value>().next() {
-                        self.check_properties(&schema)?;
+                        self.check_schema(&schema)?;
                     }
                 }
+                intersections::check_lark(source).map_err(|what| self.error(what))?;
                 GrammarWithLexer::from_lark(source.clone())
             }
         })
     }
 
-    fn check_properties(&self, schema: &Value) -> Result<()> {
+    fn check_schema(&self, schema: &Value) -> Result<()> {
         // The recursion is limited: serde_json refuses more than 128 levels.
         fn squares(value: &Value) -> usize {
             match value {
@@ -110,7 +117,7 @@ impl Grammar {
         if squares(schema) > MAX_PROPERTIES_SQUARED {
             return Err(self.error("its objects have too many properties"));
         }
-        Ok(())
+        intersections::check_schema(schema).map_err(|what| self.error(what))
     }
 }
 
@@ -149,28 +156,25 @@ impl GrammarVocabulary {
         Ok(Self { factory, size: vocabulary_size, drops_first_space: spelling.drops_first_space })
     }
 
-    /// The state before the first token.
-    pub fn constraint(&self, grammar: &Grammar) -> Result<Constraint> {
+    /// The state before the first token. `cancelled` is read between the stages and between the bytes that are tried; each stage has a
+    /// limit on its work.
+    pub fn constraint(&self, grammar: &Grammar, cancelled: Option<&AtomicBool>) -> Result<Constraint> {
         let length = grammar.source().len();
         if length > MAX_SOURCE {
             return Err(grammar.error(format!("it has {length} bytes, and at most {MAX_SOURCE} are accepted")));
         }
-        let mut inner = grammar.parsed()?;
-        let mut grammars = Vec::new();
-        if self.drops_first_space {
-            inner.name = Some("answer".into());
-            grammars.push(GrammarWithLexer::from_lark("start: \" \"? @answer".into()));
+        let classes = grammar.source().as_bytes().windows(2);
+        if classes.filter(|pair| matches!(pair, [b'\\', b'w' | b'W' | b'p' | b'P'])).count() > MAX_UNICODE_CLASSES {
+            return Err(grammar.error(format!("it has more than {MAX_UNICODE_CLASSES} Unicode classes such as \\w")));
         }
-        grammars.push(inner);
-        let grammars = TopLevelGrammar { grammars, max_tokens: None };
         let parser = thread::scope(|scope| {
             let compiler = thread::Builder::new().name("kinglet-grammar".into()).stack_size(COMPILER_STACK);
-            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammars)));
+            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammar, cancelled)));
             compiled.map(|thread| thread.join().and_then(|outcome| outcome))
         });
         let matcher = match parser {
             Ok(Ok(Ok(parser))) => Matcher::new(Ok(parser)),
-            Ok(Ok(Err(what))) => return Err(grammar.error(what)),
+            Ok(Ok(Err(error))) => return Err(error),
             Ok(Err(_)) => return Err(grammar.error("its compiler failed")),
             Err(e) => return Err(Error::out_of_memory(format!("no thread for the compiler of grammars: {e}"))),
         };
@@ -180,29 +184,43 @@ impl GrammarVocabulary {
         }
     }
 
-    fn compile(&self, grammars: TopLevelGrammar) -> Result<TokenParser, String> {
+    fn compile(&self, grammar: &Grammar, cancelled: Option<&AtomicBool>) -> Result<TokenParser> {
+        let mut inner = grammar.parsed()?;
+        let mut grammars = Vec::new();
+        if self.drops_first_space {
+            inner.name = Some("answer".into());
+            grammars.push(GrammarWithLexer::from_lark("start: \" \"? @answer".into()));
+        }
+        grammars.push(inner);
+        let grammars = TopLevelGrammar { grammars, max_tokens: None };
         let (limits, environment) = (self.factory.limits().clone(), self.factory.tok_env().clone());
-        let (grammar, lexemes) =
-            GrammarInit::Serialized(grammars).to_internal(Some(environment), limits).map_err(|e| e.to_string())?;
-        self.try_first_bytes(&lexemes)?;
-        let parser = self.factory.create_parser_from_init_default(GrammarInit::Internal(grammar, lexemes));
-        parser.map_err(|e| e.to_string())
+        let rules = GrammarInit::Serialized(grammars).to_internal(Some(environment), limits);
+        let (rules, lexemes) = rules.map_err(|e| grammar.error(e))?;
+        self.try_first_bytes(grammar, &lexemes, cancelled)?;
+        let parser = self.factory.create_parser_from_init_default(GrammarInit::Internal(rules, lexemes));
+        parser.map_err(|e| grammar.error(e))
     }
 
     /// Tries all first bytes with a limit on the work. llguidance limits the work for each byte except the first, which it tries while
     /// it builds a parser: an intersection of two small expressions can take hours there.
-    fn try_first_bytes(&self, lexemes: &LexerSpec) -> Result<(), String> {
+    fn try_first_bytes(&self, grammar: &Grammar, lexemes: &LexerSpec, cancelled: Option<&AtomicBool>) -> Result<()> {
+        let check = || match cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+            true => Err(Error::cancelled()),
+            false => Ok(()),
+        };
+        check()?;
         let mut limits = self.factory.limits().clone();
         let mut lexemes = lexemes.clone();
         lexemes.add_extra_lexemes(&self.factory.extra_lexemes());
-        let mut automaton = lexemes.to_regex_vec(&mut limits).map_err(|e| e.to_string())?;
+        let mut automaton = lexemes.to_regex_vec(&mut limits).map_err(|e| grammar.error(e))?;
         automaton.set_fuel(limits.initial_lexer_fuel.max(1));
         automaton.set_max_states(limits.max_lexer_states);
         let start = automaton.initial_state(&lexemes.all_lexemes());
         for byte in 0..=u8::MAX {
+            check()?;
             automaton.transition(start, byte);
             if automaton.has_error() {
-                return Err("finding the possible first bytes takes too much work".into());
+                return Err(grammar.error("finding the possible first bytes takes too much work"));
             }
         }
         Ok(())

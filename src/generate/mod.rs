@@ -252,7 +252,7 @@ impl Generator {
         call: Call<'a>,
     ) -> Result<Job<'a>> {
         let constraint = match &settings.grammar {
-            Some(grammar) => Some(self.grammar_vocabulary()?.constraint(grammar)?),
+            Some(grammar) => Some(self.grammar_vocabulary()?.constraint(grammar, call.cancelled)?),
             None => None,
         };
         Ok(Job { generator: self, inputs, numbers: None, settings, constraint, prefix: options.prefix.as_ref(), call })

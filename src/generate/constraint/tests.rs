@@ -68,7 +68,7 @@ fn random(state: &mut u64) -> usize {
 
 /// An answer of tokens drawn at random from those allowed; after `drawn` tokens those are taken that bring it to an end.
 fn walk(fixture: &Fixture, grammar: &Grammar, mut seed: u64, drawn: usize) -> String {
-    let mut constraint = fixture.vocabulary.constraint(grammar).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(grammar, None).unwrap();
     let mut tokens = Vec::new();
     for step in 0.. {
         assert!(step < drawn + 500, "no end: {:?}", fixture.tokenizer.decode(&tokens[..drawn + 30], false));
@@ -270,7 +270,7 @@ fn the_first_space_that_a_decoder_drops_is_allowed() {
         let words = pieces.keys().filter_map(|piece| piece.strip_prefix('▁'));
         let word = words.filter(|word| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase())).min().unwrap();
         assert!(piece(&format!("▁{word}")));
-        let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex(word.into())).unwrap();
+        let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex(word.into()), None).unwrap();
         let token = fixture.tokenizer.token_to_id(&format!("▁{word}")).unwrap();
         assert!(allowed(&mut constraint, fixture.size).contains(&token), "{name} {word}");
         constraint.accept(token).unwrap();
@@ -278,21 +278,21 @@ fn the_first_space_that_a_decoder_drops_is_allowed() {
         assert_eq!(fixture.tokenizer.decode(&[token], true).unwrap(), word);
 
         // Later, a space is a space.
-        let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex(format!("{word}{word}"))).unwrap();
+        let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex(format!("{word}{word}")), None).unwrap();
         constraint.accept(token).unwrap();
         assert!(!allowed(&mut constraint, fixture.size).contains(&token));
     }
     // Gemma's decoder drops nothing.
     let fixture = fixture("generation/gemma2", "<eos>");
     let space = fixture.tokenizer.token_to_id("▁").unwrap();
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into())).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), None).unwrap();
     assert!(!allowed(&mut constraint, fixture.size).contains(&space));
 }
 
 #[test]
 fn a_text_is_followed_token_by_token() {
     let fixture = &fixtures()[0];
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("ab*".into())).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("ab*".into()), None).unwrap();
     assert!(!constraint.may_end() && !constraint.is_finished());
     feed(&mut constraint, fixture, "a").unwrap();
     assert!(constraint.may_end() && !constraint.is_finished());
@@ -313,7 +313,7 @@ fn a_text_is_followed_token_by_token() {
         constraint.mask(&mut vec![0.0; fixture.size]).is_err() && !constraint.is_finished() && !constraint.may_end()
     );
 
-    let mut short = fixture.vocabulary.constraint(&Grammar::Regex("a".into())).unwrap();
+    let mut short = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), None).unwrap();
     assert!(short.mask(&mut vec![0.0; fixture.size - 1]).is_err());
     feed(&mut short, fixture, "a").unwrap();
     assert!(short.is_finished());
@@ -323,7 +323,7 @@ fn a_text_is_followed_token_by_token() {
 fn json_ends_with_its_last_bracket_and_has_no_endless_blanks() {
     let fixture = &fixtures()[0];
     let schema = r#"{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}"#;
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.into())).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.into()), None).unwrap();
     feed(&mut constraint, fixture, "{\n        \"a\" : 17").unwrap();
     assert!(feed(&mut constraint.clone(), fixture, &" ".repeat(32)).is_ok());
     assert!(feed(&mut constraint.clone(), fixture, &" ".repeat(33)).is_err());
@@ -335,7 +335,7 @@ fn json_ends_with_its_last_bracket_and_has_no_endless_blanks() {
 #[test]
 fn scores_of_allowed_tokens_stay() {
     let fixture = &fixtures()[0];
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("[ab]".into())).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("[ab]".into()), None).unwrap();
     let mut logits: Vec<f32> = (0..fixture.size).map(|i| i as f32).collect();
     constraint.mask(&mut logits).unwrap();
     let left: Vec<usize> = (0..fixture.size).filter(|&i| logits[i] == i as f32).collect();
@@ -347,7 +347,7 @@ fn scores_of_allowed_tokens_stay() {
 fn tokens_with_the_same_bytes_are_all_allowed() {
     // `<0x61>` and `a` are the same text.
     let fixture = fixture("generation/mistral", "</s>");
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into())).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), None).unwrap();
     let ids = ["a", "<0x61>"].map(|token| fixture.tokenizer.token_to_id(token).unwrap());
     let allowed = allowed(&mut constraint, fixture.size);
     assert!(ids.iter().all(|id| allowed.contains(id)), "{allowed:?}");
@@ -357,7 +357,8 @@ fn tokens_with_the_same_bytes_are_all_allowed() {
 fn what_a_vocabulary_cannot_say_is_an_error() {
     // T5 has no braces.
     let fixture = fixture("generation/t5", "</s>");
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::JsonSchema(r#"{"type": "object"}"#.into())).unwrap();
+    let mut constraint =
+        fixture.vocabulary.constraint(&Grammar::JsonSchema(r#"{"type": "object"}"#.into()), None).unwrap();
     let space = fixture.tokenizer.token_to_id("▁");
     let error = match constraint.mask(&mut vec![0.0; fixture.size]) {
         Ok(()) => {
@@ -385,7 +386,7 @@ fn vocabularies_that_do_not_fit_are_refused() {
     // The model may have fewer rows than the tokenizer has tokens, or more.
     for size in [300, 500] {
         let vocabulary = GrammarVocabulary::new(&tokenizer, size, &[2, 0]).unwrap();
-        let mut constraint = vocabulary.constraint(&Grammar::Regex(".*".into())).unwrap();
+        let mut constraint = vocabulary.constraint(&Grammar::Regex(".*".into()), None).unwrap();
         let allowed = allowed(&mut constraint, size);
         assert!(allowed.iter().all(|token| *token < 400) && allowed.contains(&2) && allowed.contains(&0));
     }
@@ -423,8 +424,9 @@ fn bad_grammars_are_refused_with_a_reason() {
         (Grammar::Lark("begin: \"a\"".into()), "Lark grammar cannot be used"),
         (Grammar::Lark(String::new()), "Lark grammar cannot be used"),
         (Grammar::Regex("a".repeat(MAX_SOURCE + 1)), "at most 262144"),
+        (Grammar::Regex(r"\w".repeat(100_000)), "more than 10000 Unicode classes"),
     ] {
-        let error = fixtures()[0].vocabulary.constraint(&grammar).err().unwrap();
+        let error = fixtures()[0].vocabulary.constraint(&grammar, None).err().unwrap();
         assert!(error.status() == Status::InvalidArgument && error.message().contains(reason), "{error}");
         assert!(error.message().starts_with("grammar: ") && error.message().len() < 1000, "{error}");
     }
@@ -435,7 +437,7 @@ fn survive(name: &str, grammar: Grammar) {
     let fixture = &fixtures()[1];
     let run = || {
         let start = Instant::now();
-        let Ok(mut constraint) = fixture.vocabulary.constraint(&grammar) else { return start.elapsed() };
+        let Ok(mut constraint) = fixture.vocabulary.constraint(&grammar, None) else { return start.elapsed() };
         let (mut seed, mut longest) = (1, start.elapsed());
         for _ in 0..30 {
             let start = Instant::now();
@@ -511,7 +513,7 @@ fn hostile_schemas_are_survived() {
         survive(name, Grammar::JsonSchema(schema));
     }
     let many = format!(r#"start: "a" | %json {{"properties":{{{}}}}}"#, list(19_000, |i| format!("\"{i}\":{{}}")));
-    let error = fixtures()[0].vocabulary.constraint(&Grammar::Lark(many)).err().unwrap();
+    let error = fixtures()[0].vocabulary.constraint(&Grammar::Lark(many), None).err().unwrap();
     assert!(error.message().contains("too many properties"), "{error}");
 }
 
@@ -551,4 +553,78 @@ fn hostile_grammars_are_survived() {
     ] {
         survive(name, Grammar::Lark(grammar));
     }
+}
+
+/// The expression whose automaton doubles with each `i`, for each of a number of them.
+fn doubling(count: usize) -> Vec<String> {
+    (3..3 + count).map(|i| format!("(a|b)*a(a|b){{{i}}}")).collect()
+}
+
+fn refused(grammar: Grammar) -> String {
+    let error = fixtures()[0].vocabulary.constraint(&grammar, None).err().expect("accepted");
+    assert_eq!(error.status(), Status::InvalidArgument, "{error}");
+    error.message().to_owned()
+}
+
+#[test]
+fn intersections_of_many_patterns_are_refused_before_they_are_compiled() {
+    let patterns: Vec<_> = doubling(17).iter().map(|pattern| json!({"type": "string", "pattern": pattern})).collect();
+    let names: Vec<String> = (0..17).map(|i| format!("d{i}")).collect();
+    let definitions: serde_json::Map<_, _> = names.iter().cloned().zip(patterns.iter().cloned()).collect();
+    let all = |of: &dyn Fn(usize) -> Value| json!({"$defs": definitions, "allOf": (0..17).map(of).collect::<Vec<_>>()});
+    let object = |pattern: &Value| json!({"type": "object", "properties": {"k": pattern}, "required": ["k"]});
+    for schema in [
+        all(&|i| patterns[i].clone()),
+        all(&|i| json!({"$ref": format!("#/$defs/d{i}")})),
+        all(&|i| object(&patterns[i])),
+        all(&|i| json!({"anyOf": [{"type": "null"}, {"$ref": format!("#/$defs/d{i}")}]})),
+        all(&|i| json!({"anyOf": [{"type": "null"}, object(&patterns[i])]})),
+        all(&|i| json!({"type": "array", "prefixItems": [patterns[i]], "minItems": 1})),
+        all(&|i| json!({"type": "array", "items": patterns[i], "minItems": 1})),
+        all(&|i| json!({"type": "object", "additionalProperties": patterns[i], "minProperties": 1})),
+        all(&|i| json!({"type": "object", "patternProperties": {"^k": patterns[i]}, "properties": {"k": {}}})),
+        all(&|i| object(&object(&patterns[i]))),
+    ] {
+        let message = refused(Grammar::JsonSchema(schema.to_string()));
+        assert!(message.contains("intersects too many patterns"), "{schema}: {message}");
+    }
+    let terms =
+        |with: &str| doubling(17).iter().map(|pattern| format!("/.*{pattern}.*/")).collect::<Vec<_>>().join(with);
+    let message = refused(Grammar::Lark(format!("start: T\nT: {}\n", terms(" & "))));
+    assert!(message.contains("intersects too many patterns"), "{message}");
+    // In a schema within a grammar too.
+    let schema = all(&|i| patterns[i].clone());
+    let message = refused(Grammar::Lark(format!("start: \"a\" | %json {schema}")));
+    assert!(message.contains("intersects too many patterns"), "{message}");
+}
+
+#[test]
+fn patterns_that_never_meet_are_not_counted_as_an_intersection() {
+    let patterns = doubling(40);
+    let property = |i: usize| (format!("k{i}"), json!({"type": "string", "pattern": format!("^{}$", patterns[i])}));
+    let object = |i: usize| json!({"type": "object", "properties": serde_json::Map::from_iter([property(i)])});
+    let any: Vec<_> = (0..40).map(|i| property(i).1).collect();
+    for schema in [
+        json!({"type": "object", "properties": (0..40).map(property).collect::<serde_json::Map<_, _>>()}),
+        json!({"allOf": (0..40).map(object).collect::<Vec<_>>()}),
+        json!({"anyOf": any}),
+        json!({"type": "array", "prefixItems": any}),
+        json!({"allOf": [{"anyOf": any}, {"type": "string", "minLength": 5}]}),
+    ] {
+        let grammar = Grammar::JsonSchema(schema.to_string());
+        assert!(fixtures()[0].vocabulary.constraint(&grammar, None).is_ok(), "{schema}");
+    }
+    let terms = patterns.iter().map(|pattern| format!("/{pattern}/")).collect::<Vec<_>>();
+    let keywords = (0..40).map(|i| format!("~\"key{i}\"")).collect::<Vec<_>>().join(" & ");
+    for grammar in [format!("start: T\nT: {}\n", terms.join(" | ")), format!("start: T\nT: /[a-z0-9]+/ & {keywords}\n")]
+    {
+        assert!(fixtures()[0].vocabulary.constraint(&Grammar::Lark(grammar.clone()), None).is_ok(), "{grammar}");
+    }
+}
+
+#[test]
+fn a_cancelled_call_compiles_no_further() {
+    let cancelled = AtomicBool::new(true);
+    let error = fixtures()[0].vocabulary.constraint(&Grammar::Regex("a".into()), Some(&cancelled)).err().unwrap();
+    assert_eq!(error.status(), Status::Cancelled);
 }
