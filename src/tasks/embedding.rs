@@ -75,7 +75,7 @@ pub(crate) fn embed(
         let skip = if engine.modules.include_prompt { 0 } else { prompt.tokens(engine, &encode, call)? };
         if skip > 0 && output.layers == Layers::Graph {
             return Err(Error::unsupported(format!(
-                "{}: prompt: the pooling is to leave the prompt out (include_prompt), and the graph pools by itself",
+                "{}: prompt: the pooling is to leave the prompt out (include_prompt), and the graph has built-in pooling",
                 engine.path.display()
             )));
         }

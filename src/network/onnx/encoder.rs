@@ -235,7 +235,7 @@ impl EncoderGraph {
             let path = self.graph.path().display();
             let asked: Vec<_> = output.poolings.iter().map(|pooling| pooling.name()).collect();
             return Err(Error::unsupported(format!(
-                "pooling {}: {path} pools by itself and gives one vector per text; leave pooling out",
+                "pooling {}: {path} has built-in pooling and returns one vector per text; leave pooling out",
                 asked.join(" + ")
             )));
         }
