@@ -22,9 +22,9 @@ impl<'a> Prompt<'a> {
                 Some(text) => text.as_deref(),
                 None => {
                     let names: Vec<_> = settings.prompts.keys().map(|name| quoted(name)).collect();
-                    let names = if names.is_empty() { "no prompts".into() } else { names.join(", ") };
+                    let names = if names.is_empty() { "none".into() } else { names.join(", ") };
                     return Err(Error::invalid_argument(format!(
-                        "prompt_name: {} is unknown; the model's config_sentence_transformers.json has {names}",
+                        "prompt_name: {} is unknown; the model's prompts (config_sentence_transformers.json) are {names}",
                         quoted(name)
                     )));
                 }
