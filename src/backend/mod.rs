@@ -163,6 +163,8 @@ pub trait Backend: Send + Sync + 'static {
     type Sequence: CachedSequence;
     /// The data that all layers of a pass share.
     type Pass<'a>;
+    /// Whether it works in the child of a `fork`.
+    const SURVIVES_FORK: bool = false;
 
     fn name(&self) -> &'static str;
     /// The description in a model's info, for instance the selected kernels.

@@ -4,6 +4,7 @@ pub mod call;
 pub mod counters;
 pub mod error;
 pub mod file_size_guard;
+pub mod fork;
 pub mod libraries;
 pub mod log;
 pub mod memory;

@@ -98,9 +98,11 @@ pub fn bytes<T: Plain>(values: &[T]) -> &[u8] {
 /// Parts of large anonymous mappings, so that small matrices are in huge pages too. A mapping is freed with its last part.
 #[cfg(target_os = "linux")]
 mod huge {
-    use std::sync::{Arc, Mutex, PoisonError, Weak};
+    use std::sync::{Arc, Weak};
 
     use memmap2::{Advice, MmapMut, MmapRaw};
+
+    use crate::base::fork::Lock;
 
     /// Bytes per mapping. Only pages that are written take memory.
     const PIECE: usize = 64 << 20;
@@ -108,7 +110,7 @@ mod huge {
     const LINE: usize = 64;
 
     /// The current mapping, and the bytes of it in use. Its parts keep it alive; this reference does not.
-    static PIECES: Mutex<(Weak<MmapRaw>, usize)> = Mutex::new((Weak::new(), 0));
+    static PIECES: Lock<(Weak<MmapRaw>, usize)> = Lock::new((Weak::new(), 0));
 
     fn map(bytes: usize) -> Option<MmapRaw> {
         let memory = MmapMut::map_anon(bytes).ok()?;
@@ -126,7 +128,7 @@ mod huge {
             let memory = Arc::new(map(bytes)?);
             return Some((memory.as_mut_ptr(), memory));
         }
-        let mut current = PIECES.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = PIECES.lock();
         let piece = current.0.upgrade().filter(|_| current.1 + bytes <= PIECE);
         let piece = match piece {
             Some(piece) => piece,

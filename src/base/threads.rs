@@ -4,6 +4,8 @@
 //!
 //! Results do not depend on which thread runs a task: the caller fixes the tasks, and only their placement varies.
 //!
+//! In the child of a `fork` there are no workers: every call runs on its own thread.
+//!
 //! If the pool is serving another caller, a call runs its tasks on its own thread instead of waiting: with many concurrent calls
 //! every core is busy anyway.
 
@@ -13,6 +15,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+
+use crate::base::fork::{self, Birth};
 
 /// The prefix of worker thread names.
 pub(crate) const WORKER: &str = "kinglet-worker-";
@@ -55,11 +59,14 @@ pub struct Pool {
     shared: Arc<Shared>,
     busy: AtomicBool,
     workers: Vec<JoinHandle<()>>,
+    /// When the workers were started.
+    birth: Birth,
 }
 
 impl Pool {
     /// `threads` includes the caller; 1 starts no worker. If the system refuses to start a worker, the pool is smaller.
     pub fn new(threads: usize) -> Self {
+        fork::watch();
         let empty: &'static Task<'static> = &|_| {};
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
@@ -78,7 +85,7 @@ impl Pool {
                 builder.spawn(move || shared.work()).ok()
             })
             .collect();
-        Self { shared, busy: AtomicBool::new(false), workers }
+        Self { shared, busy: AtomicBool::new(false), workers, birth: Birth::now() }
     }
 
     /// Threads that serve a call, including the caller.
@@ -89,7 +96,8 @@ impl Pool {
     /// Runs `task(0) … task(tasks - 1)`, each once, in any order, and returns when all are done. A panic in a task is resumed on
     /// the caller after the running tasks have ended.
     pub fn run(&self, tasks: usize, task: impl Fn(usize) + Sync) {
-        if tasks <= 1 || self.workers.is_empty() || self.busy.swap(true, Ordering::Acquire) {
+        let alone = self.workers.is_empty() || self.birth.was_in_a_parent();
+        if tasks <= 1 || alone || self.busy.swap(true, Ordering::Acquire) {
             (0..tasks).for_each(task);
             return;
         }
@@ -205,6 +213,11 @@ impl Shared {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        if self.birth.was_in_a_parent() {
+            // The workers do not exist here, and one may have held the lock.
+            self.workers.drain(..).for_each(std::mem::forget);
+            return;
+        }
         self.shared.stop.store(true, Ordering::SeqCst);
         {
             let _guard = self.shared.sleep.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 pub(crate) mod passes;
 
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +10,7 @@ use std::time::Instant;
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Counters;
 use crate::base::error::{Error, Result};
+use crate::base::fork::Birth;
 use crate::base::log::Log;
 use crate::base::memory::Budget;
 use crate::base::threads::Pool;
@@ -21,9 +23,10 @@ pub(crate) struct Engine {
     /// The path that the model was loaded from.
     pub path: PathBuf,
     pub spec: Spec,
-    /// What follows the transformer where texts are embedded.
+    /// The modules after the transformer, for embedding.
     pub modules: Modules,
-    pub network: Box<dyn Network>,
+    /// Dropped unless a fork has taken away what it needs for that.
+    pub network: ManuallyDrop<Box<dyn Network>>,
     pub tokenizer: Tokenizer,
     /// The maximum number of tokens of a text, special tokens included.
     pub max_length: usize,
@@ -33,6 +36,16 @@ pub(crate) struct Engine {
     pub budget: Arc<Budget>,
     /// Dropped with the model, its sessions and its prefixes.
     pub log: Log,
+    pub birth: Birth,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if !self.is_lost() {
+            // SAFETY: dropped here only, and not used after it.
+            unsafe { ManuallyDrop::drop(&mut self.network) };
+        }
+    }
 }
 
 impl Engine {
@@ -55,12 +68,23 @@ impl Engine {
         work: impl FnOnce(Call<'_>) -> Result<T>,
         shape: impl FnOnce(&T) -> (usize, usize),
     ) -> Result<T> {
+        if self.is_lost() {
+            let (path, backend) = (self.path.display(), self.network.describe());
+            return Err(Error::unsupported(format!(
+                "{path}: loaded with {backend}, which does not work in a process forked since; load the model in the child"
+            )));
+        }
         let start = Instant::now();
         let call = Call { counters: &self.counters, cancelled: cancellation.map(Cancellation::flag) };
         let result = work(call)?;
         let (items, tokens) = shape(&result);
         self.counters.call(items, tokens, start.elapsed());
         Ok(result)
+    }
+
+    /// Whether the network's threads or device were left behind by a fork.
+    fn is_lost(&self) -> bool {
+        self.birth.was_in_a_parent() && !self.network.survives_fork()
     }
 
     /// Refuses a task whose head the model does not have.

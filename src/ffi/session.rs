@@ -1,9 +1,10 @@
 //! Chat sessions.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
 
 use crate::base::error::{Error, Result};
+use crate::base::fork::{Birth, Lock};
 use crate::generate::chat::Message;
 use crate::generate::session::Session;
 use crate::generate::{Generations, Output};
@@ -52,12 +53,13 @@ handle! {
 /// A session, and the thread that generates with it: a callback there that used the session would wait for itself.
 pub(super) struct Chat {
     session: Mutex<Session>,
-    generating: Mutex<Option<ThreadId>>,
+    generating: Lock<Option<ThreadId>>,
+    birth: Birth,
 }
 
 impl Chat {
     fn set_generating(&self, thread: Option<ThreadId>) {
-        *self.generating.lock().unwrap_or_else(PoisonError::into_inner) = thread;
+        *self.generating.lock() = thread;
     }
 
     /// Runs what may call back.
@@ -79,10 +81,18 @@ impl Chat {
 unsafe fn lock<'a>(session: *const kinglet_session) -> Result<(&'a Chat, MutexGuard<'a, Session>)> {
     // SAFETY: the caller's promise.
     let chat = unsafe { handle::borrow(session) }?;
-    if *chat.generating.lock().unwrap_or_else(PoisonError::into_inner) == Some(thread::current().id()) {
+    if *chat.generating.lock() == Some(thread::current().id()) {
         return Err(Error::invalid_argument("session: is used by its own callback, in the middle of a reply"));
     }
-    Ok((chat, chat.session.lock().unwrap_or_else(PoisonError::into_inner)))
+    let session = match chat.session.try_lock() {
+        Ok(session) => session,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) if chat.birth.was_in_a_parent() => {
+            return Err(Error::invalid_argument("session: another thread was using it when this process was forked"));
+        }
+        Err(TryLockError::WouldBlock) => chat.session.lock().unwrap_or_else(PoisonError::into_inner),
+    };
+    Ok((chat, session))
 }
 
 /// Starts a chat. `options` may be NULL. `*session` receives the session. Fails with KINGLET_STATUS_UNSUPPORTED if the model is not a
@@ -100,7 +110,8 @@ pub unsafe extern "C" fn kinglet_session_new(
             self::options(options)?;
             handle::borrow(model)?
         };
-        Ok(Chat { session: Mutex::new(loaded.model.session()?), generating: Mutex::new(None) })
+        let session = Mutex::new(loaded.model.session()?);
+        Ok(Chat { session, generating: Lock::new(None), birth: Birth::now() })
     })
 }
 

@@ -2,10 +2,10 @@
 //! cached.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
 
 use super::options::Settings;
 use super::search::Output;
+use crate::base::fork::Lock;
 
 /// The input's tokens and every setting. The model is not part of it: each model has its own cache.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ impl Key {
 /// Finished generations, up to a size in bytes.
 pub struct AnswerCache {
     limit: usize,
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 #[derive(Default)]
@@ -55,7 +55,7 @@ fn size(key: &Key, outputs: &[Output]) -> usize {
 impl AnswerCache {
     /// `limit` is in bytes; 0 turns the cache off.
     pub fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
+        Self { limit, state: Lock::default() }
     }
 
     pub fn is_on(&self) -> bool {
@@ -63,7 +63,7 @@ impl AnswerCache {
     }
 
     pub fn get(&self, key: &Key) -> Option<Vec<Output>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let state = &mut *state;
         let entry = state.entries.get_mut(key)?;
         state.clock += 1;
@@ -78,7 +78,7 @@ impl AnswerCache {
         if bytes > self.limit {
             return;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let state = &mut *state;
         state.remove(&key);
         while state.bytes + bytes > self.limit {
@@ -93,7 +93,7 @@ impl AnswerCache {
 
     #[cfg(test)]
     fn bytes(&self) -> usize {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes
+        self.state.lock().bytes
     }
 }
 

@@ -14,11 +14,12 @@ mod search;
 pub(crate) mod session;
 mod single;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
+use crate::base::fork::Lock;
 use crate::engine::Engine;
 use crate::network::{Feed, Sequence, StepOutput, Want};
 use crate::text::encoding::Encoding;
@@ -66,24 +67,28 @@ pub(crate) struct Generator {
     /// The chat template, or why the model has none.
     pub chat: Result<ChatTemplate>,
     /// The vocabulary for grammars, built when it is first needed.
-    grammar: OnceLock<Result<GrammarVocabulary>>,
+    grammar: Lock<Option<Result<Arc<GrammarVocabulary>>>>,
 }
 
 impl Generator {
     pub fn new(engine: Arc<Engine>, defaults: Defaults, answers: AnswerCache, chat: Result<ChatTemplate>) -> Self {
-        Self { engine, defaults, answers, chat, grammar: OnceLock::new() }
+        Self { engine, defaults, answers, chat, grammar: Lock::default() }
     }
 
     fn chat_template(&self) -> Result<&ChatTemplate> {
         self.chat.as_ref().map_err(Error::clone)
     }
 
-    fn grammar_vocabulary(&self) -> Result<&GrammarVocabulary> {
-        let made = self.grammar.get_or_init(|| {
-            let eos = self.defaults.eos();
-            GrammarVocabulary::new(self.engine.tokenizer.inner()?, self.engine.spec.vocabulary, eos)
-        });
-        made.as_ref().map_err(Error::clone)
+    fn grammar_vocabulary(&self) -> Result<Arc<GrammarVocabulary>> {
+        let made = self.grammar.lock().clone();
+        made.unwrap_or_else(|| {
+            // Outside the lock, because it takes long. Of two threads that do the same the second one's result stays.
+            let tokenizer = self.engine.tokenizer.inner()?;
+            let made =
+                GrammarVocabulary::new(tokenizer, self.engine.spec.vocabulary, self.defaults.eos()).map(Arc::new);
+            *self.grammar.lock() = Some(made.clone());
+            made
+        })
     }
 
     pub(crate) fn require_language(&self) -> Result<()> {

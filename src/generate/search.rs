@@ -1,8 +1,9 @@
 //! The interface of greedy decoding, sampling and beam search.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::base::error::{Error, Result};
+use crate::base::fork::Lock;
 use crate::network::{Feed, Sequence, StepRows};
 use crate::text::tokenizer::Tokenizer;
 
@@ -66,15 +67,15 @@ pub struct Workspace {
 
 /// The workspaces of a call: one per thread that processes searches.
 #[derive(Default)]
-pub struct Workspaces(Mutex<Vec<Workspace>>);
+pub struct Workspaces(Lock<Vec<Workspace>>);
 
 impl Workspaces {
     pub fn take(&self) -> Workspace {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        self.0.lock().pop().unwrap_or_default()
     }
 
     pub fn give(&self, workspace: Workspace) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(workspace);
+        self.0.lock().push(workspace);
     }
 }
 

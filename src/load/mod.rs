@@ -7,6 +7,7 @@ mod graphs;
 mod options;
 mod quantize;
 
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use crate::base::call::Cancellation;
 use crate::base::counters::{Counters, Stage};
 use crate::base::error::{Error, Result};
+use crate::base::fork::Birth;
 use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
 use crate::families::{self, SentenceTransformers};
@@ -136,13 +138,14 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         path: path.to_path_buf(),
         spec,
         modules,
-        network,
+        network: ManuallyDrop::new(network),
         tokenizer,
         max_length,
         pool,
         counters,
         budget,
         log: options.log,
+        birth: Birth::now(),
     });
     let loaded = Loaded {
         device: options.device,

@@ -57,6 +57,10 @@ pub trait Network: Send + Sync {
     }
     /// Bytes of KV caches, freed pages that are kept included.
     fn cache_bytes(&self) -> u64;
+    /// Whether the child of a `fork` can use and free it. Not if it has threads or a device of its own.
+    fn survives_fork(&self) -> bool {
+        false
+    }
     /// Whether sequences have a KV cache. Without it each token reprocesses the whole text.
     fn has_kv_cache(&self) -> bool {
         true

@@ -2,6 +2,8 @@
 
 #[cfg(all(unix, feature = "cli"))]
 mod endless_files;
+#[cfg(unix)]
+mod fork;
 mod kinglet_file;
 mod libraries;
 mod quantize;

@@ -3,10 +3,11 @@
 //! sequence, so a decoding step does not allocate.
 
 use std::cell::UnsafeCell;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use crate::backend::{CacheShape, CachedSequence};
 use crate::base::error::{Error, Result};
+use crate::base::fork::Lock;
 use crate::base::memory::Budget;
 use crate::kernels::{BLOCK, CacheType};
 
@@ -64,13 +65,13 @@ impl PageShape {
 struct PagePool {
     shape: PageShape,
     /// Pages that no sequence uses.
-    idle: Mutex<Vec<Arc<Page>>>,
+    idle: Lock<Vec<Arc<Page>>>,
     budget: Arc<Budget>,
 }
 
 impl PagePool {
     fn page(&self) -> Result<Arc<Page>> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         if let Some(page) = idle {
             return Ok(page);
         }
@@ -89,7 +90,7 @@ impl PagePool {
     fn give(&self, pages: impl Iterator<Item = Arc<Page>>) {
         // Free pages count as used: with a memory limit, they must leave most of it.
         let most = (self.budget.limit() / 8).min(IDLE_BYTES as u64) as usize / self.shape.bytes().max(1);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         for mut page in pages {
             if idle.len() < most && Arc::get_mut(&mut page).is_some() {
                 idle.push(page);
@@ -120,7 +121,7 @@ pub struct Cache(Arc<PagePool>);
 
 impl Cache {
     pub fn new(shape: CacheShape, kind: CacheType, budget: &Arc<Budget>) -> Self {
-        Self(Arc::new(PagePool { shape: PageShape::new(shape, kind), idle: Mutex::default(), budget: budget.clone() }))
+        Self(Arc::new(PagePool { shape: PageShape::new(shape, kind), idle: Lock::default(), budget: budget.clone() }))
     }
 
     pub fn sequence(&self) -> Sequence {

@@ -121,6 +121,7 @@ impl Backend for Cpu {
     type Cache = Cache;
     type Sequence = Sequence;
     type Pass<'a> = Pass<'a>;
+    const SURVIVES_FORK: bool = true;
 
     fn name(&self) -> &'static str {
         "kinglet"

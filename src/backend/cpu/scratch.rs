@@ -2,7 +2,9 @@
 
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use crate::base::fork::Lock;
 
 /// One cache line, so that buffers are aligned for the widest vectors.
 #[derive(Clone, Copy)]
@@ -13,7 +15,7 @@ const ZERO: Line = Line([0.0; 16]);
 
 /// A pool of free buffers, shared by clones.
 #[derive(Clone, Default)]
-pub struct Scratch(Arc<Mutex<Vec<Vec<Line>>>>);
+pub struct Scratch(Arc<Lock<Vec<Vec<Line>>>>);
 
 /// The maximum number of free buffers; more are from a burst of concurrent calls.
 const KEPT: usize = 64;
@@ -22,7 +24,7 @@ impl Scratch {
     /// A buffer of `len` floats with arbitrary contents.
     pub fn take(&self, len: usize) -> Buffer {
         let lines = len.div_ceil(16);
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.0.lock();
         // The smallest that is large enough, else the largest, to grow.
         let fits = (0..idle.len()).filter(|&i| idle[i].len() >= lines).min_by_key(|&i| idle[i].len());
         let chosen = fits.or_else(|| (0..idle.len()).max_by_key(|&i| idle[i].len()));
@@ -53,7 +55,7 @@ impl Scratch {
     /// The size of free buffers in bytes.
     #[cfg(test)]
     fn idle_bytes(&self) -> usize {
-        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = self.0.lock();
         idle.iter().map(|memory| memory.len() * size_of::<Line>()).sum()
     }
 }
@@ -113,7 +115,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        let mut idle = self.home.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.home.0.lock();
         if idle.len() < KEPT && !memory.is_empty() {
             idle.push(memory);
         }

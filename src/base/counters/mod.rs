@@ -6,10 +6,11 @@
 mod export;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+
+use crate::base::fork::Lock;
 
 pub use export::Format;
 
@@ -188,7 +189,7 @@ pub struct Latency {
 /// The live counters of one model. All methods may be called from any thread at any time.
 pub struct Counters {
     stages: [Cell; Stage::ALL.len()],
-    calls: Mutex<Histogram<u64>>,
+    calls: Lock<Histogram<u64>>,
 }
 
 impl Default for Counters {
@@ -197,7 +198,7 @@ impl Default for Counters {
         // these constant bounds.
         let calls = Histogram::new_with_bounds(1, 3_600_000_000_000, 3);
         let calls = calls.unwrap_or_else(|_| unreachable!("constant bounds"));
-        Self { stages: Default::default(), calls: Mutex::new(calls) }
+        Self { stages: Default::default(), calls: Lock::new(calls) }
     }
 }
 
@@ -218,7 +219,7 @@ impl Counters {
     /// Records a successful call.
     pub fn call(&self, items: usize, tokens: usize, time: Duration) {
         self.add(Stage::Call, items, tokens, time);
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(time.as_nanos() as u64);
+        self.calls.lock().saturating_record(time.as_nanos() as u64);
     }
 
     /// Sets everything to zero, including `Load`.
@@ -228,7 +229,7 @@ impl Counters {
                 counter.store(0, Ordering::Relaxed);
             }
         }
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).reset();
+        self.calls.lock().reset();
     }
 
     /// Sets the stages to zero and passes the former totals to `each`, without the empty ones.
@@ -258,7 +259,7 @@ impl Counters {
                 nanoseconds: cell.nanoseconds.load(Ordering::Relaxed),
             }
         });
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let calls = self.calls.lock();
         let latency = if calls.is_empty() {
             Latency::default()
         } else {

@@ -91,8 +91,9 @@ fn a_provider_has_the_numbers_of_its_network_and_refuses_another_spec() {
 
 #[test]
 fn a_provider_refuses_other_modules() {
+    type Change = fn(&mut Modules);
     let (path, spec, modules) = fixture("bert");
-    let changes: [(&str, fn(&mut Modules)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("tokens", |m| m.tokens.push(Module::Normalize)),
         ("poolings", |m| m.poolings.push(Pooling::Max)),
         ("include_prompt", |m| m.include_prompt = !m.include_prompt),

@@ -4,8 +4,8 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
 
 use crate::backend::{Backend, CachedSequence, Projection, Rotations, Sequences, Slot};
 use crate::base::call::Call;
@@ -231,7 +231,7 @@ impl<B: Backend> Transformer<B> {
             return Err(Error::internal("logits of a model without a language head"));
         };
         let head = Projection { norm: decoder.final_norm.as_ref(), weight: &**weight, softcap: *softcap };
-        let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffers = || self.buffers.lock();
         let StepBuffers { pending, mut slots, mut sources, mut tokens, mut wanted, mut rotations } =
             buffers().pop().unwrap_or_default();
         output.begin(feeds, self.spec.vocabulary);

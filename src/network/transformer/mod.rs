@@ -10,13 +10,14 @@ mod stack;
 mod tests;
 pub(crate) mod weights;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::backend::{Backend, CacheShape};
 use crate::base::call::Call;
 use crate::base::error::Result;
+use crate::base::fork::Lock;
 use crate::base::memory::Budget;
 use crate::spec::{Batch, EncodeOutput, LanguageHead, Spec};
 
@@ -37,7 +38,7 @@ pub struct Transformer<B: Backend> {
     modules: Chain<B>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
     cache: Option<B::Cache>,
-    buffers: Mutex<Vec<StepBuffers<B>>>,
+    buffers: Lock<Vec<StepBuffers<B>>>,
     budget: Arc<Budget>,
 }
 
@@ -91,7 +92,7 @@ impl<B: Backend> Transformer<B> {
             modules: Chain::load(&backend, &view.modules)?,
             language: language.zip(spec.language.clone()),
             cache,
-            buffers: Mutex::default(),
+            buffers: Lock::default(),
             budget: budget.clone(),
             spec: spec.clone(),
             backend,
@@ -110,6 +111,10 @@ impl<B: Backend> Transformer<B> {
 }
 
 impl<B: Backend> Network for Transformer<B> {
+    fn survives_fork(&self) -> bool {
+        B::SURVIVES_FORK
+    }
+
     fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         self.count_transfers(call, self.output(pass, output, call))
     }
