@@ -394,3 +394,23 @@ fn every_case_gives_the_reference_s_answer_and_stands_in_the_table() {
     let stale: Vec<_> = stale.map(|row| format!("{}, {}", row[0], row[1])).collect();
     assert!(stale.is_empty() && old.len() == rows.len(), "{TABLE} is out of date; run `make compatibility`: {stale:?}");
 }
+
+/// A model with a Dense module of tokens gives zeros for a text without tokens, alone or in a batch.
+#[test]
+fn a_text_without_tokens_is_zeros_of_the_embedding_s_width() {
+    let case = cases().into_iter().find(|case| case["case"] == "of token_embeddings, before the pooling").unwrap();
+    let folder = folder(&case["model"]);
+    let path = folder.path().join("tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    // No [CLS] and [SEP].
+    tokenizer["post_processor"] = Value::Null;
+    put(&path, tokenizer.to_string().as_bytes());
+    for device in devices() {
+        let model = load(folder.path(), device, Precision::F32, 1);
+        let alone = model.embed(&[""], &EmbedOptions::default()).unwrap();
+        assert_eq!((alone.dimension, alone.values), (12, vec![0.0; 12]), "{}", device.name());
+        let batch = model.embed(&["bird", "", "small"], &EmbedOptions::default()).unwrap();
+        assert_eq!(batch.row(1), [0.0; 12], "{}", device.name());
+        assert!(batch.row(0).iter().chain(batch.row(2)).any(|value| *value != 0.0), "{}", device.name());
+    }
+}

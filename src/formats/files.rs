@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -24,7 +25,7 @@ enum Place {
     /// Embedded in the file at `path`.
     Inside {
         path: PathBuf,
-        files: BTreeMap<String, Vec<u8>>,
+        files: Arc<BTreeMap<String, Vec<u8>>>,
     },
 }
 
@@ -35,7 +36,7 @@ impl Files {
 
     /// Those that the file at `path` embeds.
     pub fn inside(path: &Path, files: BTreeMap<String, Vec<u8>>) -> Self {
-        let place = Place::Inside { path: path.to_owned(), files };
+        let place = Place::Inside { path: path.to_owned(), files: Arc::new(files) };
         Self { place, folder: String::new(), made: BTreeMap::new() }
     }
 

@@ -124,6 +124,15 @@ impl<B: Backend> Chain<B> {
     }
 }
 
+impl<B: Backend> Chain<B> {
+    /// The width of a token's vector after the modules of tokens, from that of a hidden state.
+    pub fn token_width(&self, hidden: usize) -> usize {
+        let outputs =
+            |module: &Loaded<B>| if let Loaded::Dense { outputs, .. } = module { Some(*outputs) } else { None };
+        self.tokens.iter().rev().find_map(outputs).unwrap_or(hidden)
+    }
+}
+
 impl<B: Backend> Loaded<B> {
     fn load(backend: &B, view: &ModuleView) -> Result<Self> {
         Ok(match view {

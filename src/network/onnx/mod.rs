@@ -171,7 +171,7 @@ impl OnnxNetwork {
         let states = encoder.states(pass, call)?;
         call.counters.time(Stage::Pool, items, tokens, || {
             let rows = modules::run(&self.host, before, states, encoder.hidden())?;
-            let width = rows.len() / tokens.max(1);
+            let width = self.modules.token_width(encoder.hidden());
             let rows = pooling::pool(rows, pass.layout.starts(), width, &output.poolings, output.skip);
             let after = if output.by_token() { &[] } else { &after[..texts.min(after.len())] };
             modules::run(&self.host, after, rows, width * output.poolings.len())

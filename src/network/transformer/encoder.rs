@@ -67,22 +67,21 @@ impl<B: Backend> Transformer<B> {
             Layers::Head => call.counters.time(Stage::Linear, items, tokens, || self.head(hidden, layout, output)),
             Layers::Modules { texts } => {
                 let Chain { tokens: before, texts: after } = &self.modules;
-                let (hidden, width) = match before.is_empty() {
-                    true => (hidden, width),
+                let token_width = self.modules.token_width(width);
+                let hidden = match before.is_empty() {
+                    true => hidden,
                     false => call.counters.time(Stage::Linear, items, tokens, || {
                         let mut rows = Vec::new();
                         backend.read(&hidden, &mut rows)?;
-                        let rows = modules::run(backend, before, rows, width)?;
-                        let width = rows.len() / tokens.max(1);
-                        Ok((backend.tensor_from(rows, width)?, width))
+                        backend.tensor_from(modules::run(backend, before, rows, width)?, token_width)
                     })?,
                 };
-                let rows = pool(&hidden, width)?;
+                let rows = pool(&hidden, token_width)?;
                 let after = &after[..texts.min(after.len())];
                 if after.is_empty() || output.by_token() {
                     return Ok(rows);
                 }
-                let width = width * output.poolings.len();
+                let width = token_width * output.poolings.len();
                 call.counters.time(Stage::Pool, items, tokens, || modules::run(backend, after, rows, width))
             }
         }
