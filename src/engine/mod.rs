@@ -12,7 +12,7 @@ use crate::base::counters::Counters;
 use crate::base::error::{Error, Result};
 use crate::base::fork::Birth;
 use crate::base::log::Log;
-use crate::base::memory::Budget;
+use crate::base::memory::{Budget, catch};
 use crate::base::threads::Pool;
 use crate::network::Network;
 use crate::spec::{HeadKind, Modules, Spec};
@@ -76,7 +76,7 @@ impl Engine {
         }
         let start = Instant::now();
         let call = Call { counters: &self.counters, cancelled: cancellation.map(Cancellation::flag) };
-        let result = work(call)?;
+        let result = catch(|| work(call))?;
         let (items, tokens) = shape(&result);
         self.counters.call(items, tokens, start.elapsed());
         Ok(result)

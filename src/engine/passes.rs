@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
+use crate::base::memory::grow;
 use crate::spec::{Batch, EncodeOutput, Layout};
 use crate::text::encoding::Encoding;
 
@@ -46,7 +47,8 @@ impl Engine {
     pub fn read(&self, encoding: &Encoding, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         // Allocated at once: growing would copy a large result.
         let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec, &self.modules);
-        let mut rows = Vec::with_capacity(values);
+        let mut rows = Vec::new();
+        grow(&mut rows, values, "the result");
         let run = |pass: &Batch| self.network.encode(pass, output, call);
         let pool = &self.pool;
         let longest = encoding.starts().windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);

@@ -16,6 +16,7 @@ use crate::base::call::Cancellation;
 use crate::base::counters::{Counters, Stage};
 use crate::base::error::{Error, Result};
 use crate::base::fork::Birth;
+use crate::base::memory::ensure;
 use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
 use crate::families::{self, SentenceTransformers};
@@ -42,6 +43,9 @@ const MAX_THREADS: usize = 1024;
 
 /// The maximum size of a chat template file, in bytes.
 const TEMPLATE_LIMIT: u64 = 1 << 20;
+
+/// The memory for opening a model's files and reading what is small, in bytes.
+const OPENING: u64 = 8 << 20;
 
 /// The tables of a tokenizer take about this many times the size of its file.
 const TOKENIZER_FACTOR: u64 = 16;
@@ -73,6 +77,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         }
         Ok(())
     };
+    ensure(OPENING, "loading a model")?;
     let Source { files, weights, precision: packed, export } = {
         let mut poll = || progress(0.0);
         Source::open(path, Opening { memory_limit: options.memory_limit, poll: Some(&mut poll) })?

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::backend::{Backend, cpu::Cpu};
 use crate::base::error::{Error, Result};
-use crate::base::memory::Budget;
+use crate::base::memory::{Budget, ensure};
 use crate::base::threads::Pool;
 use crate::formats::tensor::DType;
 use crate::kernels;
@@ -156,6 +156,7 @@ impl Limit {
                 self.tokenizer
             )));
         }
+        ensure(needed, "the model")?;
         let left = if self.bytes == 0 { u64::MAX } else { self.bytes - needed };
         Ok((weights, Arc::new(Budget::new(left))))
     }

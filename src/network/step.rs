@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backend::{LogitRows, TopKRows, host};
+use crate::base::memory::grow;
 use crate::kernels::{FREE, TopKEntry};
 
 use super::Sequence;
@@ -172,7 +173,10 @@ impl StepOutput {
     fn pad(&mut self, list: usize, rows: usize) {
         let vocabulary = self.vocabulary;
         match self.list(list) {
-            LogitRows::Logits(logits) => logits.resize(logits.len() + rows * vocabulary, 0.0),
+            LogitRows::Logits(logits) => {
+                grow(logits, rows * vocabulary, "the logits");
+                logits.resize(logits.len() + rows * vocabulary, 0.0);
+            }
             LogitRows::Tokens(_, tokens) => tokens.resize(tokens.len() + rows, None),
             LogitRows::TopK(_, top_k) => (0..rows).for_each(|_| top_k.push(0.0).fill(FREE)),
         }

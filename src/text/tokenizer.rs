@@ -18,6 +18,7 @@ use tokenizers::{PostProcessor, Tokenizer as HfTokenizer};
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result, Status};
+use crate::base::memory::ensure;
 use crate::base::panics;
 use crate::base::threads::Pool;
 use crate::formats;
@@ -27,6 +28,13 @@ use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
 /// The maximum size of `tokenizer.json`; the largest published files have about 40 MB.
 const FILE_LIMIT: u64 = 256 << 20;
+
+/// While a tokenizer is read, it takes about this many times the size of its file.
+const PARSING_FACTOR: u64 = 40;
+
+/// While a text is tokenised it takes about this many bytes per byte, and after it [`ENCODED_FACTOR`].
+const ENCODING_FACTOR: u64 = 120;
+const ENCODED_FACTOR: u64 = 24;
 
 /// Options of one call to [`Tokenizer::encode`].
 #[derive(Clone, Debug)]
@@ -105,6 +113,7 @@ impl Tokenizer {
                 path,
             })));
         }
+        ensure((bytes.len() as u64).saturating_mul(PARSING_FACTOR), "reading the tokenizer")?;
         // The crate panics on some invalid files; report them as invalid.
         let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
         let mut tokenizer = match parsed {
@@ -213,6 +222,11 @@ impl Tokenizer {
         }
         call.check()?;
         let limit = self.limit(options, pairs.is_some())?;
+        let bytes = |text: &str| text.len() as u64;
+        let pairs_of = |i: usize| pairs.map_or(0, |pairs| bytes(pairs[i]));
+        let sizes = || texts.iter().enumerate().map(|(i, text)| bytes(text) + pairs_of(i));
+        let longest = sizes().max().unwrap_or(0) * pool.threads().min(texts.len()) as u64;
+        ensure(longest * ENCODING_FACTOR + sizes().sum::<u64>() * ENCODED_FACTOR, "tokenizing the texts")?;
         let start = Instant::now();
         let slots: Vec<OnceLock<Result<One>>> = texts.iter().map(|_| OnceLock::new()).collect();
         pool.run(texts.len(), |i| {

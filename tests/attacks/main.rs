@@ -1,5 +1,7 @@
 //! Attacks on the host process: what must end in an error ends in one, soon, without a trace.
 
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod allocation;
 #[cfg(all(unix, feature = "cli"))]
 mod endless_files;
 #[cfg(unix)]

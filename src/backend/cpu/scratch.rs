@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use crate::base::fork::Lock;
+use crate::base::memory::grow;
 
 /// One cache line, so that buffers are aligned for the widest vectors.
 #[derive(Clone, Copy)]
@@ -33,6 +34,7 @@ impl Scratch {
         if memory.len() < lines {
             // Freed before the larger one is allocated, so that both never exist at once.
             memory = Vec::new();
+            grow(&mut memory, lines, "the activations");
             memory.resize(lines, ZERO);
         }
         Buffer { memory, len, home: self.clone() }

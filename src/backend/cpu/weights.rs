@@ -7,6 +7,7 @@ use half::f16;
 
 use crate::backend::{LinearView, Order, Part, RowReader};
 use crate::base::error::{Error, Result};
+use crate::base::memory::ensure;
 use crate::base::storage::Store;
 use crate::formats::safetensors::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, RowSource, Shape, TableType, Weight, row_scales_at};
@@ -72,6 +73,7 @@ pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
     if let Some(weight) = linear_mapped(format, shape, view) {
         return Ok(Linear { weight, bias: view.bias()? });
     }
+    ensure(linear_bytes(precision, view.outputs, view.inputs) as u64, "the weights")?;
     let mut source = LayerRows { rows: view.rows(), since_release: 0, failure: None };
     let weight = format.pack(shape, &mut source);
     view.parts.iter().for_each(|part| part.weight.release());
@@ -163,6 +165,7 @@ pub fn table_load(precision: Precision, view: &TensorView) -> Result<Table> {
     {
         return Ok(Table { values, width });
     }
+    ensure(table.bytes(rows, width) as u64, "the weights")?;
     let values = match table {
         TableType::F32 => {
             let mut values = vec![0.0; rows * width];
