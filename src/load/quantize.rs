@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::backend::cpu::weights as pack;
 use crate::backend::{LinearView, NormView};
 use crate::base::error::{Error, Result};
+use crate::base::memory::ensure;
 use crate::base::storage;
 use crate::families;
 use crate::formats::files::Files;
@@ -150,7 +151,9 @@ impl Packer<'_> {
 
     fn table(&mut self, view: &TensorView) -> Result<()> {
         let shape = [view.rows(), view.cols()];
-        match Format::new(self.precision).table {
+        let table = Format::new(self.precision).table;
+        ensure(table.bytes(view.rows(), view.cols()) as u64, "a table of embeddings")?;
+        match table {
             TableType::I8 => {
                 let rows = Shape { outputs: view.rows(), inputs: view.cols() };
                 let (values, scales) = pack::rows_i8(view)?;
