@@ -20,7 +20,7 @@ help:
 	@echo '               BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR override single folders'
 	@echo 'make uninstall remove what make install installed'
 	@echo 'make dist      build a release for this machine in build/dist: tar.gz, .deb, SHA-256 (dist-aarch64: for ARM)'
-	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root)'
+	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root; MACHINE=aarch64: by an emulator)'
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
 	@echo 'make compatibility  run the cases of tests/compatibility and write docs/compatibility.md'
@@ -71,6 +71,8 @@ test:
 	@scripts/test-go
 	@scripts/test-go-service
 	@scripts/test-swift
+	@scripts/test-release-check
+	@[ "$$(uname -s)" != Linux ] || { scripts/dist --local && scripts/test-dist --local; }
 
 dist:
 	@scripts/setup build
@@ -81,7 +83,7 @@ dist-aarch64:
 	@scripts/dist aarch64
 
 test-dist:
-	@scripts/test-dist
+	@scripts/test-dist $(MACHINE)
 
 docs:
 	@scripts/docs
@@ -114,7 +116,7 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme
 
 .PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean
 .DEFAULT_GOAL := help

@@ -205,8 +205,19 @@ static_assert(offsetof(kinglet_generate_options, prefix) == 272, "offset of king
 static_assert(offsetof(kinglet_generate_options, cancellation) == 280, "offset of kinglet_generate_options.cancellation");
 static_assert(offsetof(kinglet_generate_options, on_piece) == 288, "offset of kinglet_generate_options.on_piece");
 static_assert(offsetof(kinglet_generate_options, on_piece_user_data) == 296, "offset of kinglet_generate_options.on_piece_user_data");
-static_assert(offsetof(kinglet_generate_options, max_input_length) == 304, "offset of kinglet_generate_options.max_input_length");
-static_assert(sizeof(kinglet_generate_options) == 312, "size of kinglet_generate_options");
+static_assert(offsetof(kinglet_generate_options, encoder_no_repeat_ngram_size) == 304, "offset of kinglet_generate_options.encoder_no_repeat_ngram_size");
+static_assert(offsetof(kinglet_generate_options, exponential_decay_start) == 312, "offset of kinglet_generate_options.exponential_decay_start");
+static_assert(offsetof(kinglet_generate_options, exponential_decay_factor) == 320, "offset of kinglet_generate_options.exponential_decay_factor");
+static_assert(offsetof(kinglet_generate_options, encoder_repetition_penalty) == 324, "offset of kinglet_generate_options.encoder_repetition_penalty");
+static_assert(offsetof(kinglet_generate_options, sequence_bias_ids) == 328, "offset of kinglet_generate_options.sequence_bias_ids");
+static_assert(offsetof(kinglet_generate_options, sequence_bias) == 336, "offset of kinglet_generate_options.sequence_bias");
+static_assert(offsetof(kinglet_generate_options, sequence_bias_count) == 344, "offset of kinglet_generate_options.sequence_bias_count");
+static_assert(offsetof(kinglet_generate_options, decoder_input_ids) == 352, "offset of kinglet_generate_options.decoder_input_ids");
+static_assert(offsetof(kinglet_generate_options, decoder_input_count) == 360, "offset of kinglet_generate_options.decoder_input_count");
+static_assert(offsetof(kinglet_generate_options, decoder_input_texts) == 368, "offset of kinglet_generate_options.decoder_input_texts");
+static_assert(offsetof(kinglet_generate_options, decoder_input_text_count) == 376, "offset of kinglet_generate_options.decoder_input_text_count");
+static_assert(offsetof(kinglet_generate_options, max_input_length) == 384, "offset of kinglet_generate_options.max_input_length");
+static_assert(sizeof(kinglet_generate_options) == 392, "size of kinglet_generate_options");
 
 static_assert(offsetof(kinglet_generations_view, struct_size) == 0, "offset of kinglet_generations_view.struct_size");
 static_assert(offsetof(kinglet_generations_view, count) == 8, "offset of kinglet_generations_view.count");

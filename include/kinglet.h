@@ -1314,6 +1314,48 @@ typedef struct kinglet_generate_options {
   /** The first argument of `on_piece`. */
   void *on_piece_user_data;
   /**
+   * No sequence of this many tokens of the source text, or of the prompt if the model has no encoder, is
+   * generated. 0: unset, by default no restriction. A size beyond that of any text, for instance UINT32_MAX,
+   * lifts a restriction of the model's files.
+   */
+  uint64_t encoder_no_repeat_ngram_size;
+  /**
+   * With `exponential_decay_factor`: the number of generated tokens after which end tokens become more
+   * likely.
+   */
+  uint64_t exponential_decay_start;
+  /**
+   * Hugging Face's exponential_decay_length_penalty: with each token beyond `exponential_decay_start` end
+   * tokens gain by this factor. 0: unset, by default 1, which changes nothing.
+   */
+  float exponential_decay_factor;
+  /**
+   * Above 1: makes tokens of the source text, or of the prompt if the model has no encoder, more likely. 0:
+   * unset, by default 1, which changes nothing.
+   */
+  float encoder_repetition_penalty;
+  /**
+   * Token sequences whose last token's logit changes where the tokens before it are there,
+   * `sequence_bias_count` of them.
+   */
+  const kinglet_ids *sequence_bias_ids;
+  /** What is added to these logits, `sequence_bias_count` finite numbers. */
+  const float *sequence_bias;
+  /** The number of `sequence_bias_ids` and of `sequence_bias`. */
+  size_t sequence_bias_count;
+  /**
+   * Tokens that the decoder of an encoder-decoder model continues, after its start token,
+   * `decoder_input_count` lists: one for all inputs, or one per input. They are not part of the output. Not
+   * with `decoder_input_texts`.
+   */
+  const kinglet_ids *decoder_input_ids;
+  /** The number of `decoder_input_ids`. */
+  size_t decoder_input_count;
+  /** As `decoder_input_ids`, as texts, `decoder_input_text_count` of them. */
+  const kinglet_str *decoder_input_texts;
+  /** The number of `decoder_input_texts`. */
+  size_t decoder_input_text_count;
+  /**
    * The most tokens of an input text, special tokens included; longer texts are cut, on the side that the
    * tokenizer's files name. It may be more than the limit of the model's files, up to the model's positions.
    * 0: a source text is cut at the files' limit, and a prompt of a model without an encoder is not cut. Not

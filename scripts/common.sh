@@ -25,3 +25,6 @@ has() { command -v "$1" >/dev/null 2>&1; }
 
 # at_least 1.95 1.100.2: whether the second version is not older than the first.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# sha256 FILE: its SHA-256, which is also SwiftPM's checksum of an archive.
+sha256() { if has sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1; }

@@ -84,6 +84,17 @@ fn texts_lines_and_jsonl_give_the_same() {
         generate(&["--prompt-lookup-num-tokens", "8", "--max-matching-ngram-size", "3", "--stream", QUESTION], "");
     assert_eq!(drafted, shown);
     assert_eq!(generate(&["--stop-strings", " @", QUESTION], ""), "define i32\n");
+    // The rest of what the decoder is given.
+    let ids: Vec<String> = output["tokens"].as_array().unwrap()[..3].iter().map(Value::to_string).collect();
+    let rest: Value =
+        serde_json::from_str(&generate(&["--json", "--decoder-input-ids", &ids.join(","), QUESTION], "")).unwrap();
+    assert_eq!(rest["outputs"][0]["tokens"].as_array().unwrap()[..], output["tokens"].as_array().unwrap()[3..]);
+    let continued = generate(&["--decoder-input-text", "define i64 @", QUESTION], "");
+    assert!(!continued.starts_with("define") && continued.ends_with("}\n"), "{continued}");
+    assert_ne!(generate(&["--sequence-bias", &format!("{}=-1000", ids[1]), QUESTION], ""), shown);
+    assert_ne!(generate(&["--encoder-no-repeat-ngram-size", "1", QUESTION], ""), shown);
+    assert_ne!(generate(&["--encoder-repetition-penalty", "9", QUESTION], ""), shown);
+    assert_ne!(generate(&["--exponential-decay-length-penalty", "2,9", QUESTION], ""), shown);
 }
 
 #[test]
@@ -97,6 +108,11 @@ fn mistakes_are_told() {
         (vec!["--max-matching-ngram-size", "4"], "prompt_lookup_num_tokens"),
         (vec!["--json-schema", "no-such-file"], "no-such-file"),
         (vec!["--early-stopping", "perhaps"], "early-stopping"),
+        (vec!["--sequence-bias", "5"], "ID,ID…=X"),
+        (vec!["--exponential-decay-length-penalty", "5"], "START,FACTOR"),
+        (vec!["--exponential-decay-length-penalty", "5,0"], "exponential_decay_length_penalty: "),
+        (vec!["--encoder-repetition-penalty", "0"], "encoder_repetition_penalty: "),
+        (vec!["--decoder-input-ids", "5", "--decoder-input-text", "a"], "cannot be used with"),
         (vec!["--prefix", "x"], "prefix"),
         (vec!["--logprobs"], "--logprobs"),
     ] {

@@ -24,7 +24,7 @@ fn all_logits(model: &Model, ids: &[u32], decoder_ids: Option<&[u32]>) -> Vec<f3
 #[test]
 fn every_architecture_matches_the_reference_s_tokens_and_logits() {
     let files = gguf_files();
-    assert!(files.len() >= 13, "{}", files.len());
+    assert!(files.len() >= 14, "{}", files.len());
     for path in files {
         let reference: Value =
             serde_json::from_str(&std::fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
@@ -39,6 +39,31 @@ fn every_architecture_matches_the_reference_s_tokens_and_logits() {
         println!("{:24} {error:.1e}", path.file_stem().unwrap().to_string_lossy());
         assert!(error <= 1e-4, "{}: {error:e}", path.display());
     }
+}
+
+/// By `pooling_type`, normalised as llama.cpp does it; in a `.kinglet` file too.
+#[test]
+fn texts_are_pooled_as_the_file_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("packed.kinglet");
+    let mut seen = 0;
+    for path in gguf_files() {
+        let reference: Value =
+            serde_json::from_str(&std::fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
+        if reference["embedding"].is_null() {
+            continue;
+        }
+        seen += 1;
+        kinglet::quantize(&path, &packed, Precision::F32, &mut |_| true).unwrap();
+        let text = reference["text"].as_str().unwrap();
+        for path in [&path, &packed] {
+            let model = load(path, Device::Cpu, Precision::F32, 2);
+            let embeddings = model.embed(&[text], &Default::default()).unwrap();
+            let error = distance(&embeddings.values, &floats(&reference["embedding"]));
+            assert!(error <= 1e-5, "{}: {error:e}", path.display());
+        }
+    }
+    assert_eq!(seen, 1);
 }
 
 #[test]

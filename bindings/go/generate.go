@@ -65,6 +65,15 @@ type GenerateOptions struct {
 	// NoRepeatNgramSize forbids that a sequence of this many tokens occurs twice; 0 allows it. Default: 0.
 	NoRepeatNgramSize *int
 
+	// EncoderRepetitionPenalty above 1 makes tokens of the source text, or of the prompt if the model has no encoder, more likely.
+	// Default: 1.
+	EncoderRepetitionPenalty *float64
+	// EncoderNoRepeatNgramSize forbids sequences of this many tokens of the source text, or of the prompt if the model has no encoder; 0
+	// allows them. Default: 0.
+	EncoderNoRepeatNgramSize *int
+	// ExponentialDecayLengthPenalty makes end tokens more likely with each token beyond a number of them. Default: nil, off.
+	ExponentialDecayLengthPenalty *ExponentialDecay
+
 	// NumBeams is the number of beams of beam search; 1 is greedy search or sampling. Default: 1.
 	NumBeams int
 	// NumReturnSequences is the number of outputs per text, at most NumBeams unless DoSample is set. Default: 1.
@@ -78,6 +87,8 @@ type GenerateOptions struct {
 	StopStrings []string
 	// BadWordsIDs are token sequences that are never generated.
 	BadWordsIDs [][]uint32
+	// SequenceBias changes the logit of the last token of each sequence where the tokens before it are there.
+	SequenceBias []SequenceBias
 	// SuppressTokens are never generated.
 	SuppressTokens []uint32
 	// BeginSuppressTokens are not generated as the first token.
@@ -90,6 +101,11 @@ type GenerateOptions struct {
 	EOSTokenIDs []uint32
 	// DecoderStartTokenID is the token that the decoder of an encoder-decoder model starts from.
 	DecoderStartTokenID *uint32
+	// DecoderInputIDs are tokens that the decoder of an encoder-decoder model continues, after its start token: one list for all
+	// inputs, or one per input. They are not part of the output.
+	DecoderInputIDs [][]uint32
+	// DecoderInputTexts are DecoderInputIDs as texts. Not both.
+	DecoderInputTexts []string
 	// IgnoreEOS never chooses an end token.
 	IgnoreEOS bool
 
@@ -110,6 +126,18 @@ type GenerateOptions struct {
 	MaxMatchingNgramSize int
 	// Prefix is a prompt prefix of the same model, computed by [Model.Prefix].
 	Prefix *Prefix
+}
+
+// ExponentialDecay makes end tokens more likely: with each token beyond Start generated ones they gain by Factor.
+type ExponentialDecay struct {
+	Start  int
+	Factor float64
+}
+
+// SequenceBias is what is added to the logit of the last of IDs where the others precede it.
+type SequenceBias struct {
+	IDs  []uint32
+	Bias float32
 }
 
 // Some returns a pointer to a value, for options that can be unset.
@@ -196,6 +224,8 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		{"MinNewTokens", options.MinNewTokens, &o.min_new_tokens},
 		{"TopK", options.TopK, &o.top_k},
 		{"NoRepeatNgramSize", options.NoRepeatNgramSize, &o.no_repeat_ngram_size},
+		{"EncoderNoRepeatNgramSize", noNgrams(options.EncoderNoRepeatNgramSize), &o.encoder_no_repeat_ngram_size},
+		{"ExponentialDecayLengthPenalty.Start", options.ExponentialDecayLengthPenalty.start(), &o.exponential_decay_start},
 		{"NumBeams", unlessZero(options.NumBeams), &o.num_beams},
 		{"NumReturnSequences", unlessZero(options.NumReturnSequences), &o.num_return_sequences},
 		{"PromptLookupNumTokens", options.PromptLookupNumTokens, &o.prompt_lookup_num_tokens},
@@ -219,6 +249,8 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		{"MinP", options.MinP, &o.min_p},
 		{"TypicalP", options.TypicalP, &o.typical_p},
 		{"RepetitionPenalty", options.RepetitionPenalty, &o.repetition_penalty},
+		{"EncoderRepetitionPenalty", notZero(options.EncoderRepetitionPenalty), &o.encoder_repetition_penalty},
+		{"ExponentialDecayLengthPenalty.Factor", notZero(options.ExponentialDecayLengthPenalty.factor()), &o.exponential_decay_factor},
 		{"PresencePenalty", options.PresencePenalty, &o.presence_penalty},
 		{"FrequencyPenalty", options.FrequencyPenalty, &o.frequency_penalty},
 		{"LengthPenalty", options.LengthPenalty, &o.length_penalty},
@@ -264,20 +296,39 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 	o.early_stopping = C.kinglet_early_stopping(options.EarlyStopping)
 
 	grammar := []string{options.Grammar.source}
-	if lent.texts, err = lend(options.StopStrings, grammar); err != nil {
+	if lent.texts, err = lend(options.StopStrings, grammar, options.DecoderInputTexts); err != nil {
 		return err
 	}
-	o.stop_strings, o.stop_string_count = lent.texts.strs, C.size_t(len(options.StopStrings))
+	stops := len(options.StopStrings)
+	o.stop_strings, o.stop_string_count = lent.texts.strs, C.size_t(stops)
 	o.grammar_kind, o.grammar = options.Grammar.kind, *lent.texts.second(options.StopStrings, grammar)
+	before := append(options.StopStrings[:stops:stops], grammar...)
+	o.decoder_input_texts = lent.texts.second(before, options.DecoderInputTexts)
+	o.decoder_input_text_count = C.size_t(len(options.DecoderInputTexts))
 	words := len(options.BadWordsIDs)
+	biases := make([]uint32, len(options.SequenceBias))
+	for i, bias := range options.SequenceBias {
+		biases[i] = math.Float32bits(bias.Bias)
+	}
 	lists := append(options.BadWordsIDs[:words:words], options.SuppressTokens, options.BeginSuppressTokens, options.EOSTokenIDs,
-		options.ForcedEOSTokenIDs)
+		options.ForcedEOSTokenIDs, biases)
+	for _, bias := range options.SequenceBias {
+		lists = append(lists, bias.IDs)
+	}
+	lists = append(lists, options.DecoderInputIDs...)
 	if lent.ids, err = lendIDs(lists...); err != nil {
 		return err
 	}
 	o.bad_words_ids, o.bad_word_count = &lent.ids.lists[0], C.size_t(words)
 	rest := lent.ids.lists[words:]
 	o.suppress_tokens, o.begin_suppress_tokens, o.eos_token_ids, o.forced_eos_token_ids = rest[0], rest[1], rest[2], rest[3]
+	o.sequence_bias = (*C.float)(unsafe.Pointer(rest[4].data))
+	if rest = rest[5:]; len(biases) > 0 {
+		o.sequence_bias_ids, o.sequence_bias_count = &rest[0], C.size_t(len(biases))
+	}
+	if rest = rest[len(biases):]; len(rest) > 0 {
+		o.decoder_input_ids, o.decoder_input_count = &rest[0], C.size_t(len(rest))
+	}
 
 	if options.Prefix != nil {
 		if lent.prefix, err = options.Prefix.enter(); err != nil {
@@ -302,6 +353,36 @@ func (lent *generateOptions) free() {
 	lent.ids.free()
 	lent.texts.free()
 	release(unsafe.Pointer(lent.c))
+}
+
+func (decay *ExponentialDecay) start() *int {
+	if decay == nil {
+		return nil
+	}
+	return &decay.Start
+}
+
+func (decay *ExponentialDecay) factor() *float64 {
+	if decay == nil {
+		return nil
+	}
+	return &decay.Factor
+}
+
+// noNgrams replaces 0, which is unset in C, by a size that no text has.
+func noNgrams(size *int) *int {
+	if size != nil && *size == 0 {
+		return Some(math.MaxInt32)
+	}
+	return size
+}
+
+// notZero replaces 0, which is unset in C, by another number that is refused.
+func notZero(number *float64) *float64 {
+	if number != nil && *number == 0 {
+		return Some(-1.0)
+	}
+	return number
 }
 
 // unlessZero treats 0 as unset.

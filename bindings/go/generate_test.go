@@ -256,6 +256,28 @@ func TestGenerateOptions(t *testing.T) {
 	if len(slices.Compact(slices.Sorted(slices.Values(got.Tokens)))) != 12 {
 		t.Errorf("NoRepeatNgramSize: %+v", got)
 	}
+	differs("EncoderRepetitionPenalty", with(func(o *GenerateOptions) { o.EncoderRepetitionPenalty = Some(30.0) }))
+	of := reference.Cases[1].IDs[0]
+	copying := func(size int) Output {
+		return with(func(o *GenerateOptions) {
+			o.SequenceBias, o.EncoderNoRepeatNgramSize = []SequenceBias{{[]uint32{of}, 1000}}, Some(size)
+		})
+	}
+	if !contains(of, copying(0)) || contains(of, copying(1)) {
+		t.Error("EncoderNoRepeatNgramSize:", copying(0), copying(1))
+	}
+	got = with(func(o *GenerateOptions) {
+		o.SequenceBias = []SequenceBias{{[]uint32{first}, -1000}, {[]uint32{7, 8}, 1}}
+	})
+	if contains(first, got) {
+		t.Errorf("SequenceBias: %+v", got)
+	}
+	got = with(func(o *GenerateOptions) {
+		o.EOSTokenIDs, o.ExponentialDecayLengthPenalty = []uint32{7}, &ExponentialDecay{Start: 2, Factor: 100}
+	})
+	if got.FinishReason != FinishEOS || len(got.Tokens) >= 12 {
+		t.Errorf("ExponentialDecayLengthPenalty: %+v", got)
+	}
 	got = with(func(o *GenerateOptions) { o.LogProbs = true })
 	if len(got.LogProbs) != 12 || got.LogProbs[0] > 0 || got.Score >= 0 {
 		t.Errorf("LogProbs: %+v", got)
@@ -335,6 +357,23 @@ func TestGenerateOptions(t *testing.T) {
 	}
 	if slices.Equal(start(nil), start(Some(uint32(40)))) || !slices.Equal(start(nil), start(Some(uint32(0)))) {
 		t.Error("DecoderStartTokenID: changes nothing, or 0 is taken for none")
+	}
+	prefixed := func(options GenerateOptions) []uint32 {
+		options.NumBeams, options.MaxNewTokens = 1, 6
+		got, err := t5.Generate(t.Context(), []string{text}, &options)
+		check(t, err)
+		return got[0].Outputs[0].Tokens
+	}
+	own := start(nil)
+	if got := prefixed(GenerateOptions{DecoderInputIDs: [][]uint32{own[:2]}}); !slices.Equal(got, own[2:]) {
+		t.Errorf("DecoderInputIDs: %v after %v", got, own)
+	}
+	letter := "a letter"
+	encoding, err := t5.Tokenize(t.Context(), []string{letter}, &TokenizeOptions{AddSpecialTokens: TristateNo})
+	check(t, err)
+	continued := prefixed(GenerateOptions{DecoderInputTexts: []string{letter}, StopStrings: []string{"never there"}})
+	if !slices.Equal(continued, prefixed(GenerateOptions{DecoderInputIDs: [][]uint32{encoding.IDs}})) || slices.Equal(continued, own[:len(continued)]) {
+		t.Errorf("DecoderInputTexts: %v", continued)
 	}
 	beams := func(penalty float64, stopping EarlyStopping) float32 {
 		got, err := t5.Generate(t.Context(), []string{text}, &GenerateOptions{
@@ -420,6 +459,14 @@ func TestGenerateErrors(t *testing.T) {
 		{"forced_eos_token_id", GenerateOptions{ForcedEOSTokenIDs: []uint32{1 << 30}}},
 		{"forced_bos_token_id", GenerateOptions{ForcedBOSTokenID: Some(uint32(1 << 30))}},
 		{"decoder_start_token_id", GenerateOptions{DecoderStartTokenID: Some(uint32(1 << 30))}},
+		{"EncoderNoRepeatNgramSize", GenerateOptions{EncoderNoRepeatNgramSize: Some(-1)}},
+		{"encoder_repetition_penalty", GenerateOptions{EncoderRepetitionPenalty: Some(0.0)}},
+		{"exponential_decay_length_penalty", GenerateOptions{ExponentialDecayLengthPenalty: &ExponentialDecay{}}},
+		{"ExponentialDecayLengthPenalty.Start", GenerateOptions{ExponentialDecayLengthPenalty: &ExponentialDecay{-1, 2}}},
+		{"sequence_bias", GenerateOptions{SequenceBias: []SequenceBias{{nil, 1}}}},
+		{"sequence_bias", GenerateOptions{SequenceBias: []SequenceBias{{[]uint32{1}, float32(math.NaN())}}}},
+		{"decoder_input_ids: the model has no encoder", GenerateOptions{DecoderInputIDs: [][]uint32{{1}}}},
+		{"decoder_input_texts", GenerateOptions{DecoderInputIDs: [][]uint32{{1}}, DecoderInputTexts: []string{"a"}}},
 		{"ignore_eos", GenerateOptions{IgnoreEOS: true, Grammar: Regex("a+")}},
 		{"PromptLookupNumTokens", GenerateOptions{PromptLookupNumTokens: Some(-1)}},
 		{"max_matching_ngram_size", GenerateOptions{MaxMatchingNgramSize: 2}},

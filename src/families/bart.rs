@@ -3,16 +3,18 @@
 use super::{activation, heads};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{LanguageHead, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
 /// The row of the position table for the first token.
 const FIRST: usize = 2;
 
-const WORD: &[&str] = &["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
+/// The table that the encoder and the decoder share, unless the checkpoint has others for them.
+const ENCODER_WORD: &[&str] = &["encoder.embed_tokens", "shared", "decoder.embed_tokens"];
+const DECODER_WORD: &[&str] = &["decoder.embed_tokens", "shared", "encoder.embed_tokens"];
 
 pub(super) const ENCODER: Names = Names {
     prefix: "model.",
-    word: WORD,
+    word: ENCODER_WORD,
     position: "encoder.embed_positions",
     embedding_norm: Some("encoder.layernorm_embedding"),
     qkv: LinearTensors::Separate(&[
@@ -30,7 +32,7 @@ pub(super) const ENCODER: Names = Names {
 
 pub(super) const DECODER: Names = Names {
     prefix: "model.",
-    word: WORD,
+    word: DECODER_WORD,
     position: "decoder.embed_positions",
     embedding_norm: Some("decoder.layernorm_embedding"),
     qkv: LinearTensors::Separate(&[
@@ -71,9 +73,10 @@ pub(super) fn stack(config: &Config, side: Side, place: NormPlace) -> Result<Sta
     })
 }
 
-/// The language head of BART and similar models: tied, with a bias on the logits.
-pub(super) fn language() -> LanguageHead {
-    LanguageHead { weight: LanguageWeight::Tied, bias: Some("final_logits_bias"), scale: 1.0, softcap: 0.0 }
+/// The language head of BART and similar models, with a bias on the logits.
+pub(super) fn language(config: &Config) -> Result<LanguageHead> {
+    let weight = super::language_weight(config, true, &["lm_head"])?;
+    Ok(LanguageHead { weight, bias: Some("final_logits_bias"), scale: 1.0, softcap: 0.0 })
 }
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
@@ -92,6 +95,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         encoder: Some(Stack { position, max_tokens, ..stack(config, encoder, place)? }),
         decoder: Some(Stack { position, max_tokens, ..stack(config, decoder, place)? }),
         head: None,
-        language: Some(language()),
+        language: Some(language(config)?),
     })
 }

@@ -1,7 +1,7 @@
 //! BERT (Devlin et al. 2018), and the many encoders with the same structure and names.
 
 use super::{activation, equal_heads, head};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
@@ -26,7 +26,6 @@ pub(super) const NAMES: Names = Names {
 };
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    absolute_positions(config)?;
     let rows = config.usize("max_position_embeddings")?;
     let dense = Dense { name: "pooler.dense", activation: Activation::Tanh, prefixed: true };
     let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
@@ -46,17 +45,4 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         head: head(config, dense, "classifier")?,
         language: None,
     })
-}
-
-/// Refuses relative key positions, which only old checkpoints use.
-pub(super) fn absolute_positions(config: &Config) -> Result<()> {
-    match config.str_or("position_embedding_type", "absolute")? {
-        "absolute" => Ok(()),
-        other => {
-            let path = config.path().display();
-            Err(Error::unsupported(format!(
-                "{path}: position_embedding_type {other:?} is not supported, only \"absolute\""
-            )))
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Gemma 2 (Riviere et al. 2024) and the text model of Gemma 3 (Kamath et al. 2025): RMSNorm before and after each sublayer, a
 //! sliding window in most layers, and soft capping of attention scores (2) or normalised queries and keys (3).
 
-use super::{activation, llama};
+use super::{activation, llama, rope};
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{AttentionSpec, Biases, Names, Norm, NormPlace, Spec, Stack};
@@ -13,29 +13,40 @@ const NAMES: Names = Names {
     ..llama::NAMES
 };
 
+/// What the two classes of transformers have where the file leaves a field out.
+const DEFAULTS: llama::Defaults = llama::Defaults { kv_heads: Some(4), head_dim: Some(256), ..llama::Defaults::PLAIN };
+const DEFAULTS_3: llama::Defaults = llama::Defaults {
+    rope: rope::Defaults { theta: 1_000_000.0, local_theta: Some(10_000.0), ..rope::Defaults::PLAIN },
+    ..DEFAULTS
+};
+
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let third = config.str("model_type")? == "gemma3_text";
-    let stack = llama::stack(config)?;
-    let every = if third {
-        let pattern = config.usize_opt("sliding_window_pattern")?;
-        pattern.map_or_else(|| config.usize_or("_sliding_window_pattern", 6), Ok)?.max(1)
-    } else {
-        2
-    };
-    let window = config.usize_opt("sliding_window")?;
+    let stack = llama::stack(config, if third { &DEFAULTS_3 } else { &DEFAULTS })?;
+    let every = if third { config.usize_or("sliding_window_pattern", 6)?.max(1) } else { 2 };
+    let window = super::usize_default(config, "sliding_window", Some(4096))?;
     let windows = llama::windows(config, stack.layers, window, |layer| !(layer + 1).is_multiple_of(every))?;
     let biased = config.bool_or("attention_bias", false)?;
     // 0 and null both mean no soft capping.
-    let cap = |key: &str| config.f32_or(key, 0.0);
+    let cap = |key: &str, default: f32| match config.contains(key) {
+        true => config.f32_or(key, 0.0),
+        false => Ok(if third { 0.0 } else { default }),
+    };
     let scale = config.f32_or("query_pre_attn_scalar", 256.0)?.powf(-0.5);
     let stack = Stack {
-        activation: activation(config, "hidden_activation", config.str_or("hidden_act", "gelu_pytorch_tanh")?)?,
+        activation: activation(config, "hidden_activation", "gelu_pytorch_tanh")?,
         norm: Norm { shift: 1.0, ..Norm::rms(NormPlace::Both, stack.norm.eps) },
         biases: Biases { qkv: biased, attention_output: biased, feed_forward: false },
         embedding_scale: (stack.hidden as f32).sqrt(),
-        attention: AttentionSpec { scale, softcap: cap("attn_logit_softcapping")?, windows, head_norm: third },
+        attention: AttentionSpec { scale, softcap: cap("attn_logit_softcapping", 50.0)?, windows, head_norm: third },
         names: NAMES,
         ..stack
     };
-    llama::model(config, if third { "gemma3_text" } else { "gemma2" }, stack, true, cap("final_logit_softcapping")?)
+    let family = if third { "gemma3_text" } else { "gemma2" };
+    let spec = llama::model(config, family, stack, true, cap("final_logit_softcapping", 30.0)?)?;
+    // EmbeddingGemma. With it `sliding_window` is the width of the window on both sides together, as a Spec has it.
+    match config.bool_or("use_bidirectional_attention", false)? {
+        true => Ok(super::bidirectional(spec, |window| window)),
+        false => Ok(spec),
+    }
 }

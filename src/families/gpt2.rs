@@ -1,9 +1,9 @@
 //! GPT-2 (Radford et al. 2019) and DistilGPT2.
 
 use super::{activation, equal_heads};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{AttentionSpec, LanguageHead, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "transformer.",
@@ -29,36 +29,35 @@ const LINEAR_NAMES: Names = Names {
 };
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    for key in ["scale_attn_by_inverse_layer_idx", "add_cross_attention"] {
-        if config.bool_or(key, false)? {
-            let path = config.path().display();
-            return Err(Error::unsupported(format!("{path}: {key} is not supported")));
-        }
-    }
     let heads = equal_heads(config, "n_embd", "n_head")?;
     let (hidden, rows) = (config.usize("n_embd")?, config.usize("n_positions")?);
     let names = if config.bool_or("kinglet_linear_weights", false)? { LINEAR_NAMES } else { NAMES };
     let intermediate = config.usize_or("n_inner", hidden.saturating_mul(4))?;
-    Ok(Spec {
-        family: "gpt2",
-        vocabulary: config.usize("vocab_size")?,
-        encoder: None,
-        decoder: Some(Stack {
-            activation: activation(config, "activation_function", "gelu_new")?,
-            norm: Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?),
-            position: Position::Learned { rows, first: 0 },
-            max_tokens: rows,
-            ..Stack::new(hidden, config.usize("n_layer")?, heads, intermediate, names)
-        }),
-        head: None,
-        language: Some(LanguageHead {
-            weight: match config.bool_or("tie_word_embeddings", true)? {
-                true => LanguageWeight::Tied,
-                false => LanguageWeight::Own("lm_head"),
-            },
-            bias: None,
-            scale: 1.0,
-            softcap: 0.0,
-        }),
-    })
+    let mut attention = AttentionSpec::plain(heads.dim);
+    if !config.bool_or("scale_attn_weights", true)? {
+        attention.scale = 1.0;
+    }
+    super::causal_or_not(
+        config,
+        Spec {
+            family: "gpt2",
+            vocabulary: config.usize("vocab_size")?,
+            encoder: None,
+            decoder: Some(Stack {
+                activation: activation(config, "activation_function", "gelu_new")?,
+                norm: Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?),
+                position: Position::Learned { rows, first: 0 },
+                max_tokens: rows,
+                attention,
+                ..Stack::new(hidden, config.usize("n_layer")?, heads, intermediate, names)
+            }),
+            head: None,
+            language: Some(LanguageHead {
+                weight: super::language_weight(config, true, &["lm_head"])?,
+                bias: None,
+                scale: 1.0,
+                softcap: 0.0,
+            }),
+        },
+    )
 }

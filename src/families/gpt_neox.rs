@@ -3,7 +3,7 @@
 use super::{activation, equal_heads, rope};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Biases, LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
+use crate::spec::{Biases, LanguageHead, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "gpt_neox.",
@@ -18,31 +18,36 @@ const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
+/// The class rotates a quarter of a head where the file does not say.
+const ROPE: rope::Defaults = rope::Defaults { fraction: 0.25, ..rope::Defaults::PLAIN };
+
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
     let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
     let place = if config.bool_or("use_parallel_residual", true)? { NormPlace::Parallel } else { NormPlace::Pre };
     let attention_bias = config.bool_or("attention_bias", true)?;
-    let tied = config.bool_or("tie_word_embeddings", false)?;
     let max_tokens = config.usize("max_position_embeddings")?;
-    Ok(Spec {
-        family: "gpt_neox",
-        vocabulary: config.usize("vocab_size")?,
-        encoder: None,
-        decoder: Some(Stack {
-            activation: activation(config, "hidden_act", "gelu")?,
-            norm: Norm::layer(place, config.f32_or("layer_norm_eps", 1e-5)?),
-            biases: Biases { qkv: attention_bias, attention_output: attention_bias, ..Biases::ALL },
-            rotary: Some(rope::read(config, heads.dim, max_tokens)?),
-            max_tokens,
-            ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
-        }),
-        head: None,
-        language: Some(LanguageHead {
-            weight: if tied { LanguageWeight::Tied } else { LanguageWeight::Own("embed_out") },
-            bias: None,
-            scale: 1.0,
-            softcap: 0.0,
-        }),
-    })
+    super::causal_or_not(
+        config,
+        Spec {
+            family: "gpt_neox",
+            vocabulary: config.usize("vocab_size")?,
+            encoder: None,
+            decoder: Some(Stack {
+                activation: activation(config, "hidden_act", "gelu")?,
+                norm: Norm::layer(place, config.f32_or("layer_norm_eps", 1e-5)?),
+                biases: Biases { qkv: attention_bias, attention_output: attention_bias, ..Biases::ALL },
+                rotary: Some(rope::read(config, heads.dim, max_tokens, &ROPE)?),
+                max_tokens,
+                ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
+            }),
+            head: None,
+            language: Some(LanguageHead {
+                weight: super::language_weight(config, false, &["embed_out", "lm_head"])?,
+                bias: None,
+                scale: 1.0,
+                softcap: 0.0,
+            }),
+        },
+    )
 }

@@ -2,9 +2,10 @@
 //! grouped-query attention, SwiGLU. Mistral, Qwen, Phi-3 and Gemma start from the same stack.
 
 use super::{activation, rope};
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::spec::{Biases, Heads, LanguageHead, LanguageWeight, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
+use crate::formats::quoted;
+use crate::spec::{Biases, Heads, LanguageHead, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
 
 pub(super) const NAMES: Names = Names {
     prefix: "model.",
@@ -25,22 +26,37 @@ pub(super) const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
+/// What a family's class of transformers has where the file leaves a field out. Null stands for the structure's own value.
+pub(super) struct Defaults {
+    /// None: as many as query heads.
+    pub kv_heads: Option<usize>,
+    /// None: the hidden size over the number of heads.
+    pub head_dim: Option<usize>,
+    pub eps: f32,
+    pub rope: rope::Defaults,
+}
+
+impl Defaults {
+    pub const PLAIN: Self = Self { kv_heads: None, head_dim: None, eps: 1e-6, rope: rope::Defaults::PLAIN };
+}
+
 /// The stack without biases and without a sliding window.
-pub(super) fn stack(config: &Config) -> Result<Stack> {
+pub(super) fn stack(config: &Config, defaults: &Defaults) -> Result<Stack> {
     let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
     let count = config.usize("num_attention_heads")?;
-    let dim = match config.usize_opt("head_dim")? {
+    let dim = match super::usize_default(config, "head_dim", defaults.head_dim)? {
         Some(dim) => dim,
         None => super::heads(config, hidden, count)?.dim,
     };
-    let heads = Heads { count, kv: config.usize_or("num_key_value_heads", count)?, dim };
+    let kv = super::usize_default(config, "num_key_value_heads", defaults.kv_heads)?.unwrap_or(count);
+    let heads = Heads { count, kv, dim };
     let max_tokens = config.usize("max_position_embeddings")?;
     Ok(Stack {
         activation: activation(config, "hidden_act", "silu")?,
         gated: true,
-        norm: Norm::rms(NormPlace::Pre, config.f32_or("rms_norm_eps", 1e-6)?),
+        norm: Norm::rms(NormPlace::Pre, config.f32_or("rms_norm_eps", defaults.eps)?),
         biases: Biases::NONE,
-        rotary: Some(rope::read(config, dim, max_tokens)?),
+        rotary: Some(rope::read(config, dim, max_tokens, &defaults.rope)?),
         max_tokens,
         ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
     })
@@ -48,20 +64,22 @@ pub(super) fn stack(config: &Config) -> Result<Stack> {
 
 /// A decoder-only model with its language head.
 pub(super) fn model(config: &Config, family: &'static str, decoder: Stack, tied: bool, softcap: f32) -> Result<Spec> {
-    let tied = config.bool_or("tie_word_embeddings", tied)?;
-    Ok(Spec {
-        family,
-        vocabulary: config.usize("vocab_size")?,
-        encoder: None,
-        decoder: Some(decoder),
-        head: None,
-        language: Some(LanguageHead {
-            weight: if tied { LanguageWeight::Tied } else { LanguageWeight::Own("lm_head") },
-            bias: None,
-            scale: 1.0,
-            softcap,
-        }),
-    })
+    super::causal_or_not(
+        config,
+        Spec {
+            family,
+            vocabulary: config.usize("vocab_size")?,
+            encoder: None,
+            decoder: Some(decoder),
+            head: None,
+            language: Some(LanguageHead {
+                weight: super::language_weight(config, tied, &["lm_head"])?,
+                bias: None,
+                scale: 1.0,
+                softcap,
+            }),
+        },
+    )
 }
 
 /// The sliding window of each layer, 0 for none: by `layer_types`, or else by `windowed` for the layer's index.
@@ -71,12 +89,32 @@ pub(super) fn windows(
     window: Option<usize>,
     windowed: impl Fn(usize) -> bool,
 ) -> Result<Vec<usize>> {
+    let types = config.strings("layer_types")?;
+    if let Some(other) = types.iter().find(|kind| !["full_attention", "sliding_attention"].contains(kind)) {
+        let path = config.path().display();
+        return Err(Error::unsupported(format!(
+            "{path}: field `layer_types`: {} is not supported; supported are full_attention and sliding_attention",
+            quoted(other)
+        )));
+    }
+    if !types.is_empty() && types.len() != layers {
+        return Err(config.invalid("layer_types", format!("has {} values for {layers} layers", types.len())));
+    }
+    let has = |layer: usize| types.get(layer).map_or_else(|| windowed(layer), |kind| *kind == "sliding_attention");
+    window_in(config, layers, window, has)
+}
+
+/// The sliding window of the layers that `has` names.
+pub(super) fn window_in(
+    config: &Config,
+    layers: usize,
+    window: Option<usize>,
+    has: impl Fn(usize) -> bool,
+) -> Result<Vec<usize>> {
     let Some(window) = window else { return Ok(Vec::new()) };
     if window == 0 {
         return Err(config.invalid("sliding_window", "is 0"));
     }
-    let types = config.strings("layer_types")?;
-    let has = |layer: usize| types.get(layer).map_or_else(|| windowed(layer), |kind| *kind == "sliding_attention");
     // `check_stack` refuses more layers later; until then do not allocate memory for them.
     Ok((0..layers.min(4096)).map(|layer| if has(layer) { window } else { 0 }).collect())
 }
@@ -85,5 +123,5 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let attention = config.bool_or("attention_bias", false)?;
     let feed_forward = config.bool_or("mlp_bias", false)?;
     let biases = Biases { qkv: attention, attention_output: attention, feed_forward };
-    model(config, "llama", Stack { biases, ..stack(config)? }, false, 0.0)
+    model(config, "llama", Stack { biases, ..stack(config, &Defaults::PLAIN)? }, false, 0.0)
 }

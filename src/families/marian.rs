@@ -1,17 +1,11 @@
 //! Marian translation models (Junczys-Dowmunt et al. 2018): BART with sinusoidal positions and without an embedding norm.
 
 use super::bart::{self, Side};
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{Names, NormPlace, Position, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    if !config.bool_or("share_encoder_decoder_embeddings", true)? {
-        let path = config.path().display();
-        return Err(Error::unsupported(format!(
-            "{path}: share_encoder_decoder_embeddings false (separate vocabularies) is not supported"
-        )));
-    }
     let max_tokens = config.usize("max_position_embeddings")?;
     let position = Position::Sinusoidal { rows: max_tokens };
     let side = |prefix, cross, names| Side { prefix, cross, names: Names { embedding_norm: None, ..names } };
@@ -22,6 +16,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         encoder: Some(stack(side("encoder", false, bart::ENCODER))?),
         decoder: Some(stack(side("decoder", true, bart::DECODER))?),
         head: None,
-        language: Some(bart::language()),
+        language: Some(bart::language(config)?),
     })
 }

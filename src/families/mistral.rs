@@ -6,8 +6,10 @@ use crate::formats::json::Config;
 use crate::spec::{AttentionSpec, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    let stack = llama::stack(config)?;
-    let windows = llama::windows(config, stack.layers, config.usize_opt("sliding_window")?, |_| true)?;
+    let defaults = llama::Defaults { kv_heads: Some(8), ..llama::Defaults::PLAIN };
+    let stack = llama::stack(config, &defaults)?;
+    let window = super::usize_default(config, "sliding_window", Some(4096))?;
+    let windows = llama::windows(config, stack.layers, window, |_| true)?;
     let attention = AttentionSpec { windows, ..stack.attention };
     llama::model(config, "mistral", Stack { attention, ..stack }, false, 0.0)
 }

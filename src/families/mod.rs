@@ -3,6 +3,7 @@
 mod bart;
 mod bert;
 mod distilbert;
+mod fields;
 mod gemma;
 mod generic;
 mod gpt2;
@@ -12,6 +13,7 @@ mod marian;
 mod mistral;
 mod mpnet;
 mod phi3;
+mod quantised;
 mod qwen;
 mod roberta;
 mod rope;
@@ -22,7 +24,9 @@ mod transformer_module;
 
 use crate::base::error::{Error, Result, Status, quoted};
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, Head, HeadKind, Heads, Position, Spec, Stack};
+use crate::spec::{Activation, Dense, Head, HeadKind, Heads, LanguageWeight, Position, Spec, Stack};
+
+pub use fields::unknown_fields;
 
 pub use sentence_transformers::{SentenceTransformers, read as sentence_transformers};
 
@@ -62,19 +66,6 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|&(name, _)| name)
 }
 
-/// As [`spec`], for a model whose weights are read: those that another library has quantised are refused.
-pub fn spec_of_weights(config: &Config) -> Result<Spec> {
-    let Some(quantization) = config.get("quantization_config") else { return spec(config) };
-    let method = quantization["quant_method"].as_str().unwrap_or("an unnamed method");
-    let bits = quantization["bits"].as_u64().map_or(String::new(), |bits| format!(", {bits} bits"));
-    Err(Error::unsupported(format!(
-        "{}: quantization_config: weights quantised by {}{bits} are not supported; load the original weights, which precision int8 \
-         quantises when they are loaded, or a GGUF file",
-        config.path().display(),
-        quoted(method)
-    )))
-}
-
 /// Reads the Spec of a model from its `config.json`.
 pub fn spec(config: &Config) -> Result<Spec> {
     let family = config.str("model_type")?;
@@ -87,6 +78,9 @@ pub fn spec(config: &Config) -> Result<Spec> {
             "{path}: model_type {family:?} is not supported; supported are {known}"
         )));
     };
+    let config = &config.with_aliases(fields::aliases(family));
+    fields::check(config, family)?;
+    refuse_head(config)?;
     let spec = read(config)?;
     check(config, &spec)?;
     Ok(spec)
@@ -171,6 +165,63 @@ fn check_stack(config: &Config, stack: &Stack, least_layers: usize) -> Result<()
         ));
     }
     Ok(())
+}
+
+/// The number in a field that a class of transformers has by default: that of an absent field is `default`, null is None.
+fn usize_default(config: &Config, key: &str, default: Option<usize>) -> Result<Option<usize>> {
+    if config.contains(key) { config.usize_opt(key) } else { Ok(default) }
+}
+
+/// Where the language head is: `tied` is the class's default of `tie_word_embeddings`. Like transformers 5, a checkpoint's own head is
+/// used although the configuration ties it, if it differs.
+fn language_weight(config: &Config, tied: bool, names: &'static [&'static str]) -> Result<LanguageWeight> {
+    Ok(match config.bool_or("tie_word_embeddings", tied)? {
+        true => LanguageWeight::OwnOrTied(names),
+        false => LanguageWeight::Own(names),
+    })
+}
+
+/// With `is_causal` false, which transformers 5 reads for every decoder, the tokens see each other in both directions.
+fn causal_or_not(config: &Config, spec: Spec) -> Result<Spec> {
+    match config.bool_or("is_causal", true)? {
+        true => Ok(spec),
+        // A token then sees `sliding_window` tokens on each side.
+        false => Ok(bidirectional(spec, |window| window.saturating_mul(2))),
+    }
+}
+
+/// A decoder whose tokens see each other in both directions, which is an encoder: it embeds and generates nothing. `window` converts
+/// the window of a layer to that of an encoder.
+fn bidirectional(mut spec: Spec, window: impl Fn(usize) -> usize) -> Spec {
+    if let Some(mut stack) = spec.decoder.take() {
+        stack.attention.windows.iter_mut().for_each(|w| *w = window(*w));
+        spec.encoder = Some(stack);
+        spec.language = None;
+    }
+    spec
+}
+
+/// Refuses classes whose head is on a decoder, or on both an encoder and a decoder.
+fn refuse_head(config: &Config) -> Result<()> {
+    const ENCODERS: [&str; 6] = ["Bert", "DistilBert", "Roberta", "XLMRoberta", "MPNet", "Camembert"];
+    const HEADS: [&str; 5] = [
+        "ForSequenceClassification",
+        "ForTokenClassification",
+        "ForQuestionAnswering",
+        "ForMultipleChoice",
+        "DoubleHeadsModel",
+    ];
+    let architecture = config.strings("architectures")?.first().copied().unwrap_or_default();
+    let stem = HEADS.iter().find_map(|head| architecture.strip_suffix(head));
+    if stem.is_none_or(|stem| ENCODERS.contains(&stem)) {
+        return Ok(());
+    }
+    let path = config.path().display();
+    Err(Error::unsupported(format!(
+        "{path}: field `architectures`: {} has a head on a decoder, and only heads on encoders are supported; export it to ONNX \
+         (optimum-cli export onnx --model MODEL DIRECTORY) and load that",
+        quoted(architecture)
+    )))
 }
 
 /// As many key/value heads as query heads, of `hidden / count` components each.

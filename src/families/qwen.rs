@@ -8,9 +8,10 @@ use crate::spec::{AttentionSpec, Biases, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let third = config.str("model_type")? == "qwen3";
-    let stack = llama::stack(config)?;
+    let head_dim = third.then_some(128);
+    let stack = llama::stack(config, &llama::Defaults { kv_heads: Some(32), head_dim, ..llama::Defaults::PLAIN })?;
     let window = match config.bool_or("use_sliding_window", false)? {
-        true => config.usize_opt("sliding_window")?,
+        true => super::usize_default(config, "sliding_window", Some(4096))?,
         false => None,
     };
     let first = config.usize_or("max_window_layers", 28)?;

@@ -6,7 +6,6 @@ use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    bert::absolute_positions(config)?;
     let rows = config.usize("max_position_embeddings")?;
     let padding = config.usize_or("pad_token_id", 1)?;
     let dense = Dense { name: "classifier.dense", activation: Activation::Tanh, prefixed: false };

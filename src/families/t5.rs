@@ -19,10 +19,9 @@ macro_rules! part {
 }
 
 const fn names(gated: bool, decoder: bool) -> Names {
-    let word = &["shared", "encoder.embed_tokens", "decoder.embed_tokens"];
     if decoder {
         Names {
-            word,
+            word: &["decoder.embed_tokens", "shared", "encoder.embed_tokens"],
             relative_bias: Some("decoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
             qkv: LinearTensors::Separate(&[
                 part!("decoder", "0.SelfAttention.q"),
@@ -50,7 +49,7 @@ const fn names(gated: bool, decoder: bool) -> Names {
         }
     } else {
         Names {
-            word,
+            word: &["encoder.embed_tokens", "shared", "decoder.embed_tokens"],
             relative_bias: Some("encoder.block.0.layer.0.SelfAttention.relative_attention_bias"),
             qkv: LinearTensors::Separate(&[
                 part!("encoder", "0.SelfAttention.q"),
@@ -79,7 +78,8 @@ const fn names(gated: bool, decoder: bool) -> Names {
 /// approximation.
 fn feed_forward(config: &Config) -> Result<(Activation, bool)> {
     const KEY: &str = "feed_forward_proj";
-    match config.str_or(KEY, "relu")? {
+    let default = if config.str("model_type")? == "mt5" { "gated-gelu" } else { "relu" };
+    match config.str_or(KEY, default)? {
         "gated-gelu" => Ok((Activation::GeluTanh, true)),
         name => match name.strip_prefix("gated-") {
             Some(inner) => Ok((named_activation(config, KEY, inner)?, true)),
@@ -110,19 +110,20 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
             ..Stack::new(hidden, layers, heads, config.usize("d_ff")?, names(gated, decoder))
         })
     };
-    // Tied heads read scaled states; transformers 5 has a separate field for the scaling.
-    let tied = config.bool_or("tie_word_embeddings", true)?;
-    let scaled = config.bool_or("scale_decoder_outputs", tied)?;
+    // The head is tied unless the checkpoint has another; `tie_word_embeddings` says whether the states are scaled, if not
+    // `scale_decoder_outputs`, which transformers 5 writes, does. mT5's are not.
+    let (tied, multilingual) = (config.bool_or("tie_word_embeddings", true)?, config.str("model_type")? == "mt5");
+    let scaled = config.bool_or("scale_decoder_outputs", tied)? && !multilingual;
     // sentence-t5 and the text encoders of image models have no decoder.
     let encoder_only = config.strings("architectures")?.contains(&"T5EncoderModel");
     let decoder = if encoder_only { None } else { Some(stack(config.usize_or("num_decoder_layers", layers)?, true)?) };
     Ok(Spec {
-        family: if config.str("model_type")? == "t5" { "t5" } else { "mt5" },
+        family: if multilingual { "mt5" } else { "t5" },
         vocabulary: config.usize("vocab_size")?,
         encoder: Some(stack(layers, false)?),
         head: None,
         language: decoder.as_ref().map(|_| LanguageHead {
-            weight: if tied { LanguageWeight::Tied } else { LanguageWeight::OwnOrTied("lm_head") },
+            weight: LanguageWeight::OwnOrTied(&["lm_head"]),
             bias: None,
             scale: if scaled { (hidden as f32).powf(-0.5) } else { 1.0 },
             softcap: 0.0,

@@ -187,6 +187,32 @@ pub struct kinglet_generate_options {
     pub on_piece: kinglet_piece_callback,
     /// The first argument of `on_piece`.
     pub on_piece_user_data: *mut c_void,
+    /// No sequence of this many tokens of the source text, or of the prompt if the model has no encoder, is generated. 0: unset, by
+    /// default no restriction. A size beyond that of any text, for instance UINT32_MAX, lifts a restriction of the model's files.
+    pub encoder_no_repeat_ngram_size: u64,
+    /// With `exponential_decay_factor`: the number of generated tokens after which end tokens become more likely.
+    pub exponential_decay_start: u64,
+    /// Hugging Face's exponential_decay_length_penalty: with each token beyond `exponential_decay_start` end tokens gain by this factor.
+    /// 0: unset, by default 1, which changes nothing.
+    pub exponential_decay_factor: f32,
+    /// Above 1: makes tokens of the source text, or of the prompt if the model has no encoder, more likely. 0: unset, by default 1,
+    /// which changes nothing.
+    pub encoder_repetition_penalty: f32,
+    /// Token sequences whose last token's logit changes where the tokens before it are there, `sequence_bias_count` of them.
+    pub sequence_bias_ids: *const kinglet_ids,
+    /// What is added to these logits, `sequence_bias_count` finite numbers.
+    pub sequence_bias: *const f32,
+    /// The number of `sequence_bias_ids` and of `sequence_bias`.
+    pub sequence_bias_count: usize,
+    /// Tokens that the decoder of an encoder-decoder model continues, after its start token, `decoder_input_count` lists: one for all
+    /// inputs, or one per input. They are not part of the output. Not with `decoder_input_texts`.
+    pub decoder_input_ids: *const kinglet_ids,
+    /// The number of `decoder_input_ids`.
+    pub decoder_input_count: usize,
+    /// As `decoder_input_ids`, as texts, `decoder_input_text_count` of them.
+    pub decoder_input_texts: *const kinglet_str,
+    /// The number of `decoder_input_texts`.
+    pub decoder_input_text_count: usize,
     /// The most tokens of an input text, special tokens included; longer texts are cut, on the side that the tokenizer's files name.
     /// It may be more than the limit of the model's files, up to the model's positions. 0: a source text is cut at the files' limit,
     /// and a prompt of a model without an encoder is not cut. Not for token ids and chats.
@@ -253,6 +279,11 @@ fn float(value: f32) -> Option<f32> {
     (!value.is_nan()).then_some(value)
 }
 
+/// A number in a field for which 0 is unset.
+fn unless_zero(value: f32) -> Option<f32> {
+    (value != 0.0).then_some(value)
+}
+
 /// What listens to a call, from C.
 pub(super) struct PieceCallback {
     callback: extern "C" fn(user_data: *mut c_void, piece: *const kinglet_generation_piece) -> u32,
@@ -296,13 +327,36 @@ pub(super) unsafe fn read(
         // SAFETY: as above.
         n => Some(unsafe { texts(o.stop_strings, n, "options.stop_strings") }?.into_iter().map(String::from).collect()),
     };
-    let bad_words_ids = match o.bad_word_count {
+    let lists = |lists: *const kinglet_ids, n: usize, name: &str| -> Result<Option<Vec<Vec<u32>>>> {
+        if n == 0 {
+            return Ok(None);
+        }
+        // SAFETY: as above.
+        let lists = unsafe { array(lists, n, &format!("options.{name}")) }?;
+        let lists = lists.iter().map(|&ids| Ok(list(ids, name)?.unwrap_or_default()));
+        lists.collect::<Result<Vec<_>>>().map(Some)
+    };
+    let sequence_bias = match lists(o.sequence_bias_ids, o.sequence_bias_count, "sequence_bias_ids")? {
+        None => None,
+        Some(words) => {
+            // SAFETY: as above.
+            let biases = unsafe { array(o.sequence_bias, o.sequence_bias_count, "options.sequence_bias") }?;
+            Some(words.into_iter().zip(biases.iter().copied()).collect())
+        }
+    };
+    let decay_start = count(o.exponential_decay_start, "exponential_decay_start")?.unwrap_or(0);
+    let decay = unless_zero(o.exponential_decay_factor).map(|factor| (decay_start, factor));
+    if decay.is_none() && decay_start > 0 {
+        return Err(Error::invalid_argument(
+            "options.exponential_decay_start: is set without exponential_decay_factor",
+        ));
+    }
+    let decoder_input_texts = match o.decoder_input_text_count {
         0 => None,
         n => {
             // SAFETY: as above.
-            let words = unsafe { array(o.bad_words_ids, n, "options.bad_words_ids") }?;
-            let words = words.iter().map(|&word| Ok(list(word, "bad_words_ids")?.unwrap_or_default()));
-            Some(words.collect::<Result<Vec<_>>>()?)
+            let texts = unsafe { texts(o.decoder_input_texts, n, "options.decoder_input_texts") }?;
+            Some(texts.into_iter().map(String::from).collect())
         }
     };
     // SAFETY: as above.
@@ -329,19 +383,26 @@ pub(super) unsafe fn read(
         repetition_penalty: float(o.repetition_penalty),
         presence_penalty: float(o.presence_penalty),
         frequency_penalty: float(o.frequency_penalty),
+        encoder_repetition_penalty: unless_zero(o.encoder_repetition_penalty),
         no_repeat_ngram_size: count(o.no_repeat_ngram_size, "no_repeat_ngram_size")?,
+        encoder_no_repeat_ngram_size: count(o.encoder_no_repeat_ngram_size, "encoder_no_repeat_ngram_size")?
+            .filter(|&size| size > 0),
         num_beams: count(o.num_beams, "num_beams")?,
         num_return_sequences: count(o.num_return_sequences, "num_return_sequences")?,
         length_penalty: float(o.length_penalty),
+        exponential_decay_length_penalty: decay,
         early_stopping: choice(o.early_stopping, "options.early_stopping", EarlyStopping::from_u32)?,
         stop_strings,
-        bad_words_ids,
+        bad_words_ids: lists(o.bad_words_ids, o.bad_word_count, "bad_words_ids")?,
+        sequence_bias,
         suppress_tokens: list(o.suppress_tokens, "suppress_tokens")?,
         begin_suppress_tokens: list(o.begin_suppress_tokens, "begin_suppress_tokens")?,
         forced_bos_token_id: id(o.forced_bos_token_id, "forced_bos_token_id")?,
         forced_eos_token_id: list(o.forced_eos_token_ids, "forced_eos_token_ids")?,
         eos_token_id: list(o.eos_token_ids, "eos_token_ids")?,
         decoder_start_token_id: id(o.decoder_start_token_id, "decoder_start_token_id")?,
+        decoder_input_ids: lists(o.decoder_input_ids, o.decoder_input_count, "decoder_input_ids")?,
+        decoder_input_texts,
         ignore_eos: flag(o.ignore_eos, "options.ignore_eos")?,
         logprobs: flag(o.logprobs, "options.logprobs")?,
         grammar,

@@ -105,6 +105,22 @@ impl Config {
         self.object.get(key).filter(|value| !value.is_null())
     }
 
+    /// Whether the file has the field, even if it is null.
+    pub fn contains(&self, key: &str) -> bool {
+        self.object.contains_key(key)
+    }
+
+    /// The same object in which fields that are not null also count under other names, given as pairs of name and other name.
+    pub fn with_aliases(&self, aliases: &[(&str, &str)]) -> Self {
+        let mut config = self.clone();
+        for (alias, name) in aliases {
+            if let Some(value) = self.get(alias) {
+                config.object.insert((*name).to_string(), value.clone());
+            }
+        }
+        config
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.object.keys().map(String::as_str)
     }

@@ -91,13 +91,18 @@ impl Source {
         let count = read_some(file, &mut magic).map_err(|e| Error::io(path, &e))?;
         match &magic[..count] {
             [b'G', b'G', b'U', b'F', ..] => {
-                let Gguf { weights, config, generation_config, tokenizer, tokenizer_config } = Gguf::open(path)?;
-                let files = BTreeMap::from([
+                let Gguf { weights, config, generation_config, tokenizer, tokenizer_config, pooling } =
+                    Gguf::open(path)?;
+                let mut files = BTreeMap::from([
                     (CONFIG.to_string(), config.to_string().into_bytes()),
                     ("generation_config.json".to_string(), generation_config.to_string().into_bytes()),
                     ("tokenizer.json".to_string(), tokenizer.into_bytes()),
                     ("tokenizer_config.json".to_string(), tokenizer_config.to_string().into_bytes()),
                 ]);
+                if let Some((modules, pooling)) = pooling {
+                    files.insert(modules::FILE.to_string(), modules.to_string().into_bytes());
+                    files.insert("1_Pooling/config.json".to_string(), pooling.to_string().into_bytes());
+                }
                 Ok(Self { files: Files::inside(path, files), weights, precision: None, export: None })
             }
             magic if *magic == packed::MAGIC => {

@@ -152,6 +152,12 @@ impl TensorView<'_> {
         self.shape.iter().product()
     }
 
+    /// Whether both hold the same values, stored in the same way.
+    pub fn equals(&self, other: &Self) -> bool {
+        let layout = |t: &Self| (t.dtype, t.order, t.shift);
+        layout(self) == layout(other) && self.shape == other.shape && self.bytes == other.bytes
+    }
+
     /// The product of all dimensions but the last: 1 for a vector or a scalar. Of an empty tensor it may be any number.
     pub fn rows(&self) -> usize {
         self.shape.split_last().map_or(1, |(_, rest)| rest.iter().product())

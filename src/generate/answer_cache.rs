@@ -3,24 +3,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::options::Settings;
 use super::search::Output;
+use super::settings::Settings;
 use crate::base::fork::Lock;
 
-/// The input's tokens and every setting. The model is not part of it: each model has its own cache.
+/// The input's tokens, those that the decoder continues, and every setting. The model is not part of it: each model has its own cache.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Key(Box<[u8]>);
 
 impl Key {
     /// None for a generation that must not be cached.
-    pub(crate) fn new(input: &[u32], settings: &Settings) -> Option<Self> {
+    pub(crate) fn new(input: &[u32], decoder_input: &[u32], settings: &Settings) -> Option<Self> {
         if settings.sampling.as_ref().is_some_and(|sampling| sampling.seed.is_none()) {
             return None;
         }
         // The Debug text has every field, and floats with all digits.
         let mut key = format!("{settings:?}").into_bytes();
         key.push(0);
-        input.iter().for_each(|id| key.extend_from_slice(&id.to_le_bytes()));
+        key.extend_from_slice(&input.len().to_le_bytes());
+        input.iter().chain(decoder_input).for_each(|id| key.extend_from_slice(&id.to_le_bytes()));
         Some(Self(key.into_boxed_slice()))
     }
 }
@@ -109,11 +110,12 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::options::{Defaults, GenerateOptions};
+    use crate::generate::defaults::Defaults;
+    use crate::generate::options::GenerateOptions;
     use crate::generate::search::FinishReason;
 
     fn key(input: &[u32], options: GenerateOptions) -> Option<Key> {
-        Key::new(input, &options.settle(&Defaults::default(), 100).unwrap())
+        Key::new(input, &[], &options.settle(&Defaults::default(), 100).unwrap())
     }
 
     fn output(text: &str) -> Vec<Output> {

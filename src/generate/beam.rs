@@ -11,8 +11,9 @@ use crate::network::{Feed, Sequence, StepRows, Want};
 use super::constraint::Constraint;
 use super::detokenize::{Detokenizer, finished};
 use super::logits_processors::{History, process};
-use super::options::{EarlyStopping, Settings};
+use super::options::EarlyStopping;
 use super::search::{Context, FinishReason, Output, RESERVED_TOKENS, Search, Start, unexpected_rows};
+use super::settings::Settings;
 
 /// The score of a finished beam that does not exist yet, as in the reference.
 const IMPOSSIBLE: f32 = -1e9;
@@ -80,6 +81,8 @@ pub struct BeamSearch {
     count: usize,
     each: usize,
     prompt: Vec<u32>,
+    source: Arc<[u32]>,
+    context: Arc<[u32]>,
     /// Tokens in the KV cache.
     cached: usize,
     limit: usize,
@@ -113,6 +116,8 @@ impl BeamSearch {
             each: count.min(vocabulary.max(1)),
             cached: beam.sequence.length(),
             prompt: start.prompt,
+            source: start.source,
+            context: start.context,
             limit: start.limit,
             running: vec![beam],
             idle: Vec::new(),
@@ -161,10 +166,14 @@ impl BeamSearch {
         for (index, (beam, row)) in self.running.iter_mut().zip(logits.chunks_exact_mut(vocabulary)).enumerate() {
             let total = host::log_sum_exp(row);
             row.iter_mut().for_each(|x| *x -= total);
-            let history = History { prompt: &self.prompt, generated: &beam.tokens };
+            let history = History { prompt: &self.prompt, generated: &beam.tokens, source: &self.source };
             process(row, &history, &self.settings, self.limit, &mut workspace.tokens);
             if let Some(constraint) = &mut beam.constraint {
                 constraint.mask(row)?;
+            }
+            if self.settings.renormalize_logits {
+                let total = host::log_sum_exp(row);
+                row.iter_mut().for_each(|x| *x -= total);
             }
             for (token, &logprob) in row.iter().enumerate() {
                 let score = logprob + beam.score;
@@ -301,7 +310,7 @@ impl Search for BeamSearch {
         let s = &*self.settings;
         let outputs = self.finished.into_iter().take(s.num_return_sequences).filter_map(|d| {
             let finish_reason = d.reason?;
-            let text = finished(&d.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens);
+            let text = finished(&self.context, &d.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens);
             let logprobs = if s.logprobs { d.logprobs } else { Vec::new() };
             Some(text.map(|text| Output { text, tokens: d.tokens, logprobs, score: d.score, finish_reason }))
         });

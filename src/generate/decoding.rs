@@ -18,11 +18,11 @@ use super::Generator;
 use super::beam::BeamSearch;
 use super::constraint::Constraint;
 use super::detokenize::Detokenizer;
-use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::fresh_seed;
 use super::search::{Context, FinishReason, NewText, Output, Search, Start, Workspaces};
 use super::session::Prefix;
+use super::settings::Settings;
 use super::single::Single;
 
 /// The maximum size of a step's logits, in bytes.
@@ -65,6 +65,8 @@ pub(crate) struct Job<'a> {
     pub generator: &'a Generator,
     /// The inputs as token ids: source texts, or prompts.
     pub inputs: &'a Encoding,
+    /// Tokens that an encoder-decoder model's decoder continues: none, one list for all inputs, or one per input of the call.
+    pub decoder_inputs: &'a [Vec<u32>],
     /// The caller's index of each input, if the inputs are a selection.
     pub numbers: Option<&'a [usize]>,
     pub settings: &'a Arc<Settings>,
@@ -248,7 +250,10 @@ impl Job<'_> {
                 "decoder_start_token_id: missing; neither the options nor the model's files give the decoder's first token",
             )
         })?;
-        Ok(vec![start])
+        let number = self.numbers.map_or(input, |numbers| numbers[input]);
+        let given = self.decoder_inputs.get(number).or(self.decoder_inputs.first()).map_or(&[][..], Vec::as_slice);
+        // As in transformers, the start token may be among them.
+        Ok([&[start][..], given.strip_prefix(&[start]).unwrap_or(given)].concat())
     }
 }
 
@@ -326,22 +331,28 @@ impl Waiting<'_> {
                 model.network.step(&mut [feed], &mut StepOutput::default(), job.call)
             })?;
         }
-        let detokenizer =
-            (streams || !s.stop_strings.is_empty()).then(|| Detokenizer::new(&s.stop_strings, s.skip_special_tokens));
-        let seed = s.sampling.as_ref().and_then(|sampling| sampling.seed).unwrap_or_else(fresh_seed);
-        let lookup = || {
-            let source = match &model.spec.encoder {
-                Some(_) => &job.inputs.ids()[job.inputs.starts()[input]..job.inputs.starts()[input + 1]],
-                None => &[],
-            };
-            Lookup::new(&prompt, source, model.network.longrope_switch(), limit, s.lookup)
+        let source = match &model.spec.encoder {
+            Some(_) => &job.inputs.ids()[job.inputs.starts()[input]..job.inputs.starts()[input + 1]],
+            None => &[],
         };
+        let context: Arc<[u32]> = if model.spec.encoder.is_some() { prompt[1..].into() } else { Arc::default() };
+        let processed: Arc<[u32]> = match s.encoder_repetition_penalty != 1.0 || s.encoder_no_repeat_ngram_size > 0 {
+            true if model.spec.encoder.is_some() => source.into(),
+            true => prompt.as_slice().into(),
+            false => Arc::default(),
+        };
+        let detokenizer = (streams || !s.stop_strings.is_empty())
+            .then(|| Detokenizer::new(&context, &s.stop_strings, s.skip_special_tokens));
+        let seed = s.sampling.as_ref().and_then(|sampling| sampling.seed).unwrap_or_else(fresh_seed);
+        let lookup = || Lookup::new(&prompt, source, model.network.longrope_switch(), limit, s.lookup);
         for number in 0..copies {
             let start = Start {
                 settings: s.clone(),
                 forbidden: self.forbidden.clone(),
                 sequence: sequence.clone(),
                 prompt: prompt.clone(),
+                source: processed.clone(),
+                context: context.clone(),
                 limit,
                 constraint: job.constraint.clone(),
                 lookup: (s.lookup.tokens > 0).then(lookup),

@@ -1,7 +1,7 @@
 //! Incremental detokenisation for streaming: whole characters only, without text that may be the beginning of a stop string.
 
 use crate::base::error::Result;
-use crate::text::tokenizer::Tokenizer;
+use crate::text::tokenizer::{Tokenizer, clean_up};
 
 /// The detokenised text of one sequence.
 #[derive(Clone, Debug)]
@@ -13,6 +13,10 @@ pub struct Detokenizer {
     /// Tokens before this one are part of `text`.
     read: usize,
     text: String,
+    /// Bytes of `text` that later tokens cannot change. The rest is `raw`, cleaned up.
+    fixed: usize,
+    /// Decoded text that a cleanup of spaces may still change.
+    raw: String,
     stops: Vec<String>,
     skip_special: bool,
     /// Where in `text` a stop string begins, if one was found.
@@ -25,10 +29,20 @@ pub struct Detokenizer {
 const INCOMPLETE: char = '\u{fffd}';
 
 impl Detokenizer {
-    pub fn new(stops: &[String], skip_special: bool) -> Self {
-        let (tokens, text) = (Vec::new(), String::new());
-        let stops = stops.to_vec();
-        Self { tokens, anchor: 0, read: 0, text, stops, skip_special, stopped: None, streamed: 0 }
+    /// `context` are tokens that the text continues.
+    pub fn new(context: &[u32], stops: &[String], skip_special: bool) -> Self {
+        Self {
+            tokens: context.to_vec(),
+            anchor: 0,
+            read: context.len(),
+            text: String::new(),
+            fixed: 0,
+            raw: String::new(),
+            stops: stops.to_vec(),
+            skip_special,
+            stopped: None,
+            streamed: 0,
+        }
     }
 
     /// Adds a token. Returns whether a stop string was found.
@@ -61,8 +75,8 @@ impl Detokenizer {
             self.read = self.tokens.len();
             return Ok(());
         }
-        let from = self.text.len();
-        self.text += new;
+        let from = self.fixed;
+        self.append(new, tokenizer);
         self.anchor = self.read;
         self.read = self.tokens.len();
         // A stop string may begin in the old text.
@@ -77,11 +91,31 @@ impl Detokenizer {
         Ok(())
     }
 
+    /// Appends decoded text.
+    fn append(&mut self, new: &str, tokenizer: &Tokenizer) {
+        if !tokenizer.cleans_up() {
+            self.text += new;
+            self.fixed = self.text.len();
+            return;
+        }
+        self.text.truncate(self.fixed);
+        self.raw += new;
+        let certain = clean_up::certain(&self.raw, 0);
+        self.text += &clean_up::clean_up(&self.raw[..certain]);
+        self.fixed = self.text.len();
+        // What is before a cut decides no later cut, except whether spaces are near.
+        self.raw.drain(..certain);
+        self.text += &clean_up::clean_up(&self.raw);
+    }
+
     /// Bytes of the text that later tokens cannot change and that do not begin a stop string.
     pub fn certain(&self) -> usize {
         match self.stopped {
             Some(stop) => stop,
-            None => self.text.len() - self.stops.iter().map(|stop| overlap(&self.text, stop)).max().unwrap_or(0),
+            None => {
+                let text = &self.text[..self.fixed];
+                text.len() - self.stops.iter().map(|stop| overlap(text, stop)).max().unwrap_or(0)
+            }
         }
     }
 
@@ -113,9 +147,27 @@ fn overlap(text: &str, stop: &str) -> usize {
         .unwrap_or(0)
 }
 
-/// The text of a finished sequence, up to the first stop string.
-pub fn finished(tokens: &[u32], tokenizer: &Tokenizer, stops: &[String], skip_special: bool) -> Result<String> {
-    let mut text = tokenizer.decode_known(tokens, skip_special)?;
+/// The text of a finished sequence, which continues `context`, up to the first stop string.
+pub fn finished(
+    context: &[u32],
+    tokens: &[u32],
+    tokenizer: &Tokenizer,
+    stops: &[String],
+    skip_special: bool,
+) -> Result<String> {
+    let mut text = if context.is_empty() {
+        tokenizer.decode_known(tokens, skip_special)?
+    } else {
+        let before = tokenizer.decode_known(context, skip_special)?;
+        let whole = tokenizer.decode_known(&[context, tokens].concat(), skip_special)?;
+        match whole.strip_prefix(&before) {
+            Some(text) => text.to_string(),
+            None => tokenizer.decode_known(tokens, skip_special)?,
+        }
+    };
+    if tokenizer.cleans_up() {
+        text = clean_up::clean_up(&text).into_owned();
+    }
     if let Some(end) = stops.iter().filter_map(|stop| text.find(stop.as_str())).min() {
         text.truncate(end);
     }
@@ -141,7 +193,7 @@ mod tests {
             let tokenizer = tokenizer(name);
             for text in ["The small bird 🐦👍🏽 sings — naïve 中文!", "  two  spaces\n\nand lines ", "é"] {
                 let ids = ids(&tokenizer, text);
-                let mut detokenizer = Detokenizer::new(&[], true);
+                let mut detokenizer = Detokenizer::new(&[], &[], true);
                 let mut pieces = String::new();
                 for id in &ids {
                     detokenizer.push(*id, &tokenizer).unwrap();
@@ -155,12 +207,48 @@ mod tests {
         }
     }
 
+    /// T5's fixture with `clean_up_tokenization_spaces`.
+    fn cleaning() -> Tokenizer {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation/t5");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(fixture.join("tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+        let config = r#"{"clean_up_tokenization_spaces": true}"#;
+        std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
+        Tokenizer::from_directory(folder.path()).unwrap()
+    }
+
+    #[test]
+    fn cleaned_text_is_streamed_as_it_stays() {
+        let tokenizer = cleaning();
+        for text in ["It is n't hard , is it ? ' no ' it isn't . John 's river , we 've", "a ' s . I ' m , o . k ."] {
+            let ids = ids(&tokenizer, text);
+            let mut detokenizer = Detokenizer::new(&[], &[], true);
+            let mut pieces = Vec::new();
+            for id in &ids {
+                detokenizer.push(*id, &tokenizer).unwrap();
+                pieces.push(detokenizer.until(detokenizer.certain()).to_string());
+            }
+            pieces.push(detokenizer.rest(&tokenizer).unwrap().to_string());
+            let whole = tokenizer.decode(&ids, true).unwrap();
+            assert!(whole.len() < text.len());
+            assert_eq!(pieces.concat(), whole);
+            assert_eq!(finished(&[], &ids, &tokenizer, &[], true).unwrap(), whole);
+        }
+        // A stop string is looked for in the text as it is shown.
+        let ids = ids(&tokenizer, "read the file , then run");
+        let mut detokenizer = Detokenizer::new(&[], &["file, th".to_string()], true);
+        let stopped = ids.iter().position(|id| detokenizer.push(*id, &tokenizer).unwrap()).unwrap();
+        assert!(stopped + 1 < ids.len());
+        assert_eq!(detokenizer.rest(&tokenizer).unwrap(), "read the ");
+        assert_eq!(finished(&[], &ids[..=stopped], &tokenizer, &["file, th".to_string()], true).unwrap(), "read the ");
+    }
+
     #[test]
     fn stop_strings_are_found_across_tokens_and_never_shown() {
         let tokenizer = tokenizer("roberta");
         let ids = ids(&tokenizer, "one two STOP three");
         let stops = ["o STO".to_string(), "zzz".to_string()];
-        let mut detokenizer = Detokenizer::new(&stops, true);
+        let mut detokenizer = Detokenizer::new(&[], &stops, true);
         let mut shown = String::new();
         let stopped = ids.iter().position(|id| {
             let stopped = detokenizer.push(*id, &tokenizer).unwrap();
@@ -170,7 +258,7 @@ mod tests {
         assert!(stopped.is_some_and(|at| at + 1 < ids.len()));
         shown += detokenizer.rest(&tokenizer).unwrap();
         assert_eq!(shown, "one tw");
-        assert_eq!(finished(&ids, &tokenizer, &stops, true).unwrap(), "one tw");
+        assert_eq!(finished(&[], &ids, &tokenizer, &stops, true).unwrap(), "one tw");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Logits processors: penalties and forbidden or forced tokens, in the order of transformers' `generate`.
 
-use super::options::Settings;
 use super::search::RESERVED_TOKENS;
+use super::settings::Settings;
 
 /// The tokens of one sequence so far: the decoder's prompt, then the generated tokens.
 pub struct History<'a> {
     pub prompt: &'a [u32],
     pub generated: &'a [u32],
+    /// The encoder's input; the prompt if the model has no encoder.
+    pub source: &'a [u32],
 }
 
 impl History<'_> {
@@ -47,7 +49,28 @@ fn force(scores: &mut [f32], tokens: &[u32]) {
 /// sequence; `list` is a scratch buffer.
 pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize, list: &mut Vec<u32>) {
     list.clear();
-    list.reserve(history.prompt.len() + limit.min(RESERVED_TOKENS));
+    list.reserve(history.prompt.len().max(history.source.len()) + limit.min(RESERVED_TOKENS));
+    for (word, bias) in &s.sequence_bias {
+        if let Some((last, before)) = word.split_last()
+            && history.ends_with(history.len(), before)
+        {
+            scores[*last as usize] += bias;
+        }
+    }
+    if s.encoder_repetition_penalty != 1.0 {
+        list.clear();
+        list.extend_from_slice(history.source);
+        list.sort_unstable();
+        list.dedup();
+        // The reference multiplies by the reciprocal.
+        let penalty = (1.0 / f64::from(s.encoder_repetition_penalty)) as f32;
+        // The encoder's vocabulary may be larger.
+        for &token in &*list {
+            if let Some(score) = scores.get_mut(token as usize) {
+                *score = if *score < 0.0 { *score * penalty } else { *score / penalty };
+            }
+        }
+    }
     if s.repetition_penalty != 1.0 {
         list.clear();
         list.extend(history.all());
@@ -77,6 +100,17 @@ pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize
             }
         }
     }
+    let n = s.encoder_no_repeat_ngram_size;
+    if n > 0 && history.len() + 1 >= n {
+        let end = history.len();
+        list.clear();
+        list.extend((end + 1 - n..end).map(|i| history.at(i)));
+        for ngram in history.source.windows(n).filter(|ngram| ngram[..n - 1] == **list) {
+            if let Some(score) = scores.get_mut(ngram[n - 1] as usize) {
+                *score = NEVER;
+            }
+        }
+    }
     for word in &s.bad_words {
         if let Some((last, before)) = word.split_last()
             && !(before.is_empty() && s.eos.contains(last))
@@ -88,18 +122,33 @@ pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize
     if history.generated.len() < s.min_new_tokens || history.len() < s.min_length || s.ignore_eos {
         forbid(scores, &s.eos);
     }
+    let mut forced = false;
     if let Some(token) = s.forced_bos
         && history.len() == 1
     {
         force(scores, &[token]);
+        forced = true;
     }
     if !s.forced_eos.is_empty() && history.generated.len() + 1 == limit {
         force(scores, &s.forced_eos);
+        forced = true;
+    }
+    if let Some((start, factor)) = s.exponential_decay
+        && history.generated.len() > start
+    {
+        let power = (history.generated.len() - start).min(i32::MAX as usize) as i32;
+        let gain = (f64::from(factor).powi(power) - 1.0) as f32;
+        for &token in &s.eos {
+            let score = &mut scores[token as usize];
+            if score.is_finite() {
+                *score += score.abs() * gain;
+            }
+        }
     }
     forbid(scores, &s.suppress);
-    // After a forced first token, the next one counts as the first.
+    // After a forced first token, the next one counts as the first. A forced last token stays, though it be the first.
     let begin = usize::from(history.prompt.len() == 1 && s.forced_bos.is_some());
-    if history.generated.len() == begin {
+    if history.generated.len() == begin && !forced {
         forbid(scores, &s.begin_suppress);
     }
 }
@@ -107,12 +156,14 @@ pub fn process(scores: &mut [f32], history: &History, s: &Settings, limit: usize
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::options::{Defaults, GenerateOptions};
+    use crate::generate::defaults::Defaults;
+    use crate::generate::options::GenerateOptions;
 
     fn run(options: GenerateOptions, prompt: &[u32], generated: &[u32], scores: &[f32]) -> Vec<f32> {
         let settings = options.settle(&Defaults::default(), scores.len()).unwrap();
         let mut scores = scores.to_vec();
-        process(&mut scores, &History { prompt, generated }, &settings, settings.limit(prompt.len()), &mut Vec::new());
+        let history = History { prompt, generated, source: prompt };
+        process(&mut scores, &history, &settings, settings.limit(prompt.len()), &mut Vec::new());
         scores
     }
 

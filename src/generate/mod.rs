@@ -5,6 +5,7 @@ mod beam;
 pub(crate) mod chat;
 pub(crate) mod constraint;
 mod decoding;
+pub(crate) mod defaults;
 mod detokenize;
 mod logits_processors;
 pub(crate) mod options;
@@ -12,6 +13,7 @@ mod prompt_lookup;
 mod sampling;
 mod search;
 pub(crate) mod session;
+mod settings;
 mod single;
 
 use std::sync::Arc;
@@ -29,7 +31,9 @@ use answer_cache::{AnswerCache, Key};
 use chat::ChatTemplate;
 use constraint::GrammarVocabulary;
 use decoding::{Generated, Job};
-use options::{Defaults, GenerateOptions, Settings};
+use defaults::Defaults;
+use options::GenerateOptions;
+use settings::Settings;
 
 pub use decoding::{Listener, Piece};
 pub use search::{FinishReason, Output};
@@ -96,7 +100,12 @@ impl Generator {
             return Ok(());
         }
         let (path, family) = (self.engine.path.display(), self.engine.spec.family);
-        Err(Error::unsupported(format!("{path}: {family} generates no text; it can embed or classify")))
+        Err(Error::unsupported(match self.engine.spec.decoder {
+            Some(_) => format!(
+                "{path}: generates no text, because the weights have no language head (lm_head.weight); it can embed"
+            ),
+            None => format!("{path}: {family} generates no text; it can embed or classify"),
+        }))
     }
 
     /// As [`crate::Model::generate`].
@@ -202,6 +211,8 @@ impl Generator {
         let work = |call: Call<'_>| {
             let encoding = self.encode_prompts(&[text], options, call)?;
             let settings = Arc::new(self.settle(options, listener.is_some())?);
+            // A chat's model has no encoder.
+            self.decoder_inputs(options, 1)?;
             let mut result = None;
             self.job(&encoding, &settings, options, call)?.run(listener, |_, done| result = Some(done))?;
             let Generated { outputs, prompt, sequence } = result.ok_or_else(|| Error::internal("no output"))?;
@@ -249,6 +260,31 @@ impl Generator {
         Ok(settings)
     }
 
+    /// The tokens that the decoder of an encoder-decoder model continues: none, one list for all inputs, or one per input.
+    fn decoder_inputs(&self, options: &GenerateOptions, inputs: usize) -> Result<Vec<Vec<u32>>> {
+        let (name, lists) = match (&options.decoder_input_ids, &options.decoder_input_texts) {
+            (Some(lists), _) => ("decoder_input_ids", lists.clone()),
+            (None, Some(texts)) => {
+                let tokenizer = &self.engine.tokenizer;
+                let lists: Result<_> = texts.iter().map(|text| tokenizer.ids(text, false)).collect();
+                ("decoder_input_texts", lists?)
+            }
+            (None, None) => return Ok(Vec::new()),
+        };
+        if self.engine.spec.encoder.is_none() {
+            return Err(Error::invalid_argument(format!(
+                "{name}: the model has no encoder; put what it is to continue at the end of the prompt"
+            )));
+        }
+        if lists.len() != 1 && lists.len() != inputs {
+            let count = lists.len();
+            return Err(Error::invalid_argument(format!(
+                "{name}: has {count} entries for {inputs} inputs; give one for all, or one per input"
+            )));
+        }
+        Ok(lists)
+    }
+
     fn job<'a>(
         &'a self,
         inputs: &'a Encoding,
@@ -260,7 +296,16 @@ impl Generator {
             Some(grammar) => Some(self.grammar_vocabulary()?.constraint(grammar, call.cancelled)?),
             None => None,
         };
-        Ok(Job { generator: self, inputs, numbers: None, settings, constraint, prefix: options.prefix.as_ref(), call })
+        Ok(Job {
+            generator: self,
+            inputs,
+            decoder_inputs: &[],
+            numbers: None,
+            settings,
+            constraint,
+            prefix: options.prefix.as_ref(),
+            call,
+        })
     }
 
     fn run(
@@ -271,6 +316,7 @@ impl Generator {
         call: Call<'_>,
     ) -> Result<Generations> {
         let settings = Arc::new(self.settle(options, listener.is_some())?);
+        let decoder_inputs = self.decoder_inputs(options, inputs.len())?;
         let mut result = Generations {
             outputs: vec![Vec::new(); inputs.len()],
             input_tokens: inputs.starts().windows(2).map(|w| w[1] - w[0]).collect(),
@@ -279,15 +325,16 @@ impl Generator {
         let answers = &self.answers;
         // Streaming does not use the cache.
         if !answers.is_on() || listener.is_some() {
-            let job = self.job(inputs, &settings, options, call)?;
+            let job = Job { decoder_inputs: &decoder_inputs, ..self.job(inputs, &settings, options, call)? };
             job.run(listener, |i, generated| result.outputs[i] = generated.outputs)?;
             return Ok(result);
         }
         let starts = inputs.starts();
         // Speculative decoding does not change the output.
         let deciding = Settings { lookup: Default::default(), ..Settings::clone(&settings) };
-        let keys: Vec<_> =
-            (0..inputs.len()).map(|i| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], &deciding)).collect();
+        let decoder_input = |i: usize| decoder_inputs.get(i).or(decoder_inputs.first()).map_or(&[][..], Vec::as_slice);
+        let key = |i: usize| Key::new(&inputs.ids()[starts[i]..starts[i + 1]], decoder_input(i), &deciding);
+        let keys: Vec<_> = (0..inputs.len()).map(key).collect();
         let mut missing = Vec::new();
         for (i, key) in keys.iter().enumerate() {
             let start = std::time::Instant::now();
@@ -306,7 +353,8 @@ impl Generator {
             }
         }
         let inputs = inputs.select(&missing);
-        let job = Job { numbers: Some(&missing), ..self.job(&inputs, &settings, options, call)? };
+        let job = self.job(&inputs, &settings, options, call)?;
+        let job = Job { decoder_inputs: &decoder_inputs, numbers: Some(&missing), ..job };
         job.run(None, |i, generated| {
             if let Some(key) = &keys[missing[i]] {
                 answers.put(key.clone(), &generated.outputs);

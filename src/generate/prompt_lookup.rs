@@ -2,8 +2,8 @@
 //! earlier occurrence of the last tokens. It runs in one step with the last token, and its tokens are accepted as long as the model
 //! would have chosen them. A rejected draft costs its rows of the step and does not change the output.
 
-use super::options::Settings;
 use super::search::RESERVED_TOKENS;
+use super::settings::Settings;
 
 /// The options of prompt lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,7 +104,8 @@ impl Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::options::{Defaults, GenerateOptions};
+    use crate::generate::defaults::Defaults;
+    use crate::generate::options::GenerateOptions;
 
     fn settings(tokens: usize, ngram: usize, more: GenerateOptions) -> Settings {
         let options =

@@ -1,6 +1,6 @@
 //! Sampling: the logits warpers of transformers' `generate` in its order, and random numbers that depend only on the seed.
 
-use super::options::Sampling;
+use super::settings::Sampling;
 
 /// A token that may be sampled.
 #[derive(Clone, Debug, PartialEq)]

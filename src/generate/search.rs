@@ -9,9 +9,9 @@ use crate::text::tokenizer::Tokenizer;
 
 use super::constraint::Constraint;
 use super::detokenize::Detokenizer;
-use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::SamplingBuffers;
+use super::settings::Settings;
 
 /// Why a text ended. The numbers are part of the C ABI: they are only ever appended to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +91,10 @@ pub struct Start {
     pub sequence: Sequence,
     /// The decoder's whole prompt.
     pub prompt: Vec<u32>,
+    /// The encoder's input, or the prompt of a model without an encoder, if a logits processor needs it; else empty.
+    pub source: Arc<[u32]>,
+    /// The end of the prompt that the text continues as one text: a decoder's prefix.
+    pub context: Arc<[u32]>,
     /// The maximum number of new tokens.
     pub limit: usize,
     pub constraint: Option<Constraint>,

@@ -9,10 +9,10 @@ use crate::network::{Feed, Sequence, StepRows, Want};
 use super::constraint::Constraint;
 use super::detokenize::{Detokenizer, finished};
 use super::logits_processors::{History, process};
-use super::options::Settings;
 use super::prompt_lookup::Lookup;
 use super::sampling::{self, Random};
 use super::search::{Context, FinishReason, NewText, Output, RESERVED_TOKENS, Search, Start, unexpected_rows};
+use super::settings::Settings;
 
 pub struct Single {
     settings: Arc<Settings>,
@@ -20,6 +20,8 @@ pub struct Single {
     forbidden: Option<Arc<[u32]>>,
     sequence: Sequence,
     prompt: Vec<u32>,
+    source: Arc<[u32]>,
+    context: Arc<[u32]>,
     /// Tokens in the KV cache.
     cached: usize,
     /// The generated tokens; between `feeds` and `advance` with the draft at the end.
@@ -48,6 +50,8 @@ impl Single {
             cached: start.sequence.length(),
             sequence: start.sequence,
             prompt: start.prompt,
+            source: start.source,
+            context: start.context,
             tokens: Vec::with_capacity(start.limit.min(RESERVED_TOKENS)),
             logprobs: Vec::new(),
             limit: start.limit,
@@ -66,7 +70,7 @@ impl Single {
     fn choose(&mut self, count: usize, row: &mut [f32], context: Context<'_>) -> Result<u32> {
         let settings = &*self.settings;
         let mut workspace = context.workspaces.take();
-        let history = History { prompt: &self.prompt, generated: &self.tokens[..count] };
+        let history = History { prompt: &self.prompt, generated: &self.tokens[..count], source: &self.source };
         process(row, &history, settings, self.limit, &mut workspace.tokens);
         if let Some(constraint) = &mut self.constraint {
             constraint.mask(row)?;
@@ -197,7 +201,7 @@ impl Search for Single {
 
     fn finish(self: Box<Self>, context: Context<'_>) -> Result<(Vec<Output>, Option<Sequence>)> {
         let s = &*self.settings;
-        let text = finished(&self.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens)?;
+        let text = finished(&self.context, &self.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens)?;
         // The sum of an empty list is -0.
         let score = self.logprobs.iter().sum::<f32>() + 0.0;
         let output = Output { text, tokens: self.tokens, logprobs: self.logprobs, score, finish_reason: self.reason };

@@ -26,14 +26,14 @@ use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::AnswerCache;
 use crate::generate::chat::ChatTemplate;
-use crate::generate::options::Defaults;
+use crate::generate::defaults::Defaults;
 use crate::network::modules::ModulesView;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
 use crate::tasks::classification::ClassifierSettings;
-use crate::text::tokenizer::{Tokenizer, TokenizerFiles};
+use crate::text::tokenizer::{SpecialTokens, Tokenizer, TokenizerFiles};
 
 pub use options::LoadOptions;
 pub use quantize::quantize;
@@ -85,8 +85,9 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let config = files.require_config("config.json")?;
     let mut spec = match &export {
         Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
-        None => families::spec_of_weights(&config)?,
+        None => families::spec(&config)?,
     };
+    let unknown = if export.is_some() { Vec::new() } else { families::unknown_fields(&config) };
     let mut embedding = families::sentence_transformers(&files, &config, spec.hidden())?;
     if let (Some(_), Ok(modules)) = (&export, &embedding.modules)
         && let Err(missing) = ModulesView::find(modules, &weights)
@@ -95,9 +96,12 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     }
     let mut modules = embedding.known_modules();
     let mut classifier = ClassifierSettings::read(&config, &spec, &embedding)?;
-    let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config)?;
-    let chat = chat_template(&files)?;
-    let view = if export.is_some() { ModelView::default() } else { ModelView::find(&spec, &weights)? };
+    let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config);
+    let mut view = ModelView::default();
+    if export.is_none() {
+        view = ModelView::find(&spec, &weights)?;
+        view.settle(&mut spec);
+    }
     let mut view = view.with_modules(&modules, &weights)?;
     let tokenizer_files = TokenizerFiles::read(&files)?.lower_case(embedding.do_lower_case);
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
@@ -134,6 +138,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let LoadedNetwork { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.
     let tokenizer = Tokenizer::new(tokenizer_files)?;
+    let chat = chat_template(&files, tokenizer.special_tokens())?;
     progress(1.0)?;
 
     let max_length = embedding.max_seq_length.unwrap_or_else(|| tokenizer.max_length()).min(spec.max_tokens());
@@ -162,7 +167,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         precision,
         weight_bytes,
     };
-    loaded.report(threads, start);
+    loaded.report(&unknown, threads, start);
     Ok(loaded)
 }
 
@@ -181,17 +186,22 @@ fn check(options: &LoadOptions) -> Result<()> {
 
 impl Loaded {
     /// Logs what was loaded, and warnings about it.
-    fn report(&self, threads: usize, start: Instant) {
+    fn report(&self, unknown: &[String], threads: usize, start: Instant) {
         let Self { engine, generator, embedding, .. } = self;
         let log = &engine.log;
         let path = engine.path.display();
         if engine.pool.threads() < threads {
             log.warning(|| format!("the system started only {} of {threads} threads", engine.pool.threads()));
         }
-        let ignored = &generator.defaults.ignored;
-        if !ignored.is_empty() {
-            let fields = ignored.join(", ");
-            log.warning(|| format!("{path}: generation_config.json asks for {fields}, which Kinglet does not support"));
+        let refused = generator.defaults.refused();
+        if engine.spec.language.is_some() && !refused.is_empty() {
+            let fields = refused.join(", ");
+            log.warning(|| format!("{path}: the files ask for {fields}, which generation does not support"));
+        }
+        let unknown: Vec<&str> = unknown.iter().chain(&generator.defaults.unknown).map(String::as_str).collect();
+        if !unknown.is_empty() {
+            let fields = unknown.join(", ");
+            log.warning(|| format!("{path}: fields that are not known and not used: {fields}"));
         }
         if !engine.tokenizer.is_present() {
             let path = engine.tokenizer.path().display();
@@ -218,7 +228,7 @@ impl Loaded {
 }
 
 /// The chat template, or the error to return for a chat: a model without a template can do everything else.
-fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
+fn chat_template(files: &Files, special: &SpecialTokens) -> Result<Result<ChatTemplate>> {
     const JINJA: &str = "chat_template.jinja";
     const CONFIG: &str = "tokenizer_config.json";
     let (jinja, config) = (files.text(JINJA, TEMPLATE_LIMIT)?, files.json(CONFIG)?);
@@ -229,11 +239,6 @@ fn chat_template(files: &Files) -> Result<Result<ChatTemplate>> {
         ))));
     };
     let origin = files.name(if jinja.is_some() { JINJA } else { CONFIG });
-    let names = ["bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token"];
-    let text = |name: &str| {
-        let value = config.as_ref()?.get(name)?;
-        value.as_str().or_else(|| value.get("content")?.as_str())
-    };
-    let special: Vec<_> = names.into_iter().filter_map(|name| Some((name, text(name)?))).collect();
+    let special: Vec<_> = special.variables().collect();
     Ok(ChatTemplate::new(&source, &special, &origin))
 }

@@ -51,7 +51,7 @@ pub fn quantize(
         return Err(Error::invalid_argument("precision: auto cannot be written; choose int8, bf16, f16 or f32"));
     }
     let config = files.require_config("config.json")?;
-    let spec = families::spec_of_weights(&config)?;
+    let spec = families::spec(&config)?;
     let settings = families::sentence_transformers(&files, &config, spec.hidden())?;
     let view = ModelView::find(&spec, &weights)?.with_modules(&settings.known_modules(), &weights)?;
     let mut packer = Packer { writer: Writer::create(destination)?, precision, done: 0, all: steps(&spec), progress };

@@ -172,7 +172,7 @@ pub const SPEC_CHANGES: &[(&str, SpecChange)] = &[
         head(s).layers.push(Dense { name: "other", activation: Activation::None, prefixed: false });
     }),
     ("head.labels", |s| head(s).labels += 1),
-    ("language.weight", |s| language(s).weight = LanguageWeight::Own("other")),
+    ("language.weight", |s| language(s).weight = LanguageWeight::Own(&["other"])),
     ("language.bias", |s| language(s).bias = Some("other")),
     ("language.scale", |s| language(s).scale += 0.5),
     ("language.softcap", |s| language(s).softcap += 0.5),

@@ -392,15 +392,15 @@ pub struct LanguageHead {
     pub softcap: f32,
 }
 
-/// Where the language head's weight is.
+/// Where the language head's weight is. The names are tried in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LanguageWeight {
     /// The decoder's word embeddings.
     Tied,
-    /// A separate tensor.
-    Own(&'static str),
-    /// A separate tensor if the checkpoint has it, otherwise the word embeddings (T5's configuration does not say which).
-    OwnOrTied(&'static str),
+    /// A tensor of its own. A checkpoint without it, as of a base model, has no language head.
+    Own(&'static [&'static str]),
+    /// A tensor of its own if the checkpoint has one that differs from the word embeddings, else the word embeddings.
+    OwnOrTied(&'static [&'static str]),
 }
 
 /// The function between two linear layers.

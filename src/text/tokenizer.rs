@@ -4,6 +4,8 @@
 //! overrides them in each call: padding is never computed, and the length limit belongs to the model and the call. Only the side of
 //! the truncation is kept, where `tokenizer_config.json` names none. Of pairs, the longer text is cut first.
 
+pub(crate) mod clean_up;
+mod special;
 mod templates;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use std::time::Instant;
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence as NormalizerSequence};
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
-use tokenizers::{PostProcessor, Tokenizer as HfTokenizer};
+use tokenizers::{ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
 
 use crate::base::call::Call;
 use crate::base::counters::Stage;
@@ -26,6 +28,8 @@ use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
+pub use special::SpecialTokens;
+
 /// The maximum size of `tokenizer.json`; the largest published files have about 40 MB.
 const FILE_LIMIT: u64 = 256 << 20;
 
@@ -35,6 +39,9 @@ const PARSING_FACTOR: u64 = 40;
 /// While a text is tokenised it takes about this many bytes per byte, and after it [`ENCODED_FACTOR`].
 const ENCODING_FACTOR: u64 = 120;
 const ENCODED_FACTOR: u64 = 24;
+
+/// The field by which a BPE vocabulary asks for clean-up too.
+const CLEAN_UP_BPE: &str = "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output";
 
 /// Options of one call to [`Tokenizer::encode`].
 #[derive(Clone, Debug)]
@@ -63,6 +70,7 @@ pub(crate) struct TokenizerFiles {
     config: Option<Config>,
     /// Puts texts in lower case first (`do_lower_case` of sentence-transformers).
     lower_case: bool,
+    special: SpecialTokens,
 }
 
 impl TokenizerFiles {
@@ -74,7 +82,8 @@ impl TokenizerFiles {
         const FILE: &str = "tokenizer.json";
         let path = files.name(FILE);
         let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
-        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, lower_case: false })
+        let special = SpecialTokens::read(files)?;
+        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, special, lower_case: false })
     }
 }
 
@@ -92,6 +101,9 @@ struct Inner {
     token_types: bool,
     pad_id: Option<u32>,
     path: PathBuf,
+    special: SpecialTokens,
+    /// Whether decoded text is cleaned up.
+    cleans_up: bool,
 }
 
 impl Tokenizer {
@@ -101,7 +113,7 @@ impl Tokenizer {
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, config, lower_case } = files;
+        let TokenizerFiles { json: bytes, path, config, mut special, lower_case } = files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
@@ -111,26 +123,35 @@ impl Tokenizer {
                 token_types: true,
                 pad_id: None,
                 path,
+                special,
+                cleans_up: false,
             })));
         }
         ensure((bytes.len() as u64).saturating_mul(PARSING_FACTOR), "reading the tokenizer")?;
         // The crate panics on some invalid files; report them as invalid.
-        let parsed = panics::guarded(|| HfTokenizer::from_bytes(&bytes));
+        let parsed = panics::guarded(|| -> tokenizers::Result<HfTokenizer> {
+            let mut tokenizer = HfTokenizer::from_bytes(&bytes)?;
+            special.add_to(&mut tokenizer)?;
+            Ok(tokenizer)
+        });
         let mut tokenizer = match parsed {
             Ok(Ok(tokenizer)) => tokenizer,
             Ok(Err(error)) => return Err(Error::invalid_file(&path, format!("not a tokenizer: {error}"))),
             Err(_) => return Err(Error::invalid_file(&path, "not a tokenizer: its parts contradict each other")),
         };
         drop(bytes);
+        let flag = |name: &str| config.as_ref().map_or(Ok(false), |c| c.bool_or(name, false));
+        tokenizer.set_encode_special_tokens(flag("split_special_tokens")?);
+        // In text of a BPE vocabulary a space before punctuation is the model's own.
+        let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
+        let cleans_up = flag("clean_up_tokenization_spaces")? && (!is_bpe || flag(CLEAN_UP_BPE)?);
 
         if lower_case {
             lower_first(&mut tokenizer).map_err(|e| Error::invalid_file(&path, e))?;
         }
         let truncation = tokenizer.get_truncation().cloned();
         let pad_id = tokenizer.get_padding().map(|padding| padding.pad_id);
-        let pad_token =
-            config.as_ref().and_then(|c| c.get("pad_token")).and_then(|v| v.as_str().or(v["content"].as_str()));
-        let pad_id = pad_id.or_else(|| pad_token.and_then(|token| tokenizer.token_to_id(token)));
+        let pad_id = pad_id.or_else(|| special.get("pad_token").and_then(|token| tokenizer.token_to_id(token)));
         let side = config.as_ref().and_then(|c| c.get("truncation_side")).and_then(|v| v.as_str());
         let direction = match (side, &truncation) {
             (Some("left"), _) => TruncationDirection::Left,
@@ -153,7 +174,17 @@ impl Tokenizer {
         tokenizer.with_post_processor(None::<PostProcessorWrapper>);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|e| Error::invalid_file(&path, e))?;
-        Ok(Self(Arc::new(Inner { tokenizer: Some(tokenizer), post, direction, max_length, token_types, pad_id, path })))
+        Ok(Self(Arc::new(Inner {
+            tokenizer: Some(tokenizer),
+            post,
+            direction,
+            max_length,
+            token_types,
+            pad_id,
+            path,
+            special,
+            cleans_up,
+        })))
     }
 
     /// The file that it was read from.
@@ -200,6 +231,11 @@ impl Tokenizer {
     /// The id of the padding token, if the files name one.
     pub fn pad_id(&self) -> Option<u32> {
         self.0.pad_id
+    }
+
+    /// The special tokens that the files name.
+    pub fn special_tokens(&self) -> &SpecialTokens {
+        &self.0.special
     }
 
     /// Tokenises a batch on the pool's threads. `pairs` has the second text of each pair.
@@ -281,11 +317,17 @@ impl Tokenizer {
         if let Some((i, id)) = ids.iter().enumerate().find(|&(_, &id)| tokenizer.id_to_token(id).is_none()) {
             return Err(Error::invalid_argument(format!("ids[{i}]: {id} is not in the vocabulary")));
         }
-        self.decode_known(ids, skip_special_tokens)
+        let text = self.decode_known(ids, skip_special_tokens)?;
+        Ok(if self.0.cleans_up { clean_up::clean_up(&text).into_owned() } else { text })
+    }
+
+    /// Whether [`Self::decode`] cleans up, which [`Self::decode_known`] leaves to its caller.
+    pub(crate) fn cleans_up(&self) -> bool {
+        self.0.cleans_up
     }
 
     /// As `decode`, for ids that a model generated: ids beyond the vocabulary (models' tables are padded) have no text, and without
-    /// a tokenizer no id has.
+    /// a tokenizer no id has. Spaces are not cleaned up, because parts of a text are decoded by this.
     pub(crate) fn decode_known(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let Some(tokenizer) = &self.0.tokenizer else { return Ok(String::new()) };
         let text = tokenizer.decode(ids, skip_special_tokens);

@@ -215,6 +215,7 @@ static void options_that_contradict(const kinglet_model *model) {
     const kinglet_str texts[] = {KINGLET_STR("The river")}, empty[] = {KINGLET_STR("")};
     static const uint32_t beyond[] = {300};
     const kinglet_ids words[] = {{beyond, 1}}, no_words[] = {{NULL, 0}};
+    const float biases[] = {1.0f};
 
     CONTRADICTS("temperature", options.temperature = 0.5f);
     CONTRADICTS("top_p", options.top_p = 0.9f);
@@ -237,6 +238,14 @@ static void options_that_contradict(const kinglet_model *model) {
     CONTRADICTS("options.stop_strings: is NULL", options.stop_string_count = 1);
     CONTRADICTS("bad_words_ids: 300", options.bad_words_ids = words; options.bad_word_count = 1);
     CONTRADICTS("bad_words_ids", options.bad_words_ids = no_words; options.bad_word_count = 1);
+    CONTRADICTS("sequence_bias: 300", options.sequence_bias_ids = words; options.sequence_bias = biases; options.sequence_bias_count = 1);
+    CONTRADICTS("options.sequence_bias: is NULL", options.sequence_bias_ids = words; options.sequence_bias_count = 1);
+    CONTRADICTS("options.sequence_bias_ids: is NULL", options.sequence_bias = biases; options.sequence_bias_count = 1);
+    CONTRADICTS("exponential_decay_length_penalty", options.exponential_decay_factor = -1.1f);
+    CONTRADICTS("exponential_decay_start", options.exponential_decay_start = 3);
+    CONTRADICTS("encoder_repetition_penalty", options.encoder_repetition_penalty = -1.0f);
+    CONTRADICTS("decoder_input_ids", options.decoder_input_ids = words; options.decoder_input_count = 1);
+    CONTRADICTS("options.decoder_input_texts: is NULL", options.decoder_input_text_count = 1);
     CONTRADICTS("suppress_tokens: 300", options.suppress_tokens = words[0]);
     CONTRADICTS("options.suppress_tokens: is NULL", options.suppress_tokens.count = 1);
     CONTRADICTS("forced_bos_token_id", options.forced_bos_token_id = (uint64_t)1 << 40);
@@ -275,6 +284,30 @@ static void choosing(const kinglet_model *model) {
     OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
     one = output(made, 0, 0);
     CHECK(one.tokens[0] == greedy[0] && one.tokens[1] != greedy[1]);
+    kinglet_generations_free(made);
+
+    const float bias = -1000.0f;
+    options = defaults();
+    options.sequence_bias_ids = words;
+    options.sequence_bias = &bias;
+    options.sequence_bias_count = 1;
+    OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
+    one = output(made, 0, 0);
+    CHECK(one.tokens[0] == greedy[0] && one.tokens[1] != greedy[1]);
+    kinglet_generations_free(made);
+
+    options = defaults();
+    options.eos_token_ids.data = greedy + 1;
+    options.eos_token_ids.count = 1;
+    options.suppress_tokens.data = NULL;
+    options.exponential_decay_start = 2;
+    options.exponential_decay_factor = 100.0f;
+    options.min_new_tokens = 4;
+    options.encoder_repetition_penalty = 1.5f;
+    options.encoder_no_repeat_ngram_size = 2;
+    OK(kinglet_model_generate(model, texts, 1, &options, &made, &error));
+    one = output(made, 0, 0);
+    CHECK(one.finish_reason == KINGLET_FINISH_REASON_EOS && one.token_count < 8);
     kinglet_generations_free(made);
 
     options = defaults();
@@ -323,6 +356,22 @@ static void sources(void) {
     one = output(made, 0, 0);
     SAME(one, t5_greedy);
     kinglet_generations_free(made);
+    /* The decoder continues what it is given. */
+    const kinglet_ids given[] = {{t5_greedy, 2}};
+    options.decoder_input_ids = given;
+    options.decoder_input_count = 1;
+    OK(kinglet_model_generate(model, letter, 1, &options, &made, &error));
+    one = output(made, 0, 0);
+    CHECK(one.token_count >= 4 && memcmp(one.tokens, t5_greedy + 2, 4 * sizeof *one.tokens) == 0);
+    kinglet_generations_free(made);
+    options.decoder_input_texts = letter;
+    options.decoder_input_text_count = 1;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "decoder_input_texts", kinglet_model_generate(model, letter, 1, &options, &made, &error));
+    options.decoder_input_count = 0;
+    OK(kinglet_model_generate(model, letter, 1, &options, &made, &error));
+    CHECK(output(made, 0, 0).token_count > 0);
+    kinglet_generations_free(made);
+    options = defaults();
     FAILS(KINGLET_STATUS_UNSUPPORTED, "decoder", kinglet_prefix_new(model, letter[0], NULL, &prefix, &error));
     FAILS(KINGLET_STATUS_UNSUPPORTED, "decoder", kinglet_session_new(model, NULL, &session, &error));
     FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "decoder_ids", kinglet_model_logits(model, river, 4, NULL, 0, NULL, &logits, &error));

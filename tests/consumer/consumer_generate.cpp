@@ -220,6 +220,11 @@ void choosing(const kinglet::Model &model) {
     refused("ignore_eos", [](Options &o) { o.ignore_eos = true, o.grammar = kinglet::Grammar::regex("a"); });
     refused("stop_strings", [](Options &o) { o.stop_strings = {""}; });
     refused("bad_words_ids", [](Options &o) { o.bad_words_ids = {{1}, {2, 300}}; });
+    refused("encoder_repetition_penalty", [](Options &o) { o.encoder_repetition_penalty = 0.0f; });
+    refused("exponential_decay_length_penalty", [](Options &o) { o.exponential_decay_length_penalty = {1, 0.0f}; });
+    refused("sequence_bias", [](Options &o) { o.sequence_bias = {{{1}, 1.0f}, {{2, 300}, 1.0f}}; });
+    refused("decoder_input_ids", [](Options &o) { o.decoder_input_ids = {{1}}; });
+    refused("decoder_input_texts", [](Options &o) { o.decoder_input_texts = {"a"}; });
     refused("suppress_tokens", [](Options &o) { o.suppress_tokens = {300}; });
     refused("begin_suppress_tokens", [](Options &o) { o.begin_suppress_tokens = {300}; });
     refused("eos_token_id", [](Options &o) { o.eos_token_ids = {300}; });
@@ -241,6 +246,17 @@ void choosing(const kinglet::Model &model) {
     options.min_new_tokens = 24;
     const auto other = model.generate("The river", options).value();
     CHECK(other[0].tokens[0] == 180 && other[0].tokens[1] != 150 && other[0].tokens.size() == 24);
+
+    options = defaults();
+    options.sequence_bias = {{{180, 150}, -1000.0f}, {{7}, 0.5f}};
+    const auto biased = model.generate("The river", options).value();
+    CHECK(biased[0].tokens[0] == 180 && biased[0].tokens[1] != 150);
+    options = defaults();
+    options.eos_token_ids = {7};
+    options.exponential_decay_length_penalty = {2, 100.0f};
+    options.encoder_no_repeat_ngram_size = 2;
+    options.encoder_repetition_penalty = 1.5f;
+    CHECK(model.generate("The river", options).value()[0].finish_reason == kinglet::FinishReason::Eos);
 
     options = defaults();
     options.grammar = kinglet::Grammar::regex("[ab]{3}");
@@ -265,6 +281,15 @@ void sources(const std::string &fixtures) {
     cut.max_input_length = 4;
     const auto generations = model.generate({"She wrote a short letter to him."}, cut).value();
     CHECK(generations.truncated(0) && generations.input_token_count(0) == 4);
+    auto continued = defaults();
+    continued.decoder_input_ids = {{37, 134}};
+    const auto rest = model.generate("She wrote a short letter to him.", continued).value();
+    CHECK(rest[0].tokens.size() >= 4 && same(rest[0].tokens.subspan(0, 4), Ids{255, 73, 247, 246}));
+    continued.decoder_input_ids.clear();
+    continued.decoder_input_texts = {"a letter", "a fox"};
+    fails(kinglet::Status::InvalidArgument, "decoder_input_texts: has 2 entries for 1", [&] {
+        (void)model.generate("She wrote a short letter to him.", continued).value();
+    });
     const Ids source{128, 138, 1}, decoder{0, 236};
     const auto logits = model.logits(source, decoder).value();
     CHECK(logits.size() == 2);

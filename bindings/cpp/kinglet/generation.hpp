@@ -127,6 +127,13 @@ struct GenerateOptions {
     std::optional<float> frequency_penalty{};
     /// No sequence of this many tokens occurs twice; 0: no restriction. Default 0.
     std::optional<std::size_t> no_repeat_ngram_size{};
+    /// Above 1: makes tokens of the source text, or of the prompt if the model has no encoder, more likely. Default 1.
+    std::optional<float> encoder_repetition_penalty{};
+    /// No sequence of this many tokens of the source text, or of the prompt if the model has no encoder, is generated; 0: no
+    /// restriction. Default 0.
+    std::optional<std::size_t> encoder_no_repeat_ngram_size{};
+    /// A number of generated tokens, and the factor by which end tokens gain with each token beyond it.
+    std::optional<std::pair<std::size_t, float>> exponential_decay_length_penalty{};
     /// Beams of beam search; 1 is greedy search or sampling. Default 1.
     std::optional<std::size_t> num_beams{};
     /// Outputs per text: the best beams, or samples. Default 1.
@@ -144,6 +151,8 @@ struct GenerateOptions {
     std::vector<std::string> stop_strings{};
     /// Token sequences that are never generated.
     std::vector<std::vector<std::uint32_t>> bad_words_ids{};
+    /// Token sequences, and what is added to the logit of the last token of each where the tokens before it are there.
+    std::vector<std::pair<std::vector<std::uint32_t>, float>> sequence_bias{};
     /// Tokens that are never generated, and tokens that are not generated first.
     std::vector<std::uint32_t> suppress_tokens{};
     std::vector<std::uint32_t> begin_suppress_tokens{};
@@ -154,6 +163,11 @@ struct GenerateOptions {
     /// The first token that an encoder-decoder model generates, and the token that its decoder starts from.
     std::optional<std::uint32_t> forced_bos_token_id{};
     std::optional<std::uint32_t> decoder_start_token_id{};
+    /// Tokens that the decoder of an encoder-decoder model continues, after its start token: one list for all inputs, or one per input.
+    /// They are not part of the output.
+    std::vector<std::vector<std::uint32_t>> decoder_input_ids{};
+    /// As decoder_input_ids, as texts. Not both.
+    std::vector<std::string> decoder_input_texts{};
     /// Never chooses an end token.
     bool ignore_eos = false;
     /// Returns the log-probability of each token.
@@ -199,6 +213,14 @@ public:
         set(c_.length_penalty, options.length_penalty);
         set(c_.top_k, options.top_k);
         set(c_.no_repeat_ngram_size, options.no_repeat_ngram_size);
+        // In C's newer fields 0 is unset: no text has sequences of the other size, and the other number is refused as 0 is.
+        const auto not_zero = [](float number) { return number == 0.0f ? -1.0f : number; };
+        if (const auto size = options.encoder_no_repeat_ngram_size) c_.encoder_no_repeat_ngram_size = *size ? *size : UINT32_MAX;
+        if (options.encoder_repetition_penalty) c_.encoder_repetition_penalty = not_zero(*options.encoder_repetition_penalty);
+        if (options.exponential_decay_length_penalty) {
+            c_.exponential_decay_start = options.exponential_decay_length_penalty->first;
+            c_.exponential_decay_factor = not_zero(options.exponential_decay_length_penalty->second);
+        }
         set(c_.num_beams, options.num_beams);
         set(c_.num_return_sequences, options.num_return_sequences);
         set(c_.seed, options.seed);
@@ -209,14 +231,27 @@ public:
         set(c_.skip_special_tokens, options.skip_special_tokens);
         c_.grammar_kind = options.grammar.kind_;
         c_.grammar = detail::to_c(std::string_view(options.grammar.source_));
-        stop_strings_.reserve(options.stop_strings.size());
-        for (const std::string &text : options.stop_strings) stop_strings_.push_back(detail::to_c(std::string_view(text)));
+        strs(stop_strings_, options.stop_strings);
         c_.stop_strings = stop_strings_.data();
         c_.stop_string_count = stop_strings_.size();
-        bad_words_.reserve(options.bad_words_ids.size());
-        for (const auto &word : options.bad_words_ids) bad_words_.push_back(ids(word));
+        lists(bad_words_, options.bad_words_ids);
         c_.bad_words_ids = bad_words_.data();
         c_.bad_word_count = bad_words_.size();
+        biased_.reserve(options.sequence_bias.size());
+        biases_.reserve(options.sequence_bias.size());
+        for (const auto &[word, bias] : options.sequence_bias) {
+            biased_.push_back(ids(word));
+            biases_.push_back(bias);
+        }
+        c_.sequence_bias_ids = biased_.data();
+        c_.sequence_bias = biases_.data();
+        c_.sequence_bias_count = biased_.size();
+        lists(decoder_inputs_, options.decoder_input_ids);
+        c_.decoder_input_ids = decoder_inputs_.data();
+        c_.decoder_input_count = decoder_inputs_.size();
+        strs(decoder_texts_, options.decoder_input_texts);
+        c_.decoder_input_texts = decoder_texts_.data();
+        c_.decoder_input_text_count = decoder_texts_.size();
         c_.suppress_tokens = ids(options.suppress_tokens);
         c_.begin_suppress_tokens = ids(options.begin_suppress_tokens);
         c_.eos_token_ids = ids(options.eos_token_ids);
@@ -251,6 +286,14 @@ private:
         if (mine) c = *mine ? KINGLET_TRISTATE_YES : KINGLET_TRISTATE_NO;
     }
     static kinglet_ids ids(const std::vector<std::uint32_t> &ids) noexcept { return {ids.data(), ids.size()}; }
+    static void lists(std::vector<kinglet_ids> &c, const std::vector<std::vector<std::uint32_t>> &mine) {
+        c.reserve(mine.size());
+        for (const auto &list : mine) c.push_back(ids(list));
+    }
+    static void strs(std::vector<kinglet_str> &c, const std::vector<std::string> &mine) {
+        c.reserve(mine.size());
+        for (const std::string &text : mine) c.push_back(detail::to_c(std::string_view(text)));
+    }
 
     // Called by C; nothing may be thrown through it.
     static std::uint32_t call(void *user_data, const kinglet_generation_piece *piece) noexcept {
@@ -273,6 +316,10 @@ private:
     const OnPiece &on_piece_;
     std::vector<kinglet_str> stop_strings_;
     std::vector<kinglet_ids> bad_words_;
+    std::vector<kinglet_ids> biased_;
+    std::vector<float> biases_;
+    std::vector<kinglet_ids> decoder_inputs_;
+    std::vector<kinglet_str> decoder_texts_;
     std::exception_ptr thrown_{};
 };
 

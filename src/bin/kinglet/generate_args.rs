@@ -7,7 +7,7 @@ use kinglet::{EarlyStopping, GenerateOptions, Grammar};
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::values::{Ids, choice, ids};
+use crate::values::{Ids, bias, choice, decay, ids};
 
 /// The longest file that is read, in bytes. The library has a lower limit of its own.
 const GRAMMAR_LIMIT: u64 = 1 << 20;
@@ -55,9 +55,15 @@ pub struct GenerationArgs {
     /// Subtract X from a token's logit for each time that it was generated
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
+    /// Make tokens of the source text or the prompt more likely (values above 1)
+    #[arg(long, value_name = "X")]
+    pub encoder_repetition_penalty: Option<f32>,
     /// Never repeat a sequence of N tokens
     #[arg(long, value_name = "N")]
     pub no_repeat_ngram_size: Option<usize>,
+    /// Never repeat a sequence of N tokens of the source text or the prompt
+    #[arg(long, value_name = "N")]
+    pub encoder_no_repeat_ngram_size: Option<usize>,
     /// Beam search with N beams; 1 is greedy
     #[arg(long, value_name = "N")]
     pub num_beams: Option<usize>,
@@ -67,6 +73,9 @@ pub struct GenerationArgs {
     /// Beam search: exponent of the length; above 0 favours longer texts
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     pub length_penalty: Option<f32>,
+    /// From START tokens on, make end tokens more likely by FACTOR per token
+    #[arg(long, value_name = "START,FACTOR", value_parser = decay)]
+    pub exponential_decay_length_penalty: Option<(usize, f32)>,
     /// Beam search: when to stop
     #[arg(long, value_parser = choice(EarlyStopping::ALL.map(|e| (e.name(), e))))]
     pub early_stopping: Option<EarlyStopping>,
@@ -76,6 +85,9 @@ pub struct GenerationArgs {
     /// Never generate this sequence of tokens; repeatable
     #[arg(long, value_name = "ID,ID…", value_parser = ids)]
     pub bad_words_ids: Vec<Ids>,
+    /// Add X to the logit of the last of these tokens where the others precede it; repeatable
+    #[arg(long, value_name = "ID,ID…=X", value_parser = bias, allow_hyphen_values = true)]
+    pub sequence_bias: Vec<(Vec<u32>, f32)>,
     /// Never generate these tokens
     #[arg(long, value_name = "ID,ID…", value_parser = ids)]
     pub suppress_tokens: Option<Ids>,
@@ -94,6 +106,12 @@ pub struct GenerationArgs {
     /// Token that the decoder starts with (encoder-decoder models)
     #[arg(long, value_name = "ID")]
     pub decoder_start_token_id: Option<u32>,
+    /// Tokens that the output continues (encoder-decoder models)
+    #[arg(long, value_name = "ID,ID…", value_parser = ids)]
+    pub decoder_input_ids: Option<Ids>,
+    /// Text that the output continues (encoder-decoder models)
+    #[arg(long, value_name = "TEXT", conflicts_with = "decoder_input_ids")]
+    pub decoder_input_text: Option<String>,
     /// Do not stop before --max-new-tokens
     #[arg(long)]
     pub ignore_eos: bool,
@@ -162,19 +180,25 @@ impl GenerationArgs {
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
+            encoder_repetition_penalty: self.encoder_repetition_penalty,
             no_repeat_ngram_size: self.no_repeat_ngram_size,
+            encoder_no_repeat_ngram_size: self.encoder_no_repeat_ngram_size,
             num_beams: self.num_beams,
             num_return_sequences: self.num_return_sequences,
             length_penalty: self.length_penalty,
+            exponential_decay_length_penalty: self.exponential_decay_length_penalty,
             early_stopping: self.early_stopping,
             stop_strings: (!self.stop_strings.is_empty()).then(|| self.stop_strings.clone()),
             bad_words_ids: some(self.bad_words_ids.iter().map(|ids| ids.0.clone()).collect()),
+            sequence_bias: (!self.sequence_bias.is_empty()).then(|| self.sequence_bias.clone()),
             suppress_tokens: list(&self.suppress_tokens),
             begin_suppress_tokens: list(&self.begin_suppress_tokens),
             forced_bos_token_id: self.forced_bos_token_id,
             forced_eos_token_id: list(&self.forced_eos_token_id),
             eos_token_id: list(&self.eos_token_id),
             decoder_start_token_id: self.decoder_start_token_id,
+            decoder_input_ids: list(&self.decoder_input_ids).map(|ids| vec![ids]),
+            decoder_input_texts: self.decoder_input_text.clone().map(|text| vec![text]),
             ignore_eos: self.ignore_eos,
             logprobs: self.logprobs,
             grammar,

@@ -43,6 +43,21 @@ pub fn ids(text: &str) -> Result<Ids, String> {
     ids.collect::<Result<_, _>>().map(Ids)
 }
 
+/// IDS=BIAS, as `101,2023=-2.5`.
+pub fn bias(text: &str) -> Result<(Vec<u32>, f32), String> {
+    let (left, right) = text.rsplit_once('=').ok_or("expected ID,ID…=X")?;
+    let bias = right.trim().parse().map_err(|_| format!("{right:?} is not a number"))?;
+    Ok((ids(left)?.0, bias))
+}
+
+/// START,FACTOR, as `20,1.1`.
+pub fn decay(text: &str) -> Result<(usize, f32), String> {
+    let pair = text
+        .split_once(',')
+        .and_then(|(start, factor)| Some((start.trim().parse().ok()?, factor.trim().parse().ok()?)));
+    pair.ok_or_else(|| "expected a number of tokens and a factor: START,FACTOR".into())
+}
+
 pub fn span(text: &str) -> Result<(usize, usize), String> {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     match (low.parse(), high.parse()) {
@@ -78,5 +93,9 @@ mod tests {
         }
         assert_eq!(ids("").map(|ids| ids.0), Ok(vec![]));
         assert!(ids("1,x").is_err() && ids("-1").is_err());
+        assert_eq!(bias("5,6=-2.5"), Ok((vec![5, 6], -2.5)));
+        assert!(bias("5,6").is_err() && bias("a=1").is_err() && bias("5=x").is_err());
+        assert_eq!(decay("20, 1.1"), Ok((20, 1.1)));
+        assert!(decay("20").is_err() && decay("x,1").is_err());
     }
 }

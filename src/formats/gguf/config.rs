@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::architecture::Architecture;
 use super::metadata::Metadata;
-use super::rope;
+use super::{keys, rope};
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::weights::Weights;
@@ -19,6 +19,11 @@ pub(super) struct Fields<'a> {
 impl Fields<'_> {
     pub fn key(&self, leaf: &str) -> String {
         format!("{}.{leaf}", self.architecture.name())
+    }
+
+    /// A key without the architecture's name, if it begins with it.
+    pub fn leaf<'k>(&self, key: &'k str) -> Option<&'k str> {
+        key.strip_prefix(self.architecture.name())?.strip_prefix('.')
     }
 
     /// A whole number above 0.
@@ -104,6 +109,13 @@ pub(super) fn config(fields: &Fields, weights: &Weights, vocabulary: usize, gate
     config.insert("tie_word_embeddings".into(), weights.get(head).is_none().into());
     // GGUF stores GPT-2's Conv1D weights `[outputs, inputs]`, as linear layers.
     config.insert("kinglet_linear_weights".into(), true.into());
+    if let Some(causal) = fields.flag_opt("attention.causal")? {
+        config.insert("is_causal".into(), causal.into());
+    }
+    let unknown = keys::unknown(fields);
+    if !unknown.is_empty() {
+        config.insert("kinglet_unknown_keys".into(), unknown.into());
+    }
     Ok(Value::Object(config))
 }
 

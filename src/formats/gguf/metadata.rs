@@ -100,6 +100,14 @@ impl Metadata {
         self.invalid(key, "is missing")
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    pub fn value(&self, key: &str) -> Option<&Value> {
+        self.fields.get(key)
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.fields.contains_key(key)
     }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use self::architecture::Architecture;
 use self::config::Fields;
 use self::container::Container;
+use self::metadata::Metadata;
 use self::tokenizer::Tokenizer;
 use super::quoted;
 use super::weights::{Entry, Shard, Weights};
@@ -22,8 +23,10 @@ mod architecture;
 mod charsmap;
 mod config;
 pub(super) mod container;
+mod keys;
 mod merges;
 mod metadata;
+mod pooling;
 mod pretokenizer;
 mod rope;
 #[cfg(test)]
@@ -44,6 +47,8 @@ pub struct Gguf {
     pub tokenizer: String,
     /// The equivalent of `tokenizer_config.json`.
     pub tokenizer_config: Value,
+    /// The equivalents of `modules.json` and `1_Pooling/config.json`, if the file says how texts are pooled.
+    pub pooling: Option<(Value, Value)>,
 }
 
 impl Gguf {
@@ -56,6 +61,7 @@ impl Gguf {
         let metadata = &container.metadata;
         let architecture = Architecture::find(metadata)?;
         let fields = Fields { metadata, architecture };
+        keys::check(&fields)?;
         let gated = container.tensors.keys().any(|name| name.ends_with(".ffn_gate.weight"));
         let mut weights = weights(path, &container, &fields, gated)?;
         let vocabulary = config::vocabulary(&fields, &weights)?;
@@ -92,14 +98,39 @@ impl Gguf {
         if let Some(start) = config.get("decoder_start_token_id") {
             generation.insert("decoder_start_token_id".into(), start.clone());
         }
+        sampling(metadata, &mut generation)?;
         Ok(Self {
             weights,
             config,
             generation_config: Value::Object(generation),
             tokenizer: tokenizer.json,
             tokenizer_config: tokenizer.config,
+            pooling: pooling::modules(&fields)?,
         })
     }
+}
+
+/// The authors' advice for generation, by the names of `generation_config.json`. What llama.cpp alone has keeps its name, so that
+/// generation refuses it.
+fn sampling(metadata: &Metadata, generation: &mut Map<String, Value>) -> Result<()> {
+    for (key, name) in [
+        ("temp", "temperature"),
+        ("top_p", "top_p"),
+        ("min_p", "min_p"),
+        ("penalty_repeat", "repetition_penalty"),
+        ("top_k", "top_k"),
+        ("mirostat", "mirostat"),
+        ("xtc_probability", "xtc_probability"),
+    ] {
+        if let Some(value) = metadata.f32_opt(&format!("general.sampling.{key}"))? {
+            generation.insert(name.into(), config::number(value));
+        }
+    }
+    if let Some(tokens) = metadata.numbers_opt("tokenizer.ggml.suppress_tokens")? {
+        let tokens: Vec<u64> = tokens.filter(|token| *token >= 0.0).map(|token| token as u64).collect();
+        generation.insert("suppress_tokens".into(), tokens.into());
+    }
+    Ok(())
 }
 
 /// Maps the file and renames the tensors to Hugging Face's names. A tensor without one keeps its GGUF name.

@@ -418,11 +418,109 @@ fn unigram_tokenizers_encode_and_get_their_sentinels() {
 fn chat_models_end_at_every_token_that_ends_a_turn() {
     let tokens = ["<s>", "<|im_end|>", "<|eot_id|>", "<|end|>", "b", "c", "d"];
     let file = decoder("llama").texts("tokenizer.ggml.tokens", &tokens).texts("tokenizer.ggml.merges", &[]);
-    // Here "<|end|>" is an ordinary token.
+    // The file calls "<|end|>" an ordinary token, which llama.cpp does not believe.
     let file = file.kinds(&[3, 3, 3, 1, 1, 1, 1]).number("tokenizer.ggml.eot_token_id", 2);
     let model = open(&file).unwrap();
-    assert_eq!(model.generation_config["eos_token_id"], json!([0, 2, 1]));
+    assert_eq!(model.generation_config["eos_token_id"], json!([0, 2, 1, 3]));
     assert_eq!(model.config["eos_token_id"], 0);
+    let tokenizer: Value = serde_json::from_str(&model.tokenizer).unwrap();
+    let token = tokenizer["added_tokens"].as_array().unwrap().iter().find(|token| token["id"] == 3).unwrap();
+    assert_eq!((token["content"].as_str(), token["special"].as_bool()), (Some("<|end|>"), Some(true)));
+    let tokens = ["<s>", "<|return|>", "<|call|>", "<|end|>", "b", "c", "d"];
+    let model = open(&file.texts("tokenizer.ggml.tokens", &tokens)).unwrap();
+    assert_eq!(model.generation_config["eos_token_id"], json!([0, 2, 1]));
+}
+
+#[test]
+fn pooling_is_that_of_the_file_and_vectors_are_normalised() {
+    assert_eq!(open(&decoder("qwen3")).unwrap().pooling, None);
+    let pooling = |number: u32| open(&decoder("qwen3").number("qwen3.pooling_type", number)).map(|model| model.pooling);
+    for (number, flag) in
+        [(1, "pooling_mode_mean_tokens"), (2, "pooling_mode_cls_token"), (3, "pooling_mode_lasttoken")]
+    {
+        let (modules, config) = pooling(number).unwrap().unwrap();
+        assert_eq!(config, json!({flag: true}));
+        let kinds: Vec<_> = modules.as_array().unwrap().iter().map(|module| module["type"].as_str().unwrap()).collect();
+        assert!(kinds[1].ends_with(".Pooling") && kinds[2].ends_with(".Normalize"), "{kinds:?}");
+    }
+    for number in [0, 4] {
+        let mode = &pooling(number).unwrap().unwrap().1["pooling_mode"];
+        assert!(mode == "none" || mode == "rank", "{mode}");
+    }
+    assert_eq!(pooling(u32::MAX).unwrap(), None);
+    assert_unsupported(open(&decoder("qwen3").number("qwen3.pooling_type", 9)), "`qwen3.pooling_type` is 9");
+}
+
+#[test]
+fn keys_that_are_not_read_are_refused_or_told() {
+    for key in
+        ["attention.clamp_kqv", "logit_scale", "ssm.state_size", "attention.temperature_scale", "dense_2_feat_in"]
+    {
+        let file = decoder("llama").number(&format!("llama.{key}"), 7);
+        assert_unsupported(open(&file), &format!("`llama.{key}`"));
+        if !key.starts_with("dense") {
+            assert!(open(&decoder("llama").number(&format!("llama.{key}"), 0)).is_ok(), "{key}");
+        }
+    }
+    assert!(open(&decoder("llama").single("llama.logit_scale", 1.0)).is_ok());
+    assert_unsupported(open(&decoder("llama").flag("tokenizer.ggml.add_sep_token", true)), "add_sep_token");
+    let file =
+        decoder("llama").number("llama.my_own_key", 1).text("general.author", "me").number("qwen2.block_count", 3);
+    let model = open(&file).unwrap();
+    assert_eq!(model.config["kinglet_unknown_keys"], json!(["llama.my_own_key", "qwen2.block_count"]));
+    assert!(open(&decoder("llama")).unwrap().config.get("kinglet_unknown_keys").is_none());
+    // Decoders that embed may see both ways.
+    assert_eq!(open(&decoder("llama").flag("llama.attention.causal", false)).unwrap().config["is_causal"], false);
+}
+
+#[test]
+fn the_authors_advice_for_sampling_is_in_the_generation_config() {
+    let file = decoder("llama")
+        .single("general.sampling.temp", 0.6)
+        .number("general.sampling.top_k", 20)
+        .single("general.sampling.penalty_repeat", 1.1)
+        .number("general.sampling.mirostat", 2)
+        .raw(
+            "tokenizer.ggml.suppress_tokens",
+            list(5, 2, [[3i32.to_le_bytes(), (-1i32).to_le_bytes()].concat()].concat()),
+        );
+    let generation = open(&file).unwrap().generation_config;
+    let expected = json!({
+        "eos_token_id": 0, "temperature": 0.6, "top_k": 20.0, "repetition_penalty": 1.1, "mirostat": 2.0, "suppress_tokens": [3]
+    });
+    assert_eq!(generation, expected);
+}
+
+#[test]
+fn spaces_are_handled_as_the_file_says() {
+    let bpe = decoder("llama");
+    assert_eq!(encode(&open(&bpe).unwrap(), "ab"), [3]);
+    let prefixed = open(&bpe.clone().flag("tokenizer.ggml.add_space_prefix", true)).unwrap();
+    assert_eq!(encode(&prefixed, "ab"), [4, 3]);
+    let qwen = bpe.text("tokenizer.ggml.pre", "qwen2").flag("tokenizer.ggml.add_space_prefix", true);
+    assert_unsupported(open(&qwen), "`tokenizer.ggml.add_space_prefix`");
+    let t5 = |extra: Option<bool>, prefix: Option<bool>| {
+        let mut file = decoder("t5")
+            .single("t5.attention.layer_norm_epsilon", 1e-6)
+            .number("t5.attention.relative_buckets_count", 8)
+            .without("t5.attention.head_count_kv")
+            .text("tokenizer.ggml.model", "t5")
+            .texts("tokenizer.ggml.tokens", &["<pad>", "</s>", "<unk>", "▁", "a", "▁ab", "b"])
+            .kinds(&[3, 3, 2, 1, 1, 1, 1])
+            .scores(&[0.0, 0.0, 0.0, -2.0, -3.0, -1.0, -3.0])
+            .without("tokenizer.ggml.eos_token_id");
+        if let Some(extra) = extra {
+            file = file.flag("tokenizer.ggml.remove_extra_whitespaces", extra);
+        }
+        if let Some(prefix) = prefix {
+            file = file.flag("tokenizer.ggml.add_space_prefix", prefix);
+        }
+        encode(&open(&file).unwrap(), "ab  a")
+    };
+    assert_eq!(t5(None, None), [5, 3, 4, 1]);
+    assert_eq!(t5(Some(true), None), [5, 3, 4, 1]);
+    assert_eq!(t5(Some(false), None), [5, 3, 3, 4, 1]);
+    assert_eq!(t5(Some(true), Some(false)), [4, 6, 3, 4, 1]);
 }
 
 /// The files of tests/fixtures/generation-gguf with the unrounded weights of a model in tests/fixtures/generation.

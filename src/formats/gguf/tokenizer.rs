@@ -18,6 +18,8 @@ use crate::formats::quoted;
 const MODEL: &str = "tokenizer.ggml.model";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
 const ADD_EOS: &str = "tokenizer.ggml.add_eos_token";
+const ADD_SEP: &str = "tokenizer.ggml.add_sep_token";
+const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
 const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
 /// SentencePiece's character for a space.
@@ -103,7 +105,19 @@ fn ids_by_token<S: Serializer>(vocabulary: &Vocabulary, serializer: S) -> Result
 /// Byte-level BPE, as in GPT-2.
 fn byte_level(metadata: &Metadata) -> Result<Tokenizer> {
     let vocabulary = Vocabulary::read(metadata)?;
-    let split = pretokenizer::find(metadata)?;
+    let mut split = pretokenizer::find(metadata)?;
+    if metadata.bool_opt(ADD_SPACE)?.unwrap_or(false) {
+        // Rules with several steps split the text before this one would see its beginning.
+        match split.pre_tokenizer.get_mut("add_prefix_space") {
+            Some(flag) => *flag = true.into(),
+            None => {
+                let path = metadata.path().display();
+                let what =
+                    format!("field {} is true, which is not supported with this pre-tokenizer", quoted(ADD_SPACE));
+                return Err(Error::unsupported(format!("{path}: {what}")));
+            }
+        }
+    }
     let merges = merges::listed(metadata, &vocabulary)?;
     let parts = Parts {
         normalizer: split.normalizer,
@@ -131,7 +145,7 @@ fn byte_level(metadata: &Metadata) -> Result<Tokenizer> {
 fn sentencepiece(metadata: &Metadata, architecture: Architecture) -> Result<Tokenizer> {
     let mut vocabulary = Vocabulary::read(metadata)?;
     vocabulary.assume(Special { bos: Some(1), eos: Some(2), unknown: Some(0), ..Special::default() });
-    let prefix = metadata.bool_opt("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+    let prefix = metadata.bool_opt(ADD_SPACE)?.unwrap_or(true);
     let merges = match metadata.has(merges::KEY) {
         true => merges::listed(metadata, &vocabulary)?,
         false => merges::derived(metadata, &vocabulary)?,
@@ -207,14 +221,26 @@ fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
         }
         None => Value::Null,
     };
-    let scheme = match metadata.bool_opt("tokenizer.ggml.add_space_prefix")? {
-        Some(false) => "never",
-        _ => "always",
+    let prefix = metadata.bool_opt(ADD_SPACE)?.unwrap_or(true);
+    let merges_spaces = metadata.bool_opt("tokenizer.ggml.remove_extra_whitespaces")?.unwrap_or(true);
+    let scheme = if prefix { "always" } else { "never" };
+    let normalizer = match merges_spaces && !prefix {
+        true => {
+            let merge = json!({"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": " "});
+            let strip = json!({"type": "Strip", "strip_left": true, "strip_right": true});
+            let steps: Vec<Value> = [normalizer, merge, strip].into_iter().filter(|step| !step.is_null()).collect();
+            json!({"type": "Sequence", "normalizers": steps})
+        }
+        false => normalizer,
     };
     let metaspace = json!({"type": "Metaspace", "replacement": SPACE, "prepend_scheme": scheme, "split": true});
     let parts = Parts {
         normalizer,
-        pre_tokenizer: json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}),
+        pre_tokenizer: match merges_spaces && prefix {
+            // Every word gets a space, and those between words go.
+            true => json!({"type": "Sequence", "pretokenizers": [{"type": "WhitespaceSplit"}, metaspace]}),
+            false => metaspace.clone(),
+        },
         decoder: metaspace,
         add_bos: false,
         add_eos: true,
@@ -279,6 +305,13 @@ impl Parts {
             (Some(true), None) => Err(metadata.invalid(key, "is true, but the file names no such token")),
             (asked, id) => Ok(id.filter(|_| asked.unwrap_or(default))),
         };
+        if metadata.bool_opt(ADD_SEP)?.unwrap_or(false) {
+            let path = metadata.path().display();
+            return Err(Error::unsupported(format!(
+                "{path}: field {} is true, which is not supported",
+                quoted(ADD_SEP)
+            )));
+        }
         let first = surround(ADD_BOS, self.add_bos, bos)?;
         let last = surround(ADD_EOS, self.add_eos, eos)?;
         if !self.strips_after.is_empty() {

@@ -47,8 +47,9 @@ pub(super) struct Special {
     pub message: Option<u32>,
 }
 
-/// Names of tokens that end a turn or a text in chat models: files name one such token, but chat models have several.
-const ENDS: [&str; 8] = [
+/// Names of tokens that end a turn or a text in chat models, as llama.cpp lists them: files name one such token, but chat models have
+/// several, and some files call them ordinary tokens.
+const ENDS: [&str; 20] = [
     "<|eot_id|>",
     "<|eom_id|>",
     "<|im_end|>",
@@ -57,7 +58,22 @@ const ENDS: [&str; 8] = [
     "<|endoftext|>",
     "<|end_of_text|>",
     "<|return|>",
+    "<|call|>",
+    "<|calls|>",
+    "<|flush|>",
+    "</s>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<｜end▁of▁sentence｜>",
 ];
+
+/// Names of tokens beside which "<|end|>" ends a message of several and not the answer.
+const HARMONY: [[&str; 2]; 2] = [["<|return|>", "<|call|>"], ["<|flush|>", "<|calls|>"]];
 
 impl<'a> Vocabulary<'a> {
     pub fn read(metadata: &'a Metadata) -> Result<Self> {
@@ -125,14 +141,15 @@ impl<'a> Vocabulary<'a> {
         let Special { bos, eos, unknown, pad, turn, message } = self.special;
         matches!(self.kinds[id as usize], Kind::Control | Kind::Unknown)
             || [bos, eos, unknown, pad, turn, message].contains(&Some(id))
+            || ENDS.contains(&self.text(id))
     }
 
     /// All tokens that end a generation, starting with the one that the file names.
     pub fn ends(&self) -> Vec<u32> {
         let Special { eos, turn, message, .. } = self.special;
-        let named = ENDS.iter().filter_map(|name| self.ids.get(name).copied());
-        // An ordinary token with such a name does not end a generation.
-        let named = named.filter(|&id| self.kinds[id as usize] == Kind::Control);
+        let goes_on = HARMONY.iter().any(|names| names.iter().all(|name| self.ids.contains_key(name)));
+        let named = ENDS.iter().filter(|name| !(goes_on && **name == "<|end|>"));
+        let named = named.filter_map(|name| self.ids.get(name).copied());
         let mut ends: Vec<u32> = Vec::new();
         for id in [eos, turn, message].into_iter().flatten().chain(named) {
             if !ends.contains(&id) {

@@ -36,11 +36,13 @@ use checksum::Checksum;
 pub use writer::Writer;
 
 /// The names of the small files that are stored with the weights, in the model's folder and in those of its modules.
-pub const FILES: [&str; 14] = [
+pub const FILES: [&str; 16] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "modules.json",
     "config_sentence_transformers.json",

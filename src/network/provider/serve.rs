@@ -194,10 +194,12 @@ fn open(
     }
     let Source { files, weights, precision: packed, .. } = Source::open(&request.path, Opening::default())?;
     let config = files.require_config("config.json")?;
-    let spec = families::spec_of_weights(&config)?;
+    let mut spec = families::spec(&config)?;
     let modules = families::sentence_transformers(&files, &config, spec.hidden())?.known_modules();
+    let view = ModelView::find(&spec, &weights)?;
+    view.settle(&mut spec);
     check_equal(&request.spec, &to_text(&spec, &modules))?;
-    let mut view = ModelView::find(&spec, &weights)?.with_modules(&modules, &weights)?;
+    let mut view = view.with_modules(&modules, &weights)?;
     let pool = Arc::new(Pool::new(1));
     let placed = Placement { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
     let description = Description {

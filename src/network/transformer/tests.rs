@@ -191,8 +191,8 @@ type SpecChange = fn(&mut Spec);
 const LANGUAGE_CHANGES: &[(&str, SpecChange)] = &[
     ("plain", |_| {}),
     ("vocabulary", |s| s.vocabulary = VOCABULARY + 5),
-    ("language.weight", |s| language(s).weight = LanguageWeight::Own("other")),
-    ("language.weight that may be tied", |s| language(s).weight = LanguageWeight::OwnOrTied("other")),
+    ("language.weight", |s| language(s).weight = LanguageWeight::Own(&["other"])),
+    ("language.weight that may be tied", |s| language(s).weight = LanguageWeight::OwnOrTied(&["other"])),
     ("language.bias", |s| language(s).bias = Some("bias")),
     ("language.scale", |s| language(s).scale = 0.5),
     ("language.softcap", |s| language(s).softcap = 0.75),

@@ -281,8 +281,15 @@ impl<'a> ModelView<'a> {
     pub fn find(spec: &Spec, weights: &'a Weights) -> Result<Self> {
         super::check::check(spec)?;
         let stack = |stack: &Stack| StackView::find(stack, spec.vocabulary, weights);
-        let (encoder, decoder) =
+        let (mut encoder, decoder) =
             (spec.encoder.as_ref().map(stack).transpose()?, spec.decoder.as_ref().map(stack).transpose()?);
+        // A checkpoint may hold the table that both share once for each.
+        if let (Some(encoder), Some(decoder)) = (&mut encoder, &decoder)
+            && encoder.word.name != decoder.word.name
+            && encoder.word.equals(&decoder.word)
+        {
+            encoder.word = decoder.word;
+        }
         let mut head_layers = Vec::new();
         if let (Some(head), Some(stack)) = (&spec.head, &spec.encoder) {
             let prefix = stack.names.prefix;
@@ -297,29 +304,33 @@ impl<'a> ModelView<'a> {
         }
         let (mut language, mut tied) = (None, false);
         if let (Some(head), Some(stack), Some(decoder)) = (&spec.language, &spec.decoder, &decoder) {
-            let own = |name: &str| -> Result<LinearView<'a>> {
+            let stored = |names: &'static [&'static str]| {
+                names.iter().find_map(|&name| Some((name, weights.get(&format!("{name}.weight"))?)))
+            };
+            let own = match head.weight {
+                LanguageWeight::Tied => None,
+                LanguageWeight::Own(names) => stored(names),
+                LanguageWeight::OwnOrTied(names) => stored(names).filter(|(_, weight)| !weight.equals(&decoder.word)),
+            };
+            tied = own.is_none() && !matches!(head.weight, LanguageWeight::Own(_));
+            if let Some((name, _)) = own {
                 let find = Finder { weights, prefix: "", norm: stack.norm };
-                find.one(name, 0, spec.vocabulary, stack.hidden, false)
-            };
-            let mut found = match head.weight {
-                LanguageWeight::Own(name) => own(name)?,
-                LanguageWeight::OwnOrTied(name) if weights.get(&format!("{name}.weight")).is_some() => own(name)?,
-                _ => {
-                    tied = true;
-                    let outputs = spec.vocabulary;
-                    let part = Part { weight: decoder.word, bias: None, outputs, order: Order::From(0) };
-                    let key = decoder.word.name.trim_end_matches(".weight").to_string();
-                    LinearView { key, parts: vec![part], inputs: stack.hidden, outputs }
-                }
-            };
-            // In a `.kinglet` file the bias has the weight's name.
-            let packed = format!("{}.bias", found.key);
-            if let Some(name) = head.bias.filter(|name| weights.get(name).is_some()) {
-                found.parts[0].bias = Some(weights.require(name, &[1, spec.vocabulary])?);
-            } else if head.bias.is_some() && weights.get(&packed).is_some() {
-                found.parts[0].bias = Some(weights.require(&packed, &[spec.vocabulary])?);
+                language = Some(find.one(name, 0, spec.vocabulary, stack.hidden, false)?);
+            } else if tied {
+                let outputs = spec.vocabulary;
+                let part = Part { weight: decoder.word, bias: None, outputs, order: Order::From(0) };
+                let key = decoder.word.name.trim_end_matches(".weight").to_string();
+                language = Some(LinearView { key, parts: vec![part], inputs: stack.hidden, outputs });
             }
-            language = Some(found);
+            if let (Some(found), Some(name)) = (&mut language, head.bias) {
+                // In a `.kinglet` file the bias has the weight's name.
+                let packed = format!("{}.bias", found.key);
+                if weights.get(name).is_some() {
+                    found.parts[0].bias = Some(weights.require(name, &[1, spec.vocabulary])?);
+                } else if weights.get(&packed).is_some() {
+                    found.parts[0].bias = Some(weights.require(&packed, &[spec.vocabulary])?);
+                }
+            }
         }
         Ok(Self { encoder, decoder, head: head_layers, language, tied, modules: ModulesView::default() })
     }
@@ -327,6 +338,13 @@ impl<'a> ModelView<'a> {
     /// Finds the tensors of what follows the transformer too.
     pub fn with_modules(self, modules: &Modules, weights: &'a Weights) -> Result<Self> {
         Ok(Self { modules: ModulesView::find(modules, weights)?, ..self })
+    }
+
+    /// Takes the language head from the Spec of a checkpoint that has none, as of a base model: it can embed.
+    pub fn settle(&self, spec: &mut Spec) {
+        if self.language.is_none() {
+            spec.language = None;
+        }
     }
 
     /// The number type of the word embeddings.

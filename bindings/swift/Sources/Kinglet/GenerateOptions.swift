@@ -37,6 +37,12 @@ public struct GenerateOptions: Sendable {
     public var frequencyPenalty: Float?
     /// Forbids that a sequence of this many tokens occurs twice; 0 allows it. Default: 0.
     public var noRepeatNgramSize: Int?
+    /// Above 1 makes tokens of the source text, or of the prompt if the model has no encoder, more likely. Default: 1.
+    public var encoderRepetitionPenalty: Float?
+    /// Forbids sequences of this many tokens of the source text, or of the prompt if the model has no encoder; 0 allows them. Default: 0.
+    public var encoderNoRepeatNgramSize: Int?
+    /// Makes end tokens more likely with each token beyond a number of them. Default: off.
+    public var exponentialDecayLengthPenalty: ExponentialDecay?
 
     /// Beams of beam search; 1 is greedy search or sampling. Default: 1.
     public var numBeams: Int?
@@ -51,6 +57,8 @@ public struct GenerateOptions: Sendable {
     public var stopStrings: [String] = []
     /// Token sequences that are never generated.
     public var badWordsIDs: [[UInt32]] = []
+    /// Changes the logit of the last token of each sequence where the tokens before it are there.
+    public var sequenceBias: [SequenceBias] = []
     /// Tokens that are never generated.
     public var suppressTokens: [UInt32] = []
     /// Tokens that are not generated as the first one.
@@ -63,6 +71,11 @@ public struct GenerateOptions: Sendable {
     public var eosTokenIDs: [UInt32] = []
     /// The token that the decoder of an encoder-decoder model starts from.
     public var decoderStartTokenID: UInt32?
+    /// Tokens that the decoder of an encoder-decoder model continues, after its start token: one list for all inputs, or one per input.
+    /// They are not part of the output.
+    public var decoderInputIDs: [[UInt32]] = []
+    /// ``decoderInputIDs`` as texts. Not both.
+    public var decoderInputTexts: [String] = []
     /// Never chooses an end token.
     public var ignoreEOS = false
 
@@ -98,6 +111,32 @@ public struct GenerateOptions: Sendable {
         self.stopStrings = stopStrings
         self.grammar = grammar
         self.prefix = prefix
+    }
+}
+
+/// Makes end tokens more likely: with each token beyond ``start`` generated ones their logits gain by ``factor``.
+public struct ExponentialDecay: Hashable, Sendable {
+    /// The number of generated tokens after which end tokens become more likely.
+    public var start: Int
+    /// Above 1 for shorter texts.
+    public var factor: Float
+
+    public init(start: Int, factor: Float) {
+        self.start = start
+        self.factor = factor
+    }
+}
+
+/// A bias of a token sequence, for ``GenerateOptions/sequenceBias``.
+public struct SequenceBias: Hashable, Sendable {
+    /// The logit of the last token changes where the others precede it.
+    public var ids: [UInt32]
+    /// What is added: a finite number.
+    public var bias: Float
+
+    public init(ids: [UInt32], bias: Float) {
+        self.ids = ids
+        self.bias = bias
     }
 }
 
@@ -141,18 +180,30 @@ extension GenerateOptions {
         case .regex(let expression)?: (text, options.grammar_kind) = (expression, KINGLET_GRAMMAR_KIND_REGEX.rawValue)
         case .lark(let grammar)?: (text, options.grammar_kind) = (grammar, KINGLET_GRAMMAR_KIND_LARK.rawValue)
         }
-        return try withTexts(stopStrings + [text]) { texts throws(KingletError) in
-            options.stop_strings = stopStrings.isEmpty ? nil : texts
+        return try withTexts([text] + stopStrings + decoderInputTexts) { texts throws(KingletError) in
+            options.grammar = texts![0]
+            options.stop_strings = stopStrings.isEmpty ? nil : texts! + 1
             options.stop_string_count = stopStrings.count
-            options.grammar = texts![stopStrings.count]
-            let lists = [suppressTokens, beginSuppressTokens, eosTokenIDs, forcedEOSTokenIDs] + badWordsIDs
-            return try withLists(lists) { lists throws(KingletError) in
+            options.decoder_input_texts = decoderInputTexts.isEmpty ? nil : texts! + 1 + stopStrings.count
+            options.decoder_input_text_count = decoderInputTexts.count
+            let biases = sequenceBias.map(\.bias.bitPattern)
+            let fixed = [suppressTokens, beginSuppressTokens, eosTokenIDs, forcedEOSTokenIDs, biases]
+            return try withLists(fixed + badWordsIDs + sequenceBias.map(\.ids) + decoderInputIDs) { lists throws(KingletError) in
                 options.suppress_tokens = lists[0]
                 options.begin_suppress_tokens = lists[1]
                 options.eos_token_ids = lists[2]
                 options.forced_eos_token_ids = lists[3]
-                options.bad_words_ids = badWordsIDs.isEmpty ? nil : lists.baseAddress! + 4
+                // A number has the size and the alignment of a token id.
+                options.sequence_bias = lists[4].data.map { UnsafeRawPointer($0).assumingMemoryBound(to: Float.self) }
+                var next = lists.baseAddress! + 5
+                options.bad_words_ids = badWordsIDs.isEmpty ? nil : next
                 options.bad_word_count = badWordsIDs.count
+                next += badWordsIDs.count
+                options.sequence_bias_ids = sequenceBias.isEmpty ? nil : next
+                options.sequence_bias_count = sequenceBias.count
+                next += sequenceBias.count
+                options.decoder_input_ids = decoderInputIDs.isEmpty ? nil : next
+                options.decoder_input_count = decoderInputIDs.count
                 guard let prefix else { return try body(&options) }
                 return try prefix.handle.use { pointer throws(KingletError) in
                     options.prefix = pointer
@@ -164,8 +215,12 @@ extension GenerateOptions {
 
     private func setNumbers(_ options: inout kinglet_generate_options) throws(KingletError) {
         let counts: [(String, Int?, WritableKeyPath<kinglet_generate_options, UInt64>)] = [
-            ("maxInputLength", maxInputLength, \.max_input_length), ("maxNewTokens", maxNewTokens, \.max_new_tokens),
-            ("minNewTokens", minNewTokens, \.min_new_tokens), ("topK", topK, \.top_k), ("noRepeatNgramSize", noRepeatNgramSize, \.no_repeat_ngram_size),
+            ("maxInputLength", maxInputLength, \.max_input_length),
+            ("maxNewTokens", maxNewTokens, \.max_new_tokens), ("minNewTokens", minNewTokens, \.min_new_tokens),
+            ("topK", topK, \.top_k), ("noRepeatNgramSize", noRepeatNgramSize, \.no_repeat_ngram_size),
+            // 0 is unset in C; no text has sequences of the other size.
+            ("encoderNoRepeatNgramSize", encoderNoRepeatNgramSize.map { $0 == 0 ? Int(Int32.max) : $0 }, \.encoder_no_repeat_ngram_size),
+            ("exponentialDecayLengthPenalty.start", exponentialDecayLengthPenalty?.start, \.exponential_decay_start),
             ("numBeams", numBeams, \.num_beams), ("numReturnSequences", numReturnSequences, \.num_return_sequences),
             ("promptLookupNumTokens", promptLookupNumTokens, \.prompt_lookup_num_tokens),
             ("maxMatchingNgramSize", maxMatchingNgramSize, \.max_matching_ngram_size),
@@ -176,6 +231,8 @@ extension GenerateOptions {
             ("typicalP", typicalP, \.typical_p), ("repetitionPenalty", repetitionPenalty, \.repetition_penalty),
             ("presencePenalty", presencePenalty, \.presence_penalty), ("frequencyPenalty", frequencyPenalty, \.frequency_penalty),
             ("lengthPenalty", lengthPenalty, \.length_penalty),
+            ("encoderRepetitionPenalty", encoderRepetitionPenalty.map(notZero), \.encoder_repetition_penalty),
+            ("exponentialDecayLengthPenalty.factor", exponentialDecayLengthPenalty.map { notZero($0.factor) }, \.exponential_decay_factor),
         ]
         for (name, value, place) in numbers {
             guard let value else { continue }
@@ -184,6 +241,9 @@ extension GenerateOptions {
             options[keyPath: place] = value
         }
     }
+
+    /// Another number for 0, which is unset in C: one that is refused as 0 is.
+    private func notZero(_ number: Float) -> Float { number == 0 ? -1 : number }
 
     private func setSwitches(_ options: inout kinglet_generate_options) {
         options.do_sample = kinglet_tristate(doSample)

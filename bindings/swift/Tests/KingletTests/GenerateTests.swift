@@ -107,6 +107,23 @@ import Testing
         #expect(try await with { $0.presencePenalty = 30 }.tokens != tokens)
         #expect(try await with { $0.frequencyPenalty = 30 }.tokens != tokens)
         #expect(try await Set(with { $0.noRepeatNgramSize = 1 }.tokens).count == 12)
+        #expect(try await with { $0.encoderRepetitionPenalty = 30 }.tokens != tokens)
+        let of = try GenerationReference("gpt2").cases[1].ids[0]
+        for size in 0...1 {
+            let copying = try await with {
+                $0.sequenceBias = [SequenceBias(ids: [of], bias: 1000)]
+                $0.encoderNoRepeatNgramSize = size
+            }
+            #expect(copying.tokens.contains(of) == (size == 0))
+        }
+        #expect(
+            try await !with { $0.sequenceBias = [SequenceBias(ids: [first], bias: -1000), SequenceBias(ids: [7, 8], bias: 1)] }
+                .tokens.contains(first))
+        let shorter = try await with {
+            $0.eosTokenIDs = [7]
+            $0.exponentialDecayLengthPenalty = ExponentialDecay(start: 2, factor: 100)
+        }
+        #expect(shorter.finishReason == .eos && shorter.tokens.count < 12)
         let scored = try await with { $0.logprobs = true }
         #expect(scored.logprobs?.count == 12 && scored.logprobs!.allSatisfy { $0 <= 0 })
         #expect(abs(scored.logprobs!.reduce(0, +) - scored.score) < 1e-3)
@@ -166,6 +183,13 @@ import Testing
         let own = try await started(nil)
         #expect(try await started(40) != own)
         #expect(try await started(0) == own)
+        func continued(_ set: (inout GenerateOptions) -> Void) async throws -> [UInt32] {
+            var options = GenerateOptions(maxNewTokens: 6, numBeams: 1)
+            set(&options)
+            return try await t5.generate(["The river"], options: options)[0].outputs[0].tokens
+        }
+        #expect(try await continued { $0.decoderInputIDs = [Array(own[..<2])] } == Array(own[2...]))
+        #expect(try await continued { $0.decoderInputTexts = ["a letter"] } != Array(own.prefix(6)))
         func beams(_ penalty: Float, _ stopping: EarlyStopping) async throws -> Float {
             var options = GenerateOptions(maxNewTokens: 12, numBeams: 3)
             (options.lengthPenalty, options.earlyStopping) = (penalty, stopping)
@@ -216,6 +240,14 @@ import Testing
             ("eos_token_id", { $0.eosTokenIDs = [1 << 30] }), ("forced_eos_token_id", { $0.forcedEOSTokenIDs = [1 << 30] }),
             ("forced_bos_token_id", { $0.forcedBOSTokenID = 1 << 30 }),
             ("decoder_start_token_id", { $0.decoderStartTokenID = 1 << 30 }),
+            ("encoderNoRepeatNgramSize", { $0.encoderNoRepeatNgramSize = -1 }),
+            ("encoder_repetition_penalty", { $0.encoderRepetitionPenalty = 0 }),
+            ("exponential_decay_length_penalty", { $0.exponentialDecayLengthPenalty = ExponentialDecay(start: 1, factor: 0) }),
+            ("exponentialDecayLengthPenalty.start", { $0.exponentialDecayLengthPenalty = ExponentialDecay(start: -1, factor: 2) }),
+            ("sequence_bias", { $0.sequenceBias = [SequenceBias(ids: [], bias: 1)] }),
+            ("sequence_bias", { $0.sequenceBias = [SequenceBias(ids: [1], bias: .nan)] }),
+            ("decoder_input_ids: the model has no encoder", { $0.decoderInputIDs = [[1]] }),
+            ("decoder_input_texts", { ($0.decoderInputIDs, $0.decoderInputTexts) = ([[1]], ["a"]) }),
             ("ignore_eos", { ($0.ignoreEOS, $0.grammar) = (true, .regex("a+")) }),
             ("promptLookupNumTokens", { $0.promptLookupNumTokens = -1 }), ("max_matching_ngram_size", { $0.maxMatchingNgramSize = 2 }),
             ("do_sample", { ($0.promptLookupNumTokens, $0.doSample) = (4, true) }),

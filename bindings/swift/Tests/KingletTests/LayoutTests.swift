@@ -338,8 +338,19 @@ import Testing
         field("kinglet_generate_options.cancellation", at: MemoryLayout<kinglet_generate_options>.offset(of: \.cancellation), 280)
         field("kinglet_generate_options.on_piece", at: MemoryLayout<kinglet_generate_options>.offset(of: \.on_piece), 288)
         field("kinglet_generate_options.on_piece_user_data", at: MemoryLayout<kinglet_generate_options>.offset(of: \.on_piece_user_data), 296)
-        field("kinglet_generate_options.max_input_length", at: MemoryLayout<kinglet_generate_options>.offset(of: \.max_input_length), 304)
-        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 312)
+        field("kinglet_generate_options.encoder_no_repeat_ngram_size", at: MemoryLayout<kinglet_generate_options>.offset(of: \.encoder_no_repeat_ngram_size), 304)
+        field("kinglet_generate_options.exponential_decay_start", at: MemoryLayout<kinglet_generate_options>.offset(of: \.exponential_decay_start), 312)
+        field("kinglet_generate_options.exponential_decay_factor", at: MemoryLayout<kinglet_generate_options>.offset(of: \.exponential_decay_factor), 320)
+        field("kinglet_generate_options.encoder_repetition_penalty", at: MemoryLayout<kinglet_generate_options>.offset(of: \.encoder_repetition_penalty), 324)
+        field("kinglet_generate_options.sequence_bias_ids", at: MemoryLayout<kinglet_generate_options>.offset(of: \.sequence_bias_ids), 328)
+        field("kinglet_generate_options.sequence_bias", at: MemoryLayout<kinglet_generate_options>.offset(of: \.sequence_bias), 336)
+        field("kinglet_generate_options.sequence_bias_count", at: MemoryLayout<kinglet_generate_options>.offset(of: \.sequence_bias_count), 344)
+        field("kinglet_generate_options.decoder_input_ids", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_ids), 352)
+        field("kinglet_generate_options.decoder_input_count", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_count), 360)
+        field("kinglet_generate_options.decoder_input_texts", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_texts), 368)
+        field("kinglet_generate_options.decoder_input_text_count", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_text_count), 376)
+        field("kinglet_generate_options.max_input_length", at: MemoryLayout<kinglet_generate_options>.offset(of: \.max_input_length), 384)
+        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 392)
     }
 
     @Test func kinglet_generations_view_layout() {

@@ -318,7 +318,7 @@ impl Reference<'_> {
     pub fn logits(&self, states: &Vectors, head: &LanguageHead) -> Vectors {
         let name = match head.weight {
             LanguageWeight::Tied => self.stack.names.word[0],
-            LanguageWeight::Own(name) | LanguageWeight::OwnOrTied(name) => name,
+            LanguageWeight::Own(names) | LanguageWeight::OwnOrTied(names) => names[0],
         };
         let scaled: Vectors = states.iter().map(|x| x.iter().map(|x| x * f64::from(head.scale)).collect()).collect();
         let mut logits = self.linear(name, &scaled, self.vocabulary, false);
