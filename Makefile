@@ -23,6 +23,7 @@ help:
 	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root; MACHINE=aarch64: by an emulator)'
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
+	@echo 'make compatibility  run the cases of tests/compatibility and write docs/compatibility.md'
 	@echo 'make abi-baseline   accept the ABI of src/ffi as what later versions must keep (docs/abi-policy.md)'
 	@echo 'make bench     run the benchmarks'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
@@ -96,6 +97,9 @@ cuda:
 header:
 	KINGLET_UPDATE_HEADER=1 cargo test --test header
 
+compatibility:
+	KINGLET_UPDATE_COMPATIBILITY=1 cargo test --test compatibility
+
 abi-baseline:
 	KINGLET_UPDATE_ABI=1 cargo test --test header
 
@@ -114,5 +118,5 @@ clean:
 	cargo clean
 	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme
 
-.PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline fuzz-smoke bench clean
+.PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean
 .DEFAULT_GOAL := help

@@ -58,7 +58,8 @@ static_assert(offsetof(kinglet_model_view, label_count) == 104, "offset of kingl
 static_assert(offsetof(kinglet_model_view, weight_bytes) == 112, "offset of kinglet_model_view.weight_bytes");
 static_assert(offsetof(kinglet_model_view, cache_bytes) == 120, "offset of kinglet_model_view.cache_bytes");
 static_assert(offsetof(kinglet_model_view, device_bytes) == 128, "offset of kinglet_model_view.device_bytes");
-static_assert(sizeof(kinglet_model_view) == 136, "size of kinglet_model_view");
+static_assert(offsetof(kinglet_model_view, embedding_dimension) == 136, "offset of kinglet_model_view.embedding_dimension");
+static_assert(sizeof(kinglet_model_view) == 144, "size of kinglet_model_view");
 
 static_assert(offsetof(kinglet_tokenize_options, struct_size) == 0, "offset of kinglet_tokenize_options.struct_size");
 static_assert(offsetof(kinglet_tokenize_options, add_special_tokens) == 8, "offset of kinglet_tokenize_options.add_special_tokens");
@@ -97,7 +98,10 @@ static_assert(offsetof(kinglet_embed_options, pooling) == 8, "offset of kinglet_
 static_assert(offsetof(kinglet_embed_options, normalize) == 12, "offset of kinglet_embed_options.normalize");
 static_assert(offsetof(kinglet_embed_options, max_length) == 16, "offset of kinglet_embed_options.max_length");
 static_assert(offsetof(kinglet_embed_options, cancellation) == 24, "offset of kinglet_embed_options.cancellation");
-static_assert(sizeof(kinglet_embed_options) == 32, "size of kinglet_embed_options");
+static_assert(offsetof(kinglet_embed_options, prompt_name) == 32, "offset of kinglet_embed_options.prompt_name");
+static_assert(offsetof(kinglet_embed_options, prompt) == 48, "offset of kinglet_embed_options.prompt");
+static_assert(offsetof(kinglet_embed_options, truncate_dim) == 64, "offset of kinglet_embed_options.truncate_dim");
+static_assert(sizeof(kinglet_embed_options) == 72, "size of kinglet_embed_options");
 
 static_assert(offsetof(kinglet_embeddings_view, struct_size) == 0, "offset of kinglet_embeddings_view.struct_size");
 static_assert(offsetof(kinglet_embeddings_view, count) == 8, "offset of kinglet_embeddings_view.count");
@@ -114,7 +118,9 @@ static_assert(offsetof(kinglet_classify_options, function) == 8, "offset of king
 static_assert(offsetof(kinglet_classify_options, aggregation) == 12, "offset of kinglet_classify_options.aggregation");
 static_assert(offsetof(kinglet_classify_options, max_length) == 16, "offset of kinglet_classify_options.max_length");
 static_assert(offsetof(kinglet_classify_options, cancellation) == 24, "offset of kinglet_classify_options.cancellation");
-static_assert(sizeof(kinglet_classify_options) == 32, "size of kinglet_classify_options");
+static_assert(offsetof(kinglet_classify_options, prompt_name) == 32, "offset of kinglet_classify_options.prompt_name");
+static_assert(offsetof(kinglet_classify_options, prompt) == 48, "offset of kinglet_classify_options.prompt");
+static_assert(sizeof(kinglet_classify_options) == 64, "size of kinglet_classify_options");
 
 static_assert(offsetof(kinglet_classifications_view, struct_size) == 0, "offset of kinglet_classifications_view.struct_size");
 static_assert(offsetof(kinglet_classifications_view, count) == 8, "offset of kinglet_classifications_view.count");
@@ -210,7 +216,8 @@ static_assert(offsetof(kinglet_generate_options, decoder_input_ids) == 352, "off
 static_assert(offsetof(kinglet_generate_options, decoder_input_count) == 360, "offset of kinglet_generate_options.decoder_input_count");
 static_assert(offsetof(kinglet_generate_options, decoder_input_texts) == 368, "offset of kinglet_generate_options.decoder_input_texts");
 static_assert(offsetof(kinglet_generate_options, decoder_input_text_count) == 376, "offset of kinglet_generate_options.decoder_input_text_count");
-static_assert(sizeof(kinglet_generate_options) == 384, "size of kinglet_generate_options");
+static_assert(offsetof(kinglet_generate_options, max_input_length) == 384, "offset of kinglet_generate_options.max_input_length");
+static_assert(sizeof(kinglet_generate_options) == 392, "size of kinglet_generate_options");
 
 static_assert(offsetof(kinglet_generations_view, struct_size) == 0, "offset of kinglet_generations_view.struct_size");
 static_assert(offsetof(kinglet_generations_view, count) == 8, "offset of kinglet_generations_view.count");

@@ -507,7 +507,7 @@ typedef struct kinglet_model_view {
   uint32_t has_encoder;
   /** Threads that one call may use. */
   size_t threads;
-  /** Values per hidden state and per embedding. */
+  /** Values per hidden state. */
   size_t dimension;
   /**
    * The maximum number of tokens that a text may have, special tokens included; longer texts are truncated.
@@ -527,6 +527,8 @@ typedef struct kinglet_model_view {
   uint64_t cache_bytes;
   /** Bytes that the model takes on a GPU now, weights and caches; 0 on the CPU. */
   uint64_t device_bytes;
+  /** Values per embedding, by the modules and the truncate_dim of the model's sentence-transformers files. */
+  size_t embedding_dimension;
 } kinglet_model_view;
 
 /** Fills `view`, which is valid until the model's last reference is released. */
@@ -697,7 +699,10 @@ typedef uint32_t kinglet_pooling;
 
 /** The values of kinglet_pooling. */
 enum kinglet_pooling_values {
-  /** As the model's sentence-transformers files say; without such files the mean. */
+  /**
+   * As the model's sentence-transformers files say. Without such files the last token for decoders that
+   * generate, else the mean.
+   */
   KINGLET_POOLING_AUTO = 0,
   /** The mean over all tokens, special tokens included. */
   KINGLET_POOLING_MEAN = 1,
@@ -707,20 +712,34 @@ enum kinglet_pooling_values {
   KINGLET_POOLING_LAST = 3,
   /** No pooling: one vector per token. */
   KINGLET_POOLING_NONE = 4,
+  /** The largest value of each component over all tokens. */
+  KINGLET_POOLING_MAX = 5,
+  /** The mean weighted by position: the first token counts once, the second twice, and so on. */
+  KINGLET_POOLING_WEIGHTEDMEAN = 6,
+  /** The sum over all tokens divided by the square root of their number. */
+  KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS = 7,
 };
 
-/** The short name of a value, for instance "none"; "unknown" for a number that this version does not know. */
+/**
+ * The short name of a value, for instance "mean_sqrt_len_tokens"; "unknown" for a number that this version
+ * does not know.
+ */
 KINGLET_API const char *kinglet_pooling_name(kinglet_pooling value);
 
 /** Options of kinglet_model_embed. Zero is the default of every field. */
 typedef struct kinglet_embed_options {
   /** sizeof(kinglet_embed_options). */
   size_t struct_size;
-  /** How token vectors become one vector. */
+  /**
+   * How token vectors become one vector, in place of the model's own pooling. Dense and other modules of the
+   * model's sentence-transformers files are applied all the same; with KINGLET_POOLING_NONE only those of
+   * tokens.
+   */
   kinglet_pooling pooling;
   /**
-   * Whether vectors are scaled to length 1. AUTO: as the model's sentence-transformers files say; without
-   * such files no.
+   * Whether vectors are scaled to length 1. YES does it last, after `truncate_dim`; NO leaves out the module
+   * Normalize at the end of the model's modules. AUTO: as the modules say; with KINGLET_POOLING_NONE and
+   * without such files no.
    */
   kinglet_tristate normalize;
   /**
@@ -730,6 +749,21 @@ typedef struct kinglet_embed_options {
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
   const kinglet_cancellation *cancellation;
+  /**
+   * The name of a prompt in the model's config_sentence_transformers.json, which is put before each text.
+   * Empty: its `default_prompt_name`, if it has one.
+   */
+  kinglet_str prompt_name;
+  /**
+   * A prompt that is put before each text; `prompt_name` is then ignored. With `data` not NULL and `size` 0:
+   * no prompt.
+   */
+  kinglet_str prompt;
+  /**
+   * Keeps only the first values of each vector, at most as many as it has. This is done before `normalize`
+   * YES and after the model's own Normalize. 0: as the model's files say, else all values.
+   */
+  size_t truncate_dim;
 } kinglet_embed_options;
 
 /** The embeddings of a batch of texts. */
@@ -738,8 +772,8 @@ typedef struct kinglet_embeddings kinglet_embeddings;
 /**
  * Computes the embeddings of `count` texts. `options` may be NULL. `*embeddings` receives them. On
  * KINGLET_DEVICE_CPU the values of a text are the same to the bit whatever the other texts of the batch and
- * the number of threads. Fails with KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer or pools in a
- * way that is not supported, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ * the number of threads. Fails with KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer or modules that
+ * are not supported, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_embed(
     const kinglet_model *model,
@@ -803,8 +837,8 @@ typedef uint32_t kinglet_score_function;
 /** The values of kinglet_score_function. */
 enum kinglet_score_function_values {
   /**
-   * As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the
-   * cross-encoder's files, or else sigmoid.
+   * As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by
+   * `problem_type`, and sigmoid to score pairs.
    */
   KINGLET_SCORE_FUNCTION_AUTO = 0,
   /** The outputs unchanged. */
@@ -813,11 +847,11 @@ enum kinglet_score_function_values {
   KINGLET_SCORE_FUNCTION_SIGMOID = 2,
   /** Exclusive labels: the scores sum to 1. */
   KINGLET_SCORE_FUNCTION_SOFTMAX = 3,
+  /** Each label by itself, between -1 and 1. */
+  KINGLET_SCORE_FUNCTION_TANH = 4,
 };
 
-/**
- * The short name of a value, for instance "softmax"; "unknown" for a number that this version does not know.
- */
+/** The short name of a value, for instance "tanh"; "unknown" for a number that this version does not know. */
 KINGLET_API const char *kinglet_score_function_name(kinglet_score_function value);
 
 /** How labelled tokens become entities. One of the KINGLET_AGGREGATION constants. */
@@ -859,6 +893,16 @@ typedef struct kinglet_classify_options {
   size_t max_length;
   /** Cancels the call from another thread. NULL: none. */
   const kinglet_cancellation *cancellation;
+  /**
+   * The name of a prompt in the model's config_sentence_transformers.json, which is put before each text or
+   * first text of a pair. Empty: its `default_prompt_name`, if it has one. Not for
+   * kinglet_model_classify_tokens.
+   */
+  kinglet_str prompt_name;
+  /**
+   * A prompt that is put there; `prompt_name` is then ignored. With `data` not NULL and `size` 0: no prompt.
+   */
+  kinglet_str prompt;
 } kinglet_classify_options;
 
 /** The scores of a batch of texts or pairs. */
@@ -1311,6 +1355,13 @@ typedef struct kinglet_generate_options {
   const kinglet_str *decoder_input_texts;
   /** The number of `decoder_input_texts`. */
   size_t decoder_input_text_count;
+  /**
+   * The most tokens of an input text, special tokens included; longer texts are cut, on the side that the
+   * tokenizer's files name. It may be more than the limit of the model's files, up to the model's positions.
+   * 0: a source text is cut at the files' limit, and a prompt of a model without an encoder is not cut. Not
+   * for token ids and chats.
+   */
+  uint64_t max_input_length;
 } kinglet_generate_options;
 
 /**

@@ -152,6 +152,32 @@ fn pooling_and_normalisation_can_be_overruled() {
 }
 
 #[test]
+fn prompts_and_fewer_dimensions() {
+    let embedding = |arguments: &[&str]| {
+        let lines = run_json("embed", "bert", arguments, "");
+        lines[0]["embedding"].as_array().unwrap().clone()
+    };
+    let whole = embedding(&["small bird"]);
+    assert_eq!(embedding(&["--prompt", "small ", "bird"]), whole);
+    assert_eq!(embedding(&["--prompt-name", "query", "small bird"]), whole);
+    assert_eq!(embedding(&["--truncate-dim", "8", "small bird"]), whole[..8]);
+    let pair = |query: &str| json!({ "q": query, "d": "The river runs dry." }).to_string();
+    let scored = |query: &str, more: &[&str]| {
+        let arguments = [&["--score", "--jsonl", "q", "--pair-field", "d"], more].concat();
+        run_json("classify", "roberta-cross-encoder", &arguments, &pair(query))[0]["scores"].clone()
+    };
+    assert_eq!(scored("does it go?", &["--prompt", "Where "]), scored("Where does it go?", &[]));
+    for (arguments, named) in [
+        (&["--prompt-name", "passage", "a"][..], "prompt_name: `passage` is unknown"),
+        (&["--truncate-dim", "0", "a"], "truncate_dim: is 0"),
+    ] {
+        assert!(fails(USAGE, "embed", "bert", arguments, "").contains(named), "{arguments:?}");
+    }
+    let refused = fails(USAGE, "classify", "bert-token-classifier", &["--prompt", "b", "a"], "");
+    assert!(refused.contains("prompt: texts whose tokens are classified have no prompt"), "{refused}");
+}
+
+#[test]
 fn truncation_is_told() {
     let case = cases("bert").into_iter().find(|c| c["truncated"] == true).unwrap();
     let mut command = command("embed", "bert");

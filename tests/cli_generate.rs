@@ -45,6 +45,22 @@ fn generate(more: &[&str], input: &str) -> String {
 }
 
 #[test]
+fn max_input_length_cuts_and_is_told() {
+    let model = t5();
+    let arguments =
+        ["generate", "--model", model.to_str().unwrap(), "--max-input-length", "4", "--max-new-tokens", "2"];
+    for more in [&["--json", QUESTION][..], &[QUESTION], &["--stream", QUESTION]] {
+        let output = kinglet(&[&arguments[..], more].concat(), "");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && errors.contains("1 text"), "{more:?}: {errors}");
+        if more[0] == "--json" {
+            let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(line["truncated"], true);
+        }
+    }
+}
+
+#[test]
 fn texts_lines_and_jsonl_give_the_same() {
     let shown = generate(&[QUESTION], "");
     assert!(shown.starts_with("define i32 @") && shown.ends_with("}\n"), "{shown}");

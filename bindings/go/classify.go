@@ -13,8 +13,14 @@ import (
 type ClassifyOptions struct {
 	// Function turns the head's outputs into scores. Default: the model's own setting.
 	Function ScoreFunction
-	// MaxLength is the most tokens of a text or pair, special tokens included; longer ones are cut. 0: the model's limit.
+	// MaxLength is the most tokens of a text or pair, special tokens and the prompt included; longer ones are cut. 0: the model's
+	// limit.
 	MaxLength int
+	// PromptName names a prompt in the model's config_sentence_transformers.json, which is put before each text, or before the first
+	// of each pair. Default: its default_prompt_name, if it has one.
+	PromptName string
+	// Prompt is put there, whatever PromptName says; Some("") for no prompt.
+	Prompt *string
 }
 
 // Classifications are the scores of a batch of texts or pairs.
@@ -87,6 +93,11 @@ func (m *Model) classify(ctx context.Context, texts, pairs []string, options *Cl
 	if err != nil {
 		return nil, err
 	}
+	prompts, err := lendPrompts(options.PromptName, options.Prompt, &o.prompt_name, &o.prompt)
+	if err != nil {
+		return nil, err
+	}
+	defer prompts.free()
 	batch, err := lend(texts, pairs)
 	if err != nil {
 		return nil, err

@@ -15,8 +15,15 @@ type EmbedOptions struct {
 	Pooling Pooling
 	// Normalize scales vectors to length 1. Default: the model's own setting.
 	Normalize Tristate
-	// MaxLength is the most tokens of a text, special tokens included; longer texts are cut. 0: the model's limit.
+	// MaxLength is the most tokens of a text, special tokens and the prompt included; longer texts are cut. 0: the model's limit.
 	MaxLength int
+	// PromptName names a prompt in the model's config_sentence_transformers.json, which is put before each text. Default: its
+	// default_prompt_name, if it has one.
+	PromptName string
+	// Prompt is put before each text, whatever PromptName says; Some("") for no prompt.
+	Prompt *string
+	// TruncateDim keeps only the first values of each vector, before Normalize. 0: as the model's files say, else all.
+	TruncateDim int
 }
 
 // Embeddings are the vectors of a batch of texts: Vector(i) is one, All iterates.
@@ -74,6 +81,14 @@ func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions
 		if o.max_length, err = size(options.MaxLength, "MaxLength"); err != nil {
 			return nil, err
 		}
+		if o.truncate_dim, err = size(options.TruncateDim, "TruncateDim"); err != nil {
+			return nil, err
+		}
+		prompts, err := lendPrompts(options.PromptName, options.Prompt, &o.prompt_name, &o.prompt)
+		if err != nil {
+			return nil, err
+		}
+		defer prompts.free()
 	}
 	batch, err := lend(texts)
 	if err != nil {

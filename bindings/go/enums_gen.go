@@ -94,7 +94,8 @@ func (l LogLevel) String() string {
 type Pooling uint32
 
 const (
-	// As the model's sentence-transformers files say; without such files the mean.
+	// As the model's sentence-transformers files say. Without such files the last token for decoders that
+	// generate, else the mean.
 	PoolingAuto Pooling = 0
 	// The mean over all tokens, special tokens included.
 	PoolingMean Pooling = 1
@@ -104,19 +105,25 @@ const (
 	PoolingLast Pooling = 3
 	// No pooling: one vector per token.
 	PoolingNone Pooling = 4
+	// The largest value of each component over all tokens.
+	PoolingMax Pooling = 5
+	// The mean weighted by position: the first token counts once, the second twice, and so on.
+	PoolingWeightedmean Pooling = 6
+	// The sum over all tokens divided by the square root of their number.
+	PoolingMeanSqrtLenTokens Pooling = 7
 )
 
-// String gives the short name of the value, for instance "none".
+// String gives the short name of the value, for instance "mean_sqrt_len_tokens".
 func (p Pooling) String() string {
-	return name("Pooling", uint32(p), "auto", "mean", "cls", "last", "none")
+	return name("Pooling", uint32(p), "auto", "mean", "cls", "last", "none", "max", "weightedmean", "mean_sqrt_len_tokens")
 }
 
 // ScoreFunction says how the outputs of a classification head become scores.
 type ScoreFunction uint32
 
 const (
-	// As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the
-	// cross-encoder's files, or else sigmoid.
+	// As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by
+	// `problem_type`, and sigmoid to score pairs.
 	ScoreFunctionAuto ScoreFunction = 0
 	// The outputs unchanged.
 	ScoreFunctionNone ScoreFunction = 1
@@ -124,11 +131,13 @@ const (
 	ScoreFunctionSigmoid ScoreFunction = 2
 	// Exclusive labels: the scores sum to 1.
 	ScoreFunctionSoftmax ScoreFunction = 3
+	// Each label by itself, between -1 and 1.
+	ScoreFunctionTanh ScoreFunction = 4
 )
 
-// String gives the short name of the value, for instance "softmax".
+// String gives the short name of the value, for instance "tanh".
 func (s ScoreFunction) String() string {
-	return name("ScoreFunction", uint32(s), "auto", "none", "sigmoid", "softmax")
+	return name("ScoreFunction", uint32(s), "auto", "none", "sigmoid", "softmax", "tanh")
 }
 
 // Aggregation says how labelled tokens become entities.

@@ -32,6 +32,10 @@ import (
 type GenerateOptions struct {
 	// MaxNewTokens is the most tokens to generate. Default: 256.
 	MaxNewTokens int
+	// MaxInputLength is the most tokens of an input text, special tokens included; longer texts are cut. It may be more than the limit
+	// of the model's files, up to the model's positions. Default: that limit for source texts, no limit for prompts. Not for token ids
+	// and chats.
+	MaxInputLength int
 	// MinNewTokens is how many tokens come before an end token can be chosen.
 	MinNewTokens *int
 
@@ -160,7 +164,7 @@ type Generation struct {
 	Outputs []Output
 	// InputTokenCount is the number of tokens of the input, special tokens included.
 	InputTokenCount int
-	// Truncated says whether the input was cut to what the encoder takes.
+	// Truncated says whether the input was cut: to what the encoder takes, or to MaxInputLength.
 	Truncated bool
 }
 
@@ -216,6 +220,7 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		place *C.uint64_t
 	}{
 		{"MaxNewTokens", unlessZero(options.MaxNewTokens), &o.max_new_tokens},
+		{"MaxInputLength", unlessZero(options.MaxInputLength), &o.max_input_length},
 		{"MinNewTokens", options.MinNewTokens, &o.min_new_tokens},
 		{"TopK", options.TopK, &o.top_k},
 		{"NoRepeatNgramSize", options.NoRepeatNgramSize, &o.no_repeat_ngram_size},

@@ -78,6 +78,31 @@ func (t texts) second(first, second []string) *C.kinglet_str {
 
 func (t texts) free() { release(t.block) }
 
+// lendPrompts copies a prompt's name and text to C memory and fills the options' fields; free releases it. An empty text is not a
+// missing one: its pointer is not NULL.
+func lendPrompts(name string, prompt *string, cName, cPrompt *C.kinglet_str) (texts, error) {
+	if name == "" && prompt == nil {
+		return texts{}, nil
+	}
+	text := ""
+	if prompt != nil {
+		text = *prompt
+	}
+	lent, err := lend([]string{name, text})
+	if err != nil {
+		return texts{}, err
+	}
+	strs := unsafe.Slice(lent.strs, 2)
+	*cName = strs[0]
+	if prompt != nil {
+		*cPrompt = strs[1]
+		if text == "" {
+			cPrompt.data = (*C.char)(lent.block)
+		}
+	}
+	return lent, nil
+}
+
 // idLists are lists of token ids in C memory.
 type idLists struct {
 	block unsafe.Pointer

@@ -182,8 +182,10 @@ type Properties struct {
 	Precision Precision
 	// Threads that one call may use.
 	Threads int
-	// Dimension is the number of values per hidden state and per embedding.
+	// Dimension is the number of values per hidden state.
 	Dimension int
+	// EmbeddingDimension is the number of values per embedding, by the model's own modules and truncate_dim.
+	EmbeddingDimension int
 	// MaxLength is the most tokens of a text, special tokens included; longer texts are cut.
 	MaxLength int
 	// VocabularySize is the number of token ids.
@@ -243,20 +245,21 @@ func (c *core) properties() (Properties, error) {
 		labels[i] = string(bytesOf(label))
 	}
 	return Properties{
-		Path:           string(bytesOf(view.path)),
-		Family:         string(bytesOf(view.family)),
-		Device:         Device(view.device),
-		DeviceIndex:    int(view.device_index),
-		Precision:      Precision(view.precision),
-		Threads:        int(view.threads),
-		Dimension:      int(view.dimension),
-		MaxLength:      int(view.max_length),
-		VocabularySize: int(view.vocabulary_size),
-		WeightBytes:    uint64(view.weight_bytes),
-		Labels:         labels,
-		CanGenerate:    view.can_generate != 0,
-		CanChat:        view.can_chat != 0,
-		HasEncoder:     view.has_encoder != 0,
+		Path:               string(bytesOf(view.path)),
+		Family:             string(bytesOf(view.family)),
+		Device:             Device(view.device),
+		DeviceIndex:        int(view.device_index),
+		Precision:          Precision(view.precision),
+		Threads:            int(view.threads),
+		Dimension:          int(view.dimension),
+		EmbeddingDimension: int(view.embedding_dimension),
+		MaxLength:          int(view.max_length),
+		VocabularySize:     int(view.vocabulary_size),
+		WeightBytes:        uint64(view.weight_bytes),
+		Labels:             labels,
+		CanGenerate:        view.can_generate != 0,
+		CanChat:            view.can_chat != 0,
+		HasEncoder:         view.has_encoder != 0,
 	}, nil
 }
 

@@ -3,20 +3,16 @@
 use serde_json::{Value, json};
 
 use crate::load::Loaded;
-use crate::spec::{Device, Position, Stack};
+use crate::spec::{Device, Module, Position, Stack};
 
 use super::Model;
 
 impl Model {
     /// What was loaded and how it runs, as one JSON object.
     pub fn info(&self) -> Value {
-        let Loaded { engine, embedding, classifier, .. } = &*self.0;
+        let Loaded { engine, classifier, .. } = &*self.0;
         let spec = &engine.spec;
         let head = spec.head.as_ref().map(|head| format!("{:?}", head.kind).to_lowercase());
-        let pooling = match &embedding.pooling {
-            Ok(pooling) => json!(pooling.name()),
-            Err(error) => json!(error.message()),
-        };
         let mut info = json!({
             "path": self.0.engine.path.display().to_string(),
             "family": spec.family,
@@ -32,7 +28,7 @@ impl Model {
             "max_tokens": spec.max_tokens(),
             "encoder": spec.encoder.as_ref().map(describe),
             "decoder": spec.decoder.as_ref().map(describe),
-            "embedding": { "pooling": pooling, "normalize": embedding.normalize },
+            "embedding": self.embedding_info(),
             "head": head,
             "labels": classifier.labels,
         });
@@ -40,6 +36,31 @@ impl Model {
             info.extend(more);
         }
         info
+    }
+
+    /// How texts are embedded.
+    fn embedding_info(&self) -> Value {
+        let Loaded { engine, embedding, .. } = &*self.0;
+        let modules = &engine.modules;
+        let names: Vec<_> = modules.poolings.iter().map(|pooling| pooling.name()).collect();
+        let pooling = match &embedding.modules {
+            Ok(_) if modules.graph.is_some() => "by the graph".to_string(),
+            Ok(_) => names.join(" + "),
+            Err(error) => error.message().to_string(),
+        };
+        let before = modules.tokens.iter().map(|module| format!("{} of each token", module_name(module)));
+        let after = modules.texts.iter().map(module_name);
+        json!({
+            "pooling": pooling,
+            "include_prompt": modules.include_prompt,
+            "modules": before.chain(after).collect::<Vec<_>>(),
+            "normalize": modules.normalizes(),
+            "dimension": self.embedding_size(),
+            "truncate_dim": embedding.truncate_dim,
+            "prompts": embedding.prompts,
+            "default_prompt_name": embedding.default_prompt_name,
+            "similarity_fn_name": embedding.similarity_fn_name,
+        })
     }
 
     /// A GPU's memory: used by the model, total, and free; null for a model that runs on the CPU.
@@ -54,6 +75,17 @@ impl Model {
             "total": info.as_ref().map(|info| info.memory_total),
             "free": info.as_ref().map(|info| info.memory_free),
         })
+    }
+}
+
+fn module_name(module: &Module) -> String {
+    match module {
+        Module::Dense(dense) => {
+            let residual = if dense.residual.is_some() { ", residual" } else { "" };
+            format!("Dense {} to {}, {}{residual}", dense.inputs, dense.outputs, dense.activation.name())
+        }
+        Module::LayerNorm { .. } => "LayerNorm".to_string(),
+        Module::Normalize => "Normalize".to_string(),
     }
 }
 

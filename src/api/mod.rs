@@ -48,6 +48,13 @@ impl Model {
         self.0.engine.spec.hidden()
     }
 
+    /// The number of values in an embedding: by the model's own modules and its `truncate_dim`.
+    pub fn embedding_size(&self) -> usize {
+        let Loaded { engine, embedding, .. } = &*self.0;
+        let width = engine.modules.graph.unwrap_or_else(|| engine.modules.width(engine.spec.hidden()));
+        embedding.truncate_dim.map_or(width, |dim| dim.min(width))
+    }
+
     /// The maximum number of tokens per text, including special tokens; longer texts are truncated.
     pub fn max_length(&self) -> usize {
         self.0.engine.max_length

@@ -36,7 +36,8 @@ impl Model {
     /// Embeds texts. On device `cpu`, a text's embedding has the same bits whatever the other texts and the number of threads.
     ///
     /// # Errors
-    /// The model's files ask for a pooling that Kinglet does not support; cancellation.
+    /// The model's files ask for modules that Kinglet does not support (named in the message); a prompt's name that they do not have;
+    /// cancellation.
     pub fn embed(&self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings> {
         tasks::embedding::embed(&self.0.engine, &self.0.embedding, texts, options)
     }
@@ -51,7 +52,7 @@ impl Model {
         pairs: Option<&[&str]>,
         options: &ClassifyOptions,
     ) -> Result<Classifications> {
-        tasks::classification::classify(&self.0.engine, &self.0.classifier, texts, pairs, options)
+        tasks::classification::classify(&self.0.engine, &self.0.classifier, &self.0.embedding, texts, pairs, options)
     }
 
     /// Scores how well each document answers its query, with a cross-encoder (a model with one output).
@@ -59,7 +60,7 @@ impl Model {
     /// # Errors
     /// As [`Model::classify`]; a model with more than one label.
     pub fn score(&self, queries: &[&str], documents: &[&str], options: &ClassifyOptions) -> Result<Classifications> {
-        tasks::classification::score(&self.0.engine, &self.0.classifier, queries, documents, options)
+        tasks::classification::score(&self.0.engine, &self.0.classifier, &self.0.embedding, queries, documents, options)
     }
 
     /// Classifies the tokens of texts.

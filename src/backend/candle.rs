@@ -99,6 +99,18 @@ impl Candle {
         Ok(values)
     }
 
+    fn linear(&self, view: &LinearView, precision: Precision) -> Result<Linear> {
+        let mut weight = vec![0.0; view.outputs * view.inputs];
+        let mut rows = view.rows();
+        for (i, row) in weight.chunks_exact_mut(view.inputs.max(1)).enumerate() {
+            rows.f32(i, row)?;
+        }
+        let bias = view.bias()?;
+        let width = bias.len();
+        let (weight, bias) = (self.upload(weight, &[view.outputs, view.inputs])?, self.upload(bias, &[width])?);
+        Linear::new(&weight, &bias, precision).map_err(failed)
+    }
+
     fn best_tokens(
         &self,
         x: &Tensor,
@@ -181,15 +193,11 @@ impl Backend for Candle {
     }
 
     fn linear_load(&self, view: &LinearView) -> Result<Linear> {
-        let mut weight = vec![0.0; view.outputs * view.inputs];
-        let mut rows = view.rows();
-        for (i, row) in weight.chunks_exact_mut(view.inputs.max(1)).enumerate() {
-            rows.f32(i, row)?;
-        }
-        let bias = view.bias()?;
-        let width = bias.len();
-        let (weight, bias) = (self.upload(weight, &[view.outputs, view.inputs])?, self.upload(bias, &[width])?);
-        Linear::new(&weight, &bias, self.precision).map_err(failed)
+        self.linear(view, self.precision)
+    }
+
+    fn linear_load_wide(&self, view: &LinearView) -> Result<Linear> {
+        self.linear(view, self.precision.widened())
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
@@ -274,6 +282,11 @@ impl Backend for Candle {
         pass.store(&key_value, 0, layer).map_err(failed)
     }
 
+    fn tensor_from(&self, values: Vec<f32>, width: usize) -> Result<Tensor> {
+        let rows = values.len() / width.max(1);
+        self.upload(values, &[rows, width])
+    }
+
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
         let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
         let count = rows.len();
@@ -306,18 +319,16 @@ impl Backend for Candle {
         Ok(())
     }
 
-    fn pool(&self, x: &Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {
+    fn pool(&self, x: &Tensor, layout: &Layout, width: usize, poolings: &[Pooling], skip: usize) -> Result<Vec<f32>> {
         let ranges = || (0..layout.sequences()).map(|i| layout.range(i));
+        // A sequence without tokens has no row to take.
+        let whole = skip == 0 && ranges().all(|rows| !rows.is_empty());
         let one = |of: fn(std::ops::Range<usize>) -> usize| ranges().map(of).collect::<Vec<_>>();
-        match pooling {
-            // A sequence without tokens has no row.
-            _ if ranges().any(|rows| rows.is_empty()) => {
-                Ok(pooling::pool(self.download(x)?, layout.starts(), width, pooling))
-            }
-            Pooling::None => self.download(x),
-            Pooling::Cls => self.download(&self.rows(x, &one(|rows| rows.start))?),
-            Pooling::Last => self.download(&self.rows(x, &one(|rows| rows.end - 1))?),
-            Pooling::Mean => {
+        match poolings {
+            [Pooling::None] => self.download(x),
+            [Pooling::Cls] if whole => self.download(&self.rows(x, &one(|rows| rows.start))?),
+            [Pooling::Last] if whole => self.download(&self.rows(x, &one(|rows| rows.end - 1))?),
+            [Pooling::Mean] if whole => {
                 let owner = ranges().enumerate().flat_map(|(i, rows)| rows.map(move |_| i as u32)).collect();
                 let counts = ranges().map(|rows| rows.len() as f32).collect();
                 let owner = self.upload::<u32>(owner, &[layout.tokens()])?;
@@ -325,6 +336,7 @@ impl Backend for Candle {
                 let sums = self.zeros(layout.sequences(), width)?.index_add(&owner, x, 0);
                 self.download(&sums.and_then(|sums| sums.broadcast_div(&counts)).map_err(failed)?)
             }
+            _ => Ok(pooling::pool(self.download(x)?, layout.starts(), width, poolings, skip)),
         }
     }
 }

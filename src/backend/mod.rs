@@ -190,6 +190,8 @@ pub trait Backend: Send + Sync + 'static {
     fn table_bytes(&self, rows: usize, width: usize) -> usize;
 
     fn linear_load(&self, view: &LinearView) -> Result<Self::Linear>;
+    /// As `linear_load`, but in f16 where the precision is narrower: for layers over one vector per text, which cost next to nothing.
+    fn linear_load_wide(&self, view: &LinearView) -> Result<Self::Linear>;
     fn norm_load(&self, view: &NormView) -> Result<Self::Norm>;
     fn table_load(&self, view: &TensorView) -> Result<Self::Table>;
     /// A table of computed values.
@@ -220,6 +222,8 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Self::Tensor>;
     /// The feed-forward of `x` added to it.
     fn feed_forward(&self, x: Self::Tensor, feed: &FeedForward<Self>) -> Result<Self::Tensor>;
+    /// Rows of `width` values in the host's memory, as an activation.
+    fn tensor_from(&self, values: Vec<f32>, width: usize) -> Result<Self::Tensor>;
     /// The rows of `x` with these indices.
     fn rows(&self, x: &Self::Tensor, rows: &[usize]) -> Result<Self::Tensor>;
     /// Appends the values, row by row, to `out`.
@@ -246,10 +250,17 @@ pub trait Backend: Send + Sync + 'static {
     /// Appends what `out` takes of the language head's logits for each row of `x`.
     fn logits(&self, x: &Self::Tensor, head: &Projection<Self>, out: LogitRows) -> Result<()>;
 
-    /// One row per sequence, or all rows for `Pooling::None`.
-    fn pool(&self, x: &Self::Tensor, layout: &Layout, width: usize, pooling: Pooling) -> Result<Vec<f32>> {
+    /// One row per sequence, or all rows for `Pooling::None`, as [`pooling::pool`] says.
+    fn pool(
+        &self,
+        x: &Self::Tensor,
+        layout: &Layout,
+        width: usize,
+        poolings: &[Pooling],
+        skip: usize,
+    ) -> Result<Vec<f32>> {
         let mut values = Vec::new();
         self.read(x, &mut values)?;
-        Ok(pooling::pool(values, layout.starts(), width, pooling))
+        Ok(pooling::pool(values, layout.starts(), width, poolings, skip))
     }
 }

@@ -15,7 +15,7 @@ use crate::base::log::Log;
 use crate::base::memory::{Budget, catch};
 use crate::base::threads::Pool;
 use crate::network::Network;
-use crate::spec::{HeadKind, Spec};
+use crate::spec::{HeadKind, Modules, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::{EncodeOptions, Tokenizer};
 
@@ -23,6 +23,8 @@ pub(crate) struct Engine {
     /// The path that the model was loaded from.
     pub path: PathBuf,
     pub spec: Spec,
+    /// The modules after the transformer, for embedding.
+    pub modules: Modules,
     /// Dropped unless a fork has taken away what it needs for that.
     pub network: ManuallyDrop<Box<dyn Network>>,
     pub tokenizer: Tokenizer,

@@ -44,9 +44,9 @@ pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<
 impl Engine {
     /// Computes `output` for a batch, pass by pass, and joins the rows of all passes. In a large batch each thread runs its own passes,
     /// so threads wait for each other only at the end; in a small one all threads share each pass.
-    pub fn read(&self, encoding: &Encoding, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+    pub fn read(&self, encoding: &Encoding, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         // Allocated at once: growing would copy a large result.
-        let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec);
+        let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec, &self.modules);
         let mut rows = Vec::new();
         grow(&mut rows, values, "the result");
         let run = |pass: &Batch| self.network.encode(pass, output, call);

@@ -17,14 +17,18 @@ mod quantised;
 mod qwen;
 mod roberta;
 mod rope;
+mod sentence_transformers;
+mod static_embedding;
 mod t5;
+mod transformer_module;
 
-use crate::base::error::{Error, Result, Status};
+use crate::base::error::{Error, Result, Status, quoted};
 use crate::formats::json::Config;
-use crate::formats::quoted;
 use crate::spec::{Activation, Dense, Head, HeadKind, Heads, LanguageWeight, Position, Spec, Stack};
 
 pub use fields::unknown_fields;
+
+pub use sentence_transformers::{SentenceTransformers, read as sentence_transformers};
 
 type Reader = fn(&Config) -> Result<Spec>;
 
@@ -65,7 +69,8 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 /// Reads the Spec of a model from its `config.json`.
 pub fn spec(config: &Config) -> Result<Spec> {
     let family = config.str("model_type")?;
-    let Some((_, read)) = FAMILIES.iter().find(|&&(name, _)| name == family) else {
+    let made: &(&str, Reader) = &(static_embedding::FAMILY, static_embedding::spec);
+    let Some((_, read)) = FAMILIES.iter().chain([made]).find(|&&(name, _)| name == family) else {
         let known: Vec<_> = names().collect();
         let path = config.path().display();
         let known = known.join(", ");
@@ -105,15 +110,16 @@ fn check(config: &Config, spec: &Spec) -> Result<()> {
     if spec.vocabulary == 0 {
         return Err(Error::invalid_file(config.path(), "the vocabulary is 0"));
     }
-    [&spec.encoder, &spec.decoder].into_iter().flatten().try_for_each(|stack| check_stack(config, stack))
+    let least = usize::from(spec.family != static_embedding::FAMILY);
+    [&spec.encoder, &spec.decoder].into_iter().flatten().try_for_each(|stack| check_stack(config, stack, least))
 }
 
-fn check_stack(config: &Config, stack: &Stack) -> Result<()> {
+fn check_stack(config: &Config, stack: &Stack, least_layers: usize) -> Result<()> {
     let bad = |what: String| Err(Error::invalid_file(config.path(), what));
     let (hidden, heads) = (stack.hidden, stack.heads);
     for (name, value) in [
         ("the hidden size", hidden),
-        ("the number of layers", stack.layers),
+        ("the number of layers", stack.layers + 1 - least_layers),
         ("the number of heads", heads.count),
         ("the number of key/value heads", heads.kv),
         ("the size of a head", heads.dim),

@@ -10,14 +10,14 @@ use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, handle};
 use super::model::kinglet_model;
-use super::strings::{kinglet_str, texts};
+use super::strings::{kinglet_str, optional, texts};
 use super::structs::{Results, choice, options, versioned};
 
 enumeration! {
     /// How the outputs of a classification head become scores.
     pub type kinglet_score_function, kinglet_score_function_name;
-    /// As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the cross-encoder's files, or else
-    /// sigmoid.
+    /// As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by `problem_type`, and sigmoid to
+    /// score pairs.
     KINGLET_SCORE_FUNCTION_AUTO = 0, c"auto";
     /// The outputs unchanged.
     KINGLET_SCORE_FUNCTION_NONE = 1, c"none", ScoreFunction::None;
@@ -25,6 +25,8 @@ enumeration! {
     KINGLET_SCORE_FUNCTION_SIGMOID = 2, c"sigmoid", ScoreFunction::Sigmoid;
     /// Exclusive labels: the scores sum to 1.
     KINGLET_SCORE_FUNCTION_SOFTMAX = 3, c"softmax", ScoreFunction::Softmax;
+    /// Each label by itself, between -1 and 1.
+    KINGLET_SCORE_FUNCTION_TANH = 4, c"tanh", ScoreFunction::Tanh;
 }
 
 enumeration! {
@@ -52,6 +54,11 @@ pub struct kinglet_classify_options {
     pub max_length: usize,
     /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
+    /// The name of a prompt in the model's config_sentence_transformers.json, which is put before each text or
+    /// first text of a pair. Empty: its `default_prompt_name`, if it has one. Not for kinglet_model_classify_tokens.
+    pub prompt_name: kinglet_str,
+    /// A prompt that is put there; `prompt_name` is then ignored. With `data` not NULL and `size` 0: no prompt.
+    pub prompt: kinglet_str,
 }
 
 versioned!(kinglet_classify_options, "options", 32);
@@ -69,6 +76,10 @@ pub(super) unsafe fn read(pointer: *const kinglet_classify_options) -> Result<(C
         max_length: (o.max_length != 0).then_some(o.max_length),
         // SAFETY: likewise.
         cancellation: unsafe { cancellation::optional(o.cancellation) },
+        // SAFETY: likewise.
+        prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
+        // SAFETY: likewise.
+        prompt: unsafe { optional(o.prompt, "options.prompt") }?,
     };
     Ok((options, aggregation))
 }

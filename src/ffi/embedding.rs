@@ -9,13 +9,13 @@ use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, handle};
 use super::model::kinglet_model;
-use super::strings::{kinglet_str, kinglet_tristate, texts};
+use super::strings::{kinglet_str, kinglet_tristate, optional, texts};
 use super::structs::{Results, choice, options, tristate, versioned};
 
 enumeration! {
     /// How the token vectors of a text become one vector.
     pub type kinglet_pooling, kinglet_pooling_name;
-    /// As the model's sentence-transformers files say; without such files the mean.
+    /// As the model's sentence-transformers files say. Without such files the last token for decoders that generate, else the mean.
     KINGLET_POOLING_AUTO = 0, c"auto";
     /// The mean over all tokens, special tokens included.
     KINGLET_POOLING_MEAN = 1, c"mean", Pooling::Mean;
@@ -25,6 +25,12 @@ enumeration! {
     KINGLET_POOLING_LAST = 3, c"last", Pooling::Last;
     /// No pooling: one vector per token.
     KINGLET_POOLING_NONE = 4, c"none", Pooling::None;
+    /// The largest value of each component over all tokens.
+    KINGLET_POOLING_MAX = 5, c"max", Pooling::Max;
+    /// The mean weighted by position: the first token counts once, the second twice, and so on.
+    KINGLET_POOLING_WEIGHTEDMEAN = 6, c"weightedmean", Pooling::WeightedMean;
+    /// The sum over all tokens divided by the square root of their number.
+    KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS = 7, c"mean_sqrt_len_tokens", Pooling::MeanSqrtLen;
 }
 
 /// Options of kinglet_model_embed. Zero is the default of every field.
@@ -33,14 +39,24 @@ enumeration! {
 pub struct kinglet_embed_options {
     /// sizeof(kinglet_embed_options).
     pub struct_size: usize,
-    /// How token vectors become one vector.
+    /// How token vectors become one vector, in place of the model's own pooling. Dense and other modules of the model's
+    /// sentence-transformers files are applied all the same; with KINGLET_POOLING_NONE only those of tokens.
     pub pooling: kinglet_pooling,
-    /// Whether vectors are scaled to length 1. AUTO: as the model's sentence-transformers files say; without such files no.
+    /// Whether vectors are scaled to length 1. YES does it last, after `truncate_dim`; NO leaves out the module Normalize at the end
+    /// of the model's modules. AUTO: as the modules say; with KINGLET_POOLING_NONE and without such files no.
     pub normalize: kinglet_tristate,
     /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. 0: the model's maximum.
     pub max_length: usize,
     /// Cancels the call from another thread. NULL: none.
     pub cancellation: *const kinglet_cancellation,
+    /// The name of a prompt in the model's config_sentence_transformers.json, which is put before each text. Empty: its
+    /// `default_prompt_name`, if it has one.
+    pub prompt_name: kinglet_str,
+    /// A prompt that is put before each text; `prompt_name` is then ignored. With `data` not NULL and `size` 0: no prompt.
+    pub prompt: kinglet_str,
+    /// Keeps only the first values of each vector, at most as many as it has. This is done before `normalize` YES and after the
+    /// model's own Normalize. 0: as the model's files say, else all values.
+    pub truncate_dim: usize,
 }
 
 versioned!(kinglet_embed_options, "options", 32);
@@ -54,7 +70,7 @@ handle! {
 
 /// Computes the embeddings of `count` texts. `options` may be NULL. `*embeddings` receives them. On KINGLET_DEVICE_CPU the values of a
 /// text are the same to the bit whatever the other texts of the batch and the number of threads. Fails with
-/// KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer or pools in a way that is not supported, KINGLET_STATUS_OUT_OF_MEMORY, or
+/// KINGLET_STATUS_UNSUPPORTED if the model has no tokenizer or modules that are not supported, KINGLET_STATUS_OUT_OF_MEMORY, or
 /// KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_embed(
@@ -75,6 +91,11 @@ pub unsafe extern "C" fn kinglet_model_embed(
             max_length: (o.max_length != 0).then_some(o.max_length),
             // SAFETY: C passes NULL or a live cancellation.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
+            // SAFETY: C passes text as its size says.
+            prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
+            // SAFETY: as above.
+            prompt: unsafe { optional(o.prompt, "options.prompt") }?,
+            truncate_dim: (o.truncate_dim != 0).then_some(o.truncate_dim),
         };
         loaded.model.embed(&texts, &options)
     })

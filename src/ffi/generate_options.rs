@@ -213,6 +213,10 @@ pub struct kinglet_generate_options {
     pub decoder_input_texts: *const kinglet_str,
     /// The number of `decoder_input_texts`.
     pub decoder_input_text_count: usize,
+    /// The most tokens of an input text, special tokens included; longer texts are cut, on the side that the tokenizer's files name.
+    /// It may be more than the limit of the model's files, up to the model's positions. 0: a source text is cut at the files' limit,
+    /// and a prompt of a model without an encoder is not cut. Not for token ids and chats.
+    pub max_input_length: u64,
 }
 
 versioned!(kinglet_generate_options, "options", 304);
@@ -366,6 +370,7 @@ pub(super) unsafe fn read(
     };
     let callback = o.on_piece.map(|callback| PieceCallback { callback, user_data: o.on_piece_user_data });
     let options = GenerateOptions {
+        max_input_length: count(o.max_input_length, "max_input_length")?.filter(|&n| n > 0),
         max_new_tokens: count(o.max_new_tokens, "max_new_tokens")?,
         min_new_tokens: count(o.min_new_tokens, "min_new_tokens")?,
         do_sample: tristate(o.do_sample, "options.do_sample")?,

@@ -310,7 +310,7 @@ pub struct kinglet_model_view {
     pub has_encoder: u32,
     /// Threads that one call may use.
     pub threads: usize,
-    /// Values per hidden state and per embedding.
+    /// Values per hidden state.
     pub dimension: usize,
     /// The maximum number of tokens that a text may have, special tokens included; longer texts are truncated.
     pub max_length: usize,
@@ -326,6 +326,8 @@ pub struct kinglet_model_view {
     pub cache_bytes: u64,
     /// Bytes that the model takes on a GPU now, weights and caches; 0 on the CPU.
     pub device_bytes: u64,
+    /// Values per embedding, by the modules and the truncate_dim of the model's sentence-transformers files.
+    pub embedding_dimension: usize,
 }
 
 versioned!(kinglet_model_view, "view", 136);
@@ -360,6 +362,7 @@ pub unsafe extern "C" fn kinglet_model_read(
             weight_bytes: model.weight_bytes(),
             cache_bytes: model.cache_bytes(),
             device_bytes: model.device_memory(),
+            embedding_dimension: model.embedding_size(),
         });
         Ok(())
     })

@@ -43,6 +43,18 @@ impl kinglet_str {
     }
 }
 
+/// Text that may be left out: None if `data` is NULL and `size` is 0.
+///
+/// # Safety
+/// As [`kinglet_str::text`].
+pub(super) unsafe fn optional(text: kinglet_str, name: &str) -> Result<Option<String>> {
+    if text.data.is_null() && text.size == 0 {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { text.text(|| name.to_string()) }.map(|text| Some(text.to_string()))
+}
+
 /// A list of token ids. `data` may be NULL if `count` is 0. This struct never grows.
 #[derive(Clone, Copy)]
 #[repr(C)]

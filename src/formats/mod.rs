@@ -14,6 +14,7 @@ pub mod charsmap;
 pub mod files;
 pub mod gguf;
 pub mod json;
+pub mod modules;
 #[cfg(test)]
 mod mutation;
 pub mod onnx;
@@ -22,6 +23,7 @@ pub mod packed;
 pub mod safetensors;
 pub mod source;
 pub mod tensor;
+mod unknown_folder;
 pub mod weights;
 
 /// Opens `path` for reading and returns the file and its length in bytes.

@@ -8,7 +8,7 @@ use crate::spec::Precision;
 
 /// File name suffixes and the precision that each one means, in the order in which they are tried. The names are those of
 /// Optimum, transformers.js and sentence-transformers.
-const KINDS: [(&str, Precision); 10] = [
+const KINDS: [(&str, Precision); 17] = [
     ("", Precision::F32),
     ("_quantized", Precision::Int8),
     ("_int8", Precision::Int8),
@@ -18,7 +18,16 @@ const KINDS: [(&str, Precision); 10] = [
     ("_quint8_avx2", Precision::Int8),
     ("_qint8_arm64", Precision::Int8),
     ("_optimized", Precision::F32),
+    ("_O1", Precision::F32),
+    ("_O2", Precision::F32),
+    ("_O3", Precision::F32),
+    // Optimum's O4 is O3 in f16.
+    ("_O4", Precision::F16),
     ("_fp16", Precision::F16),
+    // Weights of 4 bits, which no precision of ours names.
+    ("_q4", Precision::Int8),
+    ("_q4f16", Precision::Int8),
+    ("_bnb4", Precision::Int8),
 ];
 
 const ENCODER: &str = "encoder_model";
@@ -109,7 +118,7 @@ impl Export {
             None => Some(beside.join("..")),
         };
         let above = above.filter(|above| !beside.join("config.json").exists() && above.join("config.json").exists());
-        Files::Directory(above.unwrap_or_else(|| beside.clone()))
+        Files::in_directory(above.as_deref().unwrap_or(beside))
     }
 
     /// Whether the export has a decoder, by file names.
@@ -143,6 +152,13 @@ impl Export {
                     }
                 }
             }
+        }
+        if precision == Precision::Auto
+            && shape != Shape::EncoderDecoder
+            && let Some(graph) = self.only_graph()
+        {
+            let (encoder, decoder) = if shape == Shape::Encoder { (Some(graph), None) } else { (None, Some(graph)) };
+            return Ok(Graphs { encoder, decoder, with_past: None, precision: Precision::F32 });
         }
         let wanted = match shape {
             Shape::Encoder => "model.onnx",
@@ -189,6 +205,15 @@ impl Export {
                 format!("{named}: the other graphs of this export are not in its folder; there are {there}"),
             )
         })
+    }
+
+    /// The one graph, if there is exactly one and its name does not say that it is a part of a model.
+    fn only_graph(&self) -> Option<PathBuf> {
+        let graphs = self.folders.iter().flat_map(|folder| names(folder).map(move |name| (folder, name)));
+        let mut graphs = graphs.filter(|(_, name)| is_graph(name.as_ref()));
+        let (folder, name) = graphs.next().filter(|_| graphs.next().is_none())?;
+        let part = [LATER, MERGED, FIRST, ENCODER].into_iter().any(|stem| name.starts_with(stem));
+        (!part).then(|| folder.join(name))
     }
 
     /// The graphs that exist, for messages.

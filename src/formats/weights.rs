@@ -45,6 +45,23 @@ impl Weights {
         Self { shards: Vec::new(), tensors: BTreeMap::new(), catalogue: path.to_owned() }
     }
 
+    /// Adds another model's tensors, their names behind `prefix`.
+    pub(super) fn add(&mut self, other: Self, prefix: &str) {
+        let first = self.shards.len();
+        self.shards.extend(other.shards);
+        let tensors = other.tensors.into_iter();
+        self.tensors.extend(
+            tensors.map(|(name, entry)| (format!("{prefix}{name}"), Entry { shard: first + entry.shard, ..entry })),
+        );
+    }
+
+    /// Gives a tensor another name.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        if let Some(entry) = self.tensors.remove(from) {
+            self.tensors.insert(to.to_owned(), entry);
+        }
+    }
+
     /// The tensor of this name, of any type and shape; None if it does not exist.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;

@@ -132,6 +132,9 @@ impl Generator {
         listener: Option<Listener<'_>>,
     ) -> Result<Generations> {
         self.require_language()?;
+        if options.max_input_length.is_some() {
+            return Err(Error::invalid_argument("max_input_length: token ids are taken as they are; leave it out"));
+        }
         let encoding = Encoding::from_ids(ids, lengths, None)?;
         let work = |call: Call<'_>| self.run(&encoding, options, listener, call);
         self.engine.call(options.cancellation.as_ref(), work, Generations::shape)
@@ -221,8 +224,9 @@ impl Generator {
     }
 
     fn encode_prompts(&self, texts: &[&str], options: &GenerateOptions, call: Call<'_>) -> Result<Encoding> {
-        // A source text may be truncated; a prompt without its end would give wrong output.
-        let max_length = if self.engine.spec.encoder.is_some() { None } else { Some(usize::MAX) };
+        let bounded = options.max_input_length.map(|n| n.min(self.engine.spec.max_tokens()));
+        // Without the option a source text may be truncated; a prompt without its end would give wrong output.
+        let max_length = if self.engine.spec.encoder.is_some() { bounded } else { bounded.or(Some(usize::MAX)) };
         let add_special_tokens = options.add_special_tokens.unwrap_or(true);
         self.engine.encode(texts, None, &EncodeOptions { add_special_tokens, max_length, offsets: false }, call)
     }

@@ -37,6 +37,11 @@ impl EarlyStopping {
 /// Face's default.
 #[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
+    /// The maximum number of tokens of an input text, special tokens included; longer texts are truncated, on the side that the
+    /// tokenizer's files name. It may exceed the files' limit, up to the model's positions. Not for token ids and chats. `None`: a
+    /// source text is truncated at the files' limit, and a decoder's prompt is not truncated. (`max_length` is Hugging Face's name for
+    /// something else: prompt and new tokens together.)
+    pub max_input_length: Option<usize>,
     /// The maximum number of new tokens. Default: the limit in the model's files, or else 256. Generation also ends at the model's
     /// maximum length.
     pub max_new_tokens: Option<usize>,

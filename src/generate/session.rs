@@ -150,6 +150,9 @@ impl Session {
         if options.num_return_sequences.is_some_and(|n| n > 1) {
             return Err(Error::invalid_argument("num_return_sequences: a chat returns one reply"));
         }
+        if options.max_input_length.is_some() {
+            return Err(Error::invalid_argument("max_input_length: a chat is not cut; leave it out"));
+        }
         let prompt = self.generator.chat_template()?.render(&self.messages, options.cancellation.as_ref())?;
         // The template contains the special tokens.
         let options = GenerateOptions {

@@ -1,14 +1,17 @@
 //! Opening a model of ONNX graphs.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::base::error::Result;
 use crate::base::log::Log;
+use crate::base::threads::Pool;
+use crate::families::SentenceTransformers;
 use crate::formats::json::Config;
 use crate::formats::onnx::Export;
-use crate::spec::Spec;
+use crate::network::modules::ModulesView;
+use crate::spec::{Module, Modules, Spec};
 use crate::tasks::classification::ClassifierSettings;
-use crate::tasks::embedding::EmbeddingSettings;
 
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
 
@@ -16,8 +19,12 @@ use crate::network::placement::{LoadedNetwork, Placement, Progress};
 pub(super) struct Known<'a> {
     pub config: &'a Config,
     pub spec: &'a mut Spec,
-    pub embedding: &'a mut EmbeddingSettings,
+    pub embedding: &'a mut SentenceTransformers,
+    pub modules: &'a mut Modules,
+    /// The modules' tensors.
+    pub view: &'a ModulesView<'a>,
     pub classifier: &'a mut ClassifierSettings,
+    pub pool: &'a Arc<Pool>,
 }
 
 /// Opens the graphs of an export and returns their number. `library` is the path of ONNX Runtime, if the caller gave one.
@@ -30,14 +37,17 @@ pub(super) fn load(
     log: &Log,
     progress: Progress<'_>,
 ) -> Result<(LoadedNetwork, usize)> {
-    let Known { config, spec, embedding, classifier } = known;
+    let Known { config, spec, embedding, modules, view, classifier, pool } = known;
+    let found = embedding.found && embedding.modules.is_ok();
     let graphs = export.choose(crate::network::onnx::shape(spec), place.precision)?;
     let precision = graphs.weight_precision();
     let (weight_bytes, budget) = place.limit.of(graphs.bytes(), 0, precision, directory)?;
     let opening = crate::network::onnx::Opening {
         graphs: &graphs,
         config,
-        pooling: embedding.pooling.as_ref().ok().copied(),
+        modules: found.then_some(&*modules),
+        view,
+        pool,
         device: place.device,
         index: place.index,
         threads: place.limit.threads,
@@ -46,11 +56,12 @@ pub(super) fn load(
         log,
     };
     let network = crate::network::onnx::OnnxNetwork::open(opening, spec, progress)?;
-    if let Some(pooling) = network.built_in_pooling() {
-        embedding.pooling = Ok(pooling);
+    if let Some(width) = network.own_vectors() {
+        // The graph has the other modules inside; scaling a vector twice changes nothing.
+        let normalize = modules.normalizes().then_some(Module::Normalize).into_iter().collect();
+        *modules = Modules { tokens: Vec::new(), texts: normalize, graph: Some(width), ..modules.clone() };
+        embedding.modules = Ok(modules.clone());
     }
-    if spec.head.is_none() {
-        *classifier = ClassifierSettings::default();
-    }
+    *classifier = ClassifierSettings::read(config, spec, embedding)?;
     Ok((LoadedNetwork { network: Box::new(network), precision, weight_bytes, budget }, graphs.paths().count()))
 }

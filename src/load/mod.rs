@@ -19,7 +19,7 @@ use crate::base::fork::Birth;
 use crate::base::memory::ensure;
 use crate::base::threads::{self, Pool};
 use crate::engine::Engine;
-use crate::families;
+use crate::families::{self, SentenceTransformers};
 use crate::formats::files::Files;
 use crate::formats::packed::Opening;
 use crate::formats::source::Source;
@@ -27,12 +27,12 @@ use crate::generate::Generator;
 use crate::generate::answer_cache::AnswerCache;
 use crate::generate::chat::ChatTemplate;
 use crate::generate::defaults::Defaults;
+use crate::network::modules::ModulesView;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
 use crate::tasks::classification::ClassifierSettings;
-use crate::tasks::embedding::EmbeddingSettings;
 use crate::text::tokenizer::{SpecialTokens, Tokenizer, TokenizerFiles};
 
 pub use options::LoadOptions;
@@ -54,7 +54,7 @@ const TOKENIZER_FACTOR: u64 = 16;
 pub(crate) struct Loaded {
     pub engine: Arc<Engine>,
     pub generator: Arc<Generator>,
-    pub embedding: EmbeddingSettings,
+    pub embedding: SentenceTransformers,
     pub classifier: ClassifierSettings,
     pub device: Device,
     pub device_index: usize,
@@ -88,15 +88,22 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         None => families::spec(&config)?,
     };
     let unknown = if export.is_some() { Vec::new() } else { families::unknown_fields(&config) };
-    let mut embedding = EmbeddingSettings::read(&files)?;
-    let mut classifier = ClassifierSettings::read(&config, &spec)?;
+    let mut embedding = families::sentence_transformers(&files, &config, spec.hidden())?;
+    if let (Some(_), Ok(modules)) = (&export, &embedding.modules)
+        && let Err(missing) = ModulesView::find(modules, &weights)
+    {
+        embedding.modules = Err(missing);
+    }
+    let mut modules = embedding.known_modules();
+    let mut classifier = ClassifierSettings::read(&config, &spec, &embedding)?;
     let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config);
     let mut view = ModelView::default();
     if export.is_none() {
         view = ModelView::find(&spec, &weights)?;
         view.settle(&mut spec);
     }
-    let tokenizer_files = TokenizerFiles::read(&files)?;
+    let mut view = view.with_modules(&modules, &weights)?;
+    let tokenizer_files = TokenizerFiles::read(&files)?.lower_case(embedding.do_lower_case);
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
 
     let precision = options.precision.unwrap_or(Precision::Auto);
@@ -111,8 +118,9 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let (placed, opened) = match &export {
         #[cfg(feature = "onnx")]
         Some(export) => {
-            let (embedding, classifier) = (&mut embedding, &mut classifier);
-            let known = graphs::Known { config: &config, spec: &mut spec, embedding, classifier };
+            let (embedding, modules, classifier) = (&mut embedding, &mut modules, &mut classifier);
+            let (config, spec, view, pool) = (&config, &mut spec, &view.modules, &pool);
+            let known = graphs::Known { config, spec, embedding, modules, view, classifier, pool };
             graphs::load(&place, path, export, known, options.onnxruntime, &options.log, &mut layers)?
         }
         #[cfg(not(feature = "onnx"))]
@@ -123,7 +131,9 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
             )));
         }
         None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
-        None => (provider::load(&place, path, &spec, &mut layers, cancellation.as_ref(), &options.log)?, shards),
+        None => {
+            (provider::load(&place, path, &spec, &modules, &mut layers, cancellation.as_ref(), &options.log)?, shards)
+        }
     };
     let LoadedNetwork { network, precision, weight_bytes, budget } = placed;
     // The vocabulary and the embedding table may differ in size (either may be padded); ids are checked when used.
@@ -137,6 +147,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let engine = Arc::new(Engine {
         path: path.to_path_buf(),
         spec,
+        modules,
         network: ManuallyDrop::new(network),
         tokenizer,
         max_length,
@@ -196,8 +207,12 @@ impl Loaded {
             let path = engine.tokenizer.path().display();
             log.warning(|| format!("{path}: not found; the model accepts only token ids"));
         }
+        if let Err(error) = &embedding.modules {
+            log.warning(|| format!("{}; a call that names a pooling embeds without it", error.message()));
+        }
         if !embedding.found && engine.spec.head.is_none() {
-            log.info(|| format!("{path}: no sentence-transformers files; embeddings are the mean, not normalised"));
+            let pooling = engine.modules.poolings.first().map_or("mean", |pooling| pooling.name());
+            log.info(|| format!("{path}: no sentence-transformers files; pooling is {pooling}, without normalisation"));
         }
         log.info(|| {
             format!(

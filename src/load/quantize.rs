@@ -6,9 +6,11 @@ use std::path::Path;
 use crate::backend::cpu::weights as pack;
 use crate::backend::{LinearView, NormView};
 use crate::base::error::{Error, Result};
+use crate::base::memory::ensure;
 use crate::base::storage;
 use crate::families;
 use crate::formats::files::Files;
+use crate::formats::modules;
 use crate::formats::packed::{FILES, Opening, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
@@ -50,7 +52,8 @@ pub fn quantize(
     }
     let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
-    let view = ModelView::find(&spec, &weights)?;
+    let settings = families::sentence_transformers(&files, &config, spec.hidden())?;
+    let view = ModelView::find(&spec, &weights)?.with_modules(&settings.known_modules(), &weights)?;
     let mut packer = Packer { writer: Writer::create(destination)?, precision, done: 0, all: steps(&spec), progress };
     packer.model(&view)?;
     let progress = packer.progress;
@@ -60,14 +63,25 @@ pub fn quantize(
     })
 }
 
-/// The configuration and tokenizer files, by name.
+/// The configuration and tokenizer files, by their names from the top: those of the transformer, and those of
+/// sentence-transformers with the configuration of each module.
 fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
+    let top = files.top();
     let mut found = BTreeMap::new();
-    for name in FILES {
+    let mut add = |files: &Files, name: &str| {
         if let Some(bytes) = files.bytes(name, FILE_LIMIT)? {
-            found.insert(name.to_string(), bytes);
+            found.insert(files.key(name), bytes);
         }
+        Ok::<_, Error>(())
+    };
+    for name in FILES {
+        add(files, name)?;
+        add(&top, name)?;
     }
+    for folder in modules::read(&top)?.into_iter().flatten().map(|module| module.folder) {
+        add(&top.folder(&folder), "config.json")?;
+    }
+    add(&top.folder("1_Pooling"), "config.json")?;
     Ok(found)
 }
 
@@ -98,7 +112,10 @@ impl Packer<'_> {
             self.linear(linear)?;
         }
         self.step()?;
-        [&view.encoder, &view.decoder].into_iter().flatten().try_for_each(|stack| self.stack(stack))
+        [&view.encoder, &view.decoder].into_iter().flatten().try_for_each(|stack| self.stack(stack))?;
+        let wide = self.precision.widened();
+        view.modules.linears().try_for_each(|linear| self.linear_in(wide, linear))?;
+        view.modules.norms().try_for_each(|norm| self.norm(norm))
     }
 
     fn stack(&mut self, view: &StackView) -> Result<()> {
@@ -116,8 +133,12 @@ impl Packer<'_> {
     }
 
     fn linear(&mut self, view: &LinearView) -> Result<()> {
+        self.linear_in(self.precision, view)
+    }
+
+    fn linear_in(&mut self, precision: Precision, view: &LinearView) -> Result<()> {
         let shape = [view.outputs, view.inputs];
-        let packed = pack::linear_load(self.precision, view)?;
+        let packed = pack::linear_load(precision, view)?;
         let name = format!("{}.weight", view.key);
         let weight = &packed.weight;
         self.writer.tensor(&name, DType::Packed(&weight.format().stored), &shape, &[weight.bytes()])?;
@@ -130,7 +151,9 @@ impl Packer<'_> {
 
     fn table(&mut self, view: &TensorView) -> Result<()> {
         let shape = [view.rows(), view.cols()];
-        match Format::new(self.precision).table {
+        let table = Format::new(self.precision).table;
+        ensure(table.bytes(view.rows(), view.cols()) as u64, "a table of embeddings")?;
+        match table {
             TableType::I8 => {
                 let rows = Shape { outputs: view.rows(), inputs: view.cols() };
                 let (values, scales) = pack::rows_i8(view)?;

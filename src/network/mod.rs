@@ -4,6 +4,7 @@
 //! [`Backend`]: crate::backend::Backend
 
 pub(crate) mod activation_memory;
+pub(crate) mod modules;
 #[cfg(feature = "onnx")]
 pub(crate) mod onnx;
 pub(crate) mod placement;
@@ -24,7 +25,7 @@ pub use step::{Feed, StepOutput, StepRows, Want};
 /// A loaded network.
 pub trait Network: Send + Sync {
     /// Runs whole texts: one row of [`EncodeOutput::width`] values per sequence, or per token without pooling.
-    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>>;
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>>;
     /// Runs the encoder on source texts. Returns an empty decoder sequence for each, with cross-attention to it.
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>>;
     /// An empty sequence of a model without encoder.

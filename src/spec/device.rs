@@ -36,6 +36,11 @@ impl Precision {
     pub fn from_u32(value: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&p| p as u32 == value)
     }
+
+    /// At least f16.
+    pub fn widened(self) -> Self {
+        if self == Self::Int8 { Self::F16 } else { self }
+    }
 }
 
 /// Where a model runs.

@@ -4,12 +4,16 @@
 mod device;
 #[cfg(test)]
 pub(crate) mod fields;
+mod modules;
 mod output;
 mod packed;
+mod pooling;
 
 pub use device::{Device, DeviceInfo, Precision};
-pub use output::{Dense, EncodeOutput, Head, HeadKind};
+pub use modules::{Elementwise, Module, ModuleDense, Modules, Residual};
+pub use output::{Dense, EncodeOutput, Head, HeadKind, Layers};
 pub use packed::{Batch, Layout};
+pub use pooling::Pooling;
 
 /// The description of a model: an encoder, a decoder, or both.
 #[derive(Clone, Debug)]
@@ -410,39 +414,6 @@ pub enum Activation {
     GeluTanh,
     Silu,
     Tanh,
-}
-
-/// How one vector per token becomes one vector per text (sentence-transformers' `Pooling` module, Reimers & Gurevych 2019).
-///
-/// The numbers are part of the C ABI: they are only ever appended to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Pooling {
-    /// The mean over all tokens, special ones included.
-    Mean = 1,
-    /// The first token's vector.
-    Cls = 2,
-    /// The last token's vector.
-    Last = 3,
-    /// No pooling: one vector per token.
-    None = 4,
-}
-
-impl Pooling {
-    pub const ALL: [Self; 4] = [Self::Mean, Self::Cls, Self::Last, Self::None];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::Cls => "cls",
-            Self::Last => "last",
-            Self::None => "none",
-        }
-    }
-
-    pub fn from_u32(value: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|&p| p as u32 == value)
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Classification heads and the outputs of an encoder as data.
 
-use super::{Activation, Pooling, Spec};
+use super::{Activation, Modules, Pooling, Spec};
 
 /// A classification head: dense layers over the hidden states that its kind reads.
 #[derive(Clone, Debug)]
@@ -39,32 +39,60 @@ impl HeadKind {
     }
 }
 
-/// The output of an encoder: the last hidden states, pooled, and optionally passed through the head's layers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The output of an encoder: the last hidden states, pooled, and the layers that the result is passed through.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodeOutput {
-    pub pooling: Pooling,
-    pub head: bool,
+    /// The results of several are concatenated in this order. `None` stands alone.
+    pub poolings: Vec<Pooling>,
+    /// The number of tokens at the beginning of each text that are not pooled.
+    pub skip: usize,
+    pub layers: Layers,
+}
+
+/// The layers after the last hidden states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layers {
+    /// Nothing.
+    None,
+    /// The classification head, after the pooling.
+    Head,
+    /// The model's [`Modules`]: all those of tokens, and the first `texts` of those of texts.
+    Modules { texts: usize },
+    /// Those inside an ONNX graph ([`Modules::graph`]).
+    Graph,
 }
 
 impl EncodeOutput {
     pub fn states(pooling: Pooling) -> Self {
-        Self { pooling, head: false }
+        Self { poolings: vec![pooling], skip: 0, layers: Layers::None }
     }
 
     pub fn head(kind: HeadKind) -> Self {
-        Self { pooling: kind.pooling(), head: true }
+        Self { layers: Layers::Head, ..Self::states(kind.pooling()) }
     }
 
-    /// The number of values in a row.
-    pub fn width(self, spec: &Spec) -> usize {
-        match &spec.head {
-            Some(head) if self.head => head.labels,
-            _ => spec.hidden(),
+    /// Whether there is one row per token.
+    pub fn by_token(&self) -> bool {
+        self.poolings == [Pooling::None]
+    }
+
+    /// Values in a row.
+    pub fn width(&self, spec: &Spec, modules: &Modules) -> usize {
+        let hidden = spec.hidden();
+        match (self.layers, &spec.head) {
+            (Layers::Head, Some(head)) => head.labels,
+            (Layers::Modules { texts }, _) => {
+                let pooled = modules.token_width(hidden) * self.poolings.len();
+                let texts = if self.by_token() { 0 } else { texts.min(modules.texts.len()) };
+                super::modules::width(&modules.texts[..texts], pooled)
+            }
+            (Layers::Graph, _) => modules.graph.unwrap_or(hidden),
+            _ => hidden * self.poolings.len(),
         }
     }
 
     /// The number of rows for this many texts and tokens.
-    pub fn rows(self, texts: usize, tokens: usize) -> usize {
-        if self.pooling == Pooling::None { tokens } else { texts }
+    pub fn rows(&self, texts: usize, tokens: usize) -> usize {
+        if self.by_token() { tokens } else { texts }
     }
 }

@@ -1,13 +1,15 @@
 //! Classification of texts and pairs, and scoring of pairs by a cross-encoder.
 
 use crate::base::call::{Call, Cancellation};
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, quoted};
 use crate::engine::Engine;
-use crate::families;
+use crate::families::SentenceTransformers;
 use crate::formats::json::Config;
 use crate::spec::{EncodeOutput, HeadKind, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
+
+use super::prompts::{self, Prompt};
 
 /// The function from logits to scores. The numbers are part of the C ABI: new ones are only appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +21,24 @@ pub enum ScoreFunction {
     Sigmoid = 2,
     /// Exclusive labels: the scores sum to 1.
     Softmax = 3,
+    /// Each label on its own, between -1 and 1.
+    Tanh = 4,
 }
 
 impl ScoreFunction {
     pub fn from_u32(value: u32) -> Option<Self> {
-        [Self::None, Self::Sigmoid, Self::Softmax].into_iter().find(|&f| f as u32 == value)
+        [Self::None, Self::Sigmoid, Self::Softmax, Self::Tanh].into_iter().find(|&f| f as u32 == value)
+    }
+
+    /// The function of a class of torch.nn, by its full name.
+    fn of_torch(class: &str) -> Option<Self> {
+        match class.strip_prefix("torch.nn.")?.rsplit('.').next()? {
+            "Identity" => Some(Self::None),
+            "Sigmoid" => Some(Self::Sigmoid),
+            "Softmax" => Some(Self::Softmax),
+            "Tanh" => Some(Self::Tanh),
+            _ => None,
+        }
     }
 
     /// Applies it to rows of `labels` values.
@@ -31,6 +46,7 @@ impl ScoreFunction {
         match self {
             Self::None => {}
             Self::Sigmoid => scores.iter_mut().for_each(|s| *s = 1.0 / (1.0 + (-*s).exp())),
+            Self::Tanh => scores.iter_mut().for_each(|s| *s = s.tanh()),
             Self::Softmax => scores.chunks_exact_mut(labels).for_each(|row| {
                 let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 row.iter_mut().for_each(|s| *s = (*s - most).exp());
@@ -47,16 +63,16 @@ pub struct ClassifierSettings {
     pub labels: Vec<String>,
     /// For classification: by `problem_type`, or by Hugging Face's rule without it.
     function: Option<ScoreFunction>,
-    /// For scoring pairs, if the file names a function.
-    pair_function: Option<Result<ScoreFunction>>,
+    /// The function of a cross-encoder, which is for scoring and for classifying, or why it cannot be computed.
+    cross_encoder: Option<Result<ScoreFunction>>,
 }
 
 impl ClassifierSettings {
-    pub(crate) fn read(config: &Config, spec: &Spec) -> Result<Self> {
+    pub(crate) fn read(config: &Config, spec: &Spec, sentence: &SentenceTransformers) -> Result<Self> {
         let Some(head) = &spec.head else {
             return Ok(Self::default());
         };
-        let mut labels: Vec<String> = (0..families::labels(config)?).map(|i| format!("LABEL_{i}")).collect();
+        let mut labels: Vec<String> = (0..head.labels).map(|i| format!("LABEL_{i}")).collect();
         if let Some(names) = config.get("id2label").and_then(|v| v.as_object()) {
             for (id, name) in names {
                 let slot = id.parse().ok().and_then(|id: usize| labels.get_mut(id));
@@ -73,18 +89,23 @@ impl ClassifierSettings {
             None if head.kind == HeadKind::Sequence && head.labels == 1 => ScoreFunction::Sigmoid,
             None => ScoreFunction::Softmax,
         };
-        // sentence-transformers' CrossEncoder writes a Python class; the second name is that of its versions before 4.
-        let named = config.get("sentence_transformers").and_then(|v| v["activation_fn"].as_str());
-        let named = named.or_else(|| config.get("sbert_ce_default_activation_function").and_then(|v| v.as_str()));
-        let pair_function = named.map(|name| match name.rsplit('.').next() {
-            Some("Identity") => Ok(ScoreFunction::None),
-            Some("Sigmoid") => Ok(ScoreFunction::Sigmoid),
-            _ => {
-                let path = config.path().display();
-                Err(Error::unsupported(format!("{path}: activation {name:?} is not supported; name a score function")))
-            }
-        });
-        Ok(Self { labels, function: Some(function), pair_function })
+        // sentence-transformers' CrossEncoder writes a Python class: from version 6 on into a file of its own, before into config.json.
+        let older = config.get("sentence_transformers").and_then(|v| v["activation_fn"].as_str());
+        let oldest = || config.get("sbert_ce_default_activation_function").and_then(|v| v.as_str());
+        let named = sentence.activation_fn.as_deref().or(older).or_else(oldest);
+        let default = if labels.len() == 1 { ScoreFunction::Sigmoid } else { ScoreFunction::None };
+        let cross_encoder = match (&sentence.cross_encoder, named) {
+            (Some(Err(error)), _) => Some(Err(error.clone())),
+            (_, Some(class)) => Some(ScoreFunction::of_torch(class).ok_or_else(|| {
+                let (path, class) = (config.path().display(), quoted(class));
+                Error::unsupported(format!(
+                    "{path}: activation_fn {class} of the cross-encoder is not supported; name a score function"
+                ))
+            })),
+            (Some(Ok(())), None) => Some(Ok(default)),
+            (None, None) => None,
+        };
+        Ok(Self { labels, function: Some(function), cross_encoder })
     }
 }
 
@@ -93,8 +114,13 @@ impl ClassifierSettings {
 pub struct ClassifyOptions {
     /// `None`: the setting of the model's files.
     pub function: Option<ScoreFunction>,
-    /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated.
+    /// The maximum number of tokens of a text or pair, special tokens and the prompt included; longer ones are truncated.
     pub max_length: Option<usize>,
+    /// The name of a prompt of the model's files that is put before each text, or before the first of each pair. `None`: their
+    /// `default_prompt_name`, if they have one. Not for tokens.
+    pub prompt_name: Option<String>,
+    /// A prompt that is put there, whatever `prompt_name` says; empty for none. Not for tokens.
+    pub prompt: Option<String>,
     pub cancellation: Option<Cancellation>,
 }
 
@@ -116,19 +142,25 @@ pub struct Classifications {
 pub(crate) fn classify(
     engine: &Engine,
     settings: &ClassifierSettings,
+    sentence: &SentenceTransformers,
     texts: &[&str],
     pairs: Option<&[&str]>,
     options: &ClassifyOptions,
 ) -> Result<Classifications> {
     engine.require_head(HeadKind::Sequence, "classification")?;
-    let function = options.function.or(settings.function).unwrap_or(ScoreFunction::Softmax);
-    run_classifier(engine, settings, texts, pairs, function, options)
+    let function = match (options.function, &settings.cross_encoder) {
+        (Some(function), _) => function,
+        (None, Some(function)) => function.clone()?,
+        (None, None) => settings.function.unwrap_or(ScoreFunction::Softmax),
+    };
+    run_classifier(engine, (settings, sentence), texts, pairs, function, options)
 }
 
 /// As [`crate::Model::score`].
 pub(crate) fn score(
     engine: &Engine,
     settings: &ClassifierSettings,
+    sentence: &SentenceTransformers,
     queries: &[&str],
     documents: &[&str],
     options: &ClassifyOptions,
@@ -142,26 +174,29 @@ pub(crate) fn score(
              pairs instead"
         )));
     }
-    let of_file = || settings.pair_function.clone().unwrap_or(Ok(ScoreFunction::Sigmoid));
+    let of_file = || settings.cross_encoder.clone().unwrap_or(Ok(ScoreFunction::Sigmoid));
     let function = options.function.map_or_else(of_file, Ok)?;
-    run_classifier(engine, settings, queries, Some(documents), function, options)
+    run_classifier(engine, (settings, sentence), queries, Some(documents), function, options)
 }
 
 fn run_classifier(
     engine: &Engine,
-    settings: &ClassifierSettings,
+    (settings, sentence): (&ClassifierSettings, &SentenceTransformers),
     texts: &[&str],
     pairs: Option<&[&str]>,
     function: ScoreFunction,
     options: &ClassifyOptions,
 ) -> Result<Classifications> {
     let labels = settings.labels.len();
+    let prompt = Prompt::choose(sentence, options.prompt.as_deref(), options.prompt_name.as_deref())?;
+    let with_prompt = prompt.before(texts);
+    let texts = &prompts::refs(&with_prompt, texts);
     let work = |call: Call<'_>| {
         let encoding = engine.encode(texts, pairs, &encode_options(engine, options, false), call)?;
         if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
             return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
         }
-        let mut scores = engine.read(&encoding, EncodeOutput::head(HeadKind::Sequence), call)?;
+        let mut scores = engine.read(&encoding, &EncodeOutput::head(HeadKind::Sequence), call)?;
         function.apply(&mut scores, labels);
         let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
         let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
@@ -186,7 +221,7 @@ pub(super) fn token_scores(
     function: Option<ScoreFunction>,
     call: Call<'_>,
 ) -> Result<Vec<f32>> {
-    let mut scores = engine.read(encoding, EncodeOutput::head(HeadKind::Token), call)?;
+    let mut scores = engine.read(encoding, &EncodeOutput::head(HeadKind::Token), call)?;
     function.unwrap_or(ScoreFunction::Softmax).apply(&mut scores, labels);
     Ok(scores)
 }

@@ -1,114 +1,33 @@
-//! Text embeddings as sentence-transformers computes them: encoder, pooling, normalisation.
+//! Text embeddings as sentence-transformers computes them: the transformer, and the modules after it.
 
 use crate::backend::pooling;
 use crate::base::call::{Call, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::engine::Engine;
-use crate::formats::files::Files;
-use crate::formats::json::Config;
-use crate::spec::{EncodeOutput, Pooling};
+use crate::families::SentenceTransformers;
+use crate::spec::{EncodeOutput, Layers, Modules, Pooling};
 use crate::text::tokenizer::EncodeOptions;
 
-/// The settings of sentence-transformers' files. Without such files: mean pooling, not normalised.
-#[derive(Clone, Debug)]
-pub struct EmbeddingSettings {
-    /// An error is kept for later: it does not matter to a caller who chooses a pooling.
-    pub pooling: Result<Pooling>,
-    pub normalize: bool,
-    pub lowercase: bool,
-    pub max_seq_length: Option<usize>,
-    /// Whether there are such files.
-    pub found: bool,
-}
-
-impl EmbeddingSettings {
-    /// Reads `modules.json`, the pooling module's `config.json`, and `sentence_bert_config.json`, as far as they exist.
-    pub(crate) fn read(files: &Files) -> Result<Self> {
-        let sentence = files.config("sentence_bert_config.json")?;
-        let (max_seq_length, lowercase) = match &sentence {
-            Some(c) => (c.usize_opt("max_seq_length")?.filter(|&n| n > 0), c.bool_or("do_lower_case", false)?),
-            None => (None, false),
-        };
-        let path = files.name("modules.json");
-        let modules = files.json("modules.json")?;
-        let mut settings =
-            Self { pooling: Ok(Pooling::Mean), normalize: false, lowercase, max_seq_length, found: true };
-        let Some(modules) = modules else {
-            if let Some(config) = files.config("1_Pooling/config.json")? {
-                settings.pooling = read_pooling(&config);
-            } else {
-                settings.found = false;
-            }
-            return Ok(settings);
-        };
-        let modules = modules.as_array().ok_or_else(|| Error::invalid_file(&path, "not a list of modules"))?;
-        for module in modules {
-            let kind = module["type"].as_str().unwrap_or_default();
-            match kind.rsplit('.').next().unwrap_or_default() {
-                "Transformer" => {}
-                "Normalize" => settings.normalize = true,
-                "Pooling" => {
-                    let folder = module["path"].as_str().unwrap_or("1_Pooling");
-                    // The path comes from the file: it must not leave the directory.
-                    if folder.is_empty() || folder.contains(['/', '\\']) || folder.starts_with("..") {
-                        return Err(Error::invalid_file(
-                            &path,
-                            format!("module path {folder:?} is not a plain folder name"),
-                        ));
-                    }
-                    settings.pooling = read_pooling(&files.require_config(&format!("{folder}/config.json"))?);
-                }
-                other => {
-                    let path = path.display();
-                    settings.pooling = Err(Error::unsupported(format!(
-                        "{path}: module {other:?} is not supported, only Transformer, Pooling and Normalize; to embed \
-                         without it, name a pooling"
-                    )));
-                    break;
-                }
-            }
-        }
-        Ok(settings)
-    }
-}
-
-/// `pooling_mode_…` flags (sentence-transformers up to 5) or one `pooling_mode` string.
-fn read_pooling(config: &Config) -> Result<Pooling> {
-    let named = [
-        ("mean", "pooling_mode_mean_tokens", Some(Pooling::Mean)),
-        ("cls", "pooling_mode_cls_token", Some(Pooling::Cls)),
-        ("lasttoken", "pooling_mode_lasttoken", Some(Pooling::Last)),
-        ("max", "pooling_mode_max_tokens", None),
-        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", None),
-        ("weightedmean", "pooling_mode_weightedmean_tokens", None),
-    ];
-    let mut chosen = Vec::new();
-    let mode = config.get("pooling_mode").and_then(|v| v.as_str());
-    for (name, flag, pooling) in named {
-        if mode == Some(name) || config.bool_or(flag, false)? {
-            chosen.push((name, pooling));
-        }
-    }
-    match chosen.as_slice() {
-        [(_, Some(pooling))] => Ok(*pooling),
-        _ => {
-            let names: Vec<_> = chosen.iter().map(|(name, _)| *name).collect();
-            let (path, names) = (config.path().display(), names.join(" + "));
-            Err(Error::unsupported(format!(
-                "{path}: pooling {names:?} is not supported, only mean, cls or lasttoken alone; name one to embed with"
-            )))
-        }
-    }
-}
+use super::prompts::{self, Prompt};
 
 /// Options of [`crate::Model::embed`]. `None` means the setting of the model's files.
 #[derive(Clone, Debug, Default)]
 pub struct EmbedOptions {
+    /// In place of the model's own pooling; its modules after the pooling are applied all the same. With [`Pooling::None`] only those
+    /// of tokens are.
     pub pooling: Option<Pooling>,
+    /// Whether embeddings are scaled to length 1. `Some(true)` does it last, after `truncate_dim`; `Some(false)` leaves out the
+    /// module `Normalize` at the end of the chain. `None`: as the modules say; not with [`Pooling::None`].
     pub normalize: Option<bool>,
-    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated.
+    /// The maximum number of tokens of a text, special tokens and the prompt included; longer texts are truncated.
     pub max_length: Option<usize>,
+    /// The name of a prompt of the model's files that is put before each text. `None`: their `default_prompt_name`, if they have one.
+    pub prompt_name: Option<String>,
+    /// A prompt that is put before each text, whatever `prompt_name` says; empty for none.
+    pub prompt: Option<String>,
+    /// Keeps only so many values of each embedding, the first ones; more than it has are all of them.
+    pub truncate_dim: Option<usize>,
     pub cancellation: Option<Cancellation>,
 }
 
@@ -136,34 +55,104 @@ impl Embeddings {
 /// As [`crate::Model::embed`].
 pub(crate) fn embed(
     engine: &Engine,
-    settings: &EmbeddingSettings,
+    settings: &SentenceTransformers,
     texts: &[&str],
     options: &EmbedOptions,
 ) -> Result<Embeddings> {
-    let pooling = options.pooling.map_or_else(|| settings.pooling.clone(), Ok)?;
-    let normalize = options.normalize.unwrap_or(settings.normalize);
-    let encode =
-        EncodeOptions { max_length: options.max_length.map(|n| n.min(engine.spec.max_tokens())), ..Default::default() };
-    let lower: Option<Vec<String>> = settings.lowercase.then(|| texts.iter().map(|t| t.to_lowercase()).collect());
-    let lower: Option<Vec<&str>> = lower.as_ref().map(|l| l.iter().map(String::as_str).collect());
+    let output = output(engine, settings, options)?;
+    let width = output.width(&engine.spec, &engine.modules);
+    let truncate_dim = options.truncate_dim.or(settings.truncate_dim.filter(|_| !output.by_token()));
+    let dimension = truncate_dim.map_or(width, |dim| dim.min(width));
+    if dimension == 0 {
+        return Err(Error::invalid_argument("truncate_dim: is 0"));
+    }
+    let max_length = options.max_length.map(|n| n.min(engine.spec.max_tokens()));
+    let encode = EncodeOptions { add_special_tokens: settings.special_tokens, max_length, ..Default::default() };
+    let prompt = Prompt::choose(settings, options.prompt.as_deref(), options.prompt_name.as_deref())?;
+    let with_prompt = prompt.before(texts);
+    let texts = prompts::refs(&with_prompt, texts);
     let work = |call: Call<'_>| {
-        let encoding = engine.encode(lower.as_deref().unwrap_or(texts), None, &encode, call)?;
-        let mut values = engine.read(&encoding, EncodeOutput::states(pooling), call)?;
-        if normalize {
-            let start = std::time::Instant::now();
-            pooling::normalize(&mut values, engine.spec.hidden());
+        let skip = if engine.modules.include_prompt { 0 } else { prompt.tokens(engine, &encode, call)? };
+        if skip > 0 && output.layers == Layers::Graph {
+            return Err(Error::unsupported(format!(
+                "{}: prompt: the pooling is to leave the prompt out (include_prompt), and the graph has built-in pooling",
+                engine.path.display()
+            )));
+        }
+        let output = EncodeOutput { skip, ..output };
+        let encoding = engine.encode(&texts, None, &encode, call)?;
+        let mut values = engine.read(&encoding, &output, call)?;
+        let start = std::time::Instant::now();
+        if output.layers == Layers::Graph && engine.modules.normalizes() && options.normalize != Some(false) {
+            pooling::normalize(&mut values, width);
+        }
+        cut_rows(&mut values, width, dimension);
+        if options.normalize == Some(true) {
+            pooling::normalize(&mut values, dimension);
             call.counters.add(Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
         }
         Ok(Embeddings {
             values,
-            dimension: engine.spec.hidden(),
-            starts: match pooling {
-                Pooling::None => encoding.starts().to_vec(),
-                _ => (0..=encoding.len()).collect(),
+            dimension,
+            starts: match output.by_token() {
+                true => encoding.starts().to_vec(),
+                false => (0..=encoding.len()).collect(),
             },
             tokens: encoding.starts().windows(2).map(|w| w[1] - w[0]).collect(),
             truncated: encoding.truncated,
         })
     };
     engine.call(options.cancellation.as_ref(), work, |e| (e.truncated.len(), e.tokens.iter().sum()))
+}
+
+/// What is to be read of the texts: the model's modules, with what the caller wants otherwise.
+fn output(engine: &Engine, settings: &SentenceTransformers, options: &EmbedOptions) -> Result<EncodeOutput> {
+    let modules = &engine.modules;
+    if modules.graph.is_some() && options.pooling.is_none() {
+        return Ok(EncodeOutput { poolings: modules.poolings.clone(), skip: 0, layers: Layers::Graph });
+    }
+    let poolings = match options.pooling {
+        Some(pooling) => vec![pooling],
+        None => settings.modules.as_ref().map(|_| modules.poolings.clone()).map_err(Error::clone)?,
+    };
+    let mut texts = modules.texts.len();
+    if options.normalize == Some(false) && modules.normalizes() {
+        texts -= 1;
+    }
+    let output = EncodeOutput { poolings, skip: 0, layers: Layers::Modules { texts } };
+    let pooled = modules.token_width(engine.spec.hidden()) * output.poolings.len();
+    if !output.by_token()
+        && let Err(what) = Modules::check(&modules.texts[..texts], pooled)
+    {
+        return Err(Error::invalid_argument(format!("pooling: {what}; leave it out, and the model's own is used")));
+    }
+    Ok(output)
+}
+
+/// Keeps the first `kept` of each row's `width` values.
+fn cut_rows(values: &mut Vec<f32>, width: usize, kept: usize) {
+    if kept == width {
+        return;
+    }
+    let rows = values.len() / width;
+    for row in 1..rows {
+        values.copy_within(row * width..row * width + kept, row * kept);
+    }
+    values.truncate(rows * kept);
+    values.shrink_to_fit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keep_their_first_values() {
+        let mut values = vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        cut_rows(&mut values, 3, 2);
+        assert_eq!(values, [1.0, 2.0, 4.0, 5.0]);
+        cut_rows(&mut values, 2, 2);
+        assert_eq!(values.len(), 4);
+        cut_rows(&mut Vec::new(), 3, 1);
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) fn hidden_states(
 ) -> Result<HiddenStates> {
     let encoding = Encoding::from_ids(ids, lengths, type_ids)?;
     let work = |call: Call<'_>| {
-        let values = engine.read(&encoding, EncodeOutput::states(Pooling::None), call)?;
+        let values = engine.read(&encoding, &EncodeOutput::states(Pooling::None), call)?;
         Ok(HiddenStates { values, width: engine.spec.hidden(), starts: encoding.starts.clone() })
     };
     engine.call(cancellation, work, |_| encoding.shape())

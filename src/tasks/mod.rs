@@ -3,4 +3,5 @@
 pub mod classification;
 pub mod embedding;
 pub mod hidden;
+mod prompts;
 pub mod token_classification;

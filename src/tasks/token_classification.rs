@@ -1,7 +1,7 @@
 //! Token classification, for instance named entity recognition.
 
 use crate::base::call::Call;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::engine::Engine;
 use crate::spec::HeadKind;
 
@@ -66,6 +66,9 @@ pub(crate) fn classify_tokens(
     options: &ClassifyOptions,
 ) -> Result<TokenClassifications> {
     engine.require_head(HeadKind::Token, "token classification")?;
+    if options.prompt.is_some() || options.prompt_name.is_some() {
+        return Err(Error::invalid_argument("prompt: texts whose tokens are classified have no prompt; leave it out"));
+    }
     let names = &settings.labels;
     let labels = names.len();
     let work = |call: Call<'_>| {

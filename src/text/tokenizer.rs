@@ -1,7 +1,8 @@
 //! Tokenising and detokenising, by Hugging Face's `tokenizers`. Batches are split over the thread pool; the type is reentrant.
 //!
-//! `tokenizer.json` may fix truncation and padding for every call. Both are removed at load: padding is never computed, and the
-//! length limit belongs to the model and the call. The file's truncation side and strategy are kept; the stride is 0.
+//! `tokenizer.json` may hold the truncation and padding of the program that saved it. Both are removed at load, as transformers
+//! overrides them in each call: padding is never computed, and the length limit belongs to the model and the call. Only the side of
+//! the truncation is kept, where `tokenizer_config.json` names none. Of pairs, the longer text is cut first.
 
 pub(crate) mod clean_up;
 mod cuts;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence as NormalizerSequence};
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{ModelWrapper, PostProcessor, Tokenizer as HfTokenizer};
@@ -72,16 +74,22 @@ pub(crate) struct TokenizerFiles {
     /// The path of `tokenizer.json`, for errors.
     path: PathBuf,
     config: Option<Config>,
+    /// Puts texts in lower case first (`do_lower_case` of sentence-transformers).
+    lower_case: bool,
     special: SpecialTokens,
 }
 
 impl TokenizerFiles {
+    pub fn lower_case(self, lower_case: bool) -> Self {
+        Self { lower_case, ..self }
+    }
+
     pub fn read(files: &Files) -> Result<Self> {
         const FILE: &str = "tokenizer.json";
         let path = files.name(FILE);
         let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
         let special = SpecialTokens::read(files)?;
-        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, special })
+        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, special, lower_case: false })
     }
 }
 
@@ -94,8 +102,9 @@ struct Inner {
     tokenizer: Option<HfTokenizer>,
     post: Option<PostProcessorWrapper>,
     direction: TruncationDirection,
-    strategy: TruncationStrategy,
     max_length: usize,
+    /// False: all token types are 0, because the files do not name them among the model's inputs.
+    token_types: bool,
     pad_id: Option<u32>,
     path: PathBuf,
     /// Whether long texts are tokenised in parts; found out when the first one comes.
@@ -108,18 +117,18 @@ struct Inner {
 impl Tokenizer {
     /// Reads `tokenizer.json`, and the length limit and truncation side from `tokenizer_config.json` if there is one.
     pub fn from_directory(directory: &Path) -> Result<Self> {
-        Self::new(TokenizerFiles::read(&Files::Directory(directory.to_owned()))?)
+        Self::new(TokenizerFiles::read(&Files::in_directory(directory))?)
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, config, mut special } = files;
+        let TokenizerFiles { json: bytes, path, config, mut special, lower_case } = files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
                 post: None,
                 direction: TruncationDirection::Right,
-                strategy: TruncationStrategy::default(),
                 max_length: usize::MAX,
+                token_types: true,
                 pad_id: None,
                 path,
                 cuts: Lock::default(),
@@ -154,6 +163,9 @@ impl Tokenizer {
         let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
         let cleans_up = flag("clean_up_tokenization_spaces")? && (!is_bpe || flag(CLEAN_UP_BPE)?);
 
+        if lower_case {
+            lower_first(&mut tokenizer).map_err(|e| Error::invalid_file(&path, e))?;
+        }
         let truncation = tokenizer.get_truncation().cloned();
         let pad_id = tokenizer.get_padding().map(|padding| padding.pad_id);
         let pad_id = pad_id.or_else(|| special.get("pad_token").and_then(|token| tokenizer.token_to_id(token)));
@@ -166,8 +178,9 @@ impl Tokenizer {
         // Transformers writes an unset limit as 1e30.
         let model_max = config.as_ref().and_then(|c| c.get("model_max_length")).and_then(|v| v.as_f64());
         let model_max = model_max.filter(|&n| (1.0..1e9).contains(&n)).map(|n| n as usize);
-        let max_length = truncation.as_ref().map(|t| t.max_length).or(model_max).unwrap_or(usize::MAX);
-        let strategy = truncation.map(|t| t.strategy).unwrap_or_default();
+        let max_length = model_max.unwrap_or(usize::MAX);
+        let inputs = config.as_ref().map(|c| c.strings("model_input_names")).transpose()?.unwrap_or_default();
+        let token_types = inputs.is_empty() || inputs.contains(&"token_type_ids");
 
         let post = tokenizer.get_post_processor().cloned();
         if let Some(token) = post.as_ref().and_then(templates::missing_token) {
@@ -182,8 +195,8 @@ impl Tokenizer {
             tokenizer: Some(tokenizer),
             post,
             direction,
-            strategy,
             max_length,
+            token_types,
             pad_id,
             path,
             cuts: Lock::default(),
@@ -197,7 +210,7 @@ impl Tokenizer {
         &self.0.path
     }
 
-    /// The maximum sequence length of the tokenizer's files, including special tokens; `usize::MAX` if they set none.
+    /// `model_max_length` of `tokenizer_config.json`, special tokens included; `usize::MAX` if it sets none.
     pub fn max_length(&self) -> usize {
         self.0.max_length
     }
@@ -223,6 +236,14 @@ impl Tokenizer {
     /// Whether there is a tokenizer: a model without one accepts only token ids.
     pub fn is_present(&self) -> bool {
         self.0.tokenizer.is_some()
+    }
+
+    /// Whether a token is one that the tokenizer calls special.
+    pub(crate) fn is_special(&self, id: u32) -> bool {
+        let tokenizer = self.0.tokenizer.as_ref();
+        let token =
+            tokenizer.and_then(|tokenizer| tokenizer.get_added_vocabulary().get_added_tokens_decoder().get(&id));
+        token.is_some_and(|token| token.special)
     }
 
     /// The id of the padding token, if the files name one.
@@ -277,6 +298,9 @@ impl Tokenizer {
         }
         call.counters.add(Stage::Pack, texts.len(), encoding.tokens(), packing);
         call.counters.add(Stage::Tokenize, texts.len(), encoding.tokens(), start.elapsed() - packing);
+        if !self.0.token_types {
+            encoding.type_ids.fill(0);
+        }
         Ok(encoding)
     }
 
@@ -323,6 +347,19 @@ impl Tokenizer {
         let text = tokenizer.decode(ids, skip_special_tokens);
         text.map_err(|e| Error::new(Status::InvalidArgument, format!("ids: cannot be decoded: {e}")))
     }
+}
+
+/// Puts `Lowercase` before the normalizer, unless it is there.
+fn lower_first(tokenizer: &mut HfTokenizer) -> tokenizers::Result<()> {
+    let mut all = match tokenizer.get_normalizer().cloned() {
+        Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+        other => other.into_iter().collect(),
+    };
+    if !all.iter().any(|normalizer| matches!(normalizer, NormalizerWrapper::Lowercase(_))) {
+        all.insert(0, Lowercase.into());
+        tokenizer.with_normalizer(Some(NormalizerSequence::new(all)))?;
+    }
+    Ok(())
 }
 
 struct One {
@@ -396,8 +433,8 @@ impl Inner {
             && first.len() + second.as_ref().map_or(0, |e| e.len()) > room
         {
             truncated = true;
-            let params =
-                TruncationParams { direction: self.direction, max_length: room, strategy: self.strategy, stride: 0 };
+            let strategy = TruncationStrategy::LongestFirst;
+            let params = TruncationParams { direction: self.direction, max_length: room, strategy, stride: 0 };
             (first, second) = truncate_encodings(first, second, &params).map_err(failed)?;
             // The crate keeps the truncated parts as further encodings, which are not needed.
             drop(first.take_overflowing());

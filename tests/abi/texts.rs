@@ -155,6 +155,14 @@ fn embedding() {
             [pooling, normalize],
             |o, e| embed(bert, t, 2, o, out, e)
         );
+        for (bad, says) in bad_strings() {
+            let options = kinglet_embed_options { prompt: bad, ..sized!(kinglet_embed_options) };
+            refused(f, says, |e| embed(bert, t, 2, &options, out, e));
+            let options = kinglet_embed_options { prompt_name: bad, ..sized!(kinglet_embed_options) };
+            refused(f, says, |e| embed(bert, t, 2, &options, out, e));
+        }
+        let options = kinglet_embed_options { prompt_name: text("passage"), ..sized!(kinglet_embed_options) };
+        refused(f, "prompt_name: `passage` is unknown", |e| embed(bert, t, 2, &options, out, e));
         let options = kinglet_embed_options { cancellation: cancelled, ..sized!(kinglet_embed_options) };
         refused_with(KINGLET_STATUS_CANCELLED, f, "cancelled", &mut |e| embed(bert, t, 2, &options, out, e));
         assert_eq!(embeddings.addr(), OUT);

@@ -256,6 +256,29 @@ static void embedding(const kinglet_model *model) {
     CHECK(view.starts[1] == 4 && view.starts[2] == 6 && view.starts[3] == 11 && view.truncated[2] == 1);
     kinglet_embeddings_free(embeddings);
 
+    /* A prompt is text before the text; of its vector the first values are kept. */
+    {
+        const kinglet_str whole = KINGLET_STR("the small bird"), end = KINGLET_STR("small bird");
+        kinglet_embed_options prompted = {.struct_size = sizeof prompted};
+        OK(kinglet_model_embed(model, &whole, 1, NULL, &alone, &error));
+        prompted.prompt = KINGLET_STR("the ");
+        prompted.truncate_dim = 8;
+        OK(kinglet_model_embed(model, &end, 1, &prompted, &embeddings, &error));
+        REQUIRE(kinglet_embeddings_dimension(embeddings) == 8);
+        CHECK(memcmp(kinglet_embeddings_vector(embeddings, 0), kinglet_embeddings_vector(alone, 0), 8 * sizeof(float)) == 0);
+        kinglet_embeddings_free(embeddings);
+        prompted.prompt = KINGLET_STR("");
+        prompted.prompt_name = KINGLET_STR("passage");
+        prompted.truncate_dim = 0;
+        OK(kinglet_model_embed(model, &whole, 1, &prompted, &embeddings, &error));
+        CHECK(memcmp(kinglet_embeddings_vector(embeddings, 0), kinglet_embeddings_vector(alone, 0), 32 * sizeof(float)) == 0);
+        kinglet_embeddings_free(embeddings);
+        kinglet_embeddings_free(alone);
+        embeddings = NULL;
+        prompted.prompt = (kinglet_str){NULL, 0};
+        FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "prompt_name", kinglet_model_embed(model, &whole, 1, &prompted, &embeddings, &error));
+    }
+
     embeddings = NULL;
     options.pooling = 50;
     FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "50", kinglet_model_embed(model, texts, 3, &options, &embeddings, &error));

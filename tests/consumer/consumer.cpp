@@ -171,6 +171,17 @@ void embedding(const kinglet::Model &model) {
     const auto rows = model.embed({"bird", ""}, options).value();
     CHECK(rows.row_count() == 6 && rows[0].size() == 4 * 32 && rows[1].size() == 2 * 32);
     NEAR(rows[0][0], -0.6894349);
+    kinglet::EmbedOptions prompted;
+    prompted.prompt = "small ";
+    prompted.truncate_dim = 8;
+    const auto few = model.embed({"bird"}, prompted).value();
+    CHECK(few.dimension() == 8 && few[0][0] == model.embed({"small bird"}).value()[0][0]);
+    prompted.prompt = "";
+    prompted.prompt_name = "passage";
+    CHECK(model.embed({"bird"}, prompted).value()[0][0] == embeddings[0][0]);
+    prompted.prompt.reset();
+    fails(kinglet::Status::InvalidArgument, "prompt_name", [&] { (void)model.embed({"bird"}, prompted).value(); });
+    CHECK(model.embedding_dimension() == 32);
     fails(kinglet::Status::InvalidArgument, "", [&] { (void)model.embed(std::vector<std::string>{}).value(); });
     fails(kinglet::Status::InvalidArgument, "UTF-8", [&] { (void)model.embed({"\xff"}).value(); });
     fails(kinglet::Status::Unsupported, "", [&] { (void)model.classify({"bird"}).value(); });

@@ -276,6 +276,11 @@ void sources(const std::string &fixtures) {
     const auto model = kinglet::Model::load(fixtures + "/generation/t5-gated").value();
     CHECK(model.can_generate() && model.has_encoder() && model.cache_bytes() == 0);
     CHECK(same(model.generate("She wrote a short letter to him.", defaults()).value()[0].tokens, Ids{37, 134, 255, 73, 247, 246}));
+    kinglet::GenerateOptions cut;
+    cut.max_new_tokens = 2;
+    cut.max_input_length = 4;
+    const auto generations = model.generate({"She wrote a short letter to him."}, cut).value();
+    CHECK(generations.truncated(0) && generations.input_token_count(0) == 4);
     auto continued = defaults();
     continued.decoder_input_ids = {{37, 134}};
     const auto rest = model.generate("She wrote a short letter to him.", continued).value();

@@ -120,7 +120,8 @@ enum class LogLevel : std::uint32_t {
 
 /// How the token vectors of a text become one vector.
 enum class Pooling : std::uint32_t {
-    /// As the model's sentence-transformers files say; without such files the mean.
+    /// As the model's sentence-transformers files say. Without such files the last token for decoders that
+    /// generate, else the mean.
     Auto = KINGLET_POOLING_AUTO,
     /// The mean over all tokens, special tokens included.
     Mean = KINGLET_POOLING_MEAN,
@@ -130,6 +131,12 @@ enum class Pooling : std::uint32_t {
     Last = KINGLET_POOLING_LAST,
     /// No pooling: one vector per token.
     None = KINGLET_POOLING_NONE,
+    /// The largest value of each component over all tokens.
+    Max = KINGLET_POOLING_MAX,
+    /// The mean weighted by position: the first token counts once, the second twice, and so on.
+    Weightedmean = KINGLET_POOLING_WEIGHTEDMEAN,
+    /// The sum over all tokens divided by the square root of their number.
+    MeanSqrtLenTokens = KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS,
 };
 
 /// The short name of a value; "unknown" for a number that the library does not know.
@@ -139,8 +146,8 @@ enum class Pooling : std::uint32_t {
 
 /// How the outputs of a classification head become scores.
 enum class ScoreFunction : std::uint32_t {
-    /// As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the
-    /// cross-encoder's files, or else sigmoid.
+    /// As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by
+    /// `problem_type`, and sigmoid to score pairs.
     Auto = KINGLET_SCORE_FUNCTION_AUTO,
     /// The outputs unchanged.
     None = KINGLET_SCORE_FUNCTION_NONE,
@@ -148,6 +155,8 @@ enum class ScoreFunction : std::uint32_t {
     Sigmoid = KINGLET_SCORE_FUNCTION_SIGMOID,
     /// Exclusive labels: the scores sum to 1.
     Softmax = KINGLET_SCORE_FUNCTION_SOFTMAX,
+    /// Each label by itself, between -1 and 1.
+    Tanh = KINGLET_SCORE_FUNCTION_TANH,
 };
 
 /// The short name of a value; "unknown" for a number that the library does not know.

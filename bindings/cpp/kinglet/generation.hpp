@@ -100,6 +100,9 @@ private:
 struct GenerateOptions {
     /// The most tokens to generate. Default 256.
     std::optional<std::size_t> max_new_tokens{};
+    /// The most tokens of an input text, special tokens included; longer texts are cut. It may be more than the limit of the model's
+    /// files, up to the model's positions. Default: that limit for source texts, no limit for prompts. Not for token ids and chats.
+    std::optional<std::size_t> max_input_length{};
     /// No end token is chosen before this many tokens. Default 0.
     std::optional<std::size_t> min_new_tokens{};
     /// Samples tokens instead of choosing the most likely one. The next six options need it.
@@ -196,6 +199,7 @@ public:
     explicit GenerateCall(const GenerateOptions &options) noexcept : on_piece_(options.on_piece) {
         kinglet_generate_options_init(&c_, sizeof c_);
         set(c_.max_new_tokens, options.max_new_tokens);
+        set(c_.max_input_length, options.max_input_length);
         set(c_.min_new_tokens, options.min_new_tokens);
         set(c_.do_sample, options.do_sample);
         set(c_.early_stopping, options.early_stopping);

@@ -278,8 +278,10 @@ public:
     /// The precision in use, never Precision::Auto.
     Precision precision() const noexcept { return static_cast<Precision>(view_.precision); }
     std::size_t threads() const noexcept { return view_.threads; }
-    /// Values per hidden state and per embedding.
+    /// Values per hidden state.
     std::size_t dimension() const noexcept { return view_.dimension; }
+    /// Values per embedding, by the model's own modules and truncate_dim.
+    std::size_t embedding_dimension() const noexcept { return view_.embedding_dimension; }
     /// The most tokens of a text, special tokens included.
     std::size_t max_length() const noexcept { return view_.max_length; }
     std::size_t vocabulary_size() const noexcept { return view_.vocabulary_size; }

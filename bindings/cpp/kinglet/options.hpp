@@ -10,6 +10,7 @@
 #include <functional>
 #include <initializer_list>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -115,12 +116,19 @@ struct DetokenizeOptions {
 
 /// Options of Model::embed.
 struct EmbedOptions {
-    /// How token vectors become one vector per text; Auto is the model's own setting.
+    /// How token vectors become one vector per text; Auto is the model's own setting. The model's other modules are applied all the same.
     Pooling pooling = Pooling::Auto;
-    /// Scales vectors to length 1; Auto is the model's own setting.
+    /// Scales vectors to length 1, after truncate_dim; Auto is the model's own setting.
     Tristate normalize = Tristate::Auto;
-    /// The most tokens of a text, special tokens included. 0: the model's limit.
+    /// The most tokens of a text, special tokens and the prompt included. 0: the model's limit.
     std::size_t max_length = 0;
+    /// The name of a prompt in the model's config_sentence_transformers.json, which is put before each text. Empty: its
+    /// default_prompt_name, if it has one.
+    std::string prompt_name = {};
+    /// A prompt that is put before each text, whatever prompt_name says; empty for no prompt.
+    std::optional<std::string> prompt = std::nullopt;
+    /// Keeps only the first values of each vector. 0: as the model's files say, else all.
+    std::size_t truncate_dim = 0;
     const Cancellation *cancellation = nullptr;
 };
 
@@ -130,8 +138,13 @@ struct ClassifyOptions {
     ScoreFunction function = ScoreFunction::Auto;
     /// Only for classify_tokens; the other calls refuse any value but Auto.
     Aggregation aggregation = Aggregation::Auto;
-    /// The most tokens of a text or pair, special tokens included. 0: the model's limit.
+    /// The most tokens of a text or pair, special tokens and the prompt included. 0: the model's limit.
     std::size_t max_length = 0;
+    /// The name of a prompt in the model's config_sentence_transformers.json, which is put before each text, or before the first of
+    /// each pair. Empty: its default_prompt_name, if it has one. Not for classify_tokens.
+    std::string prompt_name = {};
+    /// A prompt that is put there, whatever prompt_name says; empty for no prompt. Not for classify_tokens.
+    std::optional<std::string> prompt = std::nullopt;
     const Cancellation *cancellation = nullptr;
 };
 
@@ -176,11 +189,20 @@ inline kinglet_tokenize_options to_c(const TokenizeOptions &options) noexcept {
     return c;
 }
 
+// The name and the text of a prompt, which point into the options.
+template <class C, class Options>
+void prompts(C &c, const Options &options) noexcept {
+    if (!options.prompt_name.empty()) c.prompt_name = to_c(std::string_view(options.prompt_name));
+    if (options.prompt) c.prompt = to_c(std::string_view(*options.prompt));
+}
+
 inline kinglet_embed_options to_c(const EmbedOptions &options) noexcept {
     auto c = cancellable<kinglet_embed_options>(options);
     c.pooling = static_cast<kinglet_pooling>(options.pooling);
     c.normalize = static_cast<kinglet_tristate>(options.normalize);
     c.max_length = options.max_length;
+    prompts(c, options);
+    c.truncate_dim = options.truncate_dim;
     return c;
 }
 
@@ -189,6 +211,7 @@ inline kinglet_classify_options to_c(const ClassifyOptions &options) noexcept {
     c.function = static_cast<kinglet_score_function>(options.function);
     c.aggregation = static_cast<kinglet_aggregation>(options.aggregation);
     c.max_length = options.max_length;
+    prompts(c, options);
     return c;
 }
 

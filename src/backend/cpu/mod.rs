@@ -151,6 +151,10 @@ impl Backend for Cpu {
         weights::linear_load(self.precision, view)
     }
 
+    fn linear_load_wide(&self, view: &LinearView) -> Result<Linear> {
+        weights::linear_load(self.precision.widened(), view)
+    }
+
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
         let weight = view.weight()?;
         let mut bias = view.bias()?;
@@ -226,6 +230,12 @@ impl Backend for Cpu {
     fn store(&self, pass: &Pass, layer: usize, mut key_value: Tensor) -> Result<()> {
         self.write(pass, layer, &mut key_value, 0, |_, _| {});
         Ok(())
+    }
+
+    fn tensor_from(&self, values: Vec<f32>, width: usize) -> Result<Tensor> {
+        let mut x = self.tensor(values.len() / width.max(1), width);
+        x.buffer.floats_mut().copy_from_slice(&values);
+        Ok(x)
     }
 
     fn rows(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {

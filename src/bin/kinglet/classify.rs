@@ -41,7 +41,13 @@ struct EntityLine<'a> {
 }
 
 pub fn run(model: &Model, args: &Classify) -> Outcome<()> {
-    let options = ClassifyOptions { function: args.function, max_length: args.max_length, cancellation: None };
+    let options = ClassifyOptions {
+        function: args.function,
+        max_length: args.max_length,
+        prompt_name: args.prompt.prompt_name.clone(),
+        prompt: args.prompt.prompt.clone(),
+        cancellation: None,
+    };
     let pairs = args.score || args.pair.asked();
     let tokens = args.tokens || (!pairs && model.info()["head"] == "token");
     if args.aggregation.is_some() && !tokens {

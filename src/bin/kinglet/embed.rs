@@ -28,6 +28,9 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
         pooling: args.pooling,
         normalize: args.normalize.0,
         max_length: args.max_length,
+        prompt_name: args.prompt.prompt_name.clone(),
+        prompt: args.prompt.prompt.clone(),
+        truncate_dim: args.truncate_dim,
         cancellation: None,
     };
     let by_token = args.pooling == Some(kinglet::Pooling::None);

@@ -8,12 +8,14 @@ use serde::Serialize;
 use crate::args::Generate;
 use crate::failure::{Failure, Outcome};
 use crate::input::{Batches, Kind};
-use crate::output::{OneLine, Output};
+use crate::output::{OneLine, Output, is_false};
 
 #[derive(Serialize)]
 struct Line<'a> {
     text: &'a str,
     outputs: Vec<One<'a>>,
+    #[serde(skip_serializing_if = "is_false")]
+    truncated: bool,
 }
 
 #[derive(Serialize)]
@@ -49,16 +51,17 @@ pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
     Batches::new(&args.input, Kind::Text, None)?.each(|batch| {
         let prompts: Vec<String> = batch.texts.iter().map(|text| whole(text)).collect();
         if args.stream {
+            let mut cut = 0;
             for prompt in &prompts {
-                stream(model, prompt, &options)?;
+                cut += usize::from(stream(model, prompt, &options)?);
             }
-            return Ok(0);
+            return Ok(cut);
         }
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
         let result = model.generate(&prompts, &options, None)?;
-        for (text, outputs) in batch.texts.iter().zip(&result.outputs) {
+        for ((text, outputs), &cut) in batch.texts.iter().zip(&result.outputs).zip(&result.truncated) {
             if args.input.json() {
-                out.json(&Line { text, outputs: outputs.iter().map(One::from).collect() })?;
+                out.json(&Line { text, outputs: outputs.iter().map(One::from).collect(), truncated: cut != 0 })?;
                 continue;
             }
             for output in outputs {
@@ -78,15 +81,16 @@ pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
     })
 }
 
-/// Prints a text while it is generated.
-fn stream(model: &Model, prompt: &str, options: &GenerateOptions) -> Outcome<()> {
+/// Prints a text while it is generated. Returns whether its prompt was cut.
+fn stream(model: &Model, prompt: &str, options: &GenerateOptions) -> Outcome<bool> {
     let mut failure = None;
     let mut listener = printer(&mut failure);
     let result = model.generate(&[prompt], options, Some(&mut listener));
     drop(listener);
     failure.map_or(Ok(()), Err)?;
-    result?;
-    io::stdout().write_all(b"\n").map_err(Failure::output)
+    let cut = result?.truncated.contains(&1);
+    io::stdout().write_all(b"\n").map_err(Failure::output)?;
+    Ok(cut)
 }
 
 /// A listener that prints pieces. A failed write ends the call and is stored in `failure`.

@@ -15,6 +15,10 @@ const GRAMMAR_LIMIT: u64 = 1 << 20;
 #[derive(Args)]
 #[command(next_help_heading = "Generation (defaults: the model's generation_config.json)")]
 pub struct GenerationArgs {
+    /// Truncate input texts to N tokens, special tokens included; N may exceed the limit of the model's files [default: that limit for
+    /// source texts, no limit for prompts]
+    #[arg(long, value_name = "N")]
+    pub max_input_length: Option<usize>,
     /// Generate at most N tokens
     #[arg(short = 'n', long, value_name = "N")]
     pub max_new_tokens: Option<usize>,
@@ -163,6 +167,7 @@ impl GenerationArgs {
         let list = |ids: &Option<Ids>| ids.as_ref().map(|ids| ids.0.clone());
         let some = |list: Vec<_>| (!list.is_empty()).then_some(list);
         Ok(GenerateOptions {
+            max_input_length: self.max_input_length,
             max_new_tokens: self.max_new_tokens,
             min_new_tokens: self.min_new_tokens,
             do_sample: self.do_sample,

@@ -35,7 +35,19 @@ pub fn run(model: &Model, args: &Inspect) -> Outcome<()> {
     row(&mut out, "weights", &bytes(model.weight_bytes()))?;
     row(&mut out, "longest text", &format!("{} tokens", model.max_length()))?;
     row(&mut out, "pooling", &plain(&info["embedding"]["pooling"]))?;
+    for module in info["embedding"]["modules"].as_array().into_iter().flatten() {
+        row(&mut out, "module", &plain(module))?;
+    }
     row(&mut out, "normalised", if info["embedding"]["normalize"] == true { "yes" } else { "no" })?;
+    row(&mut out, "embedding", &format!("{} values", model.embedding_size()))?;
+    let prompts = info["embedding"]["prompts"].as_object().into_iter().flatten();
+    for (name, text) in prompts.filter(|(_, text)| text.as_str().is_some_and(|text| !text.is_empty())) {
+        let default = if info["embedding"]["default_prompt_name"] == **name { " (default)" } else { "" };
+        row(&mut out, "prompt", &format!("{name}{default}: {text}"))?;
+    }
+    if let Some(similarity) = info["embedding"]["similarity_fn_name"].as_str() {
+        row(&mut out, "similarity", similarity)?;
+    }
     row(&mut out, "head", &info["head"].as_str().map_or_else(|| "none".into(), |h| format!("{h} classification")))?;
     if !model.labels().is_empty() {
         let mut labels = model.labels().iter().take(LABELS).cloned().collect::<Vec<_>>().join(", ");

@@ -136,7 +136,8 @@ pub struct Evaluate {
 #[command(after_help = "\
 Examples:
   kinglet embed -m all-MiniLM-L6-v2 'a small bird' 'the quickest of its woods'
-  kinglet embed -m bge-small-en -p int8 --jsonl body --json < documents.jsonl")]
+  kinglet embed -m bge-small-en -p int8 --jsonl body --json < documents.jsonl
+  kinglet embed -m embeddinggemma-300m --prompt-name query --truncate-dim 256 --normalize yes 'where do kinglets nest?'")]
 pub struct Embed {
     /// How token vectors are pooled into one vector per text; none prints one line per token [default: the model's own setting]
     #[arg(long, value_parser = choice(Pooling::ALL.map(|p| (p.name(), p))))]
@@ -146,13 +147,29 @@ pub struct Embed {
         ("auto", Normalize(None)), ("yes", Normalize(Some(true))), ("no", Normalize(Some(false))),
     ]))]
     pub normalize: Normalize,
+    /// Keep only the first N values of each vector [default: the model's own setting, else all]
+    #[arg(long, value_name = "N")]
+    pub truncate_dim: Option<usize>,
     /// Truncate texts to N tokens, special tokens included
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
     #[command(flatten)]
+    pub prompt: PromptArgs,
+    #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
     pub input: TextArgs,
+}
+
+#[derive(Args)]
+pub struct PromptArgs {
+    /// Put the prompt of this name in the model's config_sentence_transformers.json before each text, or before the first of each pair
+    /// [default: its default_prompt_name]
+    #[arg(long, value_name = "NAME")]
+    pub prompt_name: Option<String>,
+    /// Put TEXT there instead; an empty text for no prompt
+    #[arg(long, value_name = "TEXT", conflicts_with = "prompt_name")]
+    pub prompt: Option<String>,
 }
 
 /// `Some` overrules the model's files.
@@ -176,6 +193,7 @@ pub struct Classify {
     /// Function from logits to scores [default: the model's own setting]
     #[arg(long, value_parser = choice([
         ("none", ScoreFunction::None), ("sigmoid", ScoreFunction::Sigmoid), ("softmax", ScoreFunction::Softmax),
+        ("tanh", ScoreFunction::Tanh),
     ]))]
     pub function: Option<ScoreFunction>,
     /// Print one entity per token, or join neighbouring tokens of one kind [default: simple]
@@ -186,6 +204,8 @@ pub struct Classify {
     /// Truncate texts or pairs to N tokens, special tokens included
     #[arg(long, value_name = "N")]
     pub max_length: Option<usize>,
+    #[command(flatten)]
+    pub prompt: PromptArgs,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]

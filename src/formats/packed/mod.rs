@@ -35,8 +35,8 @@ use crate::spec::Precision;
 use checksum::Checksum;
 pub use writer::Writer;
 
-/// The names of the small files that are stored with the weights.
-pub const FILES: [&str; 10] = [
+/// The names of the small files that are stored with the weights, in the model's folder and in those of its modules.
+pub const FILES: [&str; 16] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -45,8 +45,14 @@ pub const FILES: [&str; 10] = [
     "added_tokens.json",
     "chat_template.jinja",
     "modules.json",
+    "config_sentence_transformers.json",
     "sentence_bert_config.json",
-    "1_Pooling/config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
 ];
 
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
@@ -148,7 +154,8 @@ impl Packed {
         let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         let (mut files, mut copied) = (BTreeMap::new(), 0);
         for (name, place) in value["files"].as_object().into_iter().flatten() {
-            if !FILES.contains(&name.as_str()) {
+            // A folder before the name is a module's.
+            if !FILES.contains(&name.rsplit('/').next().unwrap_or(name)) {
                 continue;
             }
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));

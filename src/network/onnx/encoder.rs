@@ -4,15 +4,17 @@
 use std::borrow::Cow;
 
 use ort::value::DynValue;
+use serde_json::Value;
 
-use super::graph::{Graph, Inputs};
+use super::graph::{Graph, Inputs, Port};
 use super::past::{PAST, Past};
 use crate::backend::pooling;
 use crate::base::call::Call;
 use crate::base::counters::Stage;
-use crate::base::error::{Error, Result};
+use crate::base::error::{Error, Result, quoted};
+use crate::formats::json::Config;
 use crate::network::{check_ids, check_length};
-use crate::spec::{Batch, HeadKind, Pooling, Position, Spec};
+use crate::spec::{Batch, EncodeOutput, Head, HeadKind, Layers, Layout, Modules, Pooling, Position, Spec};
 
 /// The maximum number of tokens of a run of several texts, padding included. It bounds the activations.
 const RUN_TOKENS: usize = 1024;
@@ -28,26 +30,27 @@ pub const MASK: &str = "attention_mask";
 const TYPES: &str = "token_type_ids";
 pub const POSITIONS: &str = "position_ids";
 
+/// Of a graph with an encoder and a decoder (BART, T5), of which only the encoder's output is read.
+const DECODER_IDS: &str = "decoder_input_ids";
+const DECODER_MASK: &str = "decoder_attention_mask";
+const ENCODER_STATES: &str = "encoder_last_hidden_state";
+
 const LOGITS: &str = "logits";
 /// The names of the outputs with one vector per token and with one per text in transformers and sentence-transformers.
 const TOKENS: [&str; 2] = ["last_hidden_state", "token_embeddings"];
 const SENTENCE: &str = "sentence_embedding";
 
-/// The output that vectors are read from.
-#[derive(Clone, Debug)]
-enum States {
-    /// `[texts, tokens, hidden]`.
-    Tokens(String),
-    /// `[texts, hidden]`: the graph pools in this way.
-    Sentence(String, Pooling),
-    /// The graph has none.
-    None,
-}
-
 /// A graph that runs whole texts.
 pub struct EncoderGraph {
     pub graph: Graph,
-    states: States,
+    /// The output with a vector per token, `[texts, tokens, hidden]`.
+    tokens: Option<String>,
+    /// The output with a vector per text, `[texts, width]`, and its width.
+    texts: Option<(String, usize)>,
+    /// Whether the embedding is that vector, or else made of the tokens' vectors.
+    own: bool,
+    /// The poolings that the vector per text stands for; empty if that is not known.
+    poolings: Vec<Pooling>,
     /// The output of a classification head.
     logits: Option<String>,
     hidden: usize,
@@ -60,6 +63,8 @@ pub struct EncoderGraph {
     past: Vec<Past>,
     /// The padding token.
     padding: u32,
+    /// What the decoder begins with, in a graph that has one beside its encoder.
+    decoder_start: u32,
 }
 
 /// Texts that run as one padded batch.
@@ -70,57 +75,70 @@ struct PaddedRun<'a> {
     longest: usize,
 }
 
+/// Gives the Spec a head where the configuration names no class of models and the graph's logits show what it is.
+pub fn infer_head(graph: &Graph, spec: &mut Spec, config: &Config) -> Result<()> {
+    let unnamed = config.strings("architectures")?.is_empty();
+    let Some(port) = graph.output(LOGITS).filter(|_| unnamed && spec.head.is_none() && spec.encoder.is_some()) else {
+        return Ok(());
+    };
+    let width = port.axis(-1);
+    let kind = match port.shape.len() {
+        2 => HeadKind::Sequence,
+        3 if width.is_some_and(|width| width != spec.vocabulary) => HeadKind::Token,
+        _ => return Ok(()),
+    };
+    let labels = if config.has("id2label") || config.has("num_labels") { None } else { width };
+    let labels = labels.map_or_else(|| crate::families::labels(config), Ok)?;
+    spec.head = Some(Head { kind, layers: Vec::new(), labels });
+    Ok(())
+}
+
 impl EncoderGraph {
     /// Whether a decoder's graph is for embedding: it returns vectors and no logits.
     pub fn embeds(graph: &Graph) -> bool {
         graph.output(LOGITS).is_none() && TOKENS.into_iter().chain([SENTENCE]).any(|name| graph.output(name).is_some())
     }
 
-    /// Finds the graph's inputs and outputs. If the graph pools, sets the Spec's hidden size to the output's width. `pooling` is the
-    /// pooling of the model's files, None if Kinglet does not support it; `padding` is their padding token.
-    pub fn new(graph: Graph, spec: &mut Spec, pooling: Option<Pooling>, padding: u32) -> Result<Self> {
-        graph.check_inputs(|name| [IDS, MASK, TYPES, POSITIONS].contains(&name) || name.starts_with(PAST))?;
+    /// Finds what the graph takes and gives. `modules` is what the model's files ask for, if that is known.
+    pub fn new(graph: Graph, spec: &mut Spec, config: &Config, modules: Option<&Modules>) -> Result<Self> {
+        let both = graph.input(DECODER_IDS).is_some();
+        let known = [IDS, MASK, TYPES, POSITIONS, DECODER_IDS, DECODER_MASK];
+        graph.check_inputs(|name| {
+            known.contains(&name) && (both || !name.starts_with("decoder_")) || name.starts_with(PAST)
+        })?;
         if graph.input(IDS).is_none() {
             return Err(graph.error(format!("the graph has no input `{IDS}`")));
         }
-        let tokens = TOKENS.into_iter().find_map(|name| graph.output(name).filter(|port| port.shape.len() == 3));
-        let sentence = graph.output(SENTENCE).filter(|port| port.shape.len() == 2);
-        let states = match (tokens, sentence) {
-            (Some(port), None) => States::Tokens(port.name.clone()),
-            (Some(port), Some(_)) if pooling.is_some() => States::Tokens(port.name.clone()),
-            (_, Some(port)) => States::Sentence(port.name.clone(), pooling.unwrap_or(Pooling::Mean)),
-            (None, None) => States::None,
-        };
-        let logits = graph.output(LOGITS).map(|port| port.name.clone());
         let Some(stack) = &mut spec.encoder else { return Err(Error::internal("an encoder graph without an encoder")) };
-        match &states {
-            States::Sentence(name, _) => match graph.output(name).and_then(|port| port.axis(-1)) {
-                Some(width) if width == 0 || width > MAX_WIDTH => {
-                    return Err(graph.error(format!("output `{name}` is {width} wide; 1 to {MAX_WIDTH} are supported")));
-                }
-                Some(width) => stack.hidden = width,
-                None => {}
-            },
-            States::Tokens(name) => {
-                let width = graph.output(name).and_then(|port| port.axis(-1));
-                if let Some(width) = width.filter(|&width| width != stack.hidden) {
-                    let hidden = stack.hidden;
+        let tokens = tokens_of(&graph, both, stack.hidden)?;
+        let texts = texts_of(&graph, tokens.is_some());
+        let own = texts.is_some() && (tokens.is_none() || modules.is_none());
+        let logits = graph.output(LOGITS).map(|port| port.name.clone());
+        match (&tokens, &texts) {
+            (Some(port), _) => {
+                let (name, hidden) = (&port.name, stack.hidden);
+                if let Some(width) = port.axis(-1).filter(|&width| width != hidden) {
                     return Err(graph.error(format!("output `{name}` is {width} wide; config.json says {hidden}")));
                 }
             }
-            States::None if spec.head.is_some() && logits.is_some() => {}
-            States::None => {
+            (None, Some(_)) => {}
+            (None, None) if spec.head.is_some() && logits.is_some() => {}
+            (None, None) => {
                 return Err(graph.error(format!(
-                    "the graph has none of the outputs last_hidden_state, token_embeddings, sentence_embedding{}; its outputs are {}",
-                    if spec.head.is_some() { ", logits" } else { "" },
+                    "the graph has no output with a vector per token (last_hidden_state, token_embeddings) and not exactly one with a \
+                     vector per text{}; its outputs are {}",
+                    if spec.head.is_some() { ", and no logits" } else { "" },
                     graph.output_names()
                 )));
             }
         }
-        if let Some(head) = &spec.head {
+        if let Some(head) = &mut spec.head {
             let port = graph.require_output(LOGITS)?;
             let rank = if head.kind == HeadKind::Token { 3 } else { 2 };
             let width = port.axis(-1).unwrap_or(head.labels);
+            if !config.has("id2label") && !config.has("num_labels") && (1..=MAX_WIDTH).contains(&width) {
+                head.labels = width;
+            }
             if port.shape.len() != rank || width != head.labels {
                 return Err(graph.error(format!(
                     "output `{LOGITS}` has shape {:?}; config.json's head has {} labels in {rank} dimensions",
@@ -130,8 +148,16 @@ impl EncoderGraph {
         }
         let past = graph.inputs.iter().filter(|port| port.name.starts_with(PAST));
         let past = past.map(|port| Past::new(&graph, port, stack.heads)).collect::<Result<_>>()?;
-        Ok(Self {
-            states,
+        let token = |key: &str| {
+            let id = config.get(key).and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
+            id.filter(|&id| (id as usize) < spec.vocabulary)
+        };
+        let padding = token("pad_token_id").unwrap_or(0);
+        let mut reader = Self {
+            tokens: tokens.map(|port| port.name.clone()),
+            texts: None,
+            own,
+            poolings: modules.map_or(Vec::new(), |modules| modules.poolings.clone()),
             past,
             logits,
             hidden: stack.hidden,
@@ -140,47 +166,90 @@ impl EncoderGraph {
             token_types: stack.token_types,
             max_tokens: stack.max_tokens,
             position: stack.position,
-            padding: if (padding as usize) < spec.vocabulary { padding } else { 0 },
+            padding,
+            decoder_start: token("decoder_start_token_id").unwrap_or(padding),
             graph,
-        })
+        };
+        if let Some(port) = texts {
+            let width = port.axis(-1).map_or_else(|| reader.width_of(&port.name), Ok)?;
+            if !(1..=MAX_WIDTH).contains(&width) {
+                let name = quoted(&port.name);
+                return Err(reader
+                    .graph
+                    .error(format!("output {name} is {width} wide; 1 to {MAX_WIDTH} are supported")));
+            }
+            if reader.tokens.is_none() {
+                (stack.hidden, reader.hidden) = (width, width);
+            }
+            reader.texts = Some((port.name, width));
+        }
+        Ok(reader)
     }
 
-    /// The pooling inside the graph, if its vectors per text are used.
-    pub fn built_in_pooling(&self) -> Option<Pooling> {
-        match self.states {
-            States::Sentence(_, pooling) => Some(pooling),
-            _ => None,
+    /// The width of the vector per text where the graph leaves it open: that of a text of one token.
+    fn width_of(&self, name: &str) -> Result<usize> {
+        let (ids, layout) = ([self.padding], Layout::new(vec![0, 1]));
+        let pass = Batch { layout, ids: &ids, type_ids: &[0], positions: vec![0] };
+        let run = PaddedRun { pass: &pass, texts: &[0], longest: 1 };
+        let values = self.graph.run(self.inputs(&run)?, &[name])?;
+        let value = values.first().ok_or_else(|| Error::internal("a run without an output"))?;
+        match self.graph.shape(name, value)?.as_slice() {
+            [1, width] => Ok(*width),
+            shape => Err(self.graph.error(format!("output {} has shape {shape:?} of one text", quoted(name)))),
         }
     }
 
-    /// Packed rows with this pooling.
-    pub fn pooled(&self, pass: &Batch, pooling: Pooling, call: Call<'_>) -> Result<Vec<f32>> {
+    /// The width of the vector per text that the graph gives, where that is the embedding.
+    pub fn own_vectors(&self) -> Option<usize> {
+        self.texts.as_ref().filter(|_| self.own).map(|(_, width)| *width)
+    }
+
+    pub fn gives_tokens(&self) -> bool {
+        self.tokens.is_some()
+    }
+
+    /// The width of a token's vector.
+    pub fn hidden(&self) -> usize {
+        self.hidden
+    }
+
+    /// A vector per token, `[tokens, hidden]`.
+    pub fn states(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
+        let Some(name) = &self.tokens else { return Err(self.no_states()) };
+        let mut states = vec![0.0; pass.layout.tokens() * self.hidden];
+        self.runs(pass, name, call, |run, values| self.unpad(run, name, values, self.hidden, &mut states))?;
+        Ok(states)
+    }
+
+    /// Rows, pooled as asked.
+    pub fn pooled(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
-        match &self.states {
-            States::Tokens(name) => {
-                let mut states = vec![0.0; tokens * self.hidden];
-                self.runs(pass, name, call, |run, values| self.unpad(run, name, values, self.hidden, &mut states))?;
-                call.counters.time(Stage::Pool, items, tokens, || {
-                    Ok(pooling::pool(states, pass.layout.starts(), self.hidden, pooling))
-                })
-            }
-            States::Sentence(name, inside) if pooling == *inside => {
-                let mut rows = vec![0.0; items * self.hidden];
-                self.runs(pass, name, call, |run, value| self.rows(run, name, value, self.hidden, &mut rows))?;
-                Ok(rows)
-            }
-            States::Sentence(_, inside) => {
-                let (path, inside, asked) = (self.graph.path().display(), inside.name(), pooling.name());
-                Err(Error::unsupported(format!(
-                    "pooling {asked}: {path} has built-in pooling ({inside}) and returns one vector per text; leave pooling out"
-                )))
-            }
-            States::None => Err(Error::unsupported(format!(
-                "{}: the graph returns no hidden states (its outputs are {}); classify with it, or export it for feature-extraction",
-                self.graph.path().display(),
-                self.graph.output_names()
-            ))),
+        if self.tokens.is_some() && output.layers != Layers::Graph {
+            let states = self.states(pass, call)?;
+            return call.counters.time(Stage::Pool, items, tokens, || {
+                Ok(pooling::pool(states, pass.layout.starts(), self.hidden, &output.poolings, output.skip))
+            });
         }
+        let Some((name, width)) = &self.texts else { return Err(self.no_states()) };
+        if output.layers != Layers::Graph && (output.poolings != self.poolings || output.skip > 0) {
+            let path = self.graph.path().display();
+            let asked: Vec<_> = output.poolings.iter().map(|pooling| pooling.name()).collect();
+            return Err(Error::unsupported(format!(
+                "pooling {}: {path} has built-in pooling and returns one vector per text; leave pooling out",
+                asked.join(" + ")
+            )));
+        }
+        let mut rows = vec![0.0; items * width];
+        self.runs(pass, name, call, |run, value| self.rows(run, name, value, *width, &mut rows))?;
+        Ok(rows)
+    }
+
+    fn no_states(&self) -> Error {
+        Error::unsupported(format!(
+            "{}: the graph gives no hidden states (its outputs are {}); classify with it, or export it for feature-extraction",
+            self.graph.path().display(),
+            self.graph.output_names()
+        ))
     }
 
     pub fn classify(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<f32>> {
@@ -205,7 +274,7 @@ impl EncoderGraph {
         call: Call<'_>,
         mut take: impl FnMut(&[usize], usize, DynValue) -> Result<()>,
     ) -> Result<()> {
-        let States::Tokens(name) = &self.states else {
+        let Some(name) = &self.tokens else {
             return Err(self.graph.error("the encoder graph has no output `last_hidden_state`"));
         };
         self.runs(pass, name, call, |run, value| {
@@ -258,6 +327,11 @@ impl EncoderGraph {
     fn inputs(&self, run: &PaddedRun) -> Result<Inputs<'static>> {
         let shape = [run.texts.len(), run.longest];
         let mut inputs: Inputs = Vec::with_capacity(4);
+        let one = [run.texts.len(), 1];
+        for (name, fill) in [(DECODER_IDS, self.decoder_start), (DECODER_MASK, 1)] {
+            let Some(port) = self.graph.input(name) else { continue };
+            inputs.push((Cow::Borrowed(name), self.graph.integers(port, &one, &vec![fill; run.texts.len()])?));
+        }
         for name in [IDS, MASK, TYPES, POSITIONS] {
             let Some(port) = self.graph.input(name) else { continue };
             let values = match name {
@@ -305,6 +379,38 @@ impl EncoderGraph {
         }
         Ok(())
     }
+}
+
+/// The output with a vector per token; `both`: of a graph that also has a decoder.
+fn tokens_of(graph: &Graph, both: bool, hidden: usize) -> Result<Option<Port>> {
+    let by_token = |port: &&Port| port.shape.len() == 3;
+    if both {
+        let Some(port) = graph.output(ENCODER_STATES).filter(by_token) else {
+            return Err(Error::unsupported(format!(
+                "{}: the graph runs a decoder ({DECODER_IDS}) and has no output `{ENCODER_STATES}`; export the encoder by itself, as \
+                 optimum-cli export onnx --task text2text-generation does (encoder_model.onnx)",
+                graph.path().display()
+            )));
+        };
+        return Ok(Some(port.clone()));
+    }
+    if let Some(port) = TOKENS.into_iter().find_map(|name| graph.output(name).filter(by_token)) {
+        return Ok(Some(port.clone()));
+    }
+    // Under another name: the only one of this shape, in a graph without one vector per text.
+    let mut others = graph.outputs.iter().filter(|port| by_token(port) && port.is_float() && port.name != LOGITS);
+    let wide = |port: &&Port| port.axis(-1) == Some(hidden);
+    let other = others.next().filter(wide).filter(|_| others.next().is_none());
+    Ok(other.filter(|_| texts_of(graph, false).is_none()).cloned())
+}
+
+/// The output with a vector per text: that of sentence-transformers' name or, where no output has a vector per token,
+/// the only one of its shape.
+fn texts_of(graph: &Graph, tokens: bool) -> Option<Port> {
+    let by_text = |port: &&Port| port.shape.len() == 2 && port.is_float() && port.name != LOGITS;
+    let mut others = graph.outputs.iter().filter(by_text);
+    let only = others.next().filter(|_| others.next().is_none() && !tokens);
+    graph.output(SENTENCE).filter(by_text).or(only).cloned()
 }
 
 impl PaddedRun<'_> {

@@ -32,6 +32,10 @@ impl Port {
         Self { name: outlet.name().to_string(), element, shape }
     }
 
+    pub fn is_float(&self) -> bool {
+        matches!(self.element, Some(Element::Float32 | Element::Float16))
+    }
+
     /// The size of an axis, counted from the end if negative; None if the graph leaves it open.
     pub fn axis(&self, axis: isize) -> Option<usize> {
         let place = if axis < 0 { self.shape.len().checked_add_signed(axis)? } else { axis as usize };

@@ -17,15 +17,20 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use crate::backend::cpu::Cpu;
+use crate::backend::pooling;
 use crate::base::call::Call;
+use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::log::Log;
 use crate::base::memory::Budget;
+use crate::base::threads::Pool;
 use crate::formats::json::Config;
 use crate::formats::onnx::{Graphs, Shape};
 use crate::kernels;
+use crate::network::modules::{self, Chain, ModulesView};
 use crate::network::{Feed, Network, Sequence, StepOutput};
-use crate::spec::{Batch, Device, EncodeOutput, Pooling, Spec};
+use crate::spec::{Batch, Device, EncodeOutput, Layers, Modules, Precision, Spec};
 
 use decoder::Decoder;
 use encoder::EncoderGraph;
@@ -48,8 +53,12 @@ pub fn shape(spec: &Spec) -> Shape {
 pub struct Opening<'a> {
     pub graphs: &'a Graphs,
     pub config: &'a Config,
-    /// The pooling of the model's files; None if Kinglet does not support it.
-    pub pooling: Option<Pooling>,
+    /// The modules after the transformer; None if the model's files name none or one that Kinglet does not support.
+    pub modules: Option<&'a Modules>,
+    /// The modules' tensors.
+    pub view: &'a ModulesView<'a>,
+    /// Threads for what no graph computes.
+    pub pool: &'a Arc<Pool>,
     pub device: Device,
     /// The index among the devices of this kind.
     pub index: usize,
@@ -64,6 +73,9 @@ pub struct Opening<'a> {
 pub struct OnnxNetwork {
     encoder: Option<EncoderGraph>,
     decoder: Option<Decoder>,
+    /// Computes the modules after the graph, on the host.
+    host: Cpu,
+    modules: Chain<Cpu>,
     device: Device,
     version: String,
     budget: Arc<Budget>,
@@ -77,10 +89,11 @@ impl OnnxNetwork {
         spec: &mut Spec,
         mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
-        let Opening { graphs, config, pooling, device, index, threads, library, budget, log } = opening;
+        let Opening { graphs, config, modules, view, pool, device, index, threads, library, budget, log } = opening;
         let runtime = Runtime::get(library, log)?;
         // Refuses an unknown KINGLET_ISA, as the other networks do.
-        kernels::select().map_err(Error::invalid_argument)?;
+        let kernel = kernels::select().map_err(Error::invalid_argument)?;
+        let host = Cpu::new(kernel, Precision::F32, pool.clone());
         let options = SessionOptions { device, index, threads, log };
         let (mut done, all) = (0, graphs.paths().count());
         let mut open = |path: &Path| {
@@ -107,6 +120,9 @@ impl OnnxNetwork {
             });
             (spec.decoder, spec.language) = (None, None);
         }
+        if let Some(graph) = &encoder {
+            encoder::infer_head(graph, spec, config)?;
+        }
         if let Some(graph) = &encoder
             && spec.head.is_some()
             && graph.output("logits").is_none()
@@ -119,19 +135,47 @@ impl OnnxNetwork {
         }
         check::check(spec, encoder.as_ref(), first.as_ref())?;
         check::limit(spec, log);
-        let padding = config.get("pad_token_id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok());
-        let encoder = encoder.map(|graph| EncoderGraph::new(graph, spec, pooling, padding.unwrap_or(0))).transpose()?;
+        let encoder = encoder.map(|graph| EncoderGraph::new(graph, spec, config, modules)).transpose()?;
         let decoder = first.map(|first| Decoder::new(first, with_past, spec, budget)).transpose()?;
         if let Some(decoder) = decoder.as_ref().filter(|decoder| !decoder.has_kv_cache()) {
             let path = decoder.graphs().next().map(|graph| graph.path().display().to_string()).unwrap_or_default();
             log.warning(|| format!("{path}: no past_key_values; each token reprocesses the whole text"));
         }
-        Ok(Self { encoder, decoder, device, version: runtime.version().to_string(), budget: budget.clone() })
+        let modules = Chain::load(&host, view)?;
+        let version = runtime.version().to_string();
+        Ok(Self { encoder, decoder, host, modules, device, version, budget: budget.clone() })
     }
 
-    /// The pooling inside the graph, if it returns one vector per text only.
-    pub fn built_in_pooling(&self) -> Option<Pooling> {
-        self.encoder.as_ref().and_then(EncoderGraph::built_in_pooling)
+    /// The width of the vector per text that the graph gives by itself, where that is the embedding.
+    pub fn own_vectors(&self) -> Option<usize> {
+        self.encoder.as_ref().and_then(EncoderGraph::own_vectors)
+    }
+
+    /// Pooled states, and what they go through.
+    fn pooled(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+        let encoder = self.require_encoder()?;
+        let (items, tokens) = (pass.layout.sequences(), pass.layout.tokens());
+        let Layers::Modules { texts } = output.layers else { return encoder.pooled(pass, output, call) };
+        let (before, after) = (&self.modules.tokens, &self.modules.texts);
+        if !encoder.gives_tokens() {
+            let mut rows = encoder.pooled(pass, output, call)?;
+            // The one module that is left to a graph's own vectors is Normalize.
+            if texts > 0 {
+                pooling::normalize(&mut rows, encoder.hidden());
+            }
+            return Ok(rows);
+        }
+        if before.is_empty() && after.is_empty() {
+            return encoder.pooled(pass, output, call);
+        }
+        let states = encoder.states(pass, call)?;
+        call.counters.time(Stage::Pool, items, tokens, || {
+            let rows = modules::run(&self.host, before, states, encoder.hidden())?;
+            let width = self.modules.token_width(encoder.hidden());
+            let rows = pooling::pool(rows, pass.layout.starts(), width, &output.poolings, output.skip);
+            let after = if output.by_token() { &[] } else { &after[..texts.min(after.len())] };
+            modules::run(&self.host, after, rows, width * output.poolings.len())
+        })
     }
 
     fn require_encoder(&self) -> Result<&EncoderGraph> {
@@ -148,9 +192,11 @@ impl OnnxNetwork {
 }
 
 impl Network for OnnxNetwork {
-    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
-        let encoder = self.require_encoder()?;
-        if output.head { encoder.classify(pass, call) } else { encoder.pooled(pass, output.pooling, call) }
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+        match output.layers {
+            Layers::Head => self.require_encoder()?.classify(pass, call),
+            _ => self.pooled(pass, output, call),
+        }
     }
 
     fn read_sources(&self, pass: &Batch, call: Call<'_>) -> Result<Vec<Sequence>> {

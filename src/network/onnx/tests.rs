@@ -8,7 +8,7 @@ use crate::base::counters::Counters;
 use crate::families;
 use crate::formats::onnx::Export;
 use crate::network::Want;
-use crate::spec::{HeadKind, Layout, Position, fields};
+use crate::spec::{HeadKind, Layout, Pooling, Position, fields};
 
 /// A fixture, and what is read of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -152,7 +152,9 @@ fn numbers(library: &Path, case: Case, positions: &[u32], change: &dyn Fn(&mut S
     let opening = Opening {
         graphs: &graphs,
         config: &config,
-        pooling: Some(Pooling::Mean),
+        modules: Some(&Modules::pooling(Pooling::Mean)),
+        view: &ModulesView::default(),
+        pool: &Arc::new(Pool::new(1)),
         device: Device::Cpu,
         index: 0,
         threads: 1,
@@ -166,8 +168,8 @@ fn numbers(library: &Path, case: Case, positions: &[u32], change: &dyn Fn(&mut S
     let call = Call { counters: &counters, cancelled: None };
     let pass = Batch { layout: Layout::new(vec![0, ids.len()]), ids: &ids, type_ids: &type_ids, positions };
     let mut sequence = match case {
-        Encoder | States => return network.encode(&pass, EncodeOutput::states(Pooling::None), call),
-        Classifier => return network.encode(&pass, EncodeOutput::head(HeadKind::Sequence), call),
+        Encoder | States => return network.encode(&pass, &EncodeOutput::states(Pooling::None), call),
+        Classifier => return network.encode(&pass, &EncodeOutput::head(HeadKind::Sequence), call),
         Decodes => network.sequence()?,
         EncoderDecoder => network.read_sources(&pass, call)?.remove(0),
     };

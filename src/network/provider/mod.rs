@@ -20,23 +20,24 @@ use crate::base::call::Cancellation;
 use crate::base::error::Result;
 use crate::base::log::Log;
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
-use crate::spec::{Device, DeviceInfo, Spec};
+use crate::spec::{Device, DeviceInfo, Modules, Spec};
 
 /// The function table of this build, which a provider exports.
 pub fn table() -> &'static FunctionTable {
     &serve::TABLE
 }
 
-/// Loads a network in the provider. It reads the files again and refuses them if their Spec differs from the host's.
+/// Loads a network in the provider. It reads the files again and refuses them if their Spec or modules differ from the host's.
 pub(crate) fn load(
     place: &Placement,
     directory: &Path,
     spec: &Spec,
+    modules: &Modules,
     progress: Progress<'_>,
     cancellation: Option<&Cancellation>,
     log: &Log,
 ) -> Result<LoadedNetwork> {
-    remote::load(library::open(place.device, log)?, place, directory, spec, progress, cancellation)
+    remote::load(library::open(place.device, log)?, place, directory, spec, modules, progress, cancellation)
 }
 
 /// The GPUs that the provider of a kind of device finds, or why there are none.

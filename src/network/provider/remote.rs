@@ -15,11 +15,12 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
 use crate::network::{Feed, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Precision, Spec};
+use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Modules, Precision, Spec};
 
-use super::serve::{Description, DeviceEntry, Request};
+use super::serve::{Description, DeviceEntry, Request, to_text};
 use super::table::{
-    Caller, FeedView, FunctionTable, NO_TOKEN, PassView, Slice, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice,
+    WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
 /// What a call sends back.
@@ -120,6 +121,7 @@ pub fn load(
     place: &Placement,
     directory: &Path,
     spec: &Spec,
+    modules: &Modules,
     progress: Progress<'_>,
     cancellation: Option<&Cancellation>,
 ) -> Result<LoadedNetwork> {
@@ -131,7 +133,7 @@ pub fn load(
         memory_limit: place.limit.bytes,
         tokenizer: place.limit.tokenizer,
         threads: place.limit.threads,
-        spec: format!("{spec:#?}"),
+        spec: to_text(spec, modules),
     };
     let unreadable = |error| Error::invalid_argument(format!("{}: {error}", directory.display()));
     let request = serde_json::to_vec(&request).map_err(unreadable)?;
@@ -232,10 +234,18 @@ fn view(pass: &Batch) -> PassView {
 }
 
 impl Network for Remote {
-    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let (t, view) = (self.table, view(pass));
+        let poolings: Vec<u32> = output.poolings.iter().map(|&pooling| pooling as u32).collect();
+        let (layers, texts) = match output.layers {
+            // Graphs do not run in providers.
+            Layers::None | Layers::Graph => (LAYERS_NONE, 0),
+            Layers::Head => (LAYERS_HEAD, 0),
+            Layers::Modules { texts } => (LAYERS_MODULES, texts),
+        };
+        let output = OutputView { poolings: Slice::of(&poolings), skip: output.skip, layers, texts };
         // SAFETY: the table's contract.
-        let run = |caller| unsafe { (t.encode)(self.network, &view, output.pooling as u32, output.head, caller) };
+        let run = |caller| unsafe { (t.encode)(self.network, &view, &output, caller) };
         Ok(self.call(call, run)?.floats)
     }
 

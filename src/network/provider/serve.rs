@@ -18,11 +18,11 @@ use crate::formats::source::Source;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, Network, Sequence, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layout, Pooling, Precision};
+use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Layout, Modules, Pooling, Precision, Spec};
 
 use super::table::{
-    Caller, FeedView, FunctionTable, NO_TOKEN, PassView, Slice, VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN,
-    WANT_TOP_K,
+    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice,
+    VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
 pub static TABLE: FunctionTable = FunctionTable {
@@ -193,10 +193,13 @@ fn open(
         return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
     }
     let Source { files, weights, precision: packed, .. } = Source::open(&request.path, Opening::default())?;
-    let mut spec = families::spec(&files.require_config("config.json")?)?;
-    let mut view = ModelView::find(&spec, &weights)?;
+    let config = files.require_config("config.json")?;
+    let mut spec = families::spec(&config)?;
+    let modules = families::sentence_transformers(&files, &config, spec.hidden())?.known_modules();
+    let view = ModelView::find(&spec, &weights)?;
     view.settle(&mut spec);
-    check_equal(&request.spec, &format!("{spec:#?}"))?;
+    check_equal(&request.spec, &to_text(&spec, &modules))?;
+    let mut view = view.with_modules(&modules, &weights)?;
     let pool = Arc::new(Pool::new(1));
     let placed = Placement { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
     let description = Description {
@@ -211,14 +214,22 @@ fn open(
     Ok((placed, description))
 }
 
+/// A Spec and the modules after it, one field per line.
+pub fn to_text(spec: &Spec, modules: &Modules) -> String {
+    format!("{spec:#?}\n{modules:#?}")
+}
+
 /// Refuses a Spec that differs from the host's, by the first different field. The host's tasks and generation rely on theirs.
 fn check_equal(host: &str, own: &str) -> Result<()> {
     let mut fields: Vec<&str> = Vec::new();
     for (host, own) in host.lines().zip(own.lines()) {
-        // A level is four spaces; lines without a name open or close a value, or are items of a list.
+        // A level is four spaces; lines without a name open a value or are items of a list.
         let (text, level) = (own.trim_start(), (own.len() - own.trim_start().len()) / 4);
         fields.resize(level + 1, "");
-        fields[level] = text.split_once(": ").map_or("", |(name, _)| name);
+        // The end of a list belongs to the field that opened it.
+        if !text.starts_with([']', '}', ')']) {
+            fields[level] = text.split_once(": ").map_or("", |(name, _)| name);
+        }
         if host != own {
             let field = fields.iter().filter(|field| !field.is_empty()).copied().collect::<Vec<_>>().join(".");
             return Err(Error::unsupported(format!(
@@ -251,18 +262,34 @@ unsafe fn pass<'a>(view: *const PassView) -> Batch<'a> {
     }
 }
 
+/// # Safety
+/// The view is a live one.
+unsafe fn output(view: &OutputView) -> Result<EncodeOutput> {
+    let unknown = || Error::internal("an output that is not known");
+    // SAFETY: the caller's promise.
+    let poolings = unsafe { view.poolings.get() }.iter().map(|&pooling| Pooling::from_u32(pooling));
+    Ok(EncodeOutput {
+        poolings: poolings.collect::<Option<_>>().ok_or_else(unknown)?,
+        skip: view.skip,
+        layers: match view.layers {
+            LAYERS_NONE => Layers::None,
+            LAYERS_HEAD => Layers::Head,
+            LAYERS_MODULES => Layers::Modules { texts: view.texts },
+            _ => return Err(unknown()),
+        },
+    })
+}
+
 unsafe extern "C" fn encode(
     network: *const c_void,
     view: *const PassView,
-    pooling: u32,
-    head: bool,
+    output: *const OutputView,
     caller: *const Caller,
 ) -> u32 {
     // SAFETY: the host's promise, for all that follows.
     unsafe {
         run(network, caller, |network, call, caller| {
-            let pooling = Pooling::from_u32(pooling).ok_or_else(|| Error::internal("an unknown pooling"))?;
-            let values = network.encode(&pass(view), EncodeOutput { pooling, head }, call)?;
+            let values = network.encode(&pass(view), &self::output(&*output)?, call)?;
             (caller.floats)(caller.context, Slice::of(&values));
             Ok(())
         })

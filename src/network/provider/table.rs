@@ -65,6 +65,21 @@ pub struct PassView {
     pub positions: Slice<u32>,
 }
 
+/// An [`Output`](crate::spec::Output).
+#[repr(C)]
+pub struct OutputView {
+    pub poolings: Slice<u32>,
+    pub skip: usize,
+    /// One of `LAYERS_…`.
+    pub layers: u32,
+    /// How many modules of texts.
+    pub texts: usize,
+}
+
+pub const LAYERS_NONE: u32 = 0;
+pub const LAYERS_HEAD: u32 = 1;
+pub const LAYERS_MODULES: u32 = 2;
+
 /// A [`Feed`](crate::network::Feed).
 #[repr(C)]
 pub struct FeedView {
@@ -98,12 +113,11 @@ pub struct FunctionTable {
     /// `request` is a JSON object. Sends text, a JSON object, and writes the network.
     pub load: unsafe extern "C" fn(request: Slice<u8>, network: *mut *mut c_void, caller: *const Caller) -> u32,
     pub network_free: unsafe extern "C" fn(network: *mut c_void),
-    /// `pooling` and `head` are the fields of an `EncodeOutput`. Sends floats.
+    /// Sends floats.
     pub encode: unsafe extern "C" fn(
         network: *const c_void,
         pass: *const PassView,
-        pooling: u32,
-        head: bool,
+        output: *const OutputView,
         caller: *const Caller,
     ) -> u32,
     /// Writes one sequence per text of the pass.

@@ -5,7 +5,8 @@ use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::activation_memory::{ACCOUNTED_TOKENS, more_bytes};
-use crate::spec::{Batch, EncodeOutput, Pooling};
+use crate::network::modules::{self, Chain};
+use crate::spec::{Batch, EncodeOutput, Layers, Layout, Pooling};
 
 use super::Transformer;
 use super::stack::{LoadedStack, PassContext};
@@ -51,32 +52,58 @@ impl<B: Backend> Transformer<B> {
     }
 
     /// As [`Network::encode`](crate::network::Network::encode).
-    pub(super) fn output(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+    pub(super) fn output(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let (backend, layout) = (&self.backend, &pass.layout);
         let (items, tokens) = (layout.sequences(), layout.tokens());
         let hidden = self.states(pass, call)?;
-        if !output.head {
-            let width = self.spec.hidden();
-            return call
-                .counters
-                .time(Stage::Pool, items, tokens, || backend.pool(&hidden, layout, width, output.pooling));
+        let width = self.spec.hidden();
+        let pool = |x: &B::Tensor, width: usize| {
+            let pool = || backend.pool(x, layout, width, &output.poolings, output.skip);
+            call.counters.time(Stage::Pool, items, tokens, pool)
+        };
+        match output.layers {
+            // Only graphs have modules inside.
+            Layers::None | Layers::Graph => pool(&hidden, width),
+            Layers::Head => call.counters.time(Stage::Linear, items, tokens, || self.head(hidden, layout, output)),
+            Layers::Modules { texts } => {
+                let Chain { tokens: before, texts: after } = &self.modules;
+                let token_width = self.modules.token_width(width);
+                let hidden = match before.is_empty() {
+                    true => hidden,
+                    false => call.counters.time(Stage::Linear, items, tokens, || {
+                        let mut rows = Vec::new();
+                        backend.read(&hidden, &mut rows)?;
+                        backend.tensor_from(modules::run(backend, before, rows, width)?, token_width)
+                    })?,
+                };
+                let rows = pool(&hidden, token_width)?;
+                let after = &after[..texts.min(after.len())];
+                if after.is_empty() || output.by_token() {
+                    return Ok(rows);
+                }
+                let width = token_width * output.poolings.len();
+                call.counters.time(Stage::Pool, items, tokens, || modules::run(backend, after, rows, width))
+            }
         }
+    }
+
+    /// The logits of the classification head.
+    fn head(&self, hidden: B::Tensor, layout: &Layout, output: &EncodeOutput) -> Result<Vec<f32>> {
+        let backend = &self.backend;
         let Some(head) = self.spec.head.as_ref().filter(|_| !self.head.is_empty()) else {
             return Err(Error::internal("the head's output of a model without a head"));
         };
-        call.counters.time(Stage::Linear, items, tokens, || {
-            let mut x = match output.pooling {
-                Pooling::None => hidden,
-                // Callers refuse empty sequences.
-                Pooling::Cls => backend.rows(&hidden, &layout.starts()[..items])?,
-                other => return Err(Error::unsupported(format!("a head over states with pooling {}", other.name()))),
-            };
-            for (dense, weight) in head.layers.iter().zip(&self.head) {
-                x = backend.project(&x, None, weight, dense.activation)?;
-            }
-            let mut values = Vec::new();
-            backend.read(&x, &mut values)?;
-            Ok(values)
-        })
+        let mut x = match output.poolings.as_slice() {
+            [Pooling::None] => hidden,
+            // Callers refuse empty sequences.
+            [Pooling::Cls] => backend.rows(&hidden, &layout.starts()[..layout.sequences()])?,
+            other => return Err(Error::unsupported(format!("a head over states with the poolings {other:?}"))),
+        };
+        for (dense, weight) in head.layers.iter().zip(&self.head) {
+            x = backend.project(&x, None, weight, dense.activation)?;
+        }
+        let mut values = Vec::new();
+        backend.read(&x, &mut values)?;
+        Ok(values)
     }
 }

@@ -21,6 +21,7 @@ use crate::base::fork::Lock;
 use crate::base::memory::Budget;
 use crate::spec::{Batch, EncodeOutput, LanguageHead, Spec};
 
+use super::modules::Chain;
 use super::{Feed, Network, Sequence, StepOutput};
 use decoder::StepBuffers;
 use stack::LoadedStack;
@@ -34,6 +35,7 @@ pub struct Transformer<B: Backend> {
     decoder: Option<LoadedStack<B>>,
     /// The classification head's layers.
     head: Vec<B::Linear>,
+    modules: Chain<B>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
     cache: Option<B::Cache>,
     buffers: Lock<Vec<StepBuffers<B>>>,
@@ -87,6 +89,7 @@ impl<B: Backend> Transformer<B> {
             encoder,
             decoder,
             head: view.head.iter().map(|l| backend.linear_load(l)).collect::<Result<_>>()?,
+            modules: Chain::load(&backend, &view.modules)?,
             language: language.zip(spec.language.clone()),
             cache,
             buffers: Lock::default(),
@@ -112,7 +115,7 @@ impl<B: Backend> Network for Transformer<B> {
         B::SURVIVES_FORK
     }
 
-    fn encode(&self, pass: &Batch, output: EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
+    fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         self.count_transfers(call, self.output(pass, output, call))
     }
 

@@ -9,6 +9,7 @@ use crate::backend::{
 use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::Result;
+use crate::base::memory::ensure;
 
 use super::relative;
 use super::rotary::Frequencies;
@@ -89,6 +90,9 @@ impl<B: Backend> LoadedStack<B> {
         let relative_bias = match (&view.relative_bias, spec.relative) {
             (Some(table), Some(relative)) => {
                 let table = table.to_vec_f32()?;
+                // Twice: expanded, and as the backend keeps it.
+                let bytes = 2 * size_of::<f32>() * 2 * (spec.heads.count + 2) * spec.max_tokens;
+                ensure(bytes as u64, "the relative position bias")?;
                 let rows = relative::by_distance(&table, relative, spec.heads.count, spec.max_tokens);
                 Some(backend.relative_bias_load(rows)?)
             }

@@ -352,7 +352,7 @@ fn table(changes: &[&[(&str, Change)]], causal: bool) {
         };
         for (backend, bar, network) in networks(&spec, &weights) {
             let values =
-                run(&texts(), |batch, call| network.encode(batch, EncodeOutput::states(Pooling::None), call)).unwrap();
+                run(&texts(), |batch, call| network.encode(batch, &EncodeOutput::states(Pooling::None), call)).unwrap();
             check(&values, &expected, bar, &format!("{name}, {backend}"));
         }
     }
@@ -472,7 +472,7 @@ fn heads_honour_every_field() {
         let weights = weights(&tensors, folder.path());
         for (backend, bar, network) in networks(&spec, &weights) {
             let values = run(texts, |batch, call| match &spec.head {
-                Some(head) => network.encode(batch, EncodeOutput::head(head.kind), call),
+                Some(head) => network.encode(batch, &EncodeOutput::head(head.kind), call),
                 None => {
                     let mut sequences: Vec<_> = texts.iter().map(|_| network.sequence().unwrap()).collect();
                     let feeds = sequences.iter_mut().zip(texts).map(|(sequence, ids)| {
@@ -498,7 +498,7 @@ fn texts_longer_than_max_tokens_are_refused() {
         for (backend, _, network) in networks(&spec, &weights) {
             let encode = |tokens: usize| {
                 let text = vec![5; tokens];
-                run(&[text], |batch, call| network.encode(batch, EncodeOutput::states(Pooling::Mean), call))
+                run(&[text], |batch, call| network.encode(batch, &EncodeOutput::states(Pooling::Mean), call))
             };
             assert!(encode(32).is_ok(), "{backend}");
             assert!(encode(33).unwrap_err().message().contains("at most 32"), "{backend}");

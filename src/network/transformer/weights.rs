@@ -4,7 +4,8 @@ use crate::backend::{Backend, LinearView, NormView, Order, Part};
 use crate::base::error::{Error, Result};
 use crate::formats::safetensors::{TensorView, Weights};
 
-use crate::spec::{Heads, LanguageWeight, LinearTensors, Norm, NormKind, NormPlace, Position, Spec, Stack};
+use crate::network::modules::ModulesView;
+use crate::spec::{Heads, LanguageWeight, LinearTensors, Modules, Norm, NormKind, NormPlace, Position, Spec, Stack};
 
 pub struct LayerView<'a> {
     pub qkv: LinearView<'a>,
@@ -63,6 +64,7 @@ pub struct ModelView<'a> {
     pub language: Option<LinearView<'a>>,
     /// Whether `language` is the decoder's word embeddings.
     pub tied: bool,
+    pub modules: ModulesView<'a>,
 }
 
 struct Finder<'a> {
@@ -330,7 +332,12 @@ impl<'a> ModelView<'a> {
                 }
             }
         }
-        Ok(Self { encoder, decoder, head: head_layers, language, tied })
+        Ok(Self { encoder, decoder, head: head_layers, language, tied, modules: ModulesView::default() })
+    }
+
+    /// Finds the tensors of what follows the transformer too.
+    pub fn with_modules(self, modules: &Modules, weights: &'a Weights) -> Result<Self> {
+        Ok(Self { modules: ModulesView::find(modules, weights)?, ..self })
     }
 
     /// Takes the language head from the Spec of a checkpoint that has none, as of a base model: it can embed.
@@ -369,6 +376,6 @@ impl<'a> ModelView<'a> {
             Some(view) if !self.shares_words() => own_words(view),
             _ => 0,
         };
-        stacks + heads + decoder_words + encoder_words
+        stacks + heads + decoder_words + encoder_words + self.modules.bytes()
     }
 }

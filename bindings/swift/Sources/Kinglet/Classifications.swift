@@ -5,13 +5,20 @@ import CKinglet
 public struct ClassifyOptions: Hashable, Sendable {
     /// How the head's outputs become scores. Default: the model's own setting.
     public var function: ScoreFunction = .auto
-    /// The maximum number of tokens of a text or pair, special tokens included; longer ones are truncated. Default: the model's
-    /// maximum.
+    /// The maximum number of tokens of a text or pair, special tokens and the prompt included; longer ones are truncated. Default: the
+    /// model's maximum.
     public var maxLength: Int?
+    /// The name of a prompt in the model's config_sentence_transformers.json, which is put before each text, or before the first of each
+    /// pair. Default: its default_prompt_name, if it has one.
+    public var promptName: String?
+    /// A prompt that is put there, whatever ``promptName`` says; empty for no prompt.
+    public var prompt: String?
 
-    public init(function: ScoreFunction = .auto, maxLength: Int? = nil) {
+    public init(function: ScoreFunction = .auto, maxLength: Int? = nil, promptName: String? = nil, prompt: String? = nil) {
         self.function = function
         self.maxLength = maxLength
+        self.promptName = promptName
+        self.prompt = prompt
     }
 
     func c(aggregation: Aggregation = .auto) throws(KingletError) -> kinglet_classify_options {
@@ -92,9 +99,12 @@ extension Model {
         let result = try cancellation.use { cancellation throws(KingletError) in
             c.cancellation = cancellation
             return try handle.use { model throws(KingletError) in
-                try withPairs(texts, pairs) { first, second throws(KingletError) in
-                    try Handle.make(free: kinglet_classifications_free) { classifications, failure in
-                        function(model, first, second, texts.count, &c, classifications, failure)
+                try withPrompt(options.promptName, options.prompt) { name, prompt throws(KingletError) in
+                    (c.prompt_name, c.prompt) = (name, prompt)
+                    return try withPairs(texts, pairs) { first, second throws(KingletError) in
+                        try Handle.make(free: kinglet_classifications_free) { classifications, failure in
+                            function(model, first, second, texts.count, &c, classifications, failure)
+                        }
                     }
                 }
             }

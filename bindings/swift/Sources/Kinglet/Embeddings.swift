@@ -2,24 +2,38 @@ import CKinglet
 
 /// Options of ``Model/embed(_:options:cancellation:)``. What is nil has its default.
 public struct EmbedOptions: Hashable, Sendable {
-    /// How the vectors of a text's tokens become one. Default: the model's own setting.
+    /// How the vectors of a text's tokens become one. The model's other modules are applied all the same. Default: the model's own setting.
     public var pooling: Pooling = .auto
-    /// Scales vectors to length 1. Default: the model's own setting.
+    /// Scales vectors to length 1, after ``truncateDim``. Default: the model's own setting.
     public var normalize: Bool?
-    /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. Default: the model's maximum.
+    /// The maximum number of tokens of a text, special tokens and the prompt included; longer texts are truncated. Default: the model's
+    /// maximum.
     public var maxLength: Int?
+    /// The name of a prompt in the model's config_sentence_transformers.json, which is put before each text. Default: its
+    /// default_prompt_name, if it has one.
+    public var promptName: String?
+    /// A prompt that is put before each text, whatever ``promptName`` says; empty for no prompt.
+    public var prompt: String?
+    /// Keeps only the first values of each vector. Default: as the model's files say, else all.
+    public var truncateDim: Int?
 
-    public init(pooling: Pooling = .auto, normalize: Bool? = nil, maxLength: Int? = nil) {
+    public init(
+        pooling: Pooling = .auto, normalize: Bool? = nil, maxLength: Int? = nil, promptName: String? = nil, prompt: String? = nil,
+        truncateDim: Int? = nil
+    ) {
         self.pooling = pooling
         self.normalize = normalize
         self.maxLength = maxLength
+        self.promptName = promptName
+        self.prompt = prompt
+        self.truncateDim = truncateDim
     }
 }
 
 extension Model {
     /// Embeds texts.
     ///
-    /// - Throws: ``Status/unsupported`` if the model has no tokenizer or pools in a way that is not supported, ``Status/outOfMemory``,
+    /// - Throws: ``Status/unsupported`` if the model has no tokenizer or modules that are not supported, ``Status/outOfMemory``,
     ///   ``Status/invalidArgument``, ``Status/cancelled``.
     public func embed(
         _ texts: [String], options: EmbedOptions = EmbedOptions(), cancellation: Cancellation? = nil
@@ -29,12 +43,16 @@ extension Model {
         c.pooling = options.pooling.rawValue
         c.normalize = kinglet_tristate(options.normalize)
         c.max_length = try size(options.maxLength, "maxLength")
+        c.truncate_dim = try size(options.truncateDim, "truncateDim")
         let result = try cancellation.use { cancellation throws(KingletError) in
             c.cancellation = cancellation
             return try handle.use { model throws(KingletError) in
-                try withTexts(texts) { strings throws(KingletError) in
-                    try Handle.make(free: kinglet_embeddings_free) { embeddings, failure in
-                        kinglet_model_embed(model, strings, texts.count, &c, embeddings, failure)
+                try withPrompt(options.promptName, options.prompt) { name, prompt throws(KingletError) in
+                    (c.prompt_name, c.prompt) = (name, prompt)
+                    return try withTexts(texts) { strings throws(KingletError) in
+                        try Handle.make(free: kinglet_embeddings_free) { embeddings, failure in
+                            kinglet_model_embed(model, strings, texts.count, &c, embeddings, failure)
+                        }
                     }
                 }
             }

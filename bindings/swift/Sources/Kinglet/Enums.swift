@@ -128,7 +128,8 @@ public struct Pooling: RawRepresentable, Hashable, Sendable, CaseIterable, Custo
 
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// As the model's sentence-transformers files say; without such files the mean.
+    /// As the model's sentence-transformers files say. Without such files the last token for decoders that
+    /// generate, else the mean.
     public static let auto = Pooling(rawValue: KINGLET_POOLING_AUTO.rawValue)
     /// The mean over all tokens, special tokens included.
     public static let mean = Pooling(rawValue: KINGLET_POOLING_MEAN.rawValue)
@@ -138,11 +139,18 @@ public struct Pooling: RawRepresentable, Hashable, Sendable, CaseIterable, Custo
     public static let last = Pooling(rawValue: KINGLET_POOLING_LAST.rawValue)
     /// No pooling: one vector per token.
     public static let none = Pooling(rawValue: KINGLET_POOLING_NONE.rawValue)
+    /// The largest value of each component over all tokens.
+    public static let max = Pooling(rawValue: KINGLET_POOLING_MAX.rawValue)
+    /// The mean weighted by position: the first token counts once, the second twice, and so on.
+    public static let weightedmean = Pooling(rawValue: KINGLET_POOLING_WEIGHTEDMEAN.rawValue)
+    /// The sum over all tokens divided by the square root of their number.
+    public static let meanSqrtLenTokens = Pooling(rawValue: KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS.rawValue)
 
     /// The values that this version knows.
-    public static let allCases: [Pooling] = [.auto, .mean, .cls, .last, .none]
+    public static let allCases: [Pooling] = [.auto, .mean, .cls, .last, .none, .max, .weightedmean,
+        .meanSqrtLenTokens]
 
-    /// The short name of the value, for instance "none".
+    /// The short name of the value, for instance "mean_sqrt_len_tokens".
     public var description: String { nameOf(self, kinglet_pooling_name(rawValue)) }
 }
 
@@ -153,8 +161,8 @@ public struct ScoreFunction: RawRepresentable, Hashable, Sendable, CaseIterable,
 
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// As the model's files say: softmax or sigmoid by `problem_type`; for pairs the function of the
-    /// cross-encoder's files, or else sigmoid.
+    /// As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by
+    /// `problem_type`, and sigmoid to score pairs.
     public static let auto = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_AUTO.rawValue)
     /// The outputs unchanged.
     public static let none = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_NONE.rawValue)
@@ -162,11 +170,13 @@ public struct ScoreFunction: RawRepresentable, Hashable, Sendable, CaseIterable,
     public static let sigmoid = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_SIGMOID.rawValue)
     /// Exclusive labels: the scores sum to 1.
     public static let softmax = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_SOFTMAX.rawValue)
+    /// Each label by itself, between -1 and 1.
+    public static let tanh = ScoreFunction(rawValue: KINGLET_SCORE_FUNCTION_TANH.rawValue)
 
     /// The values that this version knows.
-    public static let allCases: [ScoreFunction] = [.auto, .none, .sigmoid, .softmax]
+    public static let allCases: [ScoreFunction] = [.auto, .none, .sigmoid, .softmax, .tanh]
 
-    /// The short name of the value, for instance "softmax".
+    /// The short name of the value, for instance "tanh".
     public var description: String { nameOf(self, kinglet_score_function_name(rawValue)) }
 }
 

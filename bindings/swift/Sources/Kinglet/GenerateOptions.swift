@@ -5,6 +5,9 @@ import CKinglet
 /// What is nil has the value of the model's generation_config.json, else Hugging Face's default; so no options are what the model's authors
 /// recommend. Options that contradict each other throw ``Status/invalidArgument`` with a message that names them.
 public struct GenerateOptions: Sendable {
+    /// The maximum number of tokens of an input text, special tokens included; longer texts are truncated. It may be more than the limit of
+    /// the model's files, up to the model's positions. Not for token ids and chats. Default: that limit for source texts, none for prompts.
+    public var maxInputLength: Int?
     /// The maximum number of tokens to generate. Default: 256.
     public var maxNewTokens: Int?
     /// How many tokens come before an end token can be chosen. Default: 0.
@@ -212,6 +215,7 @@ extension GenerateOptions {
 
     private func setNumbers(_ options: inout kinglet_generate_options) throws(KingletError) {
         let counts: [(String, Int?, WritableKeyPath<kinglet_generate_options, UInt64>)] = [
+            ("maxInputLength", maxInputLength, \.max_input_length),
             ("maxNewTokens", maxNewTokens, \.max_new_tokens), ("minNewTokens", minNewTokens, \.min_new_tokens),
             ("topK", topK, \.top_k), ("noRepeatNgramSize", noRepeatNgramSize, \.no_repeat_ngram_size),
             // 0 is unset in C; no text has sequences of the other size.

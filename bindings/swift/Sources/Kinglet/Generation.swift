@@ -86,7 +86,7 @@ public struct Generation: Hashable, Sendable {
     public let outputs: [Output]
     /// The tokens of the input, special tokens included.
     public let inputTokenCount: Int
-    /// Whether the input was truncated to what the encoder takes.
+    /// Whether the input was truncated: to what the encoder takes, or to ``GenerateOptions/maxInputLength``.
     public let truncated: Bool
 
     /// The text of the best output.

@@ -122,8 +122,10 @@ extension Model {
         public let hasEncoder: Bool
         /// Threads that one call may use.
         public let threads: Int
-        /// The number of values per hidden state and per embedding.
+        /// The number of values per hidden state.
         public let dimension: Int
+        /// The number of values per embedding, by the model's own modules and truncate_dim.
+        public let embeddingDimension: Int
         /// The maximum number of tokens of a text, special tokens included; longer texts are truncated.
         public let maxLength: Int
         /// The number of token ids.
@@ -144,6 +146,7 @@ extension Model {
             hasEncoder = view.has_encoder != 0
             threads = view.threads
             dimension = view.dimension
+            embeddingDimension = view.embedding_dimension
             maxLength = view.max_length
             vocabularySize = view.vocabulary_size
             labels = UnsafeBufferPointer(start: view.labels, count: view.label_count).map { String($0) }

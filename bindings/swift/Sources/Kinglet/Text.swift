@@ -76,6 +76,17 @@ func withPairs<Result, Failure>(
     }
 }
 
+/// The name and the text of a prompt as C arguments. An empty text is not a missing one: its pointer is not NULL.
+func withPrompt<Result, Failure>(
+    _ name: String?, _ prompt: String?, _ body: (kinglet_str, kinglet_str) throws(Failure) -> Result
+) throws(Failure) -> Result {
+    try withTexts([name ?? "", prompt ?? ""]) { texts throws(Failure) in
+        guard let texts, prompt == "" else { return try body(texts![0], texts![1]) }
+        let somewhere = UnsafeRawPointer(texts).assumingMemoryBound(to: CChar.self)
+        return try body(texts[0], kinglet_str(data: somewhere, size: 0))
+    }
+}
+
 /// Lists of token ids as C arguments; empty lists have no pointer.
 func withLists<Result, Failure>(
     _ lists: [[UInt32]], _ body: (UnsafeBufferPointer<kinglet_ids>) throws(Failure) -> Result

@@ -37,6 +37,18 @@ import Testing
         }
     }
 
+    /// maxInputLength truncates a source text, and the result says so.
+    @Test func maxInputLength() async throws {
+        let model = try await Model.load(path: generator("t5-gated"))
+        var options = GenerateOptions(maxNewTokens: 2)
+        options.maxInputLength = 4
+        let got = try await model.generate(["She wrote a short letter to him."], options: options)[0]
+        #expect(got.truncated && got.inputTokenCount == 4)
+        options.maxInputLength = -1
+        let wrong = options
+        await expectError(.invalidArgument, "negative") { _ = try await model.generate(["bird"], options: wrong) }
+    }
+
     /// GGUF files of a decoder and of an encoder-decoder give the tokens and the logits of their own reference.
     @Test(arguments: ["llama", "t5"])
     func gguf(_ name: String) async throws {

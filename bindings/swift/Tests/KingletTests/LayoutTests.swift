@@ -119,7 +119,8 @@ import Testing
         field("kinglet_model_view.weight_bytes", at: MemoryLayout<kinglet_model_view>.offset(of: \.weight_bytes), 112)
         field("kinglet_model_view.cache_bytes", at: MemoryLayout<kinglet_model_view>.offset(of: \.cache_bytes), 120)
         field("kinglet_model_view.device_bytes", at: MemoryLayout<kinglet_model_view>.offset(of: \.device_bytes), 128)
-        field("end of kinglet_model_view", at: MemoryLayout<kinglet_model_view>.stride, 136)
+        field("kinglet_model_view.embedding_dimension", at: MemoryLayout<kinglet_model_view>.offset(of: \.embedding_dimension), 136)
+        field("end of kinglet_model_view", at: MemoryLayout<kinglet_model_view>.stride, 144)
     }
 
     @Test func kinglet_tokenize_options_layout() {
@@ -168,6 +169,9 @@ import Testing
         constant("KINGLET_POOLING_CLS", KINGLET_POOLING_CLS.rawValue, 2, kinglet_pooling_name(2), "cls")
         constant("KINGLET_POOLING_LAST", KINGLET_POOLING_LAST.rawValue, 3, kinglet_pooling_name(3), "last")
         constant("KINGLET_POOLING_NONE", KINGLET_POOLING_NONE.rawValue, 4, kinglet_pooling_name(4), "none")
+        constant("KINGLET_POOLING_MAX", KINGLET_POOLING_MAX.rawValue, 5, kinglet_pooling_name(5), "max")
+        constant("KINGLET_POOLING_WEIGHTEDMEAN", KINGLET_POOLING_WEIGHTEDMEAN.rawValue, 6, kinglet_pooling_name(6), "weightedmean")
+        constant("KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS", KINGLET_POOLING_MEAN_SQRT_LEN_TOKENS.rawValue, 7, kinglet_pooling_name(7), "mean_sqrt_len_tokens")
     }
 
     @Test func kinglet_embed_options_layout() {
@@ -176,7 +180,10 @@ import Testing
         field("kinglet_embed_options.normalize", at: MemoryLayout<kinglet_embed_options>.offset(of: \.normalize), 12)
         field("kinglet_embed_options.max_length", at: MemoryLayout<kinglet_embed_options>.offset(of: \.max_length), 16)
         field("kinglet_embed_options.cancellation", at: MemoryLayout<kinglet_embed_options>.offset(of: \.cancellation), 24)
-        field("end of kinglet_embed_options", at: MemoryLayout<kinglet_embed_options>.stride, 32)
+        field("kinglet_embed_options.prompt_name", at: MemoryLayout<kinglet_embed_options>.offset(of: \.prompt_name), 32)
+        field("kinglet_embed_options.prompt", at: MemoryLayout<kinglet_embed_options>.offset(of: \.prompt), 48)
+        field("kinglet_embed_options.truncate_dim", at: MemoryLayout<kinglet_embed_options>.offset(of: \.truncate_dim), 64)
+        field("end of kinglet_embed_options", at: MemoryLayout<kinglet_embed_options>.stride, 72)
     }
 
     @Test func kinglet_embeddings_view_layout() {
@@ -196,6 +203,7 @@ import Testing
         constant("KINGLET_SCORE_FUNCTION_NONE", KINGLET_SCORE_FUNCTION_NONE.rawValue, 1, kinglet_score_function_name(1), "none")
         constant("KINGLET_SCORE_FUNCTION_SIGMOID", KINGLET_SCORE_FUNCTION_SIGMOID.rawValue, 2, kinglet_score_function_name(2), "sigmoid")
         constant("KINGLET_SCORE_FUNCTION_SOFTMAX", KINGLET_SCORE_FUNCTION_SOFTMAX.rawValue, 3, kinglet_score_function_name(3), "softmax")
+        constant("KINGLET_SCORE_FUNCTION_TANH", KINGLET_SCORE_FUNCTION_TANH.rawValue, 4, kinglet_score_function_name(4), "tanh")
     }
 
     @Test func kinglet_aggregation_values() {
@@ -210,7 +218,9 @@ import Testing
         field("kinglet_classify_options.aggregation", at: MemoryLayout<kinglet_classify_options>.offset(of: \.aggregation), 12)
         field("kinglet_classify_options.max_length", at: MemoryLayout<kinglet_classify_options>.offset(of: \.max_length), 16)
         field("kinglet_classify_options.cancellation", at: MemoryLayout<kinglet_classify_options>.offset(of: \.cancellation), 24)
-        field("end of kinglet_classify_options", at: MemoryLayout<kinglet_classify_options>.stride, 32)
+        field("kinglet_classify_options.prompt_name", at: MemoryLayout<kinglet_classify_options>.offset(of: \.prompt_name), 32)
+        field("kinglet_classify_options.prompt", at: MemoryLayout<kinglet_classify_options>.offset(of: \.prompt), 48)
+        field("end of kinglet_classify_options", at: MemoryLayout<kinglet_classify_options>.stride, 64)
     }
 
     @Test func kinglet_classifications_view_layout() {
@@ -339,7 +349,8 @@ import Testing
         field("kinglet_generate_options.decoder_input_count", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_count), 360)
         field("kinglet_generate_options.decoder_input_texts", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_texts), 368)
         field("kinglet_generate_options.decoder_input_text_count", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_text_count), 376)
-        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 384)
+        field("kinglet_generate_options.max_input_length", at: MemoryLayout<kinglet_generate_options>.offset(of: \.max_input_length), 384)
+        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 392)
     }
 
     @Test func kinglet_generations_view_layout() {

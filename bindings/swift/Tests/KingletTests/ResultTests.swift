@@ -92,6 +92,28 @@ let mixed = [
         for i in documents.indices { #expect(scores[i].count == 1 && abs(scores[i][0] - 1 / (1 + exp(-raw[i][0]))) < 1e-5) }
     }
 
+    /// A prompt is text before the text, and truncated vectors are the first values of whole ones.
+    @Test func prompts() async throws {
+        let model = try await Model.load(path: fixture("bert"))
+        let whole = try await model.embed(["small bird"])[0]
+        #expect(try await model.embed(["bird"], options: EmbedOptions(prompt: "small "))[0] == whole)
+        #expect(try await model.embed(["small bird"], options: EmbedOptions(promptName: "passage", prompt: ""))[0] == whole)
+        #expect(try await model.embed(["small bird"], options: EmbedOptions(promptName: "query"))[0] == whole)
+        #expect(try await model.embed(["small bird"], options: EmbedOptions(truncateDim: 8))[0] == Array(whole.prefix(8)))
+        #expect(model.properties.embeddingDimension == whole.count)
+        for options in [EmbedOptions(promptName: "passage"), EmbedOptions(truncateDim: -1)] {
+            await expectError(.invalidArgument, "\(options)") { _ = try await model.embed(["bird"], options: options) }
+        }
+
+        let scorer = try await Model.load(path: fixture("roberta-cross-encoder"))
+        let documents = ["The river runs dry."], options = ClassifyOptions(prompt: "Where ")
+        let alone = try await scorer.score(queries: ["Where does it go?"], documents: documents)
+        #expect(try await scorer.score(queries: ["does it go?"], documents: documents, options: options).scores == alone.scores)
+        await expectError(.invalidArgument, "promptName") {
+            _ = try await scorer.score(queries: ["bird"], documents: documents, options: ClassifyOptions(promptName: "passage"))
+        }
+    }
+
     /// Entities lie in their texts, in order, under names of the model.
     @Test(arguments: [(Aggregation.simple, ["PER", "LOC"]), (.none, ["B-PER", "I-PER", "B-LOC", "I-LOC"])])
     func entities(_ aggregation: Aggregation, names: [String]) async throws {
