@@ -46,6 +46,8 @@ struct Shared {
     sleep: Mutex<()>,
     wake: Condvar,
     stop: AtomicBool,
+    /// As [`spins`].
+    spins: u32,
 }
 
 // SAFETY: `region` is written only by the caller that holds `busy`, while `state` is closed and nobody is inside; workers read it
@@ -77,6 +79,7 @@ impl Pool {
             sleep: Mutex::new(()),
             wake: Condvar::new(),
             stop: AtomicBool::new(false),
+            spins: spins(),
         });
         let workers = (1..threads)
             .filter_map(|i| {
@@ -190,7 +193,7 @@ impl Shared {
     /// Waits until a region other than `seen` is open, or the pool stops.
     fn wait(&self, seen: u64) -> u64 {
         let fresh = |state: u64| state & OPEN != 0 && state & !(REGION - 1) != seen;
-        for _ in 0..SPINS {
+        for _ in 0..self.spins {
             let state = self.state.load(Ordering::Acquire);
             if fresh(state) || self.stop.load(Ordering::Relaxed) {
                 return state;
@@ -230,9 +233,16 @@ impl Drop for Pool {
     }
 }
 
-/// The number of threads that this process may run at once. The standard library honours affinity and cgroup quotas.
+/// The number of threads that this process may run at once: its CPU affinity, and its cgroup's quota rounded up.
 pub fn available() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    num_cpus::get()
+}
+
+/// How often a worker checks for work before it sleeps. Under a quota of a fraction of a CPU, which [`available`] rounds up and the
+/// standard library rounds down, waiting threads would use up the time of those that work.
+fn spins() -> u32 {
+    let whole = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if whole < available() { 0 } else { SPINS }
 }
 
 #[cfg(test)]

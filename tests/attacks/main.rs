@@ -9,6 +9,8 @@ mod fork;
 mod kinglet_file;
 mod libraries;
 mod quantize;
+#[cfg(all(target_os = "linux", feature = "cli"))]
+mod quota;
 #[path = "../support/mod.rs"]
 mod support;
 mod weights;
