@@ -43,9 +43,19 @@
  * with KINGLET_STATUS_INVALID_ARGUMENT. A piece callback may call Kinglet; the comment on its type names the
  * exception.
  *
- * Processes. A model has worker threads, which a fork does not copy: a model that was loaded before a fork
- * must not be used in the child, which may load its own. The library must not be unloaded (dlclose). It does
- * not print, exit or install signal handlers.
+ * Threads that call need 256 KB of stack. Results are those of the default floating-point environment: a
+ * thread that calls must round to nearest and keep subnormal numbers.
+ *
+ * Memory. Where the system refuses memory, a call fails with KINGLET_STATUS_OUT_OF_MEMORY. Before work whose
+ * allocations cannot fail one by one, the system is asked for the whole; what is not asked for are a few
+ * kilobytes at a time, within a reserve of two megabytes. If other threads use that up at this moment, the
+ * process aborts, as it does where the system promises memory that it does not have. A host that must rule
+ * this out gives Kinglet a process of its own.
+ *
+ * Processes. The child of a fork may use, free and load models, also if other threads of its parent were in
+ * a call. Models of the parent run on the calling thread alone there, and those that run in ONNX Runtime or on
+ * candle's devices fail with KINGLET_STATUS_UNSUPPORTED. The library must not be unloaded (dlclose). It does not
+ * print, exit or install signal handlers.
  */
 
 #ifndef KINGLET_H

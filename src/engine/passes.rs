@@ -68,7 +68,7 @@ impl Engine {
             while let Some(pass) = next() {
                 rows.extend(run(&pass)?);
             }
-            return Ok(rows);
+            return self.finite(rows);
         }
         let passes: Vec<Batch> = std::iter::from_fn(next).collect();
         let parts =
@@ -81,7 +81,19 @@ impl Engine {
             }
         });
         let OrderedRows { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        error.map_or(Ok(rows), Err)
+        error.map_or_else(|| self.finite(rows), Err)
+    }
+
+    /// Refuses results that are infinite or not a number: sums that overflowed, most likely in 16 bits.
+    fn finite(&self, rows: Vec<f32>) -> Result<Vec<f32>> {
+        const EXPONENT: u32 = 0x7f80_0000;
+        // A maximum of integers, because that is vectorised.
+        let largest = rows.iter().fold(0, |most, value| (value.to_bits() & EXPONENT).max(most));
+        if largest != EXPONENT {
+            return Ok(rows);
+        }
+        let (path, backend) = (self.path.display(), self.network.describe());
+        Err(Error::unsupported(format!("{path}: a result is not finite with {backend}; load the model in f32")))
     }
 }
 

@@ -11,6 +11,8 @@ mod libraries;
 mod quantize;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod quota;
+mod stack;
 #[path = "../support/mod.rs"]
 mod support;
+mod tokenizing;
 mod weights;
