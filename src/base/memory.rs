@@ -75,7 +75,9 @@ impl Budget {
     pub fn hold(&self, bytes: u64, what: &str) -> Result<Hold<'_>> {
         self.take(bytes, what)?;
         let hold = Hold { budget: self, bytes };
-        ensure(bytes, what)?;
+        if bytes > 0 {
+            ensure(bytes, what)?;
+        }
         Ok(hold)
     }
 
