@@ -38,7 +38,9 @@ static_assert(offsetof(kinglet_model_options, progress_user_data) == 80, "offset
 static_assert(offsetof(kinglet_model_options, log) == 88, "offset of kinglet_model_options.log");
 static_assert(offsetof(kinglet_model_options, log_user_data) == 96, "offset of kinglet_model_options.log_user_data");
 static_assert(offsetof(kinglet_model_options, log_release) == 104, "offset of kinglet_model_options.log_release");
-static_assert(sizeof(kinglet_model_options) == 112, "size of kinglet_model_options");
+static_assert(offsetof(kinglet_model_options, map_files) == 112, "offset of kinglet_model_options.map_files");
+static_assert(offsetof(kinglet_model_options, reserved) == 116, "offset of kinglet_model_options.reserved");
+static_assert(sizeof(kinglet_model_options) == 120, "size of kinglet_model_options");
 
 static_assert(offsetof(kinglet_model_view, struct_size) == 0, "offset of kinglet_model_view.struct_size");
 static_assert(offsetof(kinglet_model_view, path) == 8, "offset of kinglet_model_view.path");

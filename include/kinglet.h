@@ -466,6 +466,15 @@ typedef struct kinglet_model_options {
    * options themselves could not be read because `struct_size` is wrong. NULL: none.
    */
   kinglet_release_callback log_release;
+  /**
+   * Whether the files of weights are mapped. AUTO: they are. NO: they are read into memory and checked once,
+   * so that nothing that happens to the files later (truncation is a SIGBUS where they are mapped) reaches
+   * the process. This takes the size of the files in memory during the load; of a .kinglet file as long as
+   * the model lives.
+   */
+  kinglet_tristate map_files;
+  /** Must be 0. */
+  uint32_t reserved;
 } kinglet_model_options;
 
 /**

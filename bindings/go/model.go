@@ -69,6 +69,9 @@ type LoadOptions struct {
 	// AnswerCacheBytes is the size of an LRU cache of finished generations: the same input with the same options is answered from
 	// it. 0: no cache.
 	AnswerCacheBytes uint64
+	// MapFiles says whether the files of weights are mapped. TristateAuto: yes. TristateNo: they are read into memory and checked
+	// once, so that nothing that happens to them later reaches the process.
+	MapFiles Tristate
 	// ONNXRuntime is the path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second
 	// path is ignored with a warning. Empty: the path in ORT_DYLIB_PATH, else the system's library.
 	ONNXRuntime string
@@ -107,6 +110,7 @@ func Load(ctx context.Context, path string, options *LoadOptions) (*Model, error
 	o.precision = C.kinglet_precision(options.Precision)
 	o.threads = threads
 	o.memory_limit = C.uint64_t(options.MemoryLimit)
+	o.map_files = C.kinglet_tristate(options.MapFiles)
 	o.answer_cache_bytes = C.uint64_t(options.AnswerCacheBytes)
 	core, loaded := &core{}, false
 	defer func() {

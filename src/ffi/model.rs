@@ -14,8 +14,8 @@ use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, OutPointer, handle};
-use super::strings::{kinglet_str, kinglet_text};
-use super::structs::{Results, choice, options, unknown, versioned};
+use super::strings::{kinglet_str, kinglet_text, kinglet_tristate};
+use super::structs::{Results, choice, options, reserved, tristate, unknown, versioned};
 
 enumeration! {
     /// Where a model runs.
@@ -165,6 +165,12 @@ pub struct kinglet_model_options {
     /// kinglet_session_free or kinglet_prefix_free). Not called if the options themselves could not be read because `struct_size` is
     /// wrong. NULL: none.
     pub log_release: kinglet_release_callback,
+    /// Whether the files of weights are mapped. AUTO: they are. NO: they are read into memory and checked once, so that nothing that
+    /// happens to the files later (truncation is a SIGBUS where they are mapped) reaches the process. This takes the size of the files in
+    /// memory during the load; of a .kinglet file as long as the model lives.
+    pub map_files: kinglet_tristate,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 versioned!(kinglet_model_options, "options", 112);
@@ -251,6 +257,7 @@ pub unsafe extern "C" fn kinglet_model_load(
         if path.is_empty() {
             return Err(Error::invalid_argument("path: is empty"));
         }
+        reserved(o.reserved)?;
         let device = Device::from_u32(o.device).ok_or_else(|| unknown(o.device, "options.device"))?;
         let precision = choice(o.precision, "options.precision", Precision::from_u32)?;
         // SAFETY: C passes text as its size says.
@@ -261,6 +268,7 @@ pub unsafe extern "C" fn kinglet_model_load(
             precision,
             threads: o.threads,
             memory_limit: o.memory_limit,
+            map_files: tristate(o.map_files, "options.map_files")?,
             answer_cache: usize::try_from(o.answer_cache_bytes).unwrap_or(usize::MAX),
             progress: Some(&mut progress),
             onnxruntime: (!onnxruntime.is_empty()).then(|| Path::new(onnxruntime)),

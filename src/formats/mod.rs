@@ -2,11 +2,14 @@
 //! are read, nothing is executed, and every error starts with the file's name.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+
+use memmap2::{Mmap, MmapMut};
 
 use crate::base::error::{Error, Result};
 pub(crate) use crate::base::error::{quoted, shortened};
+use crate::base::memory::ensure;
 
 pub mod base64;
 mod blocks;
@@ -44,6 +47,15 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
         return Err(Error::invalid_file(path, "the file is empty"));
     }
     Ok((file, length))
+}
+
+/// Reads a whole file into memory, which no later change of the file can reach.
+pub(crate) fn read_whole(path: &Path, file: &mut File, length: usize) -> Result<Mmap> {
+    ensure(length as u64, &format!("{}", path.display()))?;
+    let failed = |error| Error::io(path, &error);
+    let mut memory = MmapMut::map_anon(length).map_err(failed)?;
+    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_exact(&mut memory)).map_err(failed)?;
+    memory.make_read_only().map_err(failed)
 }
 
 /// The contents of a file of at most `limit` bytes, or None if no such file exists.

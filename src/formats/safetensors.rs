@@ -149,7 +149,7 @@ fn open_shard(path: &Path, number: usize) -> Result<(Shard, HashMap<String, Entr
         let entry = Entry { shard: number, dtype, shape, offset, length, order: RowOrder::Stored, shift: 0.0 };
         tensors.insert(name, entry);
     }
-    Ok((Shard { path: path.to_owned(), map: map.into() }, tensors))
+    Ok((Shard::new(path, map), tensors))
 }
 
 /// Reads and checks the header of a file of `length` bytes. Returns where the tensors begin and what they are.

@@ -37,7 +37,14 @@ impl Source {
     /// Opens a directory, or a file whose format is recognised by its first bytes.
     pub fn open(path: &Path, opening: Opening<'_>) -> Result<Self> {
         let kind = std::fs::metadata(path).map_err(|e| Error::io(path, &e))?;
-        if kind.is_dir() { Self::open_directory(path, opening) } else { Self::open_file(path, opening) }
+        let read = opening.read;
+        let mut source =
+            if kind.is_dir() { Self::open_directory(path, opening)? } else { Self::open_file(path, opening)? };
+        // A `.kinglet` file was not even mapped.
+        if read && source.precision.is_none() {
+            source.weights.read_into_memory()?;
+        }
+        Ok(source)
     }
 
     fn open_directory(path: &Path, opening: Opening<'_>) -> Result<Self> {

@@ -134,6 +134,9 @@ pub struct TensorView<'a> {
     pub bytes: &'a [u8],
     pub file: &'a Path,
     pub(super) map: &'a Arc<Mmap>,
+    /// `map` is a copy in memory, and not the file.
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
+    pub(super) copied: bool,
     /// The tensor's offset in `map`. Separate from `bytes`, which can be assigned to, because `release` relies on it.
     pub(super) offset: usize,
     #[cfg_attr(not(any(target_os = "linux", target_os = "android")), expect(dead_code))]
@@ -263,10 +266,11 @@ impl TensorView<'_> {
     ///
     /// The kernel maps up to 2 MiB around a requested byte, so that much around the tensor is released too:
     /// otherwise reading and releasing the small tensors would, bit by bit, make the whole file resident. A neighbour that
-    /// is being read meanwhile pays a page fault. Does nothing on systems other than Linux.
+    /// is being read meanwhile pays a page fault. Does nothing for a copy in memory, which would be lost, and on systems other than
+    /// Linux.
     pub fn release(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.length > 0 {
+        if self.length > 0 && !self.copied {
             const AROUND: usize = 2 << 20;
             let base = self.map.as_ptr().addr();
             let begin = ((base + self.offset) & !(AROUND - 1)).saturating_sub(base);

@@ -24,6 +24,15 @@ pub struct Weights {
 pub(super) struct Shard {
     pub path: PathBuf,
     pub map: Arc<Mmap>,
+    /// The map is a copy in memory; else the file.
+    pub copied: bool,
+}
+
+impl Shard {
+    /// A mapped file.
+    pub fn new(path: &Path, map: Mmap) -> Self {
+        Self { path: path.to_owned(), map: map.into(), copied: false }
+    }
 }
 
 pub(super) struct Entry {
@@ -55,6 +64,19 @@ impl Weights {
         );
     }
 
+    /// Replaces the mapped files by copies in memory.
+    pub(super) fn read_into_memory(&mut self) -> Result<()> {
+        for Shard { path, map, copied } in &mut self.shards {
+            let (mut file, length) = super::open_regular(path)?;
+            if length != map.len() as u64 {
+                return Err(Error::invalid_file(path, "the file has changed during the load"));
+            }
+            *map = Arc::new(super::read_whole(path, &mut file, map.len())?);
+            *copied = true;
+        }
+        Ok(())
+    }
+
     /// Gives a tensor another name.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         if let Some(entry) = self.tensors.remove(from) {
@@ -65,10 +87,10 @@ impl Weights {
     /// The tensor of this name, of any type and shape; None if it does not exist.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;
-        let Shard { path, map } = &self.shards[entry.shard];
+        let &Shard { ref path, ref map, copied } = &self.shards[entry.shard];
         let &Entry { dtype, ref shape, offset, length, order, shift, .. } = entry;
         let bytes = &map[offset..offset + length];
-        Some(TensorView { name, dtype, shape, bytes, file: path, map, offset, length, order, shift })
+        Some(TensorView { name, dtype, shape, bytes, file: path, map, copied, offset, length, order, shift })
     }
 
     /// The tensor of this name, which must have this shape and be of a type that can be read.

@@ -78,9 +78,10 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         Ok(())
     };
     ensure(OPENING, "loading a model")?;
+    let read = options.map_files == Some(false);
     let Source { files, weights, precision: packed, export } = {
         let mut poll = || progress(0.0);
-        Source::open(path, Opening { memory_limit: options.memory_limit, poll: Some(&mut poll) })?
+        Source::open(path, Opening { memory_limit: options.memory_limit, poll: Some(&mut poll), read })?
     };
     let config = files.require_config("config.json")?;
     let mut spec = match &export {
@@ -112,7 +113,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     progress(0.0)?;
     let mut layers = |done: usize, all: usize| progress(0.1 + 0.9 * done as f32 / all as f32);
     let pool = Arc::new(Pool::new(threads));
-    let place = Placement { device: options.device, index: options.device_index, precision, packed, limit };
+    let place = Placement { device: options.device, index: options.device_index, precision, packed, read, limit };
     let here = place.is_here() && !(place.device == Device::CandleCpu && provider::is_named());
     let shards = weights.files().count();
     let (placed, opened) = match &export {

@@ -18,6 +18,10 @@ pub struct LoadOptions<'a> {
     /// Maximum bytes of the model: its weights, its tokenizer (estimated from the file's size), the activations of one pass, and
     /// the KV caches of generation. 0 means no limit.
     pub memory_limit: u64,
+    /// Whether the files of weights are mapped; None means yes. Not mapped, they are read into memory and checked once: nothing that
+    /// happens to the files later reaches the model or the process. Loading then takes the size of the files in memory, during the load
+    /// or, of a `.kinglet` file, as long as the model lives.
+    pub map_files: Option<bool>,
     /// Size in bytes of an LRU cache of finished generations; 0 (the default) means no cache.
     pub answer_cache: usize,
     /// Called on the loading thread with the fraction of the work that is done; returning false cancels the load.

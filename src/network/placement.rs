@@ -26,6 +26,8 @@ pub(crate) struct Placement {
     pub precision: Precision,
     /// The precision of a `.kinglet` file.
     pub packed: Option<Precision>,
+    /// A provider reads the files into memory instead of mapping them.
+    pub read: bool,
     pub limit: Limit,
 }
 

@@ -296,7 +296,7 @@ mod tests {
         let spec = families::spec(&files.require_config("config.json").unwrap()).unwrap();
         let mut view = ModelView::find(&spec, &weights).unwrap();
         let limit = Limit { bytes: 0, tokenizer: 0, threads: 2 };
-        let place = Placement { device: Device::Cpu, index: 0, precision, packed: None, limit };
+        let place = Placement { device: Device::Cpu, index: 0, precision, packed: None, read: false, limit };
         let pool = Arc::new(Pool::new(2));
         place.load(&path, &spec, &mut view, &pool, &mut |_, _| Ok(())).unwrap().network
     }

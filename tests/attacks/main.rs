@@ -8,6 +8,7 @@ mod endless_files;
 mod fork;
 mod kinglet_file;
 mod libraries;
+mod mapped_files;
 mod quantize;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod quota;

@@ -68,6 +68,7 @@ public:
         c.log_level = static_cast<kinglet_log_level>(options.log_level);
         c.threads = options.threads;
         c.memory_limit = options.memory_limit;
+        c.map_files = static_cast<kinglet_tristate>(options.map_files);
         c.answer_cache_bytes = options.answer_cache_bytes;
         c.onnxruntime = detail::to_c(std::string_view(options.onnxruntime));
         if (options.progress) {

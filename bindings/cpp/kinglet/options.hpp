@@ -75,6 +75,9 @@ struct ModelOptions {
     std::uint64_t memory_limit = 0;
     /// Bytes of an LRU cache of finished generations. 0: no cache.
     std::uint64_t answer_cache_bytes = 0;
+    /// No: the files are read into memory and checked once instead of mapped, so that nothing that happens to them later reaches the
+    /// process. Auto: they are mapped.
+    Tristate map_files = Tristate::Auto;
     /// The path (UTF-8) of ONNX Runtime's shared library, 1.17 or newer, for ONNX models. Empty: the path in ORT_DYLIB_PATH, else the
     /// system's library.
     std::string onnxruntime = {};

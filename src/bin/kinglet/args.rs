@@ -78,6 +78,9 @@ pub struct ModelArgs {
     /// Refuse a model that needs more memory than SIZE bytes (suffixes K, M, G)
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size)]
     pub memory_limit: u64,
+    /// Read the files into memory instead of mapping them, so that nothing that happens to them later reaches the process
+    #[arg(long)]
+    pub no_mmap: bool,
     /// Cache finished generations in SIZE bytes (suffixes K, M, G)
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size)]
     pub answer_cache: u64,

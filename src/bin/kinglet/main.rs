@@ -106,6 +106,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
         precision: Some(args.precision),
         threads: args.threads,
         memory_limit: args.memory_limit,
+        map_files: args.no_mmap.then_some(false),
         answer_cache: args.answer_cache as usize,
         progress: Some(&mut progress),
         onnxruntime: args.onnxruntime.as_deref(),

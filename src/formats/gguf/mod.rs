@@ -161,6 +161,6 @@ fn weights(path: &Path, container: &Container, fields: &Fields, gated: bool) -> 
             return Err(Error::invalid_file(path, what));
         }
     }
-    let shards = vec![Shard { path: path.to_owned(), map: map.into() }];
+    let shards = vec![Shard::new(path, map)];
     Ok(Weights { shards, tensors, catalogue: path.to_owned() })
 }

@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use super::tensor::{DType, RowOrder};
 use super::weights::{Entry, MAX_TENSORS, Shard, Weights};
-use super::{json, open_regular, quoted};
+use super::{json, open_regular, quoted, read_whole};
 use crate::base::error::{Error, Result, Status};
 use crate::kernels::weight::{PackedType, Shape};
 use crate::spec::Precision;
@@ -103,6 +103,8 @@ pub struct Opening<'a> {
     pub memory_limit: u64,
     /// Called every few milliseconds; an error ends the opening.
     pub poll: Option<&'a mut dyn FnMut() -> Result<()>>,
+    /// Reads files into memory instead of mapping them.
+    pub read: bool,
 }
 
 impl Packed {
@@ -110,7 +112,7 @@ impl Packed {
     pub fn open(path: &Path, opening: Opening<'_>) -> Result<Self> {
         let invalid = |what: String| Error::invalid_file(path, what);
         let damaged = |what: &str| invalid(format!("the file is damaged: {what}"));
-        let (file, length) = open_regular(path)?;
+        let (mut file, length) = open_regular(path)?;
         let length = usize::try_from(length).map_err(|_| invalid("does not fit this machine's addresses".into()))?;
         if length < PREFIX {
             return Err(invalid("the file is truncated".into()));
@@ -188,6 +190,8 @@ impl Packed {
         if length - PREFIX > used {
             return Err(damaged(&format!("it has {length} bytes, and its header describes about {used}")));
         }
+        // The checksum is that of the copy: a file that changes meanwhile is damaged.
+        let map = if opening.read { read_whole(path, &mut file, length)? } else { map };
         let mut checksum = Checksum::new();
         let mut poll = opening.poll;
         for piece in map[PREFIX..].chunks(POLL_BYTES) {
@@ -197,7 +201,7 @@ impl Packed {
         if checksum.finish() != sum {
             return Err(damaged("its checksum does not match"));
         }
-        let shards = vec![Shard { path: path.to_owned(), map: map.into() }];
+        let shards = vec![Shard { copied: opening.read, ..Shard::new(path, map) }];
         Ok(Self { weights: Weights { shards, tensors, catalogue: path.to_owned() }, precision, files })
     }
 }

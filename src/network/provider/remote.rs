@@ -130,6 +130,7 @@ pub fn load(
         device: place.device as u32,
         index: place.index,
         precision: place.precision as u32,
+        read: place.read,
         memory_limit: place.limit.bytes,
         tokenizer: place.limit.tokenizer,
         threads: place.limit.threads,

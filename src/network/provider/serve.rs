@@ -54,6 +54,8 @@ pub struct Request {
     pub memory_limit: u64,
     pub tokenizer: u64,
     pub threads: usize,
+    /// As [`LoadOptions::map_files`](crate::LoadOptions), No.
+    pub read: bool,
     /// The host's Spec in the format `{:#?}`.
     pub spec: String,
 }
@@ -165,6 +167,7 @@ unsafe extern "C" fn load(request: Slice<u8>, network: *mut *mut c_void, caller:
             index: request.index,
             precision: Precision::from_u32(request.precision).ok_or_else(unknown)?,
             packed: None,
+            read: request.read,
             limit: Limit { bytes: request.memory_limit, tokenizer: request.tokenizer, threads: request.threads },
         };
         let mut progress = |done: usize, all: usize| {
@@ -192,7 +195,8 @@ fn open(
         let name = place.device.name();
         return Err(Error::unsupported(format!("device {name}: this provider was not built for it; use device cpu")));
     }
-    let Source { files, weights, precision: packed, .. } = Source::open(&request.path, Opening::default())?;
+    let Source { files, weights, precision: packed, .. } =
+        Source::open(&request.path, Opening { read: request.read, ..Opening::default() })?;
     let config = files.require_config("config.json")?;
     let mut spec = families::spec(&config)?;
     let modules = families::sentence_transformers(&files, &config, spec.hidden())?.known_modules();

@@ -30,6 +30,7 @@ const PLACE: Placement = Placement {
     index: 0,
     precision: Precision::F32,
     packed: None,
+    read: false,
     limit: Limit { bytes: 0, tokenizer: 0, threads: 1 },
 };
 

@@ -13,6 +13,9 @@ public struct ModelOptions: Sendable {
     /// The most bytes for weights, tokenizer (estimated), activations of one pass and KV caches. A larger model is refused with
     /// ``Status/outOfMemory`` before anything is allocated; later calls that would exceed it fail with the same error. Default: no limit.
     public var memoryLimit: Int?
+    /// Whether the files of weights are mapped. Default: they are. False: they are read into memory and checked once, so that nothing that
+    /// happens to them later reaches the process.
+    public var mapFiles: Bool?
     /// Bytes of an LRU cache of finished generations: the same input with the same options is answered from it. Default: no cache.
     public var answerCacheBytes: Int?
     /// The path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second path is ignored with a
@@ -26,14 +29,15 @@ public struct ModelOptions: Sendable {
 
     public init(
         device: Device = .cpu, deviceIndex: Int = 0, precision: Precision = .auto, threads: Int? = nil, memoryLimit: Int? = nil,
-        answerCacheBytes: Int? = nil, onnxRuntime: String? = nil, progress: (@Sendable (_ fraction: Double) -> Bool)? = nil,
-        log: Log? = nil
+        mapFiles: Bool? = nil, answerCacheBytes: Int? = nil, onnxRuntime: String? = nil,
+        progress: (@Sendable (_ fraction: Double) -> Bool)? = nil, log: Log? = nil
     ) {
         self.device = device
         self.deviceIndex = deviceIndex
         self.precision = precision
         self.threads = threads
         self.memoryLimit = memoryLimit
+        self.mapFiles = mapFiles
         self.answerCacheBytes = answerCacheBytes
         self.onnxRuntime = onnxRuntime
         self.progress = progress
@@ -99,6 +103,7 @@ extension ModelOptions {
         options.precision = precision.rawValue
         options.threads = try size(threads, "threads")
         options.memory_limit = UInt64(try size(memoryLimit, "memoryLimit"))
+        options.map_files = kinglet_tristate(mapFiles)
         options.answer_cache_bytes = UInt64(try size(answerCacheBytes, "answerCacheBytes"))
         options.cancellation = cancellation
         let progressBox = progress.map { ProgressBox($0) }

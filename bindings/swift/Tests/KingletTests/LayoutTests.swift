@@ -97,7 +97,9 @@ import Testing
         field("kinglet_model_options.log", at: MemoryLayout<kinglet_model_options>.offset(of: \.log), 88)
         field("kinglet_model_options.log_user_data", at: MemoryLayout<kinglet_model_options>.offset(of: \.log_user_data), 96)
         field("kinglet_model_options.log_release", at: MemoryLayout<kinglet_model_options>.offset(of: \.log_release), 104)
-        field("end of kinglet_model_options", at: MemoryLayout<kinglet_model_options>.stride, 112)
+        field("kinglet_model_options.map_files", at: MemoryLayout<kinglet_model_options>.offset(of: \.map_files), 112)
+        field("kinglet_model_options.reserved", at: MemoryLayout<kinglet_model_options>.offset(of: \.reserved), 116)
+        field("end of kinglet_model_options", at: MemoryLayout<kinglet_model_options>.stride, 120)
     }
 
     @Test func kinglet_model_view_layout() {
