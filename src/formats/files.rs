@@ -32,6 +32,14 @@ impl Files {
         self.path().join(file)
     }
 
+    /// Whether there is such a file, or a link that leads nowhere, whose error is for whoever reads it.
+    pub fn has(&self, file: &str) -> bool {
+        match self {
+            Self::Directory(path) => std::fs::symlink_metadata(path.join(file)).is_ok(),
+            Self::Inside { files, .. } => files.contains_key(file),
+        }
+    }
+
     /// The contents of a file of at most `limit` bytes, or None if there is no such file.
     pub fn bytes(&self, file: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         match self {

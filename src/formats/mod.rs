@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 pub(crate) use crate::base::error::{quoted, shortened};
 
 mod blocks;
+pub(crate) mod charsmap;
 pub mod files;
 pub mod gguf;
 pub mod json;
@@ -18,6 +19,7 @@ pub mod onnx;
 pub mod onnx_weights;
 pub mod packed;
 pub mod safetensors;
+pub(crate) mod sentencepiece;
 pub mod source;
 pub mod tensor;
 pub mod weights;

@@ -193,8 +193,8 @@ impl Loaded {
             log.warning(|| format!("{path}: fields that are not known and not used: {fields}"));
         }
         if !engine.tokenizer.is_present() {
-            let path = engine.tokenizer.path().display();
-            log.warning(|| format!("{path}: not found; the model accepts only token ids"));
+            let (path, absent) = (engine.tokenizer.path().display(), engine.tokenizer.absent());
+            log.warning(|| format!("{path}: {absent}; the model accepts only token ids"));
         }
         if !embedding.found && engine.spec.head.is_none() {
             log.info(|| format!("{path}: no sentence-transformers files; embeddings are the mean, not normalised"));

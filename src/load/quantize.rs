@@ -15,6 +15,7 @@ use crate::formats::tensor::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
 use crate::network::transformer::weights::{ModelView, StackView};
 use crate::spec::{Precision, Spec};
+use crate::text::tokenizer::vocabulary;
 
 /// The maximum size of a configuration or tokenizer file, in bytes.
 const FILE_LIMIT: u64 = 256 << 20;
@@ -64,6 +65,10 @@ pub fn quantize(
 fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut found = BTreeMap::new();
     for name in FILES {
+        // They count only where there is no tokenizer.json.
+        if vocabulary::NAMES.contains(&name) && files.has("tokenizer.json") {
+            continue;
+        }
         if let Some(bytes) = files.bytes(name, FILE_LIMIT)? {
             found.insert(name.to_string(), bytes);
         }

@@ -6,6 +6,7 @@
 pub(crate) mod clean_up;
 mod special;
 mod templates;
+pub(crate) mod vocabulary;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -27,6 +28,7 @@ use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
 pub use special::SpecialTokens;
+use vocabulary::{Built, Found};
 
 /// The maximum size of `tokenizer.json`; the largest published files have about 40 MB.
 const FILE_LIMIT: u64 = 256 << 20;
@@ -61,10 +63,13 @@ impl Default for EncodeOptions {
 
 /// The files of a tokenizer.
 pub(crate) struct TokenizerFiles {
-    /// Empty if there is no such file.
+    /// `tokenizer.json`, or its equivalent; empty if there is none.
     pub json: Vec<u8>,
-    /// The path of `tokenizer.json`, for errors.
+    /// The path of the file that has the vocabulary, for errors.
     path: PathBuf,
+    unknown: Option<(u32, u32)>,
+    /// If there is none: why, and what helps.
+    absent: String,
     config: Option<Config>,
     special: SpecialTokens,
 }
@@ -73,9 +78,17 @@ impl TokenizerFiles {
     pub fn read(files: &Files) -> Result<Self> {
         const FILE: &str = "tokenizer.json";
         let path = files.name(FILE);
-        let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
-        let special = SpecialTokens::read(files)?;
-        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, special })
+        let mut special = SpecialTokens::read(files)?;
+        let config = files.config("tokenizer_config.json")?;
+        if let Some(json) = files.bytes(FILE, FILE_LIMIT)? {
+            return Ok(Self { json, path, unknown: None, absent: String::new(), config, special });
+        }
+        Ok(match vocabulary::build(files, config.as_ref(), &mut special)? {
+            Found::Vocabulary(Built { json, path, unknown }) => {
+                Self { json, path, unknown, absent: String::new(), config, special }
+            }
+            Found::Nothing(absent) => Self { json: Vec::new(), path, unknown: None, absent, config, special },
+        })
     }
 }
 
@@ -92,19 +105,23 @@ struct Inner {
     max_length: usize,
     pad_id: Option<u32>,
     path: PathBuf,
+    /// Ids from the first on are unknown, and become the second.
+    unknown: Option<(u32, u32)>,
+    /// Why there is no tokenizer.
+    absent: String,
     special: SpecialTokens,
     /// Whether decoded text is cleaned up.
     cleans_up: bool,
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, and the length limit and truncation side from `tokenizer_config.json` if there is one.
+    /// Reads `tokenizer.json`, or the vocabulary files of a model that has none, and the length limit and truncation side from `tokenizer_config.json` if there is one.
     pub fn from_directory(directory: &Path) -> Result<Self> {
         Self::new(TokenizerFiles::read(&Files::Directory(directory.to_owned()))?)
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, config, mut special } = files;
+        let TokenizerFiles { json: bytes, path, unknown, absent, config, mut special } = files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
@@ -114,6 +131,8 @@ impl Tokenizer {
                 max_length: usize::MAX,
                 pad_id: None,
                 path,
+                unknown,
+                absent,
                 special,
                 cleans_up: false,
             })));
@@ -131,6 +150,15 @@ impl Tokenizer {
             Err(_) => return Err(Error::invalid_file(&path, "not a tokenizer: its parts contradict each other")),
         };
         drop(bytes);
+        if let Some((first, _)) = unknown
+            && let Some((id, token)) = tokenizer.get_added_tokens_decoder().iter().find(|(id, _)| **id >= first)
+        {
+            // The ids after the vocabulary are taken.
+            let token = formats::quoted(&token.content);
+            let what =
+                format!("{}: the token {token} of the tokenizer's settings would get the id {id}", path.display());
+            return Err(Error::unsupported(format!("{what}, which the vocabulary does not have")));
+        }
         let flag = |name: &str| config.as_ref().map_or(Ok(false), |c| c.bool_or(name, false));
         tokenizer.set_encode_special_tokens(flag("split_special_tokens")?);
         // In text of a BPE vocabulary a space before punctuation is the model's own.
@@ -169,6 +197,8 @@ impl Tokenizer {
             max_length,
             pad_id,
             path,
+            unknown,
+            absent,
             special,
             cleans_up,
         })))
@@ -186,7 +216,8 @@ impl Tokenizer {
 
     /// Token ids are below this number (files may leave gaps).
     pub fn vocabulary_size(&self) -> usize {
-        self.0.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.get_vocab_size(true))
+        let size = self.0.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.get_vocab_size(true));
+        self.0.unknown.map_or(size, |(first, _)| size.min(first as usize))
     }
 
     /// The ids of one text.
@@ -200,6 +231,11 @@ impl Tokenizer {
     /// Hugging Face's own tokenizer, without a post-processor.
     pub(crate) fn inner(&self) -> Result<&HfTokenizer> {
         self.0.hf()
+    }
+
+    /// Why there is no tokenizer, and what helps.
+    pub fn absent(&self) -> &str {
+        &self.0.absent
     }
 
     /// Whether there is a tokenizer: a model without one accepts only token ids.
@@ -259,7 +295,7 @@ impl Tokenizer {
         }
         let time = start.elapsed();
         let encoding = call.counters.time(Stage::Pack, texts.len(), all.iter().map(|o| o.encoding.len()).sum(), || {
-            pack(&all, options.offsets, self.0.pad_id.unwrap_or(0))
+            pack(&all, options.offsets, self.0.pad_id.unwrap_or(0), self.0.unknown)
         });
         call.counters.add(Stage::Tokenize, texts.len(), encoding.tokens(), time);
         Ok(encoding)
@@ -319,10 +355,8 @@ impl Inner {
     fn hf(&self) -> Result<&HfTokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| {
             let path = self.path.display();
-            Error::new(
-                Status::NotFound,
-                format!("{path}: not found; without a tokenizer a model accepts only token ids"),
-            )
+            let what = format!("{path}: {}; without a tokenizer a model accepts only token ids", self.absent);
+            Error::new(Status::NotFound, what)
         })
     }
 
@@ -365,7 +399,8 @@ impl Inner {
     }
 }
 
-fn pack(all: &[One], offsets: bool, pad_id: u32) -> Encoding {
+fn pack(all: &[One], offsets: bool, pad_id: u32, unknown: Option<(u32, u32)>) -> Encoding {
+    let known = |&id: &u32| unknown.filter(|&(first, _)| id >= first).map_or(id, |(_, unknown)| unknown);
     let tokens: usize = all.iter().map(|one| one.encoding.len()).sum();
     let mut packed = Encoding {
         starts: Vec::with_capacity(all.len() + 1),
@@ -381,7 +416,7 @@ fn pack(all: &[One], offsets: bool, pad_id: u32) -> Encoding {
     };
     packed.starts.push(0);
     for One { encoding, truncated } in all {
-        packed.ids.extend_from_slice(encoding.get_ids());
+        packed.ids.extend(encoding.get_ids().iter().map(known));
         packed.type_ids.extend_from_slice(encoding.get_type_ids());
         packed.special.extend(encoding.get_special_tokens_mask().iter().map(|&m| m as u8));
         let second = encoding.n_sequences() > 1;

@@ -20,7 +20,6 @@ use super::weights::{Entry, Shard, Weights};
 use crate::base::error::{Error, Result};
 
 mod architecture;
-mod charsmap;
 mod config;
 pub(super) mod container;
 mod keys;

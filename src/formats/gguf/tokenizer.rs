@@ -7,13 +7,12 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::architecture::Architecture;
-use super::charsmap;
 use super::merges::{self, Merge};
 use super::metadata::Metadata;
 use super::pretokenizer;
 use super::vocabulary::{Kind, Special, Vocabulary, contradiction};
 use crate::base::error::{Error, Result};
-use crate::formats::quoted;
+use crate::formats::{charsmap, quoted};
 
 const MODEL: &str = "tokenizer.ggml.model";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
@@ -217,7 +216,7 @@ fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
             if let Some(fault) = charsmap::fault(&bytes) {
                 return Err(metadata.invalid(CHARSMAP, format!("is not a table of replacements: {fault}")));
             }
-            json!({"type": "Precompiled", "precompiled_charsmap": base64(&bytes)})
+            json!({"type": "Precompiled", "precompiled_charsmap": charsmap::base64(&bytes)})
         }
         None => Value::Null,
     };
@@ -375,34 +374,4 @@ fn template(vocabulary: &Vocabulary, first: Option<u32>, last: Option<u32>) -> V
         "pair": pair,
         "special_tokens": tokens,
     })
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for i in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
-        {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
-        assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
-    }
 }

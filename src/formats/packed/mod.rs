@@ -36,7 +36,7 @@ use checksum::Checksum;
 pub use writer::Writer;
 
 /// The names of the small files that are stored with the weights.
-pub const FILES: [&str; 10] = [
+pub const FILES: [&str; 17] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -47,6 +47,13 @@ pub const FILES: [&str; 10] = [
     "modules.json",
     "sentence_bert_config.json",
     "1_Pooling/config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "tokenizer.model",
 ];
 
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";

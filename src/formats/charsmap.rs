@@ -5,7 +5,7 @@
 const MAX_BYTES: usize = 4 << 20;
 
 /// Why a table is invalid; None if every lookup stays in bounds.
-pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
+pub fn fault(bytes: &[u8]) -> Option<&'static str> {
     if bytes.len() > MAX_BYTES {
         return Some("it is too large");
     }
@@ -59,8 +59,23 @@ fn offset(unit: usize) -> usize {
     unit >> 10 << ((unit >> 9 & 1) * 8)
 }
 
+/// A table as `tokenizer.json` writes it: RFC 4648, with padding.
+pub fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * i) & 63) as usize];
+            out.push(if i <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::formats) mod tests {
     use super::*;
 
     /// A table that replaces "a" by "b": the root's children begin at 256, those of "a" at 512.
@@ -109,5 +124,15 @@ pub(super) mod tests {
         let mut bytes = table(0);
         bytes[4..8].copy_from_slice(&(800u32 << 10).to_le_bytes());
         assert_eq!(fault(&bytes), Some("an index leaves it"));
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (plain, coded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xbf]), "+/+/");
     }
 }
