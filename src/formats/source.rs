@@ -38,6 +38,9 @@ impl Source {
             }
             let files = Files::Directory(path.to_owned());
             // The configuration first: its absence shows most clearly that this is not a model.
+            if !files.has("config.json") {
+                return Err(super::missing::config(path));
+            }
             files.require_config("config.json")?;
             return Ok(Self { files, weights: Weights::open(path)?, precision: None, export: None });
         }
