@@ -29,7 +29,7 @@ use std::process::ExitCode;
 
 use clap::FromArgMatches;
 use clap::error::ErrorKind;
-use kinglet::{LoadOptions, Model};
+use kinglet::{LoadOptions, Log, LogLevel, Model};
 
 use args::{Cli, ModelArgs, Verb};
 use failure::{Failure, Outcome};
@@ -109,6 +109,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
         answer_cache: args.answer_cache as usize,
         progress: Some(&mut progress),
         onnxruntime: args.onnxruntime.as_deref(),
+        log: Log::new(LogLevel::Warning, |_, line| output::note(&format!("warning: {line}"))),
         ..LoadOptions::default()
     };
     Ok(Model::load(&args.model, options)?)
