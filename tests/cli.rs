@@ -544,3 +544,20 @@ fn no_input_is_no_output() {
     // An empty line is an empty text.
     assert_eq!(run("tokenize", "bert", &[], "\n\nbird").lines().count(), 3);
 }
+
+/// What the model's files ask for and do not get is told on standard error.
+#[test]
+fn warnings_of_the_load_are_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(fixture("generation/llama")).unwrap() {
+        let path = file.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    std::fs::write(folder.path().join("generation_config.json"), r#"{"penalty_alpha": 0.6, "top_k": 4}"#).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kinglet"));
+    command.arg("inspect").arg("--model").arg(folder.path());
+    let output = feed(command, "");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.starts_with("kinglet: warning: ") && errors.contains("penalty_alpha"), "{errors}");
+}

@@ -45,7 +45,7 @@ static ALLOCATOR: Counting = Counting;
 const LIMIT: usize = 16 << 20;
 
 /// The files that a load reads.
-const FILES: [&str; 9] = [
+const FILES: [&str; 17] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -55,15 +55,53 @@ const FILES: [&str; 9] = [
     "modules.json",
     "sentence_bert_config.json",
     "1_Pooling/config.json",
+    "pytorch_model.bin",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "tokenizer.model",
 ];
+
+/// Models as they were published before tokenizer.json and safetensors: the fixture, its vocabulary files, and their sources.
+const OLD: [(&str, &[(&str, &str)]); 5] = [
+    ("bert", &[("vocab.txt", "bert.txt")]),
+    ("roberta", &[("vocab.json", "roberta-vocab.json"), ("merges.txt", "roberta-merges.txt")]),
+    ("xlm-roberta", &[("sentencepiece.bpe.model", "fairseq.model")]),
+    ("generation/marian", &[("source.spm", "marian-source.model"), ("vocab.json", "marian-vocab.json")]),
+    ("generation/t5", &[("spiece.model", "t5.model")]),
+];
+
+/// Writes the old models; the first has a checkpoint of PyTorch.
+fn old_models() -> Vec<tempfile::TempDir> {
+    let make = |(name, vocabulary): (&str, &[(&str, &str)])| {
+        let copy = Copy::of(&fixtures().join(name)).folder;
+        for file in ["tokenizer.json", "tokenizer_config.json"] {
+            std::fs::remove_file(copy.path().join(file)).unwrap();
+        }
+        for (file, from) in vocabulary {
+            std::fs::copy(fixtures().join("vocabulary").join(from), copy.path().join(file)).unwrap();
+        }
+        if name == "bert" {
+            std::fs::remove_file(copy.path().join("model.safetensors")).unwrap();
+            std::fs::copy(fixtures().join("torch/old.bin"), copy.path().join("pytorch_model.bin")).unwrap();
+        }
+        copy
+    };
+    OLD.into_iter().map(make).collect()
+}
 
 struct Case {
     fixture: PathBuf,
     file: &'static str,
 }
 
-fn candidates() -> Vec<Case> {
-    let all = models().into_iter().flat_map(|fixture| FILES.map(|file| Case { fixture: fixture.clone(), file }));
+fn candidates(old: &[tempfile::TempDir]) -> Vec<Case> {
+    let old = old.iter().map(|folder| folder.path().to_owned());
+    let all =
+        models().into_iter().chain(old).flat_map(|fixture| FILES.map(|file| Case { fixture: fixture.clone(), file }));
     all.filter(|case| case.fixture.join(case.file).exists()).collect()
 }
 
@@ -129,7 +167,8 @@ fn check(folder: &Path, what: &str) -> Result<bool, TestCaseError> {
 #[test]
 fn ten_thousand_mutations() {
     let _alone = alone();
-    let cases = candidates();
+    let old = old_models();
+    let cases = candidates(&old);
     let copies: Vec<Copy> = cases.iter().map(|case| Copy::of(&case.fixture)).collect();
     let mut runner = TestRunner::new(Config {
         cases: 10_000,

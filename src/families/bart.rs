@@ -83,7 +83,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let mbart = config.str("model_type")? == "mbart";
     let place = if mbart { NormPlace::Pre } else { NormPlace::Post };
     let last = |name: &'static str| mbart.then_some(name);
-    let max_tokens = config.usize("max_position_embeddings")?;
+    let max_tokens = super::positions(config)?;
     let position = Position::Learned { rows: max_tokens.saturating_add(FIRST), first: FIRST };
     let encoder =
         Side { prefix: "encoder", cross: false, names: Names { final_norm: last("encoder.layer_norm"), ..ENCODER } };

@@ -26,7 +26,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
     let place = if config.bool_or("use_parallel_residual", true)? { NormPlace::Parallel } else { NormPlace::Pre };
     let attention_bias = config.bool_or("attention_bias", true)?;
-    let max_tokens = config.usize("max_position_embeddings")?;
+    let max_tokens = super::positions(config)?;
     super::causal_or_not(
         config,
         Spec {

@@ -50,7 +50,7 @@ pub(super) fn stack(config: &Config, defaults: &Defaults) -> Result<Stack> {
     };
     let kv = super::usize_default(config, "num_key_value_heads", defaults.kv_heads)?.unwrap_or(count);
     let heads = Heads { count, kv, dim };
-    let max_tokens = config.usize("max_position_embeddings")?;
+    let max_tokens = super::positions(config)?;
     Ok(Stack {
         activation: activation(config, "hidden_act", "silu")?,
         gated: true,

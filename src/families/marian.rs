@@ -6,7 +6,7 @@ use crate::formats::json::Config;
 use crate::spec::{Names, NormPlace, Position, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    let max_tokens = config.usize("max_position_embeddings")?;
+    let max_tokens = super::positions(config)?;
     let position = Position::Sinusoidal { rows: max_tokens };
     let side = |prefix, cross, names| Side { prefix, cross, names: Names { embedding_norm: None, ..names } };
     let stack = |side| Ok(Stack { position, max_tokens, ..bart::stack(config, side, NormPlace::Post)? });

@@ -172,6 +172,21 @@ fn usize_default(config: &Config, key: &str, default: Option<usize>) -> Result<O
     if config.contains(key) { config.usize_opt(key) } else { Ok(default) }
 }
 
+/// `max_position_embeddings`, or what the class of transformers has by default.
+fn positions(config: &Config) -> Result<usize> {
+    let default = match config.str("model_type")? {
+        "bert" | "roberta" | "xlm-roberta" => 512,
+        "bart" | "mbart" | "marian" => 1024,
+        "llama" | "gpt_neox" => 2048,
+        "phi3" => 4096,
+        "gemma2" => 8192,
+        "qwen2" | "qwen3" => 32768,
+        "mistral" | "gemma3_text" => 131_072,
+        _ => return config.usize("max_position_embeddings"),
+    };
+    config.usize_or("max_position_embeddings", default)
+}
+
 /// Where the language head is: `tied` is the class's default of `tie_word_embeddings`. Like transformers 5, a checkpoint's own head is
 /// used although the configuration ties it, if it differs.
 fn language_weight(config: &Config, tied: bool, names: &'static [&'static str]) -> Result<LanguageWeight> {
@@ -260,8 +275,10 @@ fn named_activation(config: &Config, key: &str, name: &str) -> Result<Activation
 
 /// The number of labels: from `id2label`, or else `num_labels`, or else Hugging Face's default of 2.
 pub fn labels(config: &Config) -> Result<usize> {
-    match config.get("id2label").and_then(|v| v.as_object()) {
-        Some(labels) => Ok(labels.len()),
+    // A list is what some hand-written files have.
+    let listed = config.get("id2label").and_then(|v| v.as_array()).map(Vec::len);
+    match config.get("id2label").and_then(|v| v.as_object()).map(|labels| labels.len()).or(listed) {
+        Some(labels) => Ok(labels),
         None => match config.usize_or("num_labels", 2)? {
             count if count > MAX_LABELS => {
                 Err(config.invalid("num_labels", format!("is {count}; at most {MAX_LABELS} are supported")))

@@ -6,7 +6,7 @@ use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    let rows = config.usize("max_position_embeddings")?;
+    let rows = super::positions(config)?;
     let padding = config.usize_or("pad_token_id", 1)?;
     let dense = Dense { name: "classifier.dense", activation: Activation::Tanh, prefixed: false };
     let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;

@@ -73,6 +73,15 @@ impl Files {
         self.path().join(&self.folder).join(file)
     }
 
+    /// Whether there is such a file, or a link that leads nowhere, whose error is for whoever reads it.
+    pub fn has(&self, file: &str) -> bool {
+        let made = self.made.contains_key(&self.key(file));
+        made || match &self.place {
+            Place::Directory(_) => std::fs::symlink_metadata(self.name(file)).is_ok(),
+            Place::Inside { files, .. } => files.contains_key(&self.key(file)),
+        }
+    }
+
     /// The contents of a file of at most `limit` bytes, or None if there is no such file.
     pub fn bytes(&self, file: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let found = match (self.made.get(&self.key(file)), &self.place) {

@@ -46,7 +46,37 @@ pub fn parse(path: &Path, text: &[u8], limit: u64) -> Result<Value> {
     if text.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count() > MAX_VALUES {
         return Err(Error::invalid_file(path, format!("the file has more than {MAX_VALUES} values")));
     }
-    serde_json::from_slice(text).map_err(|e| Error::invalid_file(path, format!("not valid JSON: {}", shortened(e))))
+    // Like Python's reader, this accepts a byte order mark, and numbers that JSON does not have.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let parsed = serde_json::from_slice(text).or_else(|error| match without_constants(text) {
+        Some(text) => serde_json::from_slice(&text),
+        None => Err(error),
+    });
+    parsed.map_err(|e| Error::invalid_file(path, format!("not valid JSON: {}", shortened(e))))
+}
+
+/// The text with `NaN`, `Infinity` and `-Infinity` in quotation marks, if it has any outside of strings: no value of serde_json is such a
+/// number, and the getters refuse a string where a number is needed.
+fn without_constants(text: &[u8]) -> Option<Vec<u8>> {
+    const CONSTANTS: [&[u8]; 3] = [b"NaN", b"Infinity", b"-Infinity"];
+    let (mut out, mut at, mut in_string, mut found) = (Vec::with_capacity(text.len() + 16), 0, false, false);
+    while let Some(&byte) = text.get(at) {
+        let constant = CONSTANTS.into_iter().find(|constant| !in_string && text[at..].starts_with(constant));
+        if let Some(constant) = constant {
+            out.extend([b"\"", constant, b"\""].concat());
+            (at, found) = (at + constant.len(), true);
+            continue;
+        }
+        let escaped = in_string && byte == b'\\';
+        in_string ^= byte == b'"';
+        out.push(byte);
+        at += 1;
+        if escaped && let Some(&next) = text.get(at) {
+            out.push(next);
+            at += 1;
+        }
+    }
+    found.then_some(out)
 }
 
 /// [`read`], or None if no such file exists. A dangling link (a half-deleted download cache) is an error: treating it as an
@@ -308,7 +338,7 @@ mod tests {
 
     #[test]
     fn broken_files_are_errors_that_name_the_file() {
-        for text in ["", "{", "[1]", "{\"a\": NaN}", "\u{feff}{}", "nul", "{} {}"] {
+        for text in ["", "{", "[1]", "{\"a\": NaNs}", "{\"a\": nan}", "{} \u{feff}", "nul", "{} {}"] {
             complaint(config(text));
         }
         assert!(complaint(config(&"[".repeat(100_000))).contains("recursion limit"));
@@ -316,6 +346,17 @@ mod tests {
             complaint(config(&format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200)))).contains("recursion limit")
         );
         assert!(complaint(config(&format!("[{}0]", "0,".repeat(MAX_VALUES)))).contains("values"));
+    }
+
+    #[test]
+    fn files_of_python_are_read() {
+        let c = config(
+            "\u{feff}{\"a\": NaN, \"b\": [Infinity, -Infinity], \"NaN\": \"x \\\" NaN\", \"c\": 3, \"d\": \"\\\\\", \"e\": NaN}",
+        )
+        .unwrap();
+        assert_eq!((c.usize("c").unwrap(), c.str("NaN").unwrap(), c.str("d").unwrap()), (3, "x \" NaN", "\\"));
+        assert!(complaint(c.f32("a")).contains("`NaN`"));
+        assert_eq!(c.strings("b").unwrap(), ["Infinity", "-Infinity"]);
     }
 
     #[test]

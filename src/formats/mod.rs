@@ -17,16 +17,19 @@ pub mod charsmap;
 pub mod files;
 pub mod gguf;
 pub mod json;
+mod missing;
 pub mod modules;
 #[cfg(test)]
 mod mutation;
 pub mod onnx;
 pub mod onnx_weights;
 pub mod packed;
+mod pickle;
 pub mod safetensors;
+pub(crate) mod sentencepiece;
 pub mod source;
 pub mod tensor;
-mod unknown_folder;
+mod torch;
 pub mod weights;
 
 /// Opens `path` for reading and returns the file and its length in bytes.

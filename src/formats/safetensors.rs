@@ -1,4 +1,5 @@
-//! Weights in the safetensors format: one `model.safetensors`, or several shards and a `model.safetensors.index.json`.
+//! Weights in the safetensors format: one `model.safetensors`, or several shards and a `model.safetensors.index.json`. Where there are
+//! neither, `pytorch_model.bin` or its shards, which [`super::torch`] reads.
 //!
 //! The header of a file is read into memory and checked completely before any tensor is accessible. The tensors are mapped and
 //! not touched before they are read, so that opening a file of any size takes almost no memory.
@@ -25,8 +26,8 @@ use serde_json::Value;
 use self::header::Header;
 use super::tensor::RowOrder;
 use super::weights::{Entry, MAX_TENSORS, Shard};
-use super::{json, open_regular, quoted, shortened};
-use crate::base::error::{Error, Result, Status};
+use super::{json, missing, open_regular, quoted, shortened, torch};
+use crate::base::error::{Error, Result};
 
 pub use super::tensor::{DType, TensorView};
 pub use super::weights::Weights;
@@ -37,7 +38,8 @@ mod tests;
 
 const FILE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+const PICKLE: &str = "pytorch_model.bin";
+const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
 /// The maximum size of a header, by the format, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
@@ -48,8 +50,12 @@ const MAX_SHARDS: usize = 1_000;
 /// The bytes before the header, which hold its length.
 const PREFIX: u64 = 8;
 
+/// Checks and maps one file of a model.
+type OpenShard = fn(&Path, usize) -> Result<(Shard, HashMap<String, Entry>)>;
+
 impl Weights {
-    /// Opens the weights in `directory`: `model.safetensors`, or else the shards that `model.safetensors.index.json` names.
+    /// Opens the weights in `directory`: `model.safetensors`, or else the shards that `model.safetensors.index.json` names, or else
+    /// `pytorch_model.bin` or its shards.
     ///
     /// Fails with NotFound if neither exists, with InvalidFile for a file that violates the format, and with Io. The files must not
     /// change while the result lives; see the module's documentation.
@@ -63,26 +69,29 @@ impl Weights {
             return Self::open_file(&directory.join(FILE));
         }
         if exists(INDEX) {
-            return Self::open_index(&directory.join(INDEX));
+            return Self::open_index(&directory.join(INDEX), open_shard);
         }
-        let mut message = format!("{}: found neither {FILE} nor {INDEX}", directory.display());
-        if let Some(pickle) = PICKLES.into_iter().find(|name| exists(name)) {
-            message += &format!(
-                "; {pickle} is not read, because it is a Python pickle, and reading one executes its code: convert the model \
-                 to safetensors"
-            );
+        if exists(PICKLE) {
+            return Self::open_with(&directory.join(PICKLE), torch::open_shard);
         }
-        Err(Error::new(Status::NotFound, message))
+        if exists(PICKLE_INDEX) {
+            return Self::open_index(&directory.join(PICKLE_INDEX), torch::open_shard);
+        }
+        Err(missing::weights(directory))
     }
 
     /// Opens one file in the safetensors format, whatever its name. Fails as [`Self::open`] does.
     pub fn open_file(path: &Path) -> Result<Self> {
-        let (shard, tensors) = open_shard(path, 0)?;
+        Self::open_with(path, open_shard)
+    }
+
+    fn open_with(path: &Path, open: OpenShard) -> Result<Self> {
+        let (shard, tensors) = open(path, 0)?;
         Ok(Self { shards: vec![shard], tensors: tensors.into_iter().collect(), catalogue: path.to_owned() })
     }
 
     /// Opens the shards that an index names. Tensors that the index does not list are not part of the model.
-    fn open_index(index: &Path) -> Result<Self> {
+    fn open_index(index: &Path, open: OpenShard) -> Result<Self> {
         let value = json::read(index, json::CONFIG_LIMIT)?;
         let Some(map) = value.get("weight_map").and_then(Value::as_object) else {
             return Err(Error::invalid_file(index, "there is no object `weight_map`"));
@@ -105,7 +114,7 @@ impl Weights {
         let mut weights = Self { shards: Vec::new(), tensors: BTreeMap::new(), catalogue: index.to_owned() };
         for (file, names) in names_by_file {
             let path = index.with_file_name(file);
-            let (shard, mut tensors) = open_shard(&path, weights.shards.len()).map_err(|error| {
+            let (shard, mut tensors) = open(&path, weights.shards.len()).map_err(|error| {
                 Error::new(error.status(), format!("{} (named by {})", error.message(), index.display()))
             })?;
             weights.shards.push(shard);
@@ -166,8 +175,7 @@ fn read_header(path: &Path, file: &mut File, length: u64) -> Result<(usize, Meta
         return Err(invalid("this looks like a Git LFS pointer, not the file itself: run `git lfs pull`".into()));
     }
     if prefix.starts_with(b"PK\x03\x04") || prefix.starts_with(b"\x80\x02") {
-        let what =
-            "this looks like a PyTorch pickle, which is not read because that executes code: convert it to safetensors";
+        let what = "this looks like a checkpoint of PyTorch, not a safetensors file: rename it to pytorch_model.bin";
         return Err(invalid(what.into()));
     }
     let header = u64::from_le_bytes(prefix);

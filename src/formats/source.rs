@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::files::Files;
 use super::gguf::Gguf;
+use super::missing;
 use super::modules::{self, Entry};
 use super::onnx::Export;
 use super::packed::{self, Opening, Packed};
-use super::unknown_folder;
 use super::weights::Weights;
 use crate::base::error::{Error, Result, Status};
 use crate::spec::Precision;
@@ -66,14 +66,9 @@ impl Source {
         }
         // The configuration first: its absence shows most clearly that this is not a model.
         if files.config(CONFIG)?.is_none() {
-            return Err(unknown_folder::error(&folder, CONFIG));
+            return Err(missing::config(&folder));
         }
-        let mut weights = Weights::open(&folder).map_err(|error| match unknown_folder::adapter(&folder) {
-            Some(adapter) if error.status() == Status::NotFound => {
-                Error::new(Status::NotFound, format!("{}: {adapter}", folder.display()))
-            }
-            _ => error,
-        })?;
+        let mut weights = Weights::open(&folder)?;
         add_modules(&mut weights, path, &modules, true)?;
         Ok(Self { files, weights, precision: None, export: None })
     }

@@ -130,7 +130,7 @@ impl Weights {
         self.shards.iter().map(|shard| shard.map.len() as u64).sum()
     }
 
-    /// The size of all tensors as stored: at most [`Self::bytes`].
+    /// The size of all tensors as stored. Tensors of PyTorch's checkpoints may share a storage, which then counts for each.
     pub fn total_bytes(&self) -> u64 {
         self.tensors.values().map(|entry| entry.length as u64).sum()
     }

@@ -205,8 +205,8 @@ impl Loaded {
             log.warning(|| format!("{path}: fields that are not known and not used: {fields}"));
         }
         if !engine.tokenizer.is_present() {
-            let path = engine.tokenizer.path().display();
-            log.warning(|| format!("{path}: not found; the model accepts only token ids"));
+            let (path, absent) = (engine.tokenizer.path().display(), engine.tokenizer.absent());
+            log.warning(|| format!("{path}: {absent}; the model accepts only token ids"));
         }
         if let Err(error) = &embedding.modules {
             log.warning(|| format!("{}; a call that names a pooling embeds without it", error.message()));

@@ -17,6 +17,7 @@ use crate::formats::tensor::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
 use crate::network::transformer::weights::{ModelView, StackView};
 use crate::spec::{Precision, Spec};
+use crate::text::tokenizer::vocabulary;
 
 /// The maximum size of a configuration or tokenizer file, in bytes.
 const FILE_LIMIT: u64 = 256 << 20;
@@ -75,6 +76,10 @@ fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
         Ok::<_, Error>(())
     };
     for name in FILES {
+        // Vocabulary files count only where there is no tokenizer.json.
+        if vocabulary::NAMES.contains(&name) && files.has("tokenizer.json") {
+            continue;
+        }
         add(files, name)?;
         add(&top, name)?;
     }

@@ -81,6 +81,10 @@ impl ClassifierSettings {
                 *slot = name.as_str().map_or_else(|| name.to_string(), str::to_string);
             }
         }
+        if let Some(names) = config.get("id2label").and_then(|v| v.as_array()) {
+            let name = |name: &serde_json::Value| name.as_str().map_or_else(|| name.to_string(), str::to_string);
+            labels = names.iter().map(name).collect();
+        }
         let function = match config.get("problem_type").and_then(|v| v.as_str()) {
             Some("single_label_classification") => ScoreFunction::Softmax,
             Some("multi_label_classification") => ScoreFunction::Sigmoid,

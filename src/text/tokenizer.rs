@@ -9,6 +9,7 @@ mod cuts;
 mod limits;
 mod special;
 mod templates;
+pub(crate) mod vocabulary;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -32,6 +33,7 @@ use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
 pub use special::SpecialTokens;
+use vocabulary::{Built, Found};
 
 /// The maximum size of `tokenizer.json`; the largest published files have about 40 MB.
 const FILE_LIMIT: u64 = 256 << 20;
@@ -69,10 +71,13 @@ impl Default for EncodeOptions {
 
 /// The files of a tokenizer.
 pub(crate) struct TokenizerFiles {
-    /// Empty if there is no such file.
+    /// `tokenizer.json`, or its equivalent; empty if there is none.
     pub json: Vec<u8>,
-    /// The path of `tokenizer.json`, for errors.
+    /// The path of the file that has the vocabulary, for errors.
     path: PathBuf,
+    unknown: Option<(u32, u32)>,
+    /// If there is none: why, and what helps.
+    absent: String,
     config: Option<Config>,
     /// Puts texts in lower case first (`do_lower_case` of sentence-transformers).
     lower_case: bool,
@@ -87,9 +92,16 @@ impl TokenizerFiles {
     pub fn read(files: &Files) -> Result<Self> {
         const FILE: &str = "tokenizer.json";
         let path = files.name(FILE);
-        let json = files.bytes(FILE, FILE_LIMIT)?.unwrap_or_default();
-        let special = SpecialTokens::read(files)?;
-        Ok(Self { json, config: files.config("tokenizer_config.json")?, path, special, lower_case: false })
+        let mut special = SpecialTokens::read(files)?;
+        let config = files.config("tokenizer_config.json")?;
+        let (json, path, unknown, absent) = match files.bytes(FILE, FILE_LIMIT)? {
+            Some(json) => (json, path, None, String::new()),
+            None => match vocabulary::build(files, config.as_ref(), &mut special)? {
+                Found::Vocabulary(Built { json, path, unknown }) => (json, path, unknown, String::new()),
+                Found::Nothing(absent) => (Vec::new(), path, None, absent),
+            },
+        };
+        Ok(Self { json, path, unknown, absent, config, special, lower_case: false })
     }
 }
 
@@ -109,19 +121,23 @@ struct Inner {
     path: PathBuf,
     /// Whether long texts are tokenised in parts; found out when the first one comes.
     cuts: Lock<Option<bool>>,
+    /// Ids from the first on are unknown, and become the second.
+    unknown: Option<(u32, u32)>,
+    /// Why there is no tokenizer.
+    absent: String,
     special: SpecialTokens,
     /// Whether decoded text is cleaned up.
     cleans_up: bool,
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, and the length limit and truncation side from `tokenizer_config.json` if there is one.
+    /// Reads `tokenizer.json`, or the vocabulary files of a model that has none, and the length limit and truncation side from `tokenizer_config.json` if there is one.
     pub fn from_directory(directory: &Path) -> Result<Self> {
         Self::new(TokenizerFiles::read(&Files::in_directory(directory))?)
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, config, mut special, lower_case } = files;
+        let TokenizerFiles { json: bytes, path, unknown, absent, config, mut special, lower_case } = files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
@@ -132,6 +148,8 @@ impl Tokenizer {
                 pad_id: None,
                 path,
                 cuts: Lock::default(),
+                unknown,
+                absent,
                 special,
                 cleans_up: false,
             })));
@@ -156,6 +174,15 @@ impl Tokenizer {
             && let Some(fault) = limits::fault_of_pieces(tokenizer.get_vocab(false).keys().map(String::as_str))
         {
             return Err(Error::invalid_file(&path, fault));
+        }
+        if let Some((first, _)) = unknown
+            && let Some((id, token)) = tokenizer.get_added_tokens_decoder().iter().find(|(id, _)| **id >= first)
+        {
+            // The ids after the vocabulary are taken.
+            let token = formats::quoted(&token.content);
+            let what =
+                format!("{}: the token {token} of the tokenizer's settings would get the id {id}", path.display());
+            return Err(Error::unsupported(format!("{what}, which the vocabulary does not have")));
         }
         let flag = |name: &str| config.as_ref().map_or(Ok(false), |c| c.bool_or(name, false));
         tokenizer.set_encode_special_tokens(flag("split_special_tokens")?);
@@ -200,6 +227,8 @@ impl Tokenizer {
             pad_id,
             path,
             cuts: Lock::default(),
+            unknown,
+            absent,
             special,
             cleans_up,
         })))
@@ -217,7 +246,8 @@ impl Tokenizer {
 
     /// Token ids are below this number (files may leave gaps).
     pub fn vocabulary_size(&self) -> usize {
-        self.0.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.get_vocab_size(true))
+        let size = self.0.tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.get_vocab_size(true));
+        self.0.unknown.map_or(size, |(first, _)| size.min(first as usize))
     }
 
     /// The ids of one text.
@@ -231,6 +261,11 @@ impl Tokenizer {
     /// Hugging Face's own tokenizer, without a post-processor.
     pub(crate) fn inner(&self) -> Result<&HfTokenizer> {
         self.0.hf()
+    }
+
+    /// Why there is no tokenizer, and what helps.
+    pub fn absent(&self) -> &str {
+        &self.0.absent
     }
 
     /// Whether there is a tokenizer: a model without one accepts only token ids.
@@ -292,7 +327,7 @@ impl Tokenizer {
             let packed = Instant::now();
             for (i, slot) in slots.into_iter().enumerate() {
                 let missing = || Error::internal(format!("text {} was not tokenised", block * BLOCK + i));
-                pack(&slot.into_inner().ok_or_else(missing)??, &mut encoding);
+                pack(&slot.into_inner().ok_or_else(missing)??, self.0.unknown, &mut encoding);
             }
             packing += packed.elapsed();
         }
@@ -371,10 +406,8 @@ impl Inner {
     fn hf(&self) -> Result<&HfTokenizer> {
         self.tokenizer.as_ref().ok_or_else(|| {
             let path = self.path.display();
-            Error::new(
-                Status::NotFound,
-                format!("{path}: not found; without a tokenizer a model accepts only token ids"),
-            )
+            let what = format!("{path}: {}; without a tokenizer a model accepts only token ids", self.absent);
+            Error::new(Status::NotFound, what)
         })
     }
 
@@ -463,9 +496,10 @@ fn untokenizable(error: tokenizers::Error) -> Error {
 }
 
 /// Appends a text to a batch.
-fn pack(one: &One, packed: &mut Encoding) {
+fn pack(one: &One, unknown: Option<(u32, u32)>, packed: &mut Encoding) {
+    let known = |&id: &u32| unknown.filter(|&(first, _)| id >= first).map_or(id, |(_, unknown)| unknown);
     let One { encoding, truncated } = one;
-    packed.ids.extend_from_slice(encoding.get_ids());
+    packed.ids.extend(encoding.get_ids().iter().map(known));
     packed.type_ids.extend_from_slice(encoding.get_type_ids());
     packed.special.extend(encoding.get_special_tokens_mask().iter().map(|&m| m as u8));
     let second = encoding.n_sequences() > 1;

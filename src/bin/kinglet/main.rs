@@ -110,7 +110,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
         answer_cache: args.answer_cache as usize,
         progress: Some(&mut progress),
         onnxruntime: args.onnxruntime.as_deref(),
-        log: Log::new(LogLevel::Warning, |_, line| output::note(line)),
+        log: Log::new(LogLevel::Warning, |_, line| output::note(&format!("warning: {line}"))),
         ..LoadOptions::default()
     };
     Ok(Model::load(&args.model, options)?)

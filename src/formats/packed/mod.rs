@@ -36,7 +36,7 @@ use checksum::Checksum;
 pub use writer::Writer;
 
 /// The names of the small files that are stored with the weights, in the model's folder and in those of its modules.
-pub const FILES: [&str; 16] = [
+pub const FILES: [&str; 23] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -53,6 +53,13 @@ pub const FILES: [&str; 16] = [
     "sentence_albert_config.json",
     "sentence_xlm-roberta_config.json",
     "sentence_xlnet_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+    "tokenizer.model",
 ];
 
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";

@@ -74,6 +74,8 @@ pub struct SpecialTokens {
     listed: BTreeMap<u32, AddedToken>,
     /// `added_tokens.json`, by id: tokens that `tokenizer.json` may lack.
     older: BTreeMap<u32, AddedToken>,
+    /// The names that `tokenizer_config.json` gives, be it null.
+    stated: BTreeSet<&'static str>,
 }
 
 impl SpecialTokens {
@@ -98,8 +100,44 @@ impl SpecialTokens {
         }
         let class = config.as_ref().map(|c| c.str_opt("tokenizer_class")).transpose()?.flatten();
         read.of_class = class.map(of_class).unwrap_or_default();
-        read.of_class.retain(|(name, _)| config.as_ref().is_none_or(|c| !c.keys().any(|key| key == *name)));
+        read.stated = NAMES.into_iter().filter(|name| config.as_ref().is_some_and(|c| c.contains(name))).collect();
+        let stated = &read.stated;
+        read.of_class.retain(|(name, _)| !stated.contains(name));
         Ok(read)
+    }
+
+    /// Adds the special tokens of a class, whether the vocabulary has them or not: a tokenizer without `tokenizer.json` is made for them.
+    pub fn adopt(&mut self, class: &str) {
+        let of_class = of_class(class);
+        let mut others = std::mem::take(&mut self.named);
+        for name in NAMES {
+            let named = others.iter().position(|(other, _)| other == name).map(|at| others.remove(at).1);
+            let default = of_class.iter().find(|(other, _)| *other == name && !self.stated.contains(name));
+            if let Some(token) = named.or_else(|| default.map(|(_, text)| Token::Text((*text).to_string()))) {
+                self.named.push((name.to_string(), token));
+            }
+        }
+        self.named.append(&mut others);
+        self.of_class.clear();
+    }
+
+    /// Adds a token that has no name.
+    pub fn add(&mut self, token: AddedToken) {
+        self.extra.push(Token::Object(token));
+    }
+
+    /// Lets a named token take the spaces before it, if no file gives its properties.
+    pub fn strip_before(&mut self, name: &str) {
+        for (_, token) in self.named.iter_mut().filter(|(other, _)| other == name) {
+            if let Token::Text(text) = token {
+                *token = Token::Object(AddedToken::from(std::mem::take(text), true).lstrip(true));
+            }
+        }
+    }
+
+    /// The text of a named token, or an empty one.
+    pub fn text(&self, name: &str) -> String {
+        self.get(name).unwrap_or_default().to_owned()
     }
 
     fn name(&mut self, config: Option<&Config>, map: Option<&Config>) -> Result<()> {

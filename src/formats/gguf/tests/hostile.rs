@@ -1,7 +1,6 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::formats::charsmap;
 use crate::formats::mutation::mutation;
 
 #[test]
@@ -146,7 +145,7 @@ fn read_all(bytes: &[u8]) -> Result<()> {
 
 /// A file with every field that Kinglet reads.
 fn sample(tokenizer: usize) -> File {
-    let charsmap = charsmap::tests::table(0);
+    let charsmap = crate::formats::charsmap::tests::table(0);
     let charsmap = list(0, charsmap.len(), charsmap);
     let file = match tokenizer {
         0 => decoder("llama"),
