@@ -2,11 +2,26 @@
 
 use std::path::Path;
 
-use super::quoted;
+use super::json::{CONFIG_LIMIT, read_if_exists};
+use super::{quoted, shortened};
 use crate::base::error::{Error, Status};
 
 /// The maximum number of files that an error lists.
 const LISTED: usize = 8;
+
+const MERGE: &str = "merge it into its model and pass that: python -c \"from peft import AutoPeftModel; \
+                     AutoPeftModel.from_pretrained('ADAPTER').merge_and_unload().save_pretrained('MODEL')\"";
+
+/// What an adapter's configuration says of it.
+fn adapter(folder: &Path) -> String {
+    let config = read_if_exists(&folder.join("adapter_config.json"), CONFIG_LIMIT).ok().flatten();
+    let text = |key: &str| config.as_ref().and_then(|config| config[key].as_str());
+    let base = text("base_model_name_or_path").map_or_else(String::new, |base| format!(" for {}", quoted(base)));
+    format!(
+        "an adapter ({}adapter_config.json){base}",
+        text("peft_type").map_or(String::new(), |kind| shortened(kind) + ", ")
+    )
+}
 
 /// The names in a folder, sorted; folders end in a slash.
 fn names(folder: &Path) -> Vec<String> {
@@ -36,9 +51,7 @@ pub fn config(folder: &Path) -> Error {
     let names = names(folder);
     let has = |name: &str| names.iter().any(|other| other == name);
     let what = if has("adapter_config.json") {
-        "this is an adapter (adapter_config.json), which has no model of its own; merge it into its model and pass that: python -c \
-         \"from peft import AutoPeftModel; AutoPeftModel.from_pretrained('ADAPTER').merge_and_unload().save_pretrained('MODEL')\""
-            .to_string()
+        format!("this is {}, which has no model of its own; {MERGE}", adapter(folder))
     } else if has("snapshots/") {
         let snapshot = snapshot(folder);
         let example = snapshot.as_deref().unwrap_or(folder);
@@ -50,7 +63,11 @@ pub fn config(folder: &Path) -> Error {
         names.iter().find(|name| name.ends_with('/') && folder.join(name).join("config.json").exists())
     {
         let path = folder.join(inner.trim_end_matches('/'));
-        format!("there is no config.json here, but one in {}; pass {}", quoted(inner), path.display())
+        format!(
+            "there is no config.json here, but one in {}; pass {}, or download modules.json too if this is a model of sentence-transformers",
+            quoted(inner),
+            path.display()
+        )
     } else if names.is_empty() {
         "the folder is empty; a model is a folder with config.json, tokenizer.json and model.safetensors, a .gguf, .kinglet or .onnx file"
             .to_string()
@@ -88,10 +105,8 @@ pub fn weights(folder: &Path) -> Error {
     );
     let here = folder.display();
     let what = if names.iter().any(|name| name == "adapter_config.json") && !safetensors.is_empty() {
-        "found neither model.safetensors nor model.safetensors.index.json, but an adapter (adapter_config.json); merge it into its model \
-         and pass that: python -c \"from peft import AutoPeftModel; \
-         AutoPeftModel.from_pretrained('ADAPTER').merge_and_unload().save_pretrained('MODEL')\""
-            .to_string()
+        let adapter = adapter(folder);
+        format!("found neither model.safetensors nor model.safetensors.index.json, but {adapter}; {MERGE}")
     } else if !shards.is_empty() {
         let index =
             if shards[0].ends_with(".bin") { "pytorch_model.bin.index.json" } else { "model.safetensors.index.json" };

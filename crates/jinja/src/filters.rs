@@ -13,11 +13,11 @@ use crate::value::{Number, Value, compare, equal, sort_by_key, undefined};
 use crate::{json, methods, strings};
 
 #[rustfmt::skip]
-pub(crate) const NAMES: [&str; 43] = [
+pub(crate) const NAMES: [&str; 44] = [
     "abs", "attr", "batch", "capitalize", "center", "count", "d", "default", "dictsort", "e", "escape", "first", "float",
     "forceescape", "format", "indent", "int", "items", "join", "last", "length", "list", "lower", "map", "max", "min", "reject",
     "rejectattr", "replace", "reverse", "round", "safe", "select", "selectattr", "sort", "string", "sum", "title", "tojson", "trim",
-    "unique", "upper", "wordcount",
+    "truncate", "unique", "upper", "wordcount",
 ];
 
 /// Applies the filter `name` to `value`.
@@ -36,6 +36,7 @@ pub(crate) fn apply(name: &str, value: &Value, args: Args, budget: &mut Budget) 
         "select" | "reject" | "selectattr" | "rejectattr" => select(name, value, args, budget),
         "upper" | "lower" | "capitalize" | "title" | "trim" | "replace" | "indent" | "string" | "safe" | "e"
         | "escape" | "forceescape" | "format" | "wordcount" | "center" => of_text(name, value, args, budget),
+        "truncate" => truncate(value, args, budget),
         "abs" | "int" | "float" | "round" => of_number(name, value, args, budget),
         _ => of_sequence(name, value, args, budget),
     };
@@ -107,6 +108,33 @@ fn indent(s: &str, args: Args, budget: &mut Budget) -> Result<Value> {
         }
         text.push(line)?;
     }
+    Ok(Value::str(text.finish()))
+}
+
+/// Cuts a string to `length` characters, unless it is longer by no more than `leeway`.
+fn truncate(value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
+    let [length, kill_words, end, leeway] = args.bind("truncate", ["length", "killwords", "end", "leeway"])?;
+    let length = integer("truncate", length)?.unwrap_or(255);
+    let leeway = integer("truncate", leeway)?.unwrap_or(5);
+    let end = text_or_none("truncate", end)?.unwrap_or_else(|| "...".into());
+    let end_length = end.chars().count() as i64;
+    if length < end_length || leeway < 0 {
+        return fail("the length of `truncate` is less than that of its end, or its leeway is negative");
+    }
+    let Value::Int(count) = of_items("length", value, budget)? else { return fail("`truncate` takes a string") };
+    if count <= length.saturating_add(leeway) {
+        return Ok(value.clone());
+    }
+    let Value::Str(s) = value else {
+        return fail(format!("`truncate` takes a string, not {}", value.type_name()));
+    };
+    let (_, mut kept) = strings::window(s, Some(0), Some(length - end_length));
+    if !flag(&kill_words) {
+        kept = kept.rsplit_once(' ').map_or(kept, |(before, _)| before);
+    }
+    let mut text = Text::new(budget);
+    text.push(kept)?;
+    text.push(&end)?;
     Ok(Value::str(text.finish()))
 }
 
@@ -384,6 +412,10 @@ fn sorted(
 }
 
 fn map(value: &Value, mut args: Args, budget: &mut Budget) -> Result<Value> {
+    // As in Jinja, a false value such as None has no items, and the arguments are not looked at.
+    if !value.is_true() {
+        return Value::list([], budget);
+    }
     let mut mapped = Vec::new();
     if args.positional.is_empty() {
         let [attribute, default] = args.bind("map", ["attribute", "default"])?;
@@ -407,6 +439,9 @@ fn map(value: &Value, mut args: Args, budget: &mut Budget) -> Result<Value> {
 }
 
 fn select(name: &str, value: &Value, args: Args, budget: &mut Budget) -> Result<Value> {
+    if !value.is_true() {
+        return Value::list([], budget);
+    }
     let mut arguments = args.only_positional()?.into_iter();
     let attribute = if name.ends_with("attr") { arguments.next() } else { None };
     if name.ends_with("attr") && attribute.is_none() {

@@ -1,18 +1,20 @@
 //! The tests of Jinja that chat templates use, such as `x is defined`.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use crate::ast::Operator;
 use crate::budget::Budget;
 use crate::error::{Result, fail, quoted};
+use crate::filters;
 use crate::operators::{arithmetic, contains};
 use crate::value::{Value, compare, equal};
 
 #[rustfmt::skip]
-pub(crate) const NAMES: [&str; 37] = [
+pub(crate) const NAMES: [&str; 39] = [
     "!=", "<", "<=", "==", ">", ">=", "boolean", "callable", "defined", "divisibleby", "eq", "equalto", "escaped", "even", "false",
-    "float", "ge", "greaterthan", "gt", "in", "integer", "iterable", "le", "lessthan", "lower", "lt", "mapping", "ne", "none",
-    "number", "odd", "sameas", "sequence", "string", "true", "undefined", "upper",
+    "filter", "float", "ge", "greaterthan", "gt", "in", "integer", "iterable", "le", "lessthan", "lower", "lt", "mapping", "ne", "none",
+    "number", "odd", "sameas", "sequence", "string", "test", "true", "undefined", "upper",
 ];
 
 /// `value is name(arguments)`
@@ -51,9 +53,25 @@ pub(crate) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut
             matches!(value, Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Undefined(_) | Value::Loop(_))
         }
         "callable" => {
-            matches!(value, Value::Macro(_) | Value::Function(_) | Value::Method | Value::Loop(_) | Value::Undefined(_))
+            matches!(
+                value,
+                Value::Macro(_)
+                    | Value::Function(_)
+                    | Value::Method
+                    | Value::Loop(_)
+                    | Value::Joiner(_)
+                    | Value::Undefined(_)
+            )
         }
         "escaped" => false,
+        "filter" | "test" => match value {
+            Value::Str(s) => {
+                budget.scan(s.len())?;
+                if name == "filter" { filters::NAMES.contains(&&**s) } else { NAMES.contains(&&**s) }
+            }
+            Value::List(_) | Value::Dict(_) => return fail(format!("{} cannot be a name", value.type_name())),
+            _ => false,
+        },
         "odd" => equal(&remainder(&Value::Int(2), budget)?, &Value::Int(1), budget)?,
         "even" => equal(&remainder(&Value::Int(2), budget)?, &Value::Int(0), budget)?,
         "divisibleby" => equal(&remainder(&arguments[0], budget)?, &Value::Int(0), budget)?,
@@ -71,8 +89,12 @@ pub(crate) fn holds(name: &str, value: &Value, arguments: &[Value], budget: &mut
         "in" => contains(&arguments[0], value, budget)?,
         // "sameas"
         _ => {
-            std::mem::discriminant(value) == std::mem::discriminant(&arguments[0])
-                && equal(value, &arguments[0], budget)?
+            // Lists and dictionaries have an identity. Equal values of the other types are one object wherever it matters.
+            match (value, &arguments[0]) {
+                (Value::List(a), Value::List(b)) => Arc::ptr_eq(a, b),
+                (Value::Dict(a), Value::Dict(b)) => Arc::ptr_eq(a, b),
+                (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b) && equal(a, b, budget)?,
+            }
         }
     })
 }

@@ -31,6 +31,7 @@ pub(crate) enum Value {
     Namespace(usize),
     Macro(usize),
     Loop(usize),
+    Joiner(usize),
     Function(Function),
     /// A method that is not called.
     Method,
@@ -40,6 +41,7 @@ pub(crate) enum Value {
 pub(crate) enum Function {
     Range,
     Dict,
+    Joiner,
     Namespace,
     RaiseException,
     StrftimeNow,
@@ -167,6 +169,7 @@ impl Value {
             Self::Namespace(_) => "a namespace",
             Self::Macro(_) => "a macro",
             Self::Loop(_) => "a loop",
+            Self::Joiner(_) => "a joiner",
             Self::Function(_) => "a function",
             Self::Method => "a method",
         }
@@ -371,7 +374,10 @@ pub(crate) fn equal(a: &Value, b: &Value, budget: &mut Budget) -> Result<bool> {
             }
             true
         }
-        (Value::Namespace(a), Value::Namespace(b)) | (Value::Macro(a), Value::Macro(b)) => a == b,
+        (Value::Namespace(a), Value::Namespace(b))
+        | (Value::Macro(a), Value::Macro(b))
+        | (Value::Loop(a), Value::Loop(b))
+        | (Value::Joiner(a), Value::Joiner(b)) => a == b,
         (Value::Function(a), Value::Function(b)) => a == b,
         (a, b) => match (a.number(), b.number()) {
             (Some(a), Some(b)) => a.compare(b) == Some(Ordering::Equal),

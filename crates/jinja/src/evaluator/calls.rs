@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Closure, Evaluator};
+use super::{Closure, Evaluator, Joiner};
 use crate::arguments::{Args, integer, text};
 use crate::ast::{Arguments, Expression, Suffix, SuffixKind};
 use crate::date;
@@ -51,6 +51,12 @@ impl<'t> Evaluator<'t> {
         match callee {
             Value::Macro(index) => self.call_macro(index, args, caller),
             Value::Function(function) => self.call_function(function, args),
+            Value::Joiner(index) => {
+                args.bind::<0>("joiner", [])?;
+                let Some(joiner) = self.joiners.get_mut(index) else { return fail("there is no such joiner") };
+                let used = std::mem::replace(&mut joiner.used, true);
+                Ok(if used { joiner.separator.clone() } else { Value::str("") })
+            }
             Value::Undefined(name) => undefined(name.as_deref()),
             other => fail(format!("{} cannot be called", other.type_name())),
         }
@@ -129,6 +135,12 @@ impl<'t> Evaluator<'t> {
         match function {
             Function::Range => self.range(args),
             Function::Dict => Ok(Value::Dict(Arc::new(self.dict_of(args)?))),
+            Function::Joiner => {
+                let [separator] = args.bind("joiner", ["sep"])?;
+                self.budget.allocate_items::<Joiner>(2)?;
+                self.joiners.push(Joiner { separator: separator.unwrap_or_else(|| Value::str(", ")), used: false });
+                Ok(Value::Joiner(self.joiners.len() - 1))
+            }
             Function::Namespace => {
                 let dict = self.dict_of(args)?;
                 self.budget.allocate_items::<Named>(2)?;

@@ -22,6 +22,12 @@ enum Flow {
     Continue,
 }
 
+/// What `joiner` returns: nothing at its first call, then the separator.
+struct Joiner {
+    separator: Value,
+    used: bool,
+}
+
 /// A macro, with the variables of the blocks around it at the time of its definition.
 struct Closure {
     pub index: usize,
@@ -48,6 +54,7 @@ pub(super) struct Evaluator<'t> {
     namespaces: Vec<Named>,
     closures: Vec<Closure>,
     loops: Vec<Loop>,
+    joiners: Vec<Joiner>,
 }
 
 impl<'t> Evaluator<'t> {
@@ -62,6 +69,7 @@ impl<'t> Evaluator<'t> {
             namespaces: Vec::new(),
             closures: Vec::new(),
             loops: Vec::new(),
+            joiners: Vec::new(),
         }
     }
 
@@ -261,6 +269,7 @@ impl<'t> Evaluator<'t> {
         Ok(match &**name {
             "range" => Value::Function(Function::Range),
             "dict" => Value::Function(Function::Dict),
+            "joiner" => Value::Function(Function::Joiner),
             "namespace" => Value::Function(Function::Namespace),
             "raise_exception" => Value::Function(Function::RaiseException),
             "strftime_now" => Value::Function(Function::StrftimeNow),
