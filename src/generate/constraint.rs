@@ -18,6 +18,7 @@ use crate::base::panics::guarded;
 use crate::formats::shortened;
 
 mod intersections;
+mod schema;
 
 /// The maximum length of a grammar's source, in bytes.
 const MAX_SOURCE: usize = 256 << 10;
@@ -80,10 +81,20 @@ impl Grammar {
         Ok(match self {
             Self::JsonSchema(source) => {
                 let mut schema: Value = serde_json::from_str(source).map_err(|e| self.error(e))?;
+                schema::rewrite(&mut schema);
                 self.check_schema(&schema)?;
-                if schema.as_object().is_some_and(|schema| !schema.contains_key("x-guidance")) {
-                    let whitespace_pattern = Some(WHITESPACE.to_owned());
-                    JsonCompileOptions { whitespace_pattern, ..Default::default() }.apply_to(&mut schema);
+                match schema.as_object_mut().map(|schema| schema.get_mut("x-guidance")) {
+                    // llguidance's options within the schema.
+                    Some(Some(options)) => {
+                        if let Some(options) = options.as_object_mut() {
+                            options.entry("whitespace_pattern").or_insert_with(|| WHITESPACE.into());
+                        }
+                    }
+                    Some(None) => {
+                        let whitespace_pattern = Some(WHITESPACE.to_owned());
+                        JsonCompileOptions { whitespace_pattern, ..Default::default() }.apply_to(&mut schema);
+                    }
+                    None => {}
                 }
                 GrammarWithLexer::from_json_schema(schema)
             }
