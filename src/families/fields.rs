@@ -8,7 +8,7 @@ use super::quantised;
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
 
-/// A value that changes nothing. Null, which stands for an unset field, never does.
+/// A value with which the field has no effect. Null means that the field is unset, so it has no effect either.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Neutral {
     Null,

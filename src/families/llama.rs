@@ -26,7 +26,7 @@ pub(super) const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
-/// What a family's class of transformers has where the file leaves a field out. Null stands for the structure's own value.
+/// The defaults of a family's configuration class in transformers, for fields that config.json leaves out.
 pub(super) struct Defaults {
     /// None: as many as query heads.
     pub kv_heads: Option<usize>,

@@ -4,7 +4,7 @@ use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
 use crate::spec::{Rotary, RotaryScaling};
 
-/// What a family's class of transformers has where the file leaves a field out.
+/// The defaults of a family's configuration class in transformers, for fields that config.json leaves out.
 pub(super) struct Defaults {
     pub theta: f32,
     pub fraction: f32,

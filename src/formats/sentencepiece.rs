@@ -117,7 +117,7 @@ impl Vocabulary {
                 (3, Value::Number(2)) => self.algorithm = Algorithm::Bpe,
                 (3, Value::Number(3)) => self.algorithm = Algorithm::Word,
                 (3, Value::Number(4)) => self.algorithm = Algorithm::Char,
-                (3, _) => return Err("model_type is none that is known"),
+                (3, _) => return Err("model_type is unknown"),
                 (24, Value::Number(flag)) => self.space_is_suffix = flag != 0,
                 (35, Value::Number(flag)) => self.byte_fallback = flag != 0,
                 _ => {}
@@ -157,7 +157,7 @@ impl Piece {
                         4 => Kind::UserDefined,
                         5 => Kind::Unused,
                         6 => Kind::Byte,
-                        _ => return Err("the type of a piece is none that is known"),
+                        _ => return Err("the type of a piece is unknown"),
                     };
                 }
                 (1..=3, _) => return Err("a field of a piece has another type"),

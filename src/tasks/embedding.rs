@@ -46,7 +46,7 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// The first row of text `i`: its embedding, unless pooling is none.
+    /// The first row of text `i`: its embedding, or with `Pooling::None` the vector of its first token.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.values[self.starts[i] * self.dimension..][..self.dimension]
     }

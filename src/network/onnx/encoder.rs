@@ -49,7 +49,7 @@ pub struct EncoderGraph {
     texts: Option<(String, usize)>,
     /// Whether the embedding is that vector, or else made of the tokens' vectors.
     own: bool,
-    /// The poolings that the vector per text stands for; empty if that is not known.
+    /// The poolings that gave the vector per text; empty if they are unknown.
     poolings: Vec<Pooling>,
     /// The output of a classification head.
     logits: Option<String>,
