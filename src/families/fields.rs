@@ -49,24 +49,40 @@ impl Neutral {
 
 /// Fields that change what a model computes and that no family, or not the family at hand, computes.
 const REFUSED: &[(&str, Neutral)] = &[
+    ("_remove_final_layer_norm", False),
     ("add_cross_attention", False),
     ("alibi", False),
     ("attn_temperature_tuning", Number(0.0)),
+    ("causal", False),
     ("compression_config", Null),
+    ("do_layer_norm_before", True),
+    ("enable_bias", True),
     ("is_causal", True),
     ("is_decoder", False),
+    ("layer_norm_elementwise_affine", True),
+    ("mlp_fc1_bias", False),
+    ("mlp_fc2_bias", False),
+    ("moe_every_n_layers", Number(0.0)),
     ("mrope_section", Null),
     ("no_rope_layers", Empty),
     ("num_experts", Number(0.0)),
     ("num_local_experts", Number(0.0)),
+    ("parallel_block", False),
     ("partial_rotary_factor", Number(1.0)),
     ("per_layer_config", Empty),
     ("position_embedding_type", Text("absolute")),
+    ("prenorm", False),
     ("pruned_heads", Empty),
+    ("qk_layernorm", False),
+    ("qkv_proj_bias", False),
+    ("rotary_emb_fraction", Number(1.0)),
+    ("rotary_emb_interleaved", False),
+    ("rotary_emb_scale_base", Null),
     ("scale_attn_by_inverse_layer_idx", False),
     ("share_encoder_decoder_embeddings", True),
     ("use_bidirectional_attention", False),
     ("use_mrope", False),
+    ("use_rms_norm", False),
 ];
 
 /// Beginnings of the names of fields that scale a model's parts (maximal update parametrisation); none is computed.
@@ -109,6 +125,7 @@ const IRRELEVANT: &[&str] = &[
     "hidden_dropout",
     "hidden_dropout_prob",
     "init_std",
+    "layerdrop",
     "initializer_factor",
     "initializer_range",
     "pretraining_tp",
@@ -236,6 +253,82 @@ const BERT: &[&str] = &[
     "type_vocab_size",
 ];
 
+/// NomicBERT's, by transformers 5 and as published.
+const NOMIC_BERT: &[&str] = &[
+    "activation_function",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "layer_norm_epsilon",
+    "max_position_embeddings",
+    "max_trained_positions",
+    "n_embd",
+    "n_head",
+    "n_inner",
+    "n_layer",
+    "n_positions",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "rotary_emb_base",
+    "rotary_scaling_factor",
+    "type_vocab_size",
+];
+
+const MODERNBERT: &[&str] = &[
+    "attention_bias",
+    "global_attn_every_n_layers",
+    "global_rope_theta",
+    "hidden_activation",
+    "hidden_size",
+    "intermediate_size",
+    "layer_types",
+    "local_attention",
+    "local_rope_theta",
+    "max_position_embeddings",
+    "mlp_bias",
+    "norm_bias",
+    "norm_eps",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+];
+
+const EUROBERT: &[&str] = &[
+    "attention_bias",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "mlp_bias",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "original_max_position_embeddings",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+];
+
+const OPT: &[&str] = &[
+    "activation_function",
+    "ffn_dim",
+    "hidden_size",
+    "is_causal",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "tie_word_embeddings",
+];
+
 const DISTILBERT: &[&str] = &["activation", "dim", "hidden_dim", "max_position_embeddings", "n_heads", "n_layers"];
 
 const MPNET: &[&str] = &[
@@ -327,6 +420,26 @@ const LLAMA: &[&str] = &[
     "tie_word_embeddings",
 ];
 
+/// Phi's, and StableLM's.
+const PHI: &[&str] = &[
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "is_causal",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "original_max_position_embeddings",
+    "partial_rotary_factor",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "tie_word_embeddings",
+];
+
 const GEMMA: &[&str] = &[
     "attention_bias",
     "attn_logit_softcapping",
@@ -340,7 +453,13 @@ const GEMMA: &[&str] = &[
 /// The fields that a family reads into its Spec, in one or two lists.
 fn honoured(family: &str) -> [&'static [&'static str]; 2] {
     match family {
-        "bert" | "roberta" | "xlm-roberta" => [BERT, &[]],
+        "bert" | "roberta" | "xlm-roberta" | "camembert" => [BERT, &[]],
+        "nomic_bert" => [NOMIC_BERT, &[]],
+        "modernbert" => [MODERNBERT, &[]],
+        "eurobert" => [EUROBERT, &[]],
+        "opt" => [OPT, &[]],
+        "phi" => [PHI, &[]],
+        "stablelm" => [PHI, &["use_parallel_residual", "use_qkv_bias"]],
         "distilbert" => [DISTILBERT, &[]],
         "mpnet" => [MPNET, &[]],
         "t5" => [T5, &["scale_decoder_outputs", "tie_word_embeddings"]],
@@ -350,6 +469,31 @@ fn honoured(family: &str) -> [&'static [&'static str]; 2] {
         "gpt2" => [GPT2, &[]],
         "gpt_neox" => [GPT_NEOX, &[]],
         "llama" => [LLAMA, &["attention_bias", "hidden_act", "mlp_bias"]],
+        "smollm3" => [
+            LLAMA,
+            &[
+                "attention_bias",
+                "hidden_act",
+                "layer_types",
+                "mlp_bias",
+                "no_rope_layer_interval",
+                "no_rope_layers",
+                "sliding_window",
+                "use_sliding_window",
+            ],
+        ],
+        "granite" => [
+            LLAMA,
+            &[
+                "attention_bias",
+                "attention_multiplier",
+                "embedding_multiplier",
+                "hidden_act",
+                "logits_scaling",
+                "mlp_bias",
+                "residual_multiplier",
+            ],
+        ],
         "mistral" => [LLAMA, &["hidden_act", "layer_types", "sliding_window"]],
         "qwen2" => [LLAMA, &["hidden_act", "layer_types", "max_window_layers", "sliding_window", "use_sliding_window"]],
         "qwen3" => [
@@ -364,6 +508,7 @@ fn honoured(family: &str) -> [&'static [&'static str]; 2] {
             ],
         ],
         "phi3" => [LLAMA, &["hidden_act", "partial_rotary_factor", "sliding_window"]],
+        "gemma" => [LLAMA, &["attention_bias", "hidden_act", "use_bidirectional_attention"]],
         "gemma2" => [LLAMA, GEMMA],
         "gemma3_text" => [
             LLAMA,
@@ -388,12 +533,44 @@ fn honoured(family: &str) -> [&'static [&'static str]; 2] {
 fn irrelevant_here(family: &str) -> &'static [&'static str] {
     match family {
         // Encoders have no language head, and T5 with untied embeddings is told by its weights.
-        "bert" | "roberta" | "xlm-roberta" | "distilbert" | "mpnet" => &["tie_word_embeddings"],
+        "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "mpnet" => &["tie_word_embeddings"],
+        // The family refuses a width that differs from the hidden size.
+        "opt" => &["is_decoder", "word_embed_proj_dim"],
+        // What these say is of heads that are not read.
+        "modernbert" => &[
+            "classifier_activation",
+            "classifier_bias",
+            "classifier_pooling",
+            "decoder_bias",
+            "deterministic_flash_attn",
+            "embedding_dropout",
+            "initializer_cutoff_factor",
+            "layer_norm_eps",
+            "mlp_dropout",
+            "position_embedding_type",
+            "reference_compile",
+            "repad_logits_with_grad",
+            "sparse_pred_ignore_index",
+            "sparse_prediction",
+            "tie_word_embeddings",
+        ],
+        "eurobert" => &["classifier_pooling", "is_causal", "is_decoder", "tie_word_embeddings"],
+        "nomic_bert" => &[
+            "dense_seq_output",
+            "fused_bias_fc",
+            "fused_dropout_add_ln",
+            "pad_vocab_size_multiple",
+            "pad_vocab_to_multiple_of",
+            "parallel_block_tied_norm",
+            "scale_attn_weights",
+            "tie_word_embeddings",
+            "use_flash_attn",
+            "use_xentropy",
+        ],
         "mt5" => &["scale_decoder_outputs", "tie_word_embeddings"],
         // A decoder is one.
-        "gpt_neox" | "llama" | "mistral" | "qwen2" | "qwen3" | "phi3" | "gpt2" | "bart" | "mbart" | "marian" => {
-            &["is_decoder"]
-        }
+        "gpt_neox" | "llama" | "mistral" | "qwen2" | "qwen3" | "phi" | "phi3" | "gpt2" | "bart" | "mbart"
+        | "marian" | "stablelm" | "smollm3" | "granite" | "gemma" => &["is_decoder"],
         "gemma2" | "gemma3_text" => &["hidden_act", "is_decoder"],
         _ => &[],
     }

@@ -1,10 +1,11 @@
-//! Gemma 2 (Riviere et al. 2024) and the text model of Gemma 3 (Kamath et al. 2025): RMSNorm before and after each sublayer, a
-//! sliding window in most layers, and soft capping of attention scores (2) or normalised queries and keys (3).
+//! Gemma (Mesnard et al. 2024): Llama with GeGLU and scaled embeddings. Gemma 2 (Riviere et al. 2024) and the text model of Gemma 3
+//! (Kamath et al. 2025): RMSNorm before and after each sublayer, a sliding window in most layers, and soft capping of attention scores
+//! (2) or normalised queries and keys (3).
 
 use super::{activation, llama, rope};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{AttentionSpec, Biases, Names, Norm, NormPlace, Spec, Stack};
+use crate::spec::{Activation, AttentionSpec, Biases, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     attention_post_norm: Some("layers.{}.post_attention_layernorm"),
@@ -19,6 +20,28 @@ const DEFAULTS_3: llama::Defaults = llama::Defaults {
     rope: rope::Defaults { theta: 1_000_000.0, local_theta: Some(10_000.0), ..rope::Defaults::PLAIN },
     ..DEFAULTS
 };
+
+pub(super) fn first(config: &Config) -> Result<Spec> {
+    let defaults = llama::Defaults { kv_heads: Some(16), head_dim: Some(256), ..llama::Defaults::PLAIN };
+    let stack = llama::stack(config, &defaults)?;
+    let biased = config.bool_or("attention_bias", false)?;
+    let stack = Stack {
+        // The first files say "gelu" and mean the approximation, as transformers reads them too.
+        activation: match activation(config, "hidden_act", "gelu_pytorch_tanh")? {
+            Activation::Gelu => Activation::GeluTanh,
+            other => other,
+        },
+        norm: Norm { shift: 1.0, ..stack.norm },
+        biases: Biases { qkv: biased, attention_output: biased, feed_forward: false },
+        embedding_scale: (stack.hidden as f32).sqrt(),
+        ..stack
+    };
+    let spec = llama::model(config, "gemma", stack, true, 0.0)?;
+    match config.bool_or("use_bidirectional_attention", false)? {
+        true => Ok(super::bidirectional(spec, |window| window)),
+        false => Ok(spec),
+    }
+}
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let third = config.str("model_type")? == "gemma3_text";

@@ -3,21 +3,29 @@
 mod bart;
 mod bert;
 mod distilbert;
+mod eurobert;
 mod fields;
 mod gemma;
 mod generic;
 mod gpt2;
 mod gpt_neox;
+mod granite;
 mod llama;
 mod marian;
 mod mistral;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
+mod opt;
+mod phi;
 mod phi3;
 mod quantised;
 mod qwen;
 mod roberta;
 mod rope;
 mod sentence_transformers;
+mod smollm3;
+mod stablelm;
 mod static_embedding;
 mod t5;
 mod transformer_module;
@@ -44,7 +52,11 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("distilbert", distilbert::spec),
     ("roberta", roberta::spec),
     ("xlm-roberta", roberta::spec),
+    ("camembert", roberta::spec),
     ("mpnet", mpnet::spec),
+    ("nomic_bert", nomic_bert::spec),
+    ("modernbert", modernbert::spec),
+    ("eurobert", eurobert::spec),
     ("t5", t5::spec),
     ("mt5", t5::spec),
     ("bart", bart::spec),
@@ -52,10 +64,16 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("marian", marian::spec),
     ("gpt2", gpt2::spec),
     ("gpt_neox", gpt_neox::spec),
+    ("opt", opt::spec),
+    ("phi", phi::spec),
+    ("stablelm", stablelm::spec),
     ("llama", llama::spec),
     ("mistral", mistral::spec),
     ("qwen2", qwen::spec),
     ("qwen3", qwen::spec),
+    ("smollm3", smollm3::spec),
+    ("granite", granite::spec),
+    ("gemma", gemma::first),
     ("gemma2", gemma::spec),
     ("gemma3_text", gemma::spec),
     ("phi3", phi3::spec),
@@ -175,12 +193,12 @@ fn usize_default(config: &Config, key: &str, default: Option<usize>) -> Result<O
 /// `max_position_embeddings`, or what the class of transformers has by default.
 fn positions(config: &Config) -> Result<usize> {
     let default = match config.str("model_type")? {
-        "bert" | "roberta" | "xlm-roberta" => 512,
+        "bert" | "roberta" | "xlm-roberta" | "camembert" => 512,
         "bart" | "mbart" | "marian" => 1024,
-        "llama" | "gpt_neox" => 2048,
-        "phi3" => 4096,
-        "gemma2" => 8192,
-        "qwen2" | "qwen3" => 32768,
+        "llama" | "gpt_neox" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
+        "phi3" | "stablelm" => 4096,
+        "gemma" | "gemma2" | "modernbert" | "eurobert" => 8192,
+        "qwen2" | "qwen3" | "smollm3" => 32768,
         "mistral" | "gemma3_text" => 131_072,
         _ => return config.usize("max_position_embeddings"),
     };

@@ -1,4 +1,4 @@
-//! RoBERTa (Liu et al. 2019) and XLM-RoBERTa (Conneau et al. 2020): BERT with positions that start at the padding id plus 1.
+//! RoBERTa (Liu et al. 2019), CamemBERT (Martin et al. 2020) and XLM-RoBERTa (Conneau et al. 2020): BERT with positions that start at the padding id plus 1.
 
 use super::{activation, bert, equal_heads, head};
 use crate::base::error::Result;
@@ -14,7 +14,11 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let position = Position::LearnedAfterPadding { rows, padding };
     let names = Names { prefix: "roberta.", ..bert::NAMES };
     Ok(Spec {
-        family: if config.str("model_type")? == "roberta" { "roberta" } else { "xlm-roberta" },
+        family: match config.str("model_type")? {
+            "roberta" => "roberta",
+            "camembert" => "camembert",
+            _ => "xlm-roberta",
+        },
         vocabulary: config.usize("vocab_size")?,
         encoder: Some(Stack {
             activation: activation(config, "hidden_act", "gelu")?,

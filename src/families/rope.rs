@@ -63,7 +63,7 @@ pub(super) fn read(config: &Config, head_dim: usize, max_tokens: usize, defaults
         Some(section) => scaling(config, section, dim, max_tokens, defaults)?,
         None => RotaryScaling::None,
     };
-    Ok(Rotary { dim, theta, scaling, local_theta })
+    Ok(Rotary { dim, theta, scaling, local_theta, without: Vec::new() })
 }
 
 /// The type that a section names.

@@ -69,10 +69,10 @@ pub fn of_stack() -> Vec<&'static str> {
     );
     let parts: [&[&str]; 7] = [
         &fields!("heads.", Heads { count, kv, dim }),
-        &fields!("norm.", Norm { kind, place, eps, bias, shift }),
+        &fields!("norm.", Norm { kind, place, eps, bias, shift, first_attention }),
         &fields!("biases.", Biases { qkv, attention_output, feed_forward }),
         &fields!("relative.", Relative { buckets, max_distance, bidirectional }),
-        &fields!("rotary.", Rotary { dim, theta, scaling, local_theta }),
+        &fields!("rotary.", Rotary { dim, theta, scaling, local_theta, without }),
         &fields!("attention.", AttentionSpec { scale, softcap, windows, head_norm }),
         &names,
     ];
@@ -112,6 +112,7 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("norm.eps", |s| s.norm.eps = 0.5),
     ("norm.bias", |s| s.norm.bias = !s.norm.bias),
     ("norm.shift", |s| s.norm.shift = 0.25),
+    ("norm.first_attention", |s| s.norm.first_attention = false),
     ("biases.qkv", |s| s.biases.qkv = !s.biases.qkv),
     ("biases.attention_output", |s| s.biases.attention_output = !s.biases.attention_output),
     ("biases.feed_forward", |s| s.biases.feed_forward = !s.biases.feed_forward),
@@ -128,6 +129,7 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
             RotaryScaling::Long { short: divisors.clone(), long: divisors, original: 3, attention: 1.0 };
     }),
     ("rotary.local_theta", |s| rotary(s).local_theta = Some(7.0)),
+    ("rotary.without", |s| rotary(s).without = vec![true; s.layers]),
     ("attention.scale", |s| s.attention.scale += 0.25),
     ("attention.softcap", |s| s.attention.softcap += 0.5),
     ("attention.windows", |s| s.attention.windows = vec![2; s.layers]),
@@ -183,7 +185,7 @@ fn relative(stack: &mut Stack) -> &mut Relative {
 }
 
 fn rotary(stack: &mut Stack) -> &mut Rotary {
-    let plain = Rotary { dim: 2, theta: 100.0, scaling: RotaryScaling::None, local_theta: None };
+    let plain = Rotary { dim: 2, theta: 100.0, scaling: RotaryScaling::None, local_theta: None, without: Vec::new() };
     stack.rotary.get_or_insert(plain)
 }
 

@@ -144,15 +144,17 @@ pub struct Norm {
     pub bias: bool,
     /// Added to norms' weights: Gemma stores them less 1.
     pub shift: f32,
+    /// Whether the first layer has a norm before its attention. ModernBERT's has none: it follows the norm of the embeddings.
+    pub first_attention: bool,
 }
 
 impl Norm {
     pub fn layer(place: NormPlace, eps: f32) -> Self {
-        Self { kind: NormKind::LayerNorm, place, eps, bias: true, shift: 0.0 }
+        Self { kind: NormKind::LayerNorm, place, eps, bias: true, shift: 0.0, first_attention: true }
     }
 
     pub fn rms(place: NormPlace, eps: f32) -> Self {
-        Self { kind: NormKind::RmsNorm, place, eps, bias: false, shift: 0.0 }
+        Self { kind: NormKind::RmsNorm, place, eps, bias: false, shift: 0.0, first_attention: true }
     }
 }
 
@@ -253,6 +255,15 @@ pub struct Rotary {
     pub scaling: RotaryScaling,
     /// A different base for layers with a sliding window (Gemma 3), which are not scaled.
     pub local_theta: Option<f32>,
+    /// The layers without rotary positions (SmolLM3); empty if all have them.
+    pub without: Vec<bool>,
+}
+
+impl Rotary {
+    /// Whether a layer's queries and keys are rotated.
+    pub fn is_in(&self, layer: usize) -> bool {
+        !self.without.get(layer).copied().unwrap_or(false)
+    }
 }
 
 /// Scaling of rotary frequencies for texts longer than in the original training.
@@ -384,7 +395,7 @@ impl Names {
 #[derive(Clone, Debug)]
 pub struct LanguageHead {
     pub weight: LanguageWeight,
-    /// A bias on the logits, `[1, vocabulary]`, where the checkpoint has one (BART, Marian).
+    /// A bias on the logits: `[1, vocabulary]` where the checkpoint has it (BART, Marian), or the head's own (Phi).
     pub bias: Option<&'static str>,
     /// The factor of hidden states (T5 with tied embeddings).
     pub scale: f32,

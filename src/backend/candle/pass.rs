@@ -102,7 +102,8 @@ impl<'a> Pass<'a> {
         match input {
             AttentionInput::Own { qkv, norms } => {
                 let window = stack.attention.window(layer);
-                let qkv = self.turn(qkv, window, norms)?;
+                let rotated = stack.rotary.as_ref().is_some_and(|rotary| rotary.is_in(layer));
+                let qkv = self.turn(qkv, rotated.then_some(window), norms)?;
                 self.store(&qkv, heads.query_width(), layer)?;
                 let queries = qkv.narrow(1, 0, heads.query_width())?.contiguous()?;
                 let Some((_, plan)) = self.plans.iter().find(|(known, _)| *known == window) else { return Ok(queries) };
@@ -128,10 +129,11 @@ impl<'a> Pass<'a> {
         self.cache.as_ref().map_or(Ok(()), |(pool, writes)| pool.write(x, column, layer, writes))
     }
 
-    /// Queries and keys normalised and rotated head by head.
-    fn turn(&self, qkv: Tensor, window: usize, norms: Option<&HeadNorms<Norm>>) -> Result<Tensor> {
+    /// Queries and keys normalised and rotated head by head; `window` is that of the rotations, None without them.
+    fn turn(&self, qkv: Tensor, window: Option<usize>, norms: Option<&HeadNorms<Norm>>) -> Result<Tensor> {
         let (heads, tokens) = (self.stack.heads, qkv.dim(0)?);
-        let angles = self.local_angles.as_ref().filter(|_| window > 0).or(self.angles.as_ref());
+        let local = |&window: &usize| self.local_angles.as_ref().filter(|_| window > 0).or(self.angles.as_ref());
+        let angles = window.as_ref().and_then(local);
         if norms.is_none() && angles.is_none() {
             return Ok(qkv);
         }

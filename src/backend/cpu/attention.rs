@@ -184,7 +184,8 @@ impl Cpu {
     /// Normalises and rotates queries and keys head by head, and writes keys and values to the KV caches.
     fn prepare(&self, pass: &Pass, layer: usize, qkv: &mut Tensor, norms: Option<&HeadNorms<Norm>>) {
         let heads = pass.stack.heads;
-        let rotation = pass.rotations.of(pass.stack.attention.window(layer));
+        let rotated = pass.stack.rotary.as_ref().is_some_and(|rotary| rotary.is_in(layer));
+        let rotation = pass.rotations.of(pass.stack.attention.window(layer)).filter(|_| rotated);
         let turn = |row: usize, x: &mut [f32]| {
             let angles = rotation.map(|r| (&r.cos[row * r.half..][..r.half], &r.sin[row * r.half..][..r.half]));
             for (i, head) in x.chunks_exact_mut(heads.dim).take(heads.count + heads.kv).enumerate() {

@@ -77,6 +77,7 @@ fn base(family: &str) -> Map<String, Value> {
     let mut fields = classes["families"][family].as_object().unwrap().clone();
     for (name, value) in [
         ("hidden_size", json!(64)),
+        ("word_embed_proj_dim", json!(64)),
         ("n_embd", json!(64)),
         ("d_model", json!(64)),
         ("dim", json!(64)),
@@ -102,6 +103,14 @@ fn base(family: &str) -> Map<String, Value> {
     fields
 }
 
+/// The fields of nomic_bert's published files.
+fn published(more: Value) -> Value {
+    let mut fields =
+        json!({"n_embd": 64, "n_head": 4, "n_layer": 4, "n_positions": 4096, "activation_function": "swiglu"});
+    fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    fields
+}
+
 /// Another value of a field, and what else has to be set for it to count.
 fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
     let long =
@@ -109,17 +118,31 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
     let phi = family == "phi3";
     let scaled = if phi { long.clone() } else { json!({"rope_type": "linear", "factor": 4.0}) };
     let other = match (name, value) {
-        ("rope_parameters", _) if family == "gemma3_text" => json!({"full_attention": scaled}),
+        ("rope_parameters", _) if ["gemma3_text", "modernbert"].contains(&family) => json!({"full_attention": scaled}),
+        ("activation_function", _) if family == "nomic_bert" => json!("geglu"),
+        ("activation_function", _) if family == "opt" => json!("gelu"),
+        ("hidden_act", _) if family == "gemma" => json!("silu"),
+        ("n_embd", _) if family == "nomic_bert" => json!(128),
+        ("n_head" | "n_layer", _) if family == "nomic_bert" => json!(2),
+        ("n_positions" | "max_trained_positions", _) if family == "nomic_bert" => json!(32),
+        ("layer_norm_epsilon", _) if family == "nomic_bert" => json!(0.5),
+        ("rotary_scaling_factor", _) => json!(2.0),
+        ("global_attn_every_n_layers", _) => json!(2),
+        ("no_rope_layers", _) => json!([1, 0, 1, 1]),
+        ("no_rope_layer_interval", _) => json!(3),
+        ("use_bidirectional_attention", Value::Null) => json!(true),
         ("rope_parameters" | "rope_scaling", _) => scaled,
-        ("rope_theta" | "rotary_emb_base" | "rope_local_base_freq", _) => json!(777.0),
-        ("rotary_pct" | "partial_rotary_factor", _) => json!(0.5),
+        ("rope_theta" | "rotary_emb_base" | "rope_local_base_freq" | "global_rope_theta" | "local_rope_theta", _) => {
+            json!(777.0)
+        }
+        ("rotary_pct" | "partial_rotary_factor", _) => json!(0.75),
         ("layer_types", _) => json!(["full_attention", "sliding_attention", "full_attention", "sliding_attention"]),
         ("sliding_window_pattern", _) => json!(3),
         ("original_max_position_embeddings", _) => json!(16),
         ("feed_forward_proj", _) => json!("gated-silu"),
         ("is_causal" | "scale_attn_weights", _) => json!(false),
         ("num_decoder_layers", _) => json!(3),
-        ("head_dim", Value::Null) => json!(4),
+        ("head_dim", Value::Null) => json!(16),
         ("n_inner", _) => json!(48),
         ("attn_logit_softcapping" | "final_logit_softcapping", _) => json!(7.5),
         (_, Value::Bool(yes)) => json!(!yes),
@@ -134,6 +157,15 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
         "original_max_position_embeddings" => {
             json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}})
         }
+        "hidden_size" if family == "opt" => json!({"word_embed_proj_dim": null}),
+        // As published.
+        "max_trained_positions" if family == "nomic_bert" => published(json!({"rotary_scaling_factor": 2.0})),
+        "activation_function" | "layer_norm_epsilon" | "rotary_emb_base" | "rotary_scaling_factor"
+            if family == "nomic_bert" =>
+        {
+            published(json!({}))
+        }
+        name if family == "nomic_bert" && name.starts_with("n_") => published(json!({})),
         "tie_word_embeddings" if family == "t5" => json!({"scale_decoder_outputs": null}),
         _ => json!({}),
     };

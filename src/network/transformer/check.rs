@@ -44,6 +44,8 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let (names, attention, heads) = (&stack.names, &stack.attention, stack.heads);
     let short = stack.position.max_tokens().is_some_and(|rows| rows < stack.max_tokens);
     refuse(short, "max_tokens", "the table of positions has fewer rows")?;
+    let first = !stack.norm.first_attention && !matches!(stack.norm.place, NormPlace::Pre);
+    refuse(first, "norm.first_attention", "only a norm before the attention may be missing in the first layer")?;
     let unnamed = "the family gives no name for its tensors";
     refuse(stack.relative.is_some() && names.relative_bias.is_none(), "relative", unnamed)?;
     refuse(stack.token_types > 0 && names.token_type.is_none(), "token_types", unnamed)?;
@@ -59,6 +61,8 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let Some(rotary) = &stack.rotary else { return Ok(()) };
     let odd = rotary.dim == 0 || rotary.dim > heads.dim || !rotary.dim.is_multiple_of(2);
     refuse(odd, "rotary.dim", "it must be even and at most a head's width")?;
+    let without = rotary.without.len();
+    refuse(without != 0 && without != stack.layers, "rotary.without", "there must be one per layer")?;
     let divisors = match &rotary.scaling {
         RotaryScaling::Long { short, long, .. } => [short.len(), long.len()],
         _ => [rotary.dim / 2; 2],

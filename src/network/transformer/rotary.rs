@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn llama3_keeps_fast_frequencies_and_divides_slow_ones() {
         let scaling = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192 };
-        let rotary = Rotary { dim: 128, theta: 500_000.0, scaling, local_theta: None };
+        let rotary = Rotary { dim: 128, theta: 500_000.0, scaling, local_theta: None, without: Vec::new() };
         let (plain, scaled) = (plain(500_000.0, 128), Frequencies::new(&rotary).global);
         assert_eq!(plain[..25], scaled[..25]);
         assert_eq!(scaled[63], plain[63] / 8.0);
@@ -103,8 +103,13 @@ mod tests {
 
     #[test]
     fn angles_are_positions_times_frequencies() {
-        let rotary =
-            Rotary { dim: 4, theta: 100.0, scaling: RotaryScaling::Linear { factor: 2.0 }, local_theta: Some(1e4) };
+        let rotary = Rotary {
+            dim: 4,
+            theta: 100.0,
+            scaling: RotaryScaling::Linear { factor: 2.0 },
+            local_theta: Some(1e4),
+            without: Vec::new(),
+        };
         let mut rotations = Rotations::default();
         assert!(rotations.of(0).is_none());
         Frequencies::new(&rotary).at(&[0, 3], &[4, 4], &mut rotations);

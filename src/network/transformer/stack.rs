@@ -32,7 +32,8 @@ pub struct LoadedStack<B: Backend> {
 struct Layer<B: Backend> {
     qkv: B::Linear,
     attention_output: B::Linear,
-    attention_norm: B::Norm,
+    /// None in a first layer without it.
+    attention_norm: Option<B::Norm>,
     attention_post_norm: Option<B::Norm>,
     head_norms: Option<HeadNorms<B::Norm>>,
     cross: Option<Cross<B>>,
@@ -166,20 +167,21 @@ impl<B: Backend> LoadedStack<B> {
         run.call.check()?;
         let (backend, layer, spec) = (run.backend, &self.layers[index], &self.spec);
         let post = spec.norm.place == NormPlace::Post;
-        let before = |norm| if post { None } else { Some(norm) };
-        let ends = |inner, norm| Ends { post: inner, after: if post { Some(norm) } else { None } };
-        let project =
-            |x: &B::Tensor, norm, w| run.time(Stage::Linear, || backend.project(x, before(norm), w, Activation::None));
+        let before = |norm: Option<_>| norm.filter(|_| !post);
+        let ends = |inner, norm: Option<_>| Ends { post: inner, after: norm.filter(|_| post) };
+        let project = |x: &B::Tensor, norm: Option<_>, w| {
+            run.time(Stage::Linear, || backend.project(x, before(norm), w, Activation::None))
+        };
         let attend = |input| run.time(Stage::Attention, || backend.attention(pass, index, input));
-        let qkv = project(&x, &layer.attention_norm, &layer.qkv)?;
+        let qkv = project(&x, layer.attention_norm.as_ref(), &layer.qkv)?;
         let attended = attend(AttentionInput::Own { qkv, norms: layer.head_norms.as_ref() })?;
         let feed = FeedForward {
-            norm: before(&layer.output_norm),
+            norm: before(Some(&layer.output_norm)),
             up: &layer.up,
             activation: spec.activation,
             gated: spec.gated,
             down: &layer.down,
-            ends: ends(layer.output_post_norm.as_ref(), &layer.output_norm),
+            ends: ends(layer.output_post_norm.as_ref(), Some(&layer.output_norm)),
         };
         if spec.norm.place == NormPlace::Parallel {
             return run.time(Stage::Linear, || {
@@ -187,14 +189,15 @@ impl<B: Backend> LoadedStack<B> {
                 backend.project_add(&attended, &layer.attention_output, x, Ends { post: None, after: None })
             });
         }
-        let joins = ends(layer.attention_post_norm.as_ref(), &layer.attention_norm);
+        let joins = ends(layer.attention_post_norm.as_ref(), layer.attention_norm.as_ref());
         let mut x = run.time(Stage::Linear, || backend.project_add(&attended, &layer.attention_output, x, joins))?;
         drop(attended);
         if let Some(layer) = &layer.cross {
-            let queries = project(&x, &layer.norm, &layer.query)?;
+            let queries = project(&x, Some(&layer.norm), &layer.query)?;
             let attended = attend(AttentionInput::Source { queries })?;
-            x =
-                run.time(Stage::Linear, || backend.project_add(&attended, &layer.output, x, ends(None, &layer.norm)))?;
+            x = run.time(Stage::Linear, || {
+                backend.project_add(&attended, &layer.output, x, ends(None, Some(&layer.norm)))
+            })?;
         }
         run.time(Stage::Linear, || backend.feed_forward(x, &feed))
     }
@@ -223,7 +226,7 @@ impl<B: Backend> Layer<B> {
         Ok(Self {
             qkv: linear(&view.qkv)?,
             attention_output: linear(&view.attention_output)?,
-            attention_norm: norm(&view.attention_norm)?,
+            attention_norm: norm_opt(&view.attention_norm)?,
             attention_post_norm: norm_opt(&view.attention_post_norm)?,
             head_norms: match &view.head_norms {
                 Some((query, key)) => Some(HeadNorms { query: norm(query)?, key: norm(key)? }),

@@ -61,7 +61,7 @@ fn stack(prefix: &'static str) -> Stack {
 }
 
 fn rotary(dim: usize, scaling: RotaryScaling) -> Option<Rotary> {
-    Some(Rotary { dim, theta: 100.0, scaling, local_theta: None })
+    Some(Rotary { dim, theta: 100.0, scaling, local_theta: None, without: Vec::new() })
 }
 
 fn long(original: usize) -> RotaryScaling {
@@ -93,6 +93,10 @@ const CHANGES: &[(&str, Change)] = &[
     ("norm.kind", |s| s.norm = Norm::rms(NormPlace::Post, 1e-5)),
     ("norm.place pre", |s| s.norm.place = NormPlace::Pre),
     ("norm.place both", |s| s.norm.place = NormPlace::Both),
+    ("norm.first_attention", |s| {
+        s.norm.place = NormPlace::Pre;
+        s.norm.first_attention = false;
+    }),
     ("norm.place parallel", |s| s.norm.place = NormPlace::Parallel),
     ("norm.eps", |s| s.norm.eps = 0.5),
     ("norm.bias", |s| s.norm.bias = false),
@@ -117,6 +121,9 @@ const CHANGES: &[(&str, Change)] = &[
         s.rotary = rotary(12, RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 50 });
     }),
     ("rotary.scaling long", |s| s.rotary = rotary(12, long(100))),
+    ("rotary.without", |s| {
+        s.rotary = Some(Rotary { without: vec![false, true], ..rotary(12, RotaryScaling::None).unwrap() });
+    }),
     ("rotary.local_theta", |s| {
         s.rotary =
             Some(Rotary { local_theta: Some(7.0), ..rotary(12, RotaryScaling::Linear { factor: 2.0 }).unwrap() });
@@ -226,6 +233,11 @@ const REFUSED: &[(&str, SpecChange)] = &[
     ("encoder.token_types", |s| unnamed(s, |names| names.token_type = None).token_types = 2),
     ("encoder.norm.place", |s| unnamed(s, |names| names.attention_post_norm = None).norm.place = NormPlace::Both),
     ("encoder.norm.place", |s| unnamed(s, |names| names.output_post_norm = None).norm.place = NormPlace::Both),
+    ("encoder.norm.first_attention", |s| s.encoder.as_mut().unwrap().norm.first_attention = false),
+    ("encoder.rotary.without", |s| {
+        let without = vec![true];
+        s.encoder.as_mut().unwrap().rotary = Some(Rotary { without, ..rotary(12, RotaryScaling::None).unwrap() });
+    }),
     ("encoder.attention.head_norm", |s| unnamed(s, |names| names.key_norm = None).attention.head_norm = true),
     ("encoder.heads.kv", |s| unnamed(s, |names| names.qkv = LinearTensors::ByHead("{}.qkv")).heads.kv = 2),
     ("encoder.attention.windows", |s| s.encoder.as_mut().unwrap().attention.windows = vec![4]),

@@ -10,7 +10,8 @@ use crate::spec::{Heads, LanguageWeight, LinearTensors, Modules, Norm, NormKind,
 pub struct LayerView<'a> {
     pub qkv: LinearView<'a>,
     pub attention_output: LinearView<'a>,
-    pub attention_norm: NormView<'a>,
+    /// None in a first layer without it.
+    pub attention_norm: Option<NormView<'a>>,
     pub attention_post_norm: Option<NormView<'a>>,
     pub head_norms: Option<(NormView<'a>, NormView<'a>)>,
     pub cross: Option<CrossView<'a>>,
@@ -30,7 +31,7 @@ impl<'a> LayerView<'a> {
         let head_norms = self.head_norms.iter().flat_map(|(query, key)| [query, key]);
         let post = self.attention_post_norm.iter().chain(&self.output_post_norm);
         let cross = self.cross.iter().map(|cross| &cross.norm);
-        [&self.attention_norm, &self.output_norm].into_iter().chain(head_norms).chain(post).chain(cross)
+        self.attention_norm.iter().chain([&self.output_norm]).chain(head_norms).chain(post).chain(cross)
     }
 }
 
@@ -209,6 +210,7 @@ impl<'a> StackView<'a> {
                 norm: find.norm(named(names.cross_norm, "cross-attention norm")?, i, hidden)?,
             })
         };
+        let has_norm = |i: usize| i > 0 || stack.norm.first_attention;
         let layer = |i: usize| {
             let head_norms = stack.attention.head_norm.then(|| {
                 let query = find.norm(named(names.query_norm, "query norm")?, i, heads.dim)?;
@@ -217,7 +219,7 @@ impl<'a> StackView<'a> {
             Ok(LayerView {
                 qkv: linear(names.qkv, i, &[query, kv, kv], hidden, stack.biases.qkv)?,
                 attention_output: linear(names.attention_output, i, &[hidden], query, stack.biases.attention_output)?,
-                attention_norm: find.norm(names.attention_norm, i, hidden)?,
+                attention_norm: find.norm_opt(has_norm(i).then_some(names.attention_norm), i, hidden)?,
                 attention_post_norm: find.norm_opt(names.attention_post_norm.filter(|_| both), i, hidden)?,
                 head_norms: head_norms.transpose()?,
                 cross: stack.cross.then(|| cross(i)).transpose()?,
@@ -323,12 +325,12 @@ impl<'a> ModelView<'a> {
                 language = Some(LinearView { key, parts: vec![part], inputs: stack.hidden, outputs });
             }
             if let (Some(found), Some(name)) = (&mut language, head.bias) {
-                // In a `.kinglet` file the bias has the weight's name.
+                // In a `.kinglet` file, and where the layer has a bias of its own, the bias has the weight's name.
                 let packed = format!("{}.bias", found.key);
-                if weights.get(name).is_some() {
-                    found.parts[0].bias = Some(weights.require(name, &[1, spec.vocabulary])?);
-                } else if weights.get(&packed).is_some() {
+                if weights.get(&packed).is_some() || name == packed {
                     found.parts[0].bias = Some(weights.require(&packed, &[spec.vocabulary])?);
+                } else if weights.get(name).is_some() {
+                    found.parts[0].bias = Some(weights.require(name, &[1, spec.vocabulary])?);
                 }
             }
         }

@@ -156,7 +156,7 @@ impl Reference<'_> {
 
     /// Rotates a head's components.
     fn rotate(&self, head: &mut [f64], layer: usize, position: usize, length: usize) {
-        let Some(rotary) = &self.stack.rotary else { return };
+        let Some(rotary) = self.stack.rotary.as_ref().filter(|rotary| rotary.is_in(layer)) else { return };
         let local = rotary.local_theta.filter(|_| self.stack.attention.window(layer) > 0);
         let theta = f64::from(local.unwrap_or(rotary.theta));
         let half = rotary.dim / 2;
@@ -281,10 +281,13 @@ impl Reference<'_> {
         let mut x = self.embed(ids, types);
         for layer in 0..stack.layers {
             let named = |name: &str| at(name, layer);
-            let attended =
-                sublayer(&x, &named(names.attention_norm), names.attention_post_norm.map(named).as_deref(), &|x| {
-                    self.own_attention(layer, x)
-                });
+            let own = |x: &Vectors| self.own_attention(layer, x);
+            let attended = match layer > 0 || stack.norm.first_attention {
+                true => {
+                    sublayer(&x, &named(names.attention_norm), names.attention_post_norm.map(named).as_deref(), &own)
+                }
+                false => add(&x, &own(&x)),
+            };
             let mut entered = attended.clone();
             if let Some(source) = source {
                 entered = sublayer(&attended, &named(names.cross_norm.unwrap()), None, &|x| {
