@@ -41,6 +41,45 @@ fn every_architecture_matches_the_reference_s_tokens_and_logits() {
     }
 }
 
+/// WordPiece, hidden states and vectors of the architectures that only encode.
+#[test]
+fn encoders_match_the_reference_s_tokens_and_states() {
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("packed.kinglet");
+    for name in ["bert", "nomic-bert"] {
+        let path = support::fixtures().join("gguf").join(format!("{name}.gguf"));
+        let reference: Value =
+            serde_json::from_str(&std::fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
+        let text = reference["text"].as_str().unwrap();
+        kinglet::quantize(&path, &packed, Precision::F32, &mut |_| true).unwrap();
+        for (path, device) in [(&path, Device::Cpu), (&path, Device::CandleCpu), (&packed, Device::Cpu)] {
+            let at = format!("{} on {}", path.display(), device.name());
+            let model = load(path, device, Precision::F32, 2);
+            let encoding = model.tokenize(&[text], None, &Default::default(), None).unwrap();
+            assert_eq!(encoding.ids(), ids(&reference["ids"]), "{at}");
+            let types = vec![0; encoding.ids().len()];
+            let states = model.hidden_states(encoding.ids(), &[types.len()], Some(&types), None).unwrap();
+            let error = distance(&states.values, &floats(&reference["hidden"]));
+            assert!(error <= 1e-4, "{at}: {error:e}");
+            let embeddings = model.embed(&[text], &Default::default()).unwrap();
+            let error = distance(&embeddings.values, &floats(&reference["embedding"]));
+            assert!(error <= 1e-5, "{at}: {error:e}");
+            // A pair, upper case and accents, as the model's own tokenizer has them.
+            let own = load(&support::fixtures().join(name.replace('-', "_")), Device::Cpu, Precision::F32, 1);
+            let unlimited = kinglet::EncodeOptions { max_length: Some(usize::MAX), ..Default::default() };
+            for (text, pair) in [("Où est LONDON?", Some("near the river")), ("[MASK] bird", None), ("中文 bird", None)]
+            {
+                let pairs = pair.map(|pair| vec![pair]);
+                let tokens = |model: &Model| {
+                    let tokens = model.tokenize(&[text], pairs.as_deref(), &unlimited, None).unwrap();
+                    (tokens.ids().to_vec(), tokens.type_ids().to_vec())
+                };
+                assert_eq!(tokens(&model), tokens(&own), "{at}: {text}");
+            }
+        }
+    }
+}
+
 /// By `pooling_type`, normalised as llama.cpp does it; in a `.kinglet` file too.
 #[test]
 fn texts_are_pooled_as_the_file_says() {

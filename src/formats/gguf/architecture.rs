@@ -20,11 +20,13 @@ pub(super) enum Architecture {
     Gpt2,
     GptNeoX,
     T5,
+    Bert,
+    NomicBert,
 }
 
-use Architecture::{Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Phi3, Qwen2, Qwen3, T5};
+use Architecture::{Bert, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, NomicBert, Phi3, Qwen2, Qwen3, T5};
 
-const ALL: [Architecture; 9] = [Llama, Qwen2, Qwen3, Gemma2, Gemma3, Phi3, Gpt2, GptNeoX, T5];
+const ALL: [Architecture; 11] = [Llama, Qwen2, Qwen3, Gemma2, Gemma3, Phi3, Gpt2, GptNeoX, T5, Bert, NomicBert];
 
 type Table = &'static [(&'static str, &'static str)];
 
@@ -68,6 +70,27 @@ const GPT_NEOX: Table = &[
     ("ffn_norm", "post_attention_layernorm"),
     ("ffn_up", "mlp.dense_h_to_4h"),
     ("ffn_down", "mlp.dense_4h_to_h"),
+];
+
+const BERT: Table = &[
+    ("attn_q", "attention.self.query"),
+    ("attn_k", "attention.self.key"),
+    ("attn_v", "attention.self.value"),
+    ("attn_output", "attention.output.dense"),
+    ("attn_output_norm", "attention.output.LayerNorm"),
+    ("ffn_up", "intermediate.dense"),
+    ("ffn_down", "output.dense"),
+    ("layer_output_norm", "output.LayerNorm"),
+];
+
+const NOMIC_BERT: Table = &[
+    ("attn_qkv", "attn.Wqkv"),
+    ("attn_output", "attn.out_proj"),
+    ("attn_output_norm", "norm1"),
+    ("ffn_gate", "mlp.fc12"),
+    ("ffn_up", "mlp.fc11"),
+    ("ffn_down", "mlp.fc2"),
+    ("layer_output_norm", "norm2"),
 ];
 
 /// The rest of the name after `layer.`; `{}` is the index of the feed-forward sublayer: 1 in the encoder, 2 in the decoder.
@@ -136,7 +159,14 @@ impl Architecture {
             Gpt2 => "gpt2",
             GptNeoX => "gptneox",
             T5 => "t5",
+            Bert => "bert",
+            NomicBert => "nomic-bert",
         }
+    }
+
+    /// Whether it only encodes: it generates nothing.
+    pub fn is_encoder(self) -> bool {
+        matches!(self, Bert | NomicBert)
     }
 
     pub fn is_gemma(self) -> bool {
@@ -158,6 +188,11 @@ impl Architecture {
             (T5, "enc.output_norm") => "encoder.final_layer_norm",
             (T5, "dec.output_norm") => "decoder.final_layer_norm",
             (T5, "output_norm") => return None,
+            (Bert | NomicBert, "token_embd") => "embeddings.word_embeddings",
+            (Bert | NomicBert, "token_types") => "embeddings.token_type_embeddings",
+            (Bert, "position_embd") => "embeddings.position_embeddings",
+            (Bert, "token_embd_norm") => "embeddings.LayerNorm",
+            (NomicBert, "token_embd_norm") => "emb_ln",
             (_, "token_embd") => "model.embed_tokens",
             (_, "output_norm") => "model.norm",
             (_, "output") => "lm_head",
@@ -180,11 +215,15 @@ impl Architecture {
             Gpt2 => &[GPT2],
             GptNeoX => &[GPT_NEOX],
             T5 => &[T5_BLOCK],
+            Bert => &[BERT],
+            NomicBert => &[NOMIC_BERT],
         };
         let leaf = look_up(tables, leaf)?;
         Some(match self {
             Gpt2 => format!("transformer.h.{layer}.{leaf}.{kind}"),
             GptNeoX => format!("gpt_neox.layers.{layer}.{leaf}.{kind}"),
+            Bert => format!("encoder.layer.{layer}.{leaf}.{kind}"),
+            NomicBert => format!("encoder.layers.{layer}.{leaf}.{kind}"),
             T5 => {
                 let (stack, place) = match stack {
                     "enc" => ("encoder", "1"),
@@ -236,6 +275,9 @@ mod tests {
             (Qwen3, "blk.1.attn_k_norm.weight", "model.layers.1.self_attn.k_norm.weight"),
             (Gemma3, "blk.1.ffn_norm.weight", "model.layers.1.pre_feedforward_layernorm.weight"),
             (Gemma2, "blk.1.attn_output.weight", "model.layers.1.self_attn.o_proj.weight"),
+            (Bert, "token_embd_norm.bias", "embeddings.LayerNorm.bias"),
+            (Bert, "blk.5.attn_output_norm.weight", "encoder.layer.5.attention.output.LayerNorm.weight"),
+            (NomicBert, "blk.5.ffn_gate.weight", "encoder.layers.5.mlp.fc12.weight"),
             (Phi3, "blk.7.ffn_up.weight", "model.layers.7.mlp.gate_up_proj.weight"),
             (Gpt2, "position_embd.weight", "transformer.wpe.weight"),
             (Gpt2, "output.weight", "lm_head.weight"),

@@ -92,7 +92,7 @@ fn fraction(rotated: usize, dim: usize) -> f32 {
 
 /// The configuration, without token ids. `weights` have Hugging Face's names, and `gated` is as in [`Architecture::rename`].
 pub(super) fn config(fields: &Fields, weights: &Weights, vocabulary: usize, gated: bool) -> Result<Value> {
-    use Architecture::{Gemma2, Gemma3, Gpt2, GptNeoX, Llama, Phi3, Qwen2, Qwen3, T5};
+    use Architecture::{Bert, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, NomicBert, Phi3, Qwen2, Qwen3, T5};
     let mut config = match fields.architecture {
         Llama => llama(fields, weights, "llama", "LlamaForCausalLM")?,
         Qwen2 => llama(fields, weights, "qwen2", "Qwen2ForCausalLM")?,
@@ -103,6 +103,8 @@ pub(super) fn config(fields: &Fields, weights: &Weights, vocabulary: usize, gate
         Gpt2 => gpt2(fields)?,
         GptNeoX => gpt_neox(fields)?,
         T5 => t5(fields, gated)?,
+        Bert => bert(fields, weights)?,
+        NomicBert => nomic_bert(fields, weights)?,
     };
     let head = if fields.architecture == GptNeoX { "embed_out.weight" } else { "lm_head.weight" };
     config.insert("vocab_size".into(), vocabulary.into());
@@ -110,7 +112,13 @@ pub(super) fn config(fields: &Fields, weights: &Weights, vocabulary: usize, gate
     // GGUF stores GPT-2's Conv1D weights `[outputs, inputs]`, as linear layers.
     config.insert("kinglet_linear_weights".into(), true.into());
     if let Some(causal) = fields.flag_opt("attention.causal")? {
-        config.insert("is_causal".into(), causal.into());
+        if !fields.architecture.is_encoder() {
+            config.insert("is_causal".into(), causal.into());
+        } else if causal {
+            return Err(fields
+                .metadata
+                .invalid(&fields.key("attention.causal"), "is true, and an encoder is not causal"));
+        }
     }
     let unknown = keys::unknown(fields);
     if !unknown.is_empty() {
@@ -290,6 +298,44 @@ fn t5(fields: &Fields, gated: bool) -> Result<Map<String, Value>> {
         "feed_forward_proj": if gated { "gated-gelu" } else { "relu" },
         "decoder_start_token_id": fields.size_opt("decoder_start_token_id")?.unwrap_or(0),
     })))
+}
+
+/// What BERT and NomicBERT share.
+fn encoder(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> Result<Map<String, Value>> {
+    let types = weights.get("embeddings.token_type_embeddings.weight").and_then(|table| table.shape.first().copied());
+    Ok(object(json!({
+        "model_type": model_type,
+        "architectures": [class],
+        "hidden_size": fields.size("embedding_length")?,
+        "intermediate_size": fields.size("feed_forward_length")?,
+        "num_hidden_layers": fields.size("block_count")?,
+        "num_attention_heads": fields.size("attention.head_count")?,
+        "layer_norm_eps": number(fields.metadata.f32(&fields.key("attention.layer_norm_epsilon"))?),
+        "max_position_embeddings": fields.size("context_length")?,
+        "type_vocab_size": types.unwrap_or(0),
+    })))
+}
+
+fn bert(fields: &Fields, weights: &Weights) -> Result<Map<String, Value>> {
+    let mut config = encoder(fields, weights, "bert", "BertModel")?;
+    config.insert("hidden_act".into(), "gelu".into());
+    // The table may have more rows than the context is long.
+    if let Some([rows, _]) = weights.get("embeddings.position_embeddings.weight").map(|table| table.shape) {
+        config.insert("max_position_embeddings".into(), (*rows).into());
+    }
+    Ok(config)
+}
+
+fn nomic_bert(fields: &Fields, weights: &Weights) -> Result<Map<String, Value>> {
+    let mut config = encoder(fields, weights, "nomic_bert", "NomicBertModel")?;
+    config.insert("hidden_act".into(), "silu".into());
+    let theta = fields.number_opt("rope.freq_base")?.unwrap_or(10_000.0);
+    config.insert("rope_theta".into(), number(theta));
+    let dim = fields.heads()?.dim;
+    if let Some(scaling) = rope::scaling(fields, weights, dim, theta, fields.size("context_length")?)? {
+        config.insert("rope_scaling".into(), scaling);
+    }
+    Ok(config)
 }
 
 /// The vocabulary size of the model: the number of rows of its word embeddings.

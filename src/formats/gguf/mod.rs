@@ -32,6 +32,7 @@ mod rope;
 mod tests;
 mod tokenizer;
 mod vocabulary;
+mod wordpiece;
 
 /// A model from a GGUF file, in Hugging Face's terms.
 pub struct Gguf {

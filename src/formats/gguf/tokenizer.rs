@@ -3,6 +3,8 @@
 //! GGUF names the kind of a tokenizer and lists its tokens; normalisation and splitting follow from the kind. Both are taken
 //! from the `tokenizer.json` files that models of the kind are published with.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
@@ -11,6 +13,7 @@ use super::merges::{self, Merge};
 use super::metadata::Metadata;
 use super::pretokenizer;
 use super::vocabulary::{Kind, Special, Vocabulary, contradiction};
+use super::wordpiece;
 use crate::base::error::{Error, Result};
 use crate::formats::{base64, charsmap, quoted};
 
@@ -34,13 +37,19 @@ pub(super) struct Tokenizer {
 
 impl Tokenizer {
     pub fn read(metadata: &Metadata, architecture: Architecture) -> Result<Self> {
+        let encoder = architecture.is_encoder();
         match metadata.text(MODEL)? {
-            "gpt2" => byte_level(metadata),
-            "llama" => sentencepiece(metadata, architecture),
-            "t5" => unigram(metadata),
+            "bert" if encoder => wordpiece::read(metadata),
+            "gpt2" if !encoder => byte_level(metadata),
+            "llama" if !encoder => sentencepiece(metadata, architecture),
+            "t5" if !encoder => unigram(metadata),
             other => {
                 let (path, other) = (metadata.path().display(), quoted(other));
-                let what = format!("the tokenizer {other} is not supported; supported are gpt2, llama and t5");
+                let supported = if encoder { "supported is bert" } else { "supported are gpt2, llama and t5" };
+                let what = format!(
+                    "the tokenizer {other} is not supported with the architecture {}; {supported}",
+                    architecture.name()
+                );
                 Err(Error::unsupported(format!("{path}: {what}")))
             }
         }
@@ -63,7 +72,7 @@ struct File<'a> {
 
 /// A token that is matched in the text before any other step.
 #[derive(Serialize)]
-struct Added<'a> {
+pub(super) struct Added<'a> {
     id: u32,
     content: &'a str,
     single_word: bool,
@@ -75,7 +84,7 @@ struct Added<'a> {
 
 #[derive(Serialize)]
 #[serde(tag = "type")]
-enum Model<'a> {
+pub(super) enum Model<'a> {
     #[serde(rename = "BPE")]
     Bpe {
         dropout: (),
@@ -93,6 +102,12 @@ enum Model<'a> {
         unk_id: Option<u32>,
         vocab: Vec<(String, f64)>,
         byte_fallback: bool,
+    },
+    WordPiece {
+        unk_token: String,
+        continuing_subword_prefix: &'static str,
+        max_input_chars_per_word: usize,
+        vocab: BTreeMap<String, usize>,
     },
 }
 
@@ -125,6 +140,7 @@ fn byte_level(metadata: &Metadata) -> Result<Tokenizer> {
         add_bos: split.add_bos,
         add_eos: false,
         strips_after: &[],
+        post: None,
     };
     let model = Model::Bpe {
         dropout: (),
@@ -171,6 +187,7 @@ fn sentencepiece(metadata: &Metadata, architecture: Architecture) -> Result<Toke
             Architecture::Phi3 => &["<unk>", "<s>", "<|endoftext|>"],
             _ => &[],
         },
+        post: None,
     };
     let model = Model::Bpe {
         dropout: (),
@@ -244,6 +261,7 @@ fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
         add_bos: false,
         add_eos: true,
         strips_after: &[],
+        post: None,
     };
     let model = Model::Unigram { unk_id: vocabulary.special.unknown, vocab: pieces, byte_fallback: false };
     parts.assemble(metadata, &vocabulary, added, model)
@@ -251,7 +269,7 @@ fn unigram(metadata: &Metadata) -> Result<Tokenizer> {
 
 /// T5's sentinels, which mark omitted spans of a text. The converter does not know their names and writes `[PAD32000]` and so
 /// on; the first is the last sentinel.
-fn sentinels(vocabulary: &Vocabulary) -> std::collections::BTreeMap<u32, String> {
+fn sentinels(vocabulary: &Vocabulary) -> BTreeMap<u32, String> {
     const COUNT: usize = 100;
     let is_placeholder = |token: &str| {
         let digits = token.strip_prefix("[PAD").and_then(|rest| rest.strip_suffix(']'));
@@ -272,7 +290,18 @@ impl<'a> Added<'a> {
 }
 
 impl<'a> Vocabulary<'a> {
-    fn added(&self) -> Vec<Added<'a>> {
+    /// Makes a token special that no list calls so.
+    pub(super) fn add_special(&self, added: &mut Vec<Added<'a>>, id: u32) {
+        match added.iter_mut().find(|token| token.id == id) {
+            Some(token) => token.special = true,
+            None => {
+                added.push(Added::special(id, self.text(id)));
+                added.sort_by_key(|token| token.id);
+            }
+        }
+    }
+
+    pub(super) fn added(&self) -> Vec<Added<'a>> {
         let ids = (0..self.kinds.len() as u32).filter(|&id| !self.text(id).is_empty());
         let ids = ids.filter(|&id| self.is_special(id) || self.kinds[id as usize] == Kind::UserDefined);
         ids.map(|id| Added { special: self.is_special(id), ..Added::special(id, self.text(id)) }).collect()
@@ -280,19 +309,21 @@ impl<'a> Vocabulary<'a> {
 }
 
 /// The parts that differ between kinds of tokenizers.
-struct Parts {
-    normalizer: Value,
-    pre_tokenizer: Value,
-    decoder: Value,
+pub(super) struct Parts {
+    pub normalizer: Value,
+    pub pre_tokenizer: Value,
+    pub decoder: Value,
     /// Whether these tokens are added if the file does not say.
-    add_bos: bool,
-    add_eos: bool,
+    pub add_bos: bool,
+    pub add_eos: bool,
     /// If not empty, all added tokens except these strip the white space after them.
-    strips_after: &'static [&'static str],
+    pub strips_after: &'static [&'static str],
+    /// What is added around texts, if it is not the tokens above.
+    pub post: Option<Value>,
 }
 
 impl Parts {
-    fn assemble(
+    pub(super) fn assemble(
         self,
         metadata: &Metadata,
         vocabulary: &Vocabulary,
@@ -301,10 +332,11 @@ impl Parts {
     ) -> Result<Tokenizer> {
         let Special { bos, eos, unknown, pad, .. } = vocabulary.special;
         let surround = |key: &str, default: bool, id: Option<u32>| match (metadata.bool_opt(key)?, id) {
+            _ if self.post.is_some() => Ok(None),
             (Some(true), None) => Err(metadata.invalid(key, "is true, but the file names no such token")),
             (asked, id) => Ok(id.filter(|_| asked.unwrap_or(default))),
         };
-        if metadata.bool_opt(ADD_SEP)?.unwrap_or(false) {
+        if self.post.is_none() && metadata.bool_opt(ADD_SEP)?.unwrap_or(false) {
             let path = metadata.path().display();
             return Err(Error::unsupported(format!(
                 "{path}: field {} is true, which is not supported",
@@ -325,7 +357,7 @@ impl Parts {
             added_tokens: added,
             normalizer: self.normalizer,
             pre_tokenizer: self.pre_tokenizer,
-            post_processor: template(vocabulary, first, last),
+            post_processor: self.post.unwrap_or_else(|| template(vocabulary, first, last)),
             decoder: self.decoder,
             model,
         };

@@ -179,7 +179,7 @@ fn kind(number: f64) -> Kind {
 }
 
 /// The id of a token with a role. -1 means no token.
-fn id(metadata: &Metadata, key: &str, tokens: Texts) -> Result<Option<u32>> {
+pub(super) fn id(metadata: &Metadata, key: &str, tokens: Texts) -> Result<Option<u32>> {
     let none = |number: f64| number < 0.0 || number == f64::from(u32::MAX);
     if metadata.is_number(key, none) {
         return Ok(None);
