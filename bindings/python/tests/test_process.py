@@ -18,11 +18,13 @@ from .conftest import FIXTURES
 def ran(program: str) -> str:
     """The output of a program that must succeed."""
     head = f"import os, sys, time, signal, threading\nfrom kinglet import Model, errors\nFIXTURES = {str(FIXTURES)!r}\n"
+    # A shell's background jobs ignore SIGINT, and their children inherit that.
+    head += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     found = subprocess.run(
         [sys.executable, "-c", head + textwrap.dedent(program)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
     assert found.returncode == 0, found.stderr + found.stdout
     return found.stdout

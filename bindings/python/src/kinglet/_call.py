@@ -81,7 +81,8 @@ class _Call:
 
 def run(options: CData, work: Work, cancellation: Cancellation | None = None) -> None:
     """Like `check`; Ctrl-C and `cancellation` end the call. `options` is the struct whose field `cancellation` the call reads."""
-    interruptible = threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT))
+    handler = signal.getsignal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else None
+    interruptible = callable(handler)
     if cancellation is None and not interruptible:
         check(work)
         return
@@ -91,7 +92,7 @@ def run(options: CData, work: Work, cancellation: Cancellation | None = None) ->
         cancellation._follow(call)
     if not interruptible:
         check(work)
-    elif signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _interrupts.arm(call):
+    elif handler is not signal.default_int_handler or not _interrupts.arm(call):
         _on_another_thread(work, call)
     else:
         try:

@@ -113,7 +113,7 @@ def _arrow(
     texts, buffer = part.arrow_texts(), ffi.new("kinglet_embedding_buffer *")
     stride = out.strides[0] // 4 if part.count > 1 else out.shape[1]
     buffer.struct_size, buffer.dimension, buffer.stride = ffi.sizeof("kinglet_embedding_buffer"), out.shape[1], stride
-    buffer.values = ffi.cast("float *", out.ctypes.data)
+    buffer.values = ffi.from_buffer("float[]", out) if out.flags.c_contiguous else ffi.cast("float *", out.ctypes.data)
     buffer.capacity = (part.count - 1) * stride + out.shape[1]
     if rows is not None:
         buffer.token_counts = ffi.cast("size_t *", rows[0].ctypes.data)
