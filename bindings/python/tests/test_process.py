@@ -79,6 +79,23 @@ def test_interrupt_of_a_stream() -> None:
     assert out == "interrupted\n"
 
 
+def test_interrupt_of_a_call_whose_callback_called() -> None:
+    out = ran(
+        """
+        model, bert = Model.load(FIXTURES + "/generation/gpt2"), Model.load(FIXTURES + "/bert")
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        ended = 0
+        try:
+            while True:
+                model.generate(["The river"] * 50, max_new_tokens=100, ignore_eos=True, do_sample=False, on_piece=lambda _: bert.embed("a"))
+                ended += 1
+        except KeyboardInterrupt:
+            print(signal.set_wakeup_fd(-1))
+        """
+    )
+    assert out == "-1\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_fork() -> None:
     """The child uses its parent's model and loads others, also when its parent was in calls, streamed and awaited."""

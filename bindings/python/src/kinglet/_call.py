@@ -92,7 +92,10 @@ def run(options: CData, work: Work, cancellation: Cancellation | None = None) ->
         cancellation._follow(call)
     if not interruptible:
         check(work)
-    elif handler is not signal.default_int_handler or not _interrupts.arm(call):
+        return
+    # The call in whose callback this one runs, if there is one.
+    outer = _interrupts.call
+    if handler is not signal.default_int_handler or not _interrupts.arm(call):
         _on_another_thread(work, call)
     else:
         try:
@@ -103,7 +106,7 @@ def run(options: CData, work: Work, cancellation: Cancellation | None = None) ->
                 raise KeyboardInterrupt from None
             raise
         finally:
-            _interrupts.disarm()
+            _interrupts.disarm(outer)
 
 
 class _Interrupts:
@@ -114,14 +117,14 @@ class _Interrupts:
 
     def reset(self) -> None:
         """In the child of a fork, which has no threads and must not share its parent's pipe."""
-        self._call: _Call | None = None
+        self.call: _Call | None = None
         self._writer = -1
 
     def arm(self, call: _Call) -> bool:
         """Whether Ctrl-C will cancel the call. On the main thread only."""
         if self._writer < 0:
             self._start()
-        self._call = call
+        self.call = call
         try:
             before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         except ValueError:  # not the main interpreter
@@ -129,12 +132,14 @@ class _Interrupts:
         if before in (-1, self._writer):
             return True
         signal.set_wakeup_fd(before, warn_on_full_buffer=False)
-        self._call = None
+        self.call = None
         return False
 
-    def disarm(self) -> None:
-        signal.set_wakeup_fd(-1)
-        self._call = None
+    def disarm(self, outer: _Call | None) -> None:
+        """Ends what `arm` began; Ctrl-C cancels `outer` again."""
+        if outer is None:
+            signal.set_wakeup_fd(-1)
+        self.call = outer
 
     def _start(self) -> None:
         reader, writer = os.pipe()
@@ -146,7 +151,7 @@ class _Interrupts:
         while True:
             call, numbers = None, os.read(reader, 256)
             if signal.SIGINT in numbers:
-                call = self._call
+                call = self.call
             if call is not None:
                 call.interrupted = True
                 call.cancel()

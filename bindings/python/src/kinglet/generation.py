@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from kinglet import _options
-from kinglet._call import Cancellation, run
+from kinglet._call import Cancellation, check, run
 from kinglet._library import CData, ffi, lib, null, own, text
 from kinglet._memory import array
 from kinglet._options import choice, ids, integer, lend, name_of, tristate
@@ -24,7 +24,7 @@ OnPiece = Callable[[Piece], Any]
 
 class GenerateOptions(TypedDict, total=False):
     """Options of `generate`, `stream` and chats, by Hugging Face's names. What is left out, or None, is decided by the model's
-    generation_config.json. `docs/` of the C header has the details of each."""
+    generation_config.json. kinglet_generate_options in the C header has the details of each."""
 
     max_new_tokens: int | None
     min_new_tokens: int | None
@@ -275,7 +275,7 @@ def generations(options: Mapping[str, Any], work: Callable[[CData, CData, CData]
             raise raised from None
     owner = own(made[0], lib.kinglet_generations_free)
     view = _options.new("kinglet_generations_view")
-    _must(lib.kinglet_generations_read(owner, view, null))
+    check(lambda error: lib.kinglet_generations_read(owner, view, error))
     return [
         Generation(_outputs(owner, i), int(view.input_token_counts[i]), bool(view.truncated[i])) for i in range(view.count)
     ]
@@ -285,13 +285,9 @@ def _outputs(owner: CData, index: int) -> tuple[Output, ...]:
     c = _options.new("kinglet_generation_output")
     outputs: list[Output] = []
     while not outputs or len(outputs) < c.output_count:
-        _must(lib.kinglet_generations_output(owner, index, len(outputs), c, null))
+        check(lambda error: lib.kinglet_generations_output(owner, index, len(outputs), c, error))
         shape = (c.token_count,)
         tokens = array(c.tokens, shape, "<u4", owner)
         logprobs = array(c.logprobs, shape, "<f4", owner) if c.logprobs != null else None
         outputs.append(Output(text(c.text), tokens, logprobs, c.score, name_of("finish_reason", c.finish_reason)))
     return tuple(outputs)
-
-
-def _must(status: int) -> None:
-    assert status == 0, "reading a result that was just made"
