@@ -13,13 +13,13 @@ FEATURES ?=
 
 help:
 	@echo 'make demo      build and install into build/prefix, then write LLVM IR with a C++ program and a small T5'
-	@echo 'make test      run all tests: Rust, C, C++, Go, Swift, the example programs'
+	@echo 'make test      run all tests: Rust, C, C++, Go, Swift, Python, the example programs'
 	@echo 'make deps      install the tools that demo and test need (apt)'
 	@echo 'make build     build the library (shared and static) and the command line in target/release'
 	@echo 'make install   install what was built into PREFIX (default /usr/local), under DESTDIR if it is set'
 	@echo '               BINDIR, LIBDIR, INCLUDEDIR, DATADIR and MANDIR override single folders'
 	@echo 'make uninstall remove what make install installed'
-	@echo 'make dist      build a release for this machine in build/dist: tar.gz, .deb, SHA-256 (dist-aarch64: for ARM)'
+	@echo 'make dist      build a release for this machine in build/dist: tar.gz, .deb, wheel, SHA-256 (dist-aarch64: for ARM)'
 	@echo 'make test-dist check that release in a Debian without Rust (Linux, as root; MACHINE=aarch64: by an emulator)'
 	@echo 'make docs      build the C and C++ reference (Doxygen) and the Rust documentation in build/docs'
 	@echo 'make header    regenerate include/kinglet.h and what is generated with it from src/ffi'
@@ -71,16 +71,19 @@ test:
 	@scripts/test-go
 	@scripts/test-go-service
 	@scripts/test-swift
+	@scripts/test-python
 	@scripts/test-release-check
 	@[ "$$(uname -s)" != Linux ] || { scripts/dist --local && scripts/test-dist --local; }
 
 dist:
 	@scripts/setup build
 	@scripts/dist
+	@scripts/wheel
 
 dist-aarch64:
 	@scripts/setup build
 	@scripts/dist aarch64
+	@scripts/wheel aarch64
 
 test-dist:
 	@scripts/test-dist $(MACHINE)
@@ -116,7 +119,7 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out
 
 .PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean
 .DEFAULT_GOAL := help

@@ -115,6 +115,26 @@ static_assert(offsetof(kinglet_embeddings_view, token_counts) == 48, "offset of 
 static_assert(offsetof(kinglet_embeddings_view, truncated) == 56, "offset of kinglet_embeddings_view.truncated");
 static_assert(sizeof(kinglet_embeddings_view) == 64, "size of kinglet_embeddings_view");
 
+static_assert(offsetof(kinglet_arrow_texts, struct_size) == 0, "offset of kinglet_arrow_texts.struct_size");
+static_assert(offsetof(kinglet_arrow_texts, count) == 8, "offset of kinglet_arrow_texts.count");
+static_assert(offsetof(kinglet_arrow_texts, first) == 16, "offset of kinglet_arrow_texts.first");
+static_assert(offsetof(kinglet_arrow_texts, offsets) == 24, "offset of kinglet_arrow_texts.offsets");
+static_assert(offsetof(kinglet_arrow_texts, offset_bits) == 32, "offset of kinglet_arrow_texts.offset_bits");
+static_assert(offsetof(kinglet_arrow_texts, reserved) == 36, "offset of kinglet_arrow_texts.reserved");
+static_assert(offsetof(kinglet_arrow_texts, data) == 40, "offset of kinglet_arrow_texts.data");
+static_assert(offsetof(kinglet_arrow_texts, data_size) == 48, "offset of kinglet_arrow_texts.data_size");
+static_assert(offsetof(kinglet_arrow_texts, validity) == 56, "offset of kinglet_arrow_texts.validity");
+static_assert(sizeof(kinglet_arrow_texts) == 64, "size of kinglet_arrow_texts");
+
+static_assert(offsetof(kinglet_embedding_buffer, struct_size) == 0, "offset of kinglet_embedding_buffer.struct_size");
+static_assert(offsetof(kinglet_embedding_buffer, dimension) == 8, "offset of kinglet_embedding_buffer.dimension");
+static_assert(offsetof(kinglet_embedding_buffer, values) == 16, "offset of kinglet_embedding_buffer.values");
+static_assert(offsetof(kinglet_embedding_buffer, capacity) == 24, "offset of kinglet_embedding_buffer.capacity");
+static_assert(offsetof(kinglet_embedding_buffer, stride) == 32, "offset of kinglet_embedding_buffer.stride");
+static_assert(offsetof(kinglet_embedding_buffer, token_counts) == 40, "offset of kinglet_embedding_buffer.token_counts");
+static_assert(offsetof(kinglet_embedding_buffer, truncated) == 48, "offset of kinglet_embedding_buffer.truncated");
+static_assert(sizeof(kinglet_embedding_buffer) == 56, "size of kinglet_embedding_buffer");
+
 static_assert(offsetof(kinglet_classify_options, struct_size) == 0, "offset of kinglet_classify_options.struct_size");
 static_assert(offsetof(kinglet_classify_options, function) == 8, "offset of kinglet_classify_options.function");
 static_assert(offsetof(kinglet_classify_options, aggregation) == 12, "offset of kinglet_classify_options.aggregation");

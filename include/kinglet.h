@@ -845,6 +845,82 @@ KINGLET_API void kinglet_embeddings_free(kinglet_embeddings *embeddings);
 
 /** @} */
 
+/* ---- Embeddings of texts in Arrow's layout, written into the caller's memory ----------------------------- */
+
+/** @defgroup embeddings_of_texts_in_arrow's_layout_written_into_the_caller's_memory Embeddings of texts in Arrow's layout, written into the caller's memory
+ *  @{ */
+
+/**
+ * Texts in the layout of an Arrow array of type Utf8 (32-bit offsets) or LargeUtf8 (64-bit offsets): the
+ * buffers of the array as they are. They are read during the call and not kept.
+ */
+typedef struct kinglet_arrow_texts {
+  /** sizeof(kinglet_arrow_texts), set by the caller. */
+  size_t struct_size;
+  /** The number of texts: the `length` of the array. */
+  size_t count;
+  /** The number of the first text in the buffers: the `offset` of the array, 0 unless it is a slice. */
+  size_t first;
+  /**
+   * The buffer of offsets: `first + count + 1` signed integers. Text i of the buffers is bytes `offsets[i]`
+   * to `offsets[i + 1]` (exclusive) of `data`.
+   */
+  const void *offsets;
+  /** The size of an offset: 32 or 64 bits. */
+  uint32_t offset_bits;
+  /** Must be 0. */
+  uint32_t reserved;
+  /** The buffer of characters, UTF-8. It may be NULL if `data_size` is 0. */
+  const char *data;
+  /** The number of bytes of `data`; no offset may be greater. */
+  size_t data_size;
+  /**
+   * The validity bitmap of the buffers, lowest bit first. NULL: there are no nulls. A null among the texts is
+   * refused by its number.
+   */
+  const uint8_t *validity;
+} kinglet_arrow_texts;
+
+/** Where kinglet_model_embed_arrow writes. Nothing is written if the call fails. */
+typedef struct kinglet_embedding_buffer {
+  /** sizeof(kinglet_embedding_buffer), set by the caller. */
+  size_t struct_size;
+  /**
+   * The values per vector that the caller expects: `embedding_dimension` of kinglet_model_view, or
+   * `truncate_dim` of the options if that is less. Another number than the call would write is refused before
+   * any work.
+   */
+  size_t dimension;
+  /** Receives the vectors. */
+  float *values;
+  /** The number of values that fit there: at least `(count - 1) * stride + dimension`. */
+  size_t capacity;
+  /**
+   * The distance between the first values of two vectors, at least `dimension`; what lies between them is not
+   * written. 0: `dimension`, so that the vectors are one after the other.
+   */
+  size_t stride;
+  /** Receives the tokens of each text, special tokens included: `count` values. NULL: not wanted. */
+  size_t *token_counts;
+  /** Receives 1 for each text that was truncated, else 0: `count` values. NULL: not wanted. */
+  uint8_t *truncated;
+} kinglet_embedding_buffer;
+
+/**
+ * Computes one embedding for each text of an Arrow array and writes it into the caller's memory, as
+ * kinglet_model_embed computes them. `options` may be NULL; KINGLET_POOLING_NONE is refused. Fails with
+ * KINGLET_STATUS_INVALID_ARGUMENT for a null, for offsets that decrease or are greater than `data_size`, and
+ * for a buffer that is too small; otherwise like kinglet_model_embed.
+ */
+KINGLET_API kinglet_status kinglet_model_embed_arrow(
+    const kinglet_model *model,
+    const kinglet_arrow_texts *texts,
+    const kinglet_embed_options *options,
+    const kinglet_embedding_buffer *buffer,
+    kinglet_error **error);
+
+/** @} */
+
 /* ---- Classification -------------------------------------------------------------------------------------- */
 
 /** @defgroup classification Classification

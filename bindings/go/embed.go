@@ -26,6 +26,24 @@ type EmbedOptions struct {
 	TruncateDim int
 }
 
+// c are the options in C; the prompts in them live until they are freed.
+func (options *EmbedOptions) c() (o C.kinglet_embed_options, prompts texts, err error) {
+	o.struct_size = C.size_t(unsafe.Sizeof(o))
+	if options == nil {
+		return o, prompts, nil
+	}
+	o.pooling = C.kinglet_pooling(options.Pooling)
+	o.normalize = C.kinglet_tristate(options.Normalize)
+	if o.max_length, err = size(options.MaxLength, "MaxLength"); err != nil {
+		return o, prompts, err
+	}
+	if o.truncate_dim, err = size(options.TruncateDim, "TruncateDim"); err != nil {
+		return o, prompts, err
+	}
+	prompts, err = lendPrompts(options.PromptName, options.Prompt, &o.prompt_name, &o.prompt)
+	return o, prompts, err
+}
+
 // Embeddings are the vectors of a batch of texts: Vector(i) is one, All iterates.
 type Embeddings struct {
 	// Dimension is the number of values per vector.
@@ -73,23 +91,11 @@ func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions
 		return nil, err
 	}
 	defer core.leave()
-	var o C.kinglet_embed_options
-	o.struct_size = C.size_t(unsafe.Sizeof(o))
-	if options != nil {
-		o.pooling = C.kinglet_pooling(options.Pooling)
-		o.normalize = C.kinglet_tristate(options.Normalize)
-		if o.max_length, err = size(options.MaxLength, "MaxLength"); err != nil {
-			return nil, err
-		}
-		if o.truncate_dim, err = size(options.TruncateDim, "TruncateDim"); err != nil {
-			return nil, err
-		}
-		prompts, err := lendPrompts(options.PromptName, options.Prompt, &o.prompt_name, &o.prompt)
-		if err != nil {
-			return nil, err
-		}
-		defer prompts.free()
+	o, prompts, err := options.c()
+	if err != nil {
+		return nil, err
 	}
+	defer prompts.free()
 	batch, err := lend(texts)
 	if err != nil {
 		return nil, err

@@ -67,6 +67,42 @@ func length(v []float32) float64 {
 	return math.Sqrt(sum)
 }
 
+// The vectors of an Arrow array are those of its texts.
+func TestEmbedArrow(t *testing.T) {
+	model := load(t, "bert", nil)
+	texts := []string{"a small bird", "", "the fox"}
+	expected, err := model.Embed(t.Context(), texts, nil)
+	check(t, err)
+	data := []byte(strings.Join(texts, ""))
+	values := make([]float32, 3*32)
+	check(t, EmbedArrow(t.Context(), model, ArrowTexts[int32]{[]int32{0, 12, 12, 19}, data}, values, nil))
+	if !sameBits(values, expected.Values) {
+		t.Fatal("32-bit offsets")
+	}
+	few := make([]float32, 2*8)
+	options := &EmbedOptions{TruncateDim: 8, Prompt: Some("")}
+	check(t, EmbedArrow(t.Context(), model, ArrowTexts[int64]{[]int64{0, 12, 12}, data}, few, options))
+	if !sameBits(few[:8], expected.Values[:8]) || !sameBits(few[8:], expected.Values[32:40]) {
+		t.Fatal("64-bit offsets")
+	}
+	for _, bad := range []struct {
+		offsets []int32
+		values  []float32
+		says    string
+	}{
+		{nil, values, "texts: are empty"},
+		{[]int32{0, 12}, nil, "values: have length 0"},
+		{[]int32{0, 12}, values[:31], "a vector has 32 values"},
+		{[]int32{0, 20}, values[:32], "texts.offsets: text 0"},
+		{[]int32{12, 0}, values[:32], "texts.offsets: text 0"},
+	} {
+		err := EmbedArrow(t.Context(), model, ArrowTexts[int32]{bad.offsets, data}, bad.values, nil)
+		if !errors.Is(err, ErrInvalidArgument) || !strings.Contains(err.Error(), bad.says) {
+			t.Fatalf("%v: %v", bad, err)
+		}
+	}
+}
+
 func TestTokenize(t *testing.T) {
 	model := load(t, "bert", nil)
 	ctx := t.Context()

@@ -42,6 +42,14 @@ impl Model {
         tasks::embedding::embed(&self.0.engine, &self.0.embedding, texts, options)
     }
 
+    /// The values per embedding that [`Model::embed`] gives with these options.
+    ///
+    /// # Errors
+    /// [`Pooling::None`](crate::Pooling::None), which gives one vector per token; otherwise like `embed`.
+    pub fn embedding_size_with(&self, options: &EmbedOptions) -> Result<usize> {
+        tasks::embedding::dimension(&self.0.engine, &self.0.embedding, options)
+    }
+
     /// Classifies texts, or pairs if `pairs` gives the second texts.
     ///
     /// # Errors

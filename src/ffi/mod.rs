@@ -7,6 +7,7 @@
 //! `struct_size`, must not be added: see `docs/abi-policy.md`.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
+mod arrow;
 mod boundary;
 mod cancellation;
 mod classification;
@@ -30,6 +31,7 @@ mod structs;
 mod token_classification;
 mod version;
 
+pub use arrow::*;
 pub use cancellation::*;
 pub use classification::*;
 pub use counters::*;

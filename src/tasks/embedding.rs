@@ -60,12 +60,7 @@ pub(crate) fn embed(
     options: &EmbedOptions,
 ) -> Result<Embeddings> {
     let output = output(engine, settings, options)?;
-    let width = output.width(&engine.spec, &engine.modules);
-    let truncate_dim = options.truncate_dim.or(settings.truncate_dim.filter(|_| !output.by_token()));
-    let dimension = truncate_dim.map_or(width, |dim| dim.min(width));
-    if dimension == 0 {
-        return Err(Error::invalid_argument("truncate_dim: is 0"));
-    }
+    let (width, dimension) = widths(engine, settings, options, &output)?;
     let max_length = options.max_length.map(|n| n.min(engine.spec.max_tokens()));
     let encode = EncodeOptions { add_special_tokens: settings.special_tokens, max_length, ..Default::default() };
     let prompt = Prompt::choose(settings, options.prompt.as_deref(), options.prompt_name.as_deref())?;
@@ -103,6 +98,31 @@ pub(crate) fn embed(
         })
     };
     engine.call(options.cancellation.as_ref(), work, |e| (e.truncated.len(), e.tokens.iter().sum()))
+}
+
+/// As [`crate::Model::embedding_size_with`].
+pub(crate) fn dimension(engine: &Engine, settings: &SentenceTransformers, options: &EmbedOptions) -> Result<usize> {
+    let output = output(engine, settings, options)?;
+    if output.by_token() {
+        return Err(Error::invalid_argument("pooling: none gives one vector per token, and one per text is needed"));
+    }
+    widths(engine, settings, options, &output).map(|(_, dimension)| dimension)
+}
+
+/// Values per row that the network gives, and those that are kept.
+fn widths(
+    engine: &Engine,
+    settings: &SentenceTransformers,
+    options: &EmbedOptions,
+    output: &EncodeOutput,
+) -> Result<(usize, usize)> {
+    let width = output.width(&engine.spec, &engine.modules);
+    let truncate_dim = options.truncate_dim.or(settings.truncate_dim.filter(|_| !output.by_token()));
+    let dimension = truncate_dim.map_or(width, |dim| dim.min(width));
+    match dimension {
+        0 => Err(Error::invalid_argument("truncate_dim: is 0")),
+        _ => Ok((width, dimension)),
+    }
 }
 
 /// What is to be read of the texts: the model's modules, with what the caller wants otherwise.

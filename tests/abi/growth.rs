@@ -7,13 +7,15 @@ use kinglet::ffi::*;
 use crate::calls::{first_sizes, load, ok, refused, text};
 
 /// The size of each struct in the first version that had it. Lines are added; none is ever changed.
-const FIRST: [(&str, usize); 27] = [
+const FIRST: [(&str, usize); 29] = [
+    ("kinglet_arrow_texts", 64),
     ("kinglet_classifications_view", 56),
     ("kinglet_classify_options", 32),
     ("kinglet_detokenize_options", 16),
     ("kinglet_device_info", 48),
     ("kinglet_devices_options", 16),
     ("kinglet_embed_options", 32),
+    ("kinglet_embedding_buffer", 56),
     ("kinglet_embeddings_view", 64),
     ("kinglet_encoding_view", 104),
     ("kinglet_entity", 56),

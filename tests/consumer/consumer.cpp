@@ -165,6 +165,16 @@ void embedding(const kinglet::Model &model) {
     for (const auto vector : embeddings) CHECK(vector.size() == 32 && vector.data() == embeddings[seen++].data());
     CHECK(seen == 2);
     CHECK(embeddings.values().size() == 64 && embeddings.token_count(0) == 4 && !embeddings.truncated(0));
+    // The same texts in Arrow's layout, without the first one of the buffers, into rows with room between them.
+    const std::int32_t offsets[] = {0, 1, 5, 5};
+    float into[33 + 32] = {};
+    std::size_t tokens[2] = {};
+    kinglet::ArrowTexts<std::int32_t> arrow{2, offsets, {"xbird", 5}, 1};
+    kinglet::EmbeddingBuffer buffer{32, into, 33, tokens};
+    model.embed_arrow(arrow, buffer).value();
+    CHECK(into[0] == embeddings[0][0] && into[33 + 31] == embeddings[1][31] && into[32] == 0 && tokens[0] == 4 && tokens[1] == 2);
+    buffer.stride = 31;
+    fails(kinglet::Status::InvalidArgument, "buffer.stride", [&] { model.embed_arrow(arrow, buffer).value(); });
     kinglet::EmbedOptions options;
     options.pooling = kinglet::Pooling::None;
     options.normalize = kinglet::Tristate::No;

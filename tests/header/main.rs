@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "version",
     "error",
     "strings",
@@ -22,6 +22,7 @@ const FILES: [&str; 18] = [
     "model",
     "encoding",
     "embedding",
+    "arrow",
     "classification",
     "token_classification",
     "prefix",

@@ -130,6 +130,31 @@ public:
         });
     }
 
+    /// Embeds the texts of an Arrow array into the caller's memory. Pooling::None is refused.
+    template <class Offset>
+    Result<void> embed_arrow(const ArrowTexts<Offset> &texts, const EmbeddingBuffer &buffer,
+                             const EmbedOptions &options = {}) const noexcept {
+        const auto c = detail::to_c(options);
+        kinglet_arrow_texts given{};
+        given.struct_size = sizeof given;
+        given.count = texts.count;
+        given.first = texts.first;
+        given.offsets = texts.offsets;
+        given.offset_bits = 8 * sizeof(Offset);
+        given.data = texts.data.data();
+        given.data_size = texts.data.size();
+        given.validity = texts.validity;
+        kinglet_embedding_buffer into{};
+        into.struct_size = sizeof into;
+        into.dimension = buffer.dimension;
+        into.values = buffer.values.data();
+        into.capacity = buffer.values.size();
+        into.stride = buffer.stride;
+        into.token_counts = buffer.token_counts;
+        into.truncated = buffer.truncated;
+        return detail::run([&](kinglet_error **error) { return kinglet_model_embed_arrow(get(), &given, &c, &into, error); });
+    }
+
     /// Classifies texts. Status::Unsupported if the model has no head for it, as for the next three.
     Result<Classifications> classify(const Texts &texts, const ClassifyOptions &options = {}) const noexcept {
         const auto c = detail::to_c(options);

@@ -4,6 +4,7 @@
 #define KINGLET_OPTIONS_HPP
 
 #include "result.hpp"
+#include "span.hpp"
 
 #include <cstddef>
 #include <cstdint>
@@ -133,6 +134,36 @@ struct EmbedOptions {
     /// Keeps only the first values of each vector. 0: as the model's files say, else all.
     std::size_t truncate_dim = 0;
     const Cancellation *cancellation = nullptr;
+};
+
+/// Texts in the layout of an Arrow array: `Offset` is std::int32_t for Utf8, std::int64_t for LargeUtf8. It borrows the array's buffers.
+template <class Offset>
+struct ArrowTexts {
+    static_assert(std::is_same_v<Offset, std::int32_t> || std::is_same_v<Offset, std::int64_t>, "Arrow's offsets");
+    /// The number of texts: the length of the array.
+    std::size_t count = 0;
+    /// first + count + 1 offsets.
+    const Offset *offsets = nullptr;
+    /// The characters.
+    Span<const char> data = {};
+    /// The number of the first text in the buffers: the offset of the array, 0 unless it is a slice.
+    std::size_t first = 0;
+    /// The validity bitmap; a null among the texts is refused. nullptr: there are none.
+    const std::uint8_t *validity = nullptr;
+};
+
+/// Where Model::embed_arrow writes. Nothing is written if the call fails.
+struct EmbeddingBuffer {
+    /// Values per vector: Model::embedding_dimension(), or truncate_dim of the options if that is less. Another number than that of the
+    /// call is refused.
+    std::size_t dimension = 0;
+    /// At least (count - 1) * stride + dimension values.
+    Span<float> values = {};
+    /// The distance between the first values of two vectors. 0: `dimension`.
+    std::size_t stride = 0;
+    /// `count` values each, or nullptr: the tokens of each text, and 1 for each text that was truncated.
+    std::size_t *token_counts = nullptr;
+    std::uint8_t *truncated = nullptr;
 };
 
 /// Options of Model::classify, classify_pairs, score and classify_tokens.

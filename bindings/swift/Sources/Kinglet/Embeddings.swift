@@ -38,12 +38,7 @@ extension Model {
     public func embed(
         _ texts: [String], options: EmbedOptions = EmbedOptions(), cancellation: Cancellation? = nil
     ) throws(KingletError) -> Embeddings {
-        var c = kinglet_embed_options()
-        c.struct_size = MemoryLayout<kinglet_embed_options>.size
-        c.pooling = options.pooling.rawValue
-        c.normalize = kinglet_tristate(options.normalize)
-        c.max_length = try size(options.maxLength, "maxLength")
-        c.truncate_dim = try size(options.truncateDim, "truncateDim")
+        var c = try kinglet_embed_options(options)
         let result = try cancellation.use { cancellation throws(KingletError) in
             c.cancellation = cancellation
             return try handle.use { model throws(KingletError) in
@@ -64,6 +59,90 @@ extension Model {
     public func embed(_ texts: [String], options: EmbedOptions = EmbedOptions()) async throws(KingletError) -> Embeddings {
         try await offCooperativePool { [self] cancellation throws(KingletError) in
             try embed(texts, options: options, cancellation: cancellation)
+        }
+    }
+}
+
+extension kinglet_embed_options {
+    /// Without cancellation and prompts, whose memory is lent during the call.
+    init(_ options: EmbedOptions) throws(KingletError) {
+        self.init()
+        struct_size = MemoryLayout<kinglet_embed_options>.size
+        pooling = options.pooling.rawValue
+        normalize = kinglet_tristate(options.normalize)
+        max_length = try size(options.maxLength, "maxLength")
+        truncate_dim = try size(options.truncateDim, "truncateDim")
+    }
+}
+
+/// The width of the offsets of an Arrow array: `Int32` for Utf8, `Int64` for LargeUtf8.
+public protocol ArrowOffset: FixedWidthInteger, Sendable {}
+extension Int32: ArrowOffset {}
+extension Int64: ArrowOffset {}
+
+/// Texts in the layout of an Arrow array of strings, whose buffers are borrowed.
+public struct ArrowTexts<Offset: ArrowOffset> {
+    /// The buffer of offsets: ``first`` + ``count`` + 1 of them.
+    public var offsets: UnsafeBufferPointer<Offset>
+    /// The buffer of characters.
+    public var data: UnsafeRawBufferPointer
+    /// The number of the first text in the buffers: 0 unless the array is a slice.
+    public var first: Int
+    /// The number of texts.
+    public var count: Int
+    /// The validity bitmap; a null among the texts is refused. Nil if there are none.
+    public var validity: UnsafePointer<UInt8>?
+
+    /// `count` nil means all texts from `first` on.
+    public init(
+        offsets: UnsafeBufferPointer<Offset>, data: UnsafeRawBufferPointer, first: Int = 0, count: Int? = nil,
+        validity: UnsafePointer<UInt8>? = nil
+    ) {
+        self.offsets = offsets
+        self.data = data
+        self.first = first
+        self.count = count ?? max(0, offsets.count - 1 - first)
+        self.validity = validity
+    }
+}
+
+extension Model {
+    /// Embeds the texts of an Arrow array into the caller's memory: vectors of `dimension` values, one after the other, or `stride` values
+    /// apart. `dimension` is the model's ``Properties/embeddingDimension``, or `truncateDim` of the options if that is less.
+    ///
+    /// - Throws: ``Status/invalidArgument`` for a null, bad offsets, another dimension, or too little memory; otherwise as
+    ///   ``embed(_:options:cancellation:)``.
+    public func embed<Offset: ArrowOffset>(
+        _ texts: ArrowTexts<Offset>, into values: UnsafeMutableBufferPointer<Float>, dimension: Int, stride: Int? = nil,
+        options: EmbedOptions = EmbedOptions(), cancellation: Cancellation? = nil
+    ) throws(KingletError) {
+        var c = try kinglet_embed_options(options)
+        var arrow = kinglet_arrow_texts()
+        arrow.struct_size = MemoryLayout<kinglet_arrow_texts>.size
+        arrow.count = try size(texts.count, "count")
+        arrow.first = try size(texts.first, "first")
+        if arrow.first >= texts.offsets.count || texts.offsets.count - arrow.first <= arrow.count {
+            throw .invalid("offsets: \(texts.offsets.count) are too few for \(texts.count) texts from \(texts.first) on")
+        }
+        arrow.offsets = UnsafeRawPointer(texts.offsets.baseAddress)
+        arrow.offset_bits = UInt32(Offset.bitWidth)
+        arrow.data = texts.data.baseAddress?.assumingMemoryBound(to: CChar.self)
+        arrow.data_size = texts.data.count
+        arrow.validity = texts.validity
+        var buffer = kinglet_embedding_buffer()
+        buffer.struct_size = MemoryLayout<kinglet_embedding_buffer>.size
+        buffer.dimension = try size(dimension, "dimension")
+        buffer.values = values.baseAddress
+        buffer.capacity = values.count
+        buffer.stride = try size(stride, "stride")
+        try cancellation.use { cancellation throws(KingletError) in
+            c.cancellation = cancellation
+            try handle.use { model throws(KingletError) in
+                try withPrompt(options.promptName, options.prompt) { name, prompt throws(KingletError) in
+                    (c.prompt_name, c.prompt) = (name, prompt)
+                    try call { failure in kinglet_model_embed_arrow(model, &arrow, &c, &buffer, failure) }
+                }
+            }
         }
     }
 }

@@ -200,6 +200,30 @@ import Testing
         field("end of kinglet_embeddings_view", at: MemoryLayout<kinglet_embeddings_view>.stride, 64)
     }
 
+    @Test func kinglet_arrow_texts_layout() {
+        field("kinglet_arrow_texts.struct_size", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.struct_size), 0)
+        field("kinglet_arrow_texts.count", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.count), 8)
+        field("kinglet_arrow_texts.first", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.first), 16)
+        field("kinglet_arrow_texts.offsets", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.offsets), 24)
+        field("kinglet_arrow_texts.offset_bits", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.offset_bits), 32)
+        field("kinglet_arrow_texts.reserved", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.reserved), 36)
+        field("kinglet_arrow_texts.data", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.data), 40)
+        field("kinglet_arrow_texts.data_size", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.data_size), 48)
+        field("kinglet_arrow_texts.validity", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.validity), 56)
+        field("end of kinglet_arrow_texts", at: MemoryLayout<kinglet_arrow_texts>.stride, 64)
+    }
+
+    @Test func kinglet_embedding_buffer_layout() {
+        field("kinglet_embedding_buffer.struct_size", at: MemoryLayout<kinglet_embedding_buffer>.offset(of: \.struct_size), 0)
+        field("kinglet_embedding_buffer.dimension", at: MemoryLayout<kinglet_embedding_buffer>.offset(of: \.dimension), 8)
+        field("kinglet_embedding_buffer.values", at: MemoryLayout<kinglet_embedding_buffer>.offset(of: \.values), 16)
+        field("kinglet_embedding_buffer.capacity", at: MemoryLayout<kinglet_embedding_buffer>.offset(of: \.capacity), 24)
+        field("kinglet_embedding_buffer.stride", at: MemoryLayout<kinglet_embedding_buffer>.offset(of: \.stride), 32)
+        field("kinglet_embedding_buffer.token_counts", at: MemoryLayout<kinglet_embedding_buffer>.offset(of: \.token_counts), 40)
+        field("kinglet_embedding_buffer.truncated", at: MemoryLayout<kinglet_embedding_buffer>.offset(of: \.truncated), 48)
+        field("end of kinglet_embedding_buffer", at: MemoryLayout<kinglet_embedding_buffer>.stride, 56)
+    }
+
     @Test func kinglet_score_function_values() {
         constant("KINGLET_SCORE_FUNCTION_AUTO", KINGLET_SCORE_FUNCTION_AUTO.rawValue, 0, kinglet_score_function_name(0), "auto")
         constant("KINGLET_SCORE_FUNCTION_NONE", KINGLET_SCORE_FUNCTION_NONE.rawValue, 1, kinglet_score_function_name(1), "none")

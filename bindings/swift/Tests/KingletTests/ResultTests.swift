@@ -40,6 +40,28 @@ let mixed = [
         }
     }
 
+    /// An Arrow array has the vectors of its texts.
+    @Test func arrow() async throws {
+        let model = try await Model.load(path: fixture("bert"))
+        let expected = try await model.embed(["bird", ""])
+        let (offsets, data): ([Int32], [UInt8]) = ([0, 1, 5, 5], Array("xbird".utf8))
+        var values = [Float](repeating: 7, count: 33 + 32)
+        func embed(dimension: Int, count: Int? = nil) throws {
+            try values.withUnsafeMutableBufferPointer { values in
+                try offsets.withUnsafeBufferPointer { offsets in
+                    try data.withUnsafeBytes { data in
+                        let texts = ArrowTexts(offsets: offsets, data: data, first: 1, count: count)
+                        try model.embed(texts, into: values, dimension: dimension, stride: 33)
+                    }
+                }
+            }
+        }
+        try embed(dimension: 32)
+        #expect(sameBits(Array(values[..<32]), expected[0]) && sameBits(Array(values[33...]), expected[1]) && values[32] == 7)
+        #expect(throws: KingletError.self) { try embed(dimension: 31) }
+        #expect(throws: KingletError.self) { try embed(dimension: 32, count: 3) }
+    }
+
     @Test func encodings() async throws {
         let tokenizer = try await Model.load(path: fixture("bert")).tokenizer
         let options = Tokenizer.Options(addSpecialTokens: false, maxLength: Tokenizer.Options.noLimit)

@@ -1,0 +1,441 @@
+"""Models."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, Unpack, overload
+
+import numpy.typing as npt
+
+from kinglet import _classify, _embed, _load, _tokens, streaming
+from kinglet._call import Cancellation, check
+from kinglet._library import CData, ffi, lib, null, own, text
+from kinglet._options import choice, choices, name_of, new
+from kinglet._prefix import Prefix
+from kinglet._texts import Texts, strs
+from kinglet.chat import Chat
+from kinglet.errors import Closed, InvalidArgument
+from kinglet.generation import GenerateOptions, generations
+from kinglet.results import (
+    Classifications,
+    Embeddings,
+    Encoding,
+    Entity,
+    Floats,
+    Generation,
+    HiddenStates,
+    Latency,
+    StageTotals,
+)
+
+__all__ = ["Aggregation", "Device", "Model", "Pooling", "Precision", "ScoreFunction"]
+
+Device: TypeAlias = Literal["cpu", "candle-cpu", "cuda", "metal"]
+Precision: TypeAlias = Literal["auto", "f32", "f16", "int8", "bf16"]
+Pooling: TypeAlias = Literal["auto", "mean", "cls", "last", "max", "weightedmean", "mean_sqrt_len_tokens"]
+ScoreFunction: TypeAlias = Literal["auto", "none", "sigmoid", "softmax", "tanh"]
+Aggregation: TypeAlias = Literal["auto", "none", "simple"]
+
+
+class Model:
+    """A loaded model, made by `Model.load`. Any number of threads may call it at the same time.
+
+    Errors are exceptions of `kinglet.errors`. `close` frees the model when the last call that uses it has ended; so does Python when the
+    model is forgotten. Results stay valid. Pickling a model keeps its path and options, and loads it again.
+    """
+
+    def __init__(self) -> None:
+        raise TypeError("use Model.load")
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        precision: Precision = "auto",
+        threads: int | None = None,
+        device: Device = "cpu",
+        device_index: int = 0,
+        memory_limit: int | None = None,
+        answer_cache_bytes: int | None = None,
+        onnxruntime: str | os.PathLike[str] | None = None,
+        map_files: bool | None = None,
+        log_level: _load.LogLevel = "warning",
+        log: _load.Log | None = None,
+        progress: _load.Progress | None = None,
+        cancellation: Cancellation | None = None,
+    ) -> Model:
+        """Loads a directory in Hugging Face's layout, a GGUF file, a .kinglet file or an ONNX export.
+
+        `threads`: how many a call may use; by default as many as the process may use (its CPU affinity). `memory_limit`: bytes for
+        weights, caches and working memory; a larger model raises `OutOfMemory` before anything is allocated. `log` receives the level
+        and the message of each record from `log_level` on; by default they go to `logging.getLogger("kinglet")`. `progress` receives
+        the part that is done, from 0 to 1, and cancels by returning False. Neither may call Kinglet. The other options are those of
+        kinglet_model_options in the C header.
+        """
+        settings = {
+            "precision": precision,
+            "threads": threads,
+            "device": device,
+            "device_index": device_index,
+            "memory_limit": memory_limit,
+            "answer_cache_bytes": answer_cache_bytes,
+            "onnxruntime": None if onnxruntime is None else os.fspath(onnxruntime),
+            "map_files": map_files,
+            "log_level": log_level,
+        }
+        model = object.__new__(cls)
+        # Reloading after pickling happens in other processes, whose working directory may be another.
+        model._settings = (os.path.abspath(os.fspath(path)), settings)
+        model._owner = _load.load(os.fspath(path), settings, log, progress, cancellation)
+        view = new("kinglet_model_view")
+        check(lambda error: lib.kinglet_model_read(model._owner, view, error))
+        model._view, model._labels = view, tuple(text(view.labels[i]) for i in range(view.label_count))
+        model._path, model._family = text(view.path), text(view.family)
+        return model
+
+    _owner: CData | None
+    _settings: tuple[str, dict[str, Any]]
+    _view: CData
+    _labels: tuple[str, ...]
+    _path: str
+    _family: str
+
+    def _handle(self) -> CData:
+        # A call keeps what this returns: `close` cannot free the model under it.
+        if self._owner is None:
+            raise Closed("model: is closed")
+        return self._owner
+
+    def close(self) -> None:
+        """Closes the model. Later calls raise `Closed`. Closing twice is allowed."""
+        self._owner = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._handle()
+        return _reload, self._settings
+
+    def __repr__(self) -> str:
+        state = "closed" if self._owner is None else f"{self.family}, {self.precision}"
+        return f"<kinglet.Model {self._path!r} ({state})>"
+
+    # ---- What is known of the model ----
+
+    @property
+    def path(self) -> str:
+        """The path that was given to `load`."""
+        return self._path
+
+    @property
+    def family(self) -> str:
+        """The `model_type` of config.json."""
+        return self._family
+
+    @property
+    def device(self) -> str:
+        """Where the model runs."""
+        return name_of("device", self._view.device)
+
+    @property
+    def device_index(self) -> int:
+        """Which of the devices of that kind."""
+        return int(self._view.device_index)
+
+    @property
+    def precision(self) -> str:
+        """The number format in use; never "auto"."""
+        return name_of("precision", self._view.precision)
+
+    @property
+    def threads(self) -> int:
+        """Threads that one call may use."""
+        return int(self._view.threads)
+
+    @property
+    def dimension(self) -> int:
+        """Values per hidden state."""
+        return int(self._view.dimension)
+
+    @property
+    def embedding_dimension(self) -> int:
+        """Values per embedding, by the model's own modules and truncate_dim."""
+        return int(self._view.embedding_dimension)
+
+    @property
+    def max_length(self) -> int:
+        """The most tokens of a text, special tokens included; longer texts are truncated."""
+        return int(self._view.max_length)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Token ids are below this number."""
+        return int(self._view.vocabulary_size)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the classification head; empty if there is none."""
+        return self._labels
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether the model generates text."""
+        return bool(self._view.can_generate)
+
+    @property
+    def can_chat(self) -> bool:
+        """Whether `chat` works: the model is a decoder and has a chat template."""
+        return bool(self._view.can_chat)
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether an encoder reads the source text."""
+        return bool(self._view.has_encoder)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights."""
+        return int(self._view.weight_bytes)
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes that KV caches take now."""
+        return int(self._now().cache_bytes)
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes that the model takes on a GPU now; 0 on the CPU."""
+        return int(self._now().device_bytes)
+
+    def _now(self) -> CData:
+        handle, view = self._handle(), new("kinglet_model_view")
+        check(lambda error: lib.kinglet_model_read(handle, view, error))
+        return view
+
+    def describe(self) -> dict[str, Any]:
+        """Family, architecture, sizes, kernels in use, pooling, prompts and labels."""
+        handle = self._handle()
+        found: dict[str, Any] = json.loads(_made_text(lambda made, error: lib.kinglet_model_describe(handle, made, error)))
+        return found
+
+    # ---- Encoders ----
+
+    @overload
+    def embed(self, texts: str, **options: Unpack[_embed.EmbedOptions]) -> Floats: ...
+    @overload
+    def embed(self, texts: Texts, *, out: Floats | None = None, **options: Unpack[_embed.EmbedOptions]) -> Floats: ...
+    def embed(self, texts: Any, *, out: Floats | None = None, **options: Unpack[_embed.EmbedOptions]) -> Floats:
+        """The embeddings of texts: an array with one row per text, or one vector for one `str`.
+
+        `texts` is a sequence of str, or a string column of pyarrow or polars, which is read in place. `out` receives the rows, if it is
+        given: an array of float32 with one row per text, whose rows may be apart. On the CPU the bits of a row depend on neither the
+        other texts nor the number of threads.
+
+        Options: `pooling` in place of the model's own; `normalize` to length 1; `max_length` in tokens; `prompt_name`, `prompt`;
+        `truncate_dim`; `cancellation`. None means: as the model's files say.
+        """
+        if isinstance(texts, str):
+            row: Floats = _embed.embed(self._handle(), self._view, [texts], out, options, False).values[0]
+            return row
+        return _embed.embed(self._handle(), self._view, texts, out, options, False).values
+
+    def embed_detailed(
+        self, texts: Texts, *, out: Floats | None = None, **options: Unpack[_embed.EmbedOptions]
+    ) -> Embeddings:
+        """Like `embed`, with the number of tokens of each text and whether it was truncated."""
+        return _embed.embed(self._handle(), self._view, texts, out, options, True)
+
+    def embed_tokens(self, texts: Texts, **options: Unpack[_embed.EmbedOptions]) -> list[Floats]:
+        """One array per text, with one row per token. Options as in `embed`, without `pooling`."""
+        return _embed.embed_tokens(self._handle(), texts, options)
+
+    def classify(
+        self, texts: Texts, pairs: Texts | None = None, **options: Unpack[_classify.ClassifyOptions]
+    ) -> Classifications:
+        """Scores each label for texts, or for pairs of `texts[i]` and `pairs[i]`.
+
+        Options: `function` that makes outputs scores, in place of the model's own; `max_length`; `prompt_name`, `prompt`;
+        `cancellation`.
+        """
+        return _classify.classify(self._handle(), self._labels, texts, pairs, options)
+
+    def score(self, queries: str | Texts, documents: Texts, **options: Unpack[_classify.ClassifyOptions]) -> Floats:
+        """Scores pairs with a cross-encoder: one number per document. One query, or one for each document. Options as in `classify`."""
+        return _classify.score(self._handle(), queries, documents, options)
+
+    def classify_tokens(
+        self, texts: Sequence[str], *, aggregation: Aggregation = "auto", **options: Unpack[_classify.ClassifyOptions]
+    ) -> list[list[Entity]]:
+        """The labelled parts of each text, for instance names. Positions are those of Python's strings."""
+        return _classify.classify_tokens(self._handle(), texts, aggregation, options)
+
+    # ---- Tokens ----
+
+    def tokenize(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        add_special_tokens: bool | None = None,
+        max_length: int | None = None,
+        truncation: bool = True,
+        offsets: bool = False,
+        cancellation: Cancellation | None = None,
+    ) -> list[Encoding]:
+        """Tokenises texts or pairs. `truncation=False`: they may be of any length."""
+        return _tokens.tokenize(
+            self._handle(), texts, pairs, add_special_tokens, max_length, truncation, offsets, cancellation
+        )
+
+    def detokenize(self, token_ids: Sequence[int] | npt.NDArray[Any], *, skip_special_tokens: bool | None = None) -> str:
+        """Turns token ids back into text."""
+        return _tokens.detokenize(self._handle(), token_ids, skip_special_tokens)
+
+    def hidden_states(
+        self,
+        token_ids: Sequence[Sequence[int]],
+        type_ids: Sequence[Sequence[int]] | None = None,
+        *,
+        cancellation: Cancellation | None = None,
+    ) -> HiddenStates:
+        """The last hidden states of sequences of token ids, to which nothing is added."""
+        return _tokens.hidden_states(self._handle(), token_ids, type_ids, cancellation)
+
+    def logits(
+        self,
+        token_ids: Sequence[int],
+        decoder_ids: Sequence[int] | None = None,
+        *,
+        stepwise: bool = False,
+        cancellation: Cancellation | None = None,
+    ) -> Floats:
+        """The logits that follow each token of a sequence; `decoder_ids` is the sequence of an encoder-decoder model."""
+        return _tokens.logits(self._handle(), token_ids, decoder_ids, stepwise, cancellation)
+
+    # ---- Generation ----
+
+    @overload
+    def generate(self, texts: str, **options: Unpack[GenerateOptions]) -> Generation: ...  # type: ignore[overload-overlap]
+    @overload
+    def generate(self, texts: Texts, **options: Unpack[GenerateOptions]) -> list[Generation]: ...
+    def generate(self, texts: Any, **options: Unpack[GenerateOptions]) -> Any:
+        """Generates text from prompts or, if the model has an encoder, from source texts. `str(generation)` is the text."""
+        single = isinstance(texts, str)
+        handle, (data, count, keep) = self._handle(), strs([texts] if single else texts, "texts")
+        found = generations(
+            options, lambda c, made, error: lib.kinglet_model_generate(handle, data, count, c, made, error)
+        )
+        del keep
+        return found[0] if single else found
+
+    def generate_ids(self, token_ids: Sequence[Sequence[int]], **options: Unpack[GenerateOptions]) -> list[Generation]:
+        """Like `generate`, from token ids, to which nothing is added."""
+        handle = self._handle()
+        data, total, lengths, count = _tokens.sequences(token_ids, "token_ids")
+        return generations(
+            options,
+            lambda c, made, error: lib.kinglet_model_generate_ids(handle, data, total, lengths, count, c, made, error),
+        )
+
+    def stream(self, prompt: str, **options: Unpack[GenerateOptions]) -> streaming.Stream:
+        """The text that `generate` gives, piece by piece, as an iterator of str. After its end, `result` is the generation."""
+        self._handle()
+        return streaming.Stream(functools.partial(self.generate, _one(prompt)), dict(options))
+
+    def chat(self, system: str | None = None) -> Chat:
+        """Starts a chat, with a system prompt if it is given."""
+        return Chat(self._handle(), system)
+
+    def prefix(
+        self, text: str, *, add_special_tokens: bool | None = None, cancellation: Cancellation | None = None
+    ) -> Prefix:
+        """Computes the beginning of prompts, for the option `prefix`."""
+        return Prefix(self._handle(), text, add_special_tokens, cancellation)
+
+    # ---- For async programs ----
+
+    async def aembed(self, texts: str | Texts, **options: Unpack[_embed.EmbedOptions]) -> Floats:
+        """Like `embed`, for `await`. Cancelling the task ends the call."""
+        cancellation = options.pop("cancellation", None)
+        return await streaming.in_executor(functools.partial(self.embed, texts, **options), cancellation)
+
+    async def aclassify(
+        self, texts: Texts, pairs: Texts | None = None, **options: Unpack[_classify.ClassifyOptions]
+    ) -> Classifications:
+        """Like `classify`, for `await`."""
+        cancellation = options.pop("cancellation", None)
+        return await streaming.in_executor(functools.partial(self.classify, texts, pairs, **options), cancellation)
+
+    async def ascore(
+        self, queries: str | Texts, documents: Texts, **options: Unpack[_classify.ClassifyOptions]
+    ) -> Floats:
+        """Like `score`, for `await`."""
+        cancellation = options.pop("cancellation", None)
+        return await streaming.in_executor(functools.partial(self.score, queries, documents, **options), cancellation)
+
+    @overload
+    async def agenerate(  # type: ignore[overload-overlap]
+        self, texts: str, **options: Unpack[GenerateOptions]
+    ) -> Generation: ...
+    @overload
+    async def agenerate(self, texts: Texts, **options: Unpack[GenerateOptions]) -> list[Generation]: ...
+    async def agenerate(self, texts: Any, **options: Unpack[GenerateOptions]) -> Any:
+        """Like `generate`, for `await`."""
+        cancellation = options.pop("cancellation", None)
+        return await streaming.in_executor(functools.partial(self.generate, texts, **options), cancellation)
+
+    def astream(self, prompt: str, **options: Unpack[GenerateOptions]) -> AsyncIterator[str]:
+        """Like `stream`, for `async for`."""
+        self._handle()
+        return streaming.astream(functools.partial(self.generate, _one(prompt)), dict(options))
+
+    # ---- Counters ----
+
+    def counters(self) -> dict[str, StageTotals]:
+        """The totals of each stage since the model was loaded or `reset_counters`, by the stage's name."""
+        handle, totals, found = self._handle(), new("kinglet_stage_totals"), {}
+        for name, stage in choices("stage").items():
+            check(lambda error, stage=stage: lib.kinglet_model_stage(handle, stage, totals, error))  # type: ignore[misc]
+            found[name] = StageTotals(totals.calls, totals.items, totals.tokens, totals.nanoseconds)
+        return found
+
+    def latency(self) -> Latency:
+        """The distribution of the durations of whole calls that succeeded."""
+        handle, found = self._handle(), new("kinglet_latency")
+        check(lambda error: lib.kinglet_model_latency(handle, found, error))
+        return Latency(*(getattr(found, field.name) for field in dataclasses.fields(Latency)))
+
+    def reset_counters(self) -> None:
+        """Sets all counters to zero."""
+        lib.kinglet_model_reset_counters(self._handle())
+
+    def export_counters(self, format: Literal["json", "csv", "prometheus"] = "json") -> str:
+        """The counters as text."""
+        handle, number = self._handle(), choice("counters_format", format, "format")
+        return _made_text(lambda made, error: lib.kinglet_model_export_counters(handle, number, made, error))
+
+
+def _one(prompt: Any) -> str:
+    if not isinstance(prompt, str):
+        raise InvalidArgument(f"prompt: one str is needed, not {type(prompt).__name__}; for batches use generate with on_piece")
+    return prompt
+
+
+def _made_text(work: Any) -> str:
+    made = ffi.new("kinglet_text **")
+    check(lambda error: work(made, error))
+    owner = own(made[0], lib.kinglet_text_free)
+    return text(lib.kinglet_text_str(owner))
+
+
+def _reload(path: str, settings: Mapping[str, Any]) -> Model:
+    return Model.load(path, **settings)

@@ -1,0 +1,217 @@
+"""What calls return. Arrays are numpy's, over the library's memory without a copy; those are read-only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "Classifications",
+    "DeviceInfo",
+    "Embeddings",
+    "Encoding",
+    "Entity",
+    "Floats",
+    "Generation",
+    "HiddenStates",
+    "Latency",
+    "Message",
+    "Output",
+    "Piece",
+    "StageTotals",
+]
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embeddings:
+    """The embeddings of a batch of texts."""
+
+    #: One row per text.
+    values: Floats
+    #: The tokens of each text, special tokens included.
+    token_counts: npt.NDArray[np.uint64]
+    #: Which texts were truncated.
+    truncated: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Classifications:
+    """The scores of a batch of texts or pairs."""
+
+    #: The names of the labels.
+    labels: tuple[str, ...]
+    #: One row per text, one column per label.
+    scores: Floats
+    #: The number of the best label of each text.
+    best: npt.NDArray[np.uint32]
+    #: The tokens of each text or pair, special tokens included.
+    token_counts: npt.NDArray[np.uint64]
+    #: Which of them were truncated.
+    truncated: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def best_labels(self) -> list[str]:
+        """The name of the best label of each text."""
+        return [self.labels[i] for i in self.best]
+
+
+class Entity(NamedTuple):
+    """A labelled part of a text: `text[start:end]`."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoding:
+    """A tokenised text or pair."""
+
+    ids: npt.NDArray[np.uint32]
+    #: 0, or 1 for the second text of a pair, as the tokenizer's files say.
+    type_ids: npt.NDArray[np.uint32]
+    #: True for special tokens that the tokenizer added.
+    special_tokens_mask: npt.NDArray[np.bool_]
+    #: The text of a pair that each token came from, 0 or 1; 255 for none.
+    sequences: npt.NDArray[np.uint8]
+    #: With `offsets=True`: each token is `text[start:end]`. One row per token.
+    offsets: npt.NDArray[np.int64] | None
+    truncated: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a text while it is generated."""
+
+    #: The number of the input in the call.
+    index: int
+    #: The number of the output, if several are sampled for one input.
+    sequence: int
+    #: The text since the last piece, possibly empty.
+    text: str
+    #: The token of this step.
+    token: int
+    #: "none", except in the last piece of a text.
+    finish_reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """One generated text."""
+
+    text: str
+    #: The generated tokens, the end token included.
+    tokens: npt.NDArray[np.uint32]
+    #: The log-probability of each token, with `logprobs=True`.
+    logprobs: Floats | None
+    #: With beams the sum of log-probabilities / length^length_penalty; otherwise the sum of `logprobs`.
+    score: float
+    #: "eos", "stop_string" or "length".
+    finish_reason: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generation:
+    """The outputs for one input, the best one first."""
+
+    outputs: tuple[Output, ...]
+    #: The tokens of the input, special tokens included.
+    input_token_count: int
+    #: Whether the input was truncated to what the model takes.
+    truncated: bool
+
+    @property
+    def text(self) -> str:
+        """The best output's text."""
+        return self.outputs[0].text
+
+    @property
+    def tokens(self) -> npt.NDArray[np.uint32]:
+        """The best output's tokens."""
+        return self.outputs[0].tokens
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the best output ended."""
+        return self.outputs[0].finish_reason
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HiddenStates:
+    """The last hidden states of a batch of token sequences."""
+
+    #: One row per token, all sequences one after the other.
+    values: Floats
+    #: The rows of sequence i are those from `starts[i]` to `starts[i + 1]`.
+    starts: npt.NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, i: int) -> Floats:
+        i = range(len(self))[i]
+        return self.values[int(self.starts[i]) : int(self.starts[i + 1])]
+
+
+class Message(NamedTuple):
+    """A message of a chat."""
+
+    role: str
+    content: str
+
+
+class StageTotals(NamedTuple):
+    """Totals of one stage of the work. Times are nanoseconds."""
+
+    calls: int
+    items: int
+    tokens: int
+    nanoseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """The durations of whole calls, in nanoseconds."""
+
+    count: int
+    min: int
+    max: int
+    p50: int
+    p90: int
+    p95: int
+    p99: int
+    mean: float
+    standard_deviation: float
+
+
+class DeviceInfo(NamedTuple):
+    """A device that a model can be loaded on. Memory is in bytes, 0 if not known."""
+
+    device: str
+    device_index: int
+    name: str
+    memory_total: int
+    memory_free: int
+
+
+def flags(bytes_of: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Bytes of 0 and 1 as truth values, without a copy."""
+    return bytes_of.view(np.bool_)
