@@ -239,7 +239,9 @@ static_assert(offsetof(kinglet_generate_options, decoder_input_count) == 360, "o
 static_assert(offsetof(kinglet_generate_options, decoder_input_texts) == 368, "offset of kinglet_generate_options.decoder_input_texts");
 static_assert(offsetof(kinglet_generate_options, decoder_input_text_count) == 376, "offset of kinglet_generate_options.decoder_input_text_count");
 static_assert(offsetof(kinglet_generate_options, max_input_length) == 384, "offset of kinglet_generate_options.max_input_length");
-static_assert(sizeof(kinglet_generate_options) == 392, "size of kinglet_generate_options");
+static_assert(offsetof(kinglet_generate_options, schema_mode) == 392, "offset of kinglet_generate_options.schema_mode");
+static_assert(offsetof(kinglet_generate_options, reserved) == 396, "offset of kinglet_generate_options.reserved");
+static_assert(sizeof(kinglet_generate_options) == 400, "size of kinglet_generate_options");
 
 static_assert(offsetof(kinglet_generations_view, struct_size) == 0, "offset of kinglet_generations_view.struct_size");
 static_assert(offsetof(kinglet_generations_view, count) == 8, "offset of kinglet_generations_view.count");

@@ -1242,6 +1242,31 @@ enum kinglet_grammar_kind_values {
 /** The short name of a value, for instance "lark"; "unknown" for a number that this version does not know. */
 KINGLET_API const char *kinglet_grammar_kind_name(kinglet_grammar_kind value);
 
+/**
+ * What becomes of a JSON schema with keywords that cannot be enforced while the text is generated:
+ * `uniqueItems` over many values, a `oneOf` whose alternatives cannot be told apart, and the like. One of the
+ * KINGLET_SCHEMA_MODE constants.
+ */
+typedef uint32_t kinglet_schema_mode;
+
+/** The values of kinglet_schema_mode. */
+enum kinglet_schema_mode_values {
+  /** The default: KINGLET_SCHEMA_MODE_CHECK. */
+  KINGLET_SCHEMA_MODE_AUTO = 0,
+  /**
+   * The finished text is checked against the whole schema. One that does not satisfy it has
+   * KINGLET_FINISH_REASON_SCHEMA_MISMATCH.
+   */
+  KINGLET_SCHEMA_MODE_CHECK = 1,
+  /** The schema is refused; the error has the JSON pointers of these keywords. */
+  KINGLET_SCHEMA_MODE_STRICT = 2,
+};
+
+/**
+ * The short name of a value, for instance "strict"; "unknown" for a number that this version does not know.
+ */
+KINGLET_API const char *kinglet_schema_mode_name(kinglet_schema_mode value);
+
 /** Why a text ended. One of the KINGLET_FINISH_REASON constants. */
 typedef uint32_t kinglet_finish_reason;
 
@@ -1255,10 +1280,16 @@ enum kinglet_finish_reason_values {
   KINGLET_FINISH_REASON_STOP_STRING = 2,
   /** `max_new_tokens` or the model's maximum length was reached. */
   KINGLET_FINISH_REASON_LENGTH = 3,
+  /**
+   * The text is complete, but does not satisfy a part of the JSON schema that cannot be enforced while it is
+   * generated.
+   */
+  KINGLET_FINISH_REASON_SCHEMA_MISMATCH = 4,
 };
 
 /**
- * The short name of a value, for instance "length"; "unknown" for a number that this version does not know.
+ * The short name of a value, for instance "schema_mismatch"; "unknown" for a number that this version does
+ * not know.
  */
 KINGLET_API const char *kinglet_finish_reason_name(kinglet_finish_reason value);
 
@@ -1457,6 +1488,13 @@ typedef struct kinglet_generate_options {
    * for token ids and chats.
    */
   uint64_t max_input_length;
+  /**
+   * With KINGLET_GRAMMAR_KIND_JSON_SCHEMA: what becomes of keywords that cannot be enforced while the text is
+   * generated.
+   */
+  kinglet_schema_mode schema_mode;
+  /** Must be 0. */
+  uint32_t reserved;
 } kinglet_generate_options;
 
 /**

@@ -37,7 +37,7 @@ pub use base::log::{Log, LogLevel};
 pub use base::threads;
 pub use families::names as families;
 pub use generate::chat::Message;
-pub use generate::constraint::Grammar;
+pub use generate::constraint::{Grammar, SchemaMode};
 pub use generate::options::{EarlyStopping, GenerateOptions};
 pub use generate::session::{Prefix, Session};
 pub use generate::{FinishReason, Generations, Listener, Logits, Output, Piece};

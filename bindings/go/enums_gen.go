@@ -177,6 +177,25 @@ func (e EarlyStopping) String() string {
 	return name("EarlyStopping", uint32(e), "auto", "no", "yes", "never")
 }
 
+// SchemaMode says what becomes of a JSON schema with keywords that cannot be enforced while the text is
+// generated: `uniqueItems` over many values, a `oneOf` whose alternatives cannot be told apart, and the like.
+type SchemaMode uint32
+
+const (
+	// The default: SchemaModeCheck.
+	SchemaModeAuto SchemaMode = 0
+	// The finished text is checked against the whole schema. One that does not satisfy it has
+	// FinishSchemaMismatch.
+	SchemaModeCheck SchemaMode = 1
+	// The schema is refused; the error has the JSON pointers of these keywords.
+	SchemaModeStrict SchemaMode = 2
+)
+
+// String gives the short name of the value, for instance "strict".
+func (s SchemaMode) String() string {
+	return name("SchemaMode", uint32(s), "auto", "check", "strict")
+}
+
 // FinishReason says why a text ended.
 type FinishReason uint32
 
@@ -189,11 +208,14 @@ const (
 	FinishStopString FinishReason = 2
 	// `max_new_tokens` or the model's maximum length was reached.
 	FinishLength FinishReason = 3
+	// The text is complete, but does not satisfy a part of the JSON schema that cannot be enforced while it is
+	// generated.
+	FinishSchemaMismatch FinishReason = 4
 )
 
-// String gives the short name of the value, for instance "length".
+// String gives the short name of the value, for instance "schema_mismatch".
 func (f FinishReason) String() string {
-	return name("FinishReason", uint32(f), "none", "eos", "stop_string", "length")
+	return name("FinishReason", uint32(f), "none", "eos", "stop_string", "length", "schema_mismatch")
 }
 
 // Stage is a stage of the work. Later versions may add values.

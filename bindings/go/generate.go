@@ -113,6 +113,9 @@ type GenerateOptions struct {
 	LogProbs bool
 	// Grammar constrains the text. The zero value allows anything.
 	Grammar Grammar
+	// SchemaMode says what becomes of keywords of a [JSONSchema] that cannot be enforced while the text is generated. Default:
+	// SchemaModeCheck.
+	SchemaMode SchemaMode
 	// AddSpecialTokens adds the tokenizer's special tokens to the input. Default: yes; a [Session] never does, because its template
 	// writes them.
 	AddSpecialTokens *bool
@@ -294,6 +297,7 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		o.logprobs = 1
 	}
 	o.early_stopping = C.kinglet_early_stopping(options.EarlyStopping)
+	o.schema_mode = C.kinglet_schema_mode(options.SchemaMode)
 
 	grammar := []string{options.Grammar.source}
 	if lent.texts, err = lend(options.StopStrings, grammar, options.DecoderInputTexts); err != nil {

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 
 use crate::base::error::{Error, Result};
-use crate::generate::constraint::Grammar;
+use crate::generate::constraint::{Grammar, SchemaMode};
 use crate::generate::options::{EarlyStopping, GenerateOptions};
 use crate::generate::{FinishReason, Piece};
 
@@ -13,7 +13,7 @@ use super::enums::enumeration;
 use super::handle;
 use super::prefix::kinglet_prefix;
 use super::strings::{array, kinglet_ids, kinglet_str, kinglet_tristate, texts};
-use super::structs::{self, choice, flag, options_over, tristate, unknown, versioned};
+use super::structs::{self, choice, flag, options_over, reserved, tristate, unknown, versioned};
 
 /// A count or a token id of kinglet_generate_options that is not set.
 pub const KINGLET_UNSET: u64 = u64::MAX;
@@ -45,6 +45,18 @@ enumeration! {
 }
 
 enumeration! {
+    /// What becomes of a JSON schema with keywords that cannot be enforced while the text is generated: `uniqueItems` over many values,
+    /// a `oneOf` whose alternatives cannot be told apart, and the like.
+    pub type kinglet_schema_mode, kinglet_schema_mode_name;
+    /// The default: KINGLET_SCHEMA_MODE_CHECK.
+    KINGLET_SCHEMA_MODE_AUTO = 0, c"auto";
+    /// The finished text is checked against the whole schema. One that does not satisfy it has KINGLET_FINISH_REASON_SCHEMA_MISMATCH.
+    KINGLET_SCHEMA_MODE_CHECK = 1, c"check", SchemaMode::Check;
+    /// The schema is refused; the error has the JSON pointers of these keywords.
+    KINGLET_SCHEMA_MODE_STRICT = 2, c"strict", SchemaMode::Strict;
+}
+
+enumeration! {
     /// Why a text ended.
     pub type kinglet_finish_reason, kinglet_finish_reason_name;
     /// The text is not finished.
@@ -55,6 +67,8 @@ enumeration! {
     KINGLET_FINISH_REASON_STOP_STRING = 2, c"stop_string", FinishReason::StopString;
     /// `max_new_tokens` or the model's maximum length was reached.
     KINGLET_FINISH_REASON_LENGTH = 3, c"length", FinishReason::Length;
+    /// The text is complete, but does not satisfy a part of the JSON schema that cannot be enforced while it is generated.
+    KINGLET_FINISH_REASON_SCHEMA_MISMATCH = 4, c"schema_mismatch", FinishReason::SchemaMismatch;
 }
 
 /// A part of a text while it is generated. Later versions may add fields at the end; `struct_size` is set by the library. Valid during
@@ -217,6 +231,10 @@ pub struct kinglet_generate_options {
     /// It may be more than the limit of the model's files, up to the model's positions. 0: a source text is cut at the files' limit,
     /// and a prompt of a model without an encoder is not cut. Not for token ids and chats.
     pub max_input_length: u64,
+    /// With KINGLET_GRAMMAR_KIND_JSON_SCHEMA: what becomes of keywords that cannot be enforced while the text is generated.
+    pub schema_mode: kinglet_schema_mode,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 versioned!(kinglet_generate_options, "options", 304);
@@ -368,6 +386,7 @@ pub(super) unsafe fn read(
         KINGLET_GRAMMAR_KIND_LARK => Some(Grammar::Lark(source()?)),
         other => return Err(unknown(other, "options.grammar_kind")),
     };
+    reserved(o.reserved)?;
     let callback = o.on_piece.map(|callback| PieceCallback { callback, user_data: o.on_piece_user_data });
     let options = GenerateOptions {
         max_input_length: count(o.max_input_length, "max_input_length")?.filter(|&n| n > 0),
@@ -406,6 +425,7 @@ pub(super) unsafe fn read(
         ignore_eos: flag(o.ignore_eos, "options.ignore_eos")?,
         logprobs: flag(o.logprobs, "options.logprobs")?,
         grammar,
+        schema_mode: choice(o.schema_mode, "options.schema_mode", SchemaMode::from_u32)?,
         add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?,
         skip_special_tokens: tristate(o.skip_special_tokens, "options.skip_special_tokens")?,
         prompt_lookup_num_tokens: count(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens")?,

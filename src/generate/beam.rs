@@ -266,7 +266,13 @@ impl Search for BeamSearch {
             let mut reason = at_limit.then_some(FinishReason::Length);
             let eos = s.eos.contains(&candidate.token);
             if eos {
-                reason = Some(FinishReason::Eos);
+                let beam = &self.running[candidate.beam];
+                reason = Some(match &beam.constraint {
+                    Some(constraint) => constraint.finish_reason(|| {
+                        finished(&self.context, &beam.tokens, context.tokenizer, &s.stop_strings, true)
+                    })?,
+                    None => FinishReason::Eos,
+                });
             }
             let mut detokenizer = self.running[candidate.beam].detokenizer.clone();
             if let Some(detokenizer) = detokenizer.as_mut().filter(|_| !eos)

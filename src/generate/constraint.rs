@@ -6,131 +6,46 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use llguidance::api::{GrammarInit, GrammarWithLexer, ParserLimits, TopLevelGrammar};
-use llguidance::earley::SlicedBiasComputer;
 use llguidance::earley::lexerspec::LexerSpec;
+use llguidance::earley::{Grammar as Rules, SlicedBiasComputer};
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
-use llguidance::{JsonCompileOptions, Matcher, ParserFactory, TokenParser};
-use serde_json::{Deserializer, Value};
+use llguidance::{Matcher, ParserFactory, TokenParser};
 use tokenizers::Tokenizer;
 
 use crate::base::error::{Error, Result};
 use crate::base::panics::guarded;
 use crate::formats::shortened;
 
+use super::search::FinishReason;
+
+mod grammar;
 mod intersections;
 mod schema;
+mod vocabulary;
+
+pub use grammar::{Grammar, SchemaMode};
+
+use grammar::Parsed;
+use schema::{Document, LeftToCheck};
+use vocabulary::{Spelling, words};
 
 /// The maximum length of a grammar's source, in bytes.
 const MAX_SOURCE: usize = 256 << 10;
 /// The maximum vocabulary size; the token trie can number four times as many.
 const MAX_VOCABULARY: usize = 1 << 20;
-/// The maximum size of all tokens in the trie, in bytes.
-const MAX_TOKEN_BYTES: usize = 1 << 22;
-/// The maximum length of a token in bytes. Longer ones, mostly runs of spaces, are never allowed.
-const MAX_TOKEN: usize = 512;
 /// The stack size of the thread that compiles a grammar. The compiler recurses over nested rules, of which the longest source has some
 /// ten thousand; only touched pages take memory.
 const COMPILER_STACK: usize = 256 << 20;
 
-/// The maximum of the sum, over a schema's objects, of the squared number of properties, to which the compile time is proportional:
-/// 2,000 properties in one object take half a second.
-const MAX_PROPERTIES_SQUARED: usize = 2000 * 2000;
+/// The maximum number of subschemas that are compiled to find the one that an error is about.
+const MAX_TRIES: usize = 100;
+
+/// The maximum number of bytes of the text so far, and of allowed tokens, that an error names.
+const MAX_TAIL: usize = 60;
+const MAX_NAMED: usize = 8;
 
 /// The maximum number of Unicode classes (`\w`, `\p{…}` and the like) in a source: each takes 7 KB and some 15 µs.
 const MAX_UNICODE_CLASSES: usize = 10_000;
-
-/// The whitespace between the parts of JSON: enough for lines with indentation, but limited, because models can get stuck in endless
-/// whitespace.
-const WHITESPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
-
-/// A constraint on the output. Sources may come from untrusted users: size and compile time are limited.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Grammar {
-    /// A JSON schema: the output is JSON that satisfies it.
-    JsonSchema(String),
-    /// A regular expression that the whole output matches.
-    Regex(String),
-    /// A grammar in llguidance's variant of Lark, whose first rule is `start`.
-    Lark(String),
-}
-
-impl Grammar {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::JsonSchema(_) => "JSON schema",
-            Self::Regex(_) => "regular expression",
-            Self::Lark(_) => "Lark grammar",
-        }
-    }
-
-    fn source(&self) -> &str {
-        match self {
-            Self::JsonSchema(source) | Self::Regex(source) | Self::Lark(source) => source,
-        }
-    }
-
-    fn error(&self, what: impl std::fmt::Display) -> Error {
-        Error::invalid_argument(format!(
-            "grammar: the {} cannot be used: {}",
-            self.kind(),
-            shortened(first_lines(what))
-        ))
-    }
-
-    fn parsed(&self) -> Result<GrammarWithLexer> {
-        Ok(match self {
-            Self::JsonSchema(source) => {
-                let mut schema: Value = serde_json::from_str(source).map_err(|e| self.error(e))?;
-                schema::rewrite(&mut schema);
-                self.check_schema(&schema)?;
-                match schema.as_object_mut().map(|schema| schema.get_mut("x-guidance")) {
-                    // llguidance's options within the schema.
-                    Some(Some(options)) => {
-                        if let Some(options) = options.as_object_mut() {
-                            options.entry("whitespace_pattern").or_insert_with(|| WHITESPACE.into());
-                        }
-                    }
-                    Some(None) => {
-                        let whitespace_pattern = Some(WHITESPACE.to_owned());
-                        JsonCompileOptions { whitespace_pattern, ..Default::default() }.apply_to(&mut schema);
-                    }
-                    None => {}
-                }
-                GrammarWithLexer::from_json_schema(schema)
-            }
-            Self::Regex(source) => match without_anchors(source) {
-                "" => GrammarWithLexer::from_lark("start: \"\"".into()),
-                source => GrammarWithLexer::from_regex(source),
-            },
-            Self::Lark(source) => {
-                // A grammar may contain schemas: `%json {…}`.
-                for (at, keyword) in source.match_indices("%json") {
-                    let after = &source[at + keyword.len()..];
-                    if let Some(Ok(schema)) = Deserializer::from_str(after).into_iter::<Value>().next() {
-                        self.check_schema(&schema)?;
-                    }
-                }
-                intersections::check_lark(source).map_err(|what| self.error(what))?;
-                GrammarWithLexer::from_lark(source.clone())
-            }
-        })
-    }
-
-    fn check_schema(&self, schema: &Value) -> Result<()> {
-        // The recursion is limited: serde_json refuses more than 128 levels.
-        fn squares(value: &Value) -> usize {
-            match value {
-                Value::Array(items) => items.iter().map(squares).sum(),
-                Value::Object(object) => object.len() * object.len() + object.values().map(squares).sum::<usize>(),
-                _ => 0,
-            }
-        }
-        if squares(schema) > MAX_PROPERTIES_SQUARED {
-            return Err(self.error("its objects have too many properties"));
-        }
-        intersections::check_schema(schema).map_err(|what| self.error(what))
-    }
-}
 
 /// A model's vocabulary as bytes: built once per model and shared by its calls.
 pub struct GrammarVocabulary {
@@ -169,7 +84,12 @@ impl GrammarVocabulary {
 
     /// The state before the first token. `cancelled` is read between the stages and between the bytes that are tried; each stage has a
     /// limit on its work.
-    pub fn constraint(&self, grammar: &Grammar, cancelled: Option<&AtomicBool>) -> Result<Constraint> {
+    pub fn constraint(
+        &self,
+        grammar: &Grammar,
+        mode: SchemaMode,
+        cancelled: Option<&AtomicBool>,
+    ) -> Result<Constraint> {
         let length = grammar.source().len();
         if length > MAX_SOURCE {
             return Err(grammar.error(format!("it has {length} bytes, and at most {MAX_SOURCE} are accepted")));
@@ -180,23 +100,44 @@ impl GrammarVocabulary {
         }
         let parser = thread::scope(|scope| {
             let compiler = thread::Builder::new().name("kinglet-grammar".into()).stack_size(COMPILER_STACK);
-            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammar, cancelled)));
+            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammar, mode, cancelled)));
             compiled.map(|thread| thread.join().and_then(|outcome| outcome))
         });
-        let matcher = match parser {
-            Ok(Ok(Ok(parser))) => Matcher::new(Ok(parser)),
+        let (matcher, check) = match parser {
+            Ok(Ok(Ok((parser, check)))) => (Matcher::new(Ok(parser)), check),
             Ok(Ok(Err(error))) => return Err(error),
             Ok(Err(_)) => return Err(grammar.error("its compiler failed")),
             Err(e) => return Err(Error::out_of_memory(format!("no thread for the compiler of grammars: {e}"))),
         };
         match matcher.get_error() {
             Some(what) => Err(grammar.error(what)),
-            None => Ok(Constraint { matcher, size: self.size }),
+            None => Ok(Constraint { matcher, size: self.size, check, tail: Vec::new() }),
         }
     }
 
-    fn compile(&self, grammar: &Grammar, cancelled: Option<&AtomicBool>) -> Result<TokenParser> {
-        let mut inner = grammar.parsed()?;
+    fn compile(
+        &self,
+        grammar: &Grammar,
+        mode: SchemaMode,
+        cancelled: Option<&AtomicBool>,
+    ) -> Result<(TokenParser, Option<Arc<Document>>)> {
+        let mut left = LeftToCheck::default();
+        let (rules, lexemes, check) = loop {
+            let Parsed { grammar: inner, check } = grammar.parsed(mode, left)?;
+            match self.rules(inner) {
+                Ok((rules, lexemes)) => break (rules, lexemes, check),
+                Err(what) => match left.after(&what) {
+                    Some(more) => left = more,
+                    None => return Err(self.located(grammar, mode, left, &what)),
+                },
+            }
+        };
+        self.try_first_bytes(grammar, &lexemes, cancelled)?;
+        let parser = self.factory.create_parser_from_init_default(GrammarInit::Internal(rules, lexemes));
+        Ok((parser.map_err(|e| grammar.error(e))?, check))
+    }
+
+    fn rules(&self, mut inner: GrammarWithLexer) -> std::result::Result<(Rules, LexerSpec), String> {
         let mut grammars = Vec::new();
         if self.drops_first_space {
             inner.name = Some("answer".into());
@@ -205,11 +146,30 @@ impl GrammarVocabulary {
         grammars.push(inner);
         let grammars = TopLevelGrammar { grammars, max_tokens: None };
         let (limits, environment) = (self.factory.limits().clone(), self.factory.tok_env().clone());
-        let rules = GrammarInit::Serialized(grammars).to_internal(Some(environment), limits);
-        let (rules, lexemes) = rules.map_err(|e| grammar.error(e))?;
-        self.try_first_bytes(grammar, &lexemes, cancelled)?;
-        let parser = self.factory.create_parser_from_init_default(GrammarInit::Internal(rules, lexemes));
-        parser.map_err(|e| grammar.error(e))
+        GrammarInit::Serialized(grammars).to_internal(Some(environment), limits).map_err(first_lines)
+    }
+
+    /// The error of llguidance's compiler, with the JSON pointer of the smallest subschema that has it alone.
+    fn located(&self, grammar: &Grammar, mode: SchemaMode, left: LeftToCheck, what: &str) -> Error {
+        let Grammar::JsonSchema(source) = grammar else { return grammar.error(what) };
+        let Ok(document) = serde_json::from_str(source).map(Document::new) else { return grammar.error(what) };
+        let fails = |pointer: &str| {
+            let lowered = grammar.lowered(&document, pointer, mode, left);
+            lowered.is_ok_and(|(schema, _)| {
+                self.rules(GrammarWithLexer::from_json_schema(schema)).is_err_and(|e| e == what)
+            })
+        };
+        let (mut pointer, mut tries) = (String::new(), MAX_TRIES);
+        while let Some(inner) = document.subschemas(&pointer).into_iter().find(|inner| {
+            tries -= usize::from(tries > 0);
+            tries > 0 && fails(inner)
+        }) {
+            pointer = inner;
+        }
+        match pointer.is_empty() {
+            true => grammar.error(what),
+            false => grammar.error(format!("{pointer}: {what}")),
+        }
     }
 
     /// Tries all first bytes with a limit on the work. llguidance limits the work for each byte except the first, which it tries while
@@ -243,6 +203,10 @@ impl GrammarVocabulary {
 pub struct Constraint {
     matcher: Matcher,
     size: usize,
+    /// The schema that the finished text is to be checked against, if the grammar does not enforce all of it.
+    check: Option<Arc<Document>>,
+    /// The last bytes of the text so far, for errors.
+    tail: Vec<u8>,
 }
 
 impl Constraint {
@@ -252,7 +216,7 @@ impl Constraint {
             let what = format!("{} logits for a vocabulary of {} tokens", logits.len(), self.size);
             return Err(Error::internal(what));
         }
-        let allowed = self.matcher.compute_mask_or_eos().map_err(stuck)?;
+        let allowed = self.matcher.compute_mask_or_eos().map_err(|what| stuck(what, &self.tail))?;
         let bits = allowed.as_slice();
         for (i, block) in logits.chunks_mut(32).enumerate() {
             let mut word = bits.get(i).copied().unwrap_or(0);
@@ -278,12 +242,44 @@ impl Constraint {
         if self.is_finished() && self.is_end(token) {
             return Ok(());
         }
-        self.matcher.consume_token(token).map_err(stuck)
+        self.matcher.consume_token(token).map_err(|what| stuck(what, &self.tail))?;
+        if let Ok(environment) = self.matcher.tok_env() {
+            self.tail.extend_from_slice(environment.tok_trie().token(token));
+            let excess = self.tail.len().saturating_sub(MAX_TAIL);
+            self.tail.drain(..excess);
+        }
+        Ok(())
+    }
+
+    /// What the grammar allows next, for the error of a run in which other options forbid all of it.
+    pub fn expected(&mut self) -> String {
+        let allowed = self.matcher.compute_mask_or_eos();
+        let (Ok(allowed), Ok(environment)) = (allowed, self.matcher.tok_env()) else { return "nothing".into() };
+        let (trie, count) = (environment.tok_trie(), allowed.num_set());
+        let tokens = (0..self.size as u32).filter(|&token| allowed.is_allowed(token)).take(MAX_NAMED);
+        let names: Vec<String> = tokens.map(|token| format!("{:?}", trie.token_str(token))).collect();
+        let more = count.saturating_sub(names.len());
+        let more = if more > 0 { format!(" and {more} more tokens") } else { String::new() };
+        format!("{}{more}, after {:?}", names.join(", "), String::from_utf8_lossy(&self.tail))
     }
 
     /// Whether only an end token may follow.
     pub fn is_finished(&self) -> bool {
         self.matcher.is_stopped() && !self.matcher.is_error()
+    }
+
+    /// The reason of a text that ended by itself.
+    pub fn finish_reason(&self, text: impl FnOnce() -> Result<String>) -> Result<FinishReason> {
+        Ok(match self.check.is_some() && self.is_mismatch(&text()?) {
+            true => FinishReason::SchemaMismatch,
+            false => FinishReason::Eos,
+        })
+    }
+
+    /// Whether a finished text does not satisfy the schema, of which the grammar does not enforce all.
+    fn is_mismatch(&self, text: &str) -> bool {
+        let satisfies = |schema| serde_json::from_str(text).is_ok_and(|value| schema::satisfies(schema, &value));
+        self.check.as_ref().is_some_and(|schema| !satisfies(schema))
     }
 
     /// Whether the text so far is a complete match.
@@ -297,27 +293,22 @@ impl Constraint {
     }
 }
 
-fn stuck(what: impl std::fmt::Display) -> Error {
+/// `tail` is the end of the text so far.
+fn stuck(what: impl std::fmt::Display, tail: &[u8]) -> Error {
     let what = match first_lines(what).as_str() {
         "NoExtensionBias" => "no token of the vocabulary may follow".to_owned(),
         what => shortened(what),
     };
-    Error::invalid_argument(format!("grammar: the text cannot be continued: {what}"))
+    Error::invalid_argument(format!(
+        "grammar: the text cannot be continued after {:?}: {what}",
+        String::from_utf8_lossy(tail)
+    ))
 }
 
 /// A message without the backtrace that llguidance adds to some.
 fn first_lines(what: impl std::fmt::Display) -> String {
     let what = what.to_string();
     what.split("\n<").next().unwrap_or_default().trim().to_owned()
-}
-
-/// The expression without `^` and `$` around it: the whole output is matched anyway.
-fn without_anchors(source: &str) -> &str {
-    let source = source.strip_prefix('^').unwrap_or(source);
-    match source.strip_suffix('$') {
-        Some(inner) if (inner.len() - inner.trim_end_matches('\\').len()) % 2 == 0 => inner,
-        _ => source,
-    }
 }
 
 /// The limits of llguidance. Fuel is counted in its own steps, some ten thousand per millisecond.
@@ -332,124 +323,6 @@ fn limits() -> ParserLimits {
         max_grammar_size: 250_000,
         precompute_large_lexemes: true,
         verbose_errors: false,
-    }
-}
-
-/// How a tokenizer's vocabulary spells bytes.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Spelling {
-    /// Each character of a token is a byte in GPT-2's byte-to-Unicode table.
-    byte_level: bool,
-    /// `<0xAB>` is the byte AB.
-    byte_fallback: bool,
-    /// The replacement of a space.
-    space: Option<String>,
-    drops_first_space: bool,
-}
-
-impl Spelling {
-    /// From the tokenizer's decoder, or else from its pre-tokenizer.
-    fn of(tokenizer: &Tokenizer) -> Result<Self> {
-        let unreadable = |e| Error::internal(format!("the tokenizer's decoder cannot be read: {e}"));
-        let mut spelling = Self::default();
-        let decoder = match (tokenizer.get_decoder(), tokenizer.get_pre_tokenizer()) {
-            (Some(decoder), _) => serde_json::to_value(decoder),
-            (None, Some(pre_tokenizer)) => serde_json::to_value(pre_tokenizer),
-            (None, None) => return Ok(spelling),
-        };
-        spelling.read(&decoder.map_err(unreadable)?)?;
-        Ok(spelling)
-    }
-
-    fn read(&mut self, part: &Value) -> Result<()> {
-        let text = |key: &str| part[key].as_str();
-        match text("type").unwrap_or_default() {
-            "Sequence" => {
-                let parts = part["decoders"].as_array().or_else(|| part["pretokenizers"].as_array());
-                for part in parts.into_iter().flatten() {
-                    self.read(part)?;
-                }
-            }
-            "ByteLevel" => self.byte_level = true,
-            "ByteFallback" => self.byte_fallback = true,
-            "Metaspace" => {
-                self.space = text("replacement").map(str::to_owned);
-                self.drops_first_space = text("prepend_scheme") != Some("never");
-            }
-            "Replace" if text("content") == Some(" ") => {
-                self.space = part["pattern"]["String"].as_str().map(str::to_owned)
-            }
-            "Strip" => self.drops_first_space = text("content") == Some(" ") && part["start"].as_u64() > Some(0),
-            "Fuse" | "Split" | "Digits" | "Punctuation" | "WhitespaceSplit" | "Replace" => {}
-            other => {
-                let what =
-                    format!("constrained output with a tokenizer whose decoder is {}", crate::formats::quoted(other));
-                return Err(Error::unsupported(what));
-            }
-        }
-        Ok(())
-    }
-
-    /// The bytes of a token that is not special.
-    fn bytes(&self, token: &str) -> Vec<u8> {
-        if self.byte_level
-            && let Some(bytes) = token.chars().map(byte_of).collect::<Option<Vec<u8>>>()
-        {
-            return bytes;
-        }
-        if self.byte_fallback
-            && let Some(digits) = token.strip_prefix("<0x").and_then(|token| token.strip_suffix('>'))
-            && digits.len() == 2
-            && let Ok(byte) = u8::from_str_radix(digits, 16)
-        {
-            return vec![byte];
-        }
-        match &self.space {
-            Some(space) if !space.is_empty() => token.replace(space, " ").into_bytes(),
-            _ => token.as_bytes().to_vec(),
-        }
-    }
-}
-
-/// The byte of a character in GPT-2's byte-to-Unicode table: printable Latin-1 characters are themselves, and the other bytes in order
-/// are the characters from U+0100 on.
-fn byte_of(c: char) -> Option<u8> {
-    let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-    match u32::from(c) {
-        code if code < 0x100 => printable(code).then_some(code as u8),
-        code => (0..0x100).filter(|byte| !printable(*byte)).nth(code as usize - 0x100).map(|byte| byte as u8),
-    }
-}
-
-/// The bytes of each token; none for ids without a token. Special tokens begin with a marker byte that no text has.
-fn words(tokenizer: &Tokenizer, spelling: &Spelling, size: usize, eos: &[u32]) -> Result<Vec<Vec<u8>>> {
-    let marked = |token: &str| [&[TokTrie::SPECIAL_TOKEN_MARKER], token.as_bytes()].concat();
-    let mut words = vec![Vec::new(); size];
-    let added = tokenizer.get_added_tokens_decoder();
-    for (token, id) in tokenizer.get_vocab(true) {
-        let Some(word) = words.get_mut(id as usize) else { continue };
-        *word = match added.get(&id) {
-            Some(added) if added.special => marked(&token),
-            Some(_) => token.into_bytes(),
-            None => spelling.bytes(&token),
-        };
-    }
-    for &id in eos {
-        let word = &mut words[id as usize];
-        if word.first() != Some(&TokTrie::SPECIAL_TOKEN_MARKER) {
-            *word = marked(&format!("<end {id}>"));
-        }
-    }
-    for word in &mut words {
-        if word.len() > MAX_TOKEN {
-            word.clear();
-        }
-    }
-    match words.iter().map(Vec::len).sum::<usize>() {
-        total if total < MAX_TOKEN_BYTES => Ok(words),
-        total => Err(Error::unsupported(format!(
-            "constrained output with a vocabulary of {total} bytes; fewer than {MAX_TOKEN_BYTES} are supported"
-        ))),
     }
 }
 

@@ -293,7 +293,9 @@ impl Generator {
         call: Call<'a>,
     ) -> Result<Job<'a>> {
         let constraint = match &settings.grammar {
-            Some(grammar) => Some(self.grammar_vocabulary()?.constraint(grammar, call.cancelled)?),
+            Some(grammar) => {
+                Some(self.grammar_vocabulary()?.constraint(grammar, settings.schema_mode, call.cancelled)?)
+            }
             None => None,
         };
         Ok(Job {

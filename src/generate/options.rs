@@ -2,7 +2,7 @@
 
 use crate::base::call::Cancellation;
 
-use super::constraint::Grammar;
+use super::constraint::{Grammar, SchemaMode};
 use super::session::Prefix;
 
 /// When beam search stops. Names and meaning are Hugging Face's.
@@ -108,6 +108,9 @@ pub struct GenerateOptions {
     pub logprobs: bool,
     /// Constrains the text.
     pub grammar: Option<Grammar>,
+    /// With a JSON schema: what becomes of keywords that cannot be enforced while the text is generated. Default: the finished text is
+    /// checked.
+    pub schema_mode: Option<SchemaMode>,
     /// Adds the tokenizer's special tokens to the input. Default true.
     pub add_special_tokens: Option<bool>,
     /// Leaves special tokens out of the text. Default true.

@@ -23,6 +23,8 @@ pub enum FinishReason {
     StopString = 2,
     /// `max_new_tokens` or the model's maximum length was reached.
     Length = 3,
+    /// The text is complete, but does not satisfy a part of the JSON schema that cannot be enforced while it is generated.
+    SchemaMismatch = 4,
 }
 
 impl FinishReason {
@@ -31,6 +33,7 @@ impl FinishReason {
             Self::Eos => "eos",
             Self::StopString => "stop_string",
             Self::Length => "length",
+            Self::SchemaMismatch => "schema_mismatch",
         }
     }
 }

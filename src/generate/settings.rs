@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::error::{Error, Result};
 
-use super::constraint::Grammar;
+use super::constraint::{Grammar, SchemaMode};
 use super::defaults::Defaults;
 use super::options::{EarlyStopping, GenerateOptions};
 use super::prompt_lookup::LookupSettings;
@@ -52,6 +52,7 @@ pub(crate) struct Settings {
     pub decoder_start: Option<u32>,
     pub logprobs: bool,
     pub grammar: Option<Grammar>,
+    pub schema_mode: SchemaMode,
     pub skip_special_tokens: bool,
     /// Changes the speed, not the output.
     pub lookup: LookupSettings,
@@ -158,6 +159,11 @@ impl GenerateOptions {
             !(self.ignore_eos && self.grammar.is_some()),
             "ignore_eos",
             "contradicts grammar, which decides where the text ends",
+        )?;
+        check(
+            self.schema_mode.is_none() || matches!(self.grammar, Some(Grammar::JsonSchema(_))),
+            "schema_mode",
+            "requires a JSON schema as grammar",
         )?;
         let lookup = self.lookup(d, do_sample, num_beams)?;
         let sampling = Sampling {
@@ -280,6 +286,7 @@ impl GenerateOptions {
             decoder_start,
             logprobs: self.logprobs,
             grammar: self.grammar.clone(),
+            schema_mode: self.schema_mode.unwrap_or_default(),
             skip_special_tokens: self.skip_special_tokens.unwrap_or(true),
             lookup,
         })

@@ -84,7 +84,14 @@ impl Single {
             }
         };
         context.workspaces.give(workspace);
-        token.ok_or_else(no_token_left)
+        token.ok_or_else(|| match &mut self.constraint {
+            Some(constraint) => Error::invalid_argument(format!(
+                "no token can be chosen: the grammar allows {}, which bad_words_ids, suppress_tokens, min_new_tokens or another option \
+                 forbids, or the logits are not finite",
+                constraint.expected()
+            )),
+            None => no_token_left(),
+        })
     }
 
     /// Records the chosen token, the last of `count`. Returns whether the text ends with it.
@@ -109,7 +116,13 @@ impl Single {
             }
         }
         if eos || self.constraint.as_ref().is_some_and(Constraint::is_finished) {
-            self.reason = FinishReason::Eos;
+            self.reason = match &self.constraint {
+                Some(constraint) => constraint.finish_reason(|| {
+                    let tokens = &self.tokens[..count - usize::from(eos)];
+                    finished(&self.context, tokens, context.tokenizer, &self.settings.stop_strings, true)
+                })?,
+                None => FinishReason::Eos,
+            };
             return Ok(true);
         }
         Ok(count >= self.limit)
@@ -118,8 +131,7 @@ impl Single {
 
 fn no_token_left() -> Error {
     Error::invalid_argument(
-        "no token can be chosen: bad_words_ids, suppress_tokens, min_new_tokens and the grammar forbid all tokens, or the logits are \
-         not finite",
+        "no token can be chosen: bad_words_ids, suppress_tokens and min_new_tokens forbid all tokens, or the logits are not finite",
     )
 }
 

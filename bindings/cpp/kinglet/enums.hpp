@@ -197,6 +197,23 @@ enum class EarlyStopping : std::uint32_t {
     return kinglet_early_stopping_name(static_cast<kinglet_early_stopping>(value));
 }
 
+/// What becomes of a JSON schema with keywords that cannot be enforced while the text is generated:
+/// `uniqueItems` over many values, a `oneOf` whose alternatives cannot be told apart, and the like.
+enum class SchemaMode : std::uint32_t {
+    /// The default: SchemaMode::Check.
+    Auto = KINGLET_SCHEMA_MODE_AUTO,
+    /// The finished text is checked against the whole schema. One that does not satisfy it has
+    /// FinishReason::SchemaMismatch.
+    Check = KINGLET_SCHEMA_MODE_CHECK,
+    /// The schema is refused; the error has the JSON pointers of these keywords.
+    Strict = KINGLET_SCHEMA_MODE_STRICT,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(SchemaMode value) noexcept {
+    return kinglet_schema_mode_name(static_cast<kinglet_schema_mode>(value));
+}
+
 /// Why a text ended.
 enum class FinishReason : std::uint32_t {
     /// The text is not finished.
@@ -207,6 +224,9 @@ enum class FinishReason : std::uint32_t {
     StopString = KINGLET_FINISH_REASON_STOP_STRING,
     /// `max_new_tokens` or the model's maximum length was reached.
     Length = KINGLET_FINISH_REASON_LENGTH,
+    /// The text is complete, but does not satisfy a part of the JSON schema that cannot be enforced while it
+    /// is generated.
+    SchemaMismatch = KINGLET_FINISH_REASON_SCHEMA_MISMATCH,
 };
 
 /// The short name of a value; "unknown" for a number that the library does not know.

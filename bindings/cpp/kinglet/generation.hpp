@@ -177,6 +177,8 @@ struct GenerateOptions {
     /// Leaves special tokens out of the text. Default yes.
     std::optional<bool> skip_special_tokens{};
     Grammar grammar{};
+    /// With a JSON schema: what becomes of keywords that cannot be enforced while the text is generated. Default: SchemaMode::Check.
+    std::optional<SchemaMode> schema_mode{};
     /// A prefix of the same model. It must live until the call has returned.
     const Prefix *prefix = nullptr;
     /// Cancels the call from another thread, within one step.
@@ -231,6 +233,7 @@ public:
         set(c_.skip_special_tokens, options.skip_special_tokens);
         c_.grammar_kind = options.grammar.kind_;
         c_.grammar = detail::to_c(std::string_view(options.grammar.source_));
+        set(c_.schema_mode, options.schema_mode);
         strs(stop_strings_, options.stop_strings);
         c_.stop_strings = stop_strings_.data();
         c_.stop_string_count = stop_strings_.size();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kinglet::{EarlyStopping, GenerateOptions, Grammar};
+use kinglet::{EarlyStopping, GenerateOptions, Grammar, SchemaMode};
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
@@ -121,6 +121,10 @@ pub struct GenerationArgs {
     /// Constrain the text to the JSON schema in FILE
     #[arg(long, value_name = "FILE", group = "grammar")]
     pub json_schema: Option<PathBuf>,
+    /// What to do about keywords of the JSON schema that cannot be enforced while the text is generated: check the finished text, or refuse
+    /// the schema (strict)
+    #[arg(long, requires = "json_schema", value_parser = choice(SchemaMode::ALL.map(|mode| (mode.name(), mode))))]
+    pub schema_mode: Option<SchemaMode>,
     /// Constrain the text to this regular expression
     #[arg(long, value_name = "REGEX", group = "grammar")]
     pub regex: Option<String>,
@@ -202,6 +206,7 @@ impl GenerationArgs {
             ignore_eos: self.ignore_eos,
             logprobs: self.logprobs,
             grammar,
+            schema_mode: self.schema_mode,
             add_special_tokens: self.no_special_tokens.then_some(false),
             skip_special_tokens: self.keep_special_tokens.then_some(false),
             prompt_lookup_num_tokens: self.lookup.prompt_lookup_num_tokens,

@@ -66,18 +66,10 @@ pub(super) fn check_lark(source: &str) -> Result<(), String> {
     let mut complement = false;
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
-        let length = match first {
-            '"' | '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
-            '#' => rest.find('\n').unwrap_or(rest.len()),
-            '"' | '/' => {
-                let end = delimited(rest, first);
-                if first == '/' && !complement && end > 2 {
-                    factors.push(overlaps(&rest[1..end - 1]));
-                }
-                end
-            }
-            _ => first.len_utf8(),
-        };
+        let length = opaque(rest).unwrap_or(first.len_utf8());
+        if first == '/' && !rest.starts_with("//") && !complement && length > 2 {
+            factors.push(overlaps(&rest[1..length - 1]));
+        }
         intersections += usize::from(first == '&');
         complement = first == '~' || complement && (first == '(' || first.is_whitespace());
         rest = &rest[length..];
@@ -89,6 +81,16 @@ pub(super) fn check_lark(source: &str) -> Result<(), String> {
     match factors.iter().take(intersections + 1).product::<f64>() > MAX_COMBINATIONS {
         true => Err(TOO_MUCH.into()),
         false => Ok(()),
+    }
+}
+
+/// The length of the string, regular expression or comment that a grammar in Lark begins with.
+pub(super) fn opaque(grammar: &str) -> Option<usize> {
+    match grammar.chars().next()? {
+        '/' if grammar.starts_with("//") => Some(grammar.find('\n').unwrap_or(grammar.len())),
+        '#' => Some(grammar.find('\n').unwrap_or(grammar.len())),
+        delimiter @ ('"' | '/') => Some(delimited(grammar, delimiter)),
+        _ => None,
     }
 }
 

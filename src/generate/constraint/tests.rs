@@ -3,8 +3,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::vocabulary::byte_of;
 use super::*;
 use crate::base::error::Status;
 
@@ -16,10 +17,10 @@ fn tokenizer(fixture: &str) -> Tokenizer {
     Tokenizer::from_file(folder.join("tokenizer.json")).unwrap()
 }
 
-struct Fixture {
-    tokenizer: Tokenizer,
-    vocabulary: GrammarVocabulary,
-    size: usize,
+pub(super) struct Fixture {
+    pub tokenizer: Tokenizer,
+    pub vocabulary: GrammarVocabulary,
+    pub size: usize,
     end: u32,
     special: HashSet<u32>,
 }
@@ -32,7 +33,7 @@ fn fixture(name: &str, end: &str) -> Fixture {
     Fixture { vocabulary: GrammarVocabulary::new(&tokenizer, size, &[end]).unwrap(), tokenizer, size, end, special }
 }
 
-fn fixtures() -> &'static [Fixture] {
+pub(super) fn fixtures() -> &'static [Fixture] {
     static FIXTURES: std::sync::OnceLock<Vec<Fixture>> = std::sync::OnceLock::new();
     FIXTURES.get_or_init(|| {
         vec![
@@ -67,8 +68,8 @@ fn random(state: &mut u64) -> usize {
 }
 
 /// An answer of tokens drawn at random from those allowed; after `drawn` tokens those are taken that bring it to an end.
-fn walk(fixture: &Fixture, grammar: &Grammar, mut seed: u64, drawn: usize) -> String {
-    let mut constraint = fixture.vocabulary.constraint(grammar, None).unwrap();
+pub(super) fn walk(fixture: &Fixture, grammar: &Grammar, mut seed: u64, drawn: usize) -> String {
+    let mut constraint = fixture.vocabulary.constraint(grammar, SchemaMode::Check, None).unwrap();
     let mut tokens = Vec::new();
     for step in 0.. {
         assert!(step < drawn + 500, "no end: {:?}", fixture.tokenizer.decode(&tokens[..drawn + 30], false));
@@ -270,7 +271,8 @@ fn the_first_space_that_a_decoder_drops_is_allowed() {
         let words = pieces.keys().filter_map(|piece| piece.strip_prefix('▁'));
         let word = words.filter(|word| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase())).min().unwrap();
         assert!(piece(&format!("▁{word}")));
-        let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex(word.into()), None).unwrap();
+        let mut constraint =
+            fixture.vocabulary.constraint(&Grammar::Regex(word.into()), SchemaMode::Check, None).unwrap();
         let token = fixture.tokenizer.token_to_id(&format!("▁{word}")).unwrap();
         assert!(allowed(&mut constraint, fixture.size).contains(&token), "{name} {word}");
         constraint.accept(token).unwrap();
@@ -278,21 +280,22 @@ fn the_first_space_that_a_decoder_drops_is_allowed() {
         assert_eq!(fixture.tokenizer.decode(&[token], true).unwrap(), word);
 
         // Later, a space is a space.
-        let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex(format!("{word}{word}")), None).unwrap();
+        let mut constraint =
+            fixture.vocabulary.constraint(&Grammar::Regex(format!("{word}{word}")), SchemaMode::Check, None).unwrap();
         constraint.accept(token).unwrap();
         assert!(!allowed(&mut constraint, fixture.size).contains(&token));
     }
     // Gemma's decoder drops nothing.
     let fixture = fixture("generation/gemma2", "<eos>");
     let space = fixture.tokenizer.token_to_id("▁").unwrap();
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), None).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), SchemaMode::Check, None).unwrap();
     assert!(!allowed(&mut constraint, fixture.size).contains(&space));
 }
 
 #[test]
 fn a_text_is_followed_token_by_token() {
     let fixture = &fixtures()[0];
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("ab*".into()), None).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("ab*".into()), SchemaMode::Check, None).unwrap();
     assert!(!constraint.may_end() && !constraint.is_finished());
     feed(&mut constraint, fixture, "a").unwrap();
     assert!(constraint.may_end() && !constraint.is_finished());
@@ -313,7 +316,7 @@ fn a_text_is_followed_token_by_token() {
         constraint.mask(&mut vec![0.0; fixture.size]).is_err() && !constraint.is_finished() && !constraint.may_end()
     );
 
-    let mut short = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), None).unwrap();
+    let mut short = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), SchemaMode::Check, None).unwrap();
     assert!(short.mask(&mut vec![0.0; fixture.size - 1]).is_err());
     feed(&mut short, fixture, "a").unwrap();
     assert!(short.is_finished());
@@ -323,7 +326,8 @@ fn a_text_is_followed_token_by_token() {
 fn json_ends_with_its_last_bracket_and_has_no_endless_blanks() {
     let fixture = &fixtures()[0];
     let schema = r#"{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}"#;
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.into()), None).unwrap();
+    let mut constraint =
+        fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.into()), SchemaMode::Check, None).unwrap();
     feed(&mut constraint, fixture, "{\n        \"a\" : 17").unwrap();
     assert!(feed(&mut constraint.clone(), fixture, &" ".repeat(32)).is_ok());
     assert!(feed(&mut constraint.clone(), fixture, &" ".repeat(33)).is_err());
@@ -335,7 +339,8 @@ fn json_ends_with_its_last_bracket_and_has_no_endless_blanks() {
 #[test]
 fn scores_of_allowed_tokens_stay() {
     let fixture = &fixtures()[0];
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("[ab]".into()), None).unwrap();
+    let mut constraint =
+        fixture.vocabulary.constraint(&Grammar::Regex("[ab]".into()), SchemaMode::Check, None).unwrap();
     let mut logits: Vec<f32> = (0..fixture.size).map(|i| i as f32).collect();
     constraint.mask(&mut logits).unwrap();
     let left: Vec<usize> = (0..fixture.size).filter(|&i| logits[i] == i as f32).collect();
@@ -347,7 +352,7 @@ fn scores_of_allowed_tokens_stay() {
 fn tokens_with_the_same_bytes_are_all_allowed() {
     // `<0x61>` and `a` are the same text.
     let fixture = fixture("generation/mistral", "</s>");
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), None).unwrap();
+    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), SchemaMode::Check, None).unwrap();
     let ids = ["a", "<0x61>"].map(|token| fixture.tokenizer.token_to_id(token).unwrap());
     let allowed = allowed(&mut constraint, fixture.size);
     assert!(ids.iter().all(|id| allowed.contains(id)), "{allowed:?}");
@@ -357,8 +362,10 @@ fn tokens_with_the_same_bytes_are_all_allowed() {
 fn what_a_vocabulary_cannot_say_is_an_error() {
     // T5 has no braces.
     let fixture = fixture("generation/t5", "</s>");
-    let mut constraint =
-        fixture.vocabulary.constraint(&Grammar::JsonSchema(r#"{"type": "object"}"#.into()), None).unwrap();
+    let mut constraint = fixture
+        .vocabulary
+        .constraint(&Grammar::JsonSchema(r#"{"type": "object"}"#.into()), SchemaMode::Check, None)
+        .unwrap();
     let space = fixture.tokenizer.token_to_id("▁");
     let error = match constraint.mask(&mut vec![0.0; fixture.size]) {
         Ok(()) => {
@@ -386,7 +393,7 @@ fn vocabularies_that_do_not_fit_are_refused() {
     // The model may have fewer rows than the tokenizer has tokens, or more.
     for size in [300, 500] {
         let vocabulary = GrammarVocabulary::new(&tokenizer, size, &[2, 0]).unwrap();
-        let mut constraint = vocabulary.constraint(&Grammar::Regex(".*".into()), None).unwrap();
+        let mut constraint = vocabulary.constraint(&Grammar::Regex(".*".into()), SchemaMode::Check, None).unwrap();
         let allowed = allowed(&mut constraint, size);
         assert!(allowed.iter().all(|token| *token < 400) && allowed.contains(&2) && allowed.contains(&0));
     }
@@ -417,7 +424,16 @@ fn bad_grammars_are_refused_with_a_reason() {
     for (grammar, reason) in [
         (Grammar::JsonSchema("{".into()), "JSON schema cannot be used: EOF"),
         (Grammar::JsonSchema(r#"{"type": "nothing"}"#.into()), "JSON schema cannot be used"),
-        (Grammar::JsonSchema(r#"{"oneOf": [{"type": "string"}, {"minLength": 3}]}"#.into()), "oneOf"),
+        (Grammar::JsonSchema(r#"{"properties": {"a": {"pattern": "a(?=b)"}}}"#.into()), "/properties/a/pattern: "),
+        (Grammar::JsonSchema(r#"{"properties": {"a/b": {"type": ["any"]}}}"#.into()), "/properties/a~1b/type: "),
+        (Grammar::JsonSchema(r##"{"items": {"$ref": "#/$defs/x"}}"##.into()), "/items/$ref: "),
+        (Grammar::JsonSchema(r#"{"anyOf": [{}, {"minItems": -1}]}"#.into()), "/anyOf/1/minItems: "),
+        (
+            Grammar::JsonSchema(r#"{"items": {"type": "object", "properties": {"a": {"type": "string", "minLength": 3, "maxLength": 2}}, "required": ["a"]}, "type": "array", "minItems": 1}"#.into()),
+            "Unsatisfiable schema: required item is unsatisfiable property 'a' is unsatisfiable",
+        ),
+        (Grammar::JsonSchema(r#"{"x-guidance": {"lenient": true}}"#.into()), "/x-guidance/lenient: "),
+        (Grammar::Lark(r#"start: %json {"contains": {"type": "null"}}"#.into()), "/contains: cannot be enforced"),
         (Grammar::Regex("(".into()), "regular expression cannot be used"),
         (Grammar::Regex(r"(a)\1".into()), "regular expression cannot be used"),
         (Grammar::Lark("start: other".into()), "Lark grammar cannot be used"),
@@ -426,7 +442,7 @@ fn bad_grammars_are_refused_with_a_reason() {
         (Grammar::Regex("a".repeat(MAX_SOURCE + 1)), "at most 262144"),
         (Grammar::Regex(r"\w".repeat(100_000)), "more than 10000 Unicode classes"),
     ] {
-        let error = fixtures()[0].vocabulary.constraint(&grammar, None).err().unwrap();
+        let error = fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, None).err().unwrap();
         assert!(error.status() == Status::InvalidArgument && error.message().contains(reason), "{error}");
         assert!(error.message().starts_with("grammar: ") && error.message().len() < 1000, "{error}");
     }
@@ -437,7 +453,9 @@ fn survive(name: &str, grammar: Grammar) {
     let fixture = &fixtures()[1];
     let run = || {
         let start = Instant::now();
-        let Ok(mut constraint) = fixture.vocabulary.constraint(&grammar, None) else { return start.elapsed() };
+        let Ok(mut constraint) = fixture.vocabulary.constraint(&grammar, SchemaMode::Check, None) else {
+            return start.elapsed();
+        };
         let (mut seed, mut longest) = (1, start.elapsed());
         for _ in 0..30 {
             let start = Instant::now();
@@ -513,7 +531,7 @@ fn hostile_schemas_are_survived() {
         survive(name, Grammar::JsonSchema(schema));
     }
     let many = format!(r#"start: "a" | %json {{"properties":{{{}}}}}"#, list(19_000, |i| format!("\"{i}\":{{}}")));
-    let error = fixtures()[0].vocabulary.constraint(&Grammar::Lark(many), None).err().unwrap();
+    let error = fixtures()[0].vocabulary.constraint(&Grammar::Lark(many), SchemaMode::Check, None).err().unwrap();
     assert!(error.message().contains("too many properties"), "{error}");
 }
 
@@ -561,7 +579,7 @@ fn doubling(count: usize) -> Vec<String> {
 }
 
 fn refused(grammar: Grammar) -> String {
-    let error = fixtures()[0].vocabulary.constraint(&grammar, None).err().expect("accepted");
+    let error = fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, None).err().expect("accepted");
     assert_eq!(error.status(), Status::InvalidArgument, "{error}");
     error.message().to_owned()
 }
@@ -612,27 +630,35 @@ fn patterns_that_never_meet_are_not_counted_as_an_intersection() {
         json!({"allOf": [{"anyOf": any}, {"type": "string", "minLength": 5}]}),
     ] {
         let grammar = Grammar::JsonSchema(schema.to_string());
-        assert!(fixtures()[0].vocabulary.constraint(&grammar, None).is_ok(), "{schema}");
+        assert!(fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, None).is_ok(), "{schema}");
     }
     let terms = patterns.iter().map(|pattern| format!("/{pattern}/")).collect::<Vec<_>>();
     let keywords = (0..40).map(|i| format!("~\"key{i}\"")).collect::<Vec<_>>().join(" & ");
     for grammar in [format!("start: T\nT: {}\n", terms.join(" | ")), format!("start: T\nT: /[a-z0-9]+/ & {keywords}\n")]
     {
-        assert!(fixtures()[0].vocabulary.constraint(&Grammar::Lark(grammar.clone()), None).is_ok(), "{grammar}");
+        assert!(
+            fixtures()[0].vocabulary.constraint(&Grammar::Lark(grammar.clone()), SchemaMode::Check, None).is_ok(),
+            "{grammar}"
+        );
     }
 }
 
 #[test]
 fn a_cancelled_call_compiles_no_further() {
     let cancelled = AtomicBool::new(true);
-    let error = fixtures()[0].vocabulary.constraint(&Grammar::Regex("a".into()), Some(&cancelled)).err().unwrap();
+    let error = fixtures()[0]
+        .vocabulary
+        .constraint(&Grammar::Regex("a".into()), SchemaMode::Check, Some(&cancelled))
+        .err()
+        .unwrap();
     assert_eq!(error.status(), Status::Cancelled);
 }
 
 /// Whether a text is a whole match of a schema.
 fn matches(schema: &Value, text: &str) -> bool {
     let fixture = &fixtures()[1];
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.to_string()), None).unwrap();
+    let mut constraint =
+        fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.to_string()), SchemaMode::Check, None).unwrap();
     feed_bytes(&mut constraint, fixture, text).is_ok() && constraint.may_end()
 }
 

@@ -225,6 +225,29 @@ public struct EarlyStopping: RawRepresentable, Hashable, Sendable, CaseIterable,
     public var description: String { nameOf(self, kinglet_early_stopping_name(rawValue)) }
 }
 
+/// What becomes of a JSON schema with keywords that cannot be enforced while the text is generated:
+/// `uniqueItems` over many values, a `oneOf` whose alternatives cannot be told apart, and the like.
+public struct SchemaMode: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The default: ``SchemaMode/check``.
+    public static let auto = SchemaMode(rawValue: KINGLET_SCHEMA_MODE_AUTO.rawValue)
+    /// The finished text is checked against the whole schema. One that does not satisfy it has
+    /// ``FinishReason/schemaMismatch``.
+    public static let check = SchemaMode(rawValue: KINGLET_SCHEMA_MODE_CHECK.rawValue)
+    /// The schema is refused; the error has the JSON pointers of these keywords.
+    public static let strict = SchemaMode(rawValue: KINGLET_SCHEMA_MODE_STRICT.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [SchemaMode] = [.auto, .check, .strict]
+
+    /// The short name of the value, for instance "strict".
+    public var description: String { nameOf(self, kinglet_schema_mode_name(rawValue)) }
+}
+
 /// Why a text ended.
 public struct FinishReason: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// The number in C. Later versions may have others.
@@ -240,11 +263,14 @@ public struct FinishReason: RawRepresentable, Hashable, Sendable, CaseIterable, 
     public static let stopString = FinishReason(rawValue: KINGLET_FINISH_REASON_STOP_STRING.rawValue)
     /// `max_new_tokens` or the model's maximum length was reached.
     public static let length = FinishReason(rawValue: KINGLET_FINISH_REASON_LENGTH.rawValue)
+    /// The text is complete, but does not satisfy a part of the JSON schema that cannot be enforced while it
+    /// is generated.
+    public static let schemaMismatch = FinishReason(rawValue: KINGLET_FINISH_REASON_SCHEMA_MISMATCH.rawValue)
 
     /// The values that this version knows.
-    public static let allCases: [FinishReason] = [.none, .eos, .stopString, .length]
+    public static let allCases: [FinishReason] = [.none, .eos, .stopString, .length, .schemaMismatch]
 
-    /// The short name of the value, for instance "length".
+    /// The short name of the value, for instance "schema_mismatch".
     public var description: String { nameOf(self, kinglet_finish_reason_name(rawValue)) }
 }
 

@@ -83,6 +83,8 @@ public struct GenerateOptions: Sendable {
     public var logprobs = false
     /// Constrains the text.
     public var grammar: Grammar?
+    /// With a JSON schema: what becomes of keywords that cannot be enforced while the text is generated. Default: ``SchemaMode/check``.
+    public var schemaMode: SchemaMode = .auto
     /// Adds the tokenizer's special tokens to the input. Default: yes; a ``Session`` never does, because its template writes them.
     public var addSpecialTokens: Bool?
     /// Leaves special tokens out of the text. Default: yes.
@@ -250,6 +252,7 @@ extension GenerateOptions {
         options.add_special_tokens = kinglet_tristate(addSpecialTokens)
         options.skip_special_tokens = kinglet_tristate(skipSpecialTokens)
         options.early_stopping = earlyStopping.rawValue
+        options.schema_mode = schemaMode.rawValue
         options.ignore_eos = ignoreEOS ? 1 : 0
         options.logprobs = logprobs ? 1 : 0
         if let seed { (options.seed, options.has_seed) = (seed, 1) }

@@ -305,11 +305,18 @@ import Testing
         constant("KINGLET_GRAMMAR_KIND_LARK", KINGLET_GRAMMAR_KIND_LARK.rawValue, 3, kinglet_grammar_kind_name(3), "lark")
     }
 
+    @Test func kinglet_schema_mode_values() {
+        constant("KINGLET_SCHEMA_MODE_AUTO", KINGLET_SCHEMA_MODE_AUTO.rawValue, 0, kinglet_schema_mode_name(0), "auto")
+        constant("KINGLET_SCHEMA_MODE_CHECK", KINGLET_SCHEMA_MODE_CHECK.rawValue, 1, kinglet_schema_mode_name(1), "check")
+        constant("KINGLET_SCHEMA_MODE_STRICT", KINGLET_SCHEMA_MODE_STRICT.rawValue, 2, kinglet_schema_mode_name(2), "strict")
+    }
+
     @Test func kinglet_finish_reason_values() {
         constant("KINGLET_FINISH_REASON_NONE", KINGLET_FINISH_REASON_NONE.rawValue, 0, kinglet_finish_reason_name(0), "none")
         constant("KINGLET_FINISH_REASON_EOS", KINGLET_FINISH_REASON_EOS.rawValue, 1, kinglet_finish_reason_name(1), "eos")
         constant("KINGLET_FINISH_REASON_STOP_STRING", KINGLET_FINISH_REASON_STOP_STRING.rawValue, 2, kinglet_finish_reason_name(2), "stop_string")
         constant("KINGLET_FINISH_REASON_LENGTH", KINGLET_FINISH_REASON_LENGTH.rawValue, 3, kinglet_finish_reason_name(3), "length")
+        constant("KINGLET_FINISH_REASON_SCHEMA_MISMATCH", KINGLET_FINISH_REASON_SCHEMA_MISMATCH.rawValue, 4, kinglet_finish_reason_name(4), "schema_mismatch")
     }
 
     @Test func kinglet_generation_piece_layout() {
@@ -376,7 +383,9 @@ import Testing
         field("kinglet_generate_options.decoder_input_texts", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_texts), 368)
         field("kinglet_generate_options.decoder_input_text_count", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_text_count), 376)
         field("kinglet_generate_options.max_input_length", at: MemoryLayout<kinglet_generate_options>.offset(of: \.max_input_length), 384)
-        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 392)
+        field("kinglet_generate_options.schema_mode", at: MemoryLayout<kinglet_generate_options>.offset(of: \.schema_mode), 392)
+        field("kinglet_generate_options.reserved", at: MemoryLayout<kinglet_generate_options>.offset(of: \.reserved), 396)
+        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 400)
     }
 
     @Test func kinglet_generations_view_layout() {
