@@ -27,7 +27,7 @@ pub(super) const NAMES: Names = Names {
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let rows = super::positions(config)?;
-    let dense = Dense { name: "pooler.dense", activation: Activation::Tanh, prefixed: true };
+    let dense = Dense { name: "pooler.dense", bias: true, activation: Activation::Tanh, prefixed: true };
     let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
     let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
     Ok(Spec {

@@ -26,7 +26,7 @@ const NAMES: Names = Names {
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     // `sinusoidal_pos_embds` needs no code: the checkpoint has the sinusoids as an ordinary table.
     let rows = config.usize_or("max_position_embeddings", 512)?;
-    let dense = Dense { name: "pre_classifier", activation: Activation::Relu, prefixed: false };
+    let dense = Dense { name: "pre_classifier", bias: true, activation: Activation::Relu, prefixed: false };
     let (hidden, layers) = (config.usize_or("dim", 768)?, config.usize_or("n_layers", 6)?);
     let heads = heads(config, hidden, config.usize_or("n_heads", 12)?)?;
     Ok(Spec {

@@ -3,7 +3,7 @@
 use super::{head_kind, labels};
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::spec::{Head, Heads, LanguageHead, LanguageWeight, Names, Spec, Stack};
+use crate::spec::{Head, HeadToken, Heads, LanguageHead, LanguageWeight, Names, Spec, Stack};
 
 /// The family name of a model whose `model_type` is not supported natively.
 pub const FAMILY: &str = "onnx";
@@ -55,7 +55,7 @@ pub(super) fn spec(config: &Config, has_decoder: bool) -> Result<Spec> {
         vocabulary: config.usize("vocab_size")?,
         encoder: (both || !decodes).then(|| stack(false)).transpose()?,
         decoder: decodes.then(|| stack(both)).transpose()?,
-        head: kind.map(|kind| Head { kind, layers: Vec::new(), labels }),
+        head: kind.map(|kind| Head { kind, token: HeadToken::First, layers: Vec::new(), labels }),
         language: decodes.then_some(LanguageHead {
             weight: LanguageWeight::Tied,
             bias: None,

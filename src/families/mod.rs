@@ -32,7 +32,7 @@ mod transformer_module;
 
 use crate::base::error::{Error, Result, Status, quoted};
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, Head, HeadKind, Heads, LanguageWeight, Position, Spec, Stack};
+use crate::spec::{Activation, Dense, Head, HeadKind, HeadToken, Heads, LanguageWeight, Position, Spec, Stack};
 
 pub use fields::unknown_fields;
 
@@ -98,8 +98,12 @@ pub fn spec(config: &Config) -> Result<Spec> {
     };
     let config = &config.with_aliases(fields::aliases(family));
     fields::check(config, family)?;
-    refuse_head(config)?;
-    let spec = read(config)?;
+    let head = decoder_head(config, family)?;
+    let mut spec = read(config)?;
+    if head.is_some() {
+        // The class has this head in place of the language head.
+        (spec.head, spec.language) = (head, None);
+    }
     check(config, &spec)?;
     Ok(spec)
 }
@@ -112,6 +116,10 @@ pub fn spec_of_graph(config: &Config, has_decoder: bool) -> Result<Spec> {
             let spec = generic::spec(config, has_decoder)?;
             check(config, &spec)?;
             spec
+        }
+        // The graph computes the decoder, and it gives what a graph of an encoder gives.
+        Ok(spec) if spec.head.is_some() && spec.encoder.is_none() && !has_decoder => {
+            generic::spec(config, has_decoder)?
         }
         outcome => outcome?,
     };
@@ -234,8 +242,11 @@ fn bidirectional(mut spec: Spec, window: impl Fn(usize) -> usize) -> Spec {
     spec
 }
 
-/// Refuses classes whose head is on a decoder, or on both an encoder and a decoder.
-fn refuse_head(config: &Config) -> Result<()> {
+/// The head that `architectures` names on a model of a family of decoders: one of sequences (`score`) or of tokens.
+///
+/// # Errors
+/// `Unsupported`: a head that is not computed.
+fn decoder_head(config: &Config, family: &str) -> Result<Option<Head>> {
     const ENCODERS: [&str; 6] = ["Bert", "DistilBert", "Roberta", "XLMRoberta", "MPNet", "Camembert"];
     const HEADS: [&str; 5] = [
         "ForSequenceClassification",
@@ -247,14 +258,35 @@ fn refuse_head(config: &Config) -> Result<()> {
     let architecture = config.strings("architectures")?.first().copied().unwrap_or_default();
     let stem = HEADS.iter().find_map(|head| architecture.strip_suffix(head));
     if stem.is_none_or(|stem| ENCODERS.contains(&stem)) {
-        return Ok(());
+        return Ok(None);
     }
-    let path = config.path().display();
-    Err(Error::unsupported(format!(
-        "{path}: field `architectures`: {} has a head on a decoder, and only heads on encoders are supported; export it to ONNX \
-         (optimum-cli export onnx --model MODEL DIRECTORY) and load that",
-        quoted(architecture)
-    )))
+    let head = |name, bias, token| {
+        let kind = head_kind(architecture).unwrap_or(HeadKind::Sequence);
+        let layers = vec![Dense { name, bias, activation: Activation::None, prefixed: false }];
+        Ok(Some(Head { kind, token, layers, labels: some_labels(config)? }))
+    };
+    let padding = match family {
+        "gemma2" | "gemma3_text" => Some(0),
+        "phi3" => Some(32000),
+        _ => None,
+    };
+    let padding = usize_default(config, "pad_token_id", padding)?.and_then(|id| u32::try_from(id).ok());
+    let generic = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3"].contains(&family);
+    match head_kind(architecture) {
+        Some(HeadKind::Sequence) if generic || ["gpt2", "gpt_neox"].contains(&family) => {
+            head("score", false, HeadToken::Last { padding })
+        }
+        Some(HeadKind::Token) if generic => head("score", true, HeadToken::First),
+        Some(HeadKind::Token) if ["gpt2", "gpt_neox"].contains(&family) => head("classifier", true, HeadToken::First),
+        _ => {
+            let path = config.path().display();
+            Err(Error::unsupported(format!(
+                "{path}: field `architectures`: the head of {} is not supported; export it to ONNX (optimum-cli export onnx \
+                 --model MODEL DIRECTORY) and load that",
+                quoted(architecture)
+            )))
+        }
+    }
 }
 
 /// As many key/value heads as query heads, of `hidden / count` components each.
@@ -306,6 +338,14 @@ pub fn labels(config: &Config) -> Result<usize> {
     }
 }
 
+/// The number of labels, which is not 0.
+fn some_labels(config: &Config) -> Result<usize> {
+    match labels(config)? {
+        0 => Err(Error::invalid_file(config.path(), "id2label: it is empty")),
+        labels => Ok(labels),
+    }
+}
+
 /// The kind of head of a model class of transformers.
 fn head_kind(architecture: &str) -> Option<HeadKind> {
     match architecture {
@@ -320,13 +360,10 @@ fn head_kind(architecture: &str) -> Option<HeadKind> {
 fn head(config: &Config, dense: Dense, output: &'static str) -> Result<Option<Head>> {
     let architecture = config.get("architectures").and_then(|v| v[0].as_str()).unwrap_or_default();
     let Some(kind) = head_kind(architecture) else { return Ok(None) };
-    let labels = labels(config)?;
-    if labels == 0 {
-        return Err(Error::invalid_file(config.path(), "id2label: it is empty"));
-    }
-    let last = |name| Dense { name, activation: Activation::None, prefixed: false };
+    let labels = some_labels(config)?;
+    let last = |name| Dense { name, bias: true, activation: Activation::None, prefixed: false };
     Ok(Some(match kind {
-        HeadKind::Sequence => Head { kind, layers: vec![dense, last(output)], labels },
-        HeadKind::Token => Head { kind, layers: vec![last("classifier")], labels },
+        HeadKind::Sequence => Head { kind, token: HeadToken::First, layers: vec![dense, last(output)], labels },
+        HeadKind::Token => Head { kind, token: HeadToken::First, layers: vec![last("classifier")], labels },
     }))
 }

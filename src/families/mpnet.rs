@@ -32,7 +32,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
             config.invalid("relative_attention_num_buckets", format!("is {buckets}, but at least 4 are needed"))
         );
     }
-    let dense = Dense { name: "classifier.dense", activation: Activation::Tanh, prefixed: false };
+    let dense = Dense { name: "classifier.dense", bias: true, activation: Activation::Tanh, prefixed: false };
     let (hidden, layers) = (config.usize_or("hidden_size", 768)?, config.usize_or("num_hidden_layers", 12)?);
     let heads = heads(config, hidden, config.usize_or("num_attention_heads", 12)?)?;
     // Both are constants in MPNet's code and ignore the configuration.

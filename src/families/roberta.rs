@@ -8,7 +8,7 @@ use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Spec, Sta
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let rows = super::positions(config)?;
     let padding = config.usize_or("pad_token_id", 1)?;
-    let dense = Dense { name: "classifier.dense", activation: Activation::Tanh, prefixed: false };
+    let dense = Dense { name: "classifier.dense", bias: true, activation: Activation::Tanh, prefixed: false };
     let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
     let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
     let position = Position::LearnedAfterPadding { rows, padding };

@@ -1,8 +1,8 @@
 //! For tests: every field of a Spec, with a change of each. A field that is added and not listed here does not compile.
 
 use super::{
-    Activation, AttentionSpec, Biases, Dense, Head, HeadKind, Heads, LanguageHead, LanguageWeight, LinearTensors,
-    Names, Norm, NormKind, NormPlace, Position, Relative, Rotary, RotaryScaling, Spec, Stack,
+    Activation, AttentionSpec, Biases, Dense, Head, HeadKind, HeadToken, Heads, LanguageHead, LanguageWeight,
+    LinearTensors, Names, Norm, NormKind, NormPlace, Position, Relative, Rotary, RotaryScaling, Spec, Stack,
 };
 
 type StackChange = fn(&mut Stack);
@@ -83,7 +83,7 @@ pub fn of_stack() -> Vec<&'static str> {
 pub fn of_spec() -> Vec<&'static str> {
     let whole = fields!("", Spec { family, vocabulary, encoder, decoder, head, language });
     let parts: [&[&str]; 2] = [
-        &fields!("head.", Head { kind, layers, labels }),
+        &fields!("head.", Head { kind, token, layers, labels }),
         &fields!("language.", LanguageHead { weight, bias, scale, softcap }),
     ];
     leaves(&whole, &parts)
@@ -170,8 +170,9 @@ pub const SPEC_CHANGES: &[(&str, SpecChange)] = &[
         let head = head(s);
         head.kind = if head.kind == HeadKind::Token { HeadKind::Sequence } else { HeadKind::Token };
     }),
+    ("head.token", |s| head(s).token = HeadToken::Last { padding: None }),
     ("head.layers", |s| {
-        head(s).layers.push(Dense { name: "other", activation: Activation::None, prefixed: false });
+        head(s).layers.push(Dense { name: "other", bias: true, activation: Activation::None, prefixed: false });
     }),
     ("head.labels", |s| head(s).labels += 1),
     ("language.weight", |s| language(s).weight = LanguageWeight::Own(&["other"])),
@@ -190,7 +191,7 @@ fn rotary(stack: &mut Stack) -> &mut Rotary {
 }
 
 fn head(spec: &mut Spec) -> &mut Head {
-    spec.head.get_or_insert(Head { kind: HeadKind::Sequence, layers: Vec::new(), labels: 2 })
+    spec.head.get_or_insert(Head { kind: HeadKind::Sequence, token: HeadToken::First, layers: Vec::new(), labels: 2 })
 }
 
 fn language(spec: &mut Spec) -> &mut LanguageHead {

@@ -11,7 +11,7 @@ mod pooling;
 
 pub use device::{Device, DeviceInfo, Precision};
 pub use modules::{Elementwise, Module, ModuleDense, Modules, Residual};
-pub use output::{Dense, EncodeOutput, Head, HeadKind, Layers};
+pub use output::{Dense, EncodeOutput, Head, HeadKind, HeadToken, Layers};
 pub use packed::{Batch, Layout};
 pub use pooling::Pooling;
 
@@ -23,7 +23,7 @@ pub struct Spec {
     pub vocabulary: usize,
     pub encoder: Option<Stack>,
     pub decoder: Option<Stack>,
-    /// The classification head on top of an encoder.
+    /// The classification head on top of the encoder, or of a decoder that has none.
     pub head: Option<Head>,
     /// From the decoder's last hidden state to logits.
     pub language: Option<LanguageHead>,

@@ -6,31 +6,56 @@ use super::{Activation, Modules, Pooling, Spec};
 #[derive(Clone, Debug)]
 pub struct Head {
     pub kind: HeadKind,
+    /// The token that a head of sequences reads.
+    pub token: HeadToken,
     /// The layers in order. The last one has `labels` outputs, the others as many as a hidden state has values. Empty if a graph computes
     /// them.
     pub layers: Vec<Dense>,
     pub labels: usize,
 }
 
-/// A linear layer with a bias, and the function after it.
+/// A linear layer, and the function after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Dense {
     pub name: &'static str,
+    pub bias: bool,
     pub activation: Activation,
     /// Whether its name begins with [`Names::prefix`](super::Names::prefix).
     pub prefixed: bool,
 }
 
+/// The token of a text whose hidden state a head of sequences reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadToken {
+    First,
+    /// The last one that is not `padding`: tokens at the end of a text that have this id are skipped too, as transformers does. The first
+    /// one of a text that has no other token.
+    Last {
+        padding: Option<u32>,
+    },
+}
+
+impl HeadToken {
+    /// The index of the token in a text, which is not empty.
+    pub fn of(self, ids: &[u32]) -> usize {
+        match self {
+            Self::First => 0,
+            Self::Last { padding: None } => ids.len().saturating_sub(1),
+            Self::Last { padding: Some(padding) } => ids.iter().rposition(|&id| id != padding).unwrap_or(0),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadKind {
-    /// One row of logits per text, from its first token.
+    /// One row of logits per text, from one of its tokens ([`HeadToken`]).
     Sequence,
     /// One row of logits per token.
     Token,
 }
 
 impl HeadKind {
-    /// The pooling of the head's input.
+    /// The pooling of the head's input; `Cls` stands for the token that [`Head::token`] says.
     pub fn pooling(self) -> Pooling {
         match self {
             Self::Sequence => Pooling::Cls,

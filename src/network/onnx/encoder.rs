@@ -14,7 +14,7 @@ use crate::base::counters::Stage;
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::json::Config;
 use crate::network::{check_ids, check_length};
-use crate::spec::{Batch, EncodeOutput, Head, HeadKind, Layers, Layout, Modules, Pooling, Position, Spec};
+use crate::spec::{Batch, EncodeOutput, Head, HeadKind, HeadToken, Layers, Layout, Modules, Pooling, Position, Spec};
 
 /// The maximum number of tokens of a run of several texts, padding included. It bounds the activations.
 const RUN_TOKENS: usize = 1024;
@@ -89,7 +89,7 @@ pub fn infer_head(graph: &Graph, spec: &mut Spec, config: &Config) -> Result<()>
     };
     let labels = if config.has("id2label") || config.has("num_labels") { None } else { width };
     let labels = labels.map_or_else(|| crate::families::labels(config), Ok)?;
-    spec.head = Some(Head { kind, layers: Vec::new(), labels });
+    spec.head = Some(Head { kind, token: HeadToken::First, layers: Vec::new(), labels });
     Ok(())
 }
 

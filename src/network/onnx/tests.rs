@@ -114,13 +114,15 @@ use Outcome::{Other, Refused, Same};
 /// The outcome for every field that is not in `DESCRIBED`.
 fn outcome(case: Case, part: &str, field: &str) -> Outcome {
     match (case, part, field) {
-        (_, "", "family" | "head.layers" | "head.labels" | "head.kind") if case != Decodes && case != Classifier => {
+        (_, "", "family" | "head.layers" | "head.labels" | "head.kind" | "head.token")
+            if case != Decodes && case != Classifier =>
+        {
             Same
         }
-        (_, "", "family") | (Classifier, "", "head.layers") => Same,
+        (_, "", "family") | (Classifier, "", "head.layers" | "head.token") => Same,
         (Classifier, "", "head.kind") => Refused("2 labels in 3 dimensions"),
         (Classifier, "", "head.labels") => Refused("3 labels"),
-        (Decodes, "", "head.kind" | "head.layers" | "head.labels") => Refused("specification: head"),
+        (Decodes, "", "head.kind" | "head.token" | "head.layers" | "head.labels") => Refused("specification: head"),
         (Decodes | EncoderDecoder, "", "vocabulary") => Refused("vocabulary has 299"),
         (_, "", "vocabulary") => Refused("299 is not below 299"),
         (_, "", "encoder") | (States, "", "decoder") => Refused("specification: encoder"),

@@ -2,7 +2,7 @@
 
 use crate::base::error::Result;
 use crate::network::refuse;
-use crate::spec::{LinearTensors, NormPlace, Position, RotaryScaling, Spec, Stack};
+use crate::spec::{HeadKind, HeadToken, LinearTensors, NormPlace, Position, RotaryScaling, Spec, Stack};
 
 /// # Errors
 /// Unsupported: the first field that would not be honoured.
@@ -16,9 +16,10 @@ pub fn check(spec: &Spec) -> Result<()> {
         check_decoder(spec, decoder)?;
     }
     refuse(spec.encoder.is_none() && spec.decoder.is_none(), "encoder", "there is neither an encoder nor a decoder")?;
-    refuse(spec.head.is_some() && spec.encoder.is_none(), "head", "a classification head needs an encoder")?;
     let empty = spec.head.as_ref().is_some_and(|head| head.layers.is_empty());
     refuse(empty, "head.layers", "a classification head has at least one")?;
+    let token = spec.head.as_ref().is_some_and(|head| head.kind == HeadKind::Token && head.token != HeadToken::First);
+    refuse(token, "head.token", "a head of tokens reads all of them")?;
     if let Some(language) = &spec.language {
         let Some(decoder) = &spec.decoder else { return refuse(true, "language", "a language head needs a decoder") };
         let scaled = language.scale != 1.0 && decoder.names.final_norm.is_none();

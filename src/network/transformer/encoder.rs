@@ -6,7 +6,7 @@ use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::activation_memory::{ACCOUNTED_TOKENS, more_bytes};
 use crate::network::modules::{self, Chain};
-use crate::spec::{Batch, EncodeOutput, Layers, Layout, Pooling};
+use crate::spec::{Batch, EncodeOutput, Layers, Pooling};
 
 use super::Transformer;
 use super::stack::{LoadedStack, PassContext};
@@ -64,7 +64,7 @@ impl<B: Backend> Transformer<B> {
         match output.layers {
             // Only graphs have modules inside.
             Layers::None | Layers::Graph => pool(&hidden, width),
-            Layers::Head => call.counters.time(Stage::Linear, items, tokens, || self.head(hidden, layout, output)),
+            Layers::Head => call.counters.time(Stage::Linear, items, tokens, || self.head(hidden, pass, output)),
             Layers::Modules { texts } => {
                 let Chain { tokens: before, texts: after } = &self.modules;
                 let token_width = self.modules.token_width(width);
@@ -88,7 +88,7 @@ impl<B: Backend> Transformer<B> {
     }
 
     /// The logits of the classification head.
-    fn head(&self, hidden: B::Tensor, layout: &Layout, output: &EncodeOutput) -> Result<Vec<f32>> {
+    fn head(&self, hidden: B::Tensor, pass: &Batch, output: &EncodeOutput) -> Result<Vec<f32>> {
         let backend = &self.backend;
         let Some(head) = self.spec.head.as_ref().filter(|_| !self.head.is_empty()) else {
             return Err(Error::internal("the head's output of a model without a head"));
@@ -96,7 +96,11 @@ impl<B: Backend> Transformer<B> {
         let mut x = match output.poolings.as_slice() {
             [Pooling::None] => hidden,
             // Callers refuse empty sequences.
-            [Pooling::Cls] => backend.rows(&hidden, &layout.starts()[..layout.sequences()])?,
+            [Pooling::Cls] => {
+                let ranges = (0..pass.layout.sequences()).map(|sequence| pass.layout.range(sequence));
+                let rows: Vec<_> = ranges.map(|rows| rows.start + head.token.of(&pass.ids[rows])).collect();
+                backend.rows(&hidden, &rows)?
+            }
             other => return Err(Error::unsupported(format!("a head over states with the poolings {other:?}"))),
         };
         for (dense, weight) in head.layers.iter().zip(&self.head) {

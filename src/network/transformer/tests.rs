@@ -21,9 +21,9 @@ use crate::formats::safetensors::Weights;
 use crate::kernels;
 use crate::network::{Feed, Network, StepOutput, Want};
 use crate::spec::{
-    Activation, AttentionSpec, Batch, Biases, Dense, EncodeOutput, Head, HeadKind, Heads, LanguageHead, LanguageWeight,
-    Layout, LinearTensors, Names, Norm, NormPlace, Pooling, Position, Precision, Relative, Rotary, RotaryScaling, Spec,
-    Stack, fields,
+    Activation, AttentionSpec, Batch, Biases, Dense, EncodeOutput, Head, HeadKind, HeadToken, Heads, LanguageHead,
+    LanguageWeight, Layout, LinearTensors, Names, Norm, NormPlace, Pooling, Position, Precision, Relative, Rotary,
+    RotaryScaling, Spec, Stack, fields,
 };
 use reference::{Reference, Tensors};
 
@@ -209,6 +209,8 @@ const LANGUAGE_CHANGES: &[(&str, SpecChange)] = &[
 const HEAD_CHANGES: &[(&str, SpecChange)] = &[
     ("plain", |_| {}),
     ("head.kind", |s| head(s).kind = HeadKind::Token),
+    ("head.token", |s| head(s).token = HeadToken::Last { padding: None }),
+    ("head.token after padding", |s| head(s).token = HeadToken::Last { padding: Some(165 % VOCABULARY as u32) }),
     ("head.layers", |s| head(s).layers.insert(0, Dense { activation: Activation::Tanh, ..dense("dense") })),
     ("head.labels", |s| head(s).labels = 7),
 ];
@@ -222,7 +224,7 @@ fn head(spec: &mut Spec) -> &mut Head {
 }
 
 fn dense(name: &'static str) -> Dense {
-    Dense { name, activation: Activation::None, prefixed: false }
+    Dense { name, bias: true, activation: Activation::None, prefixed: false }
 }
 
 /// Specs that must be refused, and the field that the error names.
@@ -253,7 +255,9 @@ const REFUSED: &[(&str, SpecChange)] = &[
     ("decoder.cross", |s| s.encoder = None),
     ("decoder.hidden", |s| s.decoder.as_mut().unwrap().hidden = 40),
     ("decoder.norm.place", |s| s.decoder.as_mut().unwrap().norm.place = NormPlace::Parallel),
-    ("head.layers", |s| s.head = Some(Head { kind: HeadKind::Sequence, layers: Vec::new(), labels: 2 })),
+    ("head.layers", |s| {
+        s.head = Some(Head { kind: HeadKind::Sequence, token: HeadToken::First, layers: Vec::new(), labels: 2 })
+    }),
     ("language:", |s| s.decoder = None),
     ("language.scale", |s| {
         s.decoder.as_mut().unwrap().names.final_norm = None;
@@ -465,7 +469,12 @@ fn heads_honour_every_field() {
             false => spec(Some(stack("")), None),
         };
         if !causal {
-            spec.head = Some(Head { kind: HeadKind::Sequence, layers: vec![dense("classifier")], labels: 3 });
+            spec.head = Some(Head {
+                kind: HeadKind::Sequence,
+                token: HeadToken::First,
+                layers: vec![dense("classifier")],
+                labels: 3,
+            });
         }
         change(&mut spec);
         let tensors = Tensors::default();
@@ -475,7 +484,7 @@ fn heads_honour_every_field() {
             let states = reference.states(text, &types(text), None);
             match (&spec.language, &spec.head) {
                 (Some(language), _) => reference.logits(&states, language).concat(),
-                (_, Some(head)) => reference.classify(states, head).concat(),
+                (_, Some(head)) => reference.classify(states, text, head).concat(),
                 _ => panic!("no head"),
             }
         };

@@ -293,7 +293,7 @@ impl<'a> ModelView<'a> {
             encoder.word = decoder.word;
         }
         let mut head_layers = Vec::new();
-        if let (Some(head), Some(stack)) = (&spec.head, &spec.encoder) {
+        if let (Some(head), Some(stack)) = (&spec.head, spec.reader()) {
             let prefix = stack.names.prefix;
             let there = |name: &str| weights.get(&format!("{prefix}{name}.weight")).is_some();
             let prefixed = stack.names.word.iter().any(|name| there(name));
@@ -301,7 +301,7 @@ impl<'a> ModelView<'a> {
             for (i, dense) in head.layers.iter().enumerate() {
                 let prefix = if dense.prefixed && prefixed { prefix } else { "" };
                 let outputs = if i + 1 == head.layers.len() { head.labels } else { stack.hidden };
-                head_layers.push(find(prefix).one(dense.name, 0, outputs, stack.hidden, true)?);
+                head_layers.push(find(prefix).one(dense.name, 0, outputs, stack.hidden, dense.bias)?);
             }
         }
         let (mut language, mut tied) = (None, false);

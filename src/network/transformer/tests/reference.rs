@@ -9,8 +9,8 @@ use serde_json::{Map, json};
 
 use crate::network::transformer::relative;
 use crate::spec::{
-    Activation, Head, HeadKind, LanguageHead, LanguageWeight, LinearTensors, Norm, NormKind, NormPlace, Position,
-    RotaryScaling, Stack,
+    Activation, Head, HeadKind, HeadToken, LanguageHead, LanguageWeight, LinearTensors, Norm, NormKind, NormPlace,
+    Position, RotaryScaling, Stack,
 };
 
 type Vectors = Vec<Vec<f64>>;
@@ -337,13 +337,17 @@ impl Reference<'_> {
     }
 
     /// What a classification head makes of the hidden states of a text.
-    pub fn classify(&self, mut states: Vectors, head: &Head) -> Vectors {
+    pub fn classify(&self, mut states: Vectors, ids: &[u32], head: &Head) -> Vectors {
         if head.kind == HeadKind::Sequence {
-            states.truncate(1);
+            let at = match head.token {
+                HeadToken::First => 0,
+                HeadToken::Last { padding } => ids.iter().rposition(|&id| Some(id) != padding).unwrap_or(0),
+            };
+            states = vec![states.swap_remove(at)];
         }
         for (i, dense) in head.layers.iter().enumerate() {
             let outputs = if i + 1 == head.layers.len() { head.labels } else { self.stack.hidden };
-            states = self.linear(dense.name, &states, outputs, true);
+            states = self.linear(dense.name, &states, outputs, dense.bias);
             states.iter_mut().flatten().for_each(|x| *x = activate(*x, dense.activation));
         }
         states
