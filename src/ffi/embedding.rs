@@ -9,6 +9,7 @@ use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, handle};
 use super::model::kinglet_model;
+use super::scheduler::{self, kinglet_priority};
 use super::strings::{kinglet_str, kinglet_tristate, optional, texts};
 use super::structs::{Results, choice, options, tristate, versioned};
 
@@ -57,6 +58,10 @@ pub struct kinglet_embed_options {
     /// Keeps only the first values of each vector, at most as many as it has. This is done before `normalize` YES and after the
     /// model's own Normalize. 0: as the model's files say, else all values.
     pub truncate_dim: usize,
+    /// How urgent the call is.
+    pub priority: kinglet_priority,
+    /// Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether it runs or waits. 0: none.
+    pub deadline_ms: u32,
 }
 
 versioned!(kinglet_embed_options, "options", 32);
@@ -91,6 +96,8 @@ pub unsafe extern "C" fn kinglet_model_embed(
             max_length: (o.max_length != 0).then_some(o.max_length),
             // SAFETY: C passes NULL or a live cancellation.
             cancellation: unsafe { cancellation::optional(o.cancellation) },
+            priority: scheduler::priority(o.priority)?,
+            deadline: scheduler::deadline(o.deadline_ms),
             // SAFETY: C passes text as its size says.
             prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
             // SAFETY: as above.

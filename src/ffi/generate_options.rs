@@ -12,6 +12,7 @@ use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::handle;
 use super::prefix::kinglet_prefix;
+use super::scheduler::{self, kinglet_priority};
 use super::strings::{array, kinglet_ids, kinglet_str, kinglet_tristate, texts};
 use super::structs::{self, choice, flag, options_over, tristate, unknown, versioned};
 
@@ -217,6 +218,10 @@ pub struct kinglet_generate_options {
     /// It may be more than the limit of the model's files, up to the model's positions. 0: a source text is cut at the files' limit,
     /// and a prompt of a model without an encoder is not cut. Not for token ids and chats.
     pub max_input_length: u64,
+    /// How urgent the call is.
+    pub priority: kinglet_priority,
+    /// Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether it runs or waits. 0: none.
+    pub deadline_ms: u32,
 }
 
 versioned!(kinglet_generate_options, "options", 304);
@@ -414,6 +419,8 @@ pub(super) unsafe fn read(
         prefix: unsafe { handle::borrow(o.prefix) }.ok().cloned(),
         // SAFETY: as above.
         cancellation: unsafe { cancellation::optional(o.cancellation) },
+        priority: scheduler::priority(o.priority)?,
+        deadline: scheduler::deadline(o.deadline_ms),
     };
     Ok((options, callback))
 }

@@ -14,10 +14,11 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 18] = [
+const FILES: [&str; 19] = [
     "version",
     "error",
     "strings",
+    "scheduler",
     "cancellation",
     "model",
     "encoding",
