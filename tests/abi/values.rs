@@ -78,7 +78,7 @@ fn versions() {
 
 #[test]
 fn names_of_values_are_those_of_the_description() {
-    let names: [(&str, extern "C" fn(u32) -> *const c_char); 13] = [
+    let names: [(&str, extern "C" fn(u32) -> *const c_char); 14] = [
         ("kinglet_aggregation", kinglet_aggregation_name),
         ("kinglet_counters_format", kinglet_counters_format_name),
         ("kinglet_device", kinglet_device_name),
@@ -111,7 +111,7 @@ fn names_of_values_are_those_of_the_description() {
         assert_eq!((name(function(count as u32)), name(function(u32::MAX))), ("unknown", "unknown"), "{of}");
         enumerations += 1;
     }
-    assert_eq!(enumerations, 13);
+    assert_eq!(enumerations, 14);
     // The same names as in the command line and in exports.
     for stage in kinglet::Stage::ALL {
         assert_eq!(name(kinglet_stage_name(stage as u32)), stage.name());

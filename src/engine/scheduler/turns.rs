@@ -2,7 +2,7 @@
 //! the lead on. No thread exists only to schedule, and a thread that finds the line empty leads at once, without a wake-up.
 //!
 //! This file knows neither the work nor the clock, and it names its locks and threads through `super::sync`, so that
-//! `tests/scheduler_model.rs` compiles it over a model checker's.
+//! `crates/scheduler-check` compiles it over a model checker's.
 //!
 //! Rules:
 //! - At most one thread leads. Only it takes work from the line and tells others that theirs is done.
