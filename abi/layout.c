@@ -19,7 +19,9 @@ static_assert(offsetof(kinglet_scheduler_options, max_sequences) == 12, "offset 
 static_assert(offsetof(kinglet_scheduler_options, max_wait_us) == 16, "offset of kinglet_scheduler_options.max_wait_us");
 static_assert(offsetof(kinglet_scheduler_options, queue_length) == 20, "offset of kinglet_scheduler_options.queue_length");
 static_assert(offsetof(kinglet_scheduler_options, queue_bytes) == 24, "offset of kinglet_scheduler_options.queue_bytes");
-static_assert(sizeof(kinglet_scheduler_options) == 32, "size of kinglet_scheduler_options");
+static_assert(offsetof(kinglet_scheduler_options, requests) == 32, "offset of kinglet_scheduler_options.requests");
+static_assert(offsetof(kinglet_scheduler_options, reserved) == 36, "offset of kinglet_scheduler_options.reserved");
+static_assert(sizeof(kinglet_scheduler_options) == 40, "size of kinglet_scheduler_options");
 
 static_assert(offsetof(kinglet_progress, struct_size) == 0, "offset of kinglet_progress.struct_size");
 static_assert(offsetof(kinglet_progress, fraction) == 8, "offset of kinglet_progress.fraction");

@@ -311,6 +311,13 @@ typedef struct kinglet_scheduler_options {
    * The most bytes of input of these calls; a call that finds the queue empty is not refused. 0: no limit.
    */
   uint64_t queue_bytes;
+  /**
+   * The most requests (kinglet_model_submit_embed and its like) that run at once, each on a thread of the
+   * model's own; others wait. At most 1,024. 0: 64.
+   */
+  uint32_t requests;
+  /** Must be 0. */
+  uint32_t reserved;
 } kinglet_scheduler_options;
 
 /** @} */
@@ -1575,6 +1582,110 @@ KINGLET_API kinglet_status kinglet_generations_output(
 
 /** Frees generations and everything borrowed from them. */
 KINGLET_API void kinglet_generations_free(kinglet_generations *generations);
+
+/** @} */
+
+/* ---- Calls that the caller does not wait for ------------------------------------------------------------- */
+
+/** @defgroup calls_that_the_caller_does_not_wait_for Calls that the caller does not wait for
+ *  @{ */
+
+/**
+ * A call that runs in the background, on one of a bounded number of the model's own threads
+ * (kinglet_scheduler_options). It holds a reference to the model until it is done. One thread at a time may
+ * use it, except for kinglet_request_cancel.
+ */
+typedef struct kinglet_request kinglet_request;
+
+/**
+ * Tells that a request is done, on a thread of the model's: kinglet_request_wait then returns at once. Called
+ * exactly once, also for a request that failed, was cancelled or was freed; possibly before the function that
+ * submitted it returns. It must not wait for other requests.
+ */
+typedef void (*kinglet_request_callback)(void *user_data);
+
+/**
+ * As kinglet_model_embed, in the background. Texts and options are copied; a cancellation in them also
+ * cancels the request, and `deadline_ms` counts from this call. `done` may be NULL. `*request` receives the
+ * request. Fails with KINGLET_STATUS_BUSY if as many requests wait as the queue may have; errors of the call
+ * itself come with its result.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_embed(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_embed_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/** As kinglet_model_classify, in the background; otherwise as kinglet_model_submit_embed. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_classify(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    const kinglet_str *pairs,
+    size_t count,
+    const kinglet_classify_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/**
+ * As kinglet_model_generate, in the background; otherwise as kinglet_model_submit_embed. `on_piece` of the
+ * options is called on a thread of the model's.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_generate(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_generate_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/**
+ * Waits until the request is done, at most `timeout_ms` milliseconds; 0 only asks, and UINT64_MAX waits
+ * without limit. Returns 1 if it is done, else 0; also 0 if `request` is NULL.
+ */
+KINGLET_API uint32_t kinglet_request_wait(const kinglet_request *request, uint64_t timeout_ms);
+
+/**
+ * Cancels the call, which is then soon done with KINGLET_STATUS_CANCELLED, or with its result if it was about
+ * to end. NULL is ignored. May be called from any thread.
+ */
+KINGLET_API void kinglet_request_cancel(const kinglet_request *request);
+
+/**
+ * Takes the result of kinglet_model_submit_embed, or its error. `*embeddings` receives it; it is freed apart
+ * from the request. Fails with KINGLET_STATUS_INVALID_ARGUMENT if the request is not done, its result was
+ * taken, or it is of another kind.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_embeddings(
+    kinglet_request *request,
+    kinglet_embeddings **embeddings,
+    kinglet_error **error);
+
+/** Takes the result of kinglet_model_submit_classify; otherwise as kinglet_request_take_embeddings. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_classifications(
+    kinglet_request *request,
+    kinglet_classifications **classifications,
+    kinglet_error **error);
+
+/** Takes the result of kinglet_model_submit_generate; otherwise as kinglet_request_take_embeddings. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_generations(
+    kinglet_request *request,
+    kinglet_generations **generations,
+    kinglet_error **error);
+
+/**
+ * Cancels the call if it is not done, without waiting for it, and frees the request and a result that was not
+ * taken. Callbacks of the call may still be running, or run once more, until its completion callback was
+ * called.
+ */
+KINGLET_API void kinglet_request_free(kinglet_request *request);
 
 /** @} */
 

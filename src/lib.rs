@@ -28,7 +28,7 @@ mod spec;
 mod tasks;
 mod text;
 
-pub use api::Model;
+pub use api::{Model, Request};
 pub use base::call::{Cancellation, Priority};
 pub use base::counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};
 pub use base::error::{Error, Result, Status};

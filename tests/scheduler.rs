@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -52,7 +53,8 @@ fn generate(model: &Model, texts: &[&str], options: &GenerateOptions) -> Result<
     Ok(model.generate(texts, options, None)?.outputs.iter().map(|outputs| exact(outputs)).collect())
 }
 
-fn embeds_equal(path: &std::path::Path) {
+/// In so many configurations, with so many repetitions in the large batch.
+fn embeds_equal(path: &std::path::Path, configurations: usize, repetitions: usize) {
     let texts = texts(64);
     let texts = refs(&texts);
     for (precision, threads, pooling) in [
@@ -60,11 +62,14 @@ fn embeds_equal(path: &std::path::Path) {
         (Precision::F32, 3, Pooling::None),
         (Precision::F16, 1, Pooling::Cls),
         (Precision::Int8, 3, Pooling::Mean),
-    ] {
+    ]
+    .into_iter()
+    .take(configurations)
+    {
         let options = EmbedOptions { pooling: Some(pooling), ..EmbedOptions::default() };
         let model = load(path, Device::Cpu, precision, threads);
         let expected = rows(&model, &texts, &options).unwrap();
-        let bulk: Vec<&str> = (0..10).flat_map(|_| texts.iter().copied()).collect();
+        let bulk: Vec<&str> = (0..repetitions).flat_map(|_| texts.iter().copied()).collect();
         together(12, 4, |thread, round| {
             let priority = PRIORITIES[(thread + round) % 3];
             let options = EmbedOptions { priority, ..options.clone() };
@@ -87,14 +92,14 @@ fn embeds_equal(path: &std::path::Path) {
 #[test]
 fn texts_of_many_callers_have_the_bits_that_they_have_alone() {
     for fixture in ["bert", "mpnet"] {
-        embeds_equal(&fixtures().join(fixture));
+        embeds_equal(&fixtures().join(fixture), 4, 10);
     }
 }
 
 #[test]
 fn texts_of_the_real_minilm() {
     if let Some(path) = minilm() {
-        embeds_equal(&path);
+        embeds_equal(&path, 1, 2);
     }
 }
 
@@ -427,4 +432,69 @@ fn counters_tell_priorities_apart() {
     assert_eq!(counters.stage(Stage::QueueWait).calls, 15);
     let passes = counters.stage(Stage::SharedPass);
     assert_eq!((passes.calls, passes.items, passes.tokens), (15, 15, 3 * 7));
+}
+
+#[test]
+fn requests_run_in_the_background() {
+    let scheduler = SchedulerOptions { requests: 3, ..SchedulerOptions::default() };
+    let model = load_with("bert", Precision::Int8, 2, scheduler);
+    let texts = texts(32);
+    let options = EmbedOptions { pooling: Some(Pooling::Mean), ..EmbedOptions::default() };
+    let expected = rows(&model, &refs(&texts), &options).unwrap();
+    let submit = |i: usize, callback: Option<Box<dyn FnOnce() + Send>>| {
+        let (text, options) = (texts[i].clone(), options.clone());
+        let work = move |model: &Model, cancellation| {
+            let options = EmbedOptions { cancellation: Some(cancellation), ..options };
+            Ok((rows(model, &[&text], &options)?.swap_remove(0), std::thread::current().id()))
+        };
+        model.submit_with(PRIORITIES[i % 3], Cancellation::new(), callback, work).unwrap()
+    };
+    let called = std::sync::Arc::new(AtomicUsize::new(0));
+    let requests: Vec<_> = (0..32)
+        .map(|i| {
+            let called = called.clone();
+            submit(i, Some(Box::new(move || _ = called.fetch_add(1, Ordering::Relaxed))))
+        })
+        .collect();
+    let mut threads = std::collections::HashSet::new();
+    for (i, request) in requests.into_iter().enumerate() {
+        let (found, thread) = request.join().unwrap();
+        assert!(found == expected[i], "text {i}");
+        threads.insert(thread);
+    }
+    // A callback comes after those that wait were woken.
+    while called.load(Ordering::Relaxed) < 32 {
+        std::thread::yield_now();
+    }
+    assert!(threads.len() <= 3 && !threads.contains(&std::thread::current().id()));
+    // As a future, without a runtime.
+    let thread = std::thread::current();
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(thread)).into();
+    let mut request = submit(5, None);
+    let result = loop {
+        match std::pin::Pin::new(&mut request).poll(&mut std::task::Context::from_waker(&waker)) {
+            std::task::Poll::Ready(result) => break result,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    assert!(result.unwrap().0 == expected[5]);
+    assert_eq!(request.take().err().map(|error| error.status()), Some(Status::InvalidArgument));
+    // A panic and a cancellation are results.
+    let panics = model.submit(Priority::Normal, |_, _| -> Result<()> { panic!("on purpose") }).unwrap();
+    assert_eq!(panics.join().unwrap_err().status(), Status::Panic);
+    let stopped = Cancellation::new();
+    stopped.cancel();
+    let request = model.submit_with(Priority::Normal, stopped, None, |_, _| Ok(1)).unwrap();
+    assert!(request.wait(Some(Duration::from_secs(3600))));
+    assert_eq!(request.take().unwrap_err().status(), Status::Cancelled);
+    // The model is freed with the last request.
+    let request = submit(7, None);
+    drop(model);
+    assert!(request.join().unwrap().0 == expected[7]);
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod passes;
 mod scheduler;
+mod workers;
 
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::text::tokenizer::{EncodeOptions, Tokenizer};
 
 pub use scheduler::SchedulerOptions;
 pub(crate) use scheduler::{Scheduler, StepTurns};
+pub(crate) use workers::Workers;
 
 pub(crate) struct Engine {
     /// The path that the model was loaded from.
@@ -36,6 +38,8 @@ pub(crate) struct Engine {
     pub max_length: usize,
     pub pool: Arc<Pool>,
     pub scheduler: Scheduler,
+    /// For calls in the background.
+    pub workers: Workers,
     pub counters: Counters,
     /// Bytes of KV caches and of the activations of long texts.
     pub budget: Arc<Budget>,

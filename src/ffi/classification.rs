@@ -95,7 +95,7 @@ pub(super) unsafe fn read(pointer: *const kinglet_classify_options) -> Result<(C
 ///
 /// # Safety
 /// As `read`.
-unsafe fn read_without_aggregation(pointer: *const kinglet_classify_options) -> Result<ClassifyOptions> {
+pub(super) unsafe fn read_without_aggregation(pointer: *const kinglet_classify_options) -> Result<ClassifyOptions> {
     // SAFETY: the caller's promise.
     match unsafe { read(pointer) }? {
         (options, None) => Ok(options),

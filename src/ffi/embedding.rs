@@ -1,5 +1,6 @@
 //! Embeddings.
 
+use crate::base::error::Result;
 use crate::spec::Pooling;
 use crate::tasks::embedding::{EmbedOptions, Embeddings};
 
@@ -66,6 +67,27 @@ pub struct kinglet_embed_options {
 
 versioned!(kinglet_embed_options, "options", 32);
 
+/// # Safety
+/// `pointer` is NULL or points at options of the size that they state, whose cancellation is NULL or alive.
+pub(super) unsafe fn read(pointer: *const kinglet_embed_options) -> Result<EmbedOptions> {
+    // SAFETY: the caller's promise.
+    let o = unsafe { options(pointer) }?;
+    Ok(EmbedOptions {
+        pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
+        normalize: tristate(o.normalize, "options.normalize")?,
+        max_length: (o.max_length != 0).then_some(o.max_length),
+        // SAFETY: likewise.
+        cancellation: unsafe { cancellation::optional(o.cancellation) },
+        priority: scheduler::priority(o.priority)?,
+        deadline: scheduler::deadline(o.deadline_ms),
+        // SAFETY: likewise.
+        prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
+        // SAFETY: likewise.
+        prompt: unsafe { optional(o.prompt, "options.prompt") }?,
+        truncate_dim: (o.truncate_dim != 0).then_some(o.truncate_dim),
+    })
+}
+
 handle! {
     /// The embeddings of a batch of texts.
     pub struct kinglet_embeddings: Owned<Embeddings>, "embeddings";
@@ -88,22 +110,8 @@ pub unsafe extern "C" fn kinglet_model_embed(
 ) -> kinglet_status {
     handle::create(embeddings, error, || {
         // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
-        let (loaded, texts, o) =
-            unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, self::options(options)?) };
-        let options = EmbedOptions {
-            pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
-            normalize: tristate(o.normalize, "options.normalize")?,
-            max_length: (o.max_length != 0).then_some(o.max_length),
-            // SAFETY: C passes NULL or a live cancellation.
-            cancellation: unsafe { cancellation::optional(o.cancellation) },
-            priority: scheduler::priority(o.priority)?,
-            deadline: scheduler::deadline(o.deadline_ms),
-            // SAFETY: C passes text as its size says.
-            prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
-            // SAFETY: as above.
-            prompt: unsafe { optional(o.prompt, "options.prompt") }?,
-            truncate_dim: (o.truncate_dim != 0).then_some(o.truncate_dim),
-        };
+        let (loaded, texts, options) =
+            unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
         loaded.model.embed(&texts, &options)
     })
 }

@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::engine::SchedulerOptions;
 
 use super::enums::enumeration;
-use super::structs::{options, unknown, versioned};
+use super::structs::{options, reserved, unknown, versioned};
 
 enumeration! {
     /// How urgent a call is. Work of a higher priority goes first; within a priority, calls take turns.
@@ -38,21 +38,28 @@ pub struct kinglet_scheduler_options {
     pub queue_length: u32,
     /// The most bytes of input of these calls; a call that finds the queue empty is not refused. 0: no limit.
     pub queue_bytes: u64,
+    /// The most requests (kinglet_model_submit_embed and its like) that run at once, each on a thread of the model's own; others wait. At
+    /// most 1,024. 0: 64.
+    pub requests: u32,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
-versioned!(kinglet_scheduler_options, "scheduler", 32);
+versioned!(kinglet_scheduler_options, "scheduler", 40);
 
 /// # Safety
 /// `pointer` is NULL or points at options of the size that they state.
 pub(super) unsafe fn scheduler(pointer: *const kinglet_scheduler_options) -> Result<SchedulerOptions> {
     // SAFETY: the caller's promise.
     let o = unsafe { options(pointer) }?;
+    reserved(o.reserved)?;
     Ok(SchedulerOptions {
         max_tokens: o.max_tokens as usize,
         max_sequences: o.max_sequences as usize,
         max_wait: Duration::from_micros(o.max_wait_us.into()),
         queue_length: o.queue_length as usize,
         queue_bytes: usize::try_from(o.queue_bytes).unwrap_or(usize::MAX),
+        requests: o.requests as usize,
     })
 }
 

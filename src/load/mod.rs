@@ -18,7 +18,7 @@ use crate::base::error::{Error, Result};
 use crate::base::fork::Birth;
 use crate::base::memory::ensure;
 use crate::base::threads::{self, Pool};
-use crate::engine::{Engine, Scheduler};
+use crate::engine::{Engine, Scheduler, Workers};
 use crate::families::{self, SentenceTransformers};
 use crate::formats::files::Files;
 use crate::formats::packed::Opening;
@@ -151,6 +151,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         modules,
         tokenizer,
         max_length,
+        workers: Workers::new(options.scheduler.threads(), options.scheduler.queue_length),
         scheduler: Scheduler::new(options.scheduler, &*network, pool.threads()),
         network: ManuallyDrop::new(network),
         pool,

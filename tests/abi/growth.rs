@@ -30,7 +30,7 @@ const FIRST: [(&str, usize); 28] = [
     ("kinglet_model_view", 136),
     ("kinglet_prefix_options", 24),
     ("kinglet_quantize_options", 32),
-    ("kinglet_scheduler_options", 32),
+    ("kinglet_scheduler_options", 40),
     ("kinglet_session_options", 8),
     ("kinglet_session_view", 24),
     ("kinglet_stage_totals", 40),

@@ -165,17 +165,16 @@ fn scheduler_options() {
     let mut model = untouched();
     // SAFETY: what is wrong with each call is what it tests; the rest is valid.
     unsafe {
-        let mut scheduler = sized!(kinglet_scheduler_options);
+        let scheduler = kinglet_scheduler_options { max_tokens: 1 << 20, ..sized!(kinglet_scheduler_options) };
         let mut options = sized!(kinglet_model_options);
         let f = "kinglet_model_load";
-        scheduler.max_tokens = 1 << 20;
         options.scheduler = &raw const scheduler;
         refused(f, "scheduler.max_tokens: ", |e| kinglet_model_load(path, &options, &mut model, e));
-        scheduler.max_tokens = 64;
-        scheduler.struct_size = 3;
+        let scheduler = kinglet_scheduler_options { struct_size: 3, ..scheduler };
+        options.scheduler = &raw const scheduler;
         refused(f, "scheduler.struct_size: ", |e| kinglet_model_load(path, &options, &mut model, e));
-        scheduler.struct_size = size_of::<kinglet_scheduler_options>();
-        scheduler.queue_length = 4;
+        let scheduler = kinglet_scheduler_options { queue_length: 4, ..sized!(kinglet_scheduler_options) };
+        options.scheduler = &raw const scheduler;
         ok(|e| kinglet_model_load(path, &options, &mut model, e));
         let (mut embeddings, mut options) = (untouched(), sized!(kinglet_embed_options));
         options.priority = 77;

@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 19] = [
+const FILES: [&str; 20] = [
     "version",
     "error",
     "strings",
@@ -28,6 +28,7 @@ const FILES: [&str; 19] = [
     "prefix",
     "generate_options",
     "generation",
+    "request",
     "session",
     "logits",
     "hidden",

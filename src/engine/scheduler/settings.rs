@@ -10,6 +10,10 @@ const MOST: usize = 65_536;
 /// The most sequences of a step without the option.
 const MAX_SEQUENCES: usize = 256;
 
+/// The most requests that run at once: with the option, and without.
+const MOST_REQUESTS: usize = 1024;
+const REQUESTS: usize = 64;
+
 /// How a model shares its passes among concurrent calls. Zero is the default of every field. None of them changes a result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedulerOptions {
@@ -24,6 +28,9 @@ pub struct SchedulerOptions {
     pub queue_length: usize,
     /// The most bytes of input of these calls; a call that finds the queue empty is not refused. 0: no limit.
     pub queue_bytes: usize,
+    /// The most requests ([`Model::submit`](crate::Model::submit)) that run at once, each on a thread of the model's own; others wait. At
+    /// most 1,024. 0: 64.
+    pub requests: usize,
 }
 
 impl SchedulerOptions {
@@ -33,11 +40,20 @@ impl SchedulerOptions {
                 return Err(Error::invalid_argument(format!("scheduler.{name}: {value} is more than {MOST}")));
             }
         }
+        if self.requests > MOST_REQUESTS {
+            let value = self.requests;
+            return Err(Error::invalid_argument(format!("scheduler.requests: {value} is more than {MOST_REQUESTS}")));
+        }
         let limit = Duration::from_secs(1);
         if self.max_wait > limit {
             return Err(Error::invalid_argument("scheduler.max_wait: is more than a second"));
         }
         Ok(())
+    }
+
+    /// The most threads for requests.
+    pub(crate) fn threads(&self) -> usize {
+        if self.requests == 0 { REQUESTS } else { self.requests }
     }
 
     pub(super) fn sequences(&self) -> usize {

@@ -59,7 +59,9 @@ import Testing
         field("kinglet_scheduler_options.max_wait_us", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.max_wait_us), 16)
         field("kinglet_scheduler_options.queue_length", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.queue_length), 20)
         field("kinglet_scheduler_options.queue_bytes", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.queue_bytes), 24)
-        field("end of kinglet_scheduler_options", at: MemoryLayout<kinglet_scheduler_options>.stride, 32)
+        field("kinglet_scheduler_options.requests", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.requests), 32)
+        field("kinglet_scheduler_options.reserved", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.reserved), 36)
+        field("end of kinglet_scheduler_options", at: MemoryLayout<kinglet_scheduler_options>.stride, 40)
     }
 
     @Test func kinglet_device_values() {
