@@ -247,17 +247,17 @@ fn sixty_four_callers_with_cancellations_and_deadlines() {
         let chance = random((thread * 1000 + round) as u64);
         let (i, kind) = ((chance >> 8) as usize % texts.len(), (chance >> 16) as usize % kinds.len());
         let cancellation = Cancellation::new();
-        let deadline = (chance % 5 == 0).then(|| Instant::now() + Duration::from_micros(chance >> 24 & 0xfff));
+        let deadline = (chance.is_multiple_of(5)).then(|| Instant::now() + Duration::from_micros(chance >> 24 & 0xfff));
         let priority = PRIORITIES[(chance >> 40) as usize % 3];
-        let (stop, done) = (cancellation.clone(), std::sync::atomic::AtomicBool::new(false));
+        let stop = cancellation.clone();
         std::thread::scope(|scope| {
-            if chance % 7 == 0 {
+            if chance.is_multiple_of(7) {
                 scope.spawn(|| {
                     std::thread::sleep(Duration::from_micros(chance >> 44 & 0xfff));
                     stop.cancel();
                 });
             }
-            if chance % 3 == 0 {
+            if chance.is_multiple_of(3) {
                 let options =
                     EmbedOptions { cancellation: Some(cancellation.clone()), deadline, priority, ..embed.clone() };
                 let found = rows(&model, &texts[i..], &options);
@@ -274,7 +274,6 @@ fn sixty_four_callers_with_cancellations_and_deadlines() {
                 counted(found.as_ref().err());
                 assert!(found.is_err() || found.unwrap()[0] == expected[kind][i], "text {i} of kind {kind}");
             }
-            done.store(true, Ordering::Relaxed);
         });
     });
     let counts: Vec<usize> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();

@@ -84,8 +84,9 @@ struct Active {
     search: Box<dyn Search>,
 }
 
-/// When a call began, and when its last step ended.
-struct Times {
+/// The steps of a call: when it began, and when its last step ended.
+struct Steps<'e> {
+    turns: StepTurns<'e>,
     begun: Instant,
     last: Instant,
 }
@@ -107,7 +108,7 @@ impl Job<'_> {
     /// Runs all inputs. `done` gets the result of each input as soon as it is finished.
     pub(crate) fn run(&self, mut listener: Option<Listener<'_>>, mut done: impl FnMut(usize, Generated)) -> Result<()> {
         let begun = Instant::now();
-        let mut times = Times { begun, last: begun };
+        let mut steps = Steps { turns: self.generator.engine.turns(), begun, last: begun };
         let s = self.settings;
         let inputs = self.inputs.len();
         let copies = if s.num_beams > 1 { 1 } else { s.num_return_sequences };
@@ -122,7 +123,6 @@ impl Job<'_> {
         };
         let mut active: Vec<Active> = Vec::new();
         let mut buffers = LoopBuffers::default();
-        let mut turns = self.generator.engine.turns();
         let mut collected: Vec<Vec<(usize, Vec<Output>)>> = vec![Vec::new(); inputs];
         let mut tails: Vec<Option<Sequence>> = (0..inputs).map(|_| None).collect();
         let tokenizer = &self.generator.engine.tokenizer;
@@ -140,7 +140,7 @@ impl Job<'_> {
                 return Ok(());
             }
             self.call.check()?;
-            self.step(&mut active, &mut turns, &mut buffers, context, &mut times, most_rows, &mut listener)?;
+            self.step(&mut active, &mut steps, &mut buffers, context, most_rows, &mut listener)?;
             // Not `swap_remove`: the order stays.
             let mut ended = Vec::new();
             let mut i = 0;
@@ -173,10 +173,9 @@ impl Job<'_> {
     fn step(
         &self,
         active: &mut [Active],
-        turns: &mut StepTurns<'_>,
+        steps: &mut Steps<'_>,
         buffers: &mut LoopBuffers,
         context: Context<'_>,
-        times: &mut Times,
         most_rows: usize,
         listener: &mut Option<Listener<'_>>,
     ) -> Result<()> {
@@ -207,7 +206,7 @@ impl Job<'_> {
         }
         let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
         let stage = if prefill { Stage::Prefill } else { Stage::Decode };
-        call.counters.time(stage, feeds.len(), tokens, || turns.step(&mut feeds, output, call))?;
+        call.counters.time(stage, feeds.len(), tokens, || steps.turns.step(&mut feeds, output, call))?;
         let sequences = feeds.len();
         buffers.feeds = emptied(feeds);
         // The rows of different searches do not overlap, so any thread may process them.
@@ -230,7 +229,7 @@ impl Job<'_> {
             let ended = std::mem::replace(result, Ok(false))?;
             accepted += active.search.accepted();
             if active.first {
-                let elapsed = times.begun.elapsed();
+                let elapsed = steps.begun.elapsed();
                 call.counters.add(Stage::FirstToken, 1, 1, elapsed);
                 call.counters.add(call.priority.first_token(), 1, 1, elapsed);
                 firsts += 1;
@@ -246,7 +245,7 @@ impl Job<'_> {
         }
         buffers.work = emptied(work);
         let now = Instant::now();
-        let since = now - std::mem::replace(&mut times.last, now);
+        let since = now - std::mem::replace(&mut steps.last, now);
         if texts > firsts {
             call.counters.add(call.priority.output_token(), texts - firsts, texts - firsts + accepted, since);
         }

@@ -21,6 +21,7 @@ mod sync;
 mod texts;
 mod turns;
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -183,50 +184,10 @@ impl Engine {
     fn lead(&self, own: Waiting) -> bool {
         let scheduler = &self.scheduler;
         let mut buffers = std::mem::take(&mut *scheduler.buffers.lock());
-        let chosen = scheduler.turns.with(|queue| {
-            queue.remove(|request| {
-                let Err(error) = request.call.check() else { return false };
-                request.failure = Some(Failure::Error(error));
-                buffers.served.push(request);
-                true
-            });
-            let chosen = queue.next()?;
-            // SAFETY: this thread leads.
-            let texts = matches!(unsafe { &(*chosen).work }, Work::Texts(_));
-            let merges = self.network.merges();
-            if !texts && queue.demand() != Demand::Now {
-                return None;
-            }
-            if texts {
-                texts::plan(queue, chosen, scheduler.max_tokens, merges, &mut buffers.texts);
-            } else {
-                steps::plan(queue, chosen, merges, &mut buffers.requests);
-            }
-            Some((chosen, texts, queue.between > 0))
-        });
-        if let Some((chosen, texts, company)) = chosen {
-            // SAFETY: as above.
-            let first = unsafe { &*chosen };
-            let begun = Instant::now();
-            let (sequences, tokens) = if texts {
-                scheduler.running.store(first.call.priority.rank(), Ordering::Relaxed);
-                let counts = self.run_texts(&mut buffers.texts);
-                scheduler.running.store(IDLE, Ordering::Relaxed);
-                counts
-            } else {
-                self.run_steps(&mut buffers, company)
-            };
-            self.counters.add(Stage::SharedPass, sequences, tokens, begun.elapsed());
-            scheduler.turns.with(|queue| {
-                queue.stepped = !texts;
-                if texts {
-                    texts::finish(queue, &mut buffers.texts, &mut buffers.served);
-                } else {
-                    steps::finish(queue, &mut buffers.requests, &mut buffers.served, begun, self.network.merges());
-                }
-            });
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.run_pass(&mut buffers))) {
+            self.fail_all(&mut buffers, own, payload);
         }
-        // SAFETY: as above.
+        // Only addresses are compared.
         let is_own = |request: &Waiting| std::ptr::eq(*request, own);
         let served = buffers.served.iter().any(is_own);
         scheduler.waiting.fetch_sub(buffers.served.len(), Ordering::Relaxed);
@@ -236,6 +197,65 @@ impl Engine {
         }
         *scheduler.buffers.lock() = buffers;
         served
+    }
+
+    /// Chooses a pass, runs it, and takes the calls that are done out of the line.
+    fn run_pass(&self, buffers: &mut StepBuffers) {
+        let (scheduler, merges) = (&self.scheduler, self.network.merges());
+        let chosen = scheduler.turns.with(|queue| {
+            queue.remove(|request| {
+                let Err(error) = request.call.check() else { return false };
+                request.failure = Some(Failure::Error(error));
+                buffers.served.push(request);
+                true
+            });
+            let chosen = queue.next()?;
+            // SAFETY: this thread leads.
+            let first = unsafe { &*chosen };
+            let texts = matches!(first.work, Work::Texts(_));
+            if texts {
+                texts::plan(queue, chosen, scheduler.max_tokens, merges, &mut buffers.texts);
+            } else if queue.demand() == Demand::Now {
+                steps::plan(queue, chosen, merges, &mut buffers.requests);
+            } else {
+                return None;
+            }
+            Some((first.call.priority.rank(), texts, queue.between > 0))
+        });
+        let Some((rank, texts, company)) = chosen else { return };
+        let begun = Instant::now();
+        let (sequences, tokens) = if texts {
+            scheduler.running.store(rank, Ordering::Relaxed);
+            let counts = self.run_texts(&mut buffers.texts);
+            scheduler.running.store(IDLE, Ordering::Relaxed);
+            counts
+        } else {
+            self.run_steps(buffers, company)
+        };
+        self.counters.add(Stage::SharedPass, sequences, tokens, begun.elapsed());
+        scheduler.turns.with(|queue| {
+            queue.stepped = !texts;
+            if texts {
+                texts::finish(queue, &mut buffers.texts, &mut buffers.served);
+            } else {
+                steps::finish(queue, &mut buffers.requests, &mut buffers.served, begun, merges);
+            }
+        });
+    }
+
+    /// After a panic of the scheduler itself: all work of the line fails, so that nobody waits for ever.
+    fn fail_all(&self, buffers: &mut StepBuffers, own: Waiting, payload: Box<dyn Any + Send>) {
+        self.scheduler.running.store(IDLE, Ordering::Relaxed);
+        let mut payload = Some(payload);
+        self.scheduler.turns.with(|queue| {
+            queue.remove(|request| {
+                let panic = if std::ptr::eq(request, own) { payload.take().map(Failure::Panic) } else { None };
+                let error = || Failure::Error(Error::internal("the thread that ran this call's work panicked"));
+                request.failure = Some(panic.unwrap_or_else(error));
+                buffers.served.push(request);
+                true
+            });
+        });
     }
 
     /// Marks a request, and its call, as begun.

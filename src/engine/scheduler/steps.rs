@@ -17,7 +17,7 @@ const WINDOW_PART: u32 = 4;
 const WINDOW: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(20));
 
 /// The part of a pass's tokens that a step which also continues texts reads in prompts, so that these are not held up.
-const PROMPT_PART: usize = 4;
+pub(super) const PROMPT_PART: usize = 4;
 
 /// The maximum size of a step's logits, in bytes.
 const LOGITS_BYTES: usize = 32 << 20;
@@ -150,7 +150,7 @@ impl Engine {
             self.begin(unsafe { &mut *request });
         }
         let requests = std::mem::take(&mut buffers.requests);
-        let counts = self.run_some(&requests, buffers, company || requests.len() > 1);
+        let counts = self.run_some(&requests, buffers, company);
         buffers.requests = requests;
         self.scheduler.rows.store(counts.0, std::sync::atomic::Ordering::Relaxed);
         counts
@@ -162,14 +162,16 @@ impl Engine {
         self.network.has_kv_cache() && self.network.longrope_switch().is_none() && self.network.merges()
     }
 
-    fn run_some(&self, requests: &[Waiting], buffers: &mut StepBuffers, shared: bool) -> (usize, usize) {
+    fn run_some(&self, requests: &[Waiting], buffers: &mut StepBuffers, company: bool) -> (usize, usize) {
         if let [only] = *requests {
             // SAFETY: this thread leads, and the request waits.
             let request = unsafe { &mut *only };
             let call = request.call;
             let Ok(step) = step_of(request) else { return (0, 0) };
-            let tokens = step.tokens();
-            if !step.is_partial() && (!self.slices() || tokens <= self.scheduler.max_tokens) {
+            let (tokens, rows) = (step.tokens(), step.feeds.iter().map(Feed::rows).sum::<usize>());
+            let most = self.scheduler.max_tokens;
+            let short = tokens <= most && (!company || tokens - rows <= most / PROMPT_PART);
+            if !step.is_partial() && (short || !self.slices()) {
                 let sequences = step.feeds.len();
                 let outcome = attempt(|| self.network.step(step.feeds, step.output, call));
                 step.seat.done.extend(step.feeds.iter().map(|feed| feed.ids.len()));
@@ -180,7 +182,7 @@ impl Engine {
         let StepBuffers { feeds, places, output, .. } = buffers;
         let mut feeds: Vec<Feed> = emptied(std::mem::take(feeds));
         places.clear();
-        self.fill_pass(requests, &mut feeds, places, shared);
+        self.fill_pass(requests, &mut feeds, places, company);
         // SAFETY: as above.
         let call = if let [only] = *requests { unsafe { (*only).call } } else { Call::new(&self.counters) };
         let outcome = attempt(|| self.network.step(&mut feeds, output, call));
@@ -244,15 +246,15 @@ impl Engine {
     }
 
     /// Chooses what of the calls' feeds goes into a pass: first the texts that are continued, then prompts, in slices.
-    fn fill_pass(&self, requests: &[Waiting], feeds: &mut Vec<Feed<'_>>, places: &mut Vec<Place>, shared: bool) {
+    fn fill_pass(&self, requests: &[Waiting], feeds: &mut Vec<Feed<'_>>, places: &mut Vec<Place>, company: bool) {
         let scheduler = &self.scheduler;
         let (max_tokens, max_sequences) = (scheduler.max_tokens, scheduler.options.sequences());
         let max_logits = (LOGITS_BYTES / 4 / self.spec.vocabulary.max(1)).max(8);
         let slices = self.slices();
         let (mut tokens, mut logits) = (0, 0);
         for prompts in [false, true] {
-            let most = if prompts && shared && tokens > 0 {
-                (tokens + max_tokens / PROMPT_PART).min(max_tokens)
+            let most = if prompts && (company || requests.len() > 1 && tokens > 0) {
+                (tokens + max_tokens / PROMPT_PART).min(max_tokens).max(tokens + 1)
             } else {
                 max_tokens
             };

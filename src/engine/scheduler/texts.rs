@@ -17,6 +17,7 @@ use crate::text::encoding::Encoding;
 
 use super::attempt;
 use super::line::{Queue, Request, Texts, Waiting, Work};
+use super::steps::PROMPT_PART;
 
 /// A pass to run.
 #[derive(Default)]
@@ -53,10 +54,12 @@ pub(super) fn plan(queue: &Queue, chosen: Waiting, max_tokens: usize, merges: bo
             members.push((pointer, other.next));
         }
     }
-    *alone = queue.requests.len() == 1;
+    *alone = queue.requests.len() == 1 && queue.between == 0;
     if *alone {
         return;
     }
+    // Beside texts that are being written, a pass is as short as a slice of a prompt.
+    let max_tokens = if queue.between > 0 { max_tokens / PROMPT_PART } else { max_tokens };
     let mut tokens = 0;
     let mut more = true;
     while std::mem::take(&mut more) {
