@@ -26,6 +26,7 @@ help:
 	@echo 'make compatibility  run the cases of tests/compatibility and write docs/compatibility.md'
 	@echo 'make abi-baseline   accept the ABI of src/ffi as what later versions must keep (docs/abi-policy.md)'
 	@echo 'make bench     run the benchmarks'
+	@echo 'make scheduler-check  run the scheduler under a model checker'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
 	@echo 'make cuda      build the library for NVIDIA GPUs, which make install adds (downloads the CUDA compiler)'
 	@echo 'make test-aarch64   run the ARM kernels under qemu (Linux, as root: makes a chroot of Debian sid)'
@@ -121,5 +122,9 @@ clean:
 	cargo clean
 	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out
 
-.PHONY: help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean
+# The handing on of the scheduler's lead, in thousands of orders, under the model checker shuttle.
+scheduler-check:
+	cargo test --manifest-path crates/scheduler-check/Cargo.toml
+
+.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean
 .DEFAULT_GOAL := help

@@ -13,6 +13,16 @@ static_assert(offsetof(kinglet_ids, data) == 0, "offset of kinglet_ids.data");
 static_assert(offsetof(kinglet_ids, count) == 8, "offset of kinglet_ids.count");
 static_assert(sizeof(kinglet_ids) == 16, "size of kinglet_ids");
 
+static_assert(offsetof(kinglet_scheduler_options, struct_size) == 0, "offset of kinglet_scheduler_options.struct_size");
+static_assert(offsetof(kinglet_scheduler_options, max_tokens) == 8, "offset of kinglet_scheduler_options.max_tokens");
+static_assert(offsetof(kinglet_scheduler_options, max_sequences) == 12, "offset of kinglet_scheduler_options.max_sequences");
+static_assert(offsetof(kinglet_scheduler_options, max_wait_us) == 16, "offset of kinglet_scheduler_options.max_wait_us");
+static_assert(offsetof(kinglet_scheduler_options, queue_length) == 20, "offset of kinglet_scheduler_options.queue_length");
+static_assert(offsetof(kinglet_scheduler_options, queue_bytes) == 24, "offset of kinglet_scheduler_options.queue_bytes");
+static_assert(offsetof(kinglet_scheduler_options, requests) == 32, "offset of kinglet_scheduler_options.requests");
+static_assert(offsetof(kinglet_scheduler_options, reserved) == 36, "offset of kinglet_scheduler_options.reserved");
+static_assert(sizeof(kinglet_scheduler_options) == 40, "size of kinglet_scheduler_options");
+
 static_assert(offsetof(kinglet_progress, struct_size) == 0, "offset of kinglet_progress.struct_size");
 static_assert(offsetof(kinglet_progress, fraction) == 8, "offset of kinglet_progress.fraction");
 static_assert(sizeof(kinglet_progress) == 16, "size of kinglet_progress");
@@ -40,7 +50,8 @@ static_assert(offsetof(kinglet_model_options, log_user_data) == 96, "offset of k
 static_assert(offsetof(kinglet_model_options, log_release) == 104, "offset of kinglet_model_options.log_release");
 static_assert(offsetof(kinglet_model_options, map_files) == 112, "offset of kinglet_model_options.map_files");
 static_assert(offsetof(kinglet_model_options, reserved) == 116, "offset of kinglet_model_options.reserved");
-static_assert(sizeof(kinglet_model_options) == 120, "size of kinglet_model_options");
+static_assert(offsetof(kinglet_model_options, scheduler) == 120, "offset of kinglet_model_options.scheduler");
+static_assert(sizeof(kinglet_model_options) == 128, "size of kinglet_model_options");
 
 static_assert(offsetof(kinglet_model_view, struct_size) == 0, "offset of kinglet_model_view.struct_size");
 static_assert(offsetof(kinglet_model_view, path) == 8, "offset of kinglet_model_view.path");
@@ -103,7 +114,9 @@ static_assert(offsetof(kinglet_embed_options, cancellation) == 24, "offset of ki
 static_assert(offsetof(kinglet_embed_options, prompt_name) == 32, "offset of kinglet_embed_options.prompt_name");
 static_assert(offsetof(kinglet_embed_options, prompt) == 48, "offset of kinglet_embed_options.prompt");
 static_assert(offsetof(kinglet_embed_options, truncate_dim) == 64, "offset of kinglet_embed_options.truncate_dim");
-static_assert(sizeof(kinglet_embed_options) == 72, "size of kinglet_embed_options");
+static_assert(offsetof(kinglet_embed_options, priority) == 72, "offset of kinglet_embed_options.priority");
+static_assert(offsetof(kinglet_embed_options, deadline_ms) == 76, "offset of kinglet_embed_options.deadline_ms");
+static_assert(sizeof(kinglet_embed_options) == 80, "size of kinglet_embed_options");
 
 static_assert(offsetof(kinglet_embeddings_view, struct_size) == 0, "offset of kinglet_embeddings_view.struct_size");
 static_assert(offsetof(kinglet_embeddings_view, count) == 8, "offset of kinglet_embeddings_view.count");
@@ -142,7 +155,9 @@ static_assert(offsetof(kinglet_classify_options, max_length) == 16, "offset of k
 static_assert(offsetof(kinglet_classify_options, cancellation) == 24, "offset of kinglet_classify_options.cancellation");
 static_assert(offsetof(kinglet_classify_options, prompt_name) == 32, "offset of kinglet_classify_options.prompt_name");
 static_assert(offsetof(kinglet_classify_options, prompt) == 48, "offset of kinglet_classify_options.prompt");
-static_assert(sizeof(kinglet_classify_options) == 64, "size of kinglet_classify_options");
+static_assert(offsetof(kinglet_classify_options, priority) == 64, "offset of kinglet_classify_options.priority");
+static_assert(offsetof(kinglet_classify_options, deadline_ms) == 68, "offset of kinglet_classify_options.deadline_ms");
+static_assert(sizeof(kinglet_classify_options) == 72, "size of kinglet_classify_options");
 
 static_assert(offsetof(kinglet_classifications_view, struct_size) == 0, "offset of kinglet_classifications_view.struct_size");
 static_assert(offsetof(kinglet_classifications_view, count) == 8, "offset of kinglet_classifications_view.count");
@@ -240,8 +255,10 @@ static_assert(offsetof(kinglet_generate_options, decoder_input_texts) == 368, "o
 static_assert(offsetof(kinglet_generate_options, decoder_input_text_count) == 376, "offset of kinglet_generate_options.decoder_input_text_count");
 static_assert(offsetof(kinglet_generate_options, max_input_length) == 384, "offset of kinglet_generate_options.max_input_length");
 static_assert(offsetof(kinglet_generate_options, schema_mode) == 392, "offset of kinglet_generate_options.schema_mode");
-static_assert(offsetof(kinglet_generate_options, reserved) == 396, "offset of kinglet_generate_options.reserved");
-static_assert(sizeof(kinglet_generate_options) == 400, "size of kinglet_generate_options");
+static_assert(offsetof(kinglet_generate_options, priority) == 396, "offset of kinglet_generate_options.priority");
+static_assert(offsetof(kinglet_generate_options, deadline_ms) == 400, "offset of kinglet_generate_options.deadline_ms");
+static_assert(offsetof(kinglet_generate_options, reserved) == 404, "offset of kinglet_generate_options.reserved");
+static_assert(sizeof(kinglet_generate_options) == 408, "size of kinglet_generate_options");
 
 static_assert(offsetof(kinglet_generations_view, struct_size) == 0, "offset of kinglet_generations_view.struct_size");
 static_assert(offsetof(kinglet_generations_view, count) == 8, "offset of kinglet_generations_view.count");

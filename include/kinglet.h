@@ -160,10 +160,15 @@ enum kinglet_status_values {
   KINGLET_STATUS_PANIC = 8,
   /** A defect in Kinglet, found by one of its own checks. */
   KINGLET_STATUS_INTERNAL = 9,
+  /** The model's queue is full (kinglet_scheduler_options); nothing was done. Try again later. */
+  KINGLET_STATUS_BUSY = 10,
+  /** The deadline in the call's options passed before it was done. */
+  KINGLET_STATUS_DEADLINE_EXCEEDED = 11,
 };
 
 /**
- * The short name of a value, for instance "internal"; "unknown" for a number that this version does not know.
+ * The short name of a value, for instance "deadline_exceeded"; "unknown" for a number that this version does
+ * not know.
  */
 KINGLET_API const char *kinglet_status_name(kinglet_status value);
 
@@ -248,6 +253,72 @@ KINGLET_API kinglet_str kinglet_text_str(const kinglet_text *text);
 
 /** Frees a text. */
 KINGLET_API void kinglet_text_free(kinglet_text *text);
+
+/** @} */
+
+/* ---- How calls share a model: options of the scheduler, priorities and deadlines ------------------------- */
+
+/** @defgroup how_calls_share_a_model:_options_of_the_scheduler_priorities_and_deadlines How calls share a model: options of the scheduler, priorities and deadlines
+ *  @{ */
+
+/**
+ * How urgent a call is. Work of a higher priority goes first; within a priority, calls take turns. One of the
+ * KINGLET_PRIORITY constants.
+ */
+typedef uint32_t kinglet_priority;
+
+/** The values of kinglet_priority. */
+enum kinglet_priority_values {
+  /** The default. */
+  KINGLET_PRIORITY_NORMAL = 0,
+  /**
+   * Somebody waits for the result: it goes first, and it does not wait until texts of a lower priority are
+   * done.
+   */
+  KINGLET_PRIORITY_INTERACTIVE = 1,
+  /** Work in the background, which waits for all other calls. */
+  KINGLET_PRIORITY_BULK = 2,
+};
+
+/** The short name of a value, for instance "bulk"; "unknown" for a number that this version does not know. */
+KINGLET_API const char *kinglet_priority_name(kinglet_priority value);
+
+/**
+ * How a model shares its passes among concurrent calls. No option changes a result. Zero is the default of
+ * every field.
+ */
+typedef struct kinglet_scheduler_options {
+  /** sizeof(kinglet_scheduler_options). */
+  size_t struct_size;
+  /**
+   * The most tokens of a pass, except for a longer text; a step that also continues texts reads a quarter of
+   * it in prompts. At most 65,536. 0: what suits the device, 512 or more on the CPU.
+   */
+  uint32_t max_tokens;
+  /** The most sequences of a generation step. At most 65,536. 0: 256. */
+  uint32_t max_sequences;
+  /**
+   * How long a text that finds an idle model waits for others to share its pass, in microseconds, at most
+   * 1,000,000. 0: it does not wait; only what waits anyway is merged.
+   */
+  uint32_t max_wait_us;
+  /**
+   * The most calls that may wait for their first pass; one more fails at once with KINGLET_STATUS_BUSY. 0: no
+   * limit.
+   */
+  uint32_t queue_length;
+  /**
+   * The most bytes of input of these calls; a call that finds the queue empty is not refused. 0: no limit.
+   */
+  uint64_t queue_bytes;
+  /**
+   * The most requests (kinglet_model_submit_embed and its like) that run at once, each on a thread of the
+   * model's own; others wait. At most 1,024. 0: 64.
+   */
+  uint32_t requests;
+  /** Must be 0. */
+  uint32_t reserved;
+} kinglet_scheduler_options;
 
 /** @} */
 
@@ -475,6 +546,8 @@ typedef struct kinglet_model_options {
   kinglet_tristate map_files;
   /** Must be 0. */
   uint32_t reserved;
+  /** How concurrent calls share the model; read during the call. NULL: the defaults. */
+  const kinglet_scheduler_options *scheduler;
 } kinglet_model_options;
 
 /**
@@ -783,6 +856,13 @@ typedef struct kinglet_embed_options {
    * YES and after the model's own Normalize. 0: as the model's files say, else all values.
    */
   size_t truncate_dim;
+  /** How urgent the call is. */
+  kinglet_priority priority;
+  /**
+   * Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether
+   * it runs or waits. 0: none.
+   */
+  uint32_t deadline_ms;
 } kinglet_embed_options;
 
 /** The embeddings of a batch of texts. */
@@ -998,6 +1078,13 @@ typedef struct kinglet_classify_options {
    * A prompt that is put there; `prompt_name` is then ignored. With `data` not NULL and `size` 0: no prompt.
    */
   kinglet_str prompt;
+  /** How urgent the call is. */
+  kinglet_priority priority;
+  /**
+   * Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether
+   * it runs or waits. 0: none.
+   */
+  uint32_t deadline_ms;
 } kinglet_classify_options;
 
 /** The scores of a batch of texts or pairs. */
@@ -1493,6 +1580,13 @@ typedef struct kinglet_generate_options {
    * generated.
    */
   kinglet_schema_mode schema_mode;
+  /** How urgent the call is. */
+  kinglet_priority priority;
+  /**
+   * Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether
+   * it runs or waits. 0: none.
+   */
+  uint32_t deadline_ms;
   /** Must be 0. */
   uint32_t reserved;
 } kinglet_generate_options;
@@ -1602,6 +1696,110 @@ KINGLET_API kinglet_status kinglet_generations_output(
 
 /** Frees generations and everything borrowed from them. */
 KINGLET_API void kinglet_generations_free(kinglet_generations *generations);
+
+/** @} */
+
+/* ---- Calls that the caller does not wait for ------------------------------------------------------------- */
+
+/** @defgroup calls_that_the_caller_does_not_wait_for Calls that the caller does not wait for
+ *  @{ */
+
+/**
+ * A call that runs in the background, on one of a bounded number of the model's own threads
+ * (kinglet_scheduler_options). It holds a reference to the model until it is done. One thread at a time may
+ * use it, except for kinglet_request_cancel.
+ */
+typedef struct kinglet_request kinglet_request;
+
+/**
+ * Tells that a request is done, on a thread of the model's: kinglet_request_wait then returns at once. Called
+ * exactly once, also for a request that failed, was cancelled or was freed; possibly before the function that
+ * submitted it returns. It must not wait for other requests.
+ */
+typedef void (*kinglet_request_callback)(void *user_data);
+
+/**
+ * As kinglet_model_embed, in the background. Texts and options are copied; a cancellation in them also
+ * cancels the request, and `deadline_ms` counts from this call. `done` may be NULL. `*request` receives the
+ * request. Fails with KINGLET_STATUS_BUSY if as many requests wait as the queue may have; errors of the call
+ * itself come with its result.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_embed(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_embed_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/** As kinglet_model_classify, in the background; otherwise as kinglet_model_submit_embed. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_classify(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    const kinglet_str *pairs,
+    size_t count,
+    const kinglet_classify_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/**
+ * As kinglet_model_generate, in the background; otherwise as kinglet_model_submit_embed. `on_piece` of the
+ * options is called on a thread of the model's.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_generate(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_generate_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/**
+ * Waits until the request is done, at most `timeout_ms` milliseconds; 0 only asks, and UINT64_MAX waits
+ * without limit. Returns 1 if it is done, else 0; also 0 if `request` is NULL.
+ */
+KINGLET_API uint32_t kinglet_request_wait(const kinglet_request *request, uint64_t timeout_ms);
+
+/**
+ * Cancels the call, which is then soon done with KINGLET_STATUS_CANCELLED, or with its result if it was about
+ * to end. NULL is ignored. May be called from any thread.
+ */
+KINGLET_API void kinglet_request_cancel(const kinglet_request *request);
+
+/**
+ * Takes the result of kinglet_model_submit_embed, or its error. `*embeddings` receives it; it is freed apart
+ * from the request. Fails with KINGLET_STATUS_INVALID_ARGUMENT if the request is not done, its result was
+ * taken, or it is of another kind.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_embeddings(
+    kinglet_request *request,
+    kinglet_embeddings **embeddings,
+    kinglet_error **error);
+
+/** Takes the result of kinglet_model_submit_classify; otherwise as kinglet_request_take_embeddings. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_classifications(
+    kinglet_request *request,
+    kinglet_classifications **classifications,
+    kinglet_error **error);
+
+/** Takes the result of kinglet_model_submit_generate; otherwise as kinglet_request_take_embeddings. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_generations(
+    kinglet_request *request,
+    kinglet_generations **generations,
+    kinglet_error **error);
+
+/**
+ * Cancels the call if it is not done, without waiting for it, and frees the request and a result that was not
+ * taken. Callbacks of the call may still be running, or run once more, until its completion callback was
+ * called.
+ */
+KINGLET_API void kinglet_request_free(kinglet_request *request);
 
 /** @} */
 
@@ -1909,10 +2107,37 @@ enum kinglet_stage_values {
    * time to submit work, this one includes the time spent waiting for it.
    */
   KINGLET_STAGE_TRANSFER = 17,
+  /** From the moment when a call has a pass or a step to run until it is begun; `calls` counts these. */
+  KINGLET_STAGE_QUEUE_WAIT = 18,
+  /**
+   * Passes and steps that the scheduler ran: `items` counts their sequences and `tokens` their tokens, of all
+   * calls together.
+   */
+  KINGLET_STAGE_SHARED_PASS = 19,
+  /** Calls that were refused because the queue was full. */
+  KINGLET_STAGE_BUSY = 20,
+  /** Calls that ended because their deadline had passed; the time from their beginning. */
+  KINGLET_STAGE_DEADLINE_MISSED = 21,
+  /** As KINGLET_STAGE_FIRST_TOKEN, for calls of the priority interactive. */
+  KINGLET_STAGE_FIRST_TOKEN_INTERACTIVE = 22,
+  /** As KINGLET_STAGE_FIRST_TOKEN, for calls of the priority normal. */
+  KINGLET_STAGE_FIRST_TOKEN_NORMAL = 23,
+  /** As KINGLET_STAGE_FIRST_TOKEN, for calls of the priority bulk. */
+  KINGLET_STAGE_FIRST_TOKEN_BULK = 24,
+  /**
+   * From one token of a text to the next, for calls of the priority interactive; `calls` counts steps, so the
+   * mean time per output token is `nanoseconds` by `calls`.
+   */
+  KINGLET_STAGE_OUTPUT_TOKEN_INTERACTIVE = 25,
+  /** The same for calls of the priority normal. */
+  KINGLET_STAGE_OUTPUT_TOKEN_NORMAL = 26,
+  /** The same for calls of the priority bulk. */
+  KINGLET_STAGE_OUTPUT_TOKEN_BULK = 27,
 };
 
 /**
- * The short name of a value, for instance "transfer"; "unknown" for a number that this version does not know.
+ * The short name of a value, for instance "output_token_bulk"; "unknown" for a number that this version does
+ * not know.
  */
 KINGLET_API const char *kinglet_stage_name(kinglet_stage value);
 

@@ -28,13 +28,14 @@ mod spec;
 mod tasks;
 mod text;
 
-pub use api::Model;
-pub use base::call::Cancellation;
+pub use api::{Model, Request};
+pub use base::call::{Cancellation, Priority};
 pub use base::counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};
 pub use base::error::{Error, Result, Status};
 pub use base::log::{Log, LogLevel};
 #[doc(hidden)]
 pub use base::threads;
+pub use engine::SchedulerOptions;
 pub use families::names as families;
 pub use generate::chat::Message;
 pub use generate::constraint::{Grammar, SchemaMode};

@@ -107,6 +107,8 @@ fn embed_options(options: &Value) -> EmbedOptions {
         prompt: text_of(options, "prompt"),
         truncate_dim: usize_of(options, "truncate_dim"),
         cancellation: None,
+        priority: Default::default(),
+        deadline: None,
     }
 }
 
@@ -125,6 +127,8 @@ fn classify_options(options: &Value) -> ClassifyOptions {
         prompt_name: text_of(options, "prompt_name"),
         prompt: text_of(options, "prompt"),
         cancellation: None,
+        priority: Default::default(),
+        deadline: None,
     }
 }
 

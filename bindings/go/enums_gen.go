@@ -21,6 +21,25 @@ func (t Tristate) String() string {
 	return name("Tristate", uint32(t), "auto", "no", "yes")
 }
 
+// Priority says how urgent a call is. Work of a higher priority goes first; within a priority, calls take
+// turns.
+type Priority uint32
+
+const (
+	// The default.
+	PriorityNormal Priority = 0
+	// Somebody waits for the result: it goes first, and it does not wait until texts of a lower priority are
+	// done.
+	PriorityInteractive Priority = 1
+	// Work in the background, which waits for all other calls.
+	PriorityBulk Priority = 2
+)
+
+// String gives the short name of the value, for instance "bulk".
+func (p Priority) String() string {
+	return name("Priority", uint32(p), "normal", "interactive", "bulk")
+}
+
 // Device says where a model runs.
 type Device uint32
 
@@ -260,11 +279,33 @@ const (
 	// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the time
 	// to submit work, this one includes the time spent waiting for it.
 	StageTransfer Stage = 17
+	// From the moment when a call has a pass or a step to run until it is begun; `calls` counts these.
+	StageQueueWait Stage = 18
+	// Passes and steps that the scheduler ran: `items` counts their sequences and `tokens` their tokens, of all
+	// calls together.
+	StageSharedPass Stage = 19
+	// Calls that were refused because the queue was full.
+	StageBusy Stage = 20
+	// Calls that ended because their deadline had passed; the time from their beginning.
+	StageDeadlineMissed Stage = 21
+	// As StageFirstToken, for calls of the priority interactive.
+	StageFirstTokenInteractive Stage = 22
+	// As StageFirstToken, for calls of the priority normal.
+	StageFirstTokenNormal Stage = 23
+	// As StageFirstToken, for calls of the priority bulk.
+	StageFirstTokenBulk Stage = 24
+	// From one token of a text to the next, for calls of the priority interactive; `calls` counts steps, so the
+	// mean time per output token is `nanoseconds` by `calls`.
+	StageOutputTokenInteractive Stage = 25
+	// The same for calls of the priority normal.
+	StageOutputTokenNormal Stage = 26
+	// The same for calls of the priority bulk.
+	StageOutputTokenBulk Stage = 27
 )
 
-// String gives the short name of the value, for instance "transfer".
+// String gives the short name of the value, for instance "output_token_bulk".
 func (s Stage) String() string {
-	return name("Stage", uint32(s), "load", "tokenize", "pack", "embed", "attention", "linear", "pool", "call", "prefill", "decode", "sample", "detokenize", "first_token", "answer_hit", "answer_miss", "draft", "accept", "transfer")
+	return name("Stage", uint32(s), "load", "tokenize", "pack", "embed", "attention", "linear", "pool", "call", "prefill", "decode", "sample", "detokenize", "first_token", "answer_hit", "answer_miss", "draft", "accept", "transfer", "queue_wait", "shared_pass", "busy", "deadline_missed", "first_token_interactive", "first_token_normal", "first_token_bulk", "output_token_interactive", "output_token_normal", "output_token_bulk")
 }
 
 // Format is a text format of exported counters.

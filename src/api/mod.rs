@@ -1,6 +1,7 @@
 //! The public handle of a loaded model. Clones share the model; every method may be called from any thread at any time.
 
 mod info;
+mod request;
 mod verbs;
 
 use std::path::Path;
@@ -11,6 +12,8 @@ use crate::base::error::Result;
 use crate::load::{LoadOptions, Loaded, load};
 use crate::spec::{Device, Precision};
 use crate::text::tokenizer::Tokenizer;
+
+pub use request::Request;
 
 /// A loaded model.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! The verbs of a model. Each one calls a task or the generator.
 
-use crate::base::call::Cancellation;
+use crate::base::call::{CallLimits, Cancellation};
 use crate::base::error::Result;
 use crate::generate::options::GenerateOptions;
 use crate::generate::session::{Prefix, Session};
@@ -25,7 +25,11 @@ impl Model {
         options: &EncodeOptions,
         cancellation: Option<&Cancellation>,
     ) -> Result<Encoding> {
-        self.0.engine.call(cancellation, |call| self.0.engine.encode(texts, pairs, options, call), Encoding::shape)
+        self.0.engine.call(
+            CallLimits::cancelled_by(cancellation),
+            |call| self.0.engine.encode(texts, pairs, options, call),
+            Encoding::shape,
+        )
     }
 
     /// Detokenises token ids.

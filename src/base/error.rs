@@ -30,10 +30,14 @@ pub enum Status {
     Panic = 8,
     /// A bug in Kinglet, found by one of its checks.
     Internal = 9,
+    /// The model's queue is full; try again later.
+    Busy = 10,
+    /// The call's deadline passed before it was done.
+    DeadlineExceeded = 11,
 }
 
 impl Status {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Ok,
         Self::InvalidArgument,
         Self::NotFound,
@@ -44,6 +48,8 @@ impl Status {
         Self::Cancelled,
         Self::Panic,
         Self::Internal,
+        Self::Busy,
+        Self::DeadlineExceeded,
     ];
 
     pub(crate) fn from_u32(value: u32) -> Option<Self> {
@@ -82,6 +88,10 @@ impl Error {
 
     pub fn cancelled() -> Self {
         Self::new(Status::Cancelled, "the call was cancelled")
+    }
+
+    pub fn deadline_exceeded() -> Self {
+        Self::new(Status::DeadlineExceeded, "the deadline of the call has passed")
     }
 
     /// A file whose contents violate its format.

@@ -1,15 +1,17 @@
 //! A loaded network with tokenizer, threads, counters and memory budget. Tasks and generation are functions over it.
 
 pub(crate) mod passes;
+mod scheduler;
+mod workers;
 
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::base::call::{Call, Cancellation};
-use crate::base::counters::Counters;
-use crate::base::error::{Error, Result};
+use crate::base::call::{Call, CallLimits, Cancellation, Entry};
+use crate::base::counters::{Counters, Stage};
+use crate::base::error::{Error, Result, Status};
 use crate::base::fork::Birth;
 use crate::base::log::Log;
 use crate::base::memory::{Budget, catch};
@@ -18,6 +20,10 @@ use crate::network::Network;
 use crate::spec::{HeadKind, Modules, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::{EncodeOptions, Tokenizer};
+
+pub use scheduler::SchedulerOptions;
+pub(crate) use scheduler::{Scheduler, StepTurns};
+pub(crate) use workers::Workers;
 
 pub(crate) struct Engine {
     /// The path that the model was loaded from.
@@ -31,12 +37,27 @@ pub(crate) struct Engine {
     /// The maximum number of tokens of a text, special tokens included.
     pub max_length: usize,
     pub pool: Arc<Pool>,
+    pub scheduler: Scheduler,
+    /// For calls in the background.
+    pub workers: Workers,
     pub counters: Counters,
     /// Bytes of KV caches and of the activations of long texts.
     pub budget: Arc<Budget>,
     /// Dropped with the model, its sessions and its prefixes.
     pub log: Log,
     pub birth: Birth,
+}
+
+/// A call's entry in the queue, which it leaves at the latest when it ends.
+struct InQueue<'a> {
+    engine: &'a Engine,
+    entry: Entry,
+}
+
+impl Drop for InQueue<'_> {
+    fn drop(&mut self) {
+        self.engine.scheduler.begin(&self.entry);
+    }
 }
 
 impl Drop for Engine {
@@ -64,7 +85,7 @@ impl Engine {
     /// Runs a whole call with a context for it, and counts it if it succeeds. `shape` returns its items and tokens.
     pub fn call<T>(
         &self,
-        cancellation: Option<&Cancellation>,
+        limits: CallLimits<'_>,
         work: impl FnOnce(Call<'_>) -> Result<T>,
         shape: impl FnOnce(&T) -> (usize, usize),
     ) -> Result<T> {
@@ -75,8 +96,18 @@ impl Engine {
             )));
         }
         let start = Instant::now();
-        let call = Call { counters: &self.counters, cancelled: cancellation.map(Cancellation::flag) };
-        let result = catch(|| work(call))?;
+        let entry = self.scheduler.admit(limits.bytes).inspect_err(|_| {
+            self.counters.add(Stage::Busy, 1, 0, Duration::ZERO);
+        })?;
+        let entry = InQueue { engine: self, entry };
+        let CallLimits { cancellation, priority, deadline, .. } = limits;
+        let cancelled = cancellation.map(Cancellation::flag);
+        let call = Call { counters: &self.counters, cancelled, deadline, priority, entry: Some(&entry.entry) };
+        let result = catch(|| work(call)).inspect_err(|error| {
+            if error.status() == Status::DeadlineExceeded {
+                self.counters.add(Stage::DeadlineMissed, 1, 0, start.elapsed());
+            }
+        })?;
         let (items, tokens) = shape(&result);
         self.counters.call(items, tokens, start.elapsed());
         Ok(result)

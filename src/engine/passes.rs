@@ -1,30 +1,24 @@
 //! Packed passes. The sequences of a batch are concatenated, without padding. A large batch is cut into passes, so that activations stay
 //! in the cache and memory does not grow with the batch.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::ops::Range;
 
-use crate::base::call::Call;
-use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
-use crate::base::memory::grow;
-use crate::spec::{Batch, EncodeOutput, Layout};
+use crate::spec::{Batch, Layout};
 use crate::text::encoding::Encoding;
 
-use super::Engine;
-
-/// Cuts a batch into passes of whole sequences with at most `tokens` tokens, except for longer sequences. Sequences without tokens stay
+/// Cuts some sequences of a batch into passes of whole sequences with at most `tokens` tokens, except for longer sequences. Sequences without tokens stay
 /// in the numbering.
-pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<'_>> {
-    let mut next = 0;
+pub fn passes(encoding: &Encoding, some: Range<usize>, tokens: usize) -> impl Iterator<Item = Batch<'_>> {
+    let Range { start: mut next, end } = some;
     std::iter::from_fn(move || {
         let starts = encoding.starts();
         let first = next;
-        if first == encoding.len() {
+        if first == end {
             return None;
         }
         next += 1;
-        while next < encoding.len() && starts[next + 1] - starts[first] <= tokens {
+        while next < end && starts[next + 1] - starts[first] <= tokens {
             next += 1;
         }
         let range = starts[first]..starts[next];
@@ -41,64 +35,47 @@ pub fn passes(encoding: &Encoding, tokens: usize) -> impl Iterator<Item = Batch<
     })
 }
 
-impl Engine {
-    /// Computes `output` for a batch, pass by pass, and joins the rows of all passes. In a large batch each thread runs its own passes,
-    /// so threads wait for each other only at the end; in a small one all threads share each pass.
-    pub fn read(&self, encoding: &Encoding, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
-        // Allocated at once: growing would copy a large result.
-        let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec, &self.modules);
-        let mut rows = Vec::new();
-        grow(&mut rows, values, "the result");
-        let run = |pass: &Batch| self.network.encode(pass, output, call);
-        let pool = &self.pool;
-        let longest = encoding.starts().windows(2).map(|bounds| bounds[1] - bounds[0]).max().unwrap_or(0);
-        let tokens = self.network.pass_tokens();
-        let apart = self
-            .network
-            .thread_pass_tokens()
-            .filter(|&part| pool.threads() > 1 && longest <= tokens && encoding.tokens() >= 2 * part * pool.threads());
-        let mut passes = passes(encoding, apart.unwrap_or(tokens));
-        let mut next = || {
-            let start = Instant::now();
-            let pass = passes.next()?;
-            call.counters.add(Stage::Pack, pass.layout.sequences(), pass.layout.tokens(), start.elapsed());
-            Some(pass)
-        };
-        if apart.is_none() {
-            while let Some(pass) = next() {
-                rows.extend(run(&pass)?);
+/// Sequences of several batches, concatenated.
+pub struct JoinedTexts {
+    starts: Vec<usize>,
+    ids: Vec<u32>,
+    type_ids: Vec<u32>,
+    positions: Vec<u32>,
+}
+
+impl JoinedTexts {
+    /// Joins `texts`, each a sequence of a batch, in order and in up to `parts` parts of about as many tokens each.
+    pub fn of(texts: &[(&Encoding, usize)], parts: usize) -> Vec<Self> {
+        let all: usize = texts.iter().map(|(encoding, text)| encoding.tokens_of(*text)).sum();
+        let (mut joined, mut before): (Vec<Self>, usize) = (Vec::with_capacity(parts), 0);
+        for &(encoding, text) in texts {
+            let count = encoding.tokens_of(text);
+            // By the middle of the text.
+            let part = ((2 * before + count) * parts / (2 * all).max(1)).min(parts - 1);
+            before += count;
+            if joined.len() <= part {
+                let room = all / parts + count;
+                let (ids, type_ids) = (Vec::with_capacity(room), Vec::with_capacity(room));
+                joined.push(Self { starts: vec![0], ids, type_ids, positions: Vec::with_capacity(room) });
             }
-            return self.finite(rows);
+            let Some(last) = joined.last_mut() else { continue };
+            let range = encoding.starts()[text]..encoding.starts()[text + 1];
+            last.ids.extend_from_slice(&encoding.ids()[range.clone()]);
+            last.type_ids.extend_from_slice(&encoding.type_ids()[range]);
+            last.positions.extend(0..count as u32);
+            last.starts.push(last.ids.len());
         }
-        let passes: Vec<Batch> = std::iter::from_fn(next).collect();
-        let parts =
-            Mutex::new(OrderedRows { rows, next: 0, early: passes.iter().map(|_| None).collect(), error: None });
-        let parts_of = || parts.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.run(passes.len(), |i| {
-            if parts_of().error.is_none() {
-                let part = run(&passes[i]);
-                parts_of().add(i, part);
-            }
-        });
-        let OrderedRows { rows, error, .. } = parts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        error.map_or_else(|| self.finite(rows), Err)
+        joined
     }
 
-    /// Refuses results that are infinite or not a number: sums that overflowed, most likely in 16 bits.
-    fn finite(&self, rows: Vec<f32>) -> Result<Vec<f32>> {
-        const EXPONENT: u32 = 0x7f80_0000;
-        // A maximum of integers, because that is vectorised.
-        let largest = rows.iter().fold(0, |most, value| (value.to_bits() & EXPONENT).max(most));
-        if largest != EXPONENT {
-            return Ok(rows);
-        }
-        let (path, backend) = (self.path.display(), self.network.describe());
-        Err(Error::unsupported(format!("{path}: a result is not finite with {backend}; load the model in f32")))
+    pub fn batch(&self) -> Batch<'_> {
+        let (layout, positions) = (Layout::new(self.starts.clone()), self.positions.clone());
+        Batch { layout, ids: &self.ids, type_ids: &self.type_ids, positions }
     }
 }
 
 /// Joins the rows of passes in order, although passes finish in any order.
-struct OrderedRows {
+pub struct OrderedRows {
     rows: Vec<f32>,
     /// The index of the next pass to append; later ones wait in `early`.
     next: usize,
@@ -107,7 +84,21 @@ struct OrderedRows {
 }
 
 impl OrderedRows {
-    fn add(&mut self, pass: usize, part: Result<Vec<f32>>) {
+    /// For `passes` passes, whose rows are appended to `rows`.
+    pub fn new(rows: Vec<f32>, passes: usize) -> Self {
+        Self { rows, next: 0, early: (0..passes).map(|_| None).collect(), error: None }
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// The rows of the first passes that are complete, and the number of these.
+    pub fn finish(self) -> Result<(Vec<f32>, usize)> {
+        self.error.map_or(Ok((self.rows, self.next)), Err)
+    }
+
+    pub fn add(&mut self, pass: usize, part: Result<Vec<f32>>) {
         match part {
             Ok(part) => self.early[pass] = Some(part),
             Err(error) => self.error = Some(error),
@@ -151,7 +142,7 @@ mod tests {
         ] {
             let batch = encoding(&lengths);
             let (mut found, mut ids) = (Vec::new(), Vec::new());
-            for pass in passes(&batch, PASS_TOKENS) {
+            for pass in passes(&batch, 0..batch.len(), PASS_TOKENS) {
                 assert!(pass.layout.tokens() <= PASS_TOKENS || pass.layout.sequences() == 1);
                 assert_eq!(pass.layout.tokens(), pass.ids.len());
                 for sequence in 0..pass.layout.sequences() {
@@ -163,6 +154,30 @@ mod tests {
             }
             assert_eq!(found, lengths);
             assert_eq!(ids, batch.ids());
+            let some = lengths.len() / 2..lengths.len();
+            let counts = passes(&batch, some.clone(), PASS_TOKENS).map(|pass| pass.layout.sequences());
+            assert_eq!(counts.sum::<usize>(), some.len());
         }
+    }
+
+    #[test]
+    fn joined_texts_keep_their_order_in_every_number_of_parts() {
+        let batch = encoding(&[5, 0, 3, 100, 2, 2, 7]);
+        let texts: Vec<_> = [3, 0, 1, 2, 6, 5, 4].map(|text| (&batch, text)).into();
+        let ids: Vec<u32> = texts.iter().flat_map(|(b, i)| b.ids[b.starts[*i]..b.starts[i + 1]].to_vec()).collect();
+        for parts in 1..5 {
+            let joined = JoinedTexts::of(&texts, parts);
+            assert!(joined.len() <= parts);
+            assert_eq!(joined.iter().flat_map(|part| part.ids.clone()).collect::<Vec<_>>(), ids);
+            let lengths =
+                joined.iter().flat_map(|part| part.starts.windows(2).map(|w| w[1] - w[0]).collect::<Vec<_>>());
+            assert_eq!(lengths.collect::<Vec<_>>(), [100, 5, 0, 3, 7, 2, 2]);
+            for part in &joined {
+                let batch = part.batch();
+                assert_eq!(batch.positions.len(), batch.layout.tokens());
+                assert_eq!(batch.type_ids.len(), batch.ids.len());
+            }
+        }
+        assert_eq!(JoinedTexts::of(&[(&batch, 1)], 2).len(), 1);
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_void};
 use crate::base::error::{Error, Result};
 
 use super::boundary::boundary;
-use super::embedding::{embed_options, kinglet_embed_options};
+use super::embedding::{self, kinglet_embed_options};
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, null};
 use super::model::kinglet_model;
@@ -83,7 +83,7 @@ pub unsafe extern "C" fn kinglet_model_embed_arrow(
         // SAFETY: C passes a live handle, structs of the size that they state, and buffers as `kinglet_arrow_texts` says.
         let (loaded, texts, options, buffer) = unsafe {
             let texts = self::options(texts)?.texts()?;
-            (handle::borrow(model)?, texts, embed_options(options)?, self::options(buffer)?)
+            (handle::borrow(model)?, texts, embedding::read(options)?, self::options(buffer)?)
         };
         let dimension = loaded.model.embedding_size_with(&options)?;
         let rows = buffer.rows(texts.len(), dimension)?;

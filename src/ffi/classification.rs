@@ -10,6 +10,7 @@ use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, handle};
 use super::model::kinglet_model;
+use super::scheduler::{self, kinglet_priority};
 use super::strings::{kinglet_str, optional, texts};
 use super::structs::{Results, choice, options, versioned};
 
@@ -59,6 +60,10 @@ pub struct kinglet_classify_options {
     pub prompt_name: kinglet_str,
     /// A prompt that is put there; `prompt_name` is then ignored. With `data` not NULL and `size` 0: no prompt.
     pub prompt: kinglet_str,
+    /// How urgent the call is.
+    pub priority: kinglet_priority,
+    /// Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether it runs or waits. 0: none.
+    pub deadline_ms: u32,
 }
 
 versioned!(kinglet_classify_options, "options", 32);
@@ -76,6 +81,8 @@ pub(super) unsafe fn read(pointer: *const kinglet_classify_options) -> Result<(C
         max_length: (o.max_length != 0).then_some(o.max_length),
         // SAFETY: likewise.
         cancellation: unsafe { cancellation::optional(o.cancellation) },
+        priority: scheduler::priority(o.priority)?,
+        deadline: scheduler::deadline(o.deadline_ms),
         // SAFETY: likewise.
         prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
         // SAFETY: likewise.
@@ -88,7 +95,7 @@ pub(super) unsafe fn read(pointer: *const kinglet_classify_options) -> Result<(C
 ///
 /// # Safety
 /// As `read`.
-unsafe fn read_without_aggregation(pointer: *const kinglet_classify_options) -> Result<ClassifyOptions> {
+pub(super) unsafe fn read_without_aggregation(pointer: *const kinglet_classify_options) -> Result<ClassifyOptions> {
     // SAFETY: the caller's promise.
     match unsafe { read(pointer) }? {
         (options, None) => Ok(options),

@@ -50,6 +50,27 @@ enumeration! {
     /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the time to submit work, this
     /// one includes the time spent waiting for it.
     KINGLET_STAGE_TRANSFER = 17, c"transfer", Stage::Transfer;
+    /// From the moment when a call has a pass or a step to run until it is begun; `calls` counts these.
+    KINGLET_STAGE_QUEUE_WAIT = 18, c"queue_wait", Stage::QueueWait;
+    /// Passes and steps that the scheduler ran: `items` counts their sequences and `tokens` their tokens, of all calls together.
+    KINGLET_STAGE_SHARED_PASS = 19, c"shared_pass", Stage::SharedPass;
+    /// Calls that were refused because the queue was full.
+    KINGLET_STAGE_BUSY = 20, c"busy", Stage::Busy;
+    /// Calls that ended because their deadline had passed; the time from their beginning.
+    KINGLET_STAGE_DEADLINE_MISSED = 21, c"deadline_missed", Stage::DeadlineMissed;
+    /// As KINGLET_STAGE_FIRST_TOKEN, for calls of the priority interactive.
+    KINGLET_STAGE_FIRST_TOKEN_INTERACTIVE = 22, c"first_token_interactive", Stage::FirstTokenInteractive;
+    /// As KINGLET_STAGE_FIRST_TOKEN, for calls of the priority normal.
+    KINGLET_STAGE_FIRST_TOKEN_NORMAL = 23, c"first_token_normal", Stage::FirstTokenNormal;
+    /// As KINGLET_STAGE_FIRST_TOKEN, for calls of the priority bulk.
+    KINGLET_STAGE_FIRST_TOKEN_BULK = 24, c"first_token_bulk", Stage::FirstTokenBulk;
+    /// From one token of a text to the next, for calls of the priority interactive; `calls` counts steps, so the mean time per output
+    /// token is `nanoseconds` by `calls`.
+    KINGLET_STAGE_OUTPUT_TOKEN_INTERACTIVE = 25, c"output_token_interactive", Stage::OutputTokenInteractive;
+    /// The same for calls of the priority normal.
+    KINGLET_STAGE_OUTPUT_TOKEN_NORMAL = 26, c"output_token_normal", Stage::OutputTokenNormal;
+    /// The same for calls of the priority bulk.
+    KINGLET_STAGE_OUTPUT_TOKEN_BULK = 27, c"output_token_bulk", Stage::OutputTokenBulk;
 }
 
 /// Totals of one stage since the model was loaded or its counters were reset. A stage that a call enters several times, once per layer

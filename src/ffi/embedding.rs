@@ -10,6 +10,7 @@ use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, handle};
 use super::model::kinglet_model;
+use super::scheduler::{self, kinglet_priority};
 use super::strings::{kinglet_str, kinglet_tristate, optional, texts};
 use super::structs::{Results, choice, options, tristate, versioned};
 
@@ -58,9 +59,34 @@ pub struct kinglet_embed_options {
     /// Keeps only the first values of each vector, at most as many as it has. This is done before `normalize` YES and after the
     /// model's own Normalize. 0: as the model's files say, else all values.
     pub truncate_dim: usize,
+    /// How urgent the call is.
+    pub priority: kinglet_priority,
+    /// Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether it runs or waits. 0: none.
+    pub deadline_ms: u32,
 }
 
 versioned!(kinglet_embed_options, "options", 32);
+
+/// # Safety
+/// `pointer` is NULL or points at options of the size that they state, whose cancellation is NULL or alive.
+pub(super) unsafe fn read(pointer: *const kinglet_embed_options) -> Result<EmbedOptions> {
+    // SAFETY: the caller's promise.
+    let o = unsafe { options(pointer) }?;
+    Ok(EmbedOptions {
+        pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
+        normalize: tristate(o.normalize, "options.normalize")?,
+        max_length: (o.max_length != 0).then_some(o.max_length),
+        // SAFETY: likewise.
+        cancellation: unsafe { cancellation::optional(o.cancellation) },
+        priority: scheduler::priority(o.priority)?,
+        deadline: scheduler::deadline(o.deadline_ms),
+        // SAFETY: likewise.
+        prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
+        // SAFETY: likewise.
+        prompt: unsafe { optional(o.prompt, "options.prompt") }?,
+        truncate_dim: (o.truncate_dim != 0).then_some(o.truncate_dim),
+    })
+}
 
 handle! {
     /// The embeddings of a batch of texts.
@@ -85,27 +111,8 @@ pub unsafe extern "C" fn kinglet_model_embed(
     handle::create(embeddings, error, || {
         // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, options) =
-            unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, embed_options(options)?) };
+            unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
         loaded.model.embed(&texts, &options)
-    })
-}
-
-/// # Safety
-/// `pointer` is NULL or points at options of the size that they state.
-pub(super) unsafe fn embed_options(pointer: *const kinglet_embed_options) -> Result<EmbedOptions> {
-    // SAFETY: the caller's promise.
-    let o = unsafe { options(pointer) }?;
-    Ok(EmbedOptions {
-        pooling: choice(o.pooling, "options.pooling", Pooling::from_u32)?,
-        normalize: tristate(o.normalize, "options.normalize")?,
-        max_length: (o.max_length != 0).then_some(o.max_length),
-        // SAFETY: C passes NULL or a live cancellation.
-        cancellation: unsafe { cancellation::optional(o.cancellation) },
-        // SAFETY: C passes text as its size says.
-        prompt_name: unsafe { optional(o.prompt_name, "options.prompt_name") }?.filter(|name| !name.is_empty()),
-        // SAFETY: as above.
-        prompt: unsafe { optional(o.prompt, "options.prompt") }?,
-        truncate_dim: (o.truncate_dim != 0).then_some(o.truncate_dim),
     })
 }
 

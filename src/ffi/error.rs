@@ -31,6 +31,10 @@ enumeration! {
     KINGLET_STATUS_PANIC = 8, c"panic", Status::Panic;
     /// A defect in Kinglet, found by one of its own checks.
     KINGLET_STATUS_INTERNAL = 9, c"internal", Status::Internal;
+    /// The model's queue is full (kinglet_scheduler_options); nothing was done. Try again later.
+    KINGLET_STATUS_BUSY = 10, c"busy", Status::Busy;
+    /// The deadline in the call's options passed before it was done.
+    KINGLET_STATUS_DEADLINE_EXCEEDED = 11, c"deadline_exceeded", Status::DeadlineExceeded;
 }
 
 handle! {

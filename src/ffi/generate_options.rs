@@ -12,6 +12,7 @@ use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::handle;
 use super::prefix::kinglet_prefix;
+use super::scheduler::{self, kinglet_priority};
 use super::strings::{array, kinglet_ids, kinglet_str, kinglet_tristate, texts};
 use super::structs::{self, choice, flag, options_over, reserved, tristate, unknown, versioned};
 
@@ -233,6 +234,10 @@ pub struct kinglet_generate_options {
     pub max_input_length: u64,
     /// With KINGLET_GRAMMAR_KIND_JSON_SCHEMA: what becomes of keywords that cannot be enforced while the text is generated.
     pub schema_mode: kinglet_schema_mode,
+    /// How urgent the call is.
+    pub priority: kinglet_priority,
+    /// Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether it runs or waits. 0: none.
+    pub deadline_ms: u32,
     /// Must be 0.
     pub reserved: u32,
 }
@@ -434,6 +439,8 @@ pub(super) unsafe fn read(
         prefix: unsafe { handle::borrow(o.prefix) }.ok().cloned(),
         // SAFETY: as above.
         cancellation: unsafe { cancellation::optional(o.cancellation) },
+        priority: scheduler::priority(o.priority)?,
+        deadline: scheduler::deadline(o.deadline_ms),
     };
     Ok((options, callback))
 }

@@ -14,6 +14,7 @@ use super::cancellation::{self, kinglet_cancellation};
 use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle::{self, OutPointer, handle};
+use super::scheduler::{self, kinglet_scheduler_options};
 use super::strings::{kinglet_str, kinglet_text, kinglet_tristate};
 use super::structs::{Results, choice, options, reserved, tristate, unknown, versioned};
 
@@ -171,6 +172,8 @@ pub struct kinglet_model_options {
     pub map_files: kinglet_tristate,
     /// Must be 0.
     pub reserved: u32,
+    /// How concurrent calls share the model; read during the call. NULL: the defaults.
+    pub scheduler: *const kinglet_scheduler_options,
 }
 
 versioned!(kinglet_model_options, "options", 112);
@@ -276,6 +279,8 @@ pub unsafe extern "C" fn kinglet_model_load(
             cancellation: unsafe { cancellation::optional(o.cancellation) },
             log,
             device_index: o.device_index as usize,
+            // SAFETY: C passes NULL or options of the size that they state.
+            scheduler: unsafe { scheduler::scheduler(o.scheduler) }?,
         };
         let model = Model::load(Path::new(path), options)?;
         let labels = model.labels().iter().map(|label| kinglet_str::lend(label)).collect();

@@ -9,9 +9,8 @@ use crate::base::call::Call;
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::memory::emptied;
-use crate::engine::passes::passes;
+use crate::engine::StepTurns;
 use crate::network::{Feed, Sequence, StepOutput, StepRows};
-use crate::spec::Batch;
 use crate::text::encoding::Encoding;
 
 use super::Generator;
@@ -85,6 +84,13 @@ struct Active {
     search: Box<dyn Search>,
 }
 
+/// The steps of a call: when it began, and when its last step ended.
+struct Steps<'e> {
+    turns: StepTurns<'e>,
+    begun: Instant,
+    last: Instant,
+}
+
 /// A search with its rows of a step, and whether it has ended. Any thread may process it.
 type Advance<'a> = Mutex<(&'a mut Active, StepRows<'a>, Result<bool>)>;
 
@@ -102,6 +108,7 @@ impl Job<'_> {
     /// Runs all inputs. `done` gets the result of each input as soon as it is finished.
     pub(crate) fn run(&self, mut listener: Option<Listener<'_>>, mut done: impl FnMut(usize, Generated)) -> Result<()> {
         let begun = Instant::now();
+        let mut steps = Steps { turns: self.generator.engine.turns(), begun, last: begun };
         let s = self.settings;
         let inputs = self.inputs.len();
         let copies = if s.num_beams > 1 { 1 } else { s.num_return_sequences };
@@ -111,7 +118,7 @@ impl Job<'_> {
             job: self,
             forbidden: s.always_forbidden().filter(|_| self.constraint.is_none()).map(Arc::from),
             next: 0,
-            passes: Box::new(passes(self.inputs, self.generator.engine.network.pass_tokens())),
+            read: 0,
             sources: VecDeque::new(),
         };
         let mut active: Vec<Active> = Vec::new();
@@ -133,7 +140,7 @@ impl Job<'_> {
                 return Ok(());
             }
             self.call.check()?;
-            self.step(&mut active, &mut buffers, context, begun, most_rows, &mut listener)?;
+            self.step(&mut active, &mut steps, &mut buffers, context, most_rows, &mut listener)?;
             // Not `swap_remove`: the order stays.
             let mut ended = Vec::new();
             let mut i = 0;
@@ -166,9 +173,9 @@ impl Job<'_> {
     fn step(
         &self,
         active: &mut [Active],
+        steps: &mut Steps<'_>,
         buffers: &mut LoopBuffers,
         context: Context<'_>,
-        begun: Instant,
         most_rows: usize,
         listener: &mut Option<Listener<'_>>,
     ) -> Result<()> {
@@ -179,7 +186,9 @@ impl Job<'_> {
         let prefill = active.iter().any(|a| a.first);
         let start = Instant::now();
         // The rows that all drafts may use together. They change the speed, never the output.
-        let mut room = most_rows.min(DRAFT_ROWS).saturating_sub(active.iter().map(|a| a.rows).sum());
+        let own = active.iter().map(|a| a.rows).sum();
+        let others = self.generator.engine.scheduler.other_rows(own);
+        let mut room = most_rows.min(DRAFT_ROWS).saturating_sub(own + others);
         let (mut drafts, mut drafted) = (0, 0);
         for active in &mut *active {
             let before = feeds.len();
@@ -197,8 +206,7 @@ impl Job<'_> {
         }
         let tokens = feeds.iter().map(|feed| feed.ids.len()).sum();
         let stage = if prefill { Stage::Prefill } else { Stage::Decode };
-        let network = &self.generator.engine.network;
-        call.counters.time(stage, feeds.len(), tokens, || network.step(&mut feeds, output, call))?;
+        call.counters.time(stage, feeds.len(), tokens, || steps.turns.step(&mut feeds, output, call))?;
         let sequences = feeds.len();
         buffers.feeds = emptied(feeds);
         // The rows of different searches do not overlap, so any thread may process them.
@@ -214,13 +222,17 @@ impl Job<'_> {
             *result = active.search.advance(std::mem::replace(rows, StepRows::None), context);
         });
         let sampling = start.elapsed();
-        let mut accepted = 0;
+        let (mut accepted, mut firsts) = (0, 0);
+        let texts = work.len();
         for (entry, (_, count)) in work.iter_mut().zip(&*counts) {
             let (active, _, result) = entry.get_mut().unwrap_or_else(PoisonError::into_inner);
             let ended = std::mem::replace(result, Ok(false))?;
             accepted += active.search.accepted();
             if active.first {
-                call.counters.add(Stage::FirstToken, 1, 1, begun.elapsed());
+                let elapsed = steps.begun.elapsed();
+                call.counters.add(Stage::FirstToken, 1, 1, elapsed);
+                call.counters.add(call.priority.first_token(), 1, 1, elapsed);
+                firsts += 1;
                 active.first = false;
                 active.rows = active.rows.max(*count);
             }
@@ -232,6 +244,11 @@ impl Job<'_> {
             }
         }
         buffers.work = emptied(work);
+        let now = Instant::now();
+        let since = now - std::mem::replace(&mut steps.last, now);
+        if texts > firsts {
+            call.counters.add(call.priority.output_token(), texts - firsts, texts - firsts + accepted, since);
+        }
         call.counters.add(Stage::Sample, sequences, sequences + accepted, sampling);
         if drafted > 0 {
             call.counters.add(Stage::Accept, drafts, accepted, Duration::ZERO);
@@ -283,7 +300,8 @@ struct Waiting<'a> {
     job: &'a Job<'a>,
     forbidden: Option<Arc<[u32]>>,
     next: usize,
-    passes: Box<dyn Iterator<Item = Batch<'a>> + 'a>,
+    /// The inputs that the encoder has read.
+    read: usize,
     /// Empty decoder sequences of source texts that the encoder has read, in order.
     sources: VecDeque<Sequence>,
 }
@@ -313,10 +331,13 @@ impl Waiting<'_> {
         }
         let limit = s.limit(prompt.len()).min(left.max(1));
         let mut sequence = if model.spec.encoder.is_some() {
-            if self.sources.is_empty()
-                && let Some(pass) = self.passes.next()
-            {
-                self.sources.extend(model.network.read_sources(&pass, job.call)?);
+            if self.sources.is_empty() {
+                // As many as fill a pass.
+                let (starts, first) = (job.inputs.starts(), self.read);
+                let most = starts[first] + model.network.pass_tokens();
+                let fit = starts[first + 1..].partition_point(|&end| end <= most).max(1);
+                self.read = first + fit;
+                self.sources.extend(model.read_sources(job.inputs, first..self.read, job.call)?);
             }
             self.sources.pop_front().ok_or_else(|| Error::internal("an input without its source"))?
         } else {
@@ -328,7 +349,7 @@ impl Waiting<'_> {
             let tokens = ids.len();
             job.call.counters.time(Stage::Prefill, 1, tokens, || {
                 let feed = Feed::prefill(&mut sequence, ids);
-                model.network.step(&mut [feed], &mut StepOutput::default(), job.call)
+                model.step_once(&mut [feed], &mut StepOutput::default(), job.call)
             })?;
         }
         let source = match &model.spec.encoder {

@@ -18,7 +18,7 @@ mod single;
 
 use std::sync::Arc;
 
-use crate::base::call::{Call, Cancellation};
+use crate::base::call::{Call, CallLimits, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::fork::Lock;
@@ -120,7 +120,8 @@ impl Generator {
             let encoding = self.encode_prompts(texts, options, call)?;
             self.run(&encoding, options, listener, call)
         };
-        self.engine.call(options.cancellation.as_ref(), work, Generations::shape)
+        let bytes = texts.iter().map(|text| text.len()).sum();
+        self.engine.call(options.limits(bytes), work, Generations::shape)
     }
 
     /// As [`crate::Model::generate_ids`].
@@ -137,7 +138,7 @@ impl Generator {
         }
         let encoding = Encoding::from_ids(ids, lengths, None)?;
         let work = |call: Call<'_>| self.run(&encoding, options, listener, call);
-        self.engine.call(options.cancellation.as_ref(), work, Generations::shape)
+        self.engine.call(options.limits(size_of_val(ids)), work, Generations::shape)
     }
 
     /// As [`crate::Model::logits`].
@@ -170,10 +171,9 @@ impl Generator {
         let network = &self.engine.network;
         let work = |call: Call<'_>| {
             let encoding = Encoding::from_ids(ids, &[ids.len()], None)?;
-            let mut sequence = match crate::engine::passes::passes(&encoding, self.engine.network.pass_tokens()).next()
-            {
-                Some(pass) if has_encoder => network.read_sources(&pass, call)?.swap_remove(0),
-                _ => network.sequence()?,
+            let mut sequence = match has_encoder {
+                true => self.engine.read_sources(&encoding, 0..1, call)?.swap_remove(0),
+                false => network.sequence()?,
             };
             let count = tokens.len() * self.engine.spec.vocabulary;
             let _held = self.engine.budget.hold((count * size_of::<f32>()) as u64, "the logits")?;
@@ -188,7 +188,7 @@ impl Generator {
             for ids in tokens.chunks(if stepwise { 1 } else { tokens.len().max(1) }) {
                 let sequence = &mut sequence;
                 let feed = Feed { sequence, ids, want: Want::Logits, last: ids.len(), cancelled: None };
-                network.step(&mut [feed], &mut output, call)?;
+                self.engine.step_once(&mut [feed], &mut output, call)?;
                 if stepwise {
                     values.append(&mut output.logits);
                 }
@@ -198,7 +198,10 @@ impl Generator {
             }
             Ok(Logits { values, vocabulary: self.engine.spec.vocabulary })
         };
-        self.engine.call(cancellation, work, |logits| (1, logits.values.len() / logits.vocabulary.max(1)))
+        let bytes = size_of_val(tokens);
+        self.engine.call(CallLimits { bytes, ..CallLimits::cancelled_by(cancellation) }, work, |logits| {
+            (1, logits.values.len() / logits.vocabulary.max(1))
+        })
     }
 
     /// As [`Self::generate`] for one prompt; also returns the prompt's tokens and the sequence to continue from.
@@ -218,7 +221,7 @@ impl Generator {
             let Generated { outputs, prompt, sequence } = result.ok_or_else(|| Error::internal("no output"))?;
             Ok((outputs, prompt, sequence))
         };
-        self.engine.call(options.cancellation.as_ref(), work, |(outputs, ..)| {
+        self.engine.call(options.limits(text.len()), work, |(outputs, ..)| {
             (1, outputs.iter().map(|output| output.tokens.len()).sum())
         })
     }

@@ -1,6 +1,8 @@
 //! The options of a generation.
 
-use crate::base::call::Cancellation;
+use std::time::Instant;
+
+use crate::base::call::{CallLimits, Cancellation, Priority};
 
 use super::constraint::{Grammar, SchemaMode};
 use super::session::Prefix;
@@ -124,4 +126,15 @@ pub struct GenerateOptions {
     /// A prompt prefix whose KV cache is reused.
     pub prefix: Option<Prefix>,
     pub cancellation: Option<Cancellation>,
+    pub priority: Priority,
+    /// When the call ends in any case, with [`Status::DeadlineExceeded`](crate::Status::DeadlineExceeded).
+    pub deadline: Option<Instant>,
+}
+
+impl GenerateOptions {
+    /// For a call with this many bytes of input.
+    pub(super) fn limits(&self, bytes: usize) -> CallLimits<'_> {
+        let Self { cancellation, priority, deadline, .. } = self;
+        CallLimits { cancellation: cancellation.as_ref(), priority: *priority, deadline: *deadline, bytes }
+    }
 }

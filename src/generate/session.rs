@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::base::call::{Call, Cancellation};
+use crate::base::call::{Call, CallLimits, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::{Feed, Sequence, StepOutput};
@@ -47,11 +47,13 @@ impl Prefix {
             let mut sequence = engine.network.sequence()?;
             call.counters.time(Stage::Prefill, 1, tokens.len(), || {
                 let feed = Feed::prefill(&mut sequence, &tokens);
-                engine.network.step(&mut [feed], &mut StepOutput::default(), call)
+                engine.step_once(&mut [feed], &mut StepOutput::default(), call)
             })?;
             Ok(Self { generator: generator.clone(), tokens, sequence })
         };
-        engine.call(cancellation, work, |prefix| (1, prefix.tokens.len()))
+        engine.call(CallLimits { bytes: text.len(), ..CallLimits::cancelled_by(cancellation) }, work, |prefix| {
+            (1, prefix.tokens.len())
+        })
     }
 
     pub fn tokens(&self) -> &[u32] {

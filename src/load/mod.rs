@@ -18,7 +18,7 @@ use crate::base::error::{Error, Result};
 use crate::base::fork::Birth;
 use crate::base::memory::ensure;
 use crate::base::threads::{self, Pool};
-use crate::engine::Engine;
+use crate::engine::{Engine, Scheduler, Workers};
 use crate::families::{self, SentenceTransformers};
 use crate::formats::files::Files;
 use crate::formats::packed::Opening;
@@ -149,9 +149,11 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         path: path.to_path_buf(),
         spec,
         modules,
-        network: ManuallyDrop::new(network),
         tokenizer,
         max_length,
+        workers: Workers::new(options.scheduler.threads(), options.scheduler.queue_length),
+        scheduler: Scheduler::new(options.scheduler, &*network, pool.threads()),
+        network: ManuallyDrop::new(network),
         pool,
         counters,
         budget,
@@ -176,6 +178,7 @@ fn check(options: &LoadOptions) -> Result<()> {
     if options.threads > MAX_THREADS {
         return Err(Error::invalid_argument(format!("threads: {} is more than {MAX_THREADS}", options.threads)));
     }
+    options.scheduler.check()?;
     if options.device_index > 0 && matches!(options.device, Device::Cpu | Device::CandleCpu) {
         let (index, name) = (options.device_index, options.device.name());
         return Err(Error::invalid_argument(format!(

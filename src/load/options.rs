@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::base::call::Cancellation;
 use crate::base::log::Log;
+use crate::engine::SchedulerOptions;
 use crate::spec::{Device, Precision};
 
 /// How to load a model. The default: on the CPU, in the checkpoint's own precision, on all cores, without a memory limit.
@@ -28,6 +29,8 @@ pub struct LoadOptions<'a> {
     pub progress: Option<&'a mut dyn FnMut(f32) -> bool>,
     /// The shared library of ONNX Runtime, for ONNX graphs. None: `ORT_DYLIB_PATH`, or else the system's. One per process.
     pub onnxruntime: Option<&'a Path>,
+    /// How calls share passes, and how many may wait.
+    pub scheduler: SchedulerOptions,
     pub cancellation: Option<Cancellation>,
     pub log: Log,
 }

@@ -61,6 +61,15 @@ pub trait Network: Send + Sync {
     fn survives_fork(&self) -> bool {
         false
     }
+    /// Whether texts of different calls may share a pass, because no text's numbers depend on the others.
+    fn merges(&self) -> bool {
+        true
+    }
+    /// Whether, after a step that failed, sequences that are truncated to their former lengths are as before it. Not if a sequence has
+    /// become shorter than it was.
+    fn survives_errors(&self) -> bool {
+        false
+    }
     /// Whether sequences have a KV cache. Without it each token reprocesses the whole text.
     fn has_kv_cache(&self) -> bool {
         true

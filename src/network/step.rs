@@ -182,11 +182,17 @@ impl StepOutput {
         }
     }
 
-    /// Marks a feed as cancelled; `missing` of its rows were not appended.
+    /// Marks a feed as cancelled; `missing` of its rows were not appended, nor were any of later feeds: these move up.
     pub(crate) fn cancel(&mut self, feed: usize, missing: usize) {
-        self.feeds[feed].cancelled = true;
-        if let Some(list) = self.feeds[feed].list {
-            self.pad(list, missing);
+        let (before, later) = self.feeds.split_at_mut(feed + 1);
+        let Some(FeedRows { list, rows, cancelled }) = before.last_mut() else { return };
+        // A pass that was cancelled in the middle is begun again, with the feeds that were cancelled before it.
+        if std::mem::replace(cancelled, true) {
+            return;
+        }
+        rows.end -= missing;
+        for other in later.iter_mut().filter(|other| other.list == *list) {
+            other.rows = other.rows.start - missing..other.rows.end - missing;
         }
     }
 
@@ -232,6 +238,34 @@ impl StepOutput {
     /// Whether a feed was cancelled.
     pub fn is_cancelled(&self, feed: usize) -> bool {
         self.feeds[feed].cancelled
+    }
+
+    /// Prepares for `feeds`, whose rows come from other steps, like `other`, by [`Self::take`].
+    pub(crate) fn gather(&mut self, feeds: &[Feed], other: &Self) {
+        self.begin(feeds, other.vocabulary);
+        self.fill();
+    }
+
+    /// Copies the rows of the feed number `theirs` of another step to the feed number `own`, which wants the same.
+    pub(crate) fn take(&mut self, own: usize, other: &Self, theirs: usize) {
+        let (to, from) = (&self.feeds[own], &other.feeds[theirs]);
+        let (Some(list), Some(source)) = (to.list, from.list) else { return };
+        let (to, from) = (to.rows.clone(), from.rows.clone());
+        if list == LOGITS {
+            let width = self.vocabulary;
+            let rows = &other.logits[from.start * width..from.end * width];
+            self.logits[to.start * width..to.end * width].copy_from_slice(rows);
+            return;
+        }
+        let (choice, source) = (&mut self.choices[list - 1], &other.choices[source - 1]);
+        match choice.k {
+            None => choice.tokens[to].copy_from_slice(&source.tokens[from]),
+            Some(k) => {
+                let entries = &source.top_k.tokens[from.start * k..from.end * k];
+                choice.top_k.tokens[to.start * k..to.end * k].copy_from_slice(entries);
+                choice.top_k.totals[to].copy_from_slice(&source.top_k.totals[from]);
+            }
+        }
     }
 
     /// Iterates over the rows of the feeds.
@@ -345,7 +379,7 @@ mod tests {
             Feed { sequence, ids, last, want, cancelled: Some(flag) }
         });
         let mut output = StepOutput::default();
-        let call = Call { counters: &counters, cancelled: None };
+        let call = Call::new(&counters);
         network.step(&mut feeds.collect::<Vec<_>>(), &mut output, call).unwrap();
         let mut split = output.split();
         cases.iter().map(|_| got(split.take(1))).collect()
@@ -404,6 +438,24 @@ mod tests {
                 assert_eq!(run(&*network, &mut disturbed[i..=i], &CASES[i..=i], &[])[0], all[i]);
             }
             assert!(left.iter().all(|&i| disturbed[i].length() == held[i].length()));
+        }
+    }
+
+    #[test]
+    fn feeds_beside_a_cancelled_one_that_wants_the_same_keep_their_rows() {
+        let network = network("llama", Precision::Int8);
+        for case in [CASES[1], CASES[2], CASES[4], CASES[7]] {
+            for cancelled in [&[1][..], &[0], &[0, 2], &[3]] {
+                let mut four = sequences(&*network, 4);
+                let expected = run(&*network, &mut sequences(&*network, 1), &[case], &[]).swap_remove(0);
+                for (i, found) in run(&*network, &mut four, &[case; 4], cancelled).iter().enumerate() {
+                    assert_eq!(
+                        found,
+                        if cancelled.contains(&i) { &Got::Cancelled } else { &expected },
+                        "{cancelled:?}"
+                    );
+                }
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! Classification of texts and pairs, and scoring of pairs by a cross-encoder.
 
-use crate::base::call::{Call, Cancellation};
+use std::time::Instant;
+
+use crate::base::call::{Call, CallLimits, Cancellation, Priority};
 use crate::base::error::{Error, Result, quoted};
 use crate::engine::Engine;
 use crate::families::SentenceTransformers;
@@ -126,6 +128,17 @@ pub struct ClassifyOptions {
     /// A prompt that is put there, whatever `prompt_name` says; empty for none. Not for tokens.
     pub prompt: Option<String>,
     pub cancellation: Option<Cancellation>,
+    pub priority: Priority,
+    /// When the call ends in any case, with [`Status::DeadlineExceeded`](crate::Status::DeadlineExceeded).
+    pub deadline: Option<Instant>,
+}
+
+impl ClassifyOptions {
+    /// For a call with this many bytes of texts.
+    pub(super) fn limits(&self, bytes: usize) -> CallLimits<'_> {
+        let Self { cancellation, priority, deadline, .. } = self;
+        CallLimits { cancellation: cancellation.as_ref(), priority: *priority, deadline: *deadline, bytes }
+    }
 }
 
 /// Scores of a batch.
@@ -206,7 +219,8 @@ fn run_classifier(
         let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
         Ok(Classifications { scores, labels, best, tokens, truncated: encoding.truncated })
     };
-    engine.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.tokens.iter().sum()))
+    let bytes = texts.iter().chain(pairs.unwrap_or_default()).map(|text| text.len()).sum();
+    engine.call(options.limits(bytes), work, |c| (c.truncated.len(), c.tokens.iter().sum()))
 }
 
 pub(super) fn encode_options(engine: &Engine, options: &ClassifyOptions, offsets: bool) -> EncodeOptions {

@@ -1,7 +1,9 @@
 //! Text embeddings as sentence-transformers computes them: the transformer, and the modules after it.
 
+use std::time::Instant;
+
 use crate::backend::pooling;
-use crate::base::call::{Call, Cancellation};
+use crate::base::call::{Call, CallLimits, Cancellation, Priority};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::engine::Engine;
@@ -29,6 +31,9 @@ pub struct EmbedOptions {
     /// Keeps only so many values of each embedding, the first ones; more than it has are all of them.
     pub truncate_dim: Option<usize>,
     pub cancellation: Option<Cancellation>,
+    pub priority: Priority,
+    /// When the call ends in any case, with [`Status::DeadlineExceeded`](crate::Status::DeadlineExceeded).
+    pub deadline: Option<Instant>,
 }
 
 /// The embeddings of a batch.
@@ -77,7 +82,7 @@ pub(crate) fn embed(
         let output = EncodeOutput { skip, ..output };
         let encoding = engine.encode(&texts, None, &encode, call)?;
         let mut values = engine.read(&encoding, &output, call)?;
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         if output.layers == Layers::Graph && engine.modules.normalizes() && options.normalize != Some(false) {
             pooling::normalize(&mut values, width);
         }
@@ -97,7 +102,13 @@ pub(crate) fn embed(
             truncated: encoding.truncated,
         })
     };
-    engine.call(options.cancellation.as_ref(), work, |e| (e.truncated.len(), e.tokens.iter().sum()))
+    let limits = CallLimits {
+        cancellation: options.cancellation.as_ref(),
+        priority: options.priority,
+        deadline: options.deadline,
+        bytes: texts.iter().map(|text| text.len()).sum(),
+    };
+    engine.call(limits, work, |e| (e.truncated.len(), e.tokens.iter().sum()))
 }
 
 /// As [`crate::Model::embedding_size_with`].

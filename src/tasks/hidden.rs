@@ -1,6 +1,6 @@
 //! Raw hidden states, for programs that tokenise themselves or compare with a reference.
 
-use crate::base::call::{Call, Cancellation};
+use crate::base::call::{Call, CallLimits, Cancellation};
 use crate::base::error::Result;
 use crate::engine::Engine;
 use crate::spec::{EncodeOutput, Pooling};
@@ -29,5 +29,7 @@ pub(crate) fn hidden_states(
         let values = engine.read(&encoding, &EncodeOutput::states(Pooling::None), call)?;
         Ok(HiddenStates { values, width: engine.spec.hidden(), starts: encoding.starts.clone() })
     };
-    engine.call(cancellation, work, |_| encoding.shape())
+    engine.call(CallLimits { bytes: size_of_val(ids), ..CallLimits::cancelled_by(cancellation) }, work, |_| {
+        encoding.shape()
+    })
 }

@@ -93,7 +93,8 @@ pub(crate) fn classify_tokens(
         entities.retain(|e| e.name != OUTSIDE);
         Ok(TokenClassifications { entities, scores, labels, starts: encoding.starts, truncated: encoding.truncated })
     };
-    engine.call(options.cancellation.as_ref(), work, |c| (c.truncated.len(), c.starts[c.starts.len() - 1]))
+    let bytes = texts.iter().map(|text| text.len()).sum();
+    engine.call(options.limits(bytes), work, |c| (c.truncated.len(), c.starts[c.starts.len() - 1]))
 }
 
 /// Joins adjacent tokens of one kind.

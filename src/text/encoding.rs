@@ -86,6 +86,11 @@ impl Encoding {
         self.truncated.is_empty()
     }
 
+    /// Tokens of one sequence.
+    pub(crate) fn tokens_of(&self, sequence: usize) -> usize {
+        self.starts[sequence + 1] - self.starts[sequence]
+    }
+
     /// Tokens of the whole batch.
     pub fn tokens(&self) -> usize {
         self.ids.len()

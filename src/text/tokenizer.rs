@@ -253,7 +253,7 @@ impl Tokenizer {
     /// The ids of one text.
     pub fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
         let counters = crate::base::counters::Counters::default();
-        let call = Call { counters: &counters, cancelled: None };
+        let call = Call::new(&counters);
         let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), offsets: false };
         Ok(self.encode(&[text], None, &options, &Pool::new(1), call)?.ids().to_vec())
     }

@@ -7,7 +7,7 @@ use kinglet::ffi::*;
 use crate::calls::{first_sizes, load, ok, refused, text};
 
 /// The size of each struct in the first version that had it. Lines are added; none is ever changed.
-const FIRST: [(&str, usize); 29] = [
+const FIRST: [(&str, usize); 30] = [
     ("kinglet_arrow_texts", 64),
     ("kinglet_classifications_view", 56),
     ("kinglet_classify_options", 32),
@@ -32,6 +32,7 @@ const FIRST: [(&str, usize); 29] = [
     ("kinglet_model_view", 136),
     ("kinglet_prefix_options", 24),
     ("kinglet_quantize_options", 32),
+    ("kinglet_scheduler_options", 40),
     ("kinglet_session_options", 8),
     ("kinglet_session_view", 24),
     ("kinglet_stage_totals", 40),

@@ -12,6 +12,7 @@ mod callbacks;
 mod generate;
 mod growth;
 mod models;
+mod requests;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
@@ -22,7 +23,15 @@ use std::collections::BTreeSet;
 
 #[test]
 fn every_function_is_tested() {
-    let tested = [arrow::COVERS, generate::COVERS, models::COVERS, sessions::COVERS, texts::COVERS, values::COVERS];
+    let tested = [
+        arrow::COVERS,
+        generate::COVERS,
+        models::COVERS,
+        requests::COVERS,
+        sessions::COVERS,
+        texts::COVERS,
+        values::COVERS,
+    ];
     let tested: BTreeSet<&str> = tested.into_iter().flatten().copied().collect();
     let api = calls::api();
     let sections = api["sections"].as_array().unwrap().iter();
@@ -35,6 +44,7 @@ fn every_function_is_tested() {
         include_str!("arrow.rs"),
         include_str!("generate.rs"),
         include_str!("models.rs"),
+        include_str!("requests.rs"),
         include_str!("sessions.rs"),
         include_str!("texts.rs"),
         include_str!("values.rs")

@@ -139,7 +139,7 @@ fn counters() {
         assert_eq!((stage(KINGLET_STAGE_LOAD).calls, stage(KINGLET_STAGE_CALL).calls), (1, 1));
         assert!(stage(KINGLET_STAGE_CALL).nanoseconds > 0 && stage(KINGLET_STAGE_CALL).items == 1);
         let mut totals = sized!(kinglet_stage_totals);
-        refused("kinglet_model_stage", "stage: 18", |e| kinglet_model_stage(bert, 18, &mut totals, e));
+        refused("kinglet_model_stage", "stage: 28", |e| kinglet_model_stage(bert, 28, &mut totals, e));
         let latency = check_filled!("kinglet_model_latency", kinglet_latency, bert, "model", |m, l, e| {
             kinglet_model_latency(m, l, e)
         });
@@ -155,6 +155,38 @@ fn counters() {
         assert!(read(kinglet_text_str(exported)).contains("attention,"));
         kinglet_text_free(exported);
         kinglet_model_free(bert);
+    }
+}
+
+#[test]
+fn scheduler_options() {
+    let path = fixtures().join("bert");
+    let (path, texts) = (text(path.to_str().unwrap()), [text("a small bird")]);
+    let mut model = untouched();
+    // SAFETY: what is wrong with each call is what it tests; the rest is valid.
+    unsafe {
+        let scheduler = kinglet_scheduler_options { max_tokens: 1 << 20, ..sized!(kinglet_scheduler_options) };
+        let mut options = sized!(kinglet_model_options);
+        let f = "kinglet_model_load";
+        options.scheduler = &raw const scheduler;
+        refused(f, "scheduler.max_tokens: ", |e| kinglet_model_load(path, &options, &mut model, e));
+        let scheduler = kinglet_scheduler_options { struct_size: 3, ..scheduler };
+        options.scheduler = &raw const scheduler;
+        refused(f, "scheduler.struct_size: ", |e| kinglet_model_load(path, &options, &mut model, e));
+        let scheduler = kinglet_scheduler_options { queue_length: 4, ..sized!(kinglet_scheduler_options) };
+        options.scheduler = &raw const scheduler;
+        ok(|e| kinglet_model_load(path, &options, &mut model, e));
+        let (mut embeddings, mut options) = (untouched(), sized!(kinglet_embed_options));
+        options.priority = 77;
+        let f = "kinglet_model_embed";
+        refused(f, "options.priority: 77", |e| {
+            kinglet_model_embed(model, texts.as_ptr(), 1, &options, &mut embeddings, e)
+        });
+        options.priority = KINGLET_PRIORITY_BULK;
+        options.deadline_ms = 3_600_000;
+        ok(|e| kinglet_model_embed(model, texts.as_ptr(), 1, &options, &mut embeddings, e));
+        kinglet_embeddings_free(embeddings);
+        kinglet_model_free(model);
     }
 }
 

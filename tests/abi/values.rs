@@ -46,6 +46,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_model_retain",
     "kinglet_pooling_name",
     "kinglet_precision_name",
+    "kinglet_priority_name",
     "kinglet_prefix_free",
     "kinglet_score_function_name",
     "kinglet_session_free",
@@ -77,7 +78,7 @@ fn versions() {
 
 #[test]
 fn names_of_values_are_those_of_the_description() {
-    let names: [(&str, extern "C" fn(u32) -> *const c_char); 13] = [
+    let names: [(&str, extern "C" fn(u32) -> *const c_char); 14] = [
         ("kinglet_aggregation", kinglet_aggregation_name),
         ("kinglet_counters_format", kinglet_counters_format_name),
         ("kinglet_device", kinglet_device_name),
@@ -87,6 +88,7 @@ fn names_of_values_are_those_of_the_description() {
         ("kinglet_log_level", kinglet_log_level_name),
         ("kinglet_pooling", kinglet_pooling_name),
         ("kinglet_precision", kinglet_precision_name),
+        ("kinglet_priority", kinglet_priority_name),
         ("kinglet_score_function", kinglet_score_function_name),
         ("kinglet_stage", kinglet_stage_name),
         ("kinglet_status", kinglet_status_name),

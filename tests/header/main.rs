@@ -14,10 +14,11 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 19] = [
+const FILES: [&str; 21] = [
     "version",
     "error",
     "strings",
+    "scheduler",
     "cancellation",
     "model",
     "encoding",
@@ -28,6 +29,7 @@ const FILES: [&str; 19] = [
     "prefix",
     "generate_options",
     "generation",
+    "request",
     "session",
     "logits",
     "hidden",

@@ -31,6 +31,10 @@ enum class Status : std::uint32_t {
     Panic = KINGLET_STATUS_PANIC,
     /// A defect in Kinglet, found by one of its own checks.
     Internal = KINGLET_STATUS_INTERNAL,
+    /// The model's queue is full (kinglet_scheduler_options); nothing was done. Try again later.
+    Busy = KINGLET_STATUS_BUSY,
+    /// The deadline in the call's options passed before it was done.
+    DeadlineExceeded = KINGLET_STATUS_DEADLINE_EXCEEDED,
 };
 
 /// The short name of a value; "unknown" for a number that the library does not know.
@@ -51,6 +55,22 @@ enum class Tristate : std::uint32_t {
 /// The short name of a value; "unknown" for a number that the library does not know.
 [[nodiscard]] inline const char *name(Tristate value) noexcept {
     return kinglet_tristate_name(static_cast<kinglet_tristate>(value));
+}
+
+/// How urgent a call is. Work of a higher priority goes first; within a priority, calls take turns.
+enum class Priority : std::uint32_t {
+    /// The default.
+    Normal = KINGLET_PRIORITY_NORMAL,
+    /// Somebody waits for the result: it goes first, and it does not wait until texts of a lower priority are
+    /// done.
+    Interactive = KINGLET_PRIORITY_INTERACTIVE,
+    /// Work in the background, which waits for all other calls.
+    Bulk = KINGLET_PRIORITY_BULK,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Priority value) noexcept {
+    return kinglet_priority_name(static_cast<kinglet_priority>(value));
 }
 
 /// Where a model runs.
@@ -274,6 +294,28 @@ enum class Stage : std::uint32_t {
     /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the
     /// time to submit work, this one includes the time spent waiting for it.
     Transfer = KINGLET_STAGE_TRANSFER,
+    /// From the moment when a call has a pass or a step to run until it is begun; `calls` counts these.
+    QueueWait = KINGLET_STAGE_QUEUE_WAIT,
+    /// Passes and steps that the scheduler ran: `items` counts their sequences and `tokens` their tokens, of
+    /// all calls together.
+    SharedPass = KINGLET_STAGE_SHARED_PASS,
+    /// Calls that were refused because the queue was full.
+    Busy = KINGLET_STAGE_BUSY,
+    /// Calls that ended because their deadline had passed; the time from their beginning.
+    DeadlineMissed = KINGLET_STAGE_DEADLINE_MISSED,
+    /// As Stage::FirstToken, for calls of the priority interactive.
+    FirstTokenInteractive = KINGLET_STAGE_FIRST_TOKEN_INTERACTIVE,
+    /// As Stage::FirstToken, for calls of the priority normal.
+    FirstTokenNormal = KINGLET_STAGE_FIRST_TOKEN_NORMAL,
+    /// As Stage::FirstToken, for calls of the priority bulk.
+    FirstTokenBulk = KINGLET_STAGE_FIRST_TOKEN_BULK,
+    /// From one token of a text to the next, for calls of the priority interactive; `calls` counts steps, so
+    /// the mean time per output token is `nanoseconds` by `calls`.
+    OutputTokenInteractive = KINGLET_STAGE_OUTPUT_TOKEN_INTERACTIVE,
+    /// The same for calls of the priority normal.
+    OutputTokenNormal = KINGLET_STAGE_OUTPUT_TOKEN_NORMAL,
+    /// The same for calls of the priority bulk.
+    OutputTokenBulk = KINGLET_STAGE_OUTPUT_TOKEN_BULK,
 };
 
 /// The short name of a value; "unknown" for a number that the library does not know.

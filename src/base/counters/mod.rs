@@ -55,10 +55,31 @@ pub enum Stage {
     /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: the other stages show the time to submit
     /// work, this one includes waiting for its results.
     Transfer = 17,
+    /// From the moment when a call has a pass or a step to run until it is begun; `calls` counts these.
+    QueueWait = 18,
+    /// Passes and steps that the scheduler ran: `items` counts their sequences, `tokens` their tokens, of all calls together.
+    SharedPass = 19,
+    /// Calls that were refused because the queue was full.
+    Busy = 20,
+    /// Calls that ended because their deadline had passed; the time from their start.
+    DeadlineMissed = 21,
+    /// As `FirstToken`, for calls of the priority interactive.
+    FirstTokenInteractive = 22,
+    /// As `FirstToken`, for calls of the priority normal.
+    FirstTokenNormal = 23,
+    /// As `FirstToken`, for calls of the priority bulk.
+    FirstTokenBulk = 24,
+    /// From one token of a text to the next, for calls of the priority interactive; `calls` counts steps, so the mean time per output
+    /// token is `nanoseconds` by `calls`.
+    OutputTokenInteractive = 25,
+    /// As `OutputTokenInteractive`, for calls of the priority normal.
+    OutputTokenNormal = 26,
+    /// As `OutputTokenInteractive`, for calls of the priority bulk.
+    OutputTokenBulk = 27,
 }
 
 impl Stage {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 28] = [
         Self::Load,
         Self::Tokenize,
         Self::Pack,
@@ -77,6 +98,16 @@ impl Stage {
         Self::Draft,
         Self::Accept,
         Self::Transfer,
+        Self::QueueWait,
+        Self::SharedPass,
+        Self::Busy,
+        Self::DeadlineMissed,
+        Self::FirstTokenInteractive,
+        Self::FirstTokenNormal,
+        Self::FirstTokenBulk,
+        Self::OutputTokenInteractive,
+        Self::OutputTokenNormal,
+        Self::OutputTokenBulk,
     ];
 
     /// The name in exports.
@@ -100,6 +131,16 @@ impl Stage {
             Self::Draft => "draft",
             Self::Accept => "accept",
             Self::Transfer => "transfer",
+            Self::QueueWait => "queue_wait",
+            Self::SharedPass => "shared_pass",
+            Self::Busy => "busy",
+            Self::DeadlineMissed => "deadline_missed",
+            Self::FirstTokenInteractive => "first_token_interactive",
+            Self::FirstTokenNormal => "first_token_normal",
+            Self::FirstTokenBulk => "first_token_bulk",
+            Self::OutputTokenInteractive => "output_token_interactive",
+            Self::OutputTokenNormal => "output_token_normal",
+            Self::OutputTokenBulk => "output_token_bulk",
         }
     }
 

@@ -47,6 +47,8 @@ pub fn run(model: &Model, args: &Classify) -> Outcome<()> {
         prompt_name: args.prompt.prompt_name.clone(),
         prompt: args.prompt.prompt.clone(),
         cancellation: None,
+        priority: Default::default(),
+        deadline: None,
     };
     let pairs = args.score || args.pair.asked();
     let tokens = args.tokens || (!pairs && model.info()["head"] == "token");

@@ -32,6 +32,8 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
         prompt: args.prompt.prompt.clone(),
         truncate_dim: args.truncate_dim,
         cancellation: None,
+        priority: Default::default(),
+        deadline: None,
     };
     let by_token = args.pooling == Some(kinglet::Pooling::None);
     let mut out = Output::new();

@@ -213,6 +213,8 @@ impl GenerationArgs {
             max_matching_ngram_size: self.lookup.max_matching_ngram_size,
             prefix: None,
             cancellation: None,
+            priority: Default::default(),
+            deadline: None,
         })
     }
 }

@@ -192,6 +192,11 @@ impl OnnxNetwork {
 }
 
 impl Network for OnnxNetwork {
+    /// Padding and the scales of quantised activations depend on the texts that a graph runs together.
+    fn merges(&self) -> bool {
+        false
+    }
+
     fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         match output.layers {
             Layers::Head => self.require_encoder()?.classify(pass, call),

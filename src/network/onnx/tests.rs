@@ -169,7 +169,7 @@ fn numbers(library: &Path, case: Case, positions: &[u32], change: &dyn Fn(&mut S
     let network = OnnxNetwork::open(opening, &mut spec, |_, _| Ok(()))?;
     let (ids, type_ids) = ([5, 299, 7, 42, 9], [0, 0, 1, 1, 0]);
     let (counters, positions) = (Counters::default(), positions.to_vec());
-    let call = Call { counters: &counters, cancelled: None };
+    let call = Call::new(&counters);
     let pass = Batch { layout: Layout::new(vec![0, ids.len()]), ids: &ids, type_ids: &type_ids, positions };
     let mut sequence = match case {
         Encoder | States => return network.encode(&pass, &EncodeOutput::states(Pooling::None), call),

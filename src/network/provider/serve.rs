@@ -124,7 +124,7 @@ unsafe fn run(
     unsafe {
         respond(caller, |caller| {
             let served = &*network.cast::<Served>();
-            let call = Call { counters: &served.counters, cancelled: caller.cancelled.as_ref() };
+            let call = Call { cancelled: caller.cancelled.as_ref(), ..Call::new(&served.counters) };
             let result = work(&*served.network, call, caller);
             served.counters.take(|stage, t| {
                 (caller.stage)(caller.context, Slice::of(&[stage as u64, t.calls, t.items, t.tokens, t.nanoseconds]));

@@ -42,7 +42,7 @@ fn remote(path: &Path, spec: &Spec, modules: &Modules) -> Result<LoadedNetwork> 
 fn numbers(network: &dyn Network, spec: &Spec) -> Vec<f32> {
     let ids = [5, 99, 7, 42, 9];
     let (counters, type_ids) = (Counters::default(), [0; 5]);
-    let call = Call { counters: &counters, cancelled: None };
+    let call = Call::new(&counters);
     let pass =
         Batch { layout: Layout::new(vec![0, 5]), ids: &ids, type_ids: &type_ids, positions: vec![0, 1, 2, 3, 4] };
     let mut sequence = match (&spec.encoder, &spec.decoder) {

@@ -286,7 +286,7 @@ impl<B: Backend> Transformer<B> {
             let x = match x {
                 Some(Ok(x)) => x,
                 // The next round marks the feeds of this pass as cancelled.
-                Some(Err(_)) if call.cancelled.is_none() && inner.check().is_err() => {
+                Some(Err(_)) if call.check().is_ok() && inner.check().is_err() => {
                     (next, start) = begun;
                     continue;
                 }

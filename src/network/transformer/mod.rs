@@ -115,6 +115,10 @@ impl<B: Backend> Network for Transformer<B> {
         B::SURVIVES_FORK
     }
 
+    fn survives_errors(&self) -> bool {
+        true
+    }
+
     fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         self.count_transfers(call, self.output(pass, output, call))
     }

@@ -297,7 +297,7 @@ fn run<T>(texts: &[Vec<u32>], work: impl FnOnce(&Batch, Call<'_>) -> Result<T>) 
     let ids = texts.concat();
     let positions = texts.iter().flat_map(|text| 0..text.len() as u32).collect();
     let batch = Batch { layout: Layout::new(starts), ids: &ids, type_ids: &types(&ids), positions };
-    work(&batch, Call { counters: &Counters::default(), cancelled: None })
+    work(&batch, Call::new(&Counters::default()))
 }
 
 fn load<B: Backend>(backend: B, spec: &Spec, weights: &Weights) -> Result<Transformer<B>> {

@@ -29,13 +29,39 @@ public struct Status: RawRepresentable, Hashable, Sendable, CaseIterable, Custom
     public static let panic = Status(rawValue: KINGLET_STATUS_PANIC.rawValue)
     /// A defect in Kinglet, found by one of its own checks.
     public static let `internal` = Status(rawValue: KINGLET_STATUS_INTERNAL.rawValue)
+    /// The model's queue is full (kinglet_scheduler_options); nothing was done. Try again later.
+    public static let busy = Status(rawValue: KINGLET_STATUS_BUSY.rawValue)
+    /// The deadline in the call's options passed before it was done.
+    public static let deadlineExceeded = Status(rawValue: KINGLET_STATUS_DEADLINE_EXCEEDED.rawValue)
 
     /// The values that this version knows.
     public static let allCases: [Status] = [.ok, .invalidArgument, .notFound, .io, .invalidFile,
-        .unsupported, .outOfMemory, .cancelled, .panic, .internal]
+        .unsupported, .outOfMemory, .cancelled, .panic, .internal, .busy, .deadlineExceeded]
 
-    /// The short name of the value, for instance "internal".
+    /// The short name of the value, for instance "deadline_exceeded".
     public var description: String { nameOf(self, kinglet_status_name(rawValue)) }
+}
+
+/// How urgent a call is. Work of a higher priority goes first; within a priority, calls take turns.
+public struct Priority: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The default.
+    public static let normal = Priority(rawValue: KINGLET_PRIORITY_NORMAL.rawValue)
+    /// Somebody waits for the result: it goes first, and it does not wait until texts of a lower priority are
+    /// done.
+    public static let interactive = Priority(rawValue: KINGLET_PRIORITY_INTERACTIVE.rawValue)
+    /// Work in the background, which waits for all other calls.
+    public static let bulk = Priority(rawValue: KINGLET_PRIORITY_BULK.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Priority] = [.normal, .interactive, .bulk]
+
+    /// The short name of the value, for instance "bulk".
+    public var description: String { nameOf(self, kinglet_priority_name(rawValue)) }
 }
 
 /// Where a model runs.
@@ -319,13 +345,36 @@ public struct Stage: RawRepresentable, Hashable, Sendable, CaseIterable, CustomS
     /// Transfers between host and GPU; `items` counts bytes. GPU work is asynchronous: other stages show the
     /// time to submit work, this one includes the time spent waiting for it.
     public static let transfer = Stage(rawValue: KINGLET_STAGE_TRANSFER.rawValue)
+    /// From the moment when a call has a pass or a step to run until it is begun; `calls` counts these.
+    public static let queueWait = Stage(rawValue: KINGLET_STAGE_QUEUE_WAIT.rawValue)
+    /// Passes and steps that the scheduler ran: `items` counts their sequences and `tokens` their tokens, of
+    /// all calls together.
+    public static let sharedPass = Stage(rawValue: KINGLET_STAGE_SHARED_PASS.rawValue)
+    /// Calls that were refused because the queue was full.
+    public static let busy = Stage(rawValue: KINGLET_STAGE_BUSY.rawValue)
+    /// Calls that ended because their deadline had passed; the time from their beginning.
+    public static let deadlineMissed = Stage(rawValue: KINGLET_STAGE_DEADLINE_MISSED.rawValue)
+    /// As ``Stage/firstToken``, for calls of the priority interactive.
+    public static let firstTokenInteractive = Stage(rawValue: KINGLET_STAGE_FIRST_TOKEN_INTERACTIVE.rawValue)
+    /// As ``Stage/firstToken``, for calls of the priority normal.
+    public static let firstTokenNormal = Stage(rawValue: KINGLET_STAGE_FIRST_TOKEN_NORMAL.rawValue)
+    /// As ``Stage/firstToken``, for calls of the priority bulk.
+    public static let firstTokenBulk = Stage(rawValue: KINGLET_STAGE_FIRST_TOKEN_BULK.rawValue)
+    /// From one token of a text to the next, for calls of the priority interactive; `calls` counts steps, so
+    /// the mean time per output token is `nanoseconds` by `calls`.
+    public static let outputTokenInteractive = Stage(rawValue: KINGLET_STAGE_OUTPUT_TOKEN_INTERACTIVE.rawValue)
+    /// The same for calls of the priority normal.
+    public static let outputTokenNormal = Stage(rawValue: KINGLET_STAGE_OUTPUT_TOKEN_NORMAL.rawValue)
+    /// The same for calls of the priority bulk.
+    public static let outputTokenBulk = Stage(rawValue: KINGLET_STAGE_OUTPUT_TOKEN_BULK.rawValue)
 
     /// The values that this version knows.
     public static let allCases: [Stage] = [.load, .tokenize, .pack, .embed, .attention, .linear, .pool,
         .call, .prefill, .decode, .sample, .detokenize, .firstToken, .answerHit, .answerMiss, .draft,
-        .accept, .transfer]
+        .accept, .transfer, .queueWait, .sharedPass, .busy, .deadlineMissed, .firstTokenInteractive,
+        .firstTokenNormal, .firstTokenBulk, .outputTokenInteractive, .outputTokenNormal, .outputTokenBulk]
 
-    /// The short name of the value, for instance "transfer".
+    /// The short name of the value, for instance "output_token_bulk".
     public var description: String { nameOf(self, kinglet_stage_name(rawValue)) }
 }
 

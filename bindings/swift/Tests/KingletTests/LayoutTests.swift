@@ -24,6 +24,8 @@ import Testing
         constant("KINGLET_STATUS_CANCELLED", KINGLET_STATUS_CANCELLED.rawValue, 7, kinglet_status_name(7), "cancelled")
         constant("KINGLET_STATUS_PANIC", KINGLET_STATUS_PANIC.rawValue, 8, kinglet_status_name(8), "panic")
         constant("KINGLET_STATUS_INTERNAL", KINGLET_STATUS_INTERNAL.rawValue, 9, kinglet_status_name(9), "internal")
+        constant("KINGLET_STATUS_BUSY", KINGLET_STATUS_BUSY.rawValue, 10, kinglet_status_name(10), "busy")
+        constant("KINGLET_STATUS_DEADLINE_EXCEEDED", KINGLET_STATUS_DEADLINE_EXCEEDED.rawValue, 11, kinglet_status_name(11), "deadline_exceeded")
     }
 
     @Test func kinglet_str_layout() {
@@ -42,6 +44,24 @@ import Testing
         constant("KINGLET_TRISTATE_AUTO", KINGLET_TRISTATE_AUTO.rawValue, 0, kinglet_tristate_name(0), "auto")
         constant("KINGLET_TRISTATE_NO", KINGLET_TRISTATE_NO.rawValue, 1, kinglet_tristate_name(1), "no")
         constant("KINGLET_TRISTATE_YES", KINGLET_TRISTATE_YES.rawValue, 2, kinglet_tristate_name(2), "yes")
+    }
+
+    @Test func kinglet_priority_values() {
+        constant("KINGLET_PRIORITY_NORMAL", KINGLET_PRIORITY_NORMAL.rawValue, 0, kinglet_priority_name(0), "normal")
+        constant("KINGLET_PRIORITY_INTERACTIVE", KINGLET_PRIORITY_INTERACTIVE.rawValue, 1, kinglet_priority_name(1), "interactive")
+        constant("KINGLET_PRIORITY_BULK", KINGLET_PRIORITY_BULK.rawValue, 2, kinglet_priority_name(2), "bulk")
+    }
+
+    @Test func kinglet_scheduler_options_layout() {
+        field("kinglet_scheduler_options.struct_size", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.struct_size), 0)
+        field("kinglet_scheduler_options.max_tokens", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.max_tokens), 8)
+        field("kinglet_scheduler_options.max_sequences", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.max_sequences), 12)
+        field("kinglet_scheduler_options.max_wait_us", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.max_wait_us), 16)
+        field("kinglet_scheduler_options.queue_length", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.queue_length), 20)
+        field("kinglet_scheduler_options.queue_bytes", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.queue_bytes), 24)
+        field("kinglet_scheduler_options.requests", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.requests), 32)
+        field("kinglet_scheduler_options.reserved", at: MemoryLayout<kinglet_scheduler_options>.offset(of: \.reserved), 36)
+        field("end of kinglet_scheduler_options", at: MemoryLayout<kinglet_scheduler_options>.stride, 40)
     }
 
     @Test func kinglet_device_values() {
@@ -99,7 +119,8 @@ import Testing
         field("kinglet_model_options.log_release", at: MemoryLayout<kinglet_model_options>.offset(of: \.log_release), 104)
         field("kinglet_model_options.map_files", at: MemoryLayout<kinglet_model_options>.offset(of: \.map_files), 112)
         field("kinglet_model_options.reserved", at: MemoryLayout<kinglet_model_options>.offset(of: \.reserved), 116)
-        field("end of kinglet_model_options", at: MemoryLayout<kinglet_model_options>.stride, 120)
+        field("kinglet_model_options.scheduler", at: MemoryLayout<kinglet_model_options>.offset(of: \.scheduler), 120)
+        field("end of kinglet_model_options", at: MemoryLayout<kinglet_model_options>.stride, 128)
     }
 
     @Test func kinglet_model_view_layout() {
@@ -185,7 +206,9 @@ import Testing
         field("kinglet_embed_options.prompt_name", at: MemoryLayout<kinglet_embed_options>.offset(of: \.prompt_name), 32)
         field("kinglet_embed_options.prompt", at: MemoryLayout<kinglet_embed_options>.offset(of: \.prompt), 48)
         field("kinglet_embed_options.truncate_dim", at: MemoryLayout<kinglet_embed_options>.offset(of: \.truncate_dim), 64)
-        field("end of kinglet_embed_options", at: MemoryLayout<kinglet_embed_options>.stride, 72)
+        field("kinglet_embed_options.priority", at: MemoryLayout<kinglet_embed_options>.offset(of: \.priority), 72)
+        field("kinglet_embed_options.deadline_ms", at: MemoryLayout<kinglet_embed_options>.offset(of: \.deadline_ms), 76)
+        field("end of kinglet_embed_options", at: MemoryLayout<kinglet_embed_options>.stride, 80)
     }
 
     @Test func kinglet_embeddings_view_layout() {
@@ -246,7 +269,9 @@ import Testing
         field("kinglet_classify_options.cancellation", at: MemoryLayout<kinglet_classify_options>.offset(of: \.cancellation), 24)
         field("kinglet_classify_options.prompt_name", at: MemoryLayout<kinglet_classify_options>.offset(of: \.prompt_name), 32)
         field("kinglet_classify_options.prompt", at: MemoryLayout<kinglet_classify_options>.offset(of: \.prompt), 48)
-        field("end of kinglet_classify_options", at: MemoryLayout<kinglet_classify_options>.stride, 64)
+        field("kinglet_classify_options.priority", at: MemoryLayout<kinglet_classify_options>.offset(of: \.priority), 64)
+        field("kinglet_classify_options.deadline_ms", at: MemoryLayout<kinglet_classify_options>.offset(of: \.deadline_ms), 68)
+        field("end of kinglet_classify_options", at: MemoryLayout<kinglet_classify_options>.stride, 72)
     }
 
     @Test func kinglet_classifications_view_layout() {
@@ -384,8 +409,10 @@ import Testing
         field("kinglet_generate_options.decoder_input_text_count", at: MemoryLayout<kinglet_generate_options>.offset(of: \.decoder_input_text_count), 376)
         field("kinglet_generate_options.max_input_length", at: MemoryLayout<kinglet_generate_options>.offset(of: \.max_input_length), 384)
         field("kinglet_generate_options.schema_mode", at: MemoryLayout<kinglet_generate_options>.offset(of: \.schema_mode), 392)
-        field("kinglet_generate_options.reserved", at: MemoryLayout<kinglet_generate_options>.offset(of: \.reserved), 396)
-        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 400)
+        field("kinglet_generate_options.priority", at: MemoryLayout<kinglet_generate_options>.offset(of: \.priority), 396)
+        field("kinglet_generate_options.deadline_ms", at: MemoryLayout<kinglet_generate_options>.offset(of: \.deadline_ms), 400)
+        field("kinglet_generate_options.reserved", at: MemoryLayout<kinglet_generate_options>.offset(of: \.reserved), 404)
+        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 408)
     }
 
     @Test func kinglet_generations_view_layout() {
@@ -478,6 +505,16 @@ import Testing
         constant("KINGLET_STAGE_DRAFT", KINGLET_STAGE_DRAFT.rawValue, 15, kinglet_stage_name(15), "draft")
         constant("KINGLET_STAGE_ACCEPT", KINGLET_STAGE_ACCEPT.rawValue, 16, kinglet_stage_name(16), "accept")
         constant("KINGLET_STAGE_TRANSFER", KINGLET_STAGE_TRANSFER.rawValue, 17, kinglet_stage_name(17), "transfer")
+        constant("KINGLET_STAGE_QUEUE_WAIT", KINGLET_STAGE_QUEUE_WAIT.rawValue, 18, kinglet_stage_name(18), "queue_wait")
+        constant("KINGLET_STAGE_SHARED_PASS", KINGLET_STAGE_SHARED_PASS.rawValue, 19, kinglet_stage_name(19), "shared_pass")
+        constant("KINGLET_STAGE_BUSY", KINGLET_STAGE_BUSY.rawValue, 20, kinglet_stage_name(20), "busy")
+        constant("KINGLET_STAGE_DEADLINE_MISSED", KINGLET_STAGE_DEADLINE_MISSED.rawValue, 21, kinglet_stage_name(21), "deadline_missed")
+        constant("KINGLET_STAGE_FIRST_TOKEN_INTERACTIVE", KINGLET_STAGE_FIRST_TOKEN_INTERACTIVE.rawValue, 22, kinglet_stage_name(22), "first_token_interactive")
+        constant("KINGLET_STAGE_FIRST_TOKEN_NORMAL", KINGLET_STAGE_FIRST_TOKEN_NORMAL.rawValue, 23, kinglet_stage_name(23), "first_token_normal")
+        constant("KINGLET_STAGE_FIRST_TOKEN_BULK", KINGLET_STAGE_FIRST_TOKEN_BULK.rawValue, 24, kinglet_stage_name(24), "first_token_bulk")
+        constant("KINGLET_STAGE_OUTPUT_TOKEN_INTERACTIVE", KINGLET_STAGE_OUTPUT_TOKEN_INTERACTIVE.rawValue, 25, kinglet_stage_name(25), "output_token_interactive")
+        constant("KINGLET_STAGE_OUTPUT_TOKEN_NORMAL", KINGLET_STAGE_OUTPUT_TOKEN_NORMAL.rawValue, 26, kinglet_stage_name(26), "output_token_normal")
+        constant("KINGLET_STAGE_OUTPUT_TOKEN_BULK", KINGLET_STAGE_OUTPUT_TOKEN_BULK.rawValue, 27, kinglet_stage_name(27), "output_token_bulk")
     }
 
     @Test func kinglet_stage_totals_layout() {
