@@ -381,6 +381,55 @@ fn bench_keeps_its_contract() {
 }
 
 #[test]
+fn load_tests_report_every_call_in_each_format() {
+    let load_test = |more: &[&str]| {
+        let arguments = ["--threads", "2", "--callers", "5", "--inputs", "7", "--input-tokens", "4-9"];
+        run("load-test", "bert", &[&arguments[..], more].concat(), "")
+    };
+    let report = |more: &[&str]| -> Value { serde_json::from_str(&load_test(&[more, &["--json"]].concat())).unwrap() };
+    let closed = report(&["--requests", "60"]);
+    assert_eq!((&closed["loop"], &closed["calls"], &closed["errors"]), (&json!("closed"), &json!(60), &json!({})));
+    assert_eq!((&closed["differences"], &closed["batch"]["texts"]), (&json!(0), &json!(5)));
+    // 60 calls use seven inputs of 4 to 9 tokens in turn.
+    let tokens = closed["tokens_per_s"].as_f64().unwrap() / closed["texts_per_s"].as_f64().unwrap();
+    assert!((4.0..=9.0).contains(&tokens), "{tokens}");
+    let times = ["p50", "p90", "p95", "p99", "max"].map(|key| closed["latency_ms"][key].as_f64().unwrap());
+    assert!(times[0] > 0.0 && times.is_sorted(), "{times:?}");
+    assert!(closed["first_token_ms"]["p50"].is_null() && closed["bulk"]["texts"].is_null());
+
+    let mixed = report(&["--rate", "400", "--requests", "40", "--bulk", "20"]);
+    assert_eq!((&mixed["loop"], &mixed["calls"], &mixed["rate"]), (&json!("open"), &json!(40), &json!(400.0)));
+    assert_eq!((&mixed["differences"], &mixed["bulk"]["texts"]), (&json!(0), &json!(20)));
+    assert!(mixed["bulk"]["calls"].as_u64() >= Some(1) && mixed["without_bulk"]["p99_ratio"].is_number(), "{mixed}");
+    assert!(mixed["late_calls"].is_u64());
+    // Arrivals take as long as their rate says: 40 gaps of 2.5 ms on average, whose sum the seed fixes.
+    assert!(mixed["seconds"].as_f64() > Some(0.05), "{mixed}");
+
+    let limited = report(&["--duration", "0.05"]);
+    assert!(limited["calls"].as_u64() >= Some(1));
+
+    let csv = load_test(&["--requests", "5", "--output-format", "csv"]);
+    let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!((lines.len(), lines[0].len()), (2, lines[1].len()));
+    let column = |name: &str| lines[1][lines[0].iter().position(|column| *column == name).unwrap()];
+    assert_eq!((column("calls"), column("callers"), column("errors")), ("5", "5", "0"));
+    assert!(column("latency_ms.p99").parse::<f64>().unwrap() > 0.0);
+    let table = load_test(&["--requests", "5"]);
+    for part in ["5 callers, closed loop", "ratio to one batch", "results that differ", "p99"] {
+        assert!(table.contains(part), "no {part:?} in {table}");
+    }
+    for (arguments, part) in [
+        (["--callers", "0"], "1 to 1024"),
+        (["--callers", "1025"], "1 to 1024"),
+        (["--rate", "0"], "above 0"),
+        (["--input-tokens", "600"], "--input-tokens"),
+    ] {
+        assert!(fails(USAGE, "load-test", "bert", &arguments, "").contains(part), "{arguments:?}");
+    }
+    assert!(fails(FAILED, "load-test", "bert", &["--task", "generate"], "").contains("generates no text"));
+}
+
+#[test]
 fn counters_go_to_standard_error() {
     for (format, part) in [("json", "\"tokenize\":{\"calls\":2,"), ("csv", "\ntokenize,2,"), ("prometheus", "# TYPE ")]
     {
@@ -458,7 +507,7 @@ fn usage_errors_are_errors_and_help_is_not() {
     }
 }
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "generate",
     "chat",
     "embed",
@@ -471,6 +520,7 @@ const VERBS: [&str; 14] = [
     "evaluate",
     "devices",
     "bench",
+    "load-test",
     "completions",
     "man",
 ];

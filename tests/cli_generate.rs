@@ -1,4 +1,4 @@
-//! The verbs that generate: `generate`, `chat`, `logits`, `quantize`, `evaluate`, and `bench` with that task.
+//! The verbs that generate: `generate`, `chat`, `logits`, `quantize`, `evaluate`, and `bench` and `load-test` with that task.
 #![cfg(feature = "cli")]
 
 mod support;
@@ -208,4 +208,23 @@ fn bench_generates_what_it_says() {
     let (p50, rate) = (figures["p50_ms"].as_f64().unwrap(), figures["tokens_per_s"].as_f64().unwrap());
     let tokens = rate * p50 / 1e3;
     assert!((tokens - 14.0).abs() < 0.5, "{figures}");
+}
+
+#[test]
+fn load_tests_generate_the_same_bits_greedy_sampled_and_with_beams() {
+    let model = fixtures().join("generation/gpt2");
+    let contract = "load-test --task generate --callers 4 --requests 24 --inputs 6 --input-tokens 3-8 \
+                    --output-tokens 7 --threads 2 --json --model";
+    let mut arguments: Vec<&str> = contract.split_whitespace().collect();
+    arguments.push(model.to_str().unwrap());
+    for more in [&[][..], &["--sample", "--seed", "5"], &["--beams", "3"]] {
+        let report: Value = serde_json::from_str(&run(&[&arguments[..], more].concat(), "")).unwrap();
+        assert_eq!((&report["calls"], &report["differences"], &report["errors"]), (&json!(24), &json!(0), &json!({})));
+        let tokens = report["tokens_per_s"].as_f64().unwrap() / report["texts_per_s"].as_f64().unwrap();
+        assert!((tokens - 7.0).abs() < 0.01, "{report}");
+        let streamed = !more.contains(&"--beams");
+        for key in ["first_token_ms", "output_token_ms"] {
+            assert_eq!(report[key]["p99"].as_f64().is_some_and(|ms| ms > 0.0), streamed, "{report}");
+        }
+    }
 }

@@ -53,6 +53,7 @@ pub enum Verb {
     Evaluate(Evaluate),
     Devices(Devices),
     Bench(Bench),
+    LoadTest(LoadTest),
     Completions(Completions),
     Man(Man),
 }

@@ -2,20 +2,20 @@
 
 use std::time::Instant;
 
-use kinglet::{Device, GenerateOptions, Model, Stage};
+use kinglet::{GenerateOptions, Model, Stage};
 use serde_json::json;
 
 use crate::args::{Bench, Task};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
+use crate::machine;
 use crate::output::Output;
 use crate::progress::Meter;
+use crate::random::SplitMix64;
 
-/// Ids are drawn from this range, cut to the vocabulary: tokens below it are often special.
-const IDS: std::ops::Range<usize> = 200..30_000;
 const SEED: u64 = 1;
 
 pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
-    let (ids, lengths) = draw(args, model.vocabulary_size());
+    let (ids, lengths) = SplitMix64(SEED).sequences(args.batch, args.input_tokens, model.vocabulary_size());
     let options = GenerateOptions {
         max_new_tokens: Some(args.output_tokens),
         num_beams: Some(args.beams),
@@ -47,8 +47,8 @@ pub fn run(model: &Model, args: &Bench) -> Outcome<()> {
     let p50 = median(&mut times);
     let tokens = if args.task == Task::Embed { ids.len() } else { generated };
     let tokens_per_s = tokens as f64 / p50;
-    let rss = peak_rss_mb();
-    let isa = isa(model)?;
+    let rss = machine::peak_rss_mb();
+    let isa = machine::isa(model)?;
     let mut out = Output::new();
     if !args.json {
         table(&mut out, model, p50, tokens_per_s, load_ms, rss)?;
@@ -108,72 +108,11 @@ fn table(out: &mut Output, model: &Model, p50: f64, tokens_per_s: f64, load_ms: 
     Ok(())
 }
 
-/// Random ids, and the lengths of the sequences: lengths are drawn first, then ids.
-fn draw(args: &Bench, vocabulary: usize) -> (Vec<u32>, Vec<usize>) {
-    let mut random = SplitMix64(SEED);
-    let (low, high) = args.input_tokens;
-    let lengths: Vec<usize> = (0..args.batch).map(|_| random.between(low, high + 1)).collect();
-    let end = IDS.end.min(vocabulary);
-    let start = if end > IDS.start { IDS.start } else { 0 };
-    let ids = (0..lengths.iter().sum()).map(|_| random.between(start, end) as u32).collect();
-    (ids, lengths)
-}
-
-/// Steele, Lea & Flood 2014.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Evenly from `low..high`, which is not empty (by the high half of a product: Lemire 2019, without the rejection).
-    fn between(&mut self, low: usize, high: usize) -> usize {
-        low + ((u128::from(self.next()) * (high - low) as u128) >> 64) as usize
-    }
-}
-
 /// The middle value, or the mean of the two middle ones. `times` is not empty.
 fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     let middle = times.len() / 2;
     if times.len() % 2 == 1 { times[middle] } else { (times[middle - 1] + times[middle]) / 2.0 }
-}
-
-/// The instruction set that the work ran on, or the device.
-fn isa(model: &Model) -> Outcome<String> {
-    let info = model.info();
-    match model.device() {
-        Device::Cpu if info["backend"] == "onnx" => Ok(info["kernels"].as_str().unwrap_or_default().to_string()),
-        Device::Cpu => kinglet::kernels::select().map(|kernel| kernel.isa().to_string()).map_err(Failure::new),
-        other => Ok(other.name().to_string()),
-    }
-}
-
-/// Peak resident memory of the process in MiB.
-#[cfg(target_os = "linux")]
-fn peak_rss_mb() -> Option<f64> {
-    // Not getrusage: its ru_maxrss survives exec, so it may be the parent's peak.
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok().map(|kb| kb / 1024.0)
-}
-
-#[cfg(target_os = "macos")]
-fn peak_rss_mb() -> Option<f64> {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
-    // SAFETY: the pointer is valid for a write of the struct.
-    let status = unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) };
-    // SAFETY: zero says that the struct was written.
-    (status == 0).then(|| unsafe { usage.assume_init() }.ru_maxrss as f64 / (1024.0 * 1024.0))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn peak_rss_mb() -> Option<f64> {
-    None
 }
 
 #[cfg(test)]
@@ -184,12 +123,5 @@ mod tests {
     fn medians() {
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
-    }
-
-    #[test]
-    fn draws_stay_in_range_and_reach_both_ends() {
-        let mut random = SplitMix64(SEED);
-        let drawn: Vec<usize> = (0..1000).map(|_| random.between(3, 7)).collect();
-        assert!((3..7).all(|n| drawn.contains(&n)) && drawn.iter().all(|n| (3..7).contains(n)));
     }
 }

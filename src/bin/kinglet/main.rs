@@ -15,11 +15,14 @@ mod hidden;
 mod input;
 mod inspect;
 mod interrupt;
+mod load_test;
 mod logits;
+mod machine;
 mod metrics;
 mod output;
 mod progress;
 mod quantize;
+mod random;
 mod reference;
 mod tokenize;
 mod values;
@@ -86,6 +89,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Logits(args) => with_model(&args.model, &|model| logits::run(model, args)),
         Verb::Evaluate(args) => with_model(&args.model, &|model| evaluate::run(model, args)),
         Verb::Bench(args) => with_model(&args.model, &|model| bench::run(model, args)),
+        Verb::LoadTest(args) => with_model(&args.model, &|model| load_test::run(model, args)),
         Verb::Quantize(args) => quantize::run(args),
         Verb::Devices(args) => devices::run(args),
         Verb::Completions(args) => reference::completions(args),

@@ -22,6 +22,16 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number, at least 1".into())
 }
 
+pub fn callers(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| "expected a whole number from 1 to 1024".into())
+}
+
+/// A number above 0: calls per second, or seconds.
+pub fn rate(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x: &f64| *x > 0.0 && x.is_finite());
+    number.ok_or_else(|| "expected a number above 0".into())
+}
+
 pub fn size(text: &str) -> Result<u64, String> {
     let shift = match text.to_ascii_uppercase().bytes().last() {
         Some(b'K') => 10,
@@ -96,6 +106,8 @@ mod tests {
         assert_eq!(bias("5,6=-2.5"), Ok((vec![5, 6], -2.5)));
         assert!(bias("5,6").is_err() && bias("a=1").is_err() && bias("5=x").is_err());
         assert_eq!(decay("20, 1.1"), Ok((20, 1.1)));
+        assert!(callers("1024") == Ok(1024) && callers("0").is_err() && callers("1025").is_err());
+        assert!(rate("0.5") == Ok(0.5) && rate("0").is_err() && rate("inf").is_err() && rate("x").is_err());
         assert!(decay("20").is_err() && decay("x,1").is_err());
     }
 }

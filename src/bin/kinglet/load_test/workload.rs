@@ -1,0 +1,179 @@
+//! The inputs of a load test and the calls on them.
+
+use std::time::{Duration, Instant};
+
+use kinglet::{EmbedOptions, EncodeOptions, GenerateOptions, Model, Output};
+
+use crate::args::{LoadTest, Task};
+use crate::failure::{Failure, Outcome};
+use crate::random::SplitMix64;
+
+/// Words to make texts of. A vocabulary without so many gives as many as it has.
+const WORDS: usize = 256;
+/// Draws until a vocabulary is taken to have no more words.
+const DRAWS: usize = 20_000;
+
+/// The result of one input.
+pub struct Answer {
+    /// A hash of all bits of the result.
+    pub hash: u64,
+    /// Input tokens of an embedding, output tokens of a generation.
+    pub tokens: usize,
+    /// When the first and the last token came, from the beginning of the call; only of generation without beams, one input per call.
+    pub stream: Option<(Duration, Duration)>,
+}
+
+pub struct Workload<'a> {
+    model: &'a Model,
+    inputs: Inputs,
+}
+
+enum Inputs {
+    Texts(Vec<String>),
+    Prompts { prompts: Vec<Vec<u32>>, options: GenerateOptions },
+}
+
+impl<'a> Workload<'a> {
+    pub fn new(model: &'a Model, args: &LoadTest) -> Outcome<Self> {
+        let mut random = SplitMix64(args.seed);
+        let inputs = match args.task {
+            Task::Embed => Inputs::Texts(texts(model, args, &mut random)?),
+            Task::Generate => {
+                let (ids, lengths) = random.sequences(args.inputs, args.input_tokens, model.vocabulary_size());
+                let mut rest = &ids[..];
+                let prompts = lengths.iter().map(|&length| rest.split_off(..length).unwrap_or_default().to_vec());
+                let options = GenerateOptions {
+                    max_new_tokens: Some(args.output_tokens),
+                    num_beams: Some(args.beams),
+                    do_sample: Some(args.sample),
+                    // The same for all calls, so that a text of a batch draws as it does alone.
+                    seed: args.sample.then_some(args.seed),
+                    ignore_eos: true,
+                    ..GenerateOptions::default()
+                };
+                Inputs::Prompts { prompts: prompts.collect(), options }
+            }
+        };
+        Ok(Self { model, inputs })
+    }
+
+    pub fn inputs(&self) -> usize {
+        match &self.inputs {
+            Inputs::Texts(texts) => texts.len(),
+            Inputs::Prompts { prompts, .. } => prompts.len(),
+        }
+    }
+
+    /// One call with one input, counted on beyond the last from the first.
+    pub fn call(&self, input: usize) -> kinglet::Result<Answer> {
+        let input = input % self.inputs();
+        let Inputs::Prompts { prompts, options } = &self.inputs else {
+            return self.batch(input..input + 1).map(|mut answers| answers.swap_remove(0));
+        };
+        let prompt = &prompts[input];
+        if options.num_beams != Some(1) {
+            return self.batch(input..input + 1).map(|mut answers| answers.swap_remove(0));
+        }
+        let start = Instant::now();
+        let mut stream: Option<(Duration, Duration)> = None;
+        let mut listener = |_: kinglet::Piece| {
+            let now = start.elapsed();
+            stream = Some((stream.map_or(now, |(first, _)| first), now));
+            true
+        };
+        let result = self.model.generate_ids(prompt, &[prompt.len()], options, Some(&mut listener))?;
+        Ok(Answer { stream, ..answer(&result.outputs[0]) })
+    }
+
+    /// One call with several inputs.
+    pub fn batch(&self, inputs: std::ops::Range<usize>) -> kinglet::Result<Vec<Answer>> {
+        let inputs = inputs.map(|i| i % self.inputs());
+        match &self.inputs {
+            Inputs::Texts(texts) => {
+                let texts: Vec<&str> = inputs.map(|i| texts[i].as_str()).collect();
+                let embeddings = self.model.embed(&texts, &EmbedOptions::default())?;
+                let answer = |i: usize| {
+                    let mut hash = Fnv::default();
+                    embeddings.row(i).iter().for_each(|value| hash.add(value.to_bits()));
+                    Answer { hash: hash.0, tokens: embeddings.tokens[i], stream: None }
+                };
+                Ok((0..texts.len()).map(answer).collect())
+            }
+            Inputs::Prompts { prompts, options } => {
+                let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+                for prompt in inputs.map(|i| &prompts[i]) {
+                    ids.extend_from_slice(prompt);
+                    lengths.push(prompt.len());
+                }
+                let result = self.model.generate_ids(&ids, &lengths, options, None)?;
+                Ok(result.outputs.iter().map(|outputs| answer(outputs)).collect())
+            }
+        }
+    }
+}
+
+fn answer(outputs: &[Output]) -> Answer {
+    let mut hash = Fnv::default();
+    for output in outputs {
+        output.tokens.iter().for_each(|&token| hash.add(token));
+        hash.add(output.score.to_bits());
+    }
+    Answer { hash: hash.0, tokens: outputs.iter().map(|output| output.tokens.len()).sum(), stream: None }
+}
+
+/// FNV-1a of 64 bits, by words of 32 bits: small, and the same on every machine.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, word: u32) {
+        for byte in word.to_le_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+/// Texts of the wanted numbers of tokens, made of words that are one token each.
+fn texts(model: &Model, args: &LoadTest, random: &mut SplitMix64) -> Outcome<Vec<String>> {
+    let tokens = |text: &str| -> Outcome<usize> {
+        let options = EncodeOptions { max_length: Some(usize::MAX), ..EncodeOptions::default() };
+        Ok(model.tokenize(&[text], None, &options, None)?.tokens())
+    };
+    let (low, high) = args.input_tokens;
+    if high > model.max_length() {
+        let most = model.max_length();
+        return Err(Failure::usage(format!("--input-tokens: {high} tokens; the model takes at most {most}")));
+    }
+    let added = tokens("")?;
+    let mut words = Vec::new();
+    for _ in 0..DRAWS {
+        let id = random.id(model.vocabulary_size());
+        let word = model.decode(&[id], true)?.trim().to_string();
+        let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        if plain && tokens(&format!("a {word}"))? == tokens("a")? + 1 {
+            words.push(word);
+        }
+        if words.len() == WORDS {
+            break;
+        }
+    }
+    if words.is_empty() {
+        return Err(Failure::new("the vocabulary has no words to make texts of"));
+    }
+    (0..args.inputs)
+        .map(|_| {
+            let wanted = random.between(low, high + 1);
+            let mut text: Vec<&str> = (added..wanted).map(|_| words[random.between(0, words.len())].as_str()).collect();
+            // Where the first word, without a space before it, is more than one token.
+            while text.len() > 1 && tokens(&text.join(" "))? > wanted {
+                text.pop();
+            }
+            Ok(text.join(" "))
+        })
+        .collect()
+}
