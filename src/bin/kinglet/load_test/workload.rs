@@ -30,7 +30,7 @@ pub struct Workload<'a> {
 
 enum Inputs {
     Texts(Vec<String>),
-    Prompts { prompts: Vec<Vec<u32>>, options: GenerateOptions },
+    Prompts { prompts: Vec<Vec<u32>>, options: Box<GenerateOptions> },
 }
 
 impl<'a> Workload<'a> {
@@ -51,7 +51,7 @@ impl<'a> Workload<'a> {
                     ignore_eos: true,
                     ..GenerateOptions::default()
                 };
-                Inputs::Prompts { prompts: prompts.collect(), options }
+                Inputs::Prompts { prompts: prompts.collect(), options: Box::new(options) }
             }
         };
         Ok(Self { model, inputs })
