@@ -222,7 +222,7 @@ fn negated_types(argument: &Value) -> Negation {
     let types = names.into_iter().filter_map(Types::named).fold(Types::NONE, Types::or);
     let others = Types::ALL.without(types);
     // The numbers that are not integers cannot be said.
-    let exact = !(types.has(Types::INTEGER) && !types.has(Types::NUMBER));
+    let exact = !types.has(Types::INTEGER) || types.has(Types::NUMBER);
     typed(others, exact)
 }
 

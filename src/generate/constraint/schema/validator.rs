@@ -227,7 +227,7 @@ impl<'a> Check<'a> {
             ("properties" | "patternProperties" | "additionalProperties", Value::Object(object)) => {
                 let open = keyword == "additionalProperties";
                 let names = object.keys().filter(|name| open || self.is_named(schema, name) == Some(true));
-                places.extend(names.map(|name| Place::Name(name)));
+                places.extend(names.map(Place::Name));
             }
             ("items" | "prefixItems", Value::Array(items)) => {
                 let count = argument.as_array().map_or(items.len(), Vec::len).min(items.len());
@@ -270,7 +270,7 @@ impl<'a> Check<'a> {
         {
             self.evaluated(object, value, places);
             if object.contains_key("unevaluatedProperties") {
-                places.extend(value.as_object().into_iter().flat_map(Map::keys).map(|name| Place::Name(name)));
+                places.extend(value.as_object().into_iter().flat_map(Map::keys).map(Place::Name));
             }
             if object.contains_key("unevaluatedItems") {
                 places.extend((0..value.as_array().map_or(0, Vec::len)).map(Place::Item));
