@@ -31,6 +31,8 @@ mod text;
 pub use api::{Model, Request};
 pub use base::call::{Cancellation, Priority};
 pub use base::counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};
+#[doc(hidden)]
+pub use base::error::printable;
 pub use base::error::{Error, Result, Status};
 pub use base::log::{Log, LogLevel};
 #[doc(hidden)]

@@ -1,6 +1,7 @@
 //! The error type of the whole library. An error has a status, for callers to switch on, and a message that names the file,
 //! field or argument at fault and says what to do.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
@@ -66,8 +67,14 @@ pub struct Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The message may quote what comes from files: it is made [`printable`] here, for all errors.
     pub fn new(status: Status, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        let message = message.into();
+        let message = match printable(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(printable) => printable,
+        };
+        Self { status, message }
     }
 
     pub fn invalid_argument(message: impl Into<String>) -> Self {
@@ -143,9 +150,45 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A parser's message, cut to 300 characters: parsers quote the text that they refuse, whatever its length.
+/// The maximum length of an error message or log line in characters, and how many of them are its end.
+const MAX_MESSAGE: usize = 4000;
+const MESSAGE_END: usize = 500;
+
+/// A message in one line that does nothing to a terminal or log that shows it: control characters and characters that are invisible or
+/// change the direction of text are escaped, and the middle of what is too long is left out.
+pub fn printable(message: &str) -> Cow<'_, str> {
+    if message.len() <= MAX_MESSAGE && !message.contains(is_unprintable) {
+        return Cow::Borrowed(message);
+    }
+    let escaped = |text: &str, printable: &mut String| {
+        for c in text.chars() {
+            if is_unprintable(c) { printable.extend(c.escape_default()) } else { printable.push(c) }
+        }
+    };
+    let mut printable = String::new();
+    let end = message.char_indices().rev().nth(MESSAGE_END - 1);
+    match (message.char_indices().nth(MAX_MESSAGE - MESSAGE_END), end) {
+        (Some((cut, _)), Some((end, _))) if cut < end => {
+            escaped(&message[..cut], &mut printable);
+            printable.push('…');
+            escaped(&message[end..], &mut printable);
+        }
+        _ => escaped(message, &mut printable),
+    }
+    Cow::Owned(printable)
+}
+
+/// Control characters, line and paragraph separators, and format characters except those that join letters (U+200C, U+200D).
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(u32::from(c),
+            0xad | 0x61c | 0x180e | 0x200b | 0x200e | 0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0xfeff | 0xfff9..=0xfffb
+            | 0xe0000..=0xe007f)
+}
+
+/// A parser's message in one line, cut to 300 characters: parsers quote the text that they refuse, whatever its length.
 pub(crate) fn shortened(message: impl fmt::Display) -> String {
-    let message = message.to_string();
+    let message = message.to_string().replace('\n', " ");
     match message.char_indices().nth(300) {
         // The end holds the line and column.
         Some((cut, _)) => {
@@ -159,6 +202,17 @@ pub(crate) fn shortened(message: impl fmt::Display) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_hold_nothing_that_a_terminal_obeys() {
+        let error = Error::invalid_argument("name \u{1b}[2J\n\0\u{85}\u{202e}\u{2066}\u{200b}é\u{200d}日");
+        assert_eq!(error.message(), r"name \u{1b}[2J\n\u{0}\u{85}\u{202e}\u{2066}\u{200b}é".to_owned() + "\u{200d}日");
+        let long = Error::internal("é".repeat(1_000_000) + "\u{1b}the end");
+        let length = long.message().chars().count();
+        assert!(length < MAX_MESSAGE + 10 && long.message().ends_with(r"é\u{1b}the end"), "{length}");
+        let fits = "é".repeat(MAX_MESSAGE);
+        assert_eq!(printable(&fits), fits);
+    }
 
     #[test]
     fn messages_of_parsers_are_cut() {

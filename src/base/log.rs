@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::error::printable;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum LogLevel {
@@ -23,12 +25,12 @@ impl Log {
         Self(Some((level, Arc::new(sink))))
     }
 
-    /// `line` is called only if the sink accepts this level.
+    /// `line` is called only if the sink accepts this level. What it quotes from files is made printable here.
     pub fn write(&self, level: LogLevel, line: impl FnOnce() -> String) {
         if let Some((least_severe, sink)) = &self.0
             && level <= *least_severe
         {
-            sink(level, &line());
+            sink(level, &printable(&line()));
         }
     }
 

@@ -52,9 +52,9 @@ pub(super) struct Reported {
 
 impl From<Error> for Reported {
     fn from(error: Error) -> Self {
-        // Messages quote files and arguments, which may hold anything.
-        let message = error.message().replace('\0', "\u{fffd}");
-        Self { status: error.status() as kinglet_status, message: CString::new(message).unwrap_or_default() }
+        // Errors escape control characters, NUL among them.
+        let message = CString::new(error.message()).unwrap_or_default();
+        Self { status: error.status() as kinglet_status, message }
     }
 }
 

@@ -4,6 +4,7 @@
 //! overrides them in each call: padding is never computed, and the length limit belongs to the model and the call. Only the side of
 //! the truncation is kept, where `tokenizer_config.json` names none. Of pairs, the longer text is cut first.
 
+mod backtracking;
 pub(crate) mod clean_up;
 mod cuts;
 mod limits;
@@ -32,6 +33,7 @@ use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
+use backtracking::Backtracking;
 pub use special::SpecialTokens;
 use vocabulary::{Built, Found};
 
@@ -113,6 +115,8 @@ struct Inner {
     /// None if the model has no tokenizer; it then accepts only token ids.
     tokenizer: Option<HfTokenizer>,
     post: Option<PostProcessorWrapper>,
+    /// The expressions that may fail on a text.
+    backtracking: Backtracking,
     direction: TruncationDirection,
     max_length: usize,
     /// False: all token types are 0, because the files do not name them among the model's inputs.
@@ -142,6 +146,7 @@ impl Tokenizer {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
                 post: None,
+                backtracking: Backtracking::default(),
                 direction: TruncationDirection::Right,
                 max_length: usize::MAX,
                 token_types: true,
@@ -170,11 +175,6 @@ impl Tokenizer {
             Err(_) => return Err(Error::invalid_file(&path, "not a tokenizer: its parts contradict each other")),
         };
         drop(bytes);
-        if let ModelWrapper::Unigram(_) = tokenizer.get_model()
-            && let Some(fault) = limits::fault_of_pieces(tokenizer.get_vocab(false).keys().map(String::as_str))
-        {
-            return Err(Error::invalid_file(&path, fault));
-        }
         if let Some((first, _)) = unknown
             && let Some((id, token)) = tokenizer.get_added_tokens_decoder().iter().find(|(id, _)| **id >= first)
         {
@@ -193,6 +193,7 @@ impl Tokenizer {
         if lower_case {
             lower_first(&mut tokenizer).map_err(|e| Error::invalid_file(&path, e))?;
         }
+        let backtracking = Backtracking::of(&tokenizer).map_err(|e| Error::invalid_file(&path, e))?;
         let truncation = tokenizer.get_truncation().cloned();
         let pad_id = tokenizer.get_padding().map(|padding| padding.pad_id);
         let pad_id = pad_id.or_else(|| special.get("pad_token").and_then(|token| tokenizer.token_to_id(token)));
@@ -221,6 +222,7 @@ impl Tokenizer {
         Ok(Self(Arc::new(Inner {
             tokenizer: Some(tokenizer),
             post,
+            backtracking,
             direction,
             max_length,
             token_types,
@@ -452,8 +454,10 @@ impl Inner {
         let raw = |text: &str| {
             // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
             if text.len() > cuts::PART && self.cuts() {
-                return cuts::encode(tokenizer, text, cuts::PART, room, from_the_end, || call.check());
+                let check = |part: &str| call.check().and_then(|()| self.backtracking.check(tokenizer, part, call));
+                return cuts::encode(tokenizer, text, cuts::PART, room, from_the_end, check);
             }
+            self.backtracking.check(tokenizer, text, call)?;
             let encoded =
                 if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };
             encoded.map_err(untokenizable)

@@ -9,6 +9,7 @@ mod fork;
 mod kinglet_file;
 mod libraries;
 mod mapped_files;
+mod messages;
 mod quantize;
 #[cfg(all(target_os = "linux", feature = "cli"))]
 mod quota;

@@ -17,12 +17,13 @@ pub enum Failure {
 pub type Outcome<T> = Result<T, Failure>;
 
 impl Failure {
+    /// What the message quotes from files is made printable here.
     pub fn new(message: impl Display) -> Self {
-        Self::Message(message.to_string())
+        Self::Message(kinglet::printable(&message.to_string()).into_owned())
     }
 
     pub fn usage(message: impl Display) -> Self {
-        Self::Usage(message.to_string())
+        Self::Usage(kinglet::printable(&message.to_string()).into_owned())
     }
 
     /// The failure for an error of writing to standard output.

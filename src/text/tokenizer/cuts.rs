@@ -17,20 +17,21 @@ pub const PART: usize = 32 << 10;
 const OVERLAP: usize = 16;
 
 /// Tokenises a text part by part: the same tokens, words and offsets as the whole. Ends early when there are more than `room` tokens,
-/// which are then the first ones, or the last ones `from_the_end`. `check` runs before each part.
+/// which are then the first ones, or the last ones `from_the_end`. `check` sees each part first.
 pub fn encode(
     tokenizer: &HfTokenizer,
     text: &str,
     size: usize,
     room: Option<usize>,
     from_the_end: bool,
-    check: impl Fn() -> Result<()>,
+    check: impl Fn(&str) -> Result<()>,
 ) -> Result<Encoding> {
     let mut encoded = Vec::new();
     let mut count = 0;
     for part in parts(text, size, from_the_end) {
-        check()?;
-        let tokens = tokenizer.encode(&text[part.before..part.end], false).map_err(super::untokenizable)?;
+        let text = &text[part.before..part.end];
+        check(text)?;
+        let tokens = tokenizer.encode(text, false).map_err(super::untokenizable)?;
         let first = tokens.get_offsets().partition_point(|offsets| part.before + offsets.0 < part.start);
         count += tokens.len() - first;
         encoded.push(Encoded {
@@ -316,12 +317,12 @@ mod tests {
                 let size = 1 + random(&mut seed, 300);
                 let room = random(&mut seed, whole.len() + 10);
                 for from_the_end in [false, true] {
-                    let all = encode(&tokenizer, &text, size, None, from_the_end, || Ok(())).unwrap();
+                    let all = encode(&tokenizer, &text, size, None, from_the_end, |_| Ok(())).unwrap();
                     let what = || format!("{}, parts of {size}: {text:?}", file.display());
                     assert_eq!(all.get_ids(), whole.get_ids(), "{}", what());
                     assert_eq!(all.get_offsets(), whole.get_offsets(), "{}", what());
                     assert_eq!(all.get_word_ids(), whole.get_word_ids(), "{}", what());
-                    let some = encode(&tokenizer, &text, size, Some(room), from_the_end, || Ok(())).unwrap();
+                    let some = encode(&tokenizer, &text, size, Some(room), from_the_end, |_| Ok(())).unwrap();
                     assert_eq!(some.len() > room, whole.len() > room, "{}", what());
                     let count = some.len().min(room);
                     let ends = |ids: &[u32]| match from_the_end {
@@ -360,7 +361,7 @@ mod tests {
     fn a_cancelled_text_is_tokenised_no_further() {
         let (_, tokenizer) = tokenizers().into_iter().find(|(_, tokenizer)| cuts_at_spaces(tokenizer)).unwrap();
         let checked = std::cell::Cell::new(0);
-        let check = || {
+        let check = |_: &str| {
             checked.set(checked.get() + 1);
             if checked.get() == 3 { Err(crate::base::error::Error::cancelled()) } else { Ok(()) }
         };

@@ -1,10 +1,14 @@
 //! Limits on what a `tokenizer.json` may ask of memory and time. The crate that runs it knows none: normalizers that each make a text
 //! longer multiply, and a table of replacements is allocated by the size that it states.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::formats::{base64, charsmap, quoted};
+use crate::formats::{base64, charsmap, quoted, shortened};
 
 /// The maximum factor by which the normalizers may make a text longer. Those of published files stay below 10.
 const MAX_GROWTH: f64 = 64.0;
@@ -21,11 +25,64 @@ struct Parts {
     normalizer: Value,
     #[serde(default)]
     pre_tokenizer: Value,
+    #[serde(default)]
+    decoder: Value,
+    #[serde(default)]
+    model: Model,
 }
 
-/// Why a file is refused, by the field. A file that is no JSON passes: the crate that reads it says what is wrong.
+#[derive(Default, Deserialize)]
+struct Model {
+    #[serde(default)]
+    vocab: LongestPiece,
+}
+
+/// The length in bytes of the longest piece of a Unigram vocabulary. The other vocabularies are objects.
+#[derive(Default)]
+struct LongestPiece(usize);
+
+impl<'de> Deserialize<'de> for LongestPiece {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pieces;
+        impl<'de> Visitor<'de> for Pieces {
+            type Value = LongestPiece;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a vocabulary")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pieces: A) -> Result<LongestPiece, A::Error> {
+                let mut longest = 0;
+                while let Some((piece, IgnoredAny)) = pieces.next_element::<(Cow<str>, IgnoredAny)>()? {
+                    longest = longest.max(piece.len());
+                }
+                Ok(LongestPiece(longest))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut tokens: A) -> Result<LongestPiece, A::Error> {
+                while tokens.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(LongestPiece(0))
+            }
+        }
+        deserializer.deserialize_any(Pieces)
+    }
+}
+
+/// Why a file is refused, by the field. Checked before the crate reads the file: it frees a vocabulary's pieces by one call per byte,
+/// which overflows the stack for long ones.
 pub fn fault(json: &[u8]) -> Option<String> {
-    let Ok(Parts { normalizer, pre_tokenizer }) = serde_json::from_slice(json) else { return None };
+    let Parts { normalizer, pre_tokenizer, decoder, model } = match serde_json::from_slice(json) {
+        Ok(parts) => parts,
+        // What is given twice, too: the crate would use what was not looked at.
+        Err(error) => return Some(format!("not a tokenizer: {}", shortened(error))),
+    };
+    let LongestPiece(longest) = model.vocab;
+    if longest > MAX_PIECE {
+        return Some(format!("model: a piece has {longest} bytes; the maximum is {MAX_PIECE}"));
+    }
+    if let Some(fault) = each(&decoder, "decoders", &mut fault_of_decoder) {
+        return Some(format!("decoder: {fault}"));
+    }
     let (mut steps, mut growth) = (0, 1.0);
     each(&normalizer, "normalizers", &mut |part| {
         steps += 1;
@@ -47,12 +104,6 @@ pub fn fault(json: &[u8]) -> Option<String> {
         .or_else(|| (steps > MAX_STEPS).then(|| format!("{steps} pre-tokenizers; the maximum is {MAX_STEPS}")))
         .map(|what| format!("pre_tokenizer: {what}"))
     })
-}
-
-/// Why a Unigram vocabulary is refused.
-pub fn fault_of_pieces<'a>(mut pieces: impl Iterator<Item = &'a str>) -> Option<String> {
-    let long = pieces.find(|piece| piece.len() > MAX_PIECE)?;
-    Some(format!("model: a piece has {} bytes; the maximum is {MAX_PIECE}", long.len()))
 }
 
 /// Visits the steps of a sequence of sequences and returns the first fault. The recursion is limited: serde_json refuses more than 128
@@ -86,6 +137,13 @@ fn fault_of_step(part: &Value) -> Option<String> {
     let length = text(part, "Regex").map_or(0, str::len);
     (length > MAX_EXPRESSION)
         .then(|| format!("{}: a regular expression of {length} bytes; the maximum is {MAX_EXPRESSION}", quoted(kind)))
+}
+
+/// Expressions that can backtrack are checked while a text is split ([`super::backtracking`]), but not when tokens are decoded.
+fn fault_of_decoder(part: &Value) -> Option<String> {
+    let expression = text(part, "Regex").filter(|expression| super::backtracking::may_fail(expression))?;
+    fault_of_step(part)
+        .or_else(|| Some(format!("{}: the expression {} looks around", quoted(kind(part)), quoted(expression))))
 }
 
 /// The factor by which a normalizer may make a text longer, in bytes.
@@ -157,9 +215,16 @@ mod tests {
         assert!(fault.starts_with("pre_tokenizer: ") && fault.contains("1000000 bytes"), "{fault:?}");
         assert_eq!(of(sequence(vec![sixteen; 1]), Value::Null), None);
         assert_eq!(of(charsmap(&table(0)), Value::Null), None);
+        let unigram =
+            |length: usize| json!({"model": {"type": "Unigram", "vocab": [["a", 0.0], ["b".repeat(length), -1]]}});
+        assert!(super::fault(unigram(2000).to_string().as_bytes()).is_some_and(|fault| fault.contains("2000 bytes")));
+        assert_eq!(super::fault(unigram(500).to_string().as_bytes()), None);
+        let twice =
+            br#"{"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": ""}, "normalizer": null}"#;
+        assert!(super::fault(twice).is_some_and(|fault| fault.contains("duplicate field")));
+        let decoder = json!({"decoder": {"type": "Replace", "pattern": {"Regex": "(?<=a)b"}, "content": ""}});
         assert!(
-            fault_of_pieces(["a", &"b".repeat(2000)].into_iter()).is_some_and(|fault| fault.contains("2000 bytes"))
+            super::fault(decoder.to_string().as_bytes()).is_some_and(|fault| fault.starts_with("decoder: `Replace`: "))
         );
-        assert_eq!(fault_of_pieces(["a", &"b".repeat(500)].into_iter()), None);
     }
 }
