@@ -24,6 +24,8 @@ type EmbedOptions struct {
 	Prompt *string
 	// TruncateDim keeps only the first values of each vector, before Normalize. 0: as the model's files say, else all.
 	TruncateDim int
+	// Priority says how urgent the call is.
+	Priority Priority
 }
 
 // Embeddings are the vectors of a batch of texts: Vector(i) is one, All iterates.
@@ -78,6 +80,7 @@ func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions
 	if options != nil {
 		o.pooling = C.kinglet_pooling(options.Pooling)
 		o.normalize = C.kinglet_tristate(options.Normalize)
+		o.priority = C.kinglet_priority(options.Priority)
 		if o.max_length, err = size(options.MaxLength, "MaxLength"); err != nil {
 			return nil, err
 		}

@@ -126,6 +126,8 @@ type GenerateOptions struct {
 	MaxMatchingNgramSize int
 	// Prefix is a prompt prefix of the same model, computed by [Model.Prefix].
 	Prefix *Prefix
+	// Priority says how urgent the call is.
+	Priority Priority
 }
 
 // ExponentialDecay makes end tokens more likely: with each token beyond Start generated ones they gain by Factor.
@@ -294,6 +296,7 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 		o.logprobs = 1
 	}
 	o.early_stopping = C.kinglet_early_stopping(options.EarlyStopping)
+	o.priority = C.kinglet_priority(options.Priority)
 
 	grammar := []string{options.Grammar.source}
 	if lent.texts, err = lend(options.StopStrings, grammar, options.DecoderInputTexts); err != nil {
