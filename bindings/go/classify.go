@@ -21,6 +21,8 @@ type ClassifyOptions struct {
 	PromptName string
 	// Prompt is put there, whatever PromptName says; Some("") for no prompt.
 	Prompt *string
+	// Priority says how urgent the call is.
+	Priority Priority
 }
 
 // Classifications are the scores of a batch of texts or pairs.
@@ -93,6 +95,7 @@ func (m *Model) classify(ctx context.Context, texts, pairs []string, options *Cl
 	if err != nil {
 		return nil, err
 	}
+	o.priority = C.kinglet_priority(options.Priority)
 	prompts, err := lendPrompts(options.PromptName, options.Prompt, &o.prompt_name, &o.prompt)
 	if err != nil {
 		return nil, err
@@ -143,6 +146,8 @@ type ClassifyTokensOptions struct {
 	Aggregation Aggregation
 	// MaxLength is the most tokens of a text, special tokens included; longer ones are cut. 0: the model's limit.
 	MaxLength int
+	// Priority says how urgent the call is.
+	Priority Priority
 }
 
 // Entity is a labelled piece of a text.
@@ -196,6 +201,7 @@ func (m *Model) ClassifyTokens(ctx context.Context, texts []string, options *Cla
 		return nil, err
 	}
 	o.aggregation = C.kinglet_aggregation(options.Aggregation)
+	o.priority = C.kinglet_priority(options.Priority)
 	batch, err := lend(texts)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,8 @@ type EmbedOptions struct {
 	Prompt *string
 	// TruncateDim keeps only the first values of each vector, before Normalize. 0: as the model's files say, else all.
 	TruncateDim int
+	// Priority says how urgent the call is.
+	Priority Priority
 }
 
 // c are the options in C; the prompts in them live until they are freed.
@@ -34,6 +36,7 @@ func (options *EmbedOptions) c() (o C.kinglet_embed_options, prompts texts, err 
 	}
 	o.pooling = C.kinglet_pooling(options.Pooling)
 	o.normalize = C.kinglet_tristate(options.Normalize)
+	o.priority = C.kinglet_priority(options.Priority)
 	if o.max_length, err = size(options.MaxLength, "MaxLength"); err != nil {
 		return o, prompts, err
 	}

@@ -34,12 +34,17 @@ const (
 	ErrPanic Status = C.KINGLET_STATUS_PANIC
 	// ErrInternal means a defect of Kinglet, found by one of its own checks.
 	ErrInternal Status = C.KINGLET_STATUS_INTERNAL
+	// ErrBusy means that the model's queue is full ([SchedulerOptions]); nothing was done.
+	ErrBusy Status = C.KINGLET_STATUS_BUSY
+	// ErrDeadlineExceeded is not an error of this binding, where contexts have the deadlines.
+	ErrDeadlineExceeded Status = C.KINGLET_STATUS_DEADLINE_EXCEEDED
 )
 
 // Error names the kind.
 func (s Status) Error() string {
 	return "kinglet: " + name("status", uint32(s), "", "invalid argument", "not found", "cannot be read", "invalid file",
-		"unsupported", "out of memory", "cancelled", "a panic inside Kinglet", "an internal error")
+		"unsupported", "out of memory", "cancelled", "a panic inside Kinglet", "an internal error",
+		"busy", "deadline exceeded")
 }
 
 // Error says why a call failed. errors.Is finds its Status and, where a context ended the call, the context's error and cause.

@@ -129,6 +129,8 @@ type GenerateOptions struct {
 	MaxMatchingNgramSize int
 	// Prefix is a prompt prefix of the same model, computed by [Model.Prefix].
 	Prefix *Prefix
+	// Priority says how urgent the call is.
+	Priority Priority
 }
 
 // ExponentialDecay makes end tokens more likely: with each token beyond Start generated ones they gain by Factor.
@@ -298,6 +300,7 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 	}
 	o.early_stopping = C.kinglet_early_stopping(options.EarlyStopping)
 	o.schema_mode = C.kinglet_schema_mode(options.SchemaMode)
+	o.priority = C.kinglet_priority(options.Priority)
 
 	grammar := []string{options.Grammar.source}
 	if lent.texts, err = lend(options.StopStrings, grammar, options.DecoderInputTexts); err != nil {

@@ -17,9 +17,10 @@ package kinglet
 // static void kinglet_go_on_log_release(void *handle) { kinglet_go_log_release((uintptr_t)handle); }
 //
 // // Go's handles are small numbers, which Go must not see in a pointer: they become user data here.
-// static kinglet_status kinglet_go_load(kinglet_str path, kinglet_model_options *options, uintptr_t progress, uintptr_t log,
-//                                       kinglet_model **model, kinglet_error **error) {
+// static kinglet_status kinglet_go_load(kinglet_str path, kinglet_model_options *options, kinglet_scheduler_options *scheduler,
+//                                       uintptr_t progress, uintptr_t log, kinglet_model **model, kinglet_error **error) {
 //     kinglet_model_options o = *options;
+//     o.scheduler = scheduler;
 //     if (progress) {
 //         o.progress = kinglet_go_on_progress;
 //         o.progress_user_data = (void *)progress;
@@ -41,6 +42,7 @@ import (
 	"runtime"
 	"runtime/cgo"
 	"slices"
+	"time"
 	"unsafe"
 )
 
@@ -75,6 +77,22 @@ type LoadOptions struct {
 	// ONNXRuntime is the path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second
 	// path is ignored with a warning. Empty: the path in ORT_DYLIB_PATH, else the system's library.
 	ONNXRuntime string
+	// Scheduler says how concurrent calls share the model.
+	Scheduler SchedulerOptions
+}
+
+// SchedulerOptions say how concurrent calls share a model. None of them changes a result. Zero is the default of every field.
+type SchedulerOptions struct {
+	// MaxTokens is the most tokens of a pass, except for a longer text. 0: what suits the device.
+	MaxTokens uint32
+	// MaxSequences is the most sequences of a generation step. 0: 256.
+	MaxSequences uint32
+	// MaxWait is how long a text that finds an idle model waits for others to share its pass, at most a second. 0: it does not wait.
+	MaxWait time.Duration
+	// QueueLength is the most calls that may wait for their first pass; one more fails with [ErrBusy]. 0: no limit.
+	QueueLength uint32
+	// QueueBytes is the most bytes of input of these calls. 0: no limit.
+	QueueBytes uint64
 }
 
 // Model is a loaded model. All its methods may be called from many goroutines at once.
@@ -112,6 +130,17 @@ func Load(ctx context.Context, path string, options *LoadOptions) (*Model, error
 	o.memory_limit = C.uint64_t(options.MemoryLimit)
 	o.map_files = C.kinglet_tristate(options.MapFiles)
 	o.answer_cache_bytes = C.uint64_t(options.AnswerCacheBytes)
+	wait := options.Scheduler.MaxWait.Microseconds()
+	if wait < 0 || wait > math.MaxUint32 {
+		return nil, invalid("Scheduler.MaxWait: %v is not between 0 and a second", options.Scheduler.MaxWait)
+	}
+	var scheduler C.kinglet_scheduler_options
+	scheduler.struct_size = C.size_t(unsafe.Sizeof(scheduler))
+	scheduler.max_tokens = C.uint32_t(options.Scheduler.MaxTokens)
+	scheduler.max_sequences = C.uint32_t(options.Scheduler.MaxSequences)
+	scheduler.max_wait_us = C.uint32_t(wait)
+	scheduler.queue_length = C.uint32_t(options.Scheduler.QueueLength)
+	scheduler.queue_bytes = C.uint64_t(options.Scheduler.QueueBytes)
 	core, loaded := &core{}, false
 	defer func() {
 		if !loaded {
@@ -142,7 +171,7 @@ func Load(ctx context.Context, path string, options *LoadOptions) (*Model, error
 	o.onnxruntime = *place.second([]string{path}, []string{options.ONNXRuntime})
 	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
 		o.cancellation = cancellation
-		return C.kinglet_go_load(*place.strs, &o, C.uintptr_t(progress), C.uintptr_t(logHandle), &core.model, failure)
+		return C.kinglet_go_load(*place.strs, &o, &scheduler, C.uintptr_t(progress), C.uintptr_t(logHandle), &core.model, failure)
 	})
 	reporter.rethrow()
 	if core.logger != nil {

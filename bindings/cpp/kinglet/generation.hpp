@@ -183,6 +183,10 @@ struct GenerateOptions {
     const Prefix *prefix = nullptr;
     /// Cancels the call from another thread, within one step.
     const Cancellation *cancellation = nullptr;
+    /// How urgent the call is.
+    Priority priority = Priority::Normal;
+    /// Milliseconds after which the call fails with Status::DeadlineExceeded if it is not done. 0: none.
+    std::uint32_t deadline_ms = 0;
     /// Receives the texts while they are generated, on the calling thread; needs num_beams 1. Its exceptions cancel the call and are
     /// rethrown by value(). It must not use the Session that it listens to.
     OnPiece on_piece{};
@@ -265,6 +269,8 @@ public:
         set(c_.max_matching_ngram_size, options.max_matching_ngram_size);
         c_.prefix = options.prefix ? options.prefix->get() : nullptr;
         c_.cancellation = detail::to_c(options.cancellation);
+        c_.priority = static_cast<kinglet_priority>(options.priority);
+        c_.deadline_ms = options.deadline_ms;
         if (on_piece_) {
             c_.on_piece = &GenerateCall::call;
             c_.on_piece_user_data = this;

@@ -70,6 +70,8 @@ public:
         c.memory_limit = options.memory_limit;
         c.map_files = static_cast<kinglet_tristate>(options.map_files);
         c.answer_cache_bytes = options.answer_cache_bytes;
+        const auto scheduler = detail::to_c(options.scheduler);
+        c.scheduler = &scheduler;
         c.onnxruntime = detail::to_c(std::string_view(options.onnxruntime));
         if (options.progress) {
             c.progress = &detail::ProgressCall::call;

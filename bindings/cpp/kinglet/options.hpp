@@ -62,6 +62,22 @@ public:
     void cancel() const noexcept { kinglet_cancellation_cancel(get()); }
 };
 
+/// How a model shares its passes among concurrent calls. No option changes a result; zero is the default of every field.
+struct SchedulerOptions {
+    /// The most tokens of a pass, except for a longer text. 0: what suits the device.
+    std::uint32_t max_tokens = 0;
+    /// The most sequences of a generation step. 0: 256.
+    std::uint32_t max_sequences = 0;
+    /// How long a text that finds an idle model waits for others to share its pass, in microseconds, at most 1,000,000.
+    std::uint32_t max_wait_us = 0;
+    /// The most calls that may wait for their first pass; one more fails with Status::Busy. 0: no limit.
+    std::uint32_t queue_length = 0;
+    /// The most bytes of input of these calls. 0: no limit.
+    std::uint64_t queue_bytes = 0;
+    /// The most requests that run at once. 0: 64.
+    std::uint32_t requests = 0;
+};
+
 /// Options of Model::load. With C++20: `Model::load(path, {.precision = Precision::Int8, .threads = 2})`.
 struct ModelOptions {
     /// Where the model runs.
@@ -92,6 +108,8 @@ struct ModelOptions {
     std::function<void(LogLevel level, std::string_view message)> log = nullptr;
     /// The least severe level that is passed to `log`; Default is Info.
     LogLevel log_level = LogLevel::Default;
+    /// How concurrent calls share the model.
+    SchedulerOptions scheduler = {};
 };
 
 /// Options of quantize().
@@ -134,6 +152,10 @@ struct EmbedOptions {
     /// Keeps only the first values of each vector. 0: as the model's files say, else all.
     std::size_t truncate_dim = 0;
     const Cancellation *cancellation = nullptr;
+    /// How urgent the call is.
+    Priority priority = Priority::Normal;
+    /// Milliseconds after which the call fails with Status::DeadlineExceeded if it is not done. 0: none.
+    std::uint32_t deadline_ms = 0;
 };
 
 /// Texts in the layout of an Arrow array: `Offset` is std::int32_t for Utf8, std::int64_t for LargeUtf8. It borrows the array's buffers.
@@ -180,6 +202,10 @@ struct ClassifyOptions {
     /// A prompt that is put there, whatever prompt_name says; empty for no prompt. Not for classify_tokens.
     std::optional<std::string> prompt = std::nullopt;
     const Cancellation *cancellation = nullptr;
+    /// How urgent the call is.
+    Priority priority = Priority::Normal;
+    /// Milliseconds after which the call fails with Status::DeadlineExceeded if it is not done. 0: none.
+    std::uint32_t deadline_ms = 0;
 };
 
 /// Options of Model::hidden_states.
@@ -230,6 +256,18 @@ void prompts(C &c, const Options &options) noexcept {
     if (options.prompt) c.prompt = to_c(std::string_view(*options.prompt));
 }
 
+inline kinglet_scheduler_options to_c(const SchedulerOptions &options) noexcept {
+    kinglet_scheduler_options c{};
+    c.struct_size = sizeof c;
+    c.max_tokens = options.max_tokens;
+    c.max_sequences = options.max_sequences;
+    c.max_wait_us = options.max_wait_us;
+    c.queue_length = options.queue_length;
+    c.queue_bytes = options.queue_bytes;
+    c.requests = options.requests;
+    return c;
+}
+
 inline kinglet_embed_options to_c(const EmbedOptions &options) noexcept {
     auto c = cancellable<kinglet_embed_options>(options);
     c.pooling = static_cast<kinglet_pooling>(options.pooling);
@@ -237,6 +275,8 @@ inline kinglet_embed_options to_c(const EmbedOptions &options) noexcept {
     c.max_length = options.max_length;
     prompts(c, options);
     c.truncate_dim = options.truncate_dim;
+    c.priority = static_cast<kinglet_priority>(options.priority);
+    c.deadline_ms = options.deadline_ms;
     return c;
 }
 
@@ -244,6 +284,8 @@ inline kinglet_classify_options to_c(const ClassifyOptions &options) noexcept {
     auto c = cancellable<kinglet_classify_options>(options);
     c.function = static_cast<kinglet_score_function>(options.function);
     c.aggregation = static_cast<kinglet_aggregation>(options.aggregation);
+    c.priority = static_cast<kinglet_priority>(options.priority);
+    c.deadline_ms = options.deadline_ms;
     c.max_length = options.max_length;
     prompts(c, options);
     return c;
