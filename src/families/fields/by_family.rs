@@ -1,0 +1,366 @@
+//! The fields of `config.json` that each family reads into its Spec, those that change nothing in it, and other names of fields.
+
+const BERT: &[&str] = &[
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "type_vocab_size",
+];
+
+/// NomicBERT's, by transformers 5 and as published.
+const NOMIC_BERT: &[&str] = &[
+    "activation_function",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "layer_norm_epsilon",
+    "max_position_embeddings",
+    "max_trained_positions",
+    "n_embd",
+    "n_head",
+    "n_inner",
+    "n_layer",
+    "n_positions",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "rotary_emb_base",
+    "rotary_scaling_factor",
+    "type_vocab_size",
+];
+
+const MODERNBERT: &[&str] = &[
+    "attention_bias",
+    "global_attn_every_n_layers",
+    "global_rope_theta",
+    "hidden_activation",
+    "hidden_size",
+    "intermediate_size",
+    "layer_types",
+    "local_attention",
+    "local_rope_theta",
+    "max_position_embeddings",
+    "mlp_bias",
+    "norm_bias",
+    "norm_eps",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+];
+
+const EUROBERT: &[&str] = &[
+    "attention_bias",
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "max_position_embeddings",
+    "mlp_bias",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "original_max_position_embeddings",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+];
+
+const OPT: &[&str] = &[
+    "activation_function",
+    "ffn_dim",
+    "hidden_size",
+    "is_causal",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "tie_word_embeddings",
+];
+
+const DISTILBERT: &[&str] = &["activation", "dim", "hidden_dim", "max_position_embeddings", "n_heads", "n_layers"];
+
+const MPNET: &[&str] = &[
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "relative_attention_num_buckets",
+];
+
+const T5: &[&str] = &[
+    "d_ff",
+    "d_kv",
+    "d_model",
+    "feed_forward_proj",
+    "layer_norm_epsilon",
+    "num_decoder_layers",
+    "num_heads",
+    "num_layers",
+    "relative_attention_max_distance",
+    "relative_attention_num_buckets",
+];
+
+const BART: &[&str] = &[
+    "activation_function",
+    "d_model",
+    "decoder_attention_heads",
+    "decoder_ffn_dim",
+    "decoder_layers",
+    "encoder_attention_heads",
+    "encoder_ffn_dim",
+    "encoder_layers",
+    "max_position_embeddings",
+    "scale_embedding",
+    "tie_word_embeddings",
+];
+
+const GPT2: &[&str] = &[
+    "activation_function",
+    "is_causal",
+    "layer_norm_epsilon",
+    "n_embd",
+    "n_head",
+    "n_inner",
+    "n_layer",
+    "n_positions",
+    "scale_attn_weights",
+    "tie_word_embeddings",
+];
+
+const GPT_NEOX: &[&str] = &[
+    "attention_bias",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "is_causal",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "partial_rotary_factor",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "rotary_emb_base",
+    "rotary_pct",
+    "tie_word_embeddings",
+    "use_parallel_residual",
+];
+
+/// What Llama and the families after it share.
+const LLAMA: &[&str] = &[
+    "head_dim",
+    "hidden_size",
+    "intermediate_size",
+    "is_causal",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "original_max_position_embeddings",
+    "rms_norm_eps",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "tie_word_embeddings",
+];
+
+/// Phi's, and StableLM's.
+const PHI: &[&str] = &[
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "is_causal",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "original_max_position_embeddings",
+    "partial_rotary_factor",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "tie_word_embeddings",
+];
+
+const GEMMA: &[&str] = &[
+    "attention_bias",
+    "attn_logit_softcapping",
+    "final_logit_softcapping",
+    "hidden_activation",
+    "layer_types",
+    "query_pre_attn_scalar",
+    "sliding_window",
+];
+
+/// The fields that a family reads into its Spec, in one or two lists.
+pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
+    match family {
+        "bert" | "roberta" | "xlm-roberta" | "camembert" => [BERT, &[]],
+        "nomic_bert" => [NOMIC_BERT, &[]],
+        "modernbert" => [MODERNBERT, &[]],
+        "eurobert" => [EUROBERT, &[]],
+        "opt" => [OPT, &[]],
+        "phi" => [PHI, &[]],
+        "stablelm" => [PHI, &["use_parallel_residual", "use_qkv_bias"]],
+        "distilbert" => [DISTILBERT, &[]],
+        "mpnet" => [MPNET, &[]],
+        "t5" => [T5, &["scale_decoder_outputs", "tie_word_embeddings"]],
+        "mt5" => [T5, &[]],
+        "bart" | "mbart" => [BART, &[]],
+        "marian" => [BART, &[]],
+        "gpt2" => [GPT2, &[]],
+        "gpt_neox" => [GPT_NEOX, &[]],
+        "llama" => [LLAMA, &["attention_bias", "hidden_act", "mlp_bias"]],
+        "smollm3" => [
+            LLAMA,
+            &[
+                "attention_bias",
+                "hidden_act",
+                "layer_types",
+                "mlp_bias",
+                "no_rope_layer_interval",
+                "no_rope_layers",
+                "sliding_window",
+                "use_sliding_window",
+            ],
+        ],
+        "granite" => [
+            LLAMA,
+            &[
+                "attention_bias",
+                "attention_multiplier",
+                "embedding_multiplier",
+                "hidden_act",
+                "logits_scaling",
+                "mlp_bias",
+                "residual_multiplier",
+            ],
+        ],
+        "mistral" => [LLAMA, &["hidden_act", "layer_types", "sliding_window"]],
+        "qwen2" => [LLAMA, &["hidden_act", "layer_types", "max_window_layers", "sliding_window", "use_sliding_window"]],
+        "qwen3" => [
+            LLAMA,
+            &[
+                "attention_bias",
+                "hidden_act",
+                "layer_types",
+                "max_window_layers",
+                "sliding_window",
+                "use_sliding_window",
+            ],
+        ],
+        "phi3" => [LLAMA, &["hidden_act", "partial_rotary_factor", "sliding_window"]],
+        "gemma" => [LLAMA, &["attention_bias", "hidden_act", "use_bidirectional_attention"]],
+        "gemma2" => [LLAMA, GEMMA],
+        "gemma3_text" => [
+            LLAMA,
+            &[
+                "attention_bias",
+                "attn_logit_softcapping",
+                "final_logit_softcapping",
+                "hidden_activation",
+                "layer_types",
+                "query_pre_attn_scalar",
+                "rope_local_base_freq",
+                "sliding_window",
+                "sliding_window_pattern",
+                "use_bidirectional_attention",
+            ],
+        ],
+        _ => [&[], &[]],
+    }
+}
+
+/// Fields that a family's class has and that change nothing in this family.
+pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
+    match family {
+        // Encoders have no language head, and T5 with untied embeddings is told by its weights.
+        "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "mpnet" => &["tie_word_embeddings"],
+        // The family refuses a width that differs from the hidden size.
+        "opt" => &["is_decoder", "word_embed_proj_dim"],
+        // What these say is of heads that are not read.
+        "modernbert" => &[
+            "classifier_activation",
+            "classifier_bias",
+            "classifier_pooling",
+            "decoder_bias",
+            "deterministic_flash_attn",
+            "embedding_dropout",
+            "initializer_cutoff_factor",
+            "layer_norm_eps",
+            "mlp_dropout",
+            "position_embedding_type",
+            "reference_compile",
+            "repad_logits_with_grad",
+            "sparse_pred_ignore_index",
+            "sparse_prediction",
+            "tie_word_embeddings",
+        ],
+        "eurobert" => &["classifier_pooling", "is_causal", "is_decoder", "tie_word_embeddings"],
+        "nomic_bert" => &[
+            "dense_seq_output",
+            "fused_bias_fc",
+            "fused_dropout_add_ln",
+            "pad_vocab_size_multiple",
+            "pad_vocab_to_multiple_of",
+            "parallel_block_tied_norm",
+            "scale_attn_weights",
+            "tie_word_embeddings",
+            "use_flash_attn",
+            "use_xentropy",
+        ],
+        "mt5" => &["scale_decoder_outputs", "tie_word_embeddings"],
+        // A decoder is one.
+        "gpt_neox" | "llama" | "mistral" | "qwen2" | "qwen3" | "phi" | "phi3" | "gpt2" | "bart" | "mbart"
+        | "marian" | "stablelm" | "smollm3" | "granite" | "gemma" => &["is_decoder"],
+        "gemma2" | "gemma3_text" => &["hidden_act", "is_decoder"],
+        _ => &[],
+    }
+}
+
+pub(super) fn is_honoured(family: &str, name: &str) -> bool {
+    honoured(family).concat().contains(&name)
+}
+
+/// Other names of fields, which win where a file has both (`attribute_map` of transformers' classes).
+pub(in crate::families) fn aliases(family: &str) -> &'static [(&'static str, &'static str)] {
+    match family {
+        "distilbert" => {
+            &[("hidden_size", "dim"), ("num_attention_heads", "n_heads"), ("num_hidden_layers", "n_layers")]
+        }
+        "t5" | "mt5" => &[
+            ("head_dim", "d_kv"),
+            ("hidden_size", "d_model"),
+            ("num_attention_heads", "num_heads"),
+            ("num_hidden_layers", "num_layers"),
+        ],
+        "bart" | "mbart" | "marian" => &[
+            ("hidden_size", "d_model"),
+            ("num_attention_heads", "encoder_attention_heads"),
+            ("num_hidden_layers", "encoder_layers"),
+        ],
+        "gpt2" => &[
+            ("hidden_size", "n_embd"),
+            ("max_position_embeddings", "n_positions"),
+            ("num_attention_heads", "n_head"),
+            ("num_hidden_layers", "n_layer"),
+        ],
+        _ => &[],
+    }
+}
