@@ -48,6 +48,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_precision_name",
     "kinglet_priority_name",
     "kinglet_prefix_free",
+    "kinglet_schema_mode_name",
     "kinglet_score_function_name",
     "kinglet_session_free",
     "kinglet_stage_name",
@@ -78,7 +79,7 @@ fn versions() {
 
 #[test]
 fn names_of_values_are_those_of_the_description() {
-    let names: [(&str, extern "C" fn(u32) -> *const c_char); 14] = [
+    let names: [(&str, extern "C" fn(u32) -> *const c_char); 15] = [
         ("kinglet_aggregation", kinglet_aggregation_name),
         ("kinglet_counters_format", kinglet_counters_format_name),
         ("kinglet_device", kinglet_device_name),
@@ -89,6 +90,7 @@ fn names_of_values_are_those_of_the_description() {
         ("kinglet_pooling", kinglet_pooling_name),
         ("kinglet_precision", kinglet_precision_name),
         ("kinglet_priority", kinglet_priority_name),
+        ("kinglet_schema_mode", kinglet_schema_mode_name),
         ("kinglet_score_function", kinglet_score_function_name),
         ("kinglet_stage", kinglet_stage_name),
         ("kinglet_status", kinglet_status_name),
@@ -111,7 +113,7 @@ fn names_of_values_are_those_of_the_description() {
         assert_eq!((name(function(count as u32)), name(function(u32::MAX))), ("unknown", "unknown"), "{of}");
         enumerations += 1;
     }
-    assert_eq!(enumerations, 14);
+    assert_eq!(enumerations, 15);
     // The same names as in the command line and in exports.
     for stage in kinglet::Stage::ALL {
         assert_eq!(name(kinglet_stage_name(stage as u32)), stage.name());
