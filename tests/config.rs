@@ -114,11 +114,7 @@ fn what_is_not_computed_is_refused_by_name() {
         ("generation/marian", json!({"share_encoder_decoder_embeddings": false}), "`share_encoder_decoder_embeddings`"),
         ("generation/llama", json!({"quantization_config": {"quant_method": "gptq", "bits": 4}}), "by gptq, 4 bits"),
         ("generation/llama", json!({"mup_scale": 2.0}), "`mup_scale`"),
-        (
-            "generation/qwen2",
-            json!({"architectures": ["Qwen2ForSequenceClassification"]}),
-            "Qwen2ForSequenceClassification",
-        ),
+        ("generation/qwen2", json!({"architectures": ["Qwen2ForTokenClassification"]}), "Qwen2ForTokenClassification"),
         ("generation/qwen3", json!({"layer_types": ["full_attention", "linear_attention"]}), "`linear_attention`"),
         ("generation/llama", json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic"),
         (

@@ -224,7 +224,7 @@ fn bidirectional(mut spec: Spec, window: impl Fn(usize) -> usize) -> Spec {
     spec
 }
 
-/// The head that `architectures` names on a model of a family of decoders: one of sequences (`score`) or of tokens.
+/// The head that `architectures` names on a model of a family of decoders: `score`, of sequences.
 ///
 /// # Errors
 /// `Unsupported`: a head that is not computed.
@@ -242,24 +242,19 @@ fn decoder_head(config: &Config, family: &str) -> Result<Option<Head>> {
     if stem.is_none_or(|stem| ENCODERS.contains(&stem)) {
         return Ok(None);
     }
-    let head = |name, bias, token| {
-        let kind = head_kind(architecture).unwrap_or(HeadKind::Sequence);
-        let layers = vec![Dense { name, bias, activation: Activation::None, prefixed: false }];
-        Ok(Some(Head { kind, token, layers, labels: some_labels(config)? }))
-    };
     let padding = match family {
         "gemma2" | "gemma3_text" => Some(0),
         "phi3" => Some(32000),
         _ => None,
     };
     let padding = usize_default(config, "pad_token_id", padding)?.and_then(|id| u32::try_from(id).ok());
-    let generic = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3"].contains(&family);
+    const DECODERS: [&str; 9] =
+        ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3", "gpt2", "gpt_neox"];
     match head_kind(architecture) {
-        Some(HeadKind::Sequence) if generic || ["gpt2", "gpt_neox"].contains(&family) => {
-            head("score", false, HeadToken::Last { padding })
+        Some(kind @ HeadKind::Sequence) if DECODERS.contains(&family) => {
+            let layers = vec![Dense { name: "score", bias: false, activation: Activation::None, prefixed: false }];
+            Ok(Some(Head { kind, token: HeadToken::Last { padding }, layers, labels: some_labels(config)? }))
         }
-        Some(HeadKind::Token) if generic => head("score", true, HeadToken::First),
-        Some(HeadKind::Token) if ["gpt2", "gpt_neox"].contains(&family) => head("classifier", true, HeadToken::First),
         _ => {
             let path = config.path().display();
             Err(Error::unsupported(format!(

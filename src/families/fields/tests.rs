@@ -281,8 +281,9 @@ fn absent_fields_have_the_defaults_of_the_classes() {
 #[test]
 fn heads_on_decoders_are_refused_with_what_helps() {
     for (family, class, refused) in [
-        ("qwen2", "Qwen2ForSequenceClassification", true),
+        ("qwen2", "Qwen2ForSequenceClassification", false),
         ("llama", "LlamaForTokenClassification", true),
+        ("t5", "T5ForSequenceClassification", true),
         ("gpt2", "GPT2DoubleHeadsModel", true),
         ("bart", "BartForSequenceClassification", true),
         ("bart", "BartForConditionalGeneration", false),
