@@ -69,7 +69,6 @@ fn rewritten_schemas_allow_nothing_more() {
 }
 
 #[test]
-#[ignore = "the walk does not find the end of a string whose pattern asks for a certain letter there"]
 fn random_texts_of_many_schemas_validate() {
     let fixture = &fixtures()[1];
     let (mut texts, mut mismatches) = (0, 0);
@@ -94,8 +93,11 @@ fn random_texts_of_many_schemas_validate() {
         let document = Document::new(case["schema"].clone());
         for (seed, drawn) in [(1, 3), (2, 12), (3, 30)] {
             let text = walk(fixture, &grammar, 100 * number as u64 + seed, drawn);
-            let Ok(value) = serde_json::from_str(&text) else {
-                panic!("{}: {text}", case["schema"]);
+            let value = match serde_json::from_str(&text) {
+                Ok(value) => value,
+                // JSON's grammar allows 7E3907, which no reader holds.
+                Err(error) if error.to_string().contains("number out of range") => continue,
+                Err(error) => panic!("{}: {text}: {error}", case["schema"]),
             };
             texts += 1;
             if constraint.is_mismatch(&text) {
