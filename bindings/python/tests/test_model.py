@@ -174,11 +174,28 @@ def test_quantize(tmp_path: Path, bert: Model) -> None:
         (model.Pooling, "pooling", {"none"}),
         (model.ScoreFunction, "score_function", set()),
         (model.Aggregation, "aggregation", set()),
+        (model.Priority, "priority", set()),
         (_load.LogLevel, "log_level", {"default"}),
     ],
 )
 def test_names_are_those_of_the_library(literal: Any, kind: str, left_out: set[str]) -> None:
     assert set(typing.get_args(literal)) == set(_options.choices(kind)) - left_out
+
+
+def test_scheduler_priority_and_deadline(bert: Model) -> None:
+    sharing = Model.load(bert.path, scheduler={"max_tokens": 64, "queue_length": 8, "max_wait_us": 10})
+    plain = bert.embed(["a small bird", "a river"])
+    assert (sharing.embed(["a small bird", "a river"], priority="bulk", deadline_ms=60_000) == plain).all()
+    with pytest.raises(errors.DeadlineExceeded):
+        sharing.embed(["a small bird sings near the river"] * 20_000, deadline_ms=1)
+    with pytest.raises(errors.InvalidArgument, match="priority: 'urgent'"):
+        sharing.embed("a", priority="urgent")  # type: ignore[call-overload]
+    with pytest.raises(errors.InvalidArgument, match="deadline_ms: 0"):
+        sharing.embed("a", deadline_ms=0)
+    with pytest.raises(TypeError, match="'places'"):
+        Model.load(bert.path, scheduler={"places": 1})  # type: ignore[arg-type]
+    with pytest.raises(errors.InvalidArgument, match="queue_length"):
+        Model.load(bert.path, scheduler={"queue_length": 2**32})
 
 
 def api() -> Any:
@@ -193,10 +210,10 @@ def test_every_status_has_a_class() -> None:
 
 def test_every_function_and_option_of_c_is_used() -> None:
     source = "\n".join(path.read_text() for path in Path(kinglet.__file__).parent.glob("*.py") if path.name != "_ffi.py")
-    # The guard for linkers; references, which Python counts; padding, which only other engines need; and what a view has, too.
+    # The guard for linkers; requests, for which async calls have threads of the package; references, which Python counts; padding, which only other engines need; and what a view has, too.
     unused = re.compile(
         r"kinglet_(abi_v0|error_status|model_retain|(embeddings|classifications)_count|embeddings_(dimension|vector)"
-        r"|classifications_scores|generations_text|encoding_pad|\w+_name)$"
+        r"|classifications_scores|generations_text|encoding_pad|model_submit_[a-z]+|request_[a-z_]+|\w+_name)$"
     )
     sections = api()["sections"]
     functions = [f["name"] for s in sections for f in s["functions"]]

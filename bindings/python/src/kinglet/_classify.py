@@ -9,14 +9,14 @@ from kinglet._call import Cancellation, check, run
 from kinglet._library import CData, ffi, lib, own, text
 from kinglet._library import null as none
 from kinglet._memory import array
-from kinglet._options import choice, integer, new, prompts
+from kinglet._options import calling, choice, integer, new, prompts
 from kinglet._texts import Packed, Texts, listed, strs
 from kinglet._tokens import characters
 from kinglet.errors import InvalidArgument
 from kinglet.results import Classifications, Entity, Floats, flags
 
 if TYPE_CHECKING:
-    from kinglet.model import Aggregation, ScoreFunction
+    from kinglet.model import Aggregation, Priority, ScoreFunction
 
 __all__ = ["ClassifyOptions", "classify", "classify_tokens", "score"]
 
@@ -28,6 +28,9 @@ class ClassifyOptions(TypedDict, total=False):
     max_length: int | None
     prompt_name: str | None
     prompt: str | None
+    priority: Priority | None
+    #: Milliseconds after which the call raises `DeadlineExceeded`.
+    deadline_ms: int | None
     cancellation: Cancellation | None
 
 
@@ -40,6 +43,7 @@ def _options(options: ClassifyOptions) -> tuple[CData, Any]:
         c.function = choice("score_function", function, "function")
     if (max_length := get("max_length")) is not None:
         c.max_length = integer(max_length, "max_length", 1)
+    calling(c, get("priority"), get("deadline_ms"))
     return c, prompts(c, get("prompt_name"), get("prompt"))
 
 

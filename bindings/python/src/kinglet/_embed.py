@@ -9,14 +9,14 @@ import numpy as np
 from kinglet._call import Cancellation, check, run
 from kinglet._library import CData, ffi, lib, own
 from kinglet._memory import array
-from kinglet._options import choice, integer, new, prompts, tristate
+from kinglet._options import calling, choice, integer, new, prompts, tristate
 from kinglet._texts import Packed, Texts, parts, strs
 from kinglet.errors import InvalidArgument
 from kinglet.results import Embeddings, Floats, flags
 
 if TYPE_CHECKING:
     from kinglet._arrow import Chunk
-    from kinglet.model import Pooling
+    from kinglet.model import Pooling, Priority
 
 __all__ = ["EmbedOptions", "embed", "embed_tokens"]
 
@@ -30,6 +30,9 @@ class EmbedOptions(TypedDict, total=False):
     prompt_name: str | None
     prompt: str | None
     truncate_dim: int | None
+    priority: Priority | None
+    #: Milliseconds after which the call raises `DeadlineExceeded`.
+    deadline_ms: int | None
     cancellation: Cancellation | None
 
 
@@ -46,6 +49,7 @@ def _options(options: EmbedOptions) -> tuple[CData, Any]:
         c.max_length = integer(max_length, "max_length", 1)
     if (truncate_dim := get("truncate_dim")) is not None:
         c.truncate_dim = integer(truncate_dim, "truncate_dim", 1)
+    calling(c, get("priority"), get("deadline_ms"))
     return c, prompts(c, get("prompt_name"), get("prompt"))
 
 

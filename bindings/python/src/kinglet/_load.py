@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from kinglet import errors
 from kinglet._call import Cancellation, run
@@ -14,7 +14,7 @@ from kinglet._library import CData, call_back, ffi, lib, own, text
 from kinglet._options import choice, integer, lend, name_of, new, tristate
 from kinglet.errors import InvalidArgument
 
-__all__ = ["Log", "LogLevel", "Progress", "load", "quantize"]
+__all__ = ["Log", "LogLevel", "Progress", "SchedulerOptions", "load", "quantize"]
 
 LogLevel: TypeAlias = Literal["error", "warning", "info", "debug"]
 # Receives the part that is done, from 0 to 1; False cancels.
@@ -94,6 +94,29 @@ def _path(value: str | os.PathLike[str], name: str) -> tuple[CData, Any]:
     return string, lend(string, os.fspath(value), name)
 
 
+class SchedulerOptions(TypedDict, total=False):
+    """How concurrent calls share a model; kinglet_scheduler_options in the C header has the details. What is left out has its default."""
+
+    max_tokens: int
+    max_sequences: int
+    max_wait_us: int
+    queue_length: int
+    queue_bytes: int
+    requests: int
+
+
+def _scheduler(settings: SchedulerOptions) -> CData:
+    made = new("kinglet_scheduler_options")
+    for name, value in settings.items():
+        if name not in SchedulerOptions.__annotations__:
+            raise TypeError(f"scheduler: has no option {name!r}")
+        number = integer(value, f"scheduler[{name!r}]")
+        if name != "queue_bytes" and number >= 2**32:
+            raise errors.InvalidArgument(f"scheduler[{name!r}]: {number} is not in 0 to {2**32 - 1}")
+        setattr(made, name, number)
+    return made
+
+
 def load(
     path: str, settings: Mapping[str, Any], log: Log | None, progress: Progress | None, cancellation: Cancellation | None
 ) -> CData:
@@ -109,6 +132,10 @@ def load(
             setattr(options, name, integer(settings[name], name))
     options.map_files = tristate(settings["map_files"], "map_files")
     keep = [] if settings["onnxruntime"] is None else [lend(options.onnxruntime, settings["onnxruntime"], "onnxruntime")]
+    if settings["scheduler"] is not None:
+        # The struct points at it.
+        keep.append(scheduler := _scheduler(settings["scheduler"]))
+        options.scheduler = scheduler
     string, data = _path(path, "path")
     number = next(_numbers)
     _logs[number] = log or _to_logging

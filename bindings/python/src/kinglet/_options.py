@@ -10,7 +10,7 @@ from kinglet._library import CData, ffi, lib
 from kinglet._texts import encoded
 from kinglet.errors import InvalidArgument
 
-__all__ = ["choice", "choices", "ids", "integer", "lend", "name_of", "new", "prompts", "tristate"]
+__all__ = ["calling", "choice", "choices", "ids", "integer", "lend", "name_of", "new", "prompts", "tristate"]
 
 
 def new(kind: str) -> CData:
@@ -81,6 +81,17 @@ def prompts(options: CData, prompt_name: str | None, prompt: str | None) -> Any:
     if prompt is not None:
         keep.append(lend(options.prompt, prompt, "prompt"))
     return keep
+
+
+def calling(options: CData, priority: str | None, deadline_ms: Any) -> None:
+    """Sets what each call has: how urgent it is, and how long it may take."""
+    if priority is not None:
+        options.priority = choice("priority", priority, "priority")
+    if deadline_ms is not None:
+        number = integer(deadline_ms, "deadline_ms", 1)
+        if number >= 2**32:
+            raise InvalidArgument(f"deadline_ms: {number} is not in 1 to {2**32 - 1}")
+        options.deadline_ms = number
 
 
 def ids(values: Any, name: str) -> tuple[CData, int]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "Busy",
     "Cancelled",
     "Closed",
+    "DeadlineExceeded",
     "InternalError",
     "InvalidArgument",
     "InvalidFile",
@@ -83,6 +85,18 @@ class InternalError(KingletError, RuntimeError):
     status = "internal"
 
 
+class Busy(KingletError):
+    """The model's queue is full (`scheduler` of `Model.load`); nothing was done. Try again later."""
+
+    status = "busy"
+
+
+class DeadlineExceeded(KingletError, TimeoutError):
+    """The call's `deadline_ms` passed before it was done."""
+
+    status = "deadline_exceeded"
+
+
 BY_STATUS: dict[str, type[KingletError]] = {
     kind.status: kind
     for kind in (
@@ -95,5 +109,7 @@ BY_STATUS: dict[str, type[KingletError]] = {
         Cancelled,
         Panic,
         InternalError,
+        Busy,
+        DeadlineExceeded,
     )
 }

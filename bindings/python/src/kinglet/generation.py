@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from kinglet import _options
 from kinglet._call import Cancellation, check, run
 from kinglet._library import CData, ffi, lib, null, own, text
 from kinglet._memory import array
-from kinglet._options import choice, ids, integer, lend, name_of, tristate
+from kinglet._options import calling, choice, ids, integer, lend, name_of, tristate
 from kinglet._prefix import Prefix
 from kinglet._texts import Texts, strs
 from kinglet.errors import InvalidArgument
 from kinglet.results import Generation, Output, Piece
+
+if TYPE_CHECKING:
+    from kinglet.model import Priority
 
 __all__ = ["GenerateOptions", "OnPiece", "generations"]
 
@@ -57,6 +60,8 @@ class GenerateOptions(TypedDict, total=False):
     skip_special_tokens: bool | None
     #: The text is JSON that satisfies this schema, a dict or its text.
     json_schema: Mapping[str, Any] | str | None
+    #: With `json_schema`: what becomes of keywords that cannot be enforced while the text is generated.
+    schema_mode: Literal["auto", "check", "strict"] | None
     #: The whole text matches this regular expression.
     regex: str | None
     #: The text follows this grammar, in llguidance's variant of Lark.
@@ -75,6 +80,9 @@ class GenerateOptions(TypedDict, total=False):
     decoder_input_ids: Sequence[Sequence[int]] | None
     decoder_input_texts: Texts | None
     max_input_length: int | None
+    priority: Priority | None
+    #: Milliseconds after which the call raises `DeadlineExceeded`.
+    deadline_ms: int | None
     #: The beginning of prompts, computed before by `Model.prefix`.
     prefix: Prefix | None
     #: Is called with each `Piece`; cancels the call by returning False.
@@ -200,6 +208,15 @@ class Options:
             raise InvalidArgument(f"{name}: only one of {', '.join(sorted(_GRAMMARS))} can be given")
         self.c.grammar_kind = choice("grammar_kind", name.replace("_", "-"), name)
         self.keep.append(lend(self.c.grammar, json.dumps(value) if isinstance(value, Mapping) else value, name))
+
+    def _schema_mode(self, value: Any) -> None:
+        self.c.schema_mode = choice("schema_mode", value, "schema_mode")
+
+    def _priority(self, value: Any) -> None:
+        calling(self.c, value, None)
+
+    def _deadline_ms(self, value: Any) -> None:
+        calling(self.c, None, value)
 
     def _seed(self, value: Any) -> None:
         # The greatest number of 64 bits is a seed, too.

@@ -39,6 +39,7 @@ Precision: TypeAlias = Literal["auto", "f32", "f16", "int8", "bf16"]
 Pooling: TypeAlias = Literal["auto", "mean", "cls", "last", "max", "weightedmean", "mean_sqrt_len_tokens"]
 ScoreFunction: TypeAlias = Literal["auto", "none", "sigmoid", "softmax", "tanh"]
 Aggregation: TypeAlias = Literal["auto", "none", "simple"]
+Priority: TypeAlias = Literal["normal", "interactive", "bulk"]
 
 
 class Model:
@@ -64,6 +65,7 @@ class Model:
         answer_cache_bytes: int | None = None,
         onnxruntime: str | os.PathLike[str] | None = None,
         map_files: bool | None = None,
+        scheduler: _load.SchedulerOptions | None = None,
         log_level: _load.LogLevel = "warning",
         log: _load.Log | None = None,
         progress: _load.Progress | None = None,
@@ -86,6 +88,7 @@ class Model:
             "answer_cache_bytes": answer_cache_bytes,
             "onnxruntime": None if onnxruntime is None else os.fspath(onnxruntime),
             "map_files": map_files,
+            "scheduler": scheduler,
             "log_level": log_level,
         }
         model = object.__new__(cls)

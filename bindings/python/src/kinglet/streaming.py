@@ -1,11 +1,12 @@
 """Texts as they are generated, and calls that can be awaited.
 
-Both run the blocking call on another thread. They are to use the library's non-blocking requests once it has them.
+Both run the blocking call on another thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import os
 import queue
@@ -23,6 +24,21 @@ __all__ = ["Stream", "astream", "in_executor"]
 # Generates with these options: `on_piece` and `cancellation`.
 Generate = Callable[..., Generation]
 T = TypeVar("T")
+
+# The cancellations of the threads that generate.
+_running: dict[threading.Thread, Cancellation] = {}
+
+
+def _end() -> None:
+    """Ends them before the interpreter does: a thread that it stops inside a callback would unwind through the library, and abort."""
+    threads = list(_running.items())
+    for _, cancellation in threads:
+        cancellation.cancel()
+    for thread, _ in threads:
+        thread.join()
+
+
+atexit.register(_end)
 
 
 def _only_ours(options: dict[str, Any]) -> Cancellation:
@@ -99,10 +115,14 @@ def _produce(
         if piece.text:
             put(piece.text)
 
+    thread = threading.current_thread()
+    _running[thread] = cancellation
     try:
         put(generate(**options, on_piece=on_piece, cancellation=cancellation))
     except BaseException as error:
         put(error)
+    finally:
+        _running.pop(thread, None)
 
 
 async def astream(generate: Generate, options: dict[str, Any]) -> AsyncIterator[str]:
@@ -150,6 +170,7 @@ class _Executor:
 _executor = _Executor()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_executor.reset)
+    os.register_at_fork(after_in_child=_running.clear)
 
 
 async def in_executor(call: Callable[..., T], cancellation: Cancellation | None) -> T:

@@ -13,12 +13,21 @@ public struct ClassifyOptions: Hashable, Sendable {
     public var promptName: String?
     /// A prompt that is put there, whatever ``promptName`` says; empty for no prompt.
     public var prompt: String?
+    /// How urgent the call is.
+    public var priority: Priority = .normal
+    /// How long the call may take, waiting included; then it fails with ``Status/deadlineExceeded``. Default: no limit.
+    public var deadline: Duration?
 
-    public init(function: ScoreFunction = .auto, maxLength: Int? = nil, promptName: String? = nil, prompt: String? = nil) {
+    public init(
+        function: ScoreFunction = .auto, maxLength: Int? = nil, promptName: String? = nil, prompt: String? = nil,
+        priority: Priority = .normal, deadline: Duration? = nil
+    ) {
         self.function = function
         self.maxLength = maxLength
         self.promptName = promptName
         self.prompt = prompt
+        self.priority = priority
+        self.deadline = deadline
     }
 
     func c(aggregation: Aggregation = .auto) throws(KingletError) -> kinglet_classify_options {
@@ -27,6 +36,8 @@ public struct ClassifyOptions: Hashable, Sendable {
         c.function = function.rawValue
         c.aggregation = aggregation.rawValue
         c.max_length = try size(maxLength, "maxLength")
+        c.priority = priority.rawValue
+        c.deadline_ms = try units(deadline, "deadline", perSecond: 1000)
         return c
     }
 }

@@ -16,10 +16,14 @@ public struct EmbedOptions: Hashable, Sendable {
     public var prompt: String?
     /// Keeps only the first values of each vector. Default: as the model's files say, else all.
     public var truncateDim: Int?
+    /// How urgent the call is.
+    public var priority: Priority = .normal
+    /// How long the call may take, waiting included; then it fails with ``Status/deadlineExceeded``. Default: no limit.
+    public var deadline: Duration?
 
     public init(
         pooling: Pooling = .auto, normalize: Bool? = nil, maxLength: Int? = nil, promptName: String? = nil, prompt: String? = nil,
-        truncateDim: Int? = nil
+        truncateDim: Int? = nil, priority: Priority = .normal, deadline: Duration? = nil
     ) {
         self.pooling = pooling
         self.normalize = normalize
@@ -27,6 +31,8 @@ public struct EmbedOptions: Hashable, Sendable {
         self.promptName = promptName
         self.prompt = prompt
         self.truncateDim = truncateDim
+        self.priority = priority
+        self.deadline = deadline
     }
 }
 
@@ -71,7 +77,9 @@ extension kinglet_embed_options {
         pooling = options.pooling.rawValue
         normalize = kinglet_tristate(options.normalize)
         max_length = try size(options.maxLength, "maxLength")
-        truncate_dim = try size(options.truncateDim, "truncateDim")
+        self.truncate_dim = try size(options.truncateDim, "truncateDim")
+        priority = options.priority.rawValue
+        self.deadline_ms = try units(options.deadline, "deadline", perSecond: 1000)
     }
 }
 

@@ -95,6 +95,10 @@ public struct GenerateOptions: Sendable {
     public var promptLookupNumTokens: Int?
     /// With ``promptLookupNumTokens``: how many last tokens are searched for at most. Default: 2.
     public var maxMatchingNgramSize: Int?
+    /// How urgent the call is.
+    public var priority: Priority = .normal
+    /// How long the call may take, waiting included; then it fails with ``Status/deadlineExceeded``. Default: no limit.
+    public var deadline: Duration?
     /// A prompt prefix of the same model, computed by ``Model/prefix(_:addSpecialTokens:cancellation:)``.
     public var prefix: Prefix?
 
@@ -227,6 +231,8 @@ extension GenerateOptions {
             ("promptLookupNumTokens", promptLookupNumTokens, \.prompt_lookup_num_tokens),
             ("maxMatchingNgramSize", maxMatchingNgramSize, \.max_matching_ngram_size),
         ]
+        options.priority = priority.rawValue
+        options.deadline_ms = try units(deadline, "deadline", perSecond: 1000)
         for (name, value, place) in counts where value != nil { options[keyPath: place] = UInt64(try size(value, name)) }
         let numbers: [(String, Float?, WritableKeyPath<kinglet_generate_options, Float>)] = [
             ("temperature", temperature, \.temperature), ("topP", topP, \.top_p), ("minP", minP, \.min_p),

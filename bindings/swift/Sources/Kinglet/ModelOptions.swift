@@ -21,6 +21,8 @@ public struct ModelOptions: Sendable {
     /// The path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second path is ignored with a
     /// warning. Default: the path in `ORT_DYLIB_PATH`, else the system's library.
     public var onnxRuntime: String?
+    /// How concurrent calls share the model. Nil: the library's defaults.
+    public var scheduler: SchedulerOptions?
     /// Called during the load with the fraction of the work that is done, from 0 to 1, on the thread that loads: the calling one, or with
     /// `await` one of this package's. If it returns false, the load ends with ``Status/cancelled``. It must not call this package.
     public var progress: (@Sendable (_ fraction: Double) -> Bool)?
@@ -29,7 +31,7 @@ public struct ModelOptions: Sendable {
 
     public init(
         device: Device = .cpu, deviceIndex: Int = 0, precision: Precision = .auto, threads: Int? = nil, memoryLimit: Int? = nil,
-        mapFiles: Bool? = nil, answerCacheBytes: Int? = nil, onnxRuntime: String? = nil,
+        mapFiles: Bool? = nil, answerCacheBytes: Int? = nil, onnxRuntime: String? = nil, scheduler: SchedulerOptions? = nil,
         progress: (@Sendable (_ fraction: Double) -> Bool)? = nil, log: Log? = nil
     ) {
         self.device = device
@@ -40,9 +42,62 @@ public struct ModelOptions: Sendable {
         self.mapFiles = mapFiles
         self.answerCacheBytes = answerCacheBytes
         self.onnxRuntime = onnxRuntime
+        self.scheduler = scheduler
         self.progress = progress
         self.log = log
     }
+}
+
+/// How concurrent calls share a model. What is nil has its default.
+public struct SchedulerOptions: Hashable, Sendable {
+    /// The most tokens of a pass, except for a longer text. Default: what suits the device.
+    public var maxTokens: Int?
+    /// The most sequences of a generation step. Default: 256.
+    public var maxSequences: Int?
+    /// How long a text that finds an idle model waits for others, at most a second. Default: it does not wait.
+    public var maxWait: Duration?
+    /// The most calls that may wait for their first pass; one more fails at once with ``Status/busy``. Default: no limit.
+    public var queueLength: Int?
+    /// The most bytes of input of these calls. Default: no limit.
+    public var queueBytes: Int?
+
+    public init(
+        maxTokens: Int? = nil, maxSequences: Int? = nil, maxWait: Duration? = nil, queueLength: Int? = nil, queueBytes: Int? = nil
+    ) {
+        self.maxTokens = maxTokens
+        self.maxSequences = maxSequences
+        self.maxWait = maxWait
+        self.queueLength = queueLength
+        self.queueBytes = queueBytes
+    }
+
+    func c() throws(KingletError) -> kinglet_scheduler_options {
+        var c = kinglet_scheduler_options()
+        c.struct_size = MemoryLayout<kinglet_scheduler_options>.size
+        c.max_tokens = try size32(maxTokens, "scheduler.maxTokens")
+        c.max_sequences = try size32(maxSequences, "scheduler.maxSequences")
+        c.max_wait_us = try units(maxWait, "scheduler.maxWait", perSecond: 1_000_000)
+        c.queue_length = try size32(queueLength, "scheduler.queueLength")
+        c.queue_bytes = UInt64(try size(queueBytes, "scheduler.queueBytes"))
+        return c
+    }
+}
+
+/// A count of 32 bits; nil is 0, C's default.
+func size32(_ value: Int?, _ name: String) throws(KingletError) -> UInt32 {
+    guard let count = UInt32(exactly: try size(value, name)) else { throw .invalid("\(name): \(value ?? 0) is too large") }
+    return count
+}
+
+/// A duration in parts of a second, rounded up, so that a short one is not C's 0 for none. Nil is 0.
+func units(_ value: Duration?, _ name: String, perSecond: Int64) throws(KingletError) -> UInt32 {
+    guard let value else { return 0 }
+    let (seconds, attoseconds) = value.components
+    let part = (attoseconds + 1_000_000_000_000_000_000 / perSecond - 1) / (1_000_000_000_000_000_000 / perSecond)
+    guard value > .zero, seconds < 4_000_000, let units = UInt32(exactly: seconds * perSecond + part) else {
+        throw .invalid("\(name): \(value) is not above 0 or is too long")
+    }
+    return units
 }
 
 /// Where log records go.
@@ -121,6 +176,12 @@ extension ModelOptions {
             // The model keeps the box until it is freed, or until the load has failed.
             options.log_user_data = Unmanaged.passRetained(LogBox(log.handler)).toOpaque()
             options.log_release = { user in Unmanaged<LogBox>.fromOpaque(user!).release() }
+        }
+        let sharing = UnsafeMutablePointer<kinglet_scheduler_options>.allocate(capacity: 1)
+        defer { sharing.deallocate() }
+        if let scheduler {
+            sharing.initialize(to: try scheduler.c())
+            options.scheduler = UnsafePointer(sharing)
         }
         return try withTexts([onnxRuntime ?? ""]) { path throws(KingletError) in
             options.onnxruntime = path!.pointee

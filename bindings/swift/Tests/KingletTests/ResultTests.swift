@@ -8,6 +8,25 @@ let mixed = [
 
 /// Results have the shapes that they say, and lend what they copy.
 @Suite struct ResultTests {
+    /// Options of the scheduler, priorities and deadlines reach the library.
+    @Test func scheduling() async throws {
+        let options = ModelOptions(scheduler: SchedulerOptions(maxTokens: 64, maxWait: .microseconds(10), queueLength: 8))
+        let model = try await Model.load(path: fixture("bert"), options: options)
+        let plain = try await model.embed(["a small bird"])
+        let urgent = try await model.embed(["a small bird"], options: EmbedOptions(priority: .interactive, deadline: .seconds(60)))
+        #expect(sameBits(plain.values, urgent.values))
+        let many = Array(repeating: "a small bird sings near the river", count: 20_000)
+        do {
+            _ = try await model.embed(many, options: EmbedOptions(priority: .bulk, deadline: .milliseconds(1)))
+            Issue.record("a deadline of a millisecond was kept")
+        } catch {
+            #expect((error as? KingletError)?.status == .deadlineExceeded)
+        }
+        await #expect(throws: KingletError.self) { try await model.embed(["a"], options: EmbedOptions(deadline: .zero)) }
+        let endless = ModelOptions(scheduler: SchedulerOptions(maxWait: .seconds(2)))
+        await #expect(throws: KingletError.self) { try await Model.load(path: fixture("bert"), options: endless) }
+    }
+
     /// Texts may be empty, hold NUL, or be long.
     @Test func embeddings() async throws {
         let model = try await Model.load(path: fixture("bert"))
