@@ -81,7 +81,7 @@ pub(super) fn walk(fixture: &Fixture, grammar: &Grammar, mut seed: u64, drawn: u
             choices[random(&mut seed) % choices.len()]
         } else if may_end {
             fixture.end
-        } else if step > drawn + 40 && random(&mut seed) % 4 == 0 {
+        } else if step > drawn + 40 && random(&mut seed).is_multiple_of(4) {
             // Inside a string a pattern may want a letter at its end that the ranks never take.
             choices[random(&mut seed) % choices.len()]
         } else {
