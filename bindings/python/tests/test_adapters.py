@@ -60,7 +60,7 @@ def test_prompts(prompted: SentenceTransformer) -> None:
     # As in sentence-transformers: the empty prompt "document" comes before "passage".
     assert (prompted.encode_document(["bird"]) == plain.embed(["bird"], prompt="")).all()
     assert prompted.similarity_fn_name == "dot"
-    with pytest.raises(errors.InvalidArgument, match="prompt_name: 'other' is none of"):
+    with pytest.raises(errors.InvalidArgument, match="prompt_name: 'other' is not one of"):
         prompted.encode("bird", prompt_name="other")
     own = SentenceTransformer(plain.path, prompts={"a": "b "}, default_prompt_name="a")
     assert (own.encode("bird") == plain.embed("b bird", prompt="")).all()

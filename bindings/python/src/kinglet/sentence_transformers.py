@@ -61,7 +61,7 @@ class SentenceTransformer:
                 "`hf download REPOSITORY --local-dir FOLDER` first"
             )
         if device not in (None, "cpu", "cuda", "mps"):
-            raise InvalidArgument(f"device: {device!r} is none of 'cpu', 'cuda', 'mps'")
+            raise InvalidArgument(f"device: {device!r} is not one of 'cpu', 'cuda', 'mps'")
         place: Any = {None: "cpu", "mps": "metal"}.get(device, device)
         self.model = Model.load(model_name_or_path, precision=precision, threads=threads, device=place)
         embedding: dict[str, Any] = self.model.describe()["embedding"]
@@ -70,10 +70,10 @@ class SentenceTransformer:
         self.prompts.update(prompts or {})
         self.default_prompt_name: str | None = default_prompt_name or embedding["default_prompt_name"]
         if self.default_prompt_name is not None and self.default_prompt_name not in self.prompts:
-            raise InvalidArgument(f"default_prompt_name: {self.default_prompt_name!r} is none of {sorted(self.prompts)}")
+            raise InvalidArgument(f"default_prompt_name: {self.default_prompt_name!r} is not one of {sorted(self.prompts)}")
         self.similarity_fn_name = similarity_fn_name or embedding["similarity_fn_name"] or "cosine"
         if self.similarity_fn_name not in _SIMILARITIES:
-            raise InvalidArgument(f"similarity_fn_name: {self.similarity_fn_name!r} is none of {', '.join(_SIMILARITIES)}")
+            raise InvalidArgument(f"similarity_fn_name: {self.similarity_fn_name!r} is not one of {', '.join(_SIMILARITIES)}")
         self.truncate_dim = truncate_dim
 
     def encode(
@@ -108,7 +108,7 @@ class SentenceTransformer:
         if convert_to_tensor:
             raise Unsupported("convert_to_tensor: results are numpy's; torch.from_numpy makes a tensor of them without a copy")
         if precision not in ("float32", "int8", "uint8", "binary", "ubinary"):
-            raise InvalidArgument(f"precision: {precision!r} is none of float32, int8, uint8, binary, ubinary")
+            raise InvalidArgument(f"precision: {precision!r} is not one of float32, int8, uint8, binary, ubinary")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InvalidArgument(f"batch_size: {batch_size!r} is not a positive number")
         texts = [sentences] if isinstance(sentences, str) else listed(sentences, "sentences")
@@ -160,7 +160,7 @@ class SentenceTransformer:
         if prompt is not None:
             return prompt
         if name is not None and name not in self.prompts:
-            raise InvalidArgument(f"prompt_name: {name!r} is none of {sorted(self.prompts)}")
+            raise InvalidArgument(f"prompt_name: {name!r} is not one of {sorted(self.prompts)}")
         chosen = name if name is not None else self.default_prompt_name
         return self.prompts[chosen] if chosen is not None else ""
 
@@ -259,5 +259,5 @@ def quantize_embeddings(embeddings: npt.ArrayLike, precision: EmbeddingPrecision
         scaled: Floats = np.clip(np.floor((rows - least) / np.where(steps == 0, np.float32(1), steps)), 0, 255)
         return scaled.astype(np.uint8) if precision == "uint8" else (scaled - 128).astype(np.int8)
     if precision != "float32":
-        raise InvalidArgument(f"precision: {precision!r} is none of float32, int8, uint8, binary, ubinary")
+        raise InvalidArgument(f"precision: {precision!r} is not one of float32, int8, uint8, binary, ubinary")
     return rows
