@@ -163,7 +163,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def _on_another_thread(work: Work, call: _Call) -> None:
-    """The main thread waits, which a signal handler may end by an exception."""
+    """The main thread waits, which a signal handler may end by an exception.
+
+    It waits for an event and not for the thread: an exception in `Thread.join` makes CPython 3.11 take a running thread for one that has
+    ended (issue 90882 of CPython), and the caller's memory would go while the library still reads it.
+    """
+    ended = threading.Event()
     raised: list[BaseException] = []
 
     def target() -> None:
@@ -171,13 +176,14 @@ def _on_another_thread(work: Work, call: _Call) -> None:
             check(work)
         except BaseException as error:
             raised.append(error)
+        finally:
+            ended.set()
 
-    thread = threading.Thread(target=target, name="kinglet-call")
-    thread.start()
+    threading.Thread(target=target, name="kinglet-call").start()
     interrupt: BaseException | None = None
-    while thread.is_alive():
+    while not ended.is_set():
         try:
-            thread.join()
+            ended.wait()
         except BaseException as error:
             call.cancel()
             interrupt = error

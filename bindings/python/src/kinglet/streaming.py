@@ -25,8 +25,8 @@ __all__ = ["Stream", "astream", "in_executor"]
 Generate = Callable[..., Generation]
 T = TypeVar("T")
 
-# The cancellations of the threads that generate.
-_running: dict[threading.Thread, Cancellation] = {}
+# Of each thread that generates: what is set at its end, and its cancellation. `Thread.join` is not used: see `_call._on_another_thread`.
+_running: dict[threading.Event, Cancellation] = {}
 
 
 def _end() -> None:
@@ -34,8 +34,8 @@ def _end() -> None:
     threads = list(_running.items())
     for _, cancellation in threads:
         cancellation.cancel()
-    for thread, _ in threads:
-        thread.join()
+    for ended, _ in threads:
+        ended.wait()
 
 
 atexit.register(_end)
@@ -62,10 +62,7 @@ class Stream(Iterator[str]):
         self._queue: queue.SimpleQueue[str | Generation | BaseException] = queue.SimpleQueue()
         self._result: Generation | None = None
         self._done = False
-        self._thread = threading.Thread(
-            target=_produce, args=(generate, options, self._own, self._queue.put), name="kinglet-stream", daemon=True
-        )
-        self._thread.start()
+        self._ended = _start(generate, options, self._own, self._queue.put)
 
     def __next__(self) -> str:
         while not self._done:
@@ -73,7 +70,7 @@ class Stream(Iterator[str]):
             if isinstance(item, str):
                 return item
             self._done = True
-            self._thread.join()
+            self._ended.wait()
             if isinstance(item, BaseException):
                 raise item
             self._result = item
@@ -90,7 +87,7 @@ class Stream(Iterator[str]):
         """Ends the generation, and returns when it has ended."""
         self._done = True
         self._own.cancel()
-        self._thread.join()
+        self._ended.wait()
 
     def __enter__(self) -> Stream:
         return self
@@ -103,26 +100,35 @@ class Stream(Iterator[str]):
             self._own.cancel()
 
 
-def _produce(
+def _start(
     generate: Generate,
     options: dict[str, Any],
     cancellation: Cancellation,
     put: Callable[[str | Generation | BaseException], Any],
-) -> None:
-    """Generates, and puts each piece with text, then the generation or the error."""
+) -> threading.Event:
+    """Generates on a new thread, and puts each piece with text, then the generation or the error. The event is set at the end."""
+    ended = threading.Event()
 
     def on_piece(piece: Piece) -> None:
         if piece.text:
             put(piece.text)
 
-    thread = threading.current_thread()
-    _running[thread] = cancellation
+    def produce() -> None:
+        try:
+            put(generate(**options, on_piece=on_piece, cancellation=cancellation))
+        except BaseException as error:
+            put(error)
+        finally:
+            _running.pop(ended, None)
+            ended.set()
+
+    _running[ended] = cancellation
     try:
-        put(generate(**options, on_piece=on_piece, cancellation=cancellation))
-    except BaseException as error:
-        put(error)
-    finally:
-        _running.pop(thread, None)
+        threading.Thread(target=produce, name="kinglet-stream", daemon=True).start()
+    except BaseException:
+        del _running[ended]
+        raise
+    return ended
 
 
 async def astream(generate: Generate, options: dict[str, Any]) -> AsyncIterator[str]:
@@ -138,8 +144,7 @@ async def astream(generate: Generate, options: dict[str, Any]) -> AsyncIterator[
         except RuntimeError:  # the loop is closed: nobody waits any more
             own.cancel()
 
-    thread = threading.Thread(target=_produce, args=(generate, options, own, put), name="kinglet-stream", daemon=True)
-    thread.start()
+    _start(generate, options, own, put)
     try:
         while True:
             item = await items.get()
