@@ -8,7 +8,8 @@ import (
 )
 
 // limiter admits requests to a model: at most `maxRunning` at a time, the others in the order of their arrival, and none beyond
-// `maxWaiting` or `maxTokens`. Few calls at a time are faster for everybody than many that compete for the same cores.
+// `maxWaiting` or `maxTokens`. The library merges the calls that run at once into common passes and steps, so that many are faster together
+// than one after the other; the limit bounds the memory of their KV caches and the latency of each.
 type limiter struct {
 	maxRunning int
 	maxWaiting int

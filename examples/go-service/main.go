@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -91,7 +90,7 @@ func parse(arguments []string, environment func(string) string, messages io.Writ
 	flags.IntVar(&c.maxInputs, "max-inputs", 256, "most texts in a request, answers to a prompt counted singly")
 	flags.IntVar(&c.maxInputTokens, "max-input-tokens", 32768, "most tokens of a request's texts")
 	flags.IntVar(&c.maxNewTokens, "max-new-tokens", 1024, "most tokens to generate for an answer")
-	flags.IntVar(&c.maxRunning, "max-running", runtime.GOMAXPROCS(0), "requests that run at once on a model")
+	flags.IntVar(&c.maxRunning, "max-running", 32, "requests that run at once on a model, merged into common batches by the library")
 	flags.IntVar(&c.maxWaiting, "max-waiting", 256, "requests that wait for a model; more get status 429")
 	flags.IntVar(&c.maxTokensInFlight, "max-tokens-in-flight", 1<<20,
 		"most tokens of the requests that run or wait on a model, counted before the work: at most eleven per byte, and those to generate")
