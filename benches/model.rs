@@ -13,7 +13,7 @@ fn model(c: &mut Criterion) {
     let Some(path) = support::minilm() else { return };
     let mut group = c.benchmark_group("minilm");
     group.sample_size(20);
-    for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8] {
+    for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
         let name = precision.name();
         group.bench_function(format!("load {name}"), |b| b.iter(|| load(&path, Device::Cpu, precision, 0)));
         let model = load(&path, Device::Cpu, precision, 0);

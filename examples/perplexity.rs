@@ -11,7 +11,7 @@ const WINDOW: usize = 512;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, precision, file, rest @ ..] = arguments.as_slice() else {
-        return Err("usage: perplexity MODEL auto|f32|f16|bf16|int8 TEXT-FILE [TOKENS]".into());
+        return Err("usage: perplexity MODEL auto|f32|f16|bf16|int8|int4 TEXT-FILE [TOKENS]".into());
     };
     let precision = Precision::ALL.into_iter().find(|p| p.name() == precision).ok_or("no such precision")?;
     let most = rest.first().map_or(Ok(20_000), |n| n.parse())?;

@@ -393,7 +393,7 @@ enum kinglet_precision_values {
   KINGLET_PRECISION_F32 = 1,
   /**
    * Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On the
-   * CPU the KV cache is f16 in this and the next two precisions.
+   * CPU the KV cache is f16 in this and the next three precisions.
    */
   KINGLET_PRECISION_F16 = 2,
   /**
@@ -407,9 +407,16 @@ enum kinglet_precision_values {
    * and more accurate.
    */
   KINGLET_PRECISION_BF16 = 4,
+  /**
+   * Weights in 4 bits with a step and a least value per group of 32 inputs, multiplied with activations in 8
+   * bits and accumulated exactly within a group. The output layer and embedding tables are as in int8. For
+   * models of a billion parameters or more, whose decoding waits for memory; smaller ones lose more quality
+   * (docs/precision.md).
+   */
+  KINGLET_PRECISION_INT4 = 5,
 };
 
-/** The short name of a value, for instance "bf16"; "unknown" for a number that this version does not know. */
+/** The short name of a value, for instance "int4"; "unknown" for a number that this version does not know. */
 KINGLET_API const char *kinglet_precision_name(kinglet_precision value);
 
 /** How severe a log record is; a smaller number is more severe. One of the KINGLET_LOG_LEVEL constants. */

@@ -86,7 +86,7 @@ fn longer_texts_need_no_more_allocations() {
         for file in ["config.json", "generation_config.json", "model.safetensors"] {
             std::fs::copy(path.join(file), copy.path().join(file)).unwrap();
         }
-        for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8] {
+        for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
             for threads in [1, 2] {
                 let model = load(copy.path(), Device::Cpu, precision, threads);
                 for (kind, options) in kinds {

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use kinglet::{Device, EmbedOptions, GenerateOptions, Model, Pooling, Precision, Stage};
 use support::{cases, cosine, distance, fixtures, floats, ids, load, models, tolerance};
 
-/// Minimum cosine similarity of hidden states to those in f32, for random weights with large biases.
-const BARS: [(Precision, f64); 3] = [(Precision::F16, 0.9999), (Precision::Bf16, 0.999), (Precision::Int8, 0.99)];
+/// Minimum cosine similarity of hidden states to those in f32, for random weights with large biases. In 4 bits candle divides a group's
+/// range into equal parts, without the search of the CPU engine.
+const BARS: [(Precision, f64); 4] =
+    [(Precision::F16, 0.9999), (Precision::Bf16, 0.999), (Precision::Int8, 0.99), (Precision::Int4, 0.8)];
 
 /// candle's devices: its CPU, and the GPUs if there are any.
 fn devices() -> Vec<Device> {
@@ -63,7 +65,12 @@ fn narrower_precisions(device: Device) {
             for stepwise in [false, true] {
                 let near = cosine(&logits(&model, stepwise), &expected);
                 println!("{:20} {:5} stepwise {stepwise:5} {near:.6}", name(&path), precision.name());
-                assert!(1.0 - near < 10.0 * (1.0 - bar), "{} in {}: cosine {near}", name(&path), precision.name());
+                assert!(
+                    1.0 - near < (10.0 * (1.0 - bar)).min(0.6),
+                    "{} in {}: cosine {near}",
+                    name(&path),
+                    precision.name()
+                );
             }
         }
     }

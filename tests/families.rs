@@ -115,7 +115,9 @@ fn batches_give_the_numbers_of_single_texts() {
 fn narrower_precisions_stay_near_f32() {
     // Random weights with large biases are harder than trained ones; the limits for MiniLM are in tests/minilm.rs.
     for path in models() {
-        for (precision, bar) in [(Precision::F16, 0.9999), (Precision::Bf16, 0.999), (Precision::Int8, 0.99)] {
+        for (precision, bar) in
+            [(Precision::F16, 0.9999), (Precision::Bf16, 0.999), (Precision::Int8, 0.99), (Precision::Int4, 0.8)]
+        {
             let model = load(&path, Device::Cpu, precision, 2);
             assert_eq!(model.precision(), precision);
             for case in cases(&path) {

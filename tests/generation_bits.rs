@@ -30,7 +30,7 @@ fn fixtures_of_every_kind() {
     ];
     for fixture in ["gpt2", "llama", "mistral", "gemma2", "t5-gated", "bart"] {
         let path = fixtures().join("generation").join(fixture);
-        for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8] {
+        for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
             for (kind, options) in kinds.iter().enumerate() {
                 let at = format!("{fixture} in {}, kind {kind}", precision.name());
                 let expected = generate(&load(&path, Device::Cpu, precision, 1), &texts, options);

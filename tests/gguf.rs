@@ -111,7 +111,7 @@ fn packed_files_give_the_bits_of_the_original_model() {
     let sources = ["t5", "t5-gated", "bart", "marian", "gpt2", "gpt_neox", "qwen3", "gemma2", "phi3"];
     for name in sources {
         let source = support::fixtures().join("generation").join(name);
-        for precision in [Precision::Int8, Precision::Bf16, Precision::F16, Precision::F32] {
+        for precision in [Precision::Int8, Precision::Int4, Precision::Bf16, Precision::F16, Precision::F32] {
             let at = format!("{name} in {}", precision.name());
             let file = folder.path().join(format!("{name}-{}.kinglet", precision.name()));
             kinglet::quantize(&source, &file, precision, &mut |_| true).unwrap();

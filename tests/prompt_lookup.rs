@@ -134,7 +134,7 @@ fn every_family_writes_the_same_text() {
 #[test]
 fn drafts_change_nothing_in_any_precision_or_on_any_number_of_threads() {
     for name in ["gpt2", "gemma3", "t5-gated", "bart"] {
-        for precision in [Precision::F32, Precision::F16, Precision::Int8] {
+        for precision in [Precision::F32, Precision::F16, Precision::Int8, Precision::Int4] {
             let mut first = None;
             for threads in 1..=3 {
                 let at = format!("{name} in {} on {threads} threads", precision.name());

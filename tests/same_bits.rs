@@ -8,7 +8,7 @@ use std::path::Path;
 use kinglet::{ClassifyOptions, Device, EmbedOptions, Model, Pooling, Precision};
 use support::{bits, fixtures, load, minilm, refs, texts};
 
-const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8];
+const PRECISIONS: [Precision; 5] = [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4];
 
 fn embed(model: &Model, texts: &[&str], pooling: Pooling) -> Vec<Vec<u32>> {
     let options = EmbedOptions { pooling: Some(pooling), ..EmbedOptions::default() };

@@ -72,7 +72,7 @@ const (
 	// Weights, activations and KV cache in f32.
 	PrecisionF32 Precision = 1
 	// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On the
-	// CPU the KV cache is f16 in this and the next two precisions.
+	// CPU the KV cache is f16 in this and the next three precisions.
 	PrecisionF16 Precision = 2
 	// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On GPUs
 	// weights are quantised in blocks of 32 that share a scale.
@@ -81,11 +81,16 @@ const (
 	// AMX or fast AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as fast and
 	// more accurate.
 	PrecisionBF16 Precision = 4
+	// Weights in 4 bits with a step and a least value per group of 32 inputs, multiplied with activations in 8
+	// bits and accumulated exactly within a group. The output layer and embedding tables are as in int8. For
+	// models of a billion parameters or more, whose decoding waits for memory; smaller ones lose more quality
+	// (docs/precision.md).
+	PrecisionInt4 Precision = 5
 )
 
-// String gives the short name of the value, for instance "bf16".
+// String gives the short name of the value, for instance "int4".
 func (p Precision) String() string {
-	return name("Precision", uint32(p), "auto", "f32", "f16", "int8", "bf16")
+	return name("Precision", uint32(p), "auto", "f32", "f16", "int8", "bf16", "int4")
 }
 
 // LogLevel says how severe a log record is; a smaller number is more severe.

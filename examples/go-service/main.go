@@ -82,7 +82,7 @@ func parse(arguments []string, environment func(string) string, messages io.Writ
 	}
 	flags.StringVar(&c.rewriteModel, "rewrite", "", "`name` of the model that /rewrite uses; default: the first one to generate")
 	flags.StringVar(&c.rewritePrompt, "rewrite-prompt", "", "`prompt` of /rewrite, in which {query} is the query")
-	flags.TextVar(&precision{&c.precision}, "precision", precision{&c.precision}, "auto, f32, f16, bf16 or int8")
+	flags.TextVar(&precision{&c.precision}, "precision", precision{&c.precision}, "auto, f32, f16, bf16, int8 or int4")
 	flags.IntVar(&c.threads, "threads", 0, "threads that one call may use; 0: all CPUs")
 	flags.Int64Var(&c.memoryLimit, "memory-limit", 0, "`bytes` that each model may take; 0: no limit")
 	flags.StringVar(&c.onnxRuntime, "onnxruntime", "", "`path` of ONNX Runtime's shared library, for ONNX models")
@@ -156,13 +156,13 @@ type precision struct{ value *kinglet.Precision }
 func (p precision) MarshalText() ([]byte, error) { return []byte(p.value.String()), nil }
 
 func (p *precision) UnmarshalText(text []byte) error {
-	for known := kinglet.PrecisionAuto; known <= kinglet.PrecisionBF16; known++ {
+	for known := kinglet.PrecisionAuto; known <= kinglet.PrecisionINT4; known++ {
 		if known.String() == string(text) {
 			*p.value = known
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is not auto, f32, f16, bf16 or int8", text)
+	return fmt.Errorf("%q is not auto, f32, f16, bf16, int8 or int4", text)
 }
 
 func newLog(c *config, to io.Writer) *slog.Logger {

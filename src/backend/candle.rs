@@ -23,7 +23,7 @@ use crate::spec::{Activation, Device, Layout, Pooling, Precision};
 
 use super::{
     AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PASS_TOKENS, PassInput,
-    Projection, pooling,
+    Projection, Role, pooling,
 };
 use attention::{Plans, RelativeBias};
 use cache::{Cache, Sequence};
@@ -184,20 +184,16 @@ impl Backend for Candle {
         Some(&self.transfers)
     }
 
-    fn linear_bytes(&self, outputs: usize, inputs: usize) -> usize {
-        weights::linear_bytes(self.precision, outputs, inputs)
+    fn linear_bytes(&self, role: Role, outputs: usize, inputs: usize) -> usize {
+        weights::linear_bytes(role.precision(self.precision), outputs, inputs)
     }
 
     fn table_bytes(&self, rows: usize, width: usize) -> usize {
         rows.saturating_mul(width).saturating_mul(dense_type(self.precision).size_in_bytes())
     }
 
-    fn linear_load(&self, view: &LinearView) -> Result<Linear> {
-        self.linear(view, self.precision)
-    }
-
-    fn linear_load_wide(&self, view: &LinearView) -> Result<Linear> {
-        self.linear(view, self.precision.widened())
+    fn linear_load(&self, role: Role, view: &LinearView) -> Result<Linear> {
+        self.linear(view, role.precision(self.precision))
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {

@@ -23,7 +23,7 @@ pub use host::cap;
 pub use pass::{
     AttentionInput, CacheShape, CachedSequence, HeadNorms, PassInput, Rotation, Rotations, Sequences, Slot,
 };
-pub use view::{LinearView, Order, Part, RowReader};
+pub use view::{LinearView, Order, Part, Role, RowReader};
 
 /// The target number of tokens of a pass. For MiniLM's shape, their activations fit the L2 cache of the tested machines; larger passes
 /// only cost memory. Results do not depend on it.
@@ -186,12 +186,10 @@ pub trait Backend: Send + Sync + 'static {
     }
 
     /// The bytes of a weight, computed before anything is allocated.
-    fn linear_bytes(&self, outputs: usize, inputs: usize) -> usize;
+    fn linear_bytes(&self, role: Role, outputs: usize, inputs: usize) -> usize;
     fn table_bytes(&self, rows: usize, width: usize) -> usize;
 
-    fn linear_load(&self, view: &LinearView) -> Result<Self::Linear>;
-    /// As `linear_load`, but in f16 where the precision is narrower: for layers over one vector per text, which cost next to nothing.
-    fn linear_load_wide(&self, view: &LinearView) -> Result<Self::Linear>;
+    fn linear_load(&self, role: Role, view: &LinearView) -> Result<Self::Linear>;
     fn norm_load(&self, view: &NormView) -> Result<Self::Norm>;
     fn table_load(&self, view: &TensorView) -> Result<Self::Table>;
     /// A table of computed values.

@@ -5,9 +5,32 @@ use half::f16;
 
 use crate::base::error::Result;
 use crate::formats::safetensors::TensorView;
+use crate::spec::Precision;
 
 /// Columns of a transposed tensor that are read together: whole cache lines.
 const COLUMNS: usize = 64;
+
+/// What a linear layer is for, which decides the precision of its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Attention and feed-forward: nearly all weights.
+    Layer,
+    /// The language head and classifiers, whose errors reach the result directly: at least 8 bits.
+    Head,
+    /// Over one vector per text, which costs next to nothing: at least 16 bits.
+    Vector,
+}
+
+impl Role {
+    /// The precision of such a layer in a model of this precision.
+    pub fn precision(self, model: Precision) -> Precision {
+        match (self, model) {
+            (Self::Head, Precision::Int4) => Precision::Int8,
+            (Self::Vector, Precision::Int4 | Precision::Int8) => Precision::F16,
+            _ => model,
+        }
+    }
+}
 
 /// A linear layer. `parts` are concatenated along the outputs (query, key and value are one product).
 #[derive(Clone)]

@@ -43,7 +43,7 @@ enumeration! {
     /// Weights, activations and KV cache in f32.
     KINGLET_PRECISION_F32 = 1, c"f32", Precision::F32;
     /// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On the CPU the KV cache is f16
-    /// in this and the next two precisions.
+    /// in this and the next three precisions.
     KINGLET_PRECISION_F16 = 2, c"f16", Precision::F16;
     /// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On GPUs weights are quantised
     /// in blocks of 32 that share a scale.
@@ -51,6 +51,10 @@ enumeration! {
     /// Weights and the activations that they are multiplied with in bf16, accumulated in f32. Use it on CPUs with AMX or fast
     /// AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as fast and more accurate.
     KINGLET_PRECISION_BF16 = 4, c"bf16", Precision::Bf16;
+    /// Weights in 4 bits with a step and a least value per group of 32 inputs, multiplied with activations in 8 bits and accumulated
+    /// exactly within a group. The output layer and embedding tables are as in int8. For models of a billion parameters or more, whose
+    /// decoding waits for memory; smaller ones lose more quality (docs/precision.md).
+    KINGLET_PRECISION_INT4 = 5, c"int4", Precision::Int4;
 }
 
 enumeration! {

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::{Kernel, RowScale, Rows};
+use super::{GROUP_INPUTS, GroupScale, Kernel, RowScale, Rows};
 
 /// The number type of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum InputType {
     Bf16,
     /// Quantised to 8 bits, with a scale and a zero point per row.
     I8,
+    /// Quantised to 8 bits, with a scale per group of inputs.
+    Groups,
 }
 
 /// Rows of activations in memory.
@@ -21,6 +23,8 @@ pub enum Input<'a> {
     Bf16(Rows<bf16>),
     /// With a scale for each row.
     I8(Rows<u8>, &'a [RowScale]),
+    /// With a scale for each group, row by row.
+    Groups(Rows<i8>, &'a [GroupScale]),
 }
 
 impl Input<'_> {
@@ -29,6 +33,7 @@ impl Input<'_> {
             Self::F32(a) => a.rows,
             Self::Bf16(a) => a.rows,
             Self::I8(a, _) => a.rows,
+            Self::Groups(a, _) => a.rows,
         }
     }
 }
@@ -40,6 +45,7 @@ impl InputType {
             Self::F32 => inputs,
             Self::Bf16 => inputs.next_multiple_of(2),
             Self::I8 => inputs.next_multiple_of(4),
+            Self::Groups => inputs.next_multiple_of(GROUP_INPUTS),
         }
     }
 
@@ -48,16 +54,20 @@ impl InputType {
         let number = match self {
             Self::F32 => size_of::<f32>(),
             Self::Bf16 => size_of::<bf16>(),
-            Self::I8 => size_of::<u8>(),
+            Self::I8 | Self::Groups => size_of::<u8>(),
         };
-        let scale = if self == Self::I8 { size_of::<RowScale>() } else { 0 };
-        rows * (self.padded(inputs) * number + scale)
+        let scales = match self {
+            Self::F32 | Self::Bf16 => 0,
+            Self::I8 => size_of::<RowScale>(),
+            Self::Groups => inputs.div_ceil(GROUP_INPUTS) * size_of::<GroupScale>(),
+        };
+        rows * (self.padded(inputs) * number + scales)
     }
 
     /// Converts row `row` of `rows`.
     ///
     /// # Safety
-    /// `memory` is aligned to 4 and has space for all rows; nothing else accesses this row and its scale.
+    /// `memory` is aligned to 4 and has space for all rows; nothing else accesses this row and its scales.
     pub unsafe fn convert(self, kernel: &dyn Kernel, x: &[f32], memory: *mut u8, rows: usize, row: usize) {
         let padded = self.padded(x.len());
         // SAFETY: the caller's promise.
@@ -72,6 +82,12 @@ impl InputType {
                     let out = std::slice::from_raw_parts_mut(memory.add(row * padded), padded);
                     let scale = kernel.quantize_row(x, out);
                     memory.add(rows * padded).cast::<RowScale>().add(row).write(scale);
+                }
+                Self::Groups => {
+                    let out = std::slice::from_raw_parts_mut(memory.add(row * padded), padded);
+                    let groups = padded / GROUP_INPUTS;
+                    let scales = memory.add(rows * padded).cast::<GroupScale>().add(row * groups);
+                    kernel.quantize_groups(x, out, std::slice::from_raw_parts_mut(scales, groups));
                 }
             }
         }
@@ -90,6 +106,12 @@ impl InputType {
                 // SAFETY: the caller's promise.
                 let scales = unsafe { std::slice::from_raw_parts(memory.add(rows * stride).cast(), rows) };
                 Input::I8(Rows { data: memory, stride, rows }, scales)
+            }
+            Self::Groups => {
+                let scales = memory.wrapping_add(rows * stride).cast();
+                // SAFETY: the caller's promise.
+                let scales = unsafe { std::slice::from_raw_parts(scales, rows * (stride / GROUP_INPUTS)) };
+                Input::Groups(Rows { data: memory.cast(), stride, rows }, scales)
             }
         }
     }

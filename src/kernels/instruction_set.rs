@@ -82,7 +82,7 @@ macro_rules! implement_kernel {
             use $crate::kernels::linear::Plan;
             use $crate::kernels::weight::{Weight, WeightFormat};
             use $crate::kernels::{activation, arg_max, attention, embedding, norm, paged, quantize, round, top_k};
-            use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, TopKEntry, RowScale};
+            use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, TopKEntry, RowScale, GroupScale};
 
             type Lanes = <$kernel as InstructionSet>::Lanes;
 
@@ -114,6 +114,7 @@ macro_rules! implement_kernel {
 
                 methods! { [$($features)?];
                     fn quantize_row(x: &[f32], out: &mut [u8]) -> RowScale = quantize::quantize_row::<Lanes>;
+                    fn quantize_groups(x: &[f32], out: &mut [u8], scales: &mut [GroupScale]) = quantize::quantize_groups::<Lanes>;
                     fn round_row(x: &[f32], out: &mut [bf16]) = round::round_row::<Lanes>;
                     fn narrow(x: &[f32], out: &mut [f16]) = round::narrow::<Lanes>;
                     fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) = norm::layer_norm::<Lanes>;

@@ -100,7 +100,7 @@ impl<V: Vector, W: Operand<V>> Tile<V> for FloatProduct<W> {
 /// # Safety
 /// The machine has `V`'s instructions and the tile's place exists.
 #[inline(always)]
-unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], at: TilePosition) {
+pub(super) unsafe fn store<V: Vector, const R: usize, const B: usize>(sums: &[[V; B]; R], at: TilePosition) {
     for (i, sums) in sums.iter().enumerate() {
         for (j, sum) in sums.iter().enumerate() {
             // SAFETY: the caller's promise.

@@ -47,6 +47,17 @@ pub struct RowScale {
     pub zero: i32,
 }
 
+/// Inputs of a row that are quantised together, where a row is quantised by groups.
+pub const GROUP_INPUTS: usize = 32;
+
+/// How a group of activations was quantised: `real = scale * byte`, with signed bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GroupScale {
+    pub scale: f32,
+    /// The sum of the group's bytes, times the scale.
+    pub sum: f32,
+}
+
 /// Exponentials of a row are summed in parts of this many values, counted from the row's start. The parts do not depend on how the row
 /// is split over threads, so the sum is always the same bits.
 pub const EXP_PART: usize = 32 * BLOCK;
@@ -194,6 +205,10 @@ pub trait Kernel: Send + Sync {
 
     /// Quantises one row to 8 bits, asymmetrically (zero is always representable). `out.len()` is `x.len()` rounded up to 4.
     fn quantize_row(&self, x: &[f32], out: &mut [u8]) -> RowScale;
+
+    /// Quantises one row to signed bytes, symmetrically, with a scale for each [`GROUP_INPUTS`] inputs. `out.len()` is `x.len()` rounded up
+    /// to whole groups; what is beyond the row becomes 0.
+    fn quantize_groups(&self, x: &[f32], out: &mut [u8], scales: &mut [GroupScale]);
 
     /// The linear layer `activation(A · Wᵀ + bias) + residual`, for some blocks of output channels.
     ///

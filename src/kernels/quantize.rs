@@ -1,7 +1,7 @@
-//! Quantises rows of activations to 8 bits.
+//! Quantises rows of activations to 8 bits: whole rows, or groups of inputs.
 
 use super::vector::Vector;
-use super::{BLOCK, RowScale};
+use super::{BLOCK, GROUP_INPUTS, GroupScale, RowScale};
 
 /// Asymmetric quantisation with a scale and a zero point per row; the range always includes 0, so that 0 is exact.
 ///
@@ -48,5 +48,46 @@ pub(super) unsafe fn quantize_row<V: Vector>(x: &[f32], out: &mut [u8]) -> RowSc
         // The padding is multiplied with weights that are 0; a fixed value keeps the bytes reproducible.
         out[x.len()..].fill(0);
         RowScale { scale, zero }
+    }
+}
+
+/// Symmetric quantisation to signed bytes with a scale per group of inputs.
+///
+/// The result for a group that holds a NaN or an infinity is unspecified, but safe.
+///
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn quantize_groups<V: Vector>(x: &[f32], out: &mut [u8], scales: &mut [GroupScale]) {
+    let groups = x.len().div_ceil(GROUP_INPUTS);
+    assert!(scales.len() >= groups && out.len() >= groups * GROUP_INPUTS, "no room for the quantised row");
+    for (group, place) in scales[..groups].iter_mut().enumerate() {
+        let from = group * GROUP_INPUTS;
+        let inputs = (x.len() - from).min(GROUP_INPUTS);
+        let bytes = &mut out[from..from + GROUP_INPUTS];
+        // SAFETY: the machine has the instructions; only inputs of the row are read, and the group's bytes written.
+        unsafe {
+            let (p, to) = (x.as_ptr().add(from), bytes.as_mut_ptr());
+            let low = V::load_first(p, inputs.min(BLOCK));
+            let high = V::load_first(p.wrapping_add(BLOCK), inputs.saturating_sub(BLOCK));
+            let nothing = V::splat(0.0);
+            let largest = low.max(nothing.sub(low)).max(high.max(nothing.sub(high))).largest();
+            let scale = largest / 127.0;
+            if scale < f32::MIN_POSITIVE {
+                // All zero, or too small for a normal scale.
+                bytes.fill(0);
+                *place = GroupScale::default();
+                continue;
+            }
+            let factor = V::splat(1.0 / scale);
+            let zero = 128 - V::BYTE_OFFSET;
+            low.mul(factor).store_bytes(zero, to);
+            high.mul(factor).store_bytes(zero, to.add(BLOCK));
+            if zero != 0 {
+                bytes.iter_mut().for_each(|byte| *byte ^= 0x80);
+            }
+            let sum: i32 = bytes.iter().map(|&byte| i32::from(byte as i8)).sum();
+            *place = GroupScale { scale, sum: scale * sum as f32 };
+        }
     }
 }

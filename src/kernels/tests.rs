@@ -138,7 +138,20 @@ impl Activations {
             Input::F32(a) => Input::F32(skip(a, &rows)),
             Input::Bf16(a) => Input::Bf16(skip(a, &rows)),
             Input::I8(a, scales) => Input::I8(skip(a, &rows), &scales[rows]),
+            Input::Groups(a, scales) => {
+                let groups = a.stride / GROUP_INPUTS;
+                Input::Groups(skip(a, &rows), &scales[rows.start * groups..rows.end * groups])
+            }
         }
+    }
+
+    /// An activation of a row that was quantised by groups.
+    fn in_groups(&self, row: usize, input: usize) -> f64 {
+        let Input::Groups(a, scales) = self.input() else { panic!("not quantised by groups") };
+        assert!(row < self.rows && input < self.inputs);
+        // SAFETY: the row and the input exist.
+        let byte = unsafe { *a.data.add(row * a.stride + input) };
+        f64::from(byte) * f64::from(scales[(row * a.stride + input) / GROUP_INPUTS].scale)
     }
 
     /// The bytes and the scale of a quantised row.
@@ -179,18 +192,22 @@ fn reference(kernel: &dyn Kernel, x: &Activations, w: &Weight, row: usize, n: us
         let sum = products.sum::<i64>() as f64 * f64::from(scale) * f64::from(channel_scale);
         return (sum, 3e-7 * sum.abs() + 1e-12);
     }
+    let activations = x;
     let floats = &x.floats[row * x.inputs..][..x.inputs];
     let x = |k: usize| match x.kind {
         InputType::F32 => f64::from(floats[k]),
         InputType::Bf16 => bf16::from_f32(floats[k]).to_f64(),
         InputType::I8 => {
-            let (bytes, RowScale { scale, zero }) = x.quantised(row);
+            let (bytes, RowScale { scale, zero }) = activations.quantised(row);
             f64::from(scale) * (stored(kernel, bytes[k]) - i64::from(zero)) as f64
         }
+        InputType::Groups => activations.in_groups(row, k),
     };
     let products = (0..floats.len()).map(|k| x(k) * f64::from(w.value(n, k)));
     let (sum, magnitude) = products.fold((0.0, 0.0), |(s, m), p| (s + p, m + p.abs()));
-    (sum, 1e-7 * (floats.len() as f64).sqrt() * magnitude + 1e-9)
+    // The steps and the least values of a group are added apart, and are larger than their sum.
+    let parts = if activations.kind == InputType::Groups { 8.0 } else { 1.0 };
+    (sum, parts * 1e-7 * (floats.len() as f64).sqrt() * magnitude + 1e-9)
 }
 
 const PLAIN: Epilogue = Epilogue { bias: None, activation: Activation::None, residual: None };

@@ -75,6 +75,22 @@ pub(super) trait Vector: Copy {
     unsafe fn load_weights(p: *const i8) -> Self::Weights;
     /// Adds four products to every lane, exactly.
     unsafe fn dot(sums: Self::Sums, a: Self::Bytes, w: Self::Weights) -> Self::Sums;
+    /// Four signed activations.
+    #[inline(always)]
+    unsafe fn load_signed(p: *const i8) -> Self::Bytes {
+        // SAFETY: the caller's promise.
+        unsafe { Self::load_bytes(p.cast()) }
+    }
+    /// 64 bytes of a weight of 4 bits: those in the low halves of the bytes, and those in the high halves.
+    unsafe fn load_nibbles(p: *const u8) -> (Self::Weights, Self::Weights);
+    /// As `dot`, of signed activations and weights in 0..=15.
+    #[inline(always)]
+    unsafe fn dot_nibbles(sums: Self::Sums, a: Self::Bytes, w: Self::Weights) -> Self::Sums {
+        // SAFETY: the caller's promise.
+        unsafe { Self::dot(sums, a, w) }
+    }
+    /// The sums as floats.
+    unsafe fn floats(sums: Self::Sums) -> Self;
     /// The sums of a tile of bytes, for instruction sets with something faster than `dot`.
     #[inline(always)]
     unsafe fn byte_sums<const R: usize, const B: usize>(tile: ByteTile) -> [[Self::Sums; B]; R] {

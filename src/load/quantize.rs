@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::backend::cpu::weights as pack;
-use crate::backend::{LinearView, NormView};
+use crate::backend::{LinearView, NormView, Role};
 use crate::base::error::{Error, Result};
 use crate::base::memory::ensure;
 use crate::base::storage;
@@ -49,7 +49,7 @@ pub fn quantize(
         )));
     }
     if precision == Precision::Auto {
-        return Err(Error::invalid_argument("precision: auto cannot be written; choose int8, bf16, f16 or f32"));
+        return Err(Error::invalid_argument("precision: auto cannot be written; choose int8, int4, bf16, f16 or f32"));
     }
     let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
@@ -114,12 +114,11 @@ impl Packer<'_> {
     fn model(&mut self, view: &ModelView) -> Result<()> {
         // The language head first: if it is tied to the word embeddings, these are then already packed.
         for linear in view.language.iter().chain(&view.head) {
-            self.linear(linear)?;
+            self.linear(Role::Head, linear)?;
         }
         self.step()?;
         [&view.encoder, &view.decoder].into_iter().flatten().try_for_each(|stack| self.stack(stack))?;
-        let wide = self.precision.widened();
-        view.modules.linears().try_for_each(|linear| self.linear_in(wide, linear))?;
+        view.modules.linears().try_for_each(|linear| self.linear(Role::Vector, linear))?;
         view.modules.norms().try_for_each(|norm| self.norm(norm))
     }
 
@@ -130,20 +129,16 @@ impl Packer<'_> {
         [&view.embedding_norm, &view.final_norm].into_iter().flatten().try_for_each(|norm| self.norm(norm))?;
         self.step()?;
         for layer in &view.layers {
-            layer.linears().try_for_each(|linear| self.linear(linear))?;
+            layer.linears().try_for_each(|linear| self.linear(Role::Layer, linear))?;
             layer.norms().try_for_each(|norm| self.norm(norm))?;
             self.step()?;
         }
         Ok(())
     }
 
-    fn linear(&mut self, view: &LinearView) -> Result<()> {
-        self.linear_in(self.precision, view)
-    }
-
-    fn linear_in(&mut self, precision: Precision, view: &LinearView) -> Result<()> {
+    fn linear(&mut self, role: Role, view: &LinearView) -> Result<()> {
         let shape = [view.outputs, view.inputs];
-        let packed = pack::linear_load(precision, view)?;
+        let packed = pack::linear_load(role.precision(self.precision), view)?;
         let name = format!("{}.weight", view.key);
         let weight = &packed.weight;
         self.writer.tensor(&name, DType::Packed(&weight.format().stored), &shape, &[weight.bytes()])?;

@@ -1,6 +1,6 @@
 //! The modules of sentence-transformers after a transformer or a graph: their tensors, and running them.
 
-use crate::backend::{Backend, LinearView, NormView, Order, Part, pooling};
+use crate::backend::{Backend, LinearView, NormView, Order, Part, Role, pooling};
 use crate::base::error::Result;
 use crate::formats::weights::Weights;
 use crate::spec::{Activation, Elementwise, Module, Modules, Residual};
@@ -137,13 +137,13 @@ impl<B: Backend> Loaded<B> {
     fn load(backend: &B, view: &ModuleView) -> Result<Self> {
         Ok(match view {
             ModuleView::Dense { linear, activation, residual } => Self::Dense {
-                linear: backend.linear_load_wide(linear)?,
+                linear: backend.linear_load(Role::Vector, linear)?,
                 outputs: linear.outputs,
                 activation: *activation,
                 residual: match residual {
                     ResidualView::None => Added::Nothing,
                     ResidualView::Input => Added::Input,
-                    ResidualView::Projected(linear) => Added::Projected(backend.linear_load_wide(linear)?),
+                    ResidualView::Projected(linear) => Added::Projected(backend.linear_load(Role::Vector, linear)?),
                 },
             },
             ModuleView::LayerNorm(norm) => Self::LayerNorm(backend.norm_load(norm)?),

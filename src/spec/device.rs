@@ -18,10 +18,14 @@ pub enum Precision {
     Int8 = 3,
     /// Weights and activations of matrix products in bf16, sums and everything else in f32.
     Bf16 = 4,
+    /// Weights of matrix products in 4 bits with a step and a least value per group of 32 inputs, activations in 8 bits with a scale per
+    /// group, exact sums within a group, everything else in f32. The language head and embedding tables are as in int8. On candle's
+    /// devices weights are Q4_1.
+    Int4 = 5,
 }
 
 impl Precision {
-    pub const ALL: [Self; 5] = [Self::Auto, Self::F32, Self::F16, Self::Int8, Self::Bf16];
+    pub const ALL: [Self; 6] = [Self::Auto, Self::F32, Self::F16, Self::Int8, Self::Bf16, Self::Int4];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -30,16 +34,12 @@ impl Precision {
             Self::F16 => "f16",
             Self::Int8 => "int8",
             Self::Bf16 => "bf16",
+            Self::Int4 => "int4",
         }
     }
 
     pub fn from_u32(value: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&p| p as u32 == value)
-    }
-
-    /// At least f16.
-    pub fn widened(self) -> Self {
-        if self == Self::Int8 { Self::F16 } else { self }
     }
 }
 

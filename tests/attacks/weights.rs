@@ -41,7 +41,7 @@ fn a_weight_that_is_not_finite_is_refused_by_name() {
             let mut bad = good.clone();
             bad[8 + header + start + 4 * element..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
             fs::write(&file, &bad).unwrap();
-            for precision in [Precision::Int8, Precision::F16, Precision::F32] {
+            for precision in [Precision::Int8, Precision::Int4, Precision::F16, Precision::F32] {
                 match Model::load(
                     folder.path(),
                     LoadOptions { precision: Some(precision), threads: 1, ..Default::default() },

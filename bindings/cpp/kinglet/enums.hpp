@@ -102,7 +102,7 @@ enum class Precision : std::uint32_t {
     /// Weights, activations and KV cache in f32.
     F32 = KINGLET_PRECISION_F32,
     /// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On
-    /// the CPU the KV cache is f16 in this and the next two precisions.
+    /// the CPU the KV cache is f16 in this and the next three precisions.
     F16 = KINGLET_PRECISION_F16,
     /// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On
     /// GPUs weights are quantised in blocks of 32 that share a scale.
@@ -111,6 +111,11 @@ enum class Precision : std::uint32_t {
     /// with AMX or fast AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as
     /// fast and more accurate.
     Bf16 = KINGLET_PRECISION_BF16,
+    /// Weights in 4 bits with a step and a least value per group of 32 inputs, multiplied with activations in
+    /// 8 bits and accumulated exactly within a group. The output layer and embedding tables are as in int8.
+    /// For models of a billion parameters or more, whose decoding waits for memory; smaller ones lose more
+    /// quality (docs/precision.md).
+    Int4 = KINGLET_PRECISION_INT4,
 };
 
 /// The short name of a value; "unknown" for a number that the library does not know.

@@ -40,7 +40,7 @@ def test_load_options() -> None:
         Model.load(FIXTURES / "bert", memory_limit=1000)
     assert isinstance(failure.value, MemoryError) and failure.value.status == "out_of_memory"
     for options, says in [
-        ({"precision": "int4"}, "precision: 'int4' is unknown; it is one of auto, f32, f16, int8, bf16"),
+        ({"precision": "int3"}, "precision: 'int3' is unknown; it is one of auto, f32, f16, int8, bf16, int4"),
         ({"device": "gpu"}, "device: 'gpu' is unknown"),
         ({"threads": 0}, "threads: 0 is not in 1"),
         ({"threads": 2000}, "threads"),

@@ -17,7 +17,7 @@ query's; without a QUERY it reads queries from standard input, one per line.
 Options of both:
   --index FILE        the index; default: .kinglet-search in the folder
   --model MODEL       an embedding model: a Hugging Face directory; `query` takes the index's
-  --precision NAME    auto, f32, f16, bf16 or int8; default: int8, `query` takes the index's
+  --precision NAME    auto, f32, f16, bf16, int8 or int4; default: int8, `query` takes the index's
   --threads N         threads to use; default: all CPUs
 
 Options of index:
@@ -45,10 +45,10 @@ std::size_t number(const std::string &option, const std::string &text, std::size
 }
 
 kinglet::Precision precision(const std::string &text) {
-    for (const auto known : {kinglet::Precision::Auto, kinglet::Precision::F32, kinglet::Precision::F16, kinglet::Precision::Bf16, kinglet::Precision::Int8}) {
+    for (const auto known : {kinglet::Precision::Auto, kinglet::Precision::F32, kinglet::Precision::F16, kinglet::Precision::Bf16, kinglet::Precision::Int8, kinglet::Precision::Int4}) {
         if (text == kinglet::name(known)) return known;
     }
-    throw UsageError("--precision: \"" + text + "\" is not auto, f32, f16, bf16 or int8");
+    throw UsageError("--precision: \"" + text + "\" is not auto, f32, f16, bf16, int8 or int4");
 }
 
 } // namespace

@@ -9,29 +9,42 @@ use candle_core::{DType, Module, Result, Tensor};
 use crate::backend::Ends;
 use crate::spec::{Activation, Precision};
 
-/// Inputs per block of Q8_0, which share one scale.
-pub const QUANTIZED_BLOCK: usize = 32;
+/// Inputs per block of the quantised types, which share a scale.
+const QUANTIZED_BLOCK: usize = 32;
+
+/// Inputs rounded up to pairs of blocks, which candle's products of Q4_1 need on the CPU.
+fn padded(inputs: usize) -> usize {
+    inputs.next_multiple_of(2 * QUANTIZED_BLOCK)
+}
 
 /// candle's type of dense weights in a precision.
 pub fn dense_type(precision: Precision) -> DType {
     match precision {
         Precision::Auto | Precision::F32 => DType::F32,
         Precision::Bf16 => DType::BF16,
-        Precision::F16 | Precision::Int8 => DType::F16,
+        Precision::F16 | Precision::Int8 | Precision::Int4 => DType::F16,
     }
 }
 
 /// The type of a product with weights.
 pub fn product_type(precision: Precision) -> DType {
-    if precision == Precision::Int8 { DType::F32 } else { dense_type(precision) }
+    if quantized_type(precision).is_some() { DType::F32 } else { dense_type(precision) }
+}
+
+/// candle's type of quantised weights in a precision; None where they are dense.
+fn quantized_type(precision: Precision) -> Option<GgmlDType> {
+    match precision {
+        Precision::Int8 => Some(GgmlDType::Q8_0),
+        Precision::Int4 => Some(GgmlDType::Q4_1),
+        Precision::Auto | Precision::F32 | Precision::F16 | Precision::Bf16 => None,
+    }
 }
 
 /// Bytes of a weight of `outputs` rows, including its bias.
 pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usize {
-    let row = match precision {
-        // 32 one-byte numbers and an f16 scale per block.
-        Precision::Int8 => inputs.div_ceil(QUANTIZED_BLOCK).saturating_mul(QUANTIZED_BLOCK + 2),
-        _ => inputs.saturating_mul(dense_type(precision).size_in_bytes()),
+    let row = match quantized_type(precision) {
+        Some(kind) => (padded(inputs) / QUANTIZED_BLOCK).saturating_mul(kind.type_size()),
+        None => inputs.saturating_mul(dense_type(precision).size_in_bytes()),
     };
     outputs.saturating_mul(row + dense_type(precision).size_in_bytes())
 }
@@ -39,19 +52,19 @@ pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usiz
 pub enum Weight {
     /// `[outputs, inputs]`.
     Dense(Tensor),
-    /// Rows of Q8_0, padded with zeros to whole blocks.
+    /// Rows in blocks, padded with zeros to whole blocks.
     Quantized { product: QMatMul, outputs: usize, inputs: usize },
 }
 
 impl Weight {
     /// From f32 values `[outputs, inputs]` on the device.
     pub fn new(values: &Tensor, precision: Precision) -> Result<Self> {
-        if precision != Precision::Int8 {
+        let Some(kind) = quantized_type(precision) else {
             return Ok(Self::Dense(values.to_dtype(dense_type(precision))?));
-        }
+        };
         let (outputs, inputs) = values.dims2()?;
-        let values = values.pad_with_zeros(1, 0, inputs.next_multiple_of(QUANTIZED_BLOCK) - inputs)?;
-        let product = QMatMul::from_qtensor(QTensor::quantize(&values.contiguous()?, GgmlDType::Q8_0)?)?;
+        let values = values.pad_with_zeros(1, 0, padded(inputs) - inputs)?;
+        let product = QMatMul::from_qtensor(QTensor::quantize(&values.contiguous()?, kind)?)?;
         Ok(Self::Quantized { product, outputs, inputs })
     }
 
@@ -77,7 +90,7 @@ impl Weight {
             // candle's quantized products divide by the number of rows.
             Self::Quantized { outputs, .. } if x.dim(0)? == 0 => Tensor::zeros((0, *outputs), DType::F32, x.device()),
             Self::Quantized { product, inputs, .. } => {
-                let more = inputs.next_multiple_of(QUANTIZED_BLOCK) - inputs;
+                let more = padded(*inputs) - inputs;
                 product.forward(&x.to_dtype(DType::F32)?.pad_with_zeros(1, 0, more)?.contiguous()?)
             }
         }

@@ -283,7 +283,9 @@ impl Cpu {
             unsafe {
                 match Format::new(self.precision).input {
                     InputType::F32 => self.kernel.attend(&attention, memory.floats_mut()),
-                    InputType::Bf16 | InputType::I8 => self.kernel.attend_rounded(&attention, memory.floats_mut()),
+                    InputType::Bf16 | InputType::I8 | InputType::Groups => {
+                        self.kernel.attend_rounded(&attention, memory.floats_mut())
+                    }
                 }
             };
         });

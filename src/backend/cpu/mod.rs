@@ -21,6 +21,7 @@ use crate::spec::{Activation, Precision};
 
 use super::{
     AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PassInput, Projection,
+    Role,
 };
 use attention::Pass;
 use cache::{Cache, Sequence};
@@ -139,20 +140,16 @@ impl Backend for Cpu {
         self.precision
     }
 
-    fn linear_bytes(&self, outputs: usize, inputs: usize) -> usize {
-        weights::linear_bytes(self.precision, outputs, inputs)
+    fn linear_bytes(&self, role: Role, outputs: usize, inputs: usize) -> usize {
+        weights::linear_bytes(role.precision(self.precision), outputs, inputs)
     }
 
     fn table_bytes(&self, rows: usize, width: usize) -> usize {
         weights::table_bytes(self.precision, rows, width)
     }
 
-    fn linear_load(&self, view: &LinearView) -> Result<Linear> {
-        weights::linear_load(self.precision, view)
-    }
-
-    fn linear_load_wide(&self, view: &LinearView) -> Result<Linear> {
-        weights::linear_load(self.precision.widened(), view)
+    fn linear_load(&self, role: Role, view: &LinearView) -> Result<Linear> {
+        weights::linear_load(role.precision(self.precision), view)
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {

@@ -93,7 +93,8 @@ pub struct Quantize {
     pub destination: PathBuf,
     /// Number format of the weights
     #[arg(short, long, default_value = "int8", value_parser = choice([
-        ("int8", Precision::Int8), ("bf16", Precision::Bf16), ("f16", Precision::F16), ("f32", Precision::F32),
+        ("int8", Precision::Int8), ("int4", Precision::Int4), ("bf16", Precision::Bf16), ("f16", Precision::F16),
+        ("f32", Precision::F32),
     ]))]
     pub precision: Precision,
 }

@@ -49,6 +49,7 @@ pub(super) trait ByteLanes: Copy {
     unsafe fn narrow(words: __m256i) -> __m128i;
     unsafe fn load_bytes(p: *const u8) -> Self::Bytes;
     unsafe fn dot(sums: Integers, a: Self::Bytes, w: Integers) -> Integers;
+    unsafe fn dot_nibbles(sums: Integers, a: Self::Bytes, w: Integers) -> Integers;
 }
 
 /// Four signed activations in every lane, and their magnitudes.
@@ -142,6 +143,17 @@ impl ByteLanes for Lanes {
         let ones = _mm256_set1_epi16(1);
         let low = _mm256_maddubs_epi16(a.magnitudes, _mm256_sign_epi8(w.0, a.signed));
         let high = _mm256_maddubs_epi16(a.magnitudes, _mm256_sign_epi8(w.1, a.signed));
+        (
+            _mm256_add_epi32(sums.0, _mm256_madd_epi16(low, ones)),
+            _mm256_add_epi32(sums.1, _mm256_madd_epi16(high, ones)),
+        )
+    }
+
+    /// A pair of products is at most 2 · 15 · 127, far from saturation.
+    #[inline(always)]
+    unsafe fn dot_nibbles(sums: Integers, a: Bytes, w: Integers) -> Integers {
+        let ones = _mm256_set1_epi16(1);
+        let (low, high) = (_mm256_maddubs_epi16(w.0, a.signed), _mm256_maddubs_epi16(w.1, a.signed));
         (
             _mm256_add_epi32(sums.0, _mm256_madd_epi16(low, ones)),
             _mm256_add_epi32(sums.1, _mm256_madd_epi16(high, ones)),
@@ -356,6 +368,26 @@ where
     #[inline(always)]
     unsafe fn dot(sums: Integers, a: <Self as ByteLanes>::Bytes, w: Integers) -> Integers {
         <Self as ByteLanes>::dot(sums, a, w)
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles(p: *const u8) -> (Integers, Integers) {
+        let mask = _mm256_set1_epi8(15);
+        let (a, b) = (_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(p.add(32).cast()));
+        (
+            (_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)),
+            (_mm256_and_si256(_mm256_srli_epi16::<4>(a), mask), _mm256_and_si256(_mm256_srli_epi16::<4>(b), mask)),
+        )
+    }
+
+    #[inline(always)]
+    unsafe fn dot_nibbles(sums: Integers, a: <Self as ByteLanes>::Bytes, w: Integers) -> Integers {
+        <Self as ByteLanes>::dot_nibbles(sums, a, w)
+    }
+
+    #[inline(always)]
+    unsafe fn floats(sums: Integers) -> Self {
+        Self(_mm256_cvtepi32_ps(sums.0), _mm256_cvtepi32_ps(sums.1))
     }
 
     #[inline(always)]

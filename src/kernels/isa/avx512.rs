@@ -269,6 +269,23 @@ where
     }
 
     #[inline(always)]
+    unsafe fn load_nibbles(p: *const u8) -> (__m512i, __m512i) {
+        let (bytes, mask) = (_mm512_loadu_si512(p.cast()), _mm512_set1_epi8(15));
+        (_mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask))
+    }
+
+    /// The instruction's first operand is the unsigned one.
+    #[inline(always)]
+    unsafe fn dot_nibbles(sums: __m512i, a: __m512i, w: __m512i) -> __m512i {
+        _mm512_dpbusd_epi32(sums, w, a)
+    }
+
+    #[inline(always)]
+    unsafe fn floats(sums: __m512i) -> Self {
+        Self(_mm512_cvtepi32_ps(sums))
+    }
+
+    #[inline(always)]
     unsafe fn centre(sums: __m512i, zero: i32, columns: *const i32) -> Self {
         let shift = _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(columns.cast()));
         Self(_mm512_cvtepi32_ps(_mm512_sub_epi32(sums, shift)))

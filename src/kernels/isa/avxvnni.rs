@@ -42,4 +42,10 @@ impl ByteLanes for Lanes {
     unsafe fn dot(sums: Integers, a: __m256i, w: Integers) -> Integers {
         (_mm256_dpbusd_avx_epi32(sums.0, a, w.0), _mm256_dpbusd_avx_epi32(sums.1, a, w.1))
     }
+
+    /// The instruction's first operand is the unsigned one.
+    #[inline(always)]
+    unsafe fn dot_nibbles(sums: Integers, a: __m256i, w: Integers) -> Integers {
+        (_mm256_dpbusd_avx_epi32(sums.0, w.0, a), _mm256_dpbusd_avx_epi32(sums.1, w.1, a))
+    }
 }

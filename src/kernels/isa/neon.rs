@@ -409,6 +409,22 @@ impl<D: Dot> Vector for Lanes<D> {
     }
 
     #[inline(always)]
+    unsafe fn load_nibbles(p: *const u8) -> (Weights, Weights) {
+        let (mask, mut low, mut high) = (vdupq_n_u8(15), [vdupq_n_s8(0); 4], [vdupq_n_s8(0); 4]);
+        for i in 0..4 {
+            let bytes = vld1q_u8(p.add(16 * i));
+            low[i] = vreinterpretq_s8_u8(vandq_u8(bytes, mask));
+            high[i] = vreinterpretq_s8_u8(vshrq_n_u8::<4>(bytes));
+        }
+        (low, high)
+    }
+
+    #[inline(always)]
+    unsafe fn floats(sums: Sums) -> Self {
+        Self::of([vcvtq_f32_s32(sums[0]), vcvtq_f32_s32(sums[1]), vcvtq_f32_s32(sums[2]), vcvtq_f32_s32(sums[3])])
+    }
+
+    #[inline(always)]
     unsafe fn centre(sums: Sums, zero: i32, columns: *const i32) -> Self {
         let zero = vdupq_n_s32(zero);
         Self::of([

@@ -237,6 +237,24 @@ impl Vector for Lanes {
     }
 
     #[inline(always)]
+    unsafe fn load_signed(p: *const i8) -> [i32; 4] {
+        // SAFETY: the caller's promise.
+        unsafe { p.cast::<[i8; 4]>().read() }.map(i32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles(p: *const u8) -> ([[i8; 4]; 16], [[i8; 4]; 16]) {
+        // SAFETY: the caller's promise.
+        let bytes = unsafe { p.cast::<[[u8; 4]; 16]>().read() };
+        (bytes.map(|four| four.map(|byte| (byte & 15) as i8)), bytes.map(|four| four.map(|byte| (byte >> 4) as i8)))
+    }
+
+    #[inline(always)]
+    unsafe fn floats(sums: [i32; 16]) -> Self {
+        Self(sums.map(|sum| sum as f32))
+    }
+
+    #[inline(always)]
     unsafe fn centre(sums: [i32; 16], zero: i32, columns: *const i32) -> Self {
         // SAFETY: the caller's promise.
         let columns = unsafe { columns.cast::<[i32; 16]>().read() };

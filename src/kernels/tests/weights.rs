@@ -53,6 +53,16 @@ fn layouts_are_those_of_files() {
         assert_eq!(memory[256 + 4 * n..][..4], scale.to_le_bytes());
         assert_eq!(memory[256 + 128 + 4 * n..][..4], sum.to_le_bytes());
         assert_eq!(memory.len(), 256 + 128 + 128);
+        // One group of 32 inputs: numbers, four in the low halves and four in the high ones, then steps, then least values.
+        let packed = pack(Precision::Int4, 18, 5, &w);
+        let group = &packed.bytes()[n / 16 * 320..][..320];
+        let byte = group[n % 16 * 4 + k % 4];
+        let number = if k < 4 { byte & 15 } else { byte >> 4 };
+        let half = |at: usize| f16::from_le_bytes(*group[at + n % 16 * 2..].first_chunk().unwrap()).to_f32();
+        let value = half(256).mul_add(f32::from(number), half(288));
+        assert_eq!(packed.value(n, k), value);
+        assert!((value - x).abs() <= half(256), "{value} is not {x}");
+        assert_eq!(packed.bytes().len(), 2 * 320);
     }
 }
 
@@ -69,6 +79,30 @@ proptest! {
                 let back = scale * (stored(kernel, b) - i64::from(zero)) as f32;
                 prop_assert!((back - x).abs() <= scale * 0.5001, "{}: {back} is not {x}", kernel.name());
             }
+        }
+    }
+
+    #[test]
+    fn grouped_rows_come_back(x in prop::collection::vec(-1e3f32..1e3, 1..100), tiny in 0usize..4) {
+        // One group has another magnitude.
+        let x: Vec<f32> = x.iter().enumerate().map(|(i, x)| if i / 32 == tiny { x * 1e-6 } else { *x }).collect();
+        let groups = x.len().div_ceil(GROUP_INPUTS);
+        let mut first: Option<(Vec<u8>, Vec<GroupScale>)> = None;
+        for kernel in available() {
+            let (mut bytes, mut scales) = (vec![7u8; groups * GROUP_INPUTS], vec![GroupScale::default(); groups]);
+            kernel.quantize_groups(&x, &mut bytes, &mut scales);
+            for (i, &byte) in bytes.iter().enumerate() {
+                let (scale, x) = (scales[i / GROUP_INPUTS].scale, x.get(i).copied().unwrap_or(0.0));
+                let back = scale * f32::from(byte as i8);
+                prop_assert!((back - x).abs() <= scale * 0.5001, "{}: {back} is not {x}", kernel.name());
+            }
+            for (scale, bytes) in scales.iter().zip(bytes.chunks(GROUP_INPUTS)) {
+                let sum: i32 = bytes.iter().map(|&byte| i32::from(byte as i8)).sum();
+                prop_assert_eq!(scale.sum, scale.scale * sum as f32);
+            }
+            // Every kernel stores the same bytes.
+            let (bytes_before, scales_before) = first.get_or_insert_with(|| (bytes.clone(), scales.clone()));
+            prop_assert_eq!((&bytes, &scales), (&*bytes_before, &*scales_before));
         }
     }
 

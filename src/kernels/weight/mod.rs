@@ -8,6 +8,7 @@ mod blocks;
 mod packed_bf16;
 mod packed_f16;
 mod packed_f32;
+mod packed_i4;
 mod packed_i8;
 mod table;
 
@@ -54,7 +55,7 @@ macro_rules! formats {
 }
 
 // The list. Each format is a module and its type.
-formats! { packed_f32::F32, packed_f16::F16, packed_bf16::Bf16, packed_i8::I8 }
+formats! { packed_f32::F32, packed_f16::F16, packed_bf16::Bf16, packed_i8::I8, packed_i4::I4 }
 
 /// A weight format.
 pub(super) trait WeightFormat: 'static {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::backend::{Backend, CacheShape};
+use crate::backend::{Backend, CacheShape, Role};
 use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::fork::Lock;
@@ -65,7 +65,7 @@ impl<B: Backend> Transformer<B> {
         {
             norm.scale = head.scale;
         }
-        let language = view.language.as_ref().map(|l| backend.linear_load(l).map(Arc::new)).transpose()?;
+        let language = view.language.as_ref().map(|l| backend.linear_load(Role::Head, l).map(Arc::new)).transpose()?;
         let tied = match &language {
             Some(linear) if view.tied => Some(Arc::new(backend.table_of(linear)?)),
             _ => None,
@@ -88,7 +88,7 @@ impl<B: Backend> Transformer<B> {
         Ok(Self {
             encoder,
             decoder,
-            head: view.head.iter().map(|l| backend.linear_load(l)).collect::<Result<_>>()?,
+            head: view.head.iter().map(|l| backend.linear_load(Role::Head, l)).collect::<Result<_>>()?,
             modules: Chain::load(&backend, &view.modules)?,
             language: language.zip(spec.language.clone()),
             cache,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::backend::{
-    AttentionInput, Backend, Ends, FeedForward, HeadNorms, LinearView, NormView, PassInput, Rotations, Sequences,
+    AttentionInput, Backend, Ends, FeedForward, HeadNorms, LinearView, NormView, PassInput, Role, Rotations, Sequences,
 };
 use crate::base::call::Call;
 use crate::base::counters::Stage;
@@ -211,7 +211,7 @@ impl<B: Backend> LoadedStack<B> {
 
 impl<B: Backend> Layer<B> {
     fn load(backend: &B, view: &LayerView) -> Result<Self> {
-        let linear = |l: &LinearView| backend.linear_load(l);
+        let linear = |l: &LinearView| backend.linear_load(Role::Layer, l);
         let norm = |n: &NormView| backend.norm_load(n);
         let norm_opt = |n: &Option<NormView>| n.as_ref().map(norm).transpose();
         let cross = match &view.cross {

@@ -1,6 +1,6 @@
 //! Finds a Spec's tensors in the checkpoint and checks every shape before anything is allocated.
 
-use crate::backend::{Backend, LinearView, NormView, Order, Part};
+use crate::backend::{Backend, LinearView, NormView, Order, Part, Role};
 use crate::base::error::{Error, Result};
 use crate::formats::safetensors::{TensorView, Weights};
 
@@ -260,7 +260,7 @@ impl<'a> StackView<'a> {
             .layers
             .iter()
             .flat_map(LayerView::linears)
-            .map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64)
+            .map(|l| backend.linear_bytes(Role::Layer, l.outputs, l.inputs) as u64)
             .sum::<u64>();
         let tables = [self.position.as_ref(), self.token_type.as_ref()];
         let tables =
@@ -368,7 +368,7 @@ impl<'a> ModelView<'a> {
         let stacks = stacks.into_iter().filter_map(|(view, stack)| Some((view.as_ref()?, stack.as_ref()?)));
         let stacks: u64 = stacks.map(|(view, stack)| view.bytes(backend, stack)).sum();
         let heads = self.head.iter().chain(&self.language);
-        let heads: u64 = heads.map(|l| backend.linear_bytes(l.outputs, l.inputs) as u64).sum();
+        let heads: u64 = heads.map(|l| backend.linear_bytes(Role::Head, l.outputs, l.inputs) as u64).sum();
         let own_words = |view: &StackView| backend.table_bytes(view.word.shape[0], view.word.shape[1]) as u64;
         let decoder_words = match &self.decoder {
             Some(view) if !self.tied => own_words(view),

@@ -148,7 +148,7 @@ def load(
 def quantize(
     source: str | os.PathLike[str],
     destination: str | os.PathLike[str],
-    precision: Literal["f32", "f16", "int8", "bf16"] = "int8",
+    precision: Literal["f32", "f16", "int8", "bf16", "int4"] = "int8",
     *,
     progress: Progress | None = None,
     cancellation: Cancellation | None = None,

@@ -35,7 +35,7 @@ from kinglet.results import (
 __all__ = ["Aggregation", "Device", "Model", "Pooling", "Precision", "ScoreFunction"]
 
 Device: TypeAlias = Literal["cpu", "candle-cpu", "cuda", "metal"]
-Precision: TypeAlias = Literal["auto", "f32", "f16", "int8", "bf16"]
+Precision: TypeAlias = Literal["auto", "f32", "f16", "int8", "bf16", "int4"]
 Pooling: TypeAlias = Literal["auto", "mean", "cls", "last", "max", "weightedmean", "mean_sqrt_len_tokens"]
 ScoreFunction: TypeAlias = Literal["auto", "none", "sigmoid", "softmax", "tanh"]
 Aggregation: TypeAlias = Literal["auto", "none", "simple"]

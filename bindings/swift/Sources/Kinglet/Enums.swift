@@ -104,7 +104,7 @@ public struct Precision: RawRepresentable, Hashable, Sendable, CaseIterable, Cus
     /// Weights, activations and KV cache in f32.
     public static let f32 = Precision(rawValue: KINGLET_PRECISION_F32.rawValue)
     /// Weights in f16; activations and accumulation in f32. On GPUs matrix products read and write f16. On
-    /// the CPU the KV cache is f16 in this and the next two precisions.
+    /// the CPU the KV cache is f16 in this and the next three precisions.
     public static let f16 = Precision(rawValue: KINGLET_PRECISION_F16.rawValue)
     /// Weights and the activations that they are multiplied with in 8-bit integers, accumulated exactly. On
     /// GPUs weights are quantised in blocks of 32 that share a scale.
@@ -113,11 +113,16 @@ public struct Precision: RawRepresentable, Hashable, Sendable, CaseIterable, Cus
     /// with AMX or fast AVX512-BF16 (AMD Zen 5: twice the speed of f32). On other CPUs f16 is at least as
     /// fast and more accurate.
     public static let bf16 = Precision(rawValue: KINGLET_PRECISION_BF16.rawValue)
+    /// Weights in 4 bits with a step and a least value per group of 32 inputs, multiplied with activations in
+    /// 8 bits and accumulated exactly within a group. The output layer and embedding tables are as in int8.
+    /// For models of a billion parameters or more, whose decoding waits for memory; smaller ones lose more
+    /// quality (docs/precision.md).
+    public static let int4 = Precision(rawValue: KINGLET_PRECISION_INT4.rawValue)
 
     /// The values that this version knows.
-    public static let allCases: [Precision] = [.auto, .f32, .f16, .int8, .bf16]
+    public static let allCases: [Precision] = [.auto, .f32, .f16, .int8, .bf16, .int4]
 
-    /// The short name of the value, for instance "bf16".
+    /// The short name of the value, for instance "int4".
     public var description: String { nameOf(self, kinglet_precision_name(rawValue)) }
 }
 

@@ -6,7 +6,7 @@ import Testing
 /// `scripts/test-swift` runs these under the Thread and the Address Sanitizer too.
 @Suite struct ConcurrencyTests {
     /// A text's embedding is the same bits alone, in a batch, and whatever other tasks do meanwhile.
-    @Test(arguments: [Precision.f32, .f16, .int8, .bf16])
+    @Test(arguments: [Precision.f32, .f16, .int8, .bf16, .int4])
     func equalBits(_ precision: Precision) async throws {
         let texts = many(64)
         let batch = try await Model.load(path: fixture("bert"), options: ModelOptions(precision: precision, threads: 1)).embed(texts)

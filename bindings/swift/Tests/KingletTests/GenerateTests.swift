@@ -312,7 +312,7 @@ import Testing
     }
 
     /// A quantised file loads, says what it is, and generates; in f32 it generates the same.
-    @Test(arguments: [Precision.f32, .f16, .int8, .bf16])
+    @Test(arguments: [Precision.f32, .f16, .int8, .bf16, .int4])
     func quantize(_ precision: Precision) async throws {
         let folder = try Folder(), place = folder.file("llama.kinglet"), shares = Collected<Double>()
         try await Model.quantize(

@@ -77,6 +77,7 @@ import Testing
         constant("KINGLET_PRECISION_F16", KINGLET_PRECISION_F16.rawValue, 2, kinglet_precision_name(2), "f16")
         constant("KINGLET_PRECISION_INT8", KINGLET_PRECISION_INT8.rawValue, 3, kinglet_precision_name(3), "int8")
         constant("KINGLET_PRECISION_BF16", KINGLET_PRECISION_BF16.rawValue, 4, kinglet_precision_name(4), "bf16")
+        constant("KINGLET_PRECISION_INT4", KINGLET_PRECISION_INT4.rawValue, 5, kinglet_precision_name(5), "int4")
     }
 
     @Test func kinglet_log_level_values() {

@@ -53,7 +53,7 @@ impl Case {
         let (a, bytes) = match self.x.input() {
             Input::I8(a, _) => (a.data, a.stride * a.rows),
             Input::Bf16(a) => (a.data.cast(), 2 * a.stride * a.rows),
-            Input::F32(_) => unreachable!("not what tiles multiply"),
+            Input::F32(_) | Input::Groups(..) => unreachable!("not what tiles multiply"),
         };
         // SAFETY: that many bytes are there.
         (unsafe { std::slice::from_raw_parts(a, bytes) }, &self.w.bytes()[..bytes / self.rows * BLOCK * self.blocks()])
@@ -283,7 +283,7 @@ fn stays_within(case: &Case, amx: &dyn Kernel, other: &dyn Kernel) {
     let a = match case.x.input() {
         Input::I8(a, scales) => Input::I8(Rows { data: from.as_ptr(), ..a }, scales),
         Input::Bf16(a) => Input::Bf16(Rows { data: from.as_ptr().cast(), ..a }),
-        Input::F32(_) => unreachable!("not what tiles multiply"),
+        Input::F32(_) | Input::Groups(..) => unreachable!("not what tiles multiply"),
     };
     let out = Out { data: to.as_mut_ptr(), stride: case.outputs };
     let e = Epilogue { bias: Some(&case.bias), activation: Activation::Gelu, residual: None };
