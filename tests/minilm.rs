@@ -53,6 +53,7 @@ fn embeddings_agree_with_transformers() {
         (Precision::F16, 0.9999, 0.9999),
         (Precision::Bf16, 0.9995, 0.9999),
         (Precision::Int8, 0.98, 0.995),
+        (Precision::Int4, 0.85, 0.96),
     ];
     let runs =
         devices().into_iter().flat_map(|device| bars.map(|(precision, worst, mean)| (device, precision, worst, mean)));
