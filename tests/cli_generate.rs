@@ -195,6 +195,93 @@ fn packing_and_evaluating() {
         assert!(table.contains(part), "{table}");
     }
     assert!(fails(&["evaluate", "--model", model.to_str().unwrap(), "/dev/null"]).contains("holds no cases"));
+
+    // The same model differs from itself in nothing; in 8 bits it may.
+    let same = [&arguments[..], &["--json", "--against-precision", "auto", "--resamples", "50"]].concat();
+    let value: Value = serde_json::from_str(&run(&same, "")).unwrap();
+    assert_eq!(value["differences"]["bleu"], json!({ "value": 0.0, "interval": [0.0, 0.0], "p": 1.0 }));
+    assert_eq!(value["intervals"]["exact_match"], json!([0.0, 1.0]));
+    assert_eq!(value["against"]["chrf"], value["chrf"]);
+    let table = run(&[&arguments[..], &["--against-precision", "int8"]].concat(), "");
+    assert!(table.contains("difference") && table.contains("p = ") && table.contains("int8"), "{table}");
+    let error = fails(&[&arguments[..], &["--task", "perplexity", "-n", "3"]].concat());
+    assert!(error.contains("need --task generate"), "{error}");
+}
+
+#[test]
+fn every_task_is_evaluated() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, lines: &[Value]| {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let model = |name: &str| fixtures().join(name).to_str().unwrap().to_string();
+    let evaluate = |name: &str, task: &str, more: &[&str]| -> Value {
+        let model = model(name);
+        let arguments = [&["evaluate", "--json", "--model", &model, "--task", task], more].concat();
+        serde_json::from_str(&run(&arguments, "")).unwrap()
+    };
+
+    // What `classify` answers is right by definition, and one other label is wrong.
+    let texts = ["a small bird", "the river", "John went to Paris"];
+    let classified =
+        run(&["classify", "--json", "--model", &model("bert-classifier"), texts[0], texts[1], texts[2]], "");
+    let labels: Vec<String> = classified
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["label"].as_str().unwrap().to_string())
+        .collect();
+    let cases: Vec<Value> =
+        texts.iter().zip(&labels).map(|(text, label)| json!({ "text": text, "label": label })).collect();
+    let file = write("labels.jsonl", &cases);
+    let value = evaluate("bert-classifier", "classify", &[&file]);
+    assert_eq!((&value["accuracy"], &value["macro_f1"], &value["cases"]), (&json!(1.0), &json!(1.0), &json!(3)));
+    let file = write("unknown.jsonl", &[json!({ "text": "a", "label": "no such label" })]);
+    let error = fails(&["evaluate", "--model", &model("bert-classifier"), "--task", "classify", &file]);
+    assert!(error.contains("no such label") && error.contains(&labels[0]), "{error}");
+
+    // Scores that fall with the cosine order the pairs backwards: equal texts have the largest cosine, and the lowest score.
+    let pairs = [("a small bird", "a small bird"), ("the river", "the rivers"), ("John", "a river near the sea")];
+    let cases: Vec<Value> = pairs
+        .iter()
+        .enumerate()
+        .map(|(i, (a, b))| json!({ "sentence1": a, "sentence2": b, "score": if i == 0 { 0 } else { 5 } }))
+        .collect();
+    let value = evaluate("bert", "similarity", &[&write("pairs.jsonl", &cases)]);
+    assert!(value["spearman"].as_f64().unwrap() < -0.8 && value["pearson"].as_f64().unwrap() < 0.0, "{value}");
+
+    // A query is closest to itself.
+    let corpus: Vec<Value> =
+        texts.iter().enumerate().map(|(i, text)| json!({ "_id": format!("d{i}"), "text": text })).collect();
+    let corpus = write("corpus.jsonl", &corpus);
+    let queries = [
+        json!({ "query": texts[0], "relevant": ["d0"] }),
+        json!({ "query": texts[1], "relevant": { "d1": 2, "d0": 0 } }),
+    ];
+    let value = evaluate("bert", "retrieval", &["--corpus", &corpus, &write("queries.jsonl", &queries)]);
+    assert_eq!((&value["ndcg_at_10"], &value["mrr"], &value["recall_at_10"]), (&json!(1.0), &json!(1.0), &json!(1.0)));
+    let wrong = write("wrong.jsonl", &[json!({ "query": "a", "relevant": ["d7"] })]);
+    let error = fails(&["evaluate", "--model", &model("bert"), "--task", "retrieval", "--corpus", &corpus, &wrong]);
+    assert!(error.contains("wrong.jsonl, line 1") && error.contains("d7"), "{error}");
+    let error = fails(&["evaluate", "--model", &model("bert"), "--task", "retrieval", &wrong]);
+    assert!(error.contains("--corpus"), "{error}");
+
+    // exp of the mean negative log-likelihood that `logits` gives.
+    let value = evaluate(
+        "generation/gpt2",
+        "perplexity",
+        &[&write("texts.jsonl", &[json!({ "text": "The small bird sings" })])],
+    );
+    let perplexity = value["perplexity"].as_f64().unwrap();
+    assert!(perplexity > 1.0 && perplexity.is_finite() && value["intervals"]["perplexity"].is_array(), "{value}");
+    let narrow = evaluate(
+        "generation/gpt2",
+        "perplexity",
+        &["--against-precision", "int8", folder.path().join("texts.jsonl").to_str().unwrap()],
+    );
+    let both = [&narrow["perplexity"], &narrow["against"]["perplexity"]].map(|value| value.as_f64().unwrap());
+    assert!(both[0] == perplexity && both[1] != perplexity && (both[1] / perplexity - 1.0).abs() < 0.1, "{narrow}");
 }
 
 #[test]

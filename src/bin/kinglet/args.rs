@@ -58,7 +58,7 @@ pub enum Verb {
     Man(Man),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Load this model: a Hugging Face directory, a .gguf or .kinglet file, or an ONNX export

@@ -22,6 +22,10 @@ pub fn at_least_one(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a whole number, at least 1".into())
 }
 
+pub fn resamples(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| (0..=100_000).contains(n)).ok_or_else(|| "expected a whole number up to 100000".into())
+}
+
 pub fn callers(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| "expected a whole number from 1 to 1024".into())
 }

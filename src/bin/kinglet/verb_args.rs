@@ -8,7 +8,7 @@ use kinglet::{Aggregation, Pooling, Precision, ScoreFunction};
 
 use crate::args::{ModelArgs, PairArgs, TextArgs};
 use crate::generate_args::{GenerationArgs, LookupArgs};
-use crate::values::{Ids, at_least_one, callers, choice, ids, rate, span};
+use crate::values::{Ids, at_least_one, callers, choice, ids, rate, resamples, span};
 
 /// Generate text from prompts or source texts
 #[derive(Args)]
@@ -99,21 +99,61 @@ pub struct Quantize {
     pub precision: Precision,
 }
 
-/// Compare generated answers with expected ones: exact match, BLEU, ROUGE-L, latency
+/// What is evaluated.
+#[derive(Clone, Copy, PartialEq)]
+pub enum EvaluationTask {
+    Generate,
+    Classify,
+    Similarity,
+    Retrieval,
+    Perplexity,
+}
+
+/// Score a model on cases with expected answers, with confidence intervals and latency
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  kinglet evaluate -m examples/models/t5-ir.kinglet --limit 100 eval.jsonl")]
+Each line of the file is a JSON object with a case. Tasks, their fields (defaults) and figures:
+  generate    input, expected: exact match, F1, BLEU, chrF, ROUGE-1, -2, -L and -Lsum
+  classify    text, label: accuracy, macro F1
+  similarity  sentence1, sentence2, score: Spearman's and Pearson's correlation with the cosine of embeddings
+  retrieval   query, relevant (a list of ids, or an object of ids and gains): nDCG@10, MRR, recall@10
+  perplexity  text: perplexity over windows of at most 512 tokens
+
+Examples:
+  kinglet evaluate -m examples/models/t5-ir.kinglet --limit 100 eval.jsonl
+  kinglet evaluate -m gpt2 --task perplexity --against-precision int8 prose.jsonl
+  kinglet evaluate -m all-MiniLM-L6-v2 --task retrieval --corpus corpus.jsonl queries.jsonl")]
 pub struct Evaluate {
     /// File with one JSON object per line [default: standard input]
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Field that holds the question
-    #[arg(long, default_value = "input", value_name = "FIELD")]
-    pub input_field: String,
-    /// Field that holds the expected answer
-    #[arg(long, default_value = "expected", value_name = "FIELD")]
-    pub expected_field: String,
+    /// What to evaluate
+    #[arg(long, default_value = "generate", value_parser = choice([
+        ("generate", EvaluationTask::Generate), ("classify", EvaluationTask::Classify), ("similarity", EvaluationTask::Similarity),
+        ("retrieval", EvaluationTask::Retrieval), ("perplexity", EvaluationTask::Perplexity),
+    ]))]
+    pub task: EvaluationTask,
+    /// Field that holds the input
+    #[arg(long, value_name = "FIELD")]
+    pub input_field: Option<String>,
+    /// Field that holds the second text of a pair
+    #[arg(long, value_name = "FIELD")]
+    pub pair_field: Option<String>,
+    /// Field that holds the expected answer, label, score or documents
+    #[arg(long, value_name = "FIELD")]
+    pub expected_field: Option<String>,
+    /// Documents to retrieve from: one JSON object per line, with id (or _id), text and perhaps title
+    #[arg(long, value_name = "FILE")]
+    pub corpus: Option<PathBuf>,
+    /// Compare with this model on the same cases, by a paired bootstrap test
+    #[arg(long, value_name = "PATH")]
+    pub against_model: Option<PathBuf>,
+    /// Compare with this precision of the model
+    #[arg(long, value_name = "PRECISION", value_parser = choice(Precision::ALL.map(|p| (p.name(), p))))]
+    pub against_precision: Option<Precision>,
+    /// Draw this many bootstrap samples for the 95 % intervals; 0 for none
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = resamples)]
+    pub resamples: usize,
     /// Ask this many questions together; latencies are then per batch
     #[arg(short, long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
     pub batch_size: usize,
