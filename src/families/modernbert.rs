@@ -25,6 +25,9 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let every = config.usize_or("global_attn_every_n_layers", 3)?.max(1);
     // Half of it on each side.
     let window = Some(config.usize_or("local_attention", 128)?);
+    if window == Some(0) {
+        return Err(config.invalid("local_attention", "is 0"));
+    }
     let windows = llama::windows(config, layers, window, |layer| !layer.is_multiple_of(every))?;
     let attention_bias = config.bool_or("attention_bias", false)?;
     let max_tokens = super::positions(config)?;

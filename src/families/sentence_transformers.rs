@@ -119,7 +119,7 @@ impl SentenceTransformers {
         self.default_prompt_name = config.str_opt("default_prompt_name")?.map(str::to_string);
         if let Some(name) = self.default_prompt_name.as_ref().filter(|name| !self.prompts.contains_key(*name)) {
             return Err(
-                config.invalid("default_prompt_name", format!("is {}, which is none of the prompts", quoted(name)))
+                config.invalid("default_prompt_name", format!("is {}, which is not one of the prompts", quoted(name)))
             );
         }
         self.truncate_dim = config.usize_opt("truncate_dim")?;

@@ -16,7 +16,7 @@ use super::embedding::{self, kinglet_embed_options, kinglet_embeddings};
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, PieceCallback, kinglet_generate_options};
 use super::generation::{kinglet_generations, listening};
-use super::handle::{self, OutPointer, handle};
+use super::handle::{self, Handle, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
 
@@ -212,6 +212,27 @@ fn submitted_by(pending: &Pending) -> &'static str {
     }
 }
 
+/// Takes the result of a request that `of_kind` picks, and gives it to `place`, the argument `name`.
+///
+/// # Safety
+/// `request` is NULL or a live handle, and `place` NULL or a place for a pointer.
+unsafe fn take<H: Handle>(
+    request: *mut kinglet_request,
+    place: *mut *mut H,
+    name: &str,
+    error: *mut *mut kinglet_error,
+    of_kind: impl FnOnce(&Pending) -> Option<&Request<H::Target>>,
+) -> kinglet_status {
+    boundary(error, || {
+        let place = OutPointer::new(place, name)?;
+        // SAFETY: the caller's promise.
+        let pending = unsafe { handle::borrow(request.cast_const()) }?;
+        let of_kind = of_kind(pending).ok_or_else(|| other_kind(submitted_by(pending)))?;
+        place.write(handle::give(of_kind.take()?));
+        Ok(())
+    })
+}
+
 /// Takes the result of kinglet_model_submit_embed, or its error. `*embeddings` receives it; it is freed apart from the request. Fails with
 /// KINGLET_STATUS_INVALID_ARGUMENT if the request is not done, its result was taken, or it is of another kind.
 #[unsafe(no_mangle)]
@@ -220,15 +241,13 @@ pub unsafe extern "C" fn kinglet_request_take_embeddings(
     embeddings: *mut *mut kinglet_embeddings,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        let place = OutPointer::new(embeddings, "embeddings")?;
-        // SAFETY: C passes a live handle.
-        match unsafe { handle::borrow(request.cast_const()) }? {
-            Pending::Embeddings(request) => place.write(handle::give(request.take()?)),
-            other => return Err(other_kind(submitted_by(other))),
-        }
-        Ok(())
-    })
+    // SAFETY: C passes NULL or a live handle, and NULL or a place for a pointer.
+    unsafe {
+        take(request, embeddings, "embeddings", error, |pending| match pending {
+            Pending::Embeddings(request) => Some(request),
+            _ => None,
+        })
+    }
 }
 
 /// Takes the result of kinglet_model_submit_classify; otherwise as kinglet_request_take_embeddings.
@@ -238,15 +257,13 @@ pub unsafe extern "C" fn kinglet_request_take_classifications(
     classifications: *mut *mut kinglet_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        let place = OutPointer::new(classifications, "classifications")?;
-        // SAFETY: C passes a live handle.
-        match unsafe { handle::borrow(request.cast_const()) }? {
-            Pending::Classifications(request) => place.write(handle::give(request.take()?)),
-            other => return Err(other_kind(submitted_by(other))),
-        }
-        Ok(())
-    })
+    // SAFETY: C passes NULL or a live handle, and NULL or a place for a pointer.
+    unsafe {
+        take(request, classifications, "classifications", error, |pending| match pending {
+            Pending::Classifications(request) => Some(request),
+            _ => None,
+        })
+    }
 }
 
 /// Takes the result of kinglet_model_submit_generate; otherwise as kinglet_request_take_embeddings.
@@ -256,13 +273,11 @@ pub unsafe extern "C" fn kinglet_request_take_generations(
     generations: *mut *mut kinglet_generations,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        let place = OutPointer::new(generations, "generations")?;
-        // SAFETY: C passes a live handle.
-        match unsafe { handle::borrow(request.cast_const()) }? {
-            Pending::Generations(request) => place.write(handle::give(request.take()?)),
-            other => return Err(other_kind(submitted_by(other))),
-        }
-        Ok(())
-    })
+    // SAFETY: C passes NULL or a live handle, and NULL or a place for a pointer.
+    unsafe {
+        take(request, generations, "generations", error, |pending| match pending {
+            Pending::Generations(request) => Some(request),
+            _ => None,
+        })
+    }
 }
