@@ -18,7 +18,7 @@ pub struct Metric {
     /// Its name in the table.
     pub name: &'static str,
     /// The score of any number of cases, each of which may be given several times.
-    pub score: Box<dyn Fn(&[usize]) -> f64>,
+    pub score: Box<bootstrap::Score<'static>>,
 }
 
 impl Metric {
