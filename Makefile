@@ -28,6 +28,7 @@ help:
 	@echo 'make bench     run the benchmarks'
 	@echo 'make scheduler-check  run the scheduler under a model checker'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
+	@echo 'make train-demo     train a small query rewriter (installs PyTorch, some gigabytes), and run it'
 	@echo 'make cuda      build the library for NVIDIA GPUs, which make install adds (downloads the CUDA compiler)'
 	@echo 'make test-aarch64   run the ARM kernels under qemu (Linux, as root: makes a chroot of Debian sid)'
 	@echo 'make clean     remove what was built; downloads stay'
@@ -73,6 +74,7 @@ test:
 	@scripts/test-go-service
 	@scripts/test-swift
 	@scripts/test-python
+	@scripts/test-training
 	@scripts/test-release-check
 	@[ "$$(uname -s)" != Linux ] || { scripts/dist --local && scripts/test-dist --local; }
 
@@ -94,6 +96,9 @@ docs:
 
 test-aarch64:
 	@scripts/test-aarch64
+
+train-demo: build
+	@scripts/train-demo
 
 cuda:
 	@scripts/cuda
@@ -120,11 +125,11 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log
 
 # The handing on of the scheduler's lead, in thousands of orders, under the model checker shuttle.
 scheduler-check:
 	cargo test --manifest-path crates/scheduler-check/Cargo.toml
 
-.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean
+.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean train-demo
 .DEFAULT_GOAL := help
