@@ -41,6 +41,25 @@ fn every_architecture_matches_the_reference_s_tokens_and_logits() {
     }
 }
 
+/// Automatic precision never makes a quantised file larger: 4 bits stay 4 bits, and lose only what rounding activations does.
+#[test]
+fn automatic_precision_is_that_of_most_weights() {
+    let folder = support::fixtures().join("generation-gguf");
+    for (file, precision) in [
+        ("mistral.gguf", Precision::Int4),
+        ("llama-q8_0.gguf", Precision::Int8),
+        ("llama.gguf", Precision::F32),
+        ("gpt2.gguf", Precision::F16),
+    ] {
+        let path = folder.join(file);
+        let model = load(&path, Device::Cpu, Precision::Auto, 1);
+        assert_eq!(model.precision(), precision, "{file}");
+        let (ids, wide) = ([5, 6, 7, 8, 9, 10], load(&path, Device::Cpu, Precision::F32, 1));
+        let near = support::cosine(&all_logits(&model, &ids, None), &all_logits(&wide, &ids, None));
+        assert!(near > 0.99, "{file}: {near}");
+    }
+}
+
 /// WordPiece, hidden states and vectors of the architectures that only encode.
 #[test]
 fn encoders_match_the_reference_s_tokens_and_states() {

@@ -37,8 +37,8 @@ enumeration! {
 enumeration! {
     /// The number format of weights and matrix products.
     pub type kinglet_precision, kinglet_precision_name;
-    /// The format of the model's files: f32 stays f32; f16, bf16 and the quantised types of GGUF become f16; a .kinglet file keeps its
-    /// own. On CUDA and Metal bf16 stays bf16; on the device candle-cpu all become f32.
+    /// The format of the model's files: f32 stays f32; f16 and bf16 become f16; Q4_0 and Q4_1 of GGUF become int4, its other quantised
+    /// types int8; a .kinglet file keeps its own. On CUDA and Metal bf16 stays bf16; on the device candle-cpu all become f32.
     KINGLET_PRECISION_AUTO = 0, c"auto", Precision::Auto;
     /// Weights, activations and KV cache in f32.
     KINGLET_PRECISION_F32 = 1, c"f32", Precision::F32;

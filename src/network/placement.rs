@@ -106,9 +106,14 @@ fn runs_here(_: Device) -> bool {
 fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
     match (asked, packed, stored) {
         (Precision::Auto, Some(packed), _) => packed,
-        // F16, BF16, and GGUF's quantised blocks.
-        (Precision::Auto, _, Some(DType::F32) | None) => Precision::F32,
-        (Precision::Auto, ..) => Precision::F16,
+        (Precision::Auto, _, stored) => match stored {
+            Some(DType::F32) | None => Precision::F32,
+            // The same weights: int4 takes these types without loss.
+            Some(DType::Q4_0 | DType::Q4_1) => Precision::Int4,
+            // Twice the size in f16 would keep more than the file does.
+            Some(DType::Q8_0 | DType::Q5_0 | DType::Q5_1 | DType::Q4K | DType::Q5K | DType::Q6K) => Precision::Int8,
+            Some(_) => Precision::F16,
+        },
         (asked, ..) => asked,
     }
 }

@@ -7,8 +7,8 @@ use crate::base::error::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Precision {
-    /// The checkpoint's type: f32 weights stay f32; f16, bf16 and GGUF's quantised weights become f16; a `.kinglet` file's stay as they
-    /// are. On GPUs bf16 stays bf16; on `candle-cpu` all become f32.
+    /// The checkpoint's type: f32 weights stay f32; f16 and bf16 become f16; GGUF's Q4_0 and Q4_1 become int4, its other quantised types
+    /// int8; a `.kinglet` file's stay as they are. On GPUs bf16 stays bf16; on `candle-cpu` all become f32.
     Auto = 0,
     F32 = 1,
     /// Weights in f16, activations and sums in f32. On candle's devices products read and write f16.

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, LinearView, NormView, Order, Part, Role};
 use crate::base::error::{Error, Result};
-use crate::formats::safetensors::{TensorView, Weights};
+use crate::formats::safetensors::{DType, TensorView, Weights};
 
 use crate::network::modules::ModulesView;
 use crate::spec::{Heads, LanguageWeight, LinearTensors, Modules, Norm, NormKind, NormPlace, Position, Spec, Stack};
@@ -349,9 +349,21 @@ impl<'a> ModelView<'a> {
         }
     }
 
-    /// The number type of the word embeddings.
-    pub fn dtype(&self) -> Option<crate::formats::safetensors::DType> {
-        self.encoder.as_ref().or(self.decoder.as_ref()).map(|stack| stack.word.dtype)
+    /// The number type of most weights of the layers, or of the word embeddings where there are no layers. A GGUF file has several: the
+    /// embeddings are often wider than the layers.
+    pub fn dtype(&self) -> Option<DType> {
+        let stacks = || self.encoder.iter().chain(&self.decoder);
+        let mut counts: Vec<(DType, usize)> = Vec::new();
+        for linear in stacks().flat_map(|stack| &stack.layers).flat_map(LayerView::linears) {
+            let Some(part) = linear.parts.first() else { continue };
+            let weights = linear.outputs.saturating_mul(linear.inputs);
+            match counts.iter_mut().find(|(kind, _)| *kind == part.weight.dtype) {
+                Some((_, count)) => *count = count.saturating_add(weights),
+                None => counts.push((part.weight.dtype, weights)),
+            }
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(kind, _)| kind);
+        most.or_else(|| stacks().next().map(|stack| stack.word.dtype))
     }
 
     /// Whether the encoder and the decoder share the word embeddings.

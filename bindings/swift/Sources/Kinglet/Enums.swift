@@ -97,9 +97,9 @@ public struct Precision: RawRepresentable, Hashable, Sendable, CaseIterable, Cus
 
     public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-    /// The format of the model's files: f32 stays f32; f16, bf16 and the quantised types of GGUF become f16;
-    /// a .kinglet file keeps its own. On CUDA and Metal bf16 stays bf16; on the device candle-cpu all become
-    /// f32.
+    /// The format of the model's files: f32 stays f32; f16 and bf16 become f16; Q4_0 and Q4_1 of GGUF become
+    /// int4, its other quantised types int8; a .kinglet file keeps its own. On CUDA and Metal bf16 stays
+    /// bf16; on the device candle-cpu all become f32.
     public static let auto = Precision(rawValue: KINGLET_PRECISION_AUTO.rawValue)
     /// Weights, activations and KV cache in f32.
     public static let f32 = Precision(rawValue: KINGLET_PRECISION_F32.rawValue)
