@@ -40,9 +40,9 @@ impl Layer {
         format: &'static Format,
         a: &[f32],
         shape: Shape,
-        channel: impl Fn(usize) -> &'a [f32],
+        channel: impl Fn(usize) -> &'a [f32] + Sync,
     ) -> Self {
-        let w = format.pack(shape, &mut |n: usize, row: &mut [f32]| row.copy_from_slice(channel(n)));
+        let w = format.pack(shape, |n: usize, row: &mut [f32]| row.copy_from_slice(channel(n)));
         let rows = a.len() / shape.inputs;
         let mut memory = vec![0.0f32; format.input.bytes(rows, shape.inputs).div_ceil(4)];
         for (row, x) in a.chunks(shape.inputs).enumerate() {

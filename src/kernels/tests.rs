@@ -87,7 +87,7 @@ fn assert_same_bits(a: &[f32], b: &[f32]) {
 /// A weight of this format.
 fn pack(precision: Precision, outputs: usize, inputs: usize, w: &[f32]) -> Weight {
     let row = |n: usize, row: &mut [f32]| row.copy_from_slice(&w[n * inputs..][..inputs]);
-    Format::new(precision).pack(Shape { outputs, inputs }, &mut { row })
+    Format::new(precision).pack(Shape { outputs, inputs }, row)
 }
 
 /// The same weight in every format.

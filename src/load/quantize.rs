@@ -8,6 +8,7 @@ use crate::backend::{LinearView, NormView, Role};
 use crate::base::error::{Error, Result};
 use crate::base::memory::ensure;
 use crate::base::storage;
+use crate::base::threads::available;
 use crate::families;
 use crate::formats::files::Files;
 use crate::formats::modules;
@@ -138,7 +139,7 @@ impl Packer<'_> {
 
     fn linear(&mut self, role: Role, view: &LinearView) -> Result<()> {
         let shape = [view.outputs, view.inputs];
-        let packed = pack::linear_load(role.precision(self.precision), view)?;
+        let packed = pack::linear_load(role.precision(self.precision), view, available())?;
         let name = format!("{}.weight", view.key);
         let weight = &packed.weight;
         self.writer.tensor(&name, DType::Packed(&weight.format().stored), &shape, &[weight.bytes()])?;

@@ -149,7 +149,7 @@ impl Backend for Cpu {
     }
 
     fn linear_load(&self, role: Role, view: &LinearView) -> Result<Linear> {
-        weights::linear_load(role.precision(self.precision), view)
+        weights::linear_load(role.precision(self.precision), view, self.pool.threads())
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {

@@ -67,17 +67,23 @@ fn linear_mapped(format: &'static Format, shape: Shape, view: &LinearView) -> Op
     if weight.dtype == DType::Packed(&format.stored) { format.map(shape, map, at) } else { None }
 }
 
-pub fn linear_load(precision: Precision, view: &LinearView) -> Result<Linear> {
+/// Weights that are packed on one thread: starting others would take as long.
+const SMALL: usize = 1 << 18;
+
+/// Packs a layer on so many threads, unless it is small or mapped.
+pub fn linear_load(precision: Precision, view: &LinearView, threads: usize) -> Result<Linear> {
     let format = Format::new(precision);
     let shape = Shape { outputs: view.outputs, inputs: view.inputs };
     if let Some(weight) = linear_mapped(format, shape, view) {
         return Ok(Linear { weight, bias: view.bias()? });
     }
     ensure(linear_bytes(precision, view.outputs, view.inputs) as u64, "the weights")?;
-    let mut source = LayerRows { rows: view.rows(), since_release: 0, failure: None };
-    let weight = format.pack(shape, &mut source);
+    let small = view.outputs.saturating_mul(view.inputs) < SMALL;
+    let source = |_| LayerRows { rows: view.rows(), since_release: 0, failure: None };
+    let mut sources: Vec<LayerRows> = (0..if small { 1 } else { threads.max(1) }).map(source).collect();
+    let weight = format.pack_shared(shape, &mut sources.iter_mut().collect::<Vec<_>>());
     view.parts.iter().for_each(|part| part.weight.release());
-    match source.failure {
+    match sources.into_iter().find_map(|source| source.failure) {
         None => Ok(Linear { weight, bias: view.bias()? }),
         Some(error) => Err(error),
     }

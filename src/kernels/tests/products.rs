@@ -56,7 +56,7 @@ fn extreme_bytes_do_not_saturate() {
                     .enumerate()
                     .for_each(|(k, w)| *w = if n == 2 && k % 2 == 1 { -127.0 } else { [127.0, -127.0, 127.0][n] });
             };
-            let w = Format::new(Precision::Int8).pack(Shape { outputs: 3, inputs }, &mut { rows });
+            let w = Format::new(Precision::Int8).pack(Shape { outputs: 3, inputs }, rows);
             for x in [[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-0.5, 0.75]] {
                 let a: Vec<f32> = (0..inputs).map(|k| x[k % 2]).collect();
                 let x = Activations::new(kernel, &w, &a);

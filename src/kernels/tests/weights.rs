@@ -15,13 +15,28 @@ fn sizes_are_what_is_allocated() {
     for format in FORMATS {
         for (outputs, inputs) in [(1, 1), (16, 4), (17, 5), (100, 33), (384, 1536), (0, 7), (7, 0)] {
             let shape = Shape { outputs, inputs };
-            let w = format.pack(shape, &mut |_: usize, _: &mut [f32]| {});
+            let w = format.pack(shape, |_: usize, _: &mut [f32]| {});
             assert_eq!(w.bytes().len(), format.bytes(shape), "{:?}", format.stored);
         }
         // A hostile shape must read as too large, not as small.
         for shape in [(usize::MAX, usize::MAX), (usize::MAX, 1), (1, usize::MAX), (usize::MAX / 2, 3)] {
             let shape = Shape { outputs: shape.0, inputs: shape.1 };
             assert!(format.bytes(shape) > usize::MAX / 2, "{:?}", format.stored);
+        }
+    }
+}
+
+#[test]
+fn threads_pack_what_one_packs() {
+    for (outputs, inputs) in [(100, 33), (16, 40), (1, 5), (0, 7), (7, 0)] {
+        let w = Numbers(9).vec(outputs * inputs);
+        for format in FORMATS {
+            let alone = pack(format.precision, outputs, inputs, &w);
+            let source = |n: usize, row: &mut [f32]| row.copy_from_slice(&w[n * inputs..][..inputs]);
+            let mut sources = [source; 3];
+            let [a, b, c] = &mut sources;
+            let shared = format.pack_shared(Shape { outputs, inputs }, &mut [a, b, c]);
+            assert!(alone.bytes() == shared.bytes(), "{:?} {outputs} x {inputs}", format.stored);
         }
     }
 }

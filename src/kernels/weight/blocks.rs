@@ -1,7 +1,7 @@
 //! The layout that most formats share: numbers in blocks of sixteen output channels.
 
 use super::super::BLOCK;
-use super::{LINE, Shape};
+use super::Shape;
 
 /// Numbers of `SIZE` bytes: that of output `n` and input `k` is number `[n / 16][k / GROUP][n % 16][k % GROUP]`. Inputs are padded to
 /// whole groups and outputs to whole blocks, with zeros.
@@ -16,11 +16,9 @@ impl<const GROUP: usize, const SIZE: usize> Blocks<GROUP, SIZE> {
         inputs.next_multiple_of(GROUP)
     }
 
-    /// The size of a weight in bytes, rounded up to a cache line; None on overflow.
-    pub fn bytes(shape: Shape) -> Option<usize> {
-        let channels = shape.outputs.checked_next_multiple_of(BLOCK)?;
-        let numbers = channels.checked_mul(shape.inputs.checked_next_multiple_of(GROUP)?)?;
-        numbers.checked_mul(SIZE)?.checked_next_multiple_of(LINE)
+    /// The size of a block of channels in bytes; None on overflow.
+    pub fn block(inputs: usize) -> Option<usize> {
+        inputs.checked_next_multiple_of(GROUP)?.checked_mul(SIZE * BLOCK)
     }
 
     /// The first byte of a number.

@@ -14,7 +14,7 @@ mod table;
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -66,11 +66,17 @@ pub(super) trait WeightFormat: 'static {
     /// The number type of embedding tables in a model of this precision.
     const TABLE: TableType;
 
-    /// The size of a weight in memory and in files, in bytes; a multiple of 64. None on overflow.
-    fn bytes(shape: Shape) -> Option<usize>;
+    /// The parts of a weight's memory, one after the other: the bytes of each for a block of channels. None on overflow.
+    fn parts(inputs: usize) -> Option<Vec<usize>>;
 
-    /// Packs a weight into that many bytes, which are zero before.
-    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]);
+    /// The size of a weight in memory and in files, in bytes; a multiple of 64. None on overflow.
+    fn bytes(shape: Shape) -> Option<usize> {
+        let block = Self::parts(shape.inputs)?.into_iter().try_fold(0usize, usize::checked_add)?;
+        shape.outputs.div_ceil(BLOCK).checked_mul(block)?.checked_next_multiple_of(LINE)
+    }
+
+    /// Packs channels into the parts of their blocks, which are zero before.
+    fn pack(shape: Shape, rows: &mut dyn RowSource, parts: &mut [&mut [u8]]);
 
     /// The dequantised weight of an output and an input; None if it is outside of `bytes`.
     fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32>;
@@ -161,7 +167,24 @@ pub struct Format {
     pub stored: PackedType,
     pub input: InputType,
     pub table: TableType,
-    pack: fn(Shape, &mut dyn RowSource, &mut [u8]),
+    parts: fn(usize) -> Option<Vec<usize>>,
+    pack: fn(Shape, &mut dyn RowSource, &mut [&mut [u8]]),
+}
+
+/// Rows from one on.
+struct Following<'a> {
+    rows: &'a mut dyn RowSource,
+    first: usize,
+}
+
+impl RowSource for Following<'_> {
+    fn f32(&mut self, row: usize, out: &mut [f32]) {
+        self.rows.f32(self.first + row, out);
+    }
+
+    fn f16(&mut self, row: usize, out: &mut [f16]) {
+        self.rows.f16(self.first + row, out);
+    }
 }
 
 impl Format {
@@ -170,7 +193,8 @@ impl Format {
             decode(shape, start, out, |output, input| F::value(bytes, shape, output, input))
         };
         let stored = PackedType { name: F::NAME, bytes: F::bytes, decode };
-        Self { kind, precision: F::PRECISION, stored, input: F::INPUT, table: F::TABLE, pack: F::pack }
+        let (precision, input, table) = (F::PRECISION, F::INPUT, F::TABLE);
+        Self { kind, precision, stored, input, table, parts: F::parts, pack: F::pack }
     }
 
     /// The format of a precision; f32 for `Auto`, which is resolved before weights are packed.
@@ -184,11 +208,42 @@ impl Format {
     }
 
     /// Packs a weight.
-    pub fn pack(&'static self, shape: Shape, rows: &mut dyn RowSource) -> Weight {
+    pub fn pack(&'static self, shape: Shape, mut rows: impl RowSource + Send) -> Weight {
+        self.pack_shared(shape, &mut [&mut rows])
+    }
+
+    /// Packs a weight on a thread per source; each reads a share of the rows. There is at least one source.
+    pub fn pack_shared<S: RowSource + Send>(&'static self, shape: Shape, sources: &mut [&mut S]) -> Weight {
         let data = Store::filled(self.bytes(shape).div_ceil(LINE), |lines: &mut [Line]| {
             // SAFETY: lines are bytes without padding, and any bytes are lines.
-            let bytes = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) };
-            (self.pack)(shape, rows, bytes);
+            let mut rest: &mut [u8] =
+                unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) };
+            let (blocks, threads) = (shape.blocks(), sources.len());
+            let first = |thread: usize| blocks * thread / threads;
+            let mut shares: Vec<Vec<&mut [u8]>> = (0..threads).map(|_| Vec::new()).collect();
+            for block in (self.parts)(shape.inputs).unwrap_or_default() {
+                for (thread, share) in shares.iter_mut().enumerate() {
+                    let (part, after) = rest.split_at_mut((first(thread + 1) - first(thread)) * block);
+                    share.push(part);
+                    rest = after;
+                }
+            }
+            let shares = Mutex::new(sources.iter_mut().zip(shares).enumerate());
+            // Whoever is free takes the next share: where a thread cannot start, the others pack its share.
+            let work = || {
+                let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some((thread, (source, mut parts))) = next() {
+                    let rows = first(thread) * BLOCK..shape.outputs.min(first(thread + 1) * BLOCK);
+                    let shape = Shape { outputs: rows.len(), ..shape };
+                    (self.pack)(shape, &mut Following { rows: &mut **source, first: rows.start }, &mut parts);
+                }
+            };
+            std::thread::scope(|scope| {
+                for _ in 1..threads {
+                    let _ = std::thread::Builder::new().spawn_scoped(scope, work);
+                }
+                work();
+            });
         });
         Weight { format: self, shape, data }
     }

@@ -20,12 +20,12 @@ impl WeightFormat for F16 {
     const INPUT: InputType = InputType::F32;
     const TABLE: TableType = TableType::F16;
 
-    fn bytes(shape: Shape) -> Option<usize> {
-        Numbers::bytes(shape)
+    fn parts(inputs: usize) -> Option<Vec<usize>> {
+        Some(vec![Numbers::block(inputs)?])
     }
 
-    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
-        Numbers::pack(shape, |output, row| rows.f16(output, row), f16::to_le_bytes, out);
+    fn pack(shape: Shape, rows: &mut dyn RowSource, parts: &mut [&mut [u8]]) {
+        Numbers::pack(shape, |output, row| rows.f16(output, row), f16::to_le_bytes, parts[0]);
     }
 
     fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32> {

@@ -18,12 +18,12 @@ impl WeightFormat for F32 {
     const INPUT: InputType = InputType::F32;
     const TABLE: TableType = TableType::F32;
 
-    fn bytes(shape: Shape) -> Option<usize> {
-        Numbers::bytes(shape)
+    fn parts(inputs: usize) -> Option<Vec<usize>> {
+        Some(vec![Numbers::block(inputs)?])
     }
 
-    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
-        Numbers::pack(shape, |output, row| rows.f32(output, row), f32::to_le_bytes, out);
+    fn pack(shape: Shape, rows: &mut dyn RowSource, parts: &mut [&mut [u8]]) {
+        Numbers::pack(shape, |output, row| rows.f32(output, row), f32::to_le_bytes, parts[0]);
     }
 
     fn value(bytes: &[u8], shape: Shape, output: usize, input: usize) -> Option<f32> {

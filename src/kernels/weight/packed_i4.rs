@@ -146,19 +146,18 @@ impl WeightFormat for I4 {
     const INPUT: InputType = InputType::Groups;
     const TABLE: TableType = TableType::I8;
 
-    fn bytes(shape: Shape) -> Option<usize> {
-        let groups = shape.inputs.div_ceil(GROUP_INPUTS);
-        shape.outputs.div_ceil(BLOCK).checked_mul(groups)?.checked_mul(GROUP_BYTES)
+    fn parts(inputs: usize) -> Option<Vec<usize>> {
+        Some(vec![inputs.div_ceil(GROUP_INPUTS).checked_mul(GROUP_BYTES)?])
     }
 
-    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
+    fn pack(shape: Shape, rows: &mut dyn RowSource, parts: &mut [&mut [u8]]) {
         let mut row = vec![0.0f32; shape.inputs];
         for output in 0..shape.outputs {
             row.fill(0.0);
             rows.f32(output, &mut row);
             for (group, x) in row.chunks(GROUP_INPUTS).enumerate() {
                 let fit = Fit::best(x);
-                let out = &mut out[group_at(shape, output, group)..][..GROUP_BYTES];
+                let out = &mut parts[0][group_at(shape, output, group)..][..GROUP_BYTES];
                 for (input, &number) in fit.numbers.iter().enumerate() {
                     let (at, high) = number_at(output, input);
                     out[at] |= if high { number << 4 } else { number };

@@ -31,12 +31,12 @@ impl WeightFormat for I8 {
     const INPUT: InputType = InputType::I8;
     const TABLE: TableType = TableType::I8;
 
-    fn bytes(shape: Shape) -> Option<usize> {
-        let channels = shape.outputs.checked_next_multiple_of(BLOCK)?;
-        Numbers::bytes(shape)?.checked_add(channels.checked_mul(size_of::<f32>() + size_of::<i32>())?)
+    /// Bytes, scales, sums.
+    fn parts(inputs: usize) -> Option<Vec<usize>> {
+        Some(vec![Numbers::block(inputs)?, BLOCK * size_of::<f32>(), BLOCK * size_of::<i32>()])
     }
 
-    fn pack(shape: Shape, rows: &mut dyn RowSource, out: &mut [u8]) {
+    fn pack(shape: Shape, rows: &mut dyn RowSource, parts: &mut [&mut [u8]]) {
         let (mut row, mut bytes) = (vec![0.0f32; shape.inputs], vec![0i8; shape.inputs]);
         for output in 0..shape.outputs {
             row.fill(0.0);
@@ -50,10 +50,9 @@ impl WeightFormat for I8 {
                 *byte = ((w * inverse).clamp(-127.0, 127.0) + ROUNDER - ROUNDER) as i8;
             }
             let sum = bytes.iter().fold(0i32, |sum, &byte| sum.wrapping_add(i32::from(byte)));
-            Numbers::write(shape, output, bytes.iter().map(|byte| byte.to_le_bytes()), out);
-            let (scale_at, sum_at) = channel(shape, output);
-            out[scale_at..][..4].copy_from_slice(&scale.to_le_bytes());
-            out[sum_at..][..4].copy_from_slice(&sum.to_le_bytes());
+            Numbers::write(shape, output, bytes.iter().map(|byte| byte.to_le_bytes()), parts[0]);
+            parts[1][4 * output..][..4].copy_from_slice(&scale.to_le_bytes());
+            parts[2][4 * output..][..4].copy_from_slice(&sum.to_le_bytes());
         }
     }
 
