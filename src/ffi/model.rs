@@ -178,6 +178,8 @@ pub struct kinglet_model_options {
     pub reserved: u32,
     /// How concurrent calls share the model; read during the call. NULL: the defaults.
     pub scheduler: *const kinglet_scheduler_options,
+    /// The longest text, in bytes, that a call on the model tokenizes; a longer one is refused. 0: 256 MB.
+    pub max_text_bytes: u64,
 }
 
 versioned!(kinglet_model_options, "options", 112);
@@ -276,6 +278,7 @@ pub unsafe extern "C" fn kinglet_model_load(
             threads: o.threads,
             memory_limit: o.memory_limit,
             map_files: tristate(o.map_files, "options.map_files")?,
+            max_text_bytes: Some(o.max_text_bytes).filter(|&n| n > 0),
             answer_cache: usize::try_from(o.answer_cache_bytes).unwrap_or(usize::MAX),
             progress: Some(&mut progress),
             onnxruntime: (!onnxruntime.is_empty()).then(|| Path::new(onnxruntime)),

@@ -74,7 +74,7 @@ fn random_texts_of_many_schemas_validate() {
     let (mut texts, mut mismatches) = (0, 0);
     for (number, case) in cases().into_iter().enumerate() {
         let grammar = Grammar::JsonSchema(case["schema"].to_string());
-        let constraint = match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, None) {
+        let constraint = match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None) {
             Ok(constraint) => constraint,
             Err(error) => {
                 // Only where no value is valid.
@@ -86,7 +86,7 @@ fn random_texts_of_many_schemas_validate() {
                 continue;
             }
         };
-        let strict = fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, None);
+        let strict = fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, GrammarLimits::default(), None);
         if let Err(error) = &strict {
             assert!(error.message().contains("cannot be enforced while"), "{}: {error}", case["schema"]);
         }
@@ -133,7 +133,7 @@ fn a_folder_of_schemas() {
         let grammar = Grammar::JsonSchema(file["schema"].to_string());
         *counts.entry("schemas").or_default() += 1;
         let start = Instant::now();
-        let constraint = match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, None) {
+        let constraint = match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None) {
             Ok(constraint) => constraint,
             Err(error) => {
                 let what = error.message().replace("grammar: the JSON schema cannot be used: ", "");
@@ -147,7 +147,7 @@ fn a_folder_of_schemas() {
         if seconds > 1.0 {
             println!("SLOW {name}: {seconds:.1} s");
         }
-        if fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, None).is_err() {
+        if fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, GrammarLimits::default(), None).is_err() {
             *counts.entry("checked, not enforced").or_default() += 1;
             let document = Document::new(file["schema"].clone());
             let lowered = lower(&document, "", Aim::Check, LeftToCheck::default());

@@ -10,7 +10,7 @@ use crate::base::error::{Error, Result};
 fn matches(schema: &Value, text: &str) -> bool {
     let fixture = &fixtures()[1];
     let mut constraint =
-        fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.to_string()), SchemaMode::Check, None).unwrap();
+        fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.to_string()), SchemaMode::Check, GrammarLimits::default(), None).unwrap();
     feed_bytes(&mut constraint, fixture, text).is_ok() && constraint.may_end()
 }
 
