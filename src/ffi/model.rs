@@ -153,7 +153,8 @@ pub struct kinglet_model_options {
     /// The path of the shared library of ONNX Runtime (libonnxruntime), version 1.17 or later; only ONNX models need it. A process
     /// opens one such library: if another one is open already, that one is used and a warning is logged. Empty: the absolute path in the
     /// environment variable ORT_DYLIB_PATH, or else libonnxruntime in the folders of the system's libraries. For CUDA and Metal it must
-    /// have the CUDA or the CoreML execution provider.
+    /// have the CUDA or the CoreML execution provider. A library that does not return from its initialisation within 30 seconds is an error;
+    /// until it returns, the process can open no other library, and exit() waits.
     pub onnxruntime: kinglet_str,
     /// Cancels the load from another thread; may be freed after the call. NULL: none.
     pub cancellation: *const kinglet_cancellation,

@@ -8,7 +8,10 @@ const TEXTS: usize = 16 << 10;
 const BYTES: usize = 16 << 20;
 
 /// The parts of a call. There is at least one, so that a call without texts is checked as any other.
-pub(super) fn batches<'a>(texts: &'a [&'a str], pairs: Option<&'a [&'a str]>) -> impl Iterator<Item = Range<usize>> + 'a {
+pub(super) fn batches<'a>(
+    texts: &'a [&'a str],
+    pairs: Option<&'a [&'a str]>,
+) -> impl Iterator<Item = Range<usize>> + 'a {
     let mut next = Some(0);
     std::iter::from_fn(move || {
         let start = next?;

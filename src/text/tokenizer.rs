@@ -12,8 +12,8 @@ mod limits;
 mod long_words;
 mod special;
 mod templates;
-mod windows;
 pub(crate) mod vocabulary;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -116,16 +116,7 @@ impl TokenizerFiles {
                 Found::Nothing(absent) => (Vec::new(), path, None, absent),
             },
         };
-        Ok(Self {
-            json,
-            path,
-            unknown,
-            absent,
-            config,
-            special,
-            lower_case: false,
-            max_text_bytes: MAX_TEXT_BYTES,
-        })
+        Ok(Self { json, path, unknown, absent, config, special, lower_case: false, max_text_bytes: MAX_TEXT_BYTES })
     }
 }
 
@@ -165,7 +156,8 @@ impl Tokenizer {
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, unknown, absent, config, mut special, lower_case, max_text_bytes } = files;
+        let TokenizerFiles { json: bytes, path, unknown, absent, config, mut special, lower_case, max_text_bytes } =
+            files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,

@@ -102,9 +102,8 @@ impl Runtime {
             }
             return Ok(runtime.clone());
         }
-        let named = |path: Result<PathBuf>| {
-            path.map_err(|e| Error::new(e.status(), format!("{}. {}", e.message(), advice())))
-        };
+        let named =
+            |path: Result<PathBuf>| path.map_err(|e| Error::new(e.status(), format!("{}. {}", e.message(), advice())));
         let (path, origin) = match (asked, libraries::variable(VARIABLE)) {
             (Some(path), _) => (named(libraries::file(path, "onnxruntime"))?, "onnxruntime: "),
             (None, Some(path)) => (named(libraries::named(&path, VARIABLE))?, "ORT_DYLIB_PATH: "),
@@ -139,9 +138,8 @@ impl Runtime {
                     // Nobody may be waiting any more.
                     let _ = sender.send(Self::open(&library));
                 });
-                spawned.map_err(|e| {
-                    Error::out_of_memory(format!("{}: no thread that opens it: {e}", path.display()))
-                })?;
+                spawned
+                    .map_err(|e| Error::out_of_memory(format!("{}: no thread that opens it: {e}", path.display())))?;
                 Opening { path: path.to_owned(), since: Instant::now(), result }
             }
         };
@@ -308,8 +306,9 @@ pub fn provider(device: Device) -> &'static str {
     }
 }
 
-/// The state, as soon as no other load opens the library.
+/// The state, as soon as no other load opens the library. In the child of a `fork`, whose parent was opening it, that is never.
 fn lock(poll: &mut dyn FnMut() -> Result<()>) -> Result<MutexGuard<'static, State>> {
+    let end = Instant::now() + 2 * PATIENCE;
     loop {
         match OPEN.try_lock() {
             Ok(state) => return Ok(state),
@@ -317,6 +316,11 @@ fn lock(poll: &mut dyn FnMut() -> Result<()>) -> Result<MutexGuard<'static, Stat
             Err(TryLockError::WouldBlock) => thread::sleep(POLL / 10),
         }
         poll()?;
+        if Instant::now() > end {
+            let what =
+                "onnxruntime: another load is opening it and does not end; after a fork, load ONNX graphs before";
+            return Err(Error::internal(what));
+        }
     }
 }
 

@@ -478,7 +478,8 @@ pub(super) mod tests {
             checked.set(checked.get() + 1);
             if checked.get() == 3 { Err(crate::base::error::Error::cancelled()) } else { Ok(()) }
         };
-        let error = encode(&tokenizer, &"some words ".repeat(1000), 100, None, false, check).err().unwrap();
+        let cuts = Cuts::of(&tokenizer);
+        let error = encode(&tokenizer, &cuts, &"some words ".repeat(1000), 100, None, false, check).err().unwrap();
         assert_eq!((error.status(), checked.get()), (Status::Cancelled, 3));
     }
 

@@ -153,7 +153,8 @@ impl Letters {
     fn are_neighbours(&self, x: char, y: char) -> bool {
         let (mut left, mut right) = ([0; 4], [0; 4]);
         let (left, right) = (x.encode_utf8(&mut left).as_bytes(), y.encode_utf8(&mut right).as_bytes());
-        (0..left.len()).any(|from| (1..=right.len()).any(|to| self.neighbours.contains(&key(&left[from..], &right[..to]))))
+        (0..left.len())
+            .any(|from| (1..=right.len()).any(|to| self.neighbours.contains(&key(&left[from..], &right[..to]))))
     }
 }
 
@@ -169,7 +170,8 @@ fn collect(token: &[u8], neighbours: &mut HashSet<u64>) {
     for at in (1..token.len()).filter(|&at| !continues(token[at])) {
         let first = (at.saturating_sub(4)..at).rev().find(|&first| !continues(token[first]));
         let first = first.unwrap_or(at.saturating_sub(3));
-        let end = (at + 1..token.len().min(at + 4)).find(|&end| !continues(token[end])).unwrap_or(token.len().min(at + 4));
+        let end =
+            (at + 1..token.len().min(at + 4)).find(|&end| !continues(token[end])).unwrap_or(token.len().min(at + 4));
         neighbours.insert(key(&token[first..at], &token[at..end]));
     }
 }
@@ -221,7 +223,9 @@ fn keeps_words(part: &Value) -> bool {
         | "Digits" => true,
         "Split" => match (&part["pattern"]["String"], &part["pattern"]["Regex"]) {
             (Value::String(pattern), _) => !pattern.contains(char::is_alphabetic),
-            (_, Value::String(expression)) => super::cuts::splits_locally(part) && !counts(expression) && splits_evenly(part),
+            (_, Value::String(expression)) => {
+                super::cuts::splits_locally(part) && !counts(expression) && splits_evenly(part)
+            }
             _ => false,
         },
         _ => part.is_null(),

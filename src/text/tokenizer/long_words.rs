@@ -71,8 +71,15 @@ mod tests {
         let at = |place: usize| short.text[place..].as_ptr().addr() - short.text.as_ptr().addr();
         let ends = [(0, 1), (2, 2 + kept.len()), (at(short.text.len() - 2), short.text.len())];
         let encoding = Encoding::new(
-            vec![0; 3], vec![0; 3], vec![String::new(); 3], vec![None; 3], ends.to_vec(), vec![0; 3], vec![1; 3],
-            Vec::new(), Default::default(),
+            vec![0; 3],
+            vec![0; 3],
+            vec![String::new(); 3],
+            vec![None; 3],
+            ends.to_vec(),
+            vec![0; 3],
+            vec![1; 3],
+            Vec::new(),
+            Default::default(),
         );
         let whole = [(0, 1), (2, 2 + long.len()), (text.len() - 2, text.len())];
         assert_eq!(short.restore(&encoding).get_offsets(), whole);

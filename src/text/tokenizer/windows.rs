@@ -87,9 +87,11 @@ pub fn encode(
     let mut first = 0;
     while end < text.len() {
         let begin = end.saturating_sub(SHARED);
-        let from = tokens.iter().enumerate().skip(first + 1).find_map(|(at, token)| {
-            (token.start >= begin && begins_character(&tokens, at)).then_some(token.start)
-        });
+        let from = tokens
+            .iter()
+            .enumerate()
+            .skip(first + 1)
+            .find_map(|(at, token)| (token.start >= begin && begins_character(&tokens, at)).then_some(token.start));
         let Some(from) = from else { return Ok(None) };
         let (next, next_end) = window(from)?;
         let inside = |token: &Token| token.start >= from + MARGIN && token.end + MARGIN <= end;
