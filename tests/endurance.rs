@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kinglet::{Cancellation, Device, EmbedOptions, GenerateOptions, LoadOptions, Model, Precision, Stage, Status};

@@ -125,7 +125,8 @@ fn shape_of_gpt2(folder: &Path) {
     let mut end = 0;
     for (_, tensor) in header.as_object_mut().unwrap().iter_mut().filter(|(name, _)| *name != "__metadata__") {
         let shape: Vec<u64> = tensor["shape"].as_array().unwrap().iter().map(|n| size(n.as_u64().unwrap())).collect();
-        let start = std::mem::replace(&mut end, end + 2 * shape.iter().product::<u64>());
+        let start = end;
+        end += 2 * shape.iter().product::<u64>();
         *tensor = serde_json::json!({"dtype": "F16", "shape": shape, "data_offsets": [start, end]});
     }
     let header = header.to_string();
