@@ -114,7 +114,7 @@ fn the_memory_of_a_call_does_not_grow_with_the_number_of_texts() {
     let (embedder, classifier) = (fixtures().join("bert"), fixtures().join("bert-classifier"));
     let load = |path: &Path| Model::load(path, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
     let (embedder, classifier) = (load(&embedder), load(&classifier));
-    let texts: Vec<&str> = (0..400_000).map(|i| ["a bird", "a", "it sings", "the rain in the woods"][i % 4]).collect();
+    let texts: Vec<&str> = (0..300_000).map(|i| ["a bird", "a", "it sings", "the rain in the woods"][i % 4]).collect();
     embedder.embed(&texts[..20_000], &Default::default()).unwrap();
     classifier.classify(&texts[..20_000], None, &Default::default()).unwrap();
     if !forget_peak() {
@@ -126,17 +126,18 @@ fn the_memory_of_a_call_does_not_grow_with_the_number_of_texts() {
     let result = embeddings.values.len() * 4 + texts.len() * 17;
     let peak = resident("VmHWM").unwrap() - before;
     println!("embed: {peak} bytes, of which the result has {result}");
-    assert!(peak < result + (48 << 20), "{peak} bytes, of which the result has {result}");
-    assert_eq!(embeddings.row(399_996), embeddings.row(0));
+    assert!(peak < result + (16 << 20), "{peak} bytes, of which the result has {result}");
+    assert_eq!(embeddings.row(299_996), embeddings.row(0));
     drop(embeddings);
+    let texts = &texts[..100_000];
     assert!(forget_peak());
     let before = resident("VmRSS").unwrap();
-    let classes = classifier.classify(&texts, None, &Default::default()).unwrap();
+    let classes = classifier.classify(texts, None, &Default::default()).unwrap();
     let result = classes.scores.len() * 4 + texts.len() * 13;
     let peak = resident("VmHWM").unwrap() - before;
     println!("classify: {peak} bytes, of which the result has {result}");
-    assert!(peak < result + (48 << 20), "{peak} bytes, of which the result has {result}");
-    assert_eq!(classes.best[399_996], classes.best[0]);
+    assert!(peak < result + (16 << 20), "{peak} bytes, of which the result has {result}");
+    assert_eq!(classes.best[99_996], classes.best[0]);
 }
 
 #[cfg(feature = "onnx")]

@@ -86,9 +86,10 @@ fn texts_without_spaces_are_tokenised_as_far_as_they_count() {
             (encoding.ids().to_vec(), encoding.truncated()[0])
         };
         for (kind, text) in texts_without_spaces(20 << 20).iter().enumerate() {
-            // Unigram looks at the whole of what has no place to cut it.
-            let cuts = fixture != "xlm-roberta" || kind == 1;
-            let text = if cuts { text.as_str() } else { &text[..3 * 30_000] };
+            // Unigram looks at the whole of what has no place to cut it, and its fixture knows no ideographs.
+            if fixture == "xlm-roberta" && kind != 1 {
+                continue;
+            }
             let start = Instant::now();
             #[cfg(target_os = "linux")]
             let before = peak();
