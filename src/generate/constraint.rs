@@ -84,7 +84,7 @@ impl GrammarVocabulary {
 
     /// For tests and fuzz targets.
     #[doc(hidden)]
-    pub fn of(tokenizer: &crate::Tokenizer, vocabulary_size: usize, eos: &[u32]) -> Result<Self> {
+    pub fn of(tokenizer: &crate::text::tokenizer::Tokenizer, vocabulary_size: usize, eos: &[u32]) -> Result<Self> {
         Self::new(tokenizer.inner()?, vocabulary_size, eos)
     }
 

@@ -326,7 +326,7 @@ impl Tokenizer {
         self.check_lengths(texts, pairs)?;
         call.check()?;
         let limit = self.limit(options, pairs.is_some())?;
-        self.0.ensure(texts, pairs, limit, pool.threads())?;
+        self.0.ensure(texts, pairs, limit, pool.threads(), call)?;
         let start = Instant::now();
         let mut encoding = Encoding::with_offsets(options.offsets, self.0.pad_id.unwrap_or(0));
         let mut packing = Duration::ZERO;
@@ -447,10 +447,17 @@ impl Inner {
     }
 
     /// Fails unless the system grants what tokenising a batch takes.
-    fn ensure(&self, texts: &[&str], pairs: Option<&[&str]>, limit: Option<usize>, threads: usize) -> Result<()> {
+    fn ensure(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        limit: Option<usize>,
+        threads: usize,
+        call: Call<'_>,
+    ) -> Result<()> {
         let (mut longest, mut all) = (0, 0u64);
         for text in texts.iter().chain(pairs.unwrap_or_default()) {
-            let length = if text.len() > cuts::PART && self.cuts().any() { 4 * cuts::PART } else { text.len() };
+            let length = if text.len() > cuts::PART && self.cuts(call)?.any() { 4 * cuts::PART } else { text.len() };
             longest = longest.max(length as u64);
             let kept =
                 limit.filter(|_| pairs.is_none()).map_or(text.len(), |limit| text.len().min(limit.saturating_mul(64)));
@@ -463,14 +470,19 @@ impl Inner {
     }
 
     /// Whether long texts are tokenised in parts.
-    fn cuts(&self) -> Arc<Cuts> {
+    fn cuts(&self, call: Call<'_>) -> Result<Arc<Cuts>> {
         let known = self.cuts.lock().clone();
-        known.unwrap_or_else(|| {
-            // Outside the lock, because it takes long. Of two threads that do the same the second one's result stays.
-            let cuts = Arc::new(self.tokenizer.as_ref().map_or_else(Cuts::none, Cuts::of));
-            *self.cuts.lock() = Some(cuts.clone());
-            cuts
-        })
+        if let Some(cuts) = known {
+            return Ok(cuts);
+        }
+        // Outside the lock, because it takes long. Of two threads that do the same the second one's result stays.
+        let cuts = match &self.tokenizer {
+            Some(tokenizer) => Cuts::of(tokenizer, &|| call.check())?,
+            None => Cuts::none(),
+        };
+        let cuts = Arc::new(cuts);
+        *self.cuts.lock() = Some(cuts.clone());
+        Ok(cuts)
     }
 
     fn encode_one(
@@ -488,7 +500,7 @@ impl Inner {
         let raw = |text: &str| {
             // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
             if text.len() > cuts::PART
-                && let cuts = self.cuts()
+                && let cuts = self.cuts(call)?
                 && cuts.any()
             {
                 let shortened = cuts.shortened(text);

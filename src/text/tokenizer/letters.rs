@@ -10,9 +10,11 @@ use tokenizers::{
     PreTokenizerWrapper, Tokenizer as HfTokenizer,
 };
 
+use crate::base::error::Result;
 use crate::text::byte_alphabet::byte_of;
 
 use super::cuts::steps;
+use super::windows::MARGIN;
 
 /// Letters of scripts whose characters stand for themselves, alone: no normalisation form joins two of them.
 const LETTERS: [(char, char); 12] = [
@@ -40,12 +42,17 @@ fn in_scripts(c: char) -> bool {
     LETTERS.iter().any(|&(first, last)| (first..=last).contains(&c))
 }
 
+/// Tokens and letters between two polls.
+const POLL: usize = 4096;
+
 /// The places of a tokenizer.
 pub struct Letters {
     /// The characters that may be on both sides of a cut.
     letters: HashSet<char>,
     /// The neighbours within tokens.
     neighbours: HashSet<u64>,
+    /// The letters that must be on each side of a cut.
+    run: usize,
     /// Whether words end here, for a model that takes them as a whole.
     words: bool,
     /// Whether windows of a text can be joined ([`super::windows`]).
@@ -56,14 +63,14 @@ pub struct Letters {
 
 impl Letters {
     /// None if the tokenizer looks further than to a letter's neighbours, or if that is not known.
-    pub fn of(tokenizer: &HfTokenizer) -> Option<Self> {
+    pub fn of(tokenizer: &HfTokenizer, vocabulary: &[String], poll: &dyn Fn() -> Result<()>) -> Result<Option<Self>> {
         let part = |part: serde_json::Result<Value>| part.unwrap_or(Value::Bool(true));
         let normalizer = part(serde_json::to_value(tokenizer.get_normalizer()));
         let pre_tokenizer = part(serde_json::to_value(tokenizer.get_pre_tokenizer()));
         let mut neighbours = HashSet::new();
         let added = tokenizer.get_added_tokens_decoder();
         if !keeps_letters(&normalizer) || added.values().any(|token| token.single_word) {
-            return None;
+            return Ok(None);
         }
         // They are found before and after the text is normalised.
         for token in added.values() {
@@ -75,11 +82,13 @@ impl Letters {
         let sampling = |p: Option<f32>| p.is_some_and(|p| p > 0.0);
         let affix = |affix: &Option<String>| affix.as_ref().is_some_and(|affix| !affix.is_empty());
         match tokenizer.get_model() {
-            ModelWrapper::BPE(bpe) if sampling(bpe.dropout) => return None,
+            ModelWrapper::BPE(bpe) if sampling(bpe.dropout) => return Ok(None),
             ModelWrapper::BPE(bpe) if affix(&bpe.continuing_subword_prefix) || affix(&bpe.end_of_word_suffix) => {
-                return None;
+                return Ok(None);
             }
-            ModelWrapper::Unigram(unigram) if unigram.alpha.is_some() || unigram.nbest_size.is_some() => return None,
+            ModelWrapper::Unigram(unigram) if unigram.alpha.is_some() || unigram.nbest_size.is_some() => {
+                return Ok(None);
+            }
             ModelWrapper::BPE(_) | ModelWrapper::Unigram(_) => {}
             ModelWrapper::WordPiece(model) => {
                 let bert = is(&normalizer, "normalizers", &|part| {
@@ -90,25 +99,22 @@ impl Letters {
                 let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric());
                 let longest = Some(model.max_input_chars_per_word);
                 let longest_word = longest.filter(|_| !added.values().any(|token| plain(&token.content)));
-                return (bert && !replaces && pre_tokenizer["type"] == "BertPreTokenizer").then_some(Self {
-                    letters,
-                    neighbours,
-                    words: true,
-                    joins: false,
-                    longest_word,
-                });
+                let whole = bert && !replaces && pre_tokenizer["type"] == "BertPreTokenizer";
+                return Ok(whole.then_some(Self { letters, neighbours, words: true, joins: false, longest_word }));
             }
-            ModelWrapper::WordLevel(_) => return None,
+            ModelWrapper::WordLevel(_) => return Ok(None),
         }
         if !keeps_words(&pre_tokenizer) {
-            return None;
+            return Ok(None);
         }
         let byte_level = is(&pre_tokenizer, "pretokenizers", &|part| part["type"] == "ByteLevel");
         let mut letters: HashSet<char> =
             LETTERS.iter().flat_map(|&(first, last)| first..=last).filter(|_| byte_level).collect();
-        let vocabulary = tokenizer.get_vocab(false);
         let mut bytes_known: HashSet<u8> = HashSet::new();
-        for token in vocabulary.keys() {
+        for (number, token) in vocabulary.iter().enumerate() {
+            if number % POLL == 0 {
+                poll()?;
+            }
             if !byte_level {
                 collect(token.as_bytes(), &mut neighbours);
                 let mut characters = token.chars();
@@ -123,11 +129,28 @@ impl Letters {
         }
         if byte_level && bytes_known.len() < 256 {
             // A byte without a token would be unknown, and neighbours that are unknown become one token.
-            return None;
+            return Ok(None);
         }
-        letters.retain(|&c| is_stable(tokenizer, c));
-        let joins = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
-        (letters.len() > 1).then_some(Self { letters, neighbours, words: false, joins, longest_word: None })
+        let mut stable = HashSet::new();
+        for (number, &c) in letters.iter().enumerate() {
+            if number % POLL == 0 {
+                poll()?;
+            }
+            if is_stable(tokenizer, c) {
+                stable.insert(c);
+            }
+        }
+        let letters = stable;
+        let longest = vocabulary.iter().map(String::len).max().unwrap_or(0);
+        let (joins, looks_up) = match tokenizer.get_model() {
+            ModelWrapper::BPE(bpe) => (longest < MARGIN, bpe.ignore_merges),
+            _ => (false, false),
+        };
+        // The letters after an apostrophe are split from a word by some tokenizers; and by others words are looked up before they are merged,
+        // so that no part of a word may be a token.
+        let run = if looks_up { longest + 1 } else { 2 };
+        let found = Self { letters, neighbours, run, words: false, joins, longest_word: None };
+        Ok(Some(found).filter(|found| found.letters.len() > 1))
     }
 
     /// Whether a text can be cut at this offset.
@@ -144,9 +167,10 @@ impl Letters {
             let ends = |c: char| is_ideograph(c) || c.is_ascii_punctuation();
             return (ends(x) || ends(y)) && !self.are_neighbours(x, y);
         }
-        // Not at the letters after an apostrophe, which some tokenizers split from a word.
-        let is_inner = |c: Option<char>| c.is_some_and(|c| self.letters.contains(&c));
-        is_inner(before.next()) && is_inner(after.next()) && !self.are_neighbours(x, y)
+        let are_letters = |side: &mut dyn Iterator<Item = char>| {
+            (1..self.run).all(|_| side.next().is_some_and(|c| self.letters.contains(&c)))
+        };
+        !self.are_neighbours(x, y) && are_letters(&mut before) && are_letters(&mut after)
     }
 
     /// Whether a token may hold the end of one character and the beginning of the next.
