@@ -115,8 +115,9 @@ abi-baseline:
 # Each fuzz target for FUZZ_SECONDS; needs a nightly Rust and cargo-fuzz (fuzz/README.md).
 FUZZ_SECONDS ?= 60
 fuzz-smoke:
+	@scripts/fuzz-seed
 	@set -e; for target in $$(cargo +nightly fuzz list); do \
-	    cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048; \
+	    cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=60 -max_len=65536; \
 	done
 
 bench:

@@ -51,7 +51,8 @@ static_assert(offsetof(kinglet_model_options, log_release) == 104, "offset of ki
 static_assert(offsetof(kinglet_model_options, map_files) == 112, "offset of kinglet_model_options.map_files");
 static_assert(offsetof(kinglet_model_options, reserved) == 116, "offset of kinglet_model_options.reserved");
 static_assert(offsetof(kinglet_model_options, scheduler) == 120, "offset of kinglet_model_options.scheduler");
-static_assert(sizeof(kinglet_model_options) == 128, "size of kinglet_model_options");
+static_assert(offsetof(kinglet_model_options, max_text_bytes) == 128, "offset of kinglet_model_options.max_text_bytes");
+static_assert(sizeof(kinglet_model_options) == 136, "size of kinglet_model_options");
 
 static_assert(offsetof(kinglet_model_view, struct_size) == 0, "offset of kinglet_model_view.struct_size");
 static_assert(offsetof(kinglet_model_view, path) == 8, "offset of kinglet_model_view.path");
@@ -258,7 +259,9 @@ static_assert(offsetof(kinglet_generate_options, schema_mode) == 392, "offset of
 static_assert(offsetof(kinglet_generate_options, priority) == 396, "offset of kinglet_generate_options.priority");
 static_assert(offsetof(kinglet_generate_options, deadline_ms) == 400, "offset of kinglet_generate_options.deadline_ms");
 static_assert(offsetof(kinglet_generate_options, reserved) == 404, "offset of kinglet_generate_options.reserved");
-static_assert(sizeof(kinglet_generate_options) == 408, "size of kinglet_generate_options");
+static_assert(offsetof(kinglet_generate_options, grammar_work_limit) == 408, "offset of kinglet_generate_options.grammar_work_limit");
+static_assert(offsetof(kinglet_generate_options, grammar_memory_limit) == 416, "offset of kinglet_generate_options.grammar_memory_limit");
+static_assert(sizeof(kinglet_generate_options) == 424, "size of kinglet_generate_options");
 
 static_assert(offsetof(kinglet_generations_view, struct_size) == 0, "offset of kinglet_generations_view.struct_size");
 static_assert(offsetof(kinglet_generations_view, count) == 8, "offset of kinglet_generations_view.count");

@@ -525,7 +525,8 @@ typedef struct kinglet_model_options {
    * need it. A process opens one such library: if another one is open already, that one is used and a warning
    * is logged. Empty: the absolute path in the environment variable ORT_DYLIB_PATH, or else libonnxruntime in
    * the folders of the system's libraries. For CUDA and Metal it must have the CUDA or the CoreML execution
-   * provider.
+   * provider. A library that does not return from its initialisation within 30 seconds is an error; until it
+   * returns, the process can open no other library, and exit() waits.
    */
   kinglet_str onnxruntime;
   /** Cancels the load from another thread; may be freed after the call. NULL: none. */
@@ -556,6 +557,8 @@ typedef struct kinglet_model_options {
   uint32_t reserved;
   /** How concurrent calls share the model; read during the call. NULL: the defaults. */
   const kinglet_scheduler_options *scheduler;
+  /** The longest text, in bytes, that a call on the model tokenizes; a longer one is refused. 0: 256 MB. */
+  uint64_t max_text_bytes;
 } kinglet_model_options;
 
 /**
@@ -1597,6 +1600,17 @@ typedef struct kinglet_generate_options {
   uint32_t deadline_ms;
   /** Must be 0. */
   uint32_t reserved;
+  /**
+   * The most work that compiling `grammar` may take, in steps of its compiler, of which a core does about a
+   * million in a second or two; each mask may take a fifth of it. A grammar that needs more is refused, on
+   * every machine alike. 0: 1,000,000.
+   */
+  uint64_t grammar_work_limit;
+  /**
+   * The most memory that the compiled `grammar` may take, in bytes (estimated). A grammar that needs more is
+   * refused, or ends the generation with an error. 0: 256 MB.
+   */
+  uint64_t grammar_memory_limit;
 } kinglet_generate_options;
 
 /**

@@ -41,6 +41,8 @@ pub use engine::SchedulerOptions;
 pub use families::names as families;
 pub use generate::chat::Message;
 pub use generate::constraint::{Grammar, SchemaMode};
+#[doc(hidden)]
+pub use generate::constraint::{GrammarLimits, GrammarVocabulary};
 pub use generate::options::{EarlyStopping, GenerateOptions};
 pub use generate::session::{Prefix, Session};
 pub use generate::{FinishReason, Generations, Listener, Logits, Output, Piece};

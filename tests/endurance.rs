@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kinglet::{Cancellation, Device, EmbedOptions, GenerateOptions, LoadOptions, Model, Precision, Stage, Status};
@@ -100,6 +101,86 @@ fn loading_and_freeing_leaks_nothing() {
             assert!(after < before + NOISE, "{}: {before} bytes became {after}", device.name());
         }
     }
+}
+
+/// Makes the present memory the greatest so far. False where Linux's /proc is not.
+fn forget_peak() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok() && resident("VmHWM").is_some()
+}
+
+#[test]
+fn the_memory_of_a_call_does_not_grow_with_the_number_of_texts() {
+    let _alone = alone();
+    let (embedder, classifier) = (fixtures().join("bert"), fixtures().join("bert-classifier"));
+    let load = |path: &Path| Model::load(path, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
+    let (embedder, classifier) = (load(&embedder), load(&classifier));
+    let texts: Vec<&str> = (0..300_000).map(|i| ["a bird", "a", "it sings", "the rain in the woods"][i % 4]).collect();
+    embedder.embed(&texts[..20_000], &Default::default()).unwrap();
+    classifier.classify(&texts[..20_000], None, &Default::default()).unwrap();
+    if !forget_peak() {
+        eprintln!("skipped: this system does not tell the most memory that a process has had");
+        return;
+    }
+    let before = resident("VmRSS").unwrap();
+    let embeddings = embedder.embed(&texts, &Default::default()).unwrap();
+    let result = embeddings.values.len() * 4 + texts.len() * 17;
+    let peak = resident("VmHWM").unwrap() - before;
+    println!("embed: {peak} bytes, of which the result has {result}");
+    assert!(peak < result + (16 << 20), "{peak} bytes, of which the result has {result}");
+    assert_eq!(embeddings.row(299_996), embeddings.row(0));
+    drop(embeddings);
+    let texts = &texts[..100_000];
+    assert!(forget_peak());
+    let before = resident("VmRSS").unwrap();
+    let classes = classifier.classify(texts, None, &Default::default()).unwrap();
+    let result = classes.scores.len() * 4 + texts.len() * 13;
+    let peak = resident("VmHWM").unwrap() - before;
+    println!("classify: {peak} bytes, of which the result has {result}");
+    assert!(peak < result + (16 << 20), "{peak} bytes, of which the result has {result}");
+    assert_eq!(classes.best[99_996], classes.best[0]);
+}
+
+#[cfg(feature = "onnx")]
+#[test]
+fn a_thousand_runs_of_onnx_runtime_leak_nothing() {
+    let Some(library) = support::onnxruntime() else { return };
+    let _alone = alone();
+    for name in ["onnx/bert/model.onnx", "onnx/gpt2"] {
+        let model = support::load_onnx(&library, &fixtures().join(name)).unwrap();
+        let round = |i: usize| {
+            let texts: Vec<String> = (0..1 + i % 5).map(|n| "a small bird sings ".repeat(1 + (i + n) % 7)).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            match name.ends_with("onnx") {
+                true => drop(model.embed(&texts, &Default::default()).unwrap()),
+                false => {
+                    let options = GenerateOptions { max_new_tokens: Some(4), ..GenerateOptions::default() };
+                    drop(model.generate(&texts, &options, None).unwrap());
+                }
+            }
+        };
+        (0..200).for_each(round);
+        let before = resident("VmRSS");
+        (0..1000).for_each(round);
+        if let (Some(before), Some(after)) = (before, resident("VmRSS")) {
+            println!("{name}: {} bytes more after 1,000 runs", after.saturating_sub(before));
+            assert!(after < before + (16 << 20), "{name}: {before} to {after} bytes");
+        }
+    }
+}
+
+#[test]
+fn models_that_come_and_go_beside_one_that_stays_leak_nothing() {
+    let _alone = alone();
+    let load = || Model::load(fixtures().join("bert"), LoadOptions { threads: 1, ..LoadOptions::default() }).unwrap();
+    let stays = load();
+    (0..20).for_each(|_| drop(load()));
+    let before = resident("VmRSS");
+    (0..300).for_each(|_| drop(load()));
+    if let (Some(before), Some(after)) = (before, resident("VmRSS")) {
+        println!("{} bytes more after 300 loads", after.saturating_sub(before));
+        assert!(after < before + (8 << 20), "{before} to {after} bytes");
+    }
+    drop(stays);
 }
 
 #[test]

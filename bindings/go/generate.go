@@ -116,6 +116,11 @@ type GenerateOptions struct {
 	// SchemaMode says what becomes of keywords of a [JSONSchema] that cannot be enforced while the text is generated. Default:
 	// SchemaModeCheck.
 	SchemaMode SchemaMode
+	// GrammarWorkLimit is the most work that compiling the grammar may take, in steps of its compiler, of which a core does about a
+	// million in a second or two; a grammar that needs more is refused, on every machine alike. 0: 1,000,000.
+	GrammarWorkLimit uint64
+	// GrammarMemoryLimit is the most memory that the compiled grammar may take, in bytes (estimated). 0: 256 MB.
+	GrammarMemoryLimit uint64
 	// AddSpecialTokens adds the tokenizer's special tokens to the input. Default: yes; a [Session] never does, because its template
 	// writes them.
 	AddSpecialTokens *bool
@@ -300,6 +305,8 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 	}
 	o.early_stopping = C.kinglet_early_stopping(options.EarlyStopping)
 	o.schema_mode = C.kinglet_schema_mode(options.SchemaMode)
+	o.grammar_work_limit = C.uint64_t(options.GrammarWorkLimit)
+	o.grammar_memory_limit = C.uint64_t(options.GrammarMemoryLimit)
 	o.priority = C.kinglet_priority(options.Priority)
 
 	grammar := []string{options.Grammar.source}

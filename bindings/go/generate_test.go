@@ -450,6 +450,8 @@ func TestGenerateErrors(t *testing.T) {
 		{"early_stopping", GenerateOptions{NumBeams: 2, EarlyStopping: 9}},
 		{"schema_mode", GenerateOptions{Grammar: JSONSchema("{}"), SchemaMode: 9}},
 		{"schema_mode", GenerateOptions{SchemaMode: SchemaModeStrict}},
+		{"more than 1 Unicode classes", GenerateOptions{Grammar: Regex(`\w+ \w+`), GrammarWorkLimit: 100}},
+		{"more than 0 Unicode classes", GenerateOptions{Grammar: Regex(`\w+`), GrammarMemoryLimit: 100}},
 		{"/uniqueItems", GenerateOptions{Grammar: JSONSchema(`{"uniqueItems": true}`), SchemaMode: SchemaModeStrict}},
 		{"early_stopping", GenerateOptions{EarlyStopping: EarlyStoppingYes}},
 		{"stop_strings", GenerateOptions{StopStrings: []string{"a", ""}}},

@@ -74,6 +74,8 @@ type LoadOptions struct {
 	// MapFiles says whether the files of weights are mapped. TristateAuto: yes. TristateNo: they are read into memory and checked
 	// once, so that nothing that happens to them later reaches the process.
 	MapFiles Tristate
+	// MaxTextBytes is the longest text, in bytes, that a call on the model tokenizes; a longer one is refused. 0: 256 MB.
+	MaxTextBytes uint64
 	// ONNXRuntime is the path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second
 	// path is ignored with a warning. Empty: the path in ORT_DYLIB_PATH, else the system's library.
 	ONNXRuntime string
@@ -129,6 +131,7 @@ func Load(ctx context.Context, path string, options *LoadOptions) (*Model, error
 	o.threads = threads
 	o.memory_limit = C.uint64_t(options.MemoryLimit)
 	o.map_files = C.kinglet_tristate(options.MapFiles)
+	o.max_text_bytes = C.uint64_t(options.MaxTextBytes)
 	o.answer_cache_bytes = C.uint64_t(options.AnswerCacheBytes)
 	wait := options.Scheduler.MaxWait.Microseconds()
 	if wait < 0 || wait > math.MaxUint32 {

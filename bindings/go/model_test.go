@@ -75,6 +75,17 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
+func TestMaxTextBytes(t *testing.T) {
+	model := load(t, "bert", &LoadOptions{MaxTextBytes: 4})
+	if _, err := model.Embed(t.Context(), []string{"bird"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := model.Embed(t.Context(), []string{"bird", "birds"}, nil)
+	if !errors.Is(err, ErrInvalidArgument) || !strings.Contains(err.Error(), "texts[1]: has 5 bytes; the maximum is 4") {
+		t.Fatal(err)
+	}
+}
+
 func TestCallErrors(t *testing.T) {
 	bert, classifier := load(t, "bert", nil), load(t, "bert-classifier", nil)
 	ctx, one := t.Context(), []string{"bird"}

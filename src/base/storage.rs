@@ -95,7 +95,8 @@ pub fn bytes<T: Plain>(values: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// Parts of large anonymous mappings, so that small matrices are in huge pages too. A mapping is freed with its last part.
+/// Parts of large anonymous mappings, so that small matrices are in huge pages too. A mapping is freed with its last part; before, what is
+/// free at its end is used again, so that models that come and go beside one that stays take no more and more memory.
 #[cfg(target_os = "linux")]
 mod huge {
     use std::sync::{Arc, Weak};
@@ -109,8 +110,41 @@ mod huge {
     const HUGE_PAGE: usize = 2 << 20;
     const LINE: usize = 64;
 
-    /// The current mapping, and the bytes of it in use. Its parts keep it alive; this reference does not.
-    static PIECES: Lock<(Weak<MmapRaw>, usize)> = Lock::new((Weak::new(), 0));
+    /// The current mapping. Its parts keep it alive; this reference does not.
+    struct Current {
+        piece: Weak<MmapRaw>,
+        /// The offset of the first part.
+        first: usize,
+        /// The ends of the parts that are in use.
+        ends: Vec<usize>,
+        /// Bytes up to here may have been written.
+        written: usize,
+    }
+
+    static CURRENT: Lock<Current> = Lock::new(Current { piece: Weak::new(), first: 0, ends: Vec::new(), written: 0 });
+
+    impl Current {
+        /// Where the next part begins.
+        fn free(&self) -> usize {
+            self.ends.iter().max().map_or(self.first, |end| end.next_multiple_of(LINE))
+        }
+    }
+
+    /// A part of a mapping.
+    struct Part {
+        piece: Arc<MmapRaw>,
+        end: usize,
+    }
+
+    impl Drop for Part {
+        fn drop(&mut self) {
+            let mut current = CURRENT.lock();
+            if std::ptr::eq(current.piece.as_ptr(), Arc::as_ptr(&self.piece)) {
+                let place = current.ends.iter().position(|&end| end == self.end);
+                place.map(|place| current.ends.swap_remove(place));
+            }
+        }
+    }
 
     fn map(bytes: usize) -> Option<MmapRaw> {
         let memory = MmapMut::map_anon(bytes).ok()?;
@@ -128,27 +162,53 @@ mod huge {
             let memory = Arc::new(map(bytes)?);
             return Some((memory.as_mut_ptr(), memory));
         }
-        let mut current = PIECES.lock();
-        let piece = current.0.upgrade().filter(|_| current.1 + bytes <= PIECE);
+        let mut current = CURRENT.lock();
+        let piece = current.piece.upgrade().filter(|_| current.free() + bytes <= PIECE);
         let piece = match piece {
             Some(piece) => piece,
             None => {
                 let piece = Arc::new(map(PIECE)?);
                 // Huge pages begin at multiples of their size; the bytes before the first are never touched.
                 let first = piece.as_mut_ptr().align_offset(HUGE_PAGE).min(PIECE / 4);
-                *current = (Arc::downgrade(&piece), first);
+                *current = Current { piece: Arc::downgrade(&piece), first, ends: Vec::new(), written: first };
                 piece
             }
         };
-        let offset = current.1;
-        current.1 = (offset + bytes).next_multiple_of(LINE);
+        let offset = current.free();
+        let end = offset + bytes;
         // SAFETY: a new piece has room for half its size after the first huge page; for an old one the room was checked.
-        Some((unsafe { piece.as_mut_ptr().add(offset) }, piece))
+        let data = unsafe { piece.as_mut_ptr().add(offset) };
+        let written = current.written.clamp(offset, end) - offset;
+        // SAFETY: these bytes are within the part, which nothing else refers to any more.
+        unsafe { data.write_bytes(0, written) };
+        current.written = current.written.max(end);
+        current.ends.push(end);
+        Some((data, Arc::new(Part { piece, end })))
     }
 
     #[cfg(test)]
     mod tests {
         use super::*;
+
+        #[test]
+        fn what_was_freed_at_the_end_is_used_again() {
+            // Other tests of this process take parts, too; then the rounds do not all find the same place.
+            let stays = take(1000).unwrap();
+            let mut places = std::collections::HashSet::new();
+            for _ in 0..1000 {
+                let parts: Vec<_> = (0..10).filter_map(|_| take(10_000)).collect();
+                places.extend(parts.iter().map(|(data, _)| data.addr()));
+                for (data, _) in &parts {
+                    // SAFETY: only this test refers to the part, which has so many bytes.
+                    let part = unsafe { std::slice::from_raw_parts_mut(*data, 10_000) };
+                    assert!(part.iter().all(|&byte| byte == 0));
+                    part.fill(1);
+                }
+            }
+            // All different would be 10,000.
+            assert!(places.len() < 5000, "{} places", places.len());
+            drop(stays);
+        }
 
         #[test]
         fn parts_are_zeroed_and_disjoint() {

@@ -240,6 +240,12 @@ pub struct kinglet_generate_options {
     pub deadline_ms: u32,
     /// Must be 0.
     pub reserved: u32,
+    /// The most work that compiling `grammar` may take, in steps of its compiler, of which a core does about a million in a second or two;
+    /// each mask may take a fifth of it. A grammar that needs more is refused, on every machine alike. 0: 1,000,000.
+    pub grammar_work_limit: u64,
+    /// The most memory that the compiled `grammar` may take, in bytes (estimated). A grammar that needs more is refused, or ends the
+    /// generation with an error. 0: 256 MB.
+    pub grammar_memory_limit: u64,
 }
 
 versioned!(kinglet_generate_options, "options", 304);
@@ -431,6 +437,8 @@ pub(super) unsafe fn read(
         logprobs: flag(o.logprobs, "options.logprobs")?,
         grammar,
         schema_mode: choice(o.schema_mode, "options.schema_mode", SchemaMode::from_u32)?,
+        grammar_work_limit: Some(o.grammar_work_limit).filter(|&n| n > 0),
+        grammar_memory_limit: Some(o.grammar_memory_limit).filter(|&n| n > 0),
         add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?,
         skip_special_tokens: tristate(o.skip_special_tokens, "options.skip_special_tokens")?,
         prompt_lookup_num_tokens: count(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens")?,

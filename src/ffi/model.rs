@@ -153,7 +153,8 @@ pub struct kinglet_model_options {
     /// The path of the shared library of ONNX Runtime (libonnxruntime), version 1.17 or later; only ONNX models need it. A process
     /// opens one such library: if another one is open already, that one is used and a warning is logged. Empty: the absolute path in the
     /// environment variable ORT_DYLIB_PATH, or else libonnxruntime in the folders of the system's libraries. For CUDA and Metal it must
-    /// have the CUDA or the CoreML execution provider.
+    /// have the CUDA or the CoreML execution provider. A library that does not return from its initialisation within 30 seconds is an error;
+    /// until it returns, the process can open no other library, and exit() waits.
     pub onnxruntime: kinglet_str,
     /// Cancels the load from another thread; may be freed after the call. NULL: none.
     pub cancellation: *const kinglet_cancellation,
@@ -178,6 +179,8 @@ pub struct kinglet_model_options {
     pub reserved: u32,
     /// How concurrent calls share the model; read during the call. NULL: the defaults.
     pub scheduler: *const kinglet_scheduler_options,
+    /// The longest text, in bytes, that a call on the model tokenizes; a longer one is refused. 0: 256 MB.
+    pub max_text_bytes: u64,
 }
 
 versioned!(kinglet_model_options, "options", 112);
@@ -276,6 +279,7 @@ pub unsafe extern "C" fn kinglet_model_load(
             threads: o.threads,
             memory_limit: o.memory_limit,
             map_files: tristate(o.map_files, "options.map_files")?,
+            max_text_bytes: Some(o.max_text_bytes).filter(|&n| n > 0),
             answer_cache: usize::try_from(o.answer_cache_bytes).unwrap_or(usize::MAX),
             progress: Some(&mut progress),
             onnxruntime: (!onnxruntime.is_empty()).then(|| Path::new(onnxruntime)),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use llguidance::api::{GrammarInit, GrammarWithLexer, ParserLimits, TopLevelGrammar};
+use llguidance::api::{GrammarInit, GrammarWithLexer, TopLevelGrammar};
 use llguidance::earley::lexerspec::LexerSpec;
 use llguidance::earley::{Grammar as Rules, SlicedBiasComputer};
 use llguidance::toktrie::{ApproximateTokEnv, InferenceCapabilities, TokEnv, TokRxInfo, TokTrie};
-use llguidance::{Matcher, ParserFactory, TokenParser};
+use llguidance::{Logger, Matcher, ParserFactory, TokenParser};
 use tokenizers::Tokenizer;
 
 use crate::base::error::{Error, Result};
@@ -20,10 +20,12 @@ use super::search::FinishReason;
 
 mod grammar;
 mod intersections;
+mod limits;
 mod schema;
 mod vocabulary;
 
 pub use grammar::{Grammar, SchemaMode};
+pub use limits::GrammarLimits;
 
 use grammar::Parsed;
 use schema::{Document, LeftToCheck};
@@ -39,13 +41,12 @@ const COMPILER_STACK: usize = 256 << 20;
 
 /// The maximum number of subschemas that are compiled to find the one that an error is about.
 const MAX_TRIES: usize = 100;
+/// The maximum length of what is compiled for that, in bytes.
+const TRIED: usize = 2 << 20;
 
 /// The maximum number of bytes of the text so far, and of allowed tokens, that an error names.
 const MAX_TAIL: usize = 60;
 const MAX_NAMED: usize = 8;
-
-/// The maximum number of Unicode classes (`\w`, `\p{…}` and the like) in a source: each takes 7 KB and some 15 µs.
-const MAX_UNICODE_CLASSES: usize = 10_000;
 
 /// A model's vocabulary as bytes: built once per model and shared by its calls.
 pub struct GrammarVocabulary {
@@ -78,8 +79,13 @@ impl GrammarVocabulary {
             ParserFactory::new(&environment, InferenceCapabilities::default(), &SlicedBiasComputer::general_slices())
                 .map_err(|e| Error::internal(format!("the vocabulary cannot be indexed: {}", first_lines(e))))?;
         factory.quiet();
-        *factory.limits_mut() = limits();
         Ok(Self { factory, size: vocabulary_size, drops_first_space: spelling.drops_first_space })
+    }
+
+    /// For tests and fuzz targets.
+    #[doc(hidden)]
+    pub fn of(tokenizer: &crate::text::tokenizer::Tokenizer, vocabulary_size: usize, eos: &[u32]) -> Result<Self> {
+        Self::new(tokenizer.inner()?, vocabulary_size, eos)
     }
 
     /// The state before the first token. `cancelled` is read between the stages and between the bytes that are tried; each stage has a
@@ -88,6 +94,7 @@ impl GrammarVocabulary {
         &self,
         grammar: &Grammar,
         mode: SchemaMode,
+        limits: GrammarLimits,
         cancelled: Option<&AtomicBool>,
     ) -> Result<Constraint> {
         let length = grammar.source().len();
@@ -95,12 +102,14 @@ impl GrammarVocabulary {
             return Err(grammar.error(format!("it has {length} bytes, and at most {MAX_SOURCE} are accepted")));
         }
         let classes = grammar.source().as_bytes().windows(2);
-        if classes.filter(|pair| matches!(pair, [b'\\', b'w' | b'W' | b'p' | b'P'])).count() > MAX_UNICODE_CLASSES {
-            return Err(grammar.error(format!("it has more than {MAX_UNICODE_CLASSES} Unicode classes such as \\w")));
+        let most = limits.unicode_classes();
+        if classes.filter(|pair| matches!(pair, [b'\\', b'w' | b'W' | b'p' | b'P'])).count() > most {
+            return Err(grammar.error(format!("it has more than {most} Unicode classes such as \\w")));
         }
+        let terms = Terms { mode, limits, cancelled };
         let parser = thread::scope(|scope| {
             let compiler = thread::Builder::new().name("kinglet-grammar".into()).stack_size(COMPILER_STACK);
-            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammar, mode, cancelled)));
+            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammar, &terms)));
             compiled.map(|thread| thread.join().and_then(|outcome| outcome))
         });
         let (matcher, check) = match parser {
@@ -115,29 +124,33 @@ impl GrammarVocabulary {
         }
     }
 
-    fn compile(
-        &self,
-        grammar: &Grammar,
-        mode: SchemaMode,
-        cancelled: Option<&AtomicBool>,
-    ) -> Result<(TokenParser, Option<Arc<Document>>)> {
+    fn compile(&self, grammar: &Grammar, terms: &Terms<'_>) -> Result<(TokenParser, Option<Arc<Document>>)> {
         let mut left = LeftToCheck::default();
         let (rules, lexemes, check) = loop {
-            let Parsed { grammar: inner, check } = grammar.parsed(mode, left)?;
-            match self.rules(inner) {
+            terms.check()?;
+            let Parsed { grammar: inner, check } = grammar.parsed(terms.mode, terms.limits, left)?;
+            terms.check()?;
+            match self.rules(inner, terms.limits) {
                 Ok((rules, lexemes)) => break (rules, lexemes, check),
                 Err(what) => match left.after(&what) {
                     Some(more) => left = more,
-                    None => return Err(self.located(grammar, mode, left, &what)),
+                    None => return Err(self.located(grammar, terms, left, &what)?),
                 },
             }
         };
-        self.try_first_bytes(grammar, &lexemes, cancelled)?;
-        let parser = self.factory.create_parser_from_init_default(GrammarInit::Internal(rules, lexemes));
+        self.try_first_bytes(grammar, &lexemes, terms)?;
+        let (logger, capabilities) = (Logger::new(0, 0), InferenceCapabilities::default());
+        let init = GrammarInit::Internal(rules, lexemes);
+        let parser = self.factory.create_parser_from_init_ext(init, logger, capabilities, terms.limits.parser());
+        terms.check()?;
         Ok((parser.map_err(|e| grammar.error(e))?, check))
     }
 
-    fn rules(&self, mut inner: GrammarWithLexer) -> std::result::Result<(Rules, LexerSpec), String> {
+    fn rules(
+        &self,
+        mut inner: GrammarWithLexer,
+        limits: GrammarLimits,
+    ) -> std::result::Result<(Rules, LexerSpec), String> {
         let mut grammars = Vec::new();
         if self.drops_first_space {
             inner.name = Some("answer".into());
@@ -145,42 +158,41 @@ impl GrammarVocabulary {
         }
         grammars.push(inner);
         let grammars = TopLevelGrammar { grammars, max_tokens: None };
-        let (limits, environment) = (self.factory.limits().clone(), self.factory.tok_env().clone());
-        GrammarInit::Serialized(grammars).to_internal(Some(environment), limits).map_err(first_lines)
+        let environment = self.factory.tok_env().clone();
+        GrammarInit::Serialized(grammars).to_internal(Some(environment), limits.parser()).map_err(first_lines)
     }
 
     /// The error of llguidance's compiler, with the JSON pointer of the smallest subschema that has it alone.
-    fn located(&self, grammar: &Grammar, mode: SchemaMode, left: LeftToCheck, what: &str) -> Error {
-        let Grammar::JsonSchema(source) = grammar else { return grammar.error(what) };
-        let Ok(document) = serde_json::from_str(source).map(Document::new) else { return grammar.error(what) };
+    fn located(&self, grammar: &Grammar, terms: &Terms<'_>, left: LeftToCheck, what: &str) -> Result<Error> {
+        let Grammar::JsonSchema(source) = grammar else { return Ok(grammar.error(what)) };
+        let Ok(document) = serde_json::from_str(source).map(Document::new) else { return Ok(grammar.error(what)) };
         let fails = |pointer: &str| {
-            let lowered = grammar.lowered(&document, pointer, mode, left);
+            let lowered = grammar.lowered(&document, pointer, terms.mode, terms.limits, left);
             lowered.is_ok_and(|(schema, _)| {
-                self.rules(GrammarWithLexer::from_json_schema(schema)).is_err_and(|e| e == what)
+                self.rules(GrammarWithLexer::from_json_schema(schema), terms.limits).is_err_and(|e| e == what)
             })
         };
-        let (mut pointer, mut tries) = (String::new(), MAX_TRIES);
+        // A long source takes long to compile.
+        let (mut pointer, mut tries) = (String::new(), MAX_TRIES.min(TRIED / source.len().max(1)));
         while let Some(inner) = document.subschemas(&pointer).into_iter().find(|inner| {
+            let more = tries > 0 && terms.check().is_ok();
             tries -= usize::from(tries > 0);
-            tries > 0 && fails(inner)
+            more && fails(inner)
         }) {
             pointer = inner;
         }
-        match pointer.is_empty() {
+        terms.check()?;
+        Ok(match pointer.is_empty() {
             true => grammar.error(what),
             false => grammar.error(format!("{pointer}: {what}")),
-        }
+        })
     }
 
     /// Tries all first bytes with a limit on the work. llguidance limits the work for each byte except the first, which it tries while
     /// it builds a parser: an intersection of two small expressions can take hours there.
-    fn try_first_bytes(&self, grammar: &Grammar, lexemes: &LexerSpec, cancelled: Option<&AtomicBool>) -> Result<()> {
-        let check = || match cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
-            true => Err(Error::cancelled()),
-            false => Ok(()),
-        };
-        check()?;
-        let mut limits = self.factory.limits().clone();
+    fn try_first_bytes(&self, grammar: &Grammar, lexemes: &LexerSpec, terms: &Terms<'_>) -> Result<()> {
+        terms.check()?;
+        let mut limits = terms.limits.parser();
         let mut lexemes = lexemes.clone();
         lexemes.add_extra_lexemes(&self.factory.extra_lexemes());
         let mut automaton = lexemes.to_regex_vec(&mut limits).map_err(|e| grammar.error(e))?;
@@ -188,13 +200,29 @@ impl GrammarVocabulary {
         automaton.set_max_states(limits.max_lexer_states);
         let start = automaton.initial_state(&lexemes.all_lexemes());
         for byte in 0..=u8::MAX {
-            check()?;
+            terms.check()?;
             automaton.transition(start, byte);
             if automaton.has_error() {
                 return Err(grammar.error("finding the possible first bytes takes too much work"));
             }
         }
         Ok(())
+    }
+}
+
+/// How a grammar is compiled.
+struct Terms<'a> {
+    mode: SchemaMode,
+    limits: GrammarLimits,
+    cancelled: Option<&'a AtomicBool>,
+}
+
+impl Terms<'_> {
+    fn check(&self) -> Result<()> {
+        match self.cancelled.is_some_and(|cancelled| cancelled.load(Ordering::Relaxed)) {
+            true => Err(Error::cancelled()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -309,21 +337,6 @@ fn stuck(what: impl std::fmt::Display, tail: &[u8]) -> Error {
 fn first_lines(what: impl std::fmt::Display) -> String {
     let what = what.to_string();
     what.split("\n<").next().unwrap_or_default().trim().to_owned()
-}
-
-/// The limits of llguidance. Fuel is counted in its own steps, some ten thousand per millisecond.
-fn limits() -> ParserLimits {
-    ParserLimits {
-        max_items_in_row: 2000,
-        initial_lexer_fuel: 1_000_000,
-        step_lexer_fuel: 200_000,
-        step_max_items: 50_000,
-        // A state takes one or two KiB.
-        max_lexer_states: 50_000,
-        max_grammar_size: 250_000,
-        precompute_large_lexemes: true,
-        verbose_errors: false,
-    }
 }
 
 #[cfg(test)]

@@ -297,7 +297,8 @@ impl Generator {
     ) -> Result<Job<'a>> {
         let constraint = match &settings.grammar {
             Some(grammar) => {
-                Some(self.grammar_vocabulary()?.constraint(grammar, settings.schema_mode, call.cancelled)?)
+                let vocabulary = self.grammar_vocabulary()?;
+                Some(vocabulary.constraint(grammar, settings.schema_mode, settings.grammar_limits, call.cancelled)?)
             }
             None => None,
         };

@@ -113,6 +113,11 @@ pub struct GenerateOptions {
     /// With a JSON schema: what becomes of keywords that cannot be enforced while the text is generated. Default: the finished text is
     /// checked.
     pub schema_mode: Option<SchemaMode>,
+    /// The most work that compiling the grammar may take, in steps of its compiler, of which a core does about a million in a second or
+    /// two; a mask of the grammar may take a fifth of it. A grammar that needs more is refused, on every machine alike. Default 1,000,000.
+    pub grammar_work_limit: Option<u64>,
+    /// The most memory that the compiled grammar may take, in bytes. Default 256 MB.
+    pub grammar_memory_limit: Option<u64>,
     /// Adds the tokenizer's special tokens to the input. Default true.
     pub add_special_tokens: Option<bool>,
     /// Leaves special tokens out of the text. Default true.

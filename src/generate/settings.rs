@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::base::error::{Error, Result};
 
-use super::constraint::{Grammar, SchemaMode};
+use super::constraint::{Grammar, GrammarLimits, SchemaMode};
 use super::defaults::Defaults;
 use super::options::{EarlyStopping, GenerateOptions};
 use super::prompt_lookup::LookupSettings;
@@ -53,6 +53,7 @@ pub(crate) struct Settings {
     pub logprobs: bool,
     pub grammar: Option<Grammar>,
     pub schema_mode: SchemaMode,
+    pub grammar_limits: GrammarLimits,
     pub skip_special_tokens: bool,
     /// Changes the speed, not the output.
     pub lookup: LookupSettings,
@@ -287,6 +288,10 @@ impl GenerateOptions {
             logprobs: self.logprobs,
             grammar: self.grammar.clone(),
             schema_mode: self.schema_mode.unwrap_or_default(),
+            grammar_limits: GrammarLimits {
+                work: self.grammar_work_limit.unwrap_or(GrammarLimits::default().work),
+                memory: self.grammar_memory_limit.unwrap_or(GrammarLimits::default().memory),
+            },
             skip_special_tokens: self.skip_special_tokens.unwrap_or(true),
             lookup,
         })

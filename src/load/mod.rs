@@ -105,6 +105,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     }
     let mut view = view.with_modules(&modules, &weights)?;
     let tokenizer_files = TokenizerFiles::read(&files)?.lower_case(embedding.do_lower_case);
+    let tokenizer_files = tokenizer_files.max_text_bytes(options.max_text_bytes);
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
 
     let precision = options.precision.unwrap_or(Precision::Auto);

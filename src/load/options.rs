@@ -23,6 +23,8 @@ pub struct LoadOptions<'a> {
     /// happens to the files later reaches the model or the process. Loading then takes the size of the files in memory, during the load
     /// or, of a `.kinglet` file, as long as the model lives.
     pub map_files: Option<bool>,
+    /// The longest text, in bytes, that a call on the model tokenises; a longer one is refused. None means 256 MB.
+    pub max_text_bytes: Option<u64>,
     /// Size in bytes of an LRU cache of finished generations; 0 (the default) means no cache.
     pub answer_cache: usize,
     /// Called on the loading thread with the fraction of the work that is done; returning false cancels the load.

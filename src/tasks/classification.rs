@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::base::call::{Call, CallLimits, Cancellation, Priority};
 use crate::base::error::{Error, Result, quoted};
+use crate::base::memory::grow;
 use crate::engine::Engine;
 use crate::families::SentenceTransformers;
 use crate::formats::json::Config;
@@ -11,6 +12,7 @@ use crate::spec::{EncodeOutput, HeadKind, Spec};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
+use super::batches::batches;
 use super::prompts::{self, Prompt};
 
 /// The function from logits to scores. The numbers are part of the C ABI: new ones are only appended.
@@ -142,7 +144,7 @@ impl ClassifyOptions {
 }
 
 /// Scores of a batch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Classifications {
     /// `[texts, labels]`.
     pub scores: Vec<f32>,
@@ -206,18 +208,30 @@ fn run_classifier(
 ) -> Result<Classifications> {
     let labels = settings.labels.len();
     let prompt = Prompt::choose(sentence, options.prompt.as_deref(), options.prompt_name.as_deref())?;
-    let with_prompt = prompt.before(texts);
-    let texts = &prompts::refs(&with_prompt, texts);
     let work = |call: Call<'_>| {
-        let encoding = engine.encode(texts, pairs, &encode_options(engine, options, false), call)?;
-        if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
-            return Err(Error::invalid_argument(format!("texts[{i}]: has no tokens to classify")));
+        engine.tokenizer.check_lengths(texts, pairs)?;
+        let mut all = Classifications { labels, ..Classifications::default() };
+        grow(&mut all.scores, texts.len().saturating_mul(labels), "the result");
+        grow(&mut all.best, texts.len(), "the result");
+        grow(&mut all.tokens, texts.len(), "the result");
+        grow(&mut all.truncated, texts.len(), "the result");
+        for range in batches(texts, pairs) {
+            let (first, batch) = (range.start, &texts[range.clone()]);
+            let with_prompt = prompt.before(batch);
+            let pairs = pairs.map(|pairs| &pairs[range]);
+            let options = encode_options(engine, options, false);
+            let encoding = engine.encode(&prompts::refs(&with_prompt, batch), pairs, &options, call)?;
+            if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
+                return Err(Error::invalid_argument(format!("texts[{}]: has no tokens to classify", first + i)));
+            }
+            let mut scores = engine.read(&encoding, &EncodeOutput::head(HeadKind::Sequence), call)?;
+            function.apply(&mut scores, labels);
+            all.best.extend(scores.chunks_exact(labels).map(|row| best(row) as u32));
+            all.scores.extend_from_slice(&scores);
+            all.tokens.extend(encoding.starts().windows(2).map(|w| w[1] - w[0]));
+            all.truncated.extend_from_slice(&encoding.truncated);
         }
-        let mut scores = engine.read(&encoding, &EncodeOutput::head(HeadKind::Sequence), call)?;
-        function.apply(&mut scores, labels);
-        let best = scores.chunks_exact(labels).map(|row| best(row) as u32).collect();
-        let tokens = encoding.starts().windows(2).map(|w| w[1] - w[0]).collect();
-        Ok(Classifications { scores, labels, best, tokens, truncated: encoding.truncated })
+        Ok(all)
     };
     let bytes = texts.iter().chain(pairs.unwrap_or_default()).map(|text| text.len()).sum();
     engine.call(options.limits(bytes), work, |c| (c.truncated.len(), c.tokens.iter().sum()))

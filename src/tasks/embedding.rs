@@ -6,11 +6,14 @@ use crate::backend::pooling;
 use crate::base::call::{Call, CallLimits, Cancellation, Priority};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
+use crate::base::memory::grow;
 use crate::engine::Engine;
 use crate::families::SentenceTransformers;
 use crate::spec::{EncodeOutput, Layers, Modules, Pooling};
+use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
+use super::batches::batches;
 use super::prompts::{self, Prompt};
 
 /// Options of [`crate::Model::embed`]. `None` means the setting of the model's files.
@@ -51,6 +54,39 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
+    /// None yet, of so many texts.
+    fn of(texts: usize, dimension: usize) -> Self {
+        let mut all =
+            Self { values: Vec::new(), dimension, starts: vec![0], tokens: Vec::new(), truncated: Vec::new() };
+        grow(&mut all.starts, texts, "the result");
+        grow(&mut all.tokens, texts, "the result");
+        grow(&mut all.truncated, texts, "the result");
+        all
+    }
+
+    /// Appends the rows of some of the call's texts.
+    fn append(&mut self, values: Vec<f32>, encoding: &Encoding, by_token: bool, texts: usize) {
+        match self.tokens.len() {
+            // All at once.
+            0 if encoding.len() == texts => self.values = values,
+            done => {
+                if done == 0 && !by_token {
+                    // Growing would copy a large result.
+                    grow(&mut self.values, texts.saturating_mul(self.dimension), "the result");
+                }
+                grow(&mut self.values, values.len(), "the result");
+                self.values.extend_from_slice(&values);
+            }
+        }
+        let rows = self.starts.last().copied().unwrap_or(0);
+        match by_token {
+            true => self.starts.extend(encoding.starts()[1..].iter().map(|start| rows + start)),
+            false => self.starts.extend(rows + 1..=rows + encoding.len()),
+        }
+        self.tokens.extend(encoding.starts().windows(2).map(|w| w[1] - w[0]));
+        self.truncated.extend_from_slice(&encoding.truncated);
+    }
+
     /// The first row of text `i`: its embedding, or with `Pooling::None` the vector of its first token.
     pub fn row(&self, i: usize) -> &[f32] {
         &self.values[self.starts[i] * self.dimension..][..self.dimension]
@@ -69,9 +105,8 @@ pub(crate) fn embed(
     let max_length = options.max_length.map(|n| n.min(engine.spec.max_tokens()));
     let encode = EncodeOptions { add_special_tokens: settings.special_tokens, max_length, ..Default::default() };
     let prompt = Prompt::choose(settings, options.prompt.as_deref(), options.prompt_name.as_deref())?;
-    let with_prompt = prompt.before(texts);
-    let texts = prompts::refs(&with_prompt, texts);
     let work = |call: Call<'_>| {
+        engine.tokenizer.check_lengths(texts, None)?;
         let skip = if engine.modules.include_prompt { 0 } else { prompt.tokens(engine, &encode, call)? };
         if skip > 0 && output.layers == Layers::Graph {
             return Err(Error::unsupported(format!(
@@ -80,27 +115,24 @@ pub(crate) fn embed(
             )));
         }
         let output = EncodeOutput { skip, ..output };
-        let encoding = engine.encode(&texts, None, &encode, call)?;
-        let mut values = engine.read(&encoding, &output, call)?;
-        let start = Instant::now();
-        if output.layers == Layers::Graph && engine.modules.normalizes() && options.normalize != Some(false) {
-            pooling::normalize(&mut values, width);
+        let mut all = Embeddings::of(texts.len(), dimension);
+        for range in batches(texts, None) {
+            let batch = &texts[range];
+            let with_prompt = prompt.before(batch);
+            let encoding = engine.encode(&prompts::refs(&with_prompt, batch), None, &encode, call)?;
+            let mut values = engine.read(&encoding, &output, call)?;
+            let start = Instant::now();
+            if output.layers == Layers::Graph && engine.modules.normalizes() && options.normalize != Some(false) {
+                pooling::normalize(&mut values, width);
+            }
+            cut_rows(&mut values, width, dimension);
+            if options.normalize == Some(true) {
+                pooling::normalize(&mut values, dimension);
+                call.counters.add(Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
+            }
+            all.append(values, &encoding, output.by_token(), texts.len());
         }
-        cut_rows(&mut values, width, dimension);
-        if options.normalize == Some(true) {
-            pooling::normalize(&mut values, dimension);
-            call.counters.add(Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
-        }
-        Ok(Embeddings {
-            values,
-            dimension,
-            starts: match output.by_token() {
-                true => encoding.starts().to_vec(),
-                false => (0..=encoding.len()).collect(),
-            },
-            tokens: encoding.starts().windows(2).map(|w| w[1] - w[0]).collect(),
-            truncated: encoding.truncated,
-        })
+        Ok(all)
     };
     let limits = CallLimits {
         cancellation: options.cancellation.as_ref(),

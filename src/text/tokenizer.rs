@@ -7,10 +7,13 @@
 mod backtracking;
 pub(crate) mod clean_up;
 mod cuts;
+mod letters;
 mod limits;
+mod long_words;
 mod special;
 mod templates;
 pub(crate) mod vocabulary;
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -34,6 +37,7 @@ use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
 use backtracking::Backtracking;
+use cuts::Cuts;
 pub use special::SpecialTokens;
 use vocabulary::{Built, Found};
 
@@ -42,6 +46,9 @@ const FILE_LIMIT: u64 = 256 << 20;
 
 /// While a tokenizer is read, it takes about this many times the size of its file.
 const PARSING_FACTOR: u64 = 40;
+
+/// The longest text in bytes, if the load does not say otherwise.
+const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// The number of texts that are tokenised before they are packed.
 const BLOCK: usize = 4096;
@@ -83,10 +90,16 @@ pub(crate) struct TokenizerFiles {
     config: Option<Config>,
     /// Puts texts in lower case first (`do_lower_case` of sentence-transformers).
     lower_case: bool,
+    max_text_bytes: u64,
     special: SpecialTokens,
 }
 
 impl TokenizerFiles {
+    /// None means the default.
+    pub fn max_text_bytes(self, bytes: Option<u64>) -> Self {
+        Self { max_text_bytes: bytes.unwrap_or(MAX_TEXT_BYTES), ..self }
+    }
+
     pub fn lower_case(self, lower_case: bool) -> Self {
         Self { lower_case, ..self }
     }
@@ -103,7 +116,7 @@ impl TokenizerFiles {
                 Found::Nothing(absent) => (Vec::new(), path, None, absent),
             },
         };
-        Ok(Self { json, path, unknown, absent, config, special, lower_case: false })
+        Ok(Self { json, path, unknown, absent, config, special, lower_case: false, max_text_bytes: MAX_TEXT_BYTES })
     }
 }
 
@@ -123,8 +136,10 @@ struct Inner {
     token_types: bool,
     pad_id: Option<u32>,
     path: PathBuf,
-    /// Whether long texts are tokenised in parts; found out when the first one comes.
-    cuts: Lock<Option<bool>>,
+    /// Where long texts are cut into parts; found out when the first one comes.
+    cuts: Lock<Option<Arc<Cuts>>>,
+    /// The longest text in bytes.
+    max_text_bytes: u64,
     /// Ids from the first on are unknown, and become the second.
     unknown: Option<(u32, u32)>,
     /// Why there is no tokenizer.
@@ -141,7 +156,8 @@ impl Tokenizer {
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, unknown, absent, config, mut special, lower_case } = files;
+        let TokenizerFiles { json: bytes, path, unknown, absent, config, mut special, lower_case, max_text_bytes } =
+            files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
@@ -153,6 +169,7 @@ impl Tokenizer {
                 pad_id: None,
                 path,
                 cuts: Lock::default(),
+                max_text_bytes,
                 unknown,
                 absent,
                 special,
@@ -229,6 +246,7 @@ impl Tokenizer {
             pad_id,
             path,
             cuts: Lock::default(),
+            max_text_bytes,
             unknown,
             absent,
             special,
@@ -305,15 +323,10 @@ impl Tokenizer {
         pool: &Pool,
         call: Call<'_>,
     ) -> Result<Encoding> {
-        if let Some(pairs) = pairs
-            && pairs.len() != texts.len()
-        {
-            let (n, m) = (texts.len(), pairs.len());
-            return Err(Error::invalid_argument(format!("pairs: {m} second texts for {n} first texts")));
-        }
+        self.check_lengths(texts, pairs)?;
         call.check()?;
         let limit = self.limit(options, pairs.is_some())?;
-        self.0.ensure(texts, pairs, limit, pool.threads())?;
+        self.0.ensure(texts, pairs, limit, pool.threads(), call)?;
         let start = Instant::now();
         let mut encoding = Encoding::with_offsets(options.offsets, self.0.pad_id.unwrap_or(0));
         let mut packing = Duration::ZERO;
@@ -339,6 +352,26 @@ impl Tokenizer {
             encoding.type_ids.fill(0);
         }
         Ok(encoding)
+    }
+
+    /// Refuses a batch with a text that is too long, by its index, or with another number of second texts than of first ones.
+    pub(crate) fn check_lengths(&self, texts: &[&str], pairs: Option<&[&str]>) -> Result<()> {
+        if let Some(pairs) = pairs
+            && pairs.len() != texts.len()
+        {
+            let (n, m) = (texts.len(), pairs.len());
+            return Err(Error::invalid_argument(format!("pairs: {m} second texts for {n} first texts")));
+        }
+        let limit = self.0.max_text_bytes;
+        for (name, texts) in [("texts", texts), ("pairs", pairs.unwrap_or_default())] {
+            if let Some((i, text)) = texts.iter().enumerate().find(|(_, text)| text.len() as u64 > limit) {
+                return Err(Error::invalid_argument(format!(
+                    "{name}[{i}]: has {} bytes; the maximum is {limit} (option max_text_bytes of the load)",
+                    text.len()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The maximum number of tokens without the special ones, or `None` for no limit.
@@ -414,10 +447,17 @@ impl Inner {
     }
 
     /// Fails unless the system grants what tokenising a batch takes.
-    fn ensure(&self, texts: &[&str], pairs: Option<&[&str]>, limit: Option<usize>, threads: usize) -> Result<()> {
+    fn ensure(
+        &self,
+        texts: &[&str],
+        pairs: Option<&[&str]>,
+        limit: Option<usize>,
+        threads: usize,
+        call: Call<'_>,
+    ) -> Result<()> {
         let (mut longest, mut all) = (0, 0u64);
         for text in texts.iter().chain(pairs.unwrap_or_default()) {
-            let length = if text.len() > cuts::PART && self.cuts() { 4 * cuts::PART } else { text.len() };
+            let length = if text.len() > cuts::PART && self.cuts(call)?.any() { 4 * cuts::PART } else { text.len() };
             longest = longest.max(length as u64);
             let kept =
                 limit.filter(|_| pairs.is_none()).map_or(text.len(), |limit| text.len().min(limit.saturating_mul(64)));
@@ -430,13 +470,19 @@ impl Inner {
     }
 
     /// Whether long texts are tokenised in parts.
-    fn cuts(&self) -> bool {
-        let known = *self.cuts.lock();
-        known.unwrap_or_else(|| {
-            let cuts = self.tokenizer.as_ref().is_some_and(cuts::cuts_at_spaces);
-            *self.cuts.lock() = Some(cuts);
-            cuts
-        })
+    fn cuts(&self, call: Call<'_>) -> Result<Arc<Cuts>> {
+        let known = self.cuts.lock().clone();
+        if let Some(cuts) = known {
+            return Ok(cuts);
+        }
+        // Outside the lock, because it takes long. Of two threads that do the same the second one's result stays.
+        let cuts = match &self.tokenizer {
+            Some(tokenizer) => Cuts::of(tokenizer, &|| call.check())?,
+            None => Cuts::none(),
+        };
+        let cuts = Arc::new(cuts);
+        *self.cuts.lock() = Some(cuts.clone());
+        Ok(cuts)
     }
 
     fn encode_one(
@@ -453,9 +499,25 @@ impl Inner {
         let room = limit.filter(|_| pair.is_none() && !(from_the_end && options.offsets));
         let raw = |text: &str| {
             // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
-            if text.len() > cuts::PART && self.cuts() {
-                let check = |part: &str| call.check().and_then(|()| self.backtracking.check(tokenizer, part, call));
-                return cuts::encode(tokenizer, text, cuts::PART, room, from_the_end, check);
+            if text.len() > cuts::PART
+                && let cuts = self.cuts(call)?
+                && cuts.any()
+            {
+                let shortened = cuts.shortened(text);
+                let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
+                let check = |part: &str| {
+                    call.check()?;
+                    // A part without a place to cut it.
+                    if part.len() > 4 * cuts::PART {
+                        ensure((part.len() as u64).saturating_mul(ENCODING_FACTOR), "tokenizing a text")?;
+                    }
+                    self.backtracking.check(tokenizer, part, call)
+                };
+                let encoding = cuts::encode(tokenizer, &cuts, text, cuts::PART, room, from_the_end, check)?;
+                return Ok(match shortened {
+                    Some(shortened) => shortened.restore(&encoding),
+                    None => encoding,
+                });
             }
             self.backtracking.check(tokenizer, text, call)?;
             let encoded =

@@ -97,6 +97,56 @@ fn long_texts_under_limits() {
     sweep(megabytes(600), &["tokenize", "--model", path(&bert), "--threads", "2"], &text);
 }
 
+/// A model of GPT-2's width and vocabulary, whose weights are zeros that take no room on the disk. Fewer layers are as many kinds of
+/// allocations.
+fn shape_of_gpt2(folder: &Path) {
+    let fixture = support::fixtures().join("generation/gpt2");
+    for name in ["generation_config.json", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(fixture.join(name), folder.join(name)).unwrap();
+    }
+    let config = std::fs::read_to_string(fixture.join("config.json")).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let sizes = [("n_embd", 768), ("n_head", 12), ("n_inner", 3072), ("n_positions", 1024), ("vocab_size", 50257)];
+    let size = |old: u64| match old {
+        36 => 768,
+        60 => 3072,
+        108 => 2304,
+        96 => 1024,
+        300 => 50257,
+        other => panic!("{other}"),
+    };
+    for (name, value) in sizes {
+        config[name] = value.into();
+    }
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let bytes = std::fs::read(fixture.join("model.safetensors")).unwrap();
+    let length = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let mut end = 0;
+    for (_, tensor) in header.as_object_mut().unwrap().iter_mut().filter(|(name, _)| *name != "__metadata__") {
+        let shape: Vec<u64> = tensor["shape"].as_array().unwrap().iter().map(|n| size(n.as_u64().unwrap())).collect();
+        let start = end;
+        end += 2 * shape.iter().product::<u64>();
+        *tensor = serde_json::json!({"dtype": "F16", "shape": shape, "data_offsets": [start, end]});
+    }
+    let header = header.to_string();
+    let mut file = std::fs::File::create(folder.join("model.safetensors")).unwrap();
+    file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
+    file.write_all(header.as_bytes()).unwrap();
+    file.set_len(8 + header.len() as u64 + end).unwrap();
+}
+
+#[test]
+fn the_shape_of_gpt2_under_limits() {
+    let folder = tempfile::tempdir().unwrap();
+    shape_of_gpt2(folder.path());
+    let model = path(folder.path());
+    let arguments = ["generate", "--model", model, "--threads", "2", "--max-new-tokens", "3", "a small bird"];
+    sweep(megabytes(900), &arguments, "");
+    sweep(megabytes(900), &[&arguments[..], &["--num-beams", "4"]].concat(), "");
+    sweep(megabytes(900), &[&arguments[..], &["--precision", "int8"]].concat(), "");
+}
+
 #[test]
 fn real_models_under_limits() {
     if let Some(minilm) = support::minilm() {

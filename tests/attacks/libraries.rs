@@ -28,6 +28,41 @@ fn plant(path: &Path) -> bool {
     }
 }
 
+#[cfg(feature = "onnx")]
+#[test]
+fn a_library_that_never_returns_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (source, library) = (folder.path().join("hanging.c"), folder.path().join("hanging.so"));
+    let code = "#include <unistd.h>\n__attribute__((constructor)) static void opened(void) { for (;;) sleep(1); }\n";
+    fs::write(&source, code).unwrap();
+    let Ok(made) = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status() else {
+        eprintln!("skipped: no C compiler");
+        return;
+    };
+    assert!(made.success());
+    let graph = support::fixtures().join("onnx/bert/model.onnx");
+    let mut child = kinglet(folder.path())
+        .args(["embed", "--onnxruntime"])
+        .arg(&library)
+        .arg("--model")
+        .arg(&graph)
+        .arg("a bird")
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > std::time::Duration::from_secs(240) {
+            child.kill().unwrap();
+            panic!("it hangs");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("hanging.so: the library has not returned"), "{}", said(&output));
+}
+
 fn kinglet(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinglet"));
     command

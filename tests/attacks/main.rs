@@ -6,6 +6,7 @@ mod allocation;
 mod endless_files;
 #[cfg(unix)]
 mod fork;
+mod grammars;
 mod kinglet_file;
 mod libraries;
 mod mapped_files;

@@ -62,6 +62,83 @@ fn a_text_without_a_limit_can_be_cancelled() {
     assert!(start.elapsed() < WATCHDOG);
 }
 
+/// Texts without a space: one word, letters at random, ideographs, digits.
+fn texts_without_spaces(bytes: usize) -> Vec<String> {
+    let mut seed = 1u64;
+    let mut random = |below: u32| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as u32 % below
+    };
+    let letters: String = (0..bytes).map(|_| char::from(b'a' + random(26) as u8)).collect();
+    let ideographs = (0..bytes / 3).filter_map(|_| char::from_u32(0x4e00 + random(5000))).collect();
+    vec!["a".repeat(bytes), letters, ideographs, "1234567890".repeat(bytes / 10)]
+}
+
+#[test]
+fn texts_without_spaces_are_tokenised_as_far_as_they_count() {
+    // WordPiece, byte-level BPE, BPE of SentencePiece, Unigram.
+    for fixture in ["bert", "roberta", "generation/mistral", "xlm-roberta"] {
+        let folder = support::fixtures().join(fixture);
+        let model = Model::load(folder, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
+        let count = |text: &str, max_length: usize| {
+            let options = kinglet::EncodeOptions { max_length: Some(max_length), ..Default::default() };
+            let encoding = model.tokenize(&[text], None, &options, None).unwrap();
+            (encoding.ids().to_vec(), encoding.truncated()[0])
+        };
+        for (kind, text) in texts_without_spaces(20 << 20).iter().enumerate() {
+            // Unigram looks at the whole of what has no place to cut it, and its fixture knows no ideographs.
+            if fixture == "xlm-roberta" && kind != 1 {
+                continue;
+            }
+            let start = Instant::now();
+            #[cfg(target_os = "linux")]
+            let before = peak();
+            let (ids, truncated) = count(text, 64);
+            assert!(start.elapsed() < WATCHDOG, "{fixture}, {kind}");
+            #[cfg(target_os = "linux")]
+            assert!(peak() - before < 256 << 20, "{fixture}, {kind}: {} bytes", peak() - before);
+            let short = &text[..3 * 10_000];
+            let (expected, _) = count(short, 64);
+            assert_eq!(ids, expected, "{fixture}, {kind}");
+            // All of a word may be one unknown token.
+            assert_eq!(truncated == 1, ids.len() == 64, "{fixture}, {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_text_without_spaces_can_be_cancelled() {
+    let folder = support::fixtures().join("roberta");
+    let model = Model::load(folder, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
+    for long in texts_without_spaces(40 << 20) {
+        let cancellation = Cancellation::new();
+        let start = Instant::now();
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(50));
+                cancellation.cancel();
+            });
+            let options = kinglet::EncodeOptions { max_length: Some(usize::MAX), ..Default::default() };
+            model.tokenize(&[&long], None, &options, Some(&cancellation)).unwrap_err()
+        });
+        assert_eq!(error.status(), Status::Cancelled, "{error}");
+        assert!(start.elapsed() < WATCHDOG);
+    }
+}
+
+#[test]
+fn the_longest_text_is_an_option() {
+    let options = LoadOptions { threads: 1, max_text_bytes: Some(100), ..LoadOptions::default() };
+    let model = Model::load(support::fixtures().join("bert"), options).unwrap();
+    let (short, long) = ("a".repeat(100), "a".repeat(101));
+    model.embed(&[&short], &EmbedOptions::default()).unwrap();
+    let error = model.embed(&[&short, &long], &EmbedOptions::default()).unwrap_err();
+    assert_eq!(error.status(), Status::InvalidArgument, "{error}");
+    assert!(error.message().starts_with("texts[1]: has 101 bytes; the maximum is 100"), "{error}");
+    let error = model.tokenize(&[&short], Some(&[&long]), &Default::default(), None).unwrap_err();
+    assert!(error.message().starts_with("pairs[0]: has 101 bytes"), "{error}");
+}
+
 /// The model with a changed tokenizer.json.
 fn with_tokenizer(change: impl FnOnce(&mut Value)) -> kinglet::Result<Model> {
     let (source, folder) = (support::fixtures().join("bert"), tempfile::tempdir().unwrap());

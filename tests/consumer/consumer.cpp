@@ -112,6 +112,10 @@ void loading(const std::string &fixtures) {
     options = {};
     options.memory_limit = 1000;
     fails(kinglet::Status::OutOfMemory, "", [&] { (void)kinglet::Model::load(fixtures + "/bert", options).value(); });
+    options = {};
+    options.max_text_bytes = 4;
+    const auto limited = kinglet::Model::load(fixtures + "/bert", options).value();
+    fails(kinglet::Status::InvalidArgument, "texts[0]: has 5 bytes", [&] { (void)limited.embed({"birds"}).value(); });
     CHECK(kinglet::name(kinglet::Status::NotFound) == std::string("not_found"));
     CHECK(!kinglet::version().empty());
 }

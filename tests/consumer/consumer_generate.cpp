@@ -217,6 +217,8 @@ void choosing(const kinglet::Model &model) {
     refused("max_matching_ngram_size", [](Options &o) { o.max_matching_ngram_size = 2; });
     refused("prompt_lookup_num_tokens", [](Options &o) { o.prompt_lookup_num_tokens = 4, o.do_sample = true; });
     refused("num_beams above 1", [](Options &o) { o.prompt_lookup_num_tokens = 4, o.num_beams = 2; });
+    refused("Unicode classes", [](Options &o) { o.grammar_work_limit = 100, o.grammar = kinglet::Grammar::regex("\\w\\w"); });
+    refused("Unicode classes", [](Options &o) { o.grammar_memory_limit = 100, o.grammar = kinglet::Grammar::regex("\\w"); });
     refused("ignore_eos", [](Options &o) { o.ignore_eos = true, o.grammar = kinglet::Grammar::regex("a"); });
     refused("stop_strings", [](Options &o) { o.stop_strings = {""}; });
     refused("bad_words_ids", [](Options &o) { o.bad_words_ids = {{1}, {2, 300}}; });

@@ -179,6 +179,11 @@ struct GenerateOptions {
     Grammar grammar{};
     /// With a JSON schema: what becomes of keywords that cannot be enforced while the text is generated. Default: SchemaMode::Check.
     std::optional<SchemaMode> schema_mode{};
+    /// The most work that compiling the grammar may take, in steps of its compiler, of which a core does about a million in a second or two;
+    /// a grammar that needs more is refused, on every machine alike. 0: 1,000,000.
+    std::uint64_t grammar_work_limit = 0;
+    /// The most memory that the compiled grammar may take, in bytes (estimated). 0: 256 MB.
+    std::uint64_t grammar_memory_limit = 0;
     /// A prefix of the same model. It must live until the call has returned.
     const Prefix *prefix = nullptr;
     /// Cancels the call from another thread, within one step.
@@ -238,6 +243,8 @@ public:
         c_.grammar_kind = options.grammar.kind_;
         c_.grammar = detail::to_c(std::string_view(options.grammar.source_));
         set(c_.schema_mode, options.schema_mode);
+        c_.grammar_work_limit = options.grammar_work_limit;
+        c_.grammar_memory_limit = options.grammar_memory_limit;
         strs(stop_strings_, options.stop_strings);
         c_.stop_strings = stop_strings_.data();
         c_.stop_string_count = stop_strings_.size();

@@ -69,6 +69,7 @@ public:
         c.threads = options.threads;
         c.memory_limit = options.memory_limit;
         c.map_files = static_cast<kinglet_tristate>(options.map_files);
+        c.max_text_bytes = options.max_text_bytes;
         c.answer_cache_bytes = options.answer_cache_bytes;
         const auto scheduler = detail::to_c(options.scheduler);
         c.scheduler = &scheduler;

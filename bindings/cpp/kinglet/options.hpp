@@ -95,6 +95,8 @@ struct ModelOptions {
     /// No: the files are read into memory and checked once instead of mapped, so that nothing that happens to them later reaches the
     /// process. Auto: they are mapped.
     Tristate map_files = Tristate::Auto;
+    /// The longest text, in bytes, that a call on the model tokenizes; a longer one is refused. 0: 256 MB.
+    std::uint64_t max_text_bytes = 0;
     /// The path (UTF-8) of ONNX Runtime's shared library, 1.17 or newer, for ONNX models. Empty: the path in ORT_DYLIB_PATH, else the
     /// system's library.
     std::string onnxruntime = {};

@@ -59,6 +59,9 @@ def test_sampling_and_logprobs(gpt2: Model) -> None:
 
 
 def test_grammars_and_strings(gpt2: Model) -> None:
+    for budget in ({"grammar_work_limit": 100}, {"grammar_memory_limit": 100}):
+        with pytest.raises(errors.InvalidArgument, match="Unicode classes"):
+            gpt2.generate("x", regex=r"\w+ \w+", **budget)  # type: ignore[call-overload]
     found = gpt2.generate("A number:", regex="[0-9]{3}", max_new_tokens=20)
     assert found.text.isdigit() and len(found.text) == 3
     schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}

@@ -51,6 +51,8 @@ def test_load_options() -> None:
         with pytest.raises(errors.InvalidArgument) as refused:
             Model.load(FIXTURES / "bert", **options)  # type: ignore[arg-type]
         assert says in str(refused.value)
+    with pytest.raises(errors.InvalidArgument, match=r"texts\[0\]: has 5 bytes; the maximum is 4"):
+        Model.load(FIXTURES / "bert", max_text_bytes=4).embed("birds")
     with pytest.raises(TypeError, match=r"Model\.load"):
         Model()
 

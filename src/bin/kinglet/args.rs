@@ -82,6 +82,9 @@ pub struct ModelArgs {
     /// Read the files into memory instead of mapping them, so that nothing that happens to them later reaches the process
     #[arg(long)]
     pub no_mmap: bool,
+    /// Refuse texts longer than SIZE bytes (suffixes K, M, G) [default: 256M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub max_text_bytes: Option<u64>,
     /// Cache finished generations in SIZE bytes (suffixes K, M, G)
     #[arg(long, default_value = "0", hide_default_value = true, value_name = "SIZE", value_parser = size)]
     pub answer_cache: u64,

@@ -7,7 +7,7 @@ use kinglet::{EarlyStopping, GenerateOptions, Grammar, SchemaMode};
 
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::values::{Ids, bias, choice, decay, ids};
+use crate::values::{Ids, bias, choice, decay, ids, size};
 
 /// The longest file that is read, in bytes. The library has a lower limit of its own.
 const GRAMMAR_LIMIT: u64 = 1 << 20;
@@ -131,6 +131,12 @@ pub struct GenerationArgs {
     /// Constrain the text to the Lark grammar in FILE
     #[arg(long, value_name = "FILE", group = "grammar")]
     pub lark: Option<PathBuf>,
+    /// Refuse a grammar that takes more than N steps to compile; a core does about a million in a second or two [default: 1000000]
+    #[arg(long, value_name = "N")]
+    pub grammar_work_limit: Option<u64>,
+    /// Refuse a grammar that takes more than SIZE bytes (suffixes K, M, G) [default: 256M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub grammar_memory_limit: Option<u64>,
     #[command(flatten)]
     pub lookup: LookupArgs,
     /// Add no special tokens to the input
@@ -207,6 +213,8 @@ impl GenerationArgs {
             logprobs: self.logprobs,
             grammar,
             schema_mode: self.schema_mode,
+            grammar_work_limit: self.grammar_work_limit,
+            grammar_memory_limit: self.grammar_memory_limit,
             add_special_tokens: self.no_special_tokens.then_some(false),
             skip_special_tokens: self.keep_special_tokens.then_some(false),
             prompt_lookup_num_tokens: self.lookup.prompt_lookup_num_tokens,

@@ -64,9 +64,22 @@ fn main() -> ExitCode {
         }
         Err(Failure::Message(message)) => {
             output::note(&message);
-            ExitCode::FAILURE
+            leave()
         }
     }
+}
+
+/// Ends the process after a failure. Not by `exit`, which runs the ends of all libraries and would wait for one whose beginning never ended.
+fn leave() -> ExitCode {
+    #[cfg(unix)]
+    {
+        use std::io::Write;
+        let _ = std::io::stdout().flush();
+        // SAFETY: nothing else is to be done.
+        unsafe { libc::_exit(1) };
+    }
+    #[cfg(not(unix))]
+    ExitCode::FAILURE
 }
 
 fn run(cli: &Cli) -> Outcome<()> {
@@ -111,6 +124,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
         threads: args.threads,
         memory_limit: args.memory_limit,
         map_files: args.no_mmap.then_some(false),
+        max_text_bytes: args.max_text_bytes,
         answer_cache: args.answer_cache as usize,
         progress: Some(&mut progress),
         onnxruntime: args.onnxruntime.as_deref(),

@@ -10,11 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::formats::shortened;
 
 use super::schema::{self, Aim, Document, LeftToCheck, Lowered};
-use super::{first_lines, intersections};
-
-/// The maximum of the sum, over a schema's objects, of the squared number of properties, to which the compile time is proportional:
-/// 2,000 properties in one object take half a second.
-const MAX_PROPERTIES_SQUARED: usize = 2000 * 2000;
+use super::{GrammarLimits, first_lines, intersections};
 
 /// The whitespace between the parts of JSON: enough for lines with indentation, but limited, because models can get stuck in endless
 /// whitespace.
@@ -92,12 +88,12 @@ impl Grammar {
     }
 
     /// `left` is what llguidance refused before.
-    pub(super) fn parsed(&self, mode: SchemaMode, left: LeftToCheck) -> Result<Parsed> {
+    pub(super) fn parsed(&self, mode: SchemaMode, limits: GrammarLimits, left: LeftToCheck) -> Result<Parsed> {
         let grammar = match self {
             Self::JsonSchema(source) => {
                 let schema: Value = serde_json::from_str(source).map_err(|e| self.error(e))?;
                 let document = Document::new(schema);
-                let (schema, unenforced) = self.lowered(&document, "", mode, left)?;
+                let (schema, unenforced) = self.lowered(&document, "", mode, limits, left)?;
                 let check = (!unenforced.is_empty()).then(|| Arc::new(document));
                 return Ok(Parsed { grammar: GrammarWithLexer::from_json_schema(schema), check });
             }
@@ -106,8 +102,8 @@ impl Grammar {
                 source => GrammarWithLexer::from_regex(source),
             },
             Self::Lark(source) => {
-                let source = self.with_lowered_schemas(source)?;
-                intersections::check_lark(&source).map_err(|what| self.error(what))?;
+                let source = self.with_lowered_schemas(source, limits)?;
+                intersections::check_lark(&source, limits).map_err(|what| self.error(what))?;
                 GrammarWithLexer::from_lark(source)
             }
         };
@@ -120,6 +116,7 @@ impl Grammar {
         document: &Document,
         pointer: &str,
         mode: SchemaMode,
+        limits: GrammarLimits,
         left: LeftToCheck,
     ) -> Result<(Value, Vec<String>)> {
         let options = self.options(document.root())?;
@@ -129,7 +126,7 @@ impl Grammar {
         if mode == SchemaMode::Strict && !unenforced.is_empty() {
             return Err(self.error(not_enforced(&unenforced)));
         }
-        self.check_size(&schema)?;
+        self.check_size(&schema, limits)?;
         if schema.is_object() {
             options.apply_to(&mut schema);
         }
@@ -158,7 +155,7 @@ impl Grammar {
     }
 
     /// A grammar in Lark whose schemas, `%json {…}`, are rewritten as a JSON schema is.
-    fn with_lowered_schemas(&self, source: &str) -> Result<String> {
+    fn with_lowered_schemas(&self, source: &str, limits: GrammarLimits) -> Result<String> {
         const KEYWORD: &str = "%json";
         let (mut out, mut rest) = (String::with_capacity(source.len()), source);
         while let Some(first) = rest.chars().next() {
@@ -171,8 +168,8 @@ impl Grammar {
                             let length = KEYWORD.len() + values.byte_offset();
                             let document = Document::new(schema);
                             // The place of a schema's text in the whole is not known, so it cannot be checked afterwards.
-                            let lowered = self.lowered(&document, "", SchemaMode::Strict, LeftToCheck::default());
-                            let (schema, _) = lowered?;
+                            let (mode, left) = (SchemaMode::Strict, LeftToCheck::default());
+                            let (schema, _) = self.lowered(&document, "", mode, limits, left)?;
                             out.push_str(&format!("{KEYWORD} {schema}"));
                             rest = &rest[length..];
                             continue;
@@ -188,7 +185,7 @@ impl Grammar {
         Ok(out)
     }
 
-    fn check_size(&self, schema: &Value) -> Result<()> {
+    fn check_size(&self, schema: &Value, limits: GrammarLimits) -> Result<()> {
         // The recursion is limited: serde_json refuses more than 128 levels, and the rewriting its own depth.
         fn squares(value: &Value) -> usize {
             match value {
@@ -197,10 +194,10 @@ impl Grammar {
                 _ => 0,
             }
         }
-        if squares(schema) > MAX_PROPERTIES_SQUARED {
+        if squares(schema) > limits.properties_squared() {
             return Err(self.error("its objects have too many properties"));
         }
-        intersections::check_schema(schema).map_err(|what| self.error(what))
+        intersections::check_schema(schema, limits).map_err(|what| self.error(what))
     }
 }
 

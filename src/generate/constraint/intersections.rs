@@ -7,10 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::Value;
 
-/// The maximum number of combinations in one step. This many take about a quarter of a second and 30 MB.
-const MAX_COMBINATIONS: f64 = (1u32 << 18) as f64;
-/// The maximum number of subschemas looked at; schemas of 256 KB without nested intersections stay far below.
-const MAX_VISITS: usize = 200_000;
+use super::GrammarLimits;
+
 /// Nested references are followed this far. llguidance refuses those that lead back to themselves.
 const MAX_DEPTH: usize = 64;
 /// The number of overlapping classes assumed of a `format`, whose expression is llguidance's own.
@@ -60,7 +58,7 @@ fn collect(expression: &Hir, classes: &mut HashSet<Vec<(u32, u32)>>) {
 
 /// Refuses a grammar in Lark whose terminals have so many intersections (`&`) that their overlapping classes could multiply beyond the
 /// limit. Complements are left out: their classes never overlap.
-pub(super) fn check_lark(source: &str) -> Result<(), String> {
+pub(super) fn check_lark(source: &str, limits: GrammarLimits) -> Result<(), String> {
     let mut factors = Vec::new();
     let mut intersections = 0;
     let mut complement = false;
@@ -78,7 +76,7 @@ pub(super) fn check_lark(source: &str) -> Result<(), String> {
         return Ok(());
     }
     factors.sort_unstable_by(|a, b| b.total_cmp(a));
-    match factors.iter().take(intersections + 1).product::<f64>() > MAX_COMBINATIONS {
+    match factors.iter().take(intersections + 1).product::<f64>() > limits.combinations() {
         true => Err(TOO_MUCH.into()),
         false => Ok(()),
     }
@@ -111,8 +109,8 @@ fn delimited(text: &str, delimiter: char) -> usize {
 
 /// Refuses a JSON schema of which one place (a value, a property, an item) must match so many patterns at the same time that their
 /// overlapping classes multiply beyond the limit.
-pub(super) fn check_schema(schema: &Value) -> Result<(), String> {
-    Walk { root: schema, visits: 0, seen: HashSet::new(), overlaps: HashMap::new() }.all(schema)
+pub(super) fn check_schema(schema: &Value, limits: GrammarLimits) -> Result<(), String> {
+    Walk { root: schema, limits, visits: 0, seen: HashSet::new(), overlaps: HashMap::new() }.all(schema)
 }
 
 /// What holds at one place together with its neighbours.
@@ -125,6 +123,7 @@ enum Part<'a> {
 
 struct Walk<'a> {
     root: &'a Value,
+    limits: GrammarLimits,
     visits: usize,
     /// The intersections that have been looked at, by the addresses of their schemas.
     seen: HashSet<Vec<*const Value>>,
@@ -148,7 +147,7 @@ impl<'a> Walk<'a> {
 
     fn visit(&mut self) -> Result<(), String> {
         self.visits += 1;
-        match self.visits > MAX_VISITS {
+        match self.visits > self.limits.visits() {
             true => Err("its allOf and $ref combine too many subschemas".into()),
             false => Ok(()),
         }
@@ -183,7 +182,7 @@ impl<'a> Walk<'a> {
         if depth >= MAX_DEPTH || parts.len() < 2 && matches!(parts, [Part::Schema(_)] | []) {
             return Ok(());
         }
-        if self.factors(parts, depth)? > MAX_COMBINATIONS {
+        if self.factors(parts, depth)? > self.limits.combinations() {
             return Err(TOO_MUCH.into());
         }
         let mut names = BTreeSet::new();

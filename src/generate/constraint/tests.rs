@@ -6,9 +6,9 @@ mod walks;
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::vocabulary::byte_of;
 use super::*;
 use crate::base::error::Status;
+use crate::text::byte_alphabet::byte_of;
 
 /// Rows that the model has beyond the vocabulary.
 const PADDING: usize = 7;
@@ -70,7 +70,8 @@ fn random(state: &mut u64) -> usize {
 
 /// An answer of tokens drawn at random from those allowed; after `drawn` tokens those are taken that bring it to an end.
 pub(super) fn walk(fixture: &Fixture, grammar: &Grammar, mut seed: u64, drawn: usize) -> String {
-    let mut constraint = fixture.vocabulary.constraint(grammar, SchemaMode::Check, None).unwrap();
+    let mut constraint =
+        fixture.vocabulary.constraint(grammar, SchemaMode::Check, GrammarLimits::default(), None).unwrap();
     let mut tokens = Vec::new();
     for step in 0.. {
         assert!(step < drawn + 1000, "no end: {:?}", fixture.tokenizer.decode(&tokens[..drawn + 30], false));
@@ -123,8 +124,10 @@ fn the_first_space_that_a_decoder_drops_is_allowed() {
         let words = pieces.keys().filter_map(|piece| piece.strip_prefix('▁'));
         let word = words.filter(|word| word.len() > 1 && word.bytes().all(|b| b.is_ascii_lowercase())).min().unwrap();
         assert!(piece(&format!("▁{word}")));
-        let mut constraint =
-            fixture.vocabulary.constraint(&Grammar::Regex(word.into()), SchemaMode::Check, None).unwrap();
+        let mut constraint = fixture
+            .vocabulary
+            .constraint(&Grammar::Regex(word.into()), SchemaMode::Check, GrammarLimits::default(), None)
+            .unwrap();
         let token = fixture.tokenizer.token_to_id(&format!("▁{word}")).unwrap();
         assert!(allowed(&mut constraint, fixture.size).contains(&token), "{name} {word}");
         constraint.accept(token).unwrap();
@@ -132,22 +135,30 @@ fn the_first_space_that_a_decoder_drops_is_allowed() {
         assert_eq!(fixture.tokenizer.decode(&[token], true).unwrap(), word);
 
         // Later, a space is a space.
-        let mut constraint =
-            fixture.vocabulary.constraint(&Grammar::Regex(format!("{word}{word}")), SchemaMode::Check, None).unwrap();
+        let mut constraint = fixture
+            .vocabulary
+            .constraint(&Grammar::Regex(format!("{word}{word}")), SchemaMode::Check, GrammarLimits::default(), None)
+            .unwrap();
         constraint.accept(token).unwrap();
         assert!(!allowed(&mut constraint, fixture.size).contains(&token));
     }
     // Gemma's decoder drops nothing.
     let fixture = fixture("generation/gemma2", "<eos>");
     let space = fixture.tokenizer.token_to_id("▁").unwrap();
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), SchemaMode::Check, None).unwrap();
+    let mut constraint = fixture
+        .vocabulary
+        .constraint(&Grammar::Regex("a".into()), SchemaMode::Check, GrammarLimits::default(), None)
+        .unwrap();
     assert!(!allowed(&mut constraint, fixture.size).contains(&space));
 }
 
 #[test]
 fn a_text_is_followed_token_by_token() {
     let fixture = &fixtures()[0];
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("ab*".into()), SchemaMode::Check, None).unwrap();
+    let mut constraint = fixture
+        .vocabulary
+        .constraint(&Grammar::Regex("ab*".into()), SchemaMode::Check, GrammarLimits::default(), None)
+        .unwrap();
     assert!(!constraint.may_end() && !constraint.is_finished());
     feed(&mut constraint, fixture, "a").unwrap();
     assert!(constraint.may_end() && !constraint.is_finished());
@@ -168,7 +179,10 @@ fn a_text_is_followed_token_by_token() {
         constraint.mask(&mut vec![0.0; fixture.size]).is_err() && !constraint.is_finished() && !constraint.may_end()
     );
 
-    let mut short = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), SchemaMode::Check, None).unwrap();
+    let mut short = fixture
+        .vocabulary
+        .constraint(&Grammar::Regex("a".into()), SchemaMode::Check, GrammarLimits::default(), None)
+        .unwrap();
     assert!(short.mask(&mut vec![0.0; fixture.size - 1]).is_err());
     feed(&mut short, fixture, "a").unwrap();
     assert!(short.is_finished());
@@ -178,8 +192,10 @@ fn a_text_is_followed_token_by_token() {
 fn json_ends_with_its_last_bracket_and_has_no_endless_blanks() {
     let fixture = &fixtures()[0];
     let schema = r#"{"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}"#;
-    let mut constraint =
-        fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.into()), SchemaMode::Check, None).unwrap();
+    let mut constraint = fixture
+        .vocabulary
+        .constraint(&Grammar::JsonSchema(schema.into()), SchemaMode::Check, GrammarLimits::default(), None)
+        .unwrap();
     feed(&mut constraint, fixture, "{\n        \"a\" : 17").unwrap();
     assert!(feed(&mut constraint.clone(), fixture, &" ".repeat(32)).is_ok());
     assert!(feed(&mut constraint.clone(), fixture, &" ".repeat(33)).is_err());
@@ -191,8 +207,10 @@ fn json_ends_with_its_last_bracket_and_has_no_endless_blanks() {
 #[test]
 fn scores_of_allowed_tokens_stay() {
     let fixture = &fixtures()[0];
-    let mut constraint =
-        fixture.vocabulary.constraint(&Grammar::Regex("[ab]".into()), SchemaMode::Check, None).unwrap();
+    let mut constraint = fixture
+        .vocabulary
+        .constraint(&Grammar::Regex("[ab]".into()), SchemaMode::Check, GrammarLimits::default(), None)
+        .unwrap();
     let mut logits: Vec<f32> = (0..fixture.size).map(|i| i as f32).collect();
     constraint.mask(&mut logits).unwrap();
     let left: Vec<usize> = (0..fixture.size).filter(|&i| logits[i] == i as f32).collect();
@@ -204,7 +222,10 @@ fn scores_of_allowed_tokens_stay() {
 fn tokens_with_the_same_bytes_are_all_allowed() {
     // `<0x61>` and `a` are the same text.
     let fixture = fixture("generation/mistral", "</s>");
-    let mut constraint = fixture.vocabulary.constraint(&Grammar::Regex("a".into()), SchemaMode::Check, None).unwrap();
+    let mut constraint = fixture
+        .vocabulary
+        .constraint(&Grammar::Regex("a".into()), SchemaMode::Check, GrammarLimits::default(), None)
+        .unwrap();
     let ids = ["a", "<0x61>"].map(|token| fixture.tokenizer.token_to_id(token).unwrap());
     let allowed = allowed(&mut constraint, fixture.size);
     assert!(ids.iter().all(|id| allowed.contains(id)), "{allowed:?}");
@@ -216,7 +237,12 @@ fn what_a_vocabulary_cannot_say_is_an_error() {
     let fixture = fixture("generation/t5", "</s>");
     let mut constraint = fixture
         .vocabulary
-        .constraint(&Grammar::JsonSchema(r#"{"type": "object"}"#.into()), SchemaMode::Check, None)
+        .constraint(
+            &Grammar::JsonSchema(r#"{"type": "object"}"#.into()),
+            SchemaMode::Check,
+            GrammarLimits::default(),
+            None,
+        )
         .unwrap();
     let space = fixture.tokenizer.token_to_id("▁");
     let error = match constraint.mask(&mut vec![0.0; fixture.size]) {
@@ -245,7 +271,9 @@ fn vocabularies_that_do_not_fit_are_refused() {
     // The model may have fewer rows than the tokenizer has tokens, or more.
     for size in [300, 500] {
         let vocabulary = GrammarVocabulary::new(&tokenizer, size, &[2, 0]).unwrap();
-        let mut constraint = vocabulary.constraint(&Grammar::Regex(".*".into()), SchemaMode::Check, None).unwrap();
+        let mut constraint = vocabulary
+            .constraint(&Grammar::Regex(".*".into()), SchemaMode::Check, GrammarLimits::default(), None)
+            .unwrap();
         let allowed = allowed(&mut constraint, size);
         assert!(allowed.iter().all(|token| *token < 400) && allowed.contains(&2) && allowed.contains(&0));
     }

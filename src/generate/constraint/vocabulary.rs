@@ -5,6 +5,7 @@ use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use crate::base::error::{Error, Result};
+use crate::text::byte_alphabet::byte_of;
 
 /// The maximum size of all tokens in the trie, in bytes.
 const MAX_TOKEN_BYTES: usize = 1 << 22;
@@ -84,16 +85,6 @@ impl Spelling {
             Some(space) if !space.is_empty() => token.replace(space, " ").into_bytes(),
             _ => token.as_bytes().to_vec(),
         }
-    }
-}
-
-/// The byte of a character in GPT-2's byte-to-Unicode table: printable Latin-1 characters are themselves, and the other bytes in order
-/// are the characters from U+0100 on.
-pub fn byte_of(c: char) -> Option<u8> {
-    let printable = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-    match u32::from(c) {
-        code if code < 0x100 => printable(code).then_some(code as u8),
-        code => (0..0x100).filter(|byte| !printable(*byte)).nth(code as usize - 0x100).map(|byte| byte as u8),
     }
 }
 

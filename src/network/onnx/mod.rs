@@ -90,12 +90,13 @@ impl OnnxNetwork {
         mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
         let Opening { graphs, config, modules, view, pool, device, index, threads, library, budget, log } = opening;
-        let runtime = Runtime::get(library, log)?;
+        let all = graphs.paths().count();
+        let runtime = Runtime::get(library, log, &mut || progress(0, all))?;
         // Refuses an unknown KINGLET_ISA, as the other networks do.
         let kernel = kernels::select().map_err(Error::invalid_argument)?;
         let host = Cpu::new(kernel, Precision::F32, pool.clone());
         let options = SessionOptions { device, index, threads, log };
-        let (mut done, all) = (0, graphs.paths().count());
+        let mut done = 0;
         let mut open = |path: &Path| {
             let graph = Graph::open(&runtime, path, &options)?;
             done += 1;

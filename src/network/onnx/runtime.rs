@@ -4,7 +4,10 @@
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use libloading::Library;
 use ort::environment::Environment;
@@ -31,7 +34,26 @@ const NAMES: &[&str] = &["onnxruntime.dll"];
 const NAMES: &[&str] = &["libonnxruntime.so", "libonnxruntime.so.1"];
 
 /// The library of this process. It is never closed, because sessions may be alive.
-static OPEN: Mutex<Option<Runtime>> = Mutex::new(None);
+static OPEN: Mutex<State> = Mutex::new(State::Closed);
+
+/// How long a library may take to open. ONNX Runtime takes less than a second.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a cancellation is looked for meanwhile.
+const POLL: Duration = Duration::from_millis(20);
+
+enum State {
+    Closed,
+    /// A thread is at it. Its code is the library's, so nothing can end it.
+    Opening(Opening),
+    Open(Runtime),
+}
+
+/// A library that is being opened by a thread of its own.
+struct Opening {
+    path: PathBuf,
+    since: Instant,
+    result: Receiver<Result<Runtime>>,
+}
 
 /// The opened library.
 #[derive(Clone)]
@@ -62,10 +84,14 @@ fn advice() -> String {
 }
 
 impl Runtime {
-    /// The library of this process: the open one, or else the one at `asked`, at `ORT_DYLIB_PATH`, or in the system's folders.
-    pub fn get(asked: Option<&Path>, log: &Log) -> Result<Self> {
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(runtime) = &*open {
+    /// The library of this process: the open one, or else the one at `asked`, at `ORT_DYLIB_PATH`, or in the system's folders. An error of
+    /// `poll` ends the wait for it.
+    ///
+    /// # Errors
+    /// A library that is not there, is not ONNX Runtime, is too old, or does not return.
+    pub fn get(asked: Option<&Path>, log: &Log, poll: &mut dyn FnMut() -> Result<()>) -> Result<Self> {
+        let mut open = lock(poll)?;
+        if let State::Open(runtime) = &*open {
             if let Some(asked) = asked.filter(|asked| !same(asked, &runtime.path)) {
                 let (asked, path) = (asked.display(), runtime.path.display());
                 log.warning(|| {
@@ -76,29 +102,80 @@ impl Runtime {
             }
             return Ok(runtime.clone());
         }
-        let runtime = match (asked, libraries::variable(VARIABLE)) {
-            (Some(path), _) => Self::named(libraries::file(path, "onnxruntime"), "onnxruntime")?,
-            (None, Some(path)) => Self::named(libraries::named(&path, VARIABLE), VARIABLE)?,
-            (None, None) => Self::of_system()?,
+        let named =
+            |path: Result<PathBuf>| path.map_err(|e| Error::new(e.status(), format!("{}. {}", e.message(), advice())));
+        let (path, origin) = match (asked, libraries::variable(VARIABLE)) {
+            (Some(path), _) => (named(libraries::file(path, "onnxruntime"))?, "onnxruntime: "),
+            (None, Some(path)) => (named(libraries::named(&path, VARIABLE))?, "ORT_DYLIB_PATH: "),
+            (None, None) => (Self::of_system()?, ""),
         };
+        let opened = Self::open_by_thread(&mut open, &path, PATIENCE, poll);
+        let runtime = opened.map_err(|e| match (e.status(), origin) {
+            (Status::Cancelled, _) | (_, "") => e,
+            (Status::NotFound, _) => Error::new(e.status(), format!("{origin}{}. {}", e.message(), advice())),
+            _ => Error::new(e.status(), format!("{origin}{}", e.message())),
+        })?;
         log.info(|| format!("ONNX Runtime {} from {}", runtime.version, runtime.path.display()));
-        Ok(open.insert(runtime).clone())
+        *open = State::Open(runtime.clone());
+        Ok(runtime)
     }
 
-    fn named(path: Result<PathBuf>, origin: &str) -> Result<Self> {
-        let path = path.map_err(|e| Error::new(e.status(), format!("{}. {}", e.message(), advice())))?;
-        Self::open(&path).map_err(|e| {
-            let advice = if e.status() == Status::NotFound { format!(". {}", advice()) } else { String::new() };
-            Error::new(e.status(), format!("{origin}: {}{advice}", e.message()))
-        })
+    /// Opens a library on a thread of its own, because the initialisers of a library can do anything, and waits for it for some time. One
+    /// that did not return in time is waited for again in the next call: opening another would wait for it, too.
+    fn open_by_thread(
+        state: &mut State,
+        path: &Path,
+        patience: Duration,
+        poll: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Self> {
+        let opening = match std::mem::replace(state, State::Closed) {
+            State::Opening(opening) => opening,
+            _ => {
+                let (sender, result) = channel();
+                let library = path.to_owned();
+                let thread = thread::Builder::new().name("kinglet-onnxruntime".into());
+                let spawned = thread.spawn(move || {
+                    // Nobody may be waiting any more.
+                    let _ = sender.send(Self::open(&library));
+                });
+                spawned
+                    .map_err(|e| Error::out_of_memory(format!("{}: no thread that opens it: {e}", path.display())))?;
+                Opening { path: path.to_owned(), since: Instant::now(), result }
+            }
+        };
+        let end = Instant::now() + patience;
+        loop {
+            match opening.result.recv_timeout(POLL) {
+                Ok(result) => return result,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::internal(format!("{}: opening it failed", opening.path.display())));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let hangs = Instant::now() >= end;
+            if let Err(error) = poll() {
+                *state = State::Opening(opening);
+                return Err(error);
+            }
+            if hangs {
+                let seconds = opening.since.elapsed().as_secs();
+                let what = format!(
+                    "the library has not returned from its initialisation for {seconds} seconds; is it ONNX Runtime? Until it returns, \
+                     this process can open no other library, and exit() waits"
+                );
+                let error = Error::invalid_file(&opening.path, what);
+                *state = State::Opening(opening);
+                return Err(error);
+            }
+        }
     }
 
-    fn of_system() -> Result<Self> {
+    fn of_system() -> Result<PathBuf> {
         let folders = libraries::system_folders();
         let found =
             folders.iter().flat_map(|folder| NAMES.iter().map(|name| folder.join(name))).find(|path| path.is_file());
         match found {
-            Some(path) => Self::open(&path),
+            Some(path) => Ok(path),
             None => {
                 let folders: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
                 let (name, folders, advice) = (NAMES[0], folders.join(", "), advice());
@@ -229,6 +306,50 @@ pub fn provider(device: Device) -> &'static str {
     }
 }
 
+/// The state, as soon as no other load opens the library. In the child of a `fork`, whose parent was opening it, that is never.
+fn lock(poll: &mut dyn FnMut() -> Result<()>) -> Result<MutexGuard<'static, State>> {
+    let end = Instant::now() + 2 * PATIENCE;
+    loop {
+        match OPEN.try_lock() {
+            Ok(state) => return Ok(state),
+            Err(TryLockError::Poisoned(state)) => return Ok(PoisonError::into_inner(state)),
+            Err(TryLockError::WouldBlock) => thread::sleep(POLL / 10),
+        }
+        poll()?;
+        if Instant::now() > end {
+            let what =
+                "onnxruntime: another load is opening it and does not end; after a fork, load ONNX graphs before";
+            return Err(Error::internal(what));
+        }
+    }
+}
+
 fn same(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_does_not_return_is_named() {
+        let (sender, result) = channel();
+        let path = PathBuf::from("/nowhere/hanging.so");
+        let mut state = State::Opening(Opening { path: path.clone(), since: Instant::now(), result });
+        for patience in [Duration::ZERO, Duration::from_millis(50)] {
+            let error = Runtime::open_by_thread(&mut state, &path, patience, &mut || Ok(())).err().unwrap();
+            assert_eq!(error.status(), Status::InvalidFile);
+            assert!(error.message().starts_with("/nowhere/hanging.so: "), "{error}");
+            assert!(matches!(state, State::Opening(_)));
+        }
+        let cancelled = &mut || Err(Error::cancelled());
+        let error = Runtime::open_by_thread(&mut state, &path, PATIENCE, cancelled).err().unwrap();
+        assert_eq!(error.status(), Status::Cancelled);
+        // It returns after all, with an error.
+        sender.send(Err(Error::internal("no"))).unwrap();
+        let error = Runtime::open_by_thread(&mut state, &path, PATIENCE, &mut || Ok(())).err().unwrap();
+        assert_eq!(error.message(), "no");
+        assert!(matches!(state, State::Closed));
+    }
 }

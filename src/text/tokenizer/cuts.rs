@@ -1,7 +1,10 @@
 //! Where a long text can be cut so that its parts, tokenised one by one, give the tokens of the whole: at a space between two letters,
-//! where no token of the vocabulary crosses it and no step of the tokenizer looks across it. Tokenising part by part bounds the memory,
-//! ends when a length limit is reached, and notices a cancellation.
+//! where no token of the vocabulary crosses it and no step of the tokenizer looks across it; and in texts without spaces between letters
+//! ([`super::letters`]). Tokenising part by part bounds the memory, ends when a length limit is reached, and notices a cancellation.
 
+use super::letters::Letters;
+use super::long_words::{self, Shortened};
+use super::windows;
 use crate::base::error::Result;
 use serde_json::Value;
 use tokenizers::{
@@ -16,10 +19,100 @@ pub const PART: usize = 32 << 10;
 /// tokens are dropped.
 const OVERLAP: usize = 16;
 
+/// The least size of windows.
+const WINDOW: usize = 4 << 10;
+
+/// Letters are cut only where there is no space within this many bytes.
+const SPACES_FIRST: usize = 1 << 10;
+
+/// The places where a tokenizer's texts can be cut.
+pub struct Cuts {
+    spaces: bool,
+    letters: Option<Letters>,
+}
+
+impl Cuts {
+    /// `poll` is called between the parts of this work, which takes some hundred milliseconds for a large vocabulary.
+    pub fn of(tokenizer: &HfTokenizer, poll: &dyn Fn() -> Result<()>) -> Result<Self> {
+        let vocabulary: Vec<String> = tokenizer.get_vocab(false).into_keys().collect();
+        poll()?;
+        let spaces = cuts_at_spaces(tokenizer) && !vocabulary.iter().any(|token| crosses(token));
+        poll()?;
+        Ok(Self { spaces, letters: Letters::of(tokenizer, &vocabulary, poll)? })
+    }
+
+    pub fn none() -> Self {
+        Self { spaces: false, letters: None }
+    }
+
+    /// The text without the middles of words that are unknown for their length.
+    pub fn shortened(&self, text: &str) -> Option<Shortened> {
+        self.letters.as_ref()?.longest_word.and_then(|longest| long_words::shortened(text, longest))
+    }
+
+    pub fn any(&self) -> bool {
+        self.spaces || self.letters.is_some()
+    }
+
+    /// The first place at or after `from` where a text can be cut.
+    fn next(&self, text: &str, from: usize) -> Option<usize> {
+        let bytes = text.as_bytes();
+        let space = |range: std::ops::Range<usize>| {
+            range.into_iter().find(|&at| self.spaces && is_cut(&bytes[at - 1..(at + 2).min(bytes.len())]))
+        };
+        let from = from.max(1);
+        let near = (from + SPACES_FIRST).min(bytes.len());
+        let letter = |at: usize| self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, at));
+        space(from..near)
+            .or_else(|| (from..near).find(|&at| letter(at)))
+            .or_else(|| (near..bytes.len()).find(|&at| space(at..at + 1).is_some() || letter(at)))
+    }
+
+    /// The last place at or before `to` where a text can be cut.
+    fn last(&self, text: &str, to: usize) -> Option<usize> {
+        let bytes = text.as_bytes();
+        let space = |at: &usize| self.spaces && is_cut(&bytes[at - 1..(at + 2).min(bytes.len())]);
+        let letter = |at: &usize| self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, *at));
+        let to = (to + 1).min(bytes.len()).max(1);
+        let near = to.saturating_sub(SPACES_FIRST).max(1);
+        (near..to)
+            .rev()
+            .find(space)
+            .or_else(|| (near..to).rev().find(letter))
+            .or_else(|| (1..near).rev().find(|at| space(at) || letter(at)))
+    }
+
+    /// Cuts a text into parts of about `size` bytes, the first part first or, `from_the_end`, the last part first.
+    pub fn parts(&self, text: &str, size: usize, from_the_end: bool) -> impl Iterator<Item = Part> {
+        let overlapped = move |start: usize| match start {
+            0 => 0,
+            _ => self.last(text, start.saturating_sub(OVERLAP)).unwrap_or(0),
+        };
+        let (mut low, mut high, mut done) = (0, text.len(), false);
+        std::iter::from_fn(move || {
+            if done {
+                return None;
+            }
+            let part = if from_the_end {
+                let start = self.last(text, high.saturating_sub(size)).unwrap_or(0);
+                done = start == 0;
+                Part { before: overlapped(start), start, end: std::mem::replace(&mut high, start) }
+            } else {
+                let end = self.next(text, low + size).unwrap_or(text.len());
+                done = end == text.len();
+                let start = std::mem::replace(&mut low, end);
+                Part { before: overlapped(start), start, end }
+            };
+            Some(part)
+        })
+    }
+}
+
 /// Tokenises a text part by part: the same tokens, words and offsets as the whole. Ends early when there are more than `room` tokens,
 /// which are then the first ones, or the last ones `from_the_end`. `check` sees each part first.
 pub fn encode(
     tokenizer: &HfTokenizer,
+    cuts: &Cuts,
     text: &str,
     size: usize,
     room: Option<usize>,
@@ -28,8 +121,30 @@ pub fn encode(
 ) -> Result<Encoding> {
     let mut encoded = Vec::new();
     let mut count = 0;
-    for part in parts(text, size, from_the_end) {
+    let room_is_full = |count: usize| room.is_some_and(|room| count > room);
+    for part in cuts.parts(text, size, from_the_end) {
         let text = &text[part.before..part.end];
+        let joins = cuts.letters.as_ref().is_some_and(|letters| letters.joins);
+        if joins && text.len() > 4 * size.max(WINDOW) {
+            // From the end too, what comes first decides how the rest is merged.
+            let room = (room.filter(|_| !from_the_end), part.start - part.before);
+            if let Some(tokens) = windows::encode(tokenizer, text, size.max(WINDOW), room, &check)? {
+                let windows::Tokens { ids, offsets, words } = tokens;
+                let first = offsets.partition_point(|offsets| part.before + offsets.0 < part.start);
+                count += ids.len() - first;
+                encoded.push(Encoded {
+                    offset: part.before,
+                    ids: ids[first..].into(),
+                    offsets: offsets[first..].into(),
+                    words: words[first..].into(),
+                    word_before: first.checked_sub(1).and_then(|before| words[before]),
+                });
+                if room_is_full(count) {
+                    break;
+                }
+                continue;
+            }
+        }
         check(text)?;
         let tokens = tokenizer.encode(text, false).map_err(super::untokenizable)?;
         let first = tokens.get_offsets().partition_point(|offsets| part.before + offsets.0 < part.start);
@@ -41,7 +156,7 @@ pub fn encode(
             words: tokens.get_word_ids()[first..].into(),
             word_before: first.checked_sub(1).and_then(|before| tokens.get_word_ids()[before]),
         });
-        if room.is_some_and(|room| count > room) {
+        if room_is_full(count) {
             break;
         }
     }
@@ -84,8 +199,8 @@ struct Encoded {
     word_before: Option<u32>,
 }
 
-/// Whether the texts of a tokenizer can be cut at spaces between letters.
-pub fn cuts_at_spaces(tokenizer: &HfTokenizer) -> bool {
+/// Whether the texts of a tokenizer can be cut at spaces between letters, if no token crosses one.
+fn cuts_at_spaces(tokenizer: &HfTokenizer) -> bool {
     let part = |part: serde_json::Result<Value>| part.unwrap_or(Value::Bool(true));
     let normalizer = part(serde_json::to_value(tokenizer.get_normalizer()));
     let pre_tokenizer = part(serde_json::to_value(tokenizer.get_pre_tokenizer()));
@@ -98,10 +213,7 @@ pub fn cuts_at_spaces(tokenizer: &HfTokenizer) -> bool {
             || token.single_word;
         !takes && !crosses(&token.content)
     });
-    added && keeps_spaces(&normalizer) && splits_locally(&pre_tokenizer) && {
-        let vocabulary = tokenizer.get_vocab(false);
-        vocabulary.keys().all(|token| !crosses(token))
-    }
+    added && keeps_spaces(&normalizer) && splits_locally(&pre_tokenizer)
 }
 
 /// Whether a token has a space after a letter. `▁` and `Ġ` stand for spaces in vocabularies.
@@ -114,7 +226,7 @@ fn crosses(token: &str) -> bool {
     })
 }
 
-fn steps<'a>(part: &'a Value, list: &str) -> Option<&'a Vec<Value>> {
+pub fn steps<'a>(part: &'a Value, list: &str) -> Option<&'a Vec<Value>> {
     part.get(list).and_then(Value::as_array)
 }
 
@@ -140,7 +252,7 @@ fn keeps_spaces(part: &Value) -> bool {
 }
 
 /// Whether a pre-tokenizer decides about a place by the word before it and the space after it alone.
-fn splits_locally(part: &Value) -> bool {
+pub fn splits_locally(part: &Value) -> bool {
     if let Some(parts) = steps(part, "pretokenizers") {
         return parts.iter().all(splits_locally);
     }
@@ -171,19 +283,6 @@ fn splits_words(part: &Value) -> bool {
         && text.get_splits(OffsetReferential::Original, OffsetType::Byte).iter().all(|(word, ..)| !crosses(word))
 }
 
-/// The first place at or after `from` where a text can be cut: the offset of a space between two ASCII letters.
-fn next_cut(text: &[u8], from: usize) -> Option<usize> {
-    let from = from.max(1);
-    let places = text.get(from - 1..)?.windows(3);
-    places.enumerate().find_map(|(i, window)| is_cut(window).then_some(from + i))
-}
-
-/// The last place at or before `to` where a text can be cut.
-fn last_cut(text: &[u8], to: usize) -> Option<usize> {
-    let places = text.get(..(to + 2).min(text.len()))?.windows(3);
-    places.enumerate().rev().find_map(|(i, window)| is_cut(window).then_some(i + 1))
-}
-
 fn is_cut(window: &[u8]) -> bool {
     matches!(window, [before, b' ', after] if before.is_ascii_alphabetic() && after.is_ascii_alphabetic())
 }
@@ -196,40 +295,14 @@ pub struct Part {
     pub end: usize,
 }
 
-/// Cuts a text into parts of about `size` bytes, the first part first or, `from_the_end`, the last part first.
-pub fn parts(text: &str, size: usize, from_the_end: bool) -> impl Iterator<Item = Part> {
-    let bytes = text.as_bytes();
-    let overlapped = move |start: usize| match start {
-        0 => 0,
-        _ => last_cut(bytes, start.saturating_sub(OVERLAP)).unwrap_or(0),
-    };
-    let (mut low, mut high, mut done) = (0, bytes.len(), false);
-    std::iter::from_fn(move || {
-        if done {
-            return None;
-        }
-        let part = if from_the_end {
-            let start = last_cut(bytes, high.saturating_sub(size)).unwrap_or(0);
-            done = start == 0;
-            Part { before: overlapped(start), start, end: std::mem::replace(&mut high, start) }
-        } else {
-            let end = next_cut(bytes, low + size).unwrap_or(bytes.len());
-            done = end == bytes.len();
-            let start = std::mem::replace(&mut low, end);
-            Part { before: overlapped(start), start, end }
-        };
-        Some(part)
-    })
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
     use crate::base::error::Status;
 
-    fn tokenizers() -> Vec<(PathBuf, HfTokenizer)> {
+    pub fn tokenizers() -> Vec<(PathBuf, HfTokenizer)> {
         fn find(folder: &Path, found: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
                 if entry.is_dir() {
@@ -242,17 +315,29 @@ mod tests {
         let mut files = Vec::new();
         find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), &mut files);
         files.sort();
-        let load = |file: PathBuf| {
-            let mut tokenizer = HfTokenizer::from_file(&file).ok()?;
-            tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
-            tokenizer.with_padding(None);
-            tokenizer.with_truncation(None).ok()?;
-            Some((file, tokenizer))
-        };
-        files.into_iter().filter_map(load).collect()
+        let mut tokenizers = Vec::new();
+        for file in files {
+            let Ok(text) = std::fs::read_to_string(&file) else { continue };
+            let Ok(mut json) = serde_json::from_str::<Value>(&text) else { continue };
+            let mut add = |name: PathBuf, json: &Value| {
+                let Ok(mut tokenizer) = HfTokenizer::from_bytes(json.to_string()) else { return };
+                tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+                tokenizer.with_padding(None);
+                if tokenizer.with_truncation(None).is_ok() {
+                    tokenizers.push((name, tokenizer));
+                }
+            };
+            add(file.clone(), &json);
+            // As of Llama 3: words that are tokens are not merged.
+            if json["model"]["ignore_merges"] == false {
+                json["model"]["ignore_merges"] = true.into();
+                add(file.join("ignore_merges"), &json);
+            }
+        }
+        tokenizers
     }
 
-    fn random(seed: &mut u64, below: usize) -> usize {
+    pub fn random(seed: &mut u64, below: usize) -> usize {
         *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (*seed >> 33) as usize % below
     }
@@ -301,28 +386,67 @@ mod tests {
         text
     }
 
+    /// A text of letters without spaces, in several scripts.
+    pub fn letters(seed: &mut u64, tokenizer: &HfTokenizer) -> String {
+        const SCRIPTS: [(char, char); 10] = [
+            ('a', 'z'),
+            ('a', 'e'),
+            ('A', 'Z'),
+            ('\u{430}', '\u{44f}'),
+            ('\u{4e00}', '\u{4e40}'),
+            ('\u{4e00}', '\u{9fff}'),
+            ('\u{3041}', '\u{3096}'),
+            ('\u{ac00}', '\u{ac80}'),
+            ('\u{e01}', '\u{e3a}'),
+            ('\u{e9}', '\u{1e5}'),
+        ];
+        let added: Vec<String> =
+            tokenizer.get_added_tokens_decoder().values().map(|token| token.content.clone()).collect();
+        let vocabulary: Vec<(String, u32)> = tokenizer.get_vocab(false).into_iter().collect();
+        let mut text = String::new();
+        while text.len() < 1500 {
+            let (first, last) = SCRIPTS[random(seed, SCRIPTS.len())];
+            let count = u32::from(last) - u32::from(first);
+            match random(seed, 24) {
+                0 if !added.is_empty() => text.push_str(&added[random(seed, added.len())]),
+                1 => text.push_str(["12", "'ll", "'s", "...", ",", "-", "。", "\u{301}", "!?"][random(seed, 9)]),
+                2..=4 if !vocabulary.is_empty() => text.push_str(&vocabulary[random(seed, vocabulary.len())].0),
+                _ => (0..=random(seed, 60)).for_each(|_| {
+                    text.extend(char::from_u32(u32::from(first) + random(seed, count as usize) as u32));
+                }),
+            }
+        }
+        text
+    }
+
     #[test]
     fn the_tokens_of_the_parts_are_those_of_the_whole() {
-        let mut cut = 0;
+        let (mut spaces, mut letters_cut) = (0, 0);
         for (file, tokenizer) in tokenizers() {
-            if !cuts_at_spaces(&tokenizer) {
+            let cuts = Cuts::of(&tokenizer, &|| Ok(())).unwrap();
+            if !cuts.any() {
                 println!("not cut: {}", file.display());
                 continue;
             }
-            cut += 1;
+            spaces += usize::from(cuts.spaces);
+            println!("{}: letters {}", file.display(), cuts.letters.is_some());
             let mut seed = 1;
-            for _ in 0..20 {
-                let text = text(&mut seed, &tokenizer);
+            let mut parts = 0;
+            for round in 0..40 {
+                let text = if round % 2 == 0 { text(&mut seed, &tokenizer) } else { letters(&mut seed, &tokenizer) };
                 let whole = tokenizer.encode(text.as_str(), false).unwrap();
                 let size = 1 + random(&mut seed, 300);
                 let room = random(&mut seed, whole.len() + 10);
+                if round % 2 == 1 {
+                    parts += cuts.parts(&text, size, false).count() - 1;
+                }
                 for from_the_end in [false, true] {
-                    let all = encode(&tokenizer, &text, size, None, from_the_end, |_| Ok(())).unwrap();
+                    let all = encode(&tokenizer, &cuts, &text, size, None, from_the_end, |_| Ok(())).unwrap();
                     let what = || format!("{}, parts of {size}: {text:?}", file.display());
                     assert_eq!(all.get_ids(), whole.get_ids(), "{}", what());
                     assert_eq!(all.get_offsets(), whole.get_offsets(), "{}", what());
                     assert_eq!(all.get_word_ids(), whole.get_word_ids(), "{}", what());
-                    let some = encode(&tokenizer, &text, size, Some(room), from_the_end, |_| Ok(())).unwrap();
+                    let some = encode(&tokenizer, &cuts, &text, size, Some(room), from_the_end, |_| Ok(())).unwrap();
                     assert_eq!(some.len() > room, whole.len() > room, "{}", what());
                     let count = some.len().min(room);
                     let ends = |ids: &[u32]| match from_the_end {
@@ -332,15 +456,18 @@ mod tests {
                     assert_eq!(ends(some.get_ids()), ends(whole.get_ids()), "{}", what());
                 }
             }
+            letters_cut += usize::from(parts > 20);
         }
-        assert!(cut >= 20, "only {cut} tokenizers cut their texts");
+        assert!(spaces >= 20, "only {spaces} tokenizers cut their texts at spaces");
+        assert!(letters_cut >= 20, "only {letters_cut} tokenizers cut texts without spaces");
     }
 
     #[test]
     fn parts_cover_a_text_and_are_as_long_as_asked() {
+        let cuts = Cuts { spaces: true, letters: None };
         let text = "some words ".repeat(100) + &"-".repeat(500) + " and some more".repeat(50).as_str();
         for from_the_end in [false, true] {
-            let mut all: Vec<Part> = parts(&text, 100, from_the_end).collect();
+            let mut all: Vec<Part> = cuts.parts(&text, 100, from_the_end).collect();
             if from_the_end {
                 all.reverse();
             }
@@ -353,8 +480,8 @@ mod tests {
         }
         // Nowhere to cut.
         let dashes = "-".repeat(1000);
-        assert_eq!(parts(&dashes, 10, true).collect::<Vec<_>>(), [Part { before: 0, start: 0, end: 1000 }]);
-        assert_eq!(parts(&dashes, 10, false).count(), 1);
+        assert_eq!(cuts.parts(&dashes, 10, true).collect::<Vec<_>>(), [Part { before: 0, start: 0, end: 1000 }]);
+        assert_eq!(cuts.parts(&dashes, 10, false).count(), 1);
     }
 
     #[test]
@@ -365,7 +492,8 @@ mod tests {
             checked.set(checked.get() + 1);
             if checked.get() == 3 { Err(crate::base::error::Error::cancelled()) } else { Ok(()) }
         };
-        let error = encode(&tokenizer, &"some words ".repeat(1000), 100, None, false, check).err().unwrap();
+        let cuts = Cuts::of(&tokenizer, &|| Ok(())).unwrap();
+        let error = encode(&tokenizer, &cuts, &"some words ".repeat(1000), 100, None, false, check).err().unwrap();
         assert_eq!((error.status(), checked.get()), (Status::Cancelled, 3));
     }
 

@@ -127,7 +127,7 @@ def load(
     options.device_index = integer(settings["device_index"], "device_index")
     if settings["threads"] is not None:
         options.threads = integer(settings["threads"], "threads", 1)
-    for name in ("memory_limit", "answer_cache_bytes"):
+    for name in ("memory_limit", "answer_cache_bytes", "max_text_bytes"):
         if settings[name] is not None:
             setattr(options, name, integer(settings[name], name))
     options.map_files = tristate(settings["map_files"], "map_files")

@@ -62,6 +62,10 @@ class GenerateOptions(TypedDict, total=False):
     json_schema: Mapping[str, Any] | str | None
     #: With `json_schema`: what becomes of keywords that cannot be enforced while the text is generated.
     schema_mode: Literal["auto", "check", "strict"] | None
+    #: The most work that compiling the grammar may take, in steps of its compiler, of which a core does about a million in a second or two.
+    grammar_work_limit: int | None
+    #: The most memory that the compiled grammar may take, in bytes (estimated).
+    grammar_memory_limit: int | None
     #: The whole text matches this regular expression.
     regex: str | None
     #: The text follows this grammar, in llguidance's variant of Lark.
@@ -102,6 +106,8 @@ _COUNTS = {
     "forced_bos_token_id",
     "decoder_start_token_id",
     "max_input_length",
+    "grammar_work_limit",
+    "grammar_memory_limit",
     "max_new_tokens",
     "num_beams",
 }

@@ -65,6 +65,7 @@ class Model:
         answer_cache_bytes: int | None = None,
         onnxruntime: str | os.PathLike[str] | None = None,
         map_files: bool | None = None,
+        max_text_bytes: int | None = None,
         scheduler: _load.SchedulerOptions | None = None,
         log_level: _load.LogLevel = "warning",
         log: _load.Log | None = None,
@@ -88,6 +89,7 @@ class Model:
             "answer_cache_bytes": answer_cache_bytes,
             "onnxruntime": None if onnxruntime is None else os.fspath(onnxruntime),
             "map_files": map_files,
+            "max_text_bytes": max_text_bytes,
             "scheduler": scheduler,
             "log_level": log_level,
         }

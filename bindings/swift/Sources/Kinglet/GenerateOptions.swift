@@ -85,6 +85,11 @@ public struct GenerateOptions: Sendable {
     public var grammar: Grammar?
     /// With a JSON schema: what becomes of keywords that cannot be enforced while the text is generated. Default: ``SchemaMode/check``.
     public var schemaMode: SchemaMode = .auto
+    /// The most work that compiling the grammar may take, in steps of its compiler, of which a core does about a million in a second or two;
+    /// a grammar that needs more is refused, on every machine alike. Default: 1,000,000.
+    public var grammarWorkLimit: Int?
+    /// The most memory that the compiled grammar may take, in bytes (estimated). Default: 256 MB.
+    public var grammarMemoryLimit: Int?
     /// Adds the tokenizer's special tokens to the input. Default: yes; a ``Session`` never does, because its template writes them.
     public var addSpecialTokens: Bool?
     /// Leaves special tokens out of the text. Default: yes.
@@ -230,6 +235,8 @@ extension GenerateOptions {
             ("numBeams", numBeams, \.num_beams), ("numReturnSequences", numReturnSequences, \.num_return_sequences),
             ("promptLookupNumTokens", promptLookupNumTokens, \.prompt_lookup_num_tokens),
             ("maxMatchingNgramSize", maxMatchingNgramSize, \.max_matching_ngram_size),
+            ("grammarWorkLimit", grammarWorkLimit, \.grammar_work_limit),
+            ("grammarMemoryLimit", grammarMemoryLimit, \.grammar_memory_limit),
         ]
         options.priority = priority.rawValue
         options.deadline_ms = try units(deadline, "deadline", perSecond: 1000)

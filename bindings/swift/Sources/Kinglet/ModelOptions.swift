@@ -16,6 +16,8 @@ public struct ModelOptions: Sendable {
     /// Whether the files of weights are mapped. Default: they are. False: they are read into memory and checked once, so that nothing that
     /// happens to them later reaches the process.
     public var mapFiles: Bool?
+    /// The longest text, in bytes, that a call on the model tokenizes; a longer one is refused. Default: 256 MB.
+    public var maxTextBytes: Int?
     /// Bytes of an LRU cache of finished generations: the same input with the same options is answered from it. Default: no cache.
     public var answerCacheBytes: Int?
     /// The path of ONNX Runtime's shared library, 1.17 or newer, which ONNX models need. A process opens one: a second path is ignored with a
@@ -31,7 +33,7 @@ public struct ModelOptions: Sendable {
 
     public init(
         device: Device = .cpu, deviceIndex: Int = 0, precision: Precision = .auto, threads: Int? = nil, memoryLimit: Int? = nil,
-        mapFiles: Bool? = nil, answerCacheBytes: Int? = nil, onnxRuntime: String? = nil, scheduler: SchedulerOptions? = nil,
+        mapFiles: Bool? = nil, maxTextBytes: Int? = nil, answerCacheBytes: Int? = nil, onnxRuntime: String? = nil, scheduler: SchedulerOptions? = nil,
         progress: (@Sendable (_ fraction: Double) -> Bool)? = nil, log: Log? = nil
     ) {
         self.device = device
@@ -40,6 +42,7 @@ public struct ModelOptions: Sendable {
         self.threads = threads
         self.memoryLimit = memoryLimit
         self.mapFiles = mapFiles
+        self.maxTextBytes = maxTextBytes
         self.answerCacheBytes = answerCacheBytes
         self.onnxRuntime = onnxRuntime
         self.scheduler = scheduler
@@ -159,6 +162,7 @@ extension ModelOptions {
         options.threads = try size(threads, "threads")
         options.memory_limit = UInt64(try size(memoryLimit, "memoryLimit"))
         options.map_files = kinglet_tristate(mapFiles)
+        options.max_text_bytes = UInt64(try size(maxTextBytes, "maxTextBytes"))
         options.answer_cache_bytes = UInt64(try size(answerCacheBytes, "answerCacheBytes"))
         options.cancellation = cancellation
         let progressBox = progress.map { ProgressBox($0) }

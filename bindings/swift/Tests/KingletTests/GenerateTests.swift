@@ -248,6 +248,8 @@ import Testing
             ("sequence_bias", { $0.sequenceBias = [SequenceBias(ids: [1], bias: .nan)] }),
             ("decoder_input_ids: the model has no encoder", { $0.decoderInputIDs = [[1]] }),
             ("decoder_input_texts", { ($0.decoderInputIDs, $0.decoderInputTexts) = ([[1]], ["a"]) }),
+            ("Unicode classes", { ($0.grammarWorkLimit, $0.grammar) = (100, .regex("\\w+ \\w+")) }),
+            ("Unicode classes", { ($0.grammarMemoryLimit, $0.grammar) = (100, .regex("\\w+")) }),
             ("ignore_eos", { ($0.ignoreEOS, $0.grammar) = (true, .regex("a+")) }),
             ("promptLookupNumTokens", { $0.promptLookupNumTokens = -1 }), ("max_matching_ngram_size", { $0.maxMatchingNgramSize = 2 }),
             ("do_sample", { ($0.promptLookupNumTokens, $0.doSample) = (4, true) }),

@@ -121,7 +121,8 @@ import Testing
         field("kinglet_model_options.map_files", at: MemoryLayout<kinglet_model_options>.offset(of: \.map_files), 112)
         field("kinglet_model_options.reserved", at: MemoryLayout<kinglet_model_options>.offset(of: \.reserved), 116)
         field("kinglet_model_options.scheduler", at: MemoryLayout<kinglet_model_options>.offset(of: \.scheduler), 120)
-        field("end of kinglet_model_options", at: MemoryLayout<kinglet_model_options>.stride, 128)
+        field("kinglet_model_options.max_text_bytes", at: MemoryLayout<kinglet_model_options>.offset(of: \.max_text_bytes), 128)
+        field("end of kinglet_model_options", at: MemoryLayout<kinglet_model_options>.stride, 136)
     }
 
     @Test func kinglet_model_view_layout() {
@@ -413,7 +414,9 @@ import Testing
         field("kinglet_generate_options.priority", at: MemoryLayout<kinglet_generate_options>.offset(of: \.priority), 396)
         field("kinglet_generate_options.deadline_ms", at: MemoryLayout<kinglet_generate_options>.offset(of: \.deadline_ms), 400)
         field("kinglet_generate_options.reserved", at: MemoryLayout<kinglet_generate_options>.offset(of: \.reserved), 404)
-        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 408)
+        field("kinglet_generate_options.grammar_work_limit", at: MemoryLayout<kinglet_generate_options>.offset(of: \.grammar_work_limit), 408)
+        field("kinglet_generate_options.grammar_memory_limit", at: MemoryLayout<kinglet_generate_options>.offset(of: \.grammar_memory_limit), 416)
+        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 424)
     }
 
     @Test func kinglet_generations_view_layout() {

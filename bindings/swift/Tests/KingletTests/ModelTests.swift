@@ -51,12 +51,19 @@ import Testing
             ("too many threads", bert, ModelOptions(threads: .max), .invalidArgument),
             ("negative limit", bert, ModelOptions(memoryLimit: -1), .invalidArgument),
             ("limit", bert, ModelOptions(memoryLimit: 1000), .outOfMemory),
+            ("negative length of texts", bert, ModelOptions(maxTextBytes: -1), .invalidArgument),
             ("negative cache", bert, ModelOptions(answerCacheBytes: -1), .invalidArgument),
         ] as [(String, String, ModelOptions, Status)] {
             await expectError(status, what) { _ = try await Model.load(path: path, options: options) }
         }
         // A path may hold NUL, and is then not found.
         await #expect(throws: KingletError.self) { try await Model.load(path: "a\0b") }
+    }
+
+    @Test func maxTextBytes() async throws {
+        let model = try await Model.load(path: fixture("bert"), options: ModelOptions(maxTextBytes: 4))
+        _ = try await model.embed(["bird"])
+        await expectError(.invalidArgument, naming: "texts[1]: has 5 bytes") { _ = try await model.embed(["bird", "birds"]) }
     }
 
     @Test func callErrors() async throws {

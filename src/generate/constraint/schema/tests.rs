@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::super::tests::{Fixture, fixtures, walk};
-use super::super::{Constraint, Grammar, SchemaMode};
+use super::super::{Constraint, Grammar, GrammarLimits, SchemaMode};
 use super::*;
 
 /// Whether a text is accepted to its end, token by token.
@@ -74,19 +74,20 @@ fn random_texts_of_many_schemas_validate() {
     let (mut texts, mut mismatches) = (0, 0);
     for (number, case) in cases().into_iter().enumerate() {
         let grammar = Grammar::JsonSchema(case["schema"].to_string());
-        let constraint = match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, None) {
-            Ok(constraint) => constraint,
-            Err(error) => {
-                // Only where no value is valid.
-                assert!(
-                    error.message().contains("nsatisfiable") && case["valid"] == json!([]),
-                    "{}: {error}",
-                    case["schema"]
-                );
-                continue;
-            }
-        };
-        let strict = fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, None);
+        let constraint =
+            match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None) {
+                Ok(constraint) => constraint,
+                Err(error) => {
+                    // Only where no value is valid.
+                    assert!(
+                        error.message().contains("nsatisfiable") && case["valid"] == json!([]),
+                        "{}: {error}",
+                        case["schema"]
+                    );
+                    continue;
+                }
+            };
+        let strict = fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, GrammarLimits::default(), None);
         if let Err(error) = &strict {
             assert!(error.message().contains("cannot be enforced while"), "{}: {error}", case["schema"]);
         }
@@ -133,21 +134,23 @@ fn a_folder_of_schemas() {
         let grammar = Grammar::JsonSchema(file["schema"].to_string());
         *counts.entry("schemas").or_default() += 1;
         let start = Instant::now();
-        let constraint = match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, None) {
-            Ok(constraint) => constraint,
-            Err(error) => {
-                let what = error.message().replace("grammar: the JSON schema cannot be used: ", "");
-                println!("REFUSED {name}: {what}");
-                *refused.entry(what.rsplit(": ").next().unwrap_or_default().chars().take(40).collect()).or_default() +=
-                    1;
-                continue;
-            }
-        };
+        let constraint =
+            match fixture.vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None) {
+                Ok(constraint) => constraint,
+                Err(error) => {
+                    let what = error.message().replace("grammar: the JSON schema cannot be used: ", "");
+                    println!("REFUSED {name}: {what}");
+                    *refused
+                        .entry(what.rsplit(": ").next().unwrap_or_default().chars().take(40).collect())
+                        .or_default() += 1;
+                    continue;
+                }
+            };
         let seconds = start.elapsed().as_secs_f64();
         if seconds > 1.0 {
             println!("SLOW {name}: {seconds:.1} s");
         }
-        if fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, None).is_err() {
+        if fixture.vocabulary.constraint(&grammar, SchemaMode::Strict, GrammarLimits::default(), None).is_err() {
             *counts.entry("checked, not enforced").or_default() += 1;
             let document = Document::new(file["schema"].clone());
             let lowered = lower(&document, "", Aim::Check, LeftToCheck::default());

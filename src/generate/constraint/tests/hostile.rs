@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Instant;
 
-use super::super::{Grammar, SchemaMode};
+use super::super::{Grammar, GrammarLimits, SchemaMode};
 use super::{fixtures, random};
 
 /// Makes a constraint and takes some steps, on a small stack: an error or an answer, but soon.
@@ -11,7 +11,9 @@ fn survive(name: &str, grammar: Grammar) {
     let fixture = &fixtures()[1];
     let run = || {
         let start = Instant::now();
-        let Ok(mut constraint) = fixture.vocabulary.constraint(&grammar, SchemaMode::Check, None) else {
+        let Ok(mut constraint) =
+            fixture.vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None)
+        else {
             return start.elapsed();
         };
         let (mut seed, mut longest) = (1, start.elapsed());
@@ -89,7 +91,11 @@ fn hostile_schemas_are_survived() {
         survive(name, Grammar::JsonSchema(schema));
     }
     let many = format!(r#"start: "a" | %json {{"properties":{{{}}}}}"#, list(19_000, |i| format!("\"{i}\":{{}}")));
-    let error = fixtures()[0].vocabulary.constraint(&Grammar::Lark(many), SchemaMode::Check, None).err().unwrap();
+    let error = fixtures()[0]
+        .vocabulary
+        .constraint(&Grammar::Lark(many), SchemaMode::Check, GrammarLimits::default(), None)
+        .err()
+        .unwrap();
     assert!(error.message().contains("too many properties"), "{error}");
 }
 

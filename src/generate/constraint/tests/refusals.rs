@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::{Value, json};
 
-use super::super::{Grammar, MAX_SOURCE, SchemaMode};
+use super::super::{Grammar, GrammarLimits, MAX_SOURCE, SchemaMode};
 use super::fixtures;
 use crate::base::error::Status;
 
@@ -31,7 +31,7 @@ fn bad_grammars_are_refused_with_a_reason() {
         (Grammar::Regex("a".repeat(MAX_SOURCE + 1)), "at most 262144"),
         (Grammar::Regex(r"\w".repeat(100_000)), "more than 10000 Unicode classes"),
     ] {
-        let error = fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, None).err().unwrap();
+        let error = fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None).err().unwrap();
         assert!(error.status() == Status::InvalidArgument && error.message().contains(reason), "{error}");
         assert!(error.message().starts_with("grammar: ") && error.message().len() < 1000, "{error}");
     }
@@ -43,7 +43,11 @@ fn doubling(count: usize) -> Vec<String> {
 }
 
 fn refused(grammar: Grammar) -> String {
-    let error = fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, None).err().expect("accepted");
+    let error = fixtures()[0]
+        .vocabulary
+        .constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None)
+        .err()
+        .expect("accepted");
     assert_eq!(error.status(), Status::InvalidArgument, "{error}");
     error.message().to_owned()
 }
@@ -94,14 +98,20 @@ fn patterns_that_never_meet_are_not_counted_as_an_intersection() {
         json!({"allOf": [{"anyOf": any}, {"type": "string", "minLength": 5}]}),
     ] {
         let grammar = Grammar::JsonSchema(schema.to_string());
-        assert!(fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, None).is_ok(), "{schema}");
+        assert!(
+            fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None).is_ok(),
+            "{schema}"
+        );
     }
     let terms = patterns.iter().map(|pattern| format!("/{pattern}/")).collect::<Vec<_>>();
     let keywords = (0..40).map(|i| format!("~\"key{i}\"")).collect::<Vec<_>>().join(" & ");
     for grammar in [format!("start: T\nT: {}\n", terms.join(" | ")), format!("start: T\nT: /[a-z0-9]+/ & {keywords}\n")]
     {
         assert!(
-            fixtures()[0].vocabulary.constraint(&Grammar::Lark(grammar.clone()), SchemaMode::Check, None).is_ok(),
+            fixtures()[0]
+                .vocabulary
+                .constraint(&Grammar::Lark(grammar.clone()), SchemaMode::Check, GrammarLimits::default(), None)
+                .is_ok(),
             "{grammar}"
         );
     }
@@ -112,8 +122,33 @@ fn a_cancelled_call_compiles_no_further() {
     let cancelled = AtomicBool::new(true);
     let error = fixtures()[0]
         .vocabulary
-        .constraint(&Grammar::Regex("a".into()), SchemaMode::Check, Some(&cancelled))
+        .constraint(&Grammar::Regex("a".into()), SchemaMode::Check, GrammarLimits::default(), Some(&cancelled))
         .err()
         .unwrap();
     assert_eq!(error.status(), Status::Cancelled);
+}
+
+#[test]
+fn the_budgets_are_options() {
+    let compile = |grammar: Grammar, limits: GrammarLimits| {
+        let constraint = fixtures()[0].vocabulary.constraint(&grammar, SchemaMode::Check, limits, None);
+        constraint.map(|_| ()).map_err(|error| error.message().to_owned())
+    };
+    let default = GrammarLimits::default();
+    let half: Vec<_> = doubling(3).iter().map(|pattern| json!({"type": "string", "pattern": pattern})).collect();
+    let patterns = Grammar::JsonSchema(json!({"allOf": half}).to_string());
+    compile(patterns.clone(), default).unwrap();
+    for limits in [GrammarLimits { work: 2000, ..default }, GrammarLimits { memory: 100_000, ..default }] {
+        let error = compile(patterns.clone(), limits).unwrap_err();
+        assert!(error.starts_with("grammar: "), "{error}");
+    }
+    let properties: serde_json::Map<_, _> = (0..2100).map(|i| (i.to_string(), json!({"type": "null"}))).collect();
+    let many = Grammar::JsonSchema(json!({"type": "object", "properties": properties}).to_string());
+    assert!(compile(many.clone(), default).unwrap_err().contains("too many properties"));
+    compile(many, GrammarLimits { work: 2_000_000, ..default }).unwrap();
+    let classes = Grammar::Regex(r"\w".repeat(200));
+    assert!(
+        compile(classes.clone(), GrammarLimits { work: 10_000, ..default }).unwrap_err().contains("more than 100 ")
+    );
+    compile(classes, default).unwrap();
 }

@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::super::{Constraint, Grammar, SchemaMode};
+use super::super::{Constraint, Grammar, GrammarLimits, SchemaMode};
 use super::{Fixture, allowed, fixtures};
 use crate::base::error::{Error, Result};
 
 /// Whether a text is a whole match of a schema.
 fn matches(schema: &Value, text: &str) -> bool {
     let fixture = &fixtures()[1];
-    let mut constraint =
-        fixture.vocabulary.constraint(&Grammar::JsonSchema(schema.to_string()), SchemaMode::Check, None).unwrap();
+    let mut constraint = fixture
+        .vocabulary
+        .constraint(&Grammar::JsonSchema(schema.to_string()), SchemaMode::Check, GrammarLimits::default(), None)
+        .unwrap();
     feed_bytes(&mut constraint, fixture, text).is_ok() && constraint.may_end()
 }
 
