@@ -24,10 +24,9 @@ const KINDS: [(&str, Precision); 17] = [
     // Optimum's O4 is O3 in f16.
     ("_O4", Precision::F16),
     ("_fp16", Precision::F16),
-    // Weights of 4 bits, which no precision of ours names.
-    ("_q4", Precision::Int8),
-    ("_q4f16", Precision::Int8),
-    ("_bnb4", Precision::Int8),
+    ("_q4", Precision::Int4),
+    ("_q4f16", Precision::Int4),
+    ("_bnb4", Precision::Int4),
 ];
 
 const ENCODER: &str = "encoder_model";
@@ -133,7 +132,7 @@ impl Export {
     pub fn choose(&self, shape: Shape, precision: Precision) -> Result<Graphs> {
         if precision == Precision::Bf16 {
             return Err(Error::unsupported(format!(
-                "precision bf16: {}: ONNX exports are in f32, f16 or int8; use auto, or the model's safetensors",
+                "precision bf16: {}: ONNX exports are in f32, f16, int8 or int4; use auto, or the model's safetensors",
                 self.path.display()
             )));
         }
@@ -170,7 +169,7 @@ impl Export {
         Err(Error::new(
             Status::NotFound,
             format!(
-                "{path}: no ONNX export in {precision} ({wanted}, or the same with _fp16, _quantized or _int8) here or in onnx/; \
+                "{path}: no ONNX export in {precision} ({wanted}, or the same with _fp16, _quantized, _int8 or _q4) here or in onnx/; \
                  there are {}",
                 if there.is_empty() { "none".into() } else { there.join(", ") }
             ),

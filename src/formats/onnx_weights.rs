@@ -22,7 +22,7 @@ pub fn precision(path: &Path) -> Option<Precision> {
 }
 
 fn most_common(model: &[u8]) -> Option<Precision> {
-    let mut counts = [(Precision::F32, 0u64), (Precision::F16, 0), (Precision::Bf16, 0), (Precision::Int8, 0)];
+    let mut counts = [(Precision::F32, 0u64), (Precision::F16, 0), (Precision::Bf16, 0), (Precision::Int8, 0), (Precision::Int4, 0)];
     let fields = |bytes| ProtobufFields { bytes }.filter_map(|(number, value)| Some((number, value.bytes()?)));
     for (_, graph) in fields(model).filter(|&(number, _)| number == GRAPH) {
         for (_, tensor) in fields(graph).filter(|&(number, _)| number == INITIALIZER) {
@@ -47,13 +47,14 @@ fn most_common(model: &[u8]) -> Option<Precision> {
     counts.into_iter().filter(|&(_, count)| count > 0).max_by_key(|&(_, count)| count).map(|(precision, _)| precision)
 }
 
-/// The precision of a `TensorProto.DataType` that weights may have; 4-bit integers count as INT8.
+/// The precision of a `TensorProto.DataType` that weights may have.
 fn of_type(number: u64) -> Option<Precision> {
     match number {
         1 => Some(Precision::F32),
         10 => Some(Precision::F16),
         16 => Some(Precision::Bf16),
-        2 | 3 | 21 | 22 => Some(Precision::Int8),
+        2 | 3 => Some(Precision::Int8),
+        21 | 22 => Some(Precision::Int4),
         _ => None,
     }
 }
