@@ -60,3 +60,40 @@ fn a_weight_that_is_not_finite_is_refused_by_name() {
         assert!(checked > 10, "{fixture}: {checked}");
     }
 }
+
+/// A copy of a fixture in which all values of a tensor are the largest ones.
+fn with_huge(fixture: &str, name: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&support::fixtures().join(fixture), folder.path());
+    let file = folder.path().join("model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    let header: usize = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let tensors: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let range = |at: usize| 8 + header + tensors[name]["data_offsets"][at].as_u64().unwrap() as usize;
+    bytes[range(0)..range(1)].as_chunks_mut::<4>().0.fill(f32::MAX.to_le_bytes());
+    fs::write(&file, &bytes).unwrap();
+    folder
+}
+
+#[test]
+fn a_result_that_is_not_finite_is_an_error() {
+    let load = |folder: &Path| {
+        Model::load(folder, LoadOptions { precision: Some(Precision::F32), threads: 1, ..Default::default() }).unwrap()
+    };
+    for (fixture, tensor) in [
+        ("bert", "encoder.layer.0.intermediate.dense.weight"),
+        ("bert-classifier", "bert.encoder.layer.0.intermediate.dense.weight"),
+    ] {
+        let folder = with_huge(fixture, tensor);
+        let model = load(folder.path());
+        let error = match fixture {
+            "bert" => model.embed(&["a small bird"], &Default::default()).unwrap_err(),
+            _ => model.classify(&["a small bird"], None, &Default::default()).unwrap_err(),
+        };
+        assert_eq!(error.status(), Status::Unsupported, "{error}");
+        assert!(error.message().contains("a result is not finite"), "{error}");
+    }
+    let folder = with_huge("generation/llama", "model.layers.0.mlp.gate_proj.weight");
+    let error = load(folder.path()).generate(&["a small bird"], &Default::default(), None).unwrap_err();
+    assert!(error.message().contains("not finite"), "{error}");
+}

@@ -100,7 +100,14 @@ impl Letters {
                 let longest = Some(model.max_input_chars_per_word);
                 let longest_word = longest.filter(|_| !added.values().any(|token| plain(&token.content)));
                 let whole = bert && !replaces && pre_tokenizer["type"] == "BertPreTokenizer";
-                return Ok(whole.then_some(Self { letters, neighbours, words: true, joins: false, longest_word }));
+                return Ok(whole.then_some(Self {
+                    letters,
+                    neighbours,
+                    run: 1,
+                    words: true,
+                    joins: false,
+                    longest_word,
+                }));
             }
             ModelWrapper::WordLevel(_) => return Ok(None),
         }
