@@ -1769,6 +1769,32 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_classify(
     kinglet_error **error);
 
 /**
+ * As kinglet_model_score, in the background; otherwise as kinglet_model_submit_embed.
+ * kinglet_request_take_classifications takes the result.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_score(
+    const kinglet_model *model,
+    const kinglet_str *queries,
+    const kinglet_str *documents,
+    size_t count,
+    const kinglet_classify_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/** As kinglet_model_classify_tokens, in the background; otherwise as kinglet_model_submit_embed. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_submit_classify_tokens(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_classify_options *options,
+    kinglet_request_callback done,
+    void *user_data,
+    kinglet_request **request,
+    kinglet_error **error);
+
+/**
  * As kinglet_model_generate, in the background; otherwise as kinglet_model_submit_embed. `on_piece` of the
  * options is called on a thread of the model's.
  */
@@ -1804,10 +1830,19 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_embeddings(
     kinglet_embeddings **embeddings,
     kinglet_error **error);
 
-/** Takes the result of kinglet_model_submit_classify; otherwise as kinglet_request_take_embeddings. */
+/**
+ * Takes the result of kinglet_model_submit_classify or kinglet_model_submit_score; otherwise as
+ * kinglet_request_take_embeddings.
+ */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_classifications(
     kinglet_request *request,
     kinglet_classifications **classifications,
+    kinglet_error **error);
+
+/** Takes the result of kinglet_model_submit_classify_tokens; otherwise as kinglet_request_take_embeddings. */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_request_take_token_classifications(
+    kinglet_request *request,
+    kinglet_token_classifications **classifications,
     kinglet_error **error);
 
 /** Takes the result of kinglet_model_submit_generate; otherwise as kinglet_request_take_embeddings. */

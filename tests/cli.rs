@@ -381,6 +381,23 @@ fn bench_keeps_its_contract() {
 }
 
 #[test]
+fn calls_have_priorities_and_deadlines() {
+    let many = "a small bird\n".repeat(20_000);
+    let arguments = ["--batch-size", "20000", "--deadline", "1", "--counters", "json", "--priority", "bulk"];
+    assert!(fails(FAILED, "embed", "bert", &arguments[..4], &many).contains("deadline"));
+    assert!(fails(FAILED, "classify", "bert-classifier", &arguments[..4], &many).contains("deadline"));
+    let arguments = ["--deadline", "1", "-n", "200", "--ignore-eos", "a"];
+    assert!(fails(FAILED, "generate", "generation/gpt2", &arguments, "").contains("deadline"));
+    let alone = run("embed", "bert", &["a small bird"], "");
+    assert_eq!(run("embed", "bert", &["--priority", "bulk", "--deadline", "600000", "a small bird"], ""), alone);
+    let mut command = command("generate", "generation/gpt2");
+    command.args(["--priority", "interactive", "-n", "3", "--ignore-eos", "--counters", "csv", "a"]);
+    let counters = String::from_utf8(feed(command, "").stderr).unwrap();
+    let calls = |stage: &str| counters.lines().find_map(|line| line.strip_prefix(stage)).unwrap().to_string();
+    assert!(calls("first_token_interactive,").starts_with("1,"), "{counters}");
+}
+
+#[test]
 fn load_tests_report_every_call_in_each_format() {
     let load_test = |more: &[&str]| {
         let arguments = ["--threads", "2", "--callers", "5", "--inputs", "7", "--input-tokens", "4-9"];
@@ -405,6 +422,14 @@ fn load_tests_report_every_call_in_each_format() {
     // Arrivals take as long as their rate says: 40 gaps of 2.5 ms on average, whose sum the seed fixes.
     assert!(mixed["seconds"].as_f64() > Some(0.05), "{mixed}");
 
+    assert_eq!((&closed["priority"], &closed["bulk_priority"]), (&json!("normal"), &Value::Null));
+    assert_eq!((&mixed["priority"], &mixed["bulk_priority"]), (&json!("interactive"), &json!("bulk")));
+    let turned = ["--requests", "10", "--bulk", "20", "--priority", "bulk", "--bulk-priority", "normal"];
+    let turned = report(&turned);
+    assert_eq!((&turned["priority"], &turned["bulk_priority"]), (&json!("bulk"), &json!("normal")));
+    let patient = report(&["--requests", "10", "--deadline", "600000"]);
+    assert_eq!((&patient["deadline_ms"], &patient["calls"]), (&json!(600_000), &json!(10)));
+
     let limited = report(&["--duration", "0.05"]);
     assert!(limited["calls"].as_u64() >= Some(1));
 
@@ -422,6 +447,8 @@ fn load_tests_report_every_call_in_each_format() {
         (["--callers", "0"], "1 to 1024"),
         (["--callers", "1025"], "1 to 1024"),
         (["--rate", "0"], "above 0"),
+        (["--deadline", "0"], "milliseconds"),
+        (["--priority", "urgent"], "interactive"),
         (["--input-tokens", "600"], "--input-tokens"),
     ] {
         assert!(fails(USAGE, "load-test", "bert", &arguments, "").contains(part), "{arguments:?}");

@@ -31,6 +31,7 @@
 #include "kinglet/generation.hpp"
 #include "kinglet/model.hpp"
 #include "kinglet/options.hpp"
+#include "kinglet/request.hpp"
 #include "kinglet/result.hpp"
 #include "kinglet/results.hpp"
 #include "kinglet/span.hpp"

@@ -112,3 +112,13 @@ func kinglet_go_log(handle C.uintptr_t, level C.uint32_t, data *C.char, size C.s
 
 //export kinglet_go_log_release
 func kinglet_go_log_release(handle C.uintptr_t) { cgo.Handle(handle).Delete() }
+
+// kinglet_go_done says that a request is done, on a thread of the library's that must not be held up.
+//
+//export kinglet_go_done
+func kinglet_go_done(handle C.uintptr_t) {
+	h := cgo.Handle(handle)
+	finish := h.Value().(func())
+	h.Delete()
+	go finish()
+}

@@ -81,6 +81,32 @@ func cOptions(function ScoreFunction, maxLength int) (o C.kinglet_classify_optio
 	return o, err
 }
 
+// c are the options in C; the prompts in them live until they are freed.
+func (options *ClassifyOptions) c() (o C.kinglet_classify_options, prompts texts, err error) {
+	if options == nil {
+		options = &ClassifyOptions{}
+	}
+	if o, err = cOptions(options.Function, options.MaxLength); err != nil {
+		return o, prompts, err
+	}
+	o.priority = C.kinglet_priority(options.Priority)
+	prompts, err = lendPrompts(options.PromptName, options.Prompt, &o.prompt_name, &o.prompt)
+	return o, prompts, err
+}
+
+// c are the options in C.
+func (options *ClassifyTokensOptions) c() (o C.kinglet_classify_options, err error) {
+	if options == nil {
+		options = &ClassifyTokensOptions{}
+	}
+	if o, err = cOptions(options.Function, options.MaxLength); err != nil {
+		return o, err
+	}
+	o.aggregation = C.kinglet_aggregation(options.Aggregation)
+	o.priority = C.kinglet_priority(options.Priority)
+	return o, nil
+}
+
 // classify takes texts, or pairs if pairs has as many.
 func (m *Model) classify(ctx context.Context, texts, pairs []string, options *ClassifyOptions, score bool) (*Classifications, error) {
 	core, err := m.enter()
@@ -88,15 +114,7 @@ func (m *Model) classify(ctx context.Context, texts, pairs []string, options *Cl
 		return nil, err
 	}
 	defer core.leave()
-	if options == nil {
-		options = &ClassifyOptions{}
-	}
-	o, err := cOptions(options.Function, options.MaxLength)
-	if err != nil {
-		return nil, err
-	}
-	o.priority = C.kinglet_priority(options.Priority)
-	prompts, err := lendPrompts(options.PromptName, options.Prompt, &o.prompt_name, &o.prompt)
+	o, prompts, err := options.c()
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +136,11 @@ func (m *Model) classify(ctx context.Context, texts, pairs []string, options *Cl
 	if err != nil {
 		return nil, err
 	}
+	return m.readClassifications(classifications)
+}
+
+// readClassifications copies and frees a result.
+func (m *Model) readClassifications(classifications *C.kinglet_classifications) (*Classifications, error) {
 	defer C.kinglet_classifications_free(classifications)
 	var view C.kinglet_classifications_view
 	view.struct_size = C.size_t(unsafe.Sizeof(view))
@@ -193,15 +216,10 @@ func (m *Model) ClassifyTokens(ctx context.Context, texts []string, options *Cla
 		return nil, err
 	}
 	defer core.leave()
-	if options == nil {
-		options = &ClassifyTokensOptions{}
-	}
-	o, err := cOptions(options.Function, options.MaxLength)
+	o, err := options.c()
 	if err != nil {
 		return nil, err
 	}
-	o.aggregation = C.kinglet_aggregation(options.Aggregation)
-	o.priority = C.kinglet_priority(options.Priority)
 	batch, err := lend(texts)
 	if err != nil {
 		return nil, err
@@ -215,6 +233,11 @@ func (m *Model) ClassifyTokens(ctx context.Context, texts []string, options *Cla
 	if err != nil {
 		return nil, err
 	}
+	return m.readTokenClassifications(classifications)
+}
+
+// readTokenClassifications copies and frees a result.
+func (m *Model) readTokenClassifications(classifications *C.kinglet_token_classifications) (*TokenClassifications, error) {
 	defer C.kinglet_token_classifications_free(classifications)
 	var view C.kinglet_token_classifications_view
 	view.struct_size = C.size_t(unsafe.Sizeof(view))

@@ -362,3 +362,132 @@ func everything(ctx context.Context, i int) error {
 	}
 	return nil
 }
+
+// Requests give what calls give, by Wait and by Done; a context ends one, and another that only waits does not.
+func TestRequests(t *testing.T) {
+	ctx := t.Context()
+	model := load(t, "bert", &LoadOptions{Scheduler: SchedulerOptions{Requests: 2}})
+	texts := many(8)
+	want, err := model.Embed(ctx, texts, nil)
+	check(t, err)
+	var requests []*Request[*Embeddings]
+	for range 20 {
+		request, err := model.SubmitEmbed(ctx, texts, &EmbedOptions{Priority: PriorityBulk})
+		check(t, err)
+		requests = append(requests, request)
+	}
+	for _, request := range requests {
+		<-request.Done()
+		got, err := request.Wait(ctx)
+		check(t, err)
+		if !sameBits(got.Values, want.Values) {
+			t.Fatal("other values")
+		}
+	}
+	// The error of the call itself.
+	request, err := model.SubmitEmbed(ctx, texts, &EmbedOptions{PromptName: "passage"})
+	check(t, err)
+	if _, err := request.Wait(ctx); !errors.Is(err, ErrInvalidArgument) {
+		t.Errorf("%v", err)
+	}
+	request.Cancel()
+
+	texts = many(200_000)
+	cause := errors.New("the user left")
+	cancellable, cancel := context.WithCancelCause(ctx)
+	long, err := model.SubmitEmbed(cancellable, texts, nil)
+	check(t, err)
+	short, stop := context.WithTimeout(ctx, time.Millisecond)
+	defer stop()
+	if _, err := long.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	select {
+	case <-long.Done():
+		t.Error("a context that waited ended the request")
+	default:
+	}
+	cancel(cause)
+	if _, err := long.Wait(ctx); !errors.Is(err, ErrCancelled) || !errors.Is(err, cause) {
+		t.Errorf("%v", err)
+	}
+	if _, err := model.SubmitEmbed(cancellable, texts, nil); !errors.Is(err, cause) {
+		t.Errorf("%v", err)
+	}
+	long, err = model.SubmitEmbed(ctx, texts, nil)
+	check(t, err)
+	long.Cancel()
+	if _, err := long.Wait(ctx); !errors.Is(err, ErrCancelled) || errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+
+	// A model that is closed is freed when its last request is done.
+	core := model.core
+	last, err := model.SubmitEmbed(ctx, many(8), nil)
+	check(t, err)
+	check(t, model.Close())
+	if _, err := model.SubmitEmbed(ctx, many(8), nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("%v", err)
+	}
+	_, err = last.Wait(ctx)
+	check(t, err)
+	if core.model != nil {
+		t.Error("the model was not freed")
+	}
+}
+
+func TestRequestsOfEachKind(t *testing.T) {
+	ctx, one := t.Context(), []string{"a small bird"}
+	classifier := load(t, "bert-classifier", nil)
+	classes, err := classifier.SubmitClassify(ctx, one, nil)
+	check(t, err)
+	got, err := classes.Wait(ctx)
+	check(t, err)
+	want, err := classifier.Classify(ctx, one, nil)
+	check(t, err)
+	if !sameBits(got.Scores, want.Scores) || got.Label(0) != want.Label(0) {
+		t.Errorf("%v, %v", got, want)
+	}
+	pairs, err := classifier.SubmitClassifyPairs(ctx, one, one, nil)
+	check(t, err)
+	if got, err = pairs.Wait(ctx); err != nil || got.Len() != 1 {
+		t.Errorf("%v", err)
+	}
+	if _, err := classifier.SubmitClassifyPairs(ctx, one, nil, nil); !errors.Is(err, ErrInvalidArgument) {
+		t.Errorf("%v", err)
+	}
+
+	scorer := load(t, "roberta-cross-encoder", nil)
+	scores, err := scorer.SubmitScore(ctx, one, one, nil)
+	check(t, err)
+	got, err = scores.Wait(ctx)
+	check(t, err)
+	want, err = scorer.Score(ctx, one, one, nil)
+	check(t, err)
+	if !sameBits(got.Scores, want.Scores) {
+		t.Errorf("%v, %v", got, want)
+	}
+
+	tagger := load(t, "bert-token-classifier", nil)
+	tokens, err := tagger.SubmitClassifyTokens(ctx, one, &ClassifyTokensOptions{Aggregation: AggregationNone})
+	check(t, err)
+	tagged, err := tokens.Wait(ctx)
+	check(t, err)
+	alone, err := tagger.ClassifyTokens(ctx, one, &ClassifyTokensOptions{Aggregation: AggregationNone})
+	check(t, err)
+	if !sameBits(tagged.Scores, alone.Scores) || len(tagged.Entities) != len(alone.Entities) {
+		t.Errorf("%v, %v", tagged, alone)
+	}
+
+	writer := load(t, generator("gpt2"), nil)
+	options := &GenerateOptions{MaxNewTokens: 8, DoSample: Some(false)}
+	written, err := writer.SubmitGenerate(ctx, one, options)
+	check(t, err)
+	texts, err := written.Wait(ctx)
+	check(t, err)
+	expected, err := writer.Generate(ctx, one, options)
+	check(t, err)
+	if texts[0].Text() != expected[0].Text() {
+		t.Errorf("%q, %q", texts[0].Text(), expected[0].Text())
+	}
+}

@@ -112,6 +112,11 @@ func (m *Model) Embed(ctx context.Context, texts []string, options *EmbedOptions
 	if err != nil {
 		return nil, err
 	}
+	return readEmbeddings(embeddings)
+}
+
+// readEmbeddings copies and frees a result.
+func readEmbeddings(embeddings *C.kinglet_embeddings) (*Embeddings, error) {
 	defer C.kinglet_embeddings_free(embeddings)
 	var view C.kinglet_embeddings_view
 	view.struct_size = C.size_t(unsafe.Sizeof(view))

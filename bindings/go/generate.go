@@ -461,6 +461,11 @@ func generated(ctx context.Context, options *GenerateOptions, listen listener, c
 	if err != nil {
 		return nil, err
 	}
+	return readGenerations(generations)
+}
+
+// readGenerations copies and frees a result.
+func readGenerations(generations *C.kinglet_generations) ([]Generation, error) {
 	defer C.kinglet_generations_free(generations)
 	var view C.kinglet_generations_view
 	view.struct_size = C.size_t(unsafe.Sizeof(view))
@@ -472,9 +477,11 @@ func generated(ctx context.Context, options *GenerateOptions, listen listener, c
 	tokens, truncated := copied[int](view.input_token_counts, view.count), flags(view.truncated, view.count)
 	for i := range all {
 		all[i].InputTokenCount, all[i].Truncated = tokens[i], truncated[i]
-		if all[i].Outputs, err = outputs(generations, i); err != nil {
+		found, err := outputs(generations, i)
+		if err != nil {
 			return nil, err
 		}
+		all[i].Outputs = found
 	}
 	return all, nil
 }

@@ -95,6 +95,8 @@ type SchedulerOptions struct {
 	QueueLength uint32
 	// QueueBytes is the most bytes of input of these calls. 0: no limit.
 	QueueBytes uint64
+	// Requests is the most requests ([Model.SubmitEmbed] and its like) that run at once, each on a thread of the model's. 0: 64.
+	Requests uint32
 }
 
 // Model is a loaded model. All its methods may be called from many goroutines at once.
@@ -144,6 +146,7 @@ func Load(ctx context.Context, path string, options *LoadOptions) (*Model, error
 	scheduler.max_wait_us = C.uint32_t(wait)
 	scheduler.queue_length = C.uint32_t(options.Scheduler.QueueLength)
 	scheduler.queue_bytes = C.uint64_t(options.Scheduler.QueueBytes)
+	scheduler.requests = C.uint32_t(options.Scheduler.Requests)
 	core, loaded := &core{}, false
 	defer func() {
 		if !loaded {

@@ -9,6 +9,7 @@ use crate::base::error::{Error, Result};
 use crate::generate::Generations;
 use crate::tasks::classification::Classifications;
 use crate::tasks::embedding::Embeddings;
+use crate::tasks::token_classification::TokenClassifications;
 
 use super::boundary::{boundary, callback, quietly};
 use super::classification::{self, kinglet_classifications, kinglet_classify_options};
@@ -19,6 +20,7 @@ use super::generation::{kinglet_generations, listening};
 use super::handle::{self, Handle, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
+use super::token_classification::kinglet_token_classifications;
 
 handle! {
     /// A call that runs in the background, on one of a bounded number of the model's own threads (kinglet_scheduler_options). It holds a
@@ -33,6 +35,7 @@ handle! {
 pub enum Pending {
     Embeddings(Request<Embeddings>),
     Classifications(Request<Classifications>),
+    TokenClassifications(Request<TokenClassifications>),
     Generations(Request<Generations>),
 }
 
@@ -141,6 +144,65 @@ pub unsafe extern "C" fn kinglet_model_submit_classify(
     })
 }
 
+/// As kinglet_model_score, in the background; otherwise as kinglet_model_submit_embed. kinglet_request_take_classifications takes the
+/// result.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_model_submit_score(
+    model: *const kinglet_model,
+    queries: *const kinglet_str,
+    documents: *const kinglet_str,
+    count: usize,
+    options: *const kinglet_classify_options,
+    done: kinglet_request_callback,
+    user_data: *mut c_void,
+    request: *mut *mut kinglet_request,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    handle::create(request, error, || {
+        // SAFETY: C passes a live handle, arrays of `count` texts and options of the size that they state.
+        let (loaded, queries, documents, mut options) = unsafe {
+            let documents = texts(documents, count, "documents")?;
+            let queries = texts(queries, count, "queries")?;
+            (handle::borrow(model)?, queries, documents, classification::read_without_aggregation(options)?)
+        };
+        let (queries, documents) = (owned(queries), owned(documents));
+        let (priority, cancellation) = (options.priority, options.cancellation.take());
+        let request =
+            submit(&loaded.model, priority, cancellation, completion(done, user_data), move |model, cancel| {
+                options.cancellation = Some(cancel);
+                model.score(&refs(&queries), &refs(&documents), &options)
+            })?;
+        Ok(Pending::Classifications(request))
+    })
+}
+
+/// As kinglet_model_classify_tokens, in the background; otherwise as kinglet_model_submit_embed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_model_submit_classify_tokens(
+    model: *const kinglet_model,
+    texts: *const kinglet_str,
+    count: usize,
+    options: *const kinglet_classify_options,
+    done: kinglet_request_callback,
+    user_data: *mut c_void,
+    request: *mut *mut kinglet_request,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    handle::create(request, error, || {
+        let (loaded, texts, (mut options, aggregation)) =
+            // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
+            unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, classification::read(options)?) };
+        let texts = owned(texts);
+        let (priority, cancellation) = (options.priority, options.cancellation.take());
+        let request =
+            submit(&loaded.model, priority, cancellation, completion(done, user_data), move |model, cancel| {
+                options.cancellation = Some(cancel);
+                model.classify_tokens(&refs(&texts), aggregation.unwrap_or_default(), &options)
+            })?;
+        Ok(Pending::TokenClassifications(request))
+    })
+}
+
 /// As kinglet_model_generate, in the background; otherwise as kinglet_model_submit_embed. `on_piece` of the options is called on a thread
 /// of the model's.
 #[unsafe(no_mangle)]
@@ -180,6 +242,7 @@ pub unsafe extern "C" fn kinglet_request_wait(request: *const kinglet_request, t
         let done = match unsafe { handle::borrow(request) } {
             Ok(Pending::Embeddings(request)) => request.wait(timeout),
             Ok(Pending::Classifications(request)) => request.wait(timeout),
+            Ok(Pending::TokenClassifications(request)) => request.wait(timeout),
             Ok(Pending::Generations(request)) => request.wait(timeout),
             Err(_) => false,
         };
@@ -195,6 +258,7 @@ pub unsafe extern "C" fn kinglet_request_cancel(request: *const kinglet_request)
     quietly(|| match unsafe { handle::borrow(request) } {
         Ok(Pending::Embeddings(request)) => request.cancel(),
         Ok(Pending::Classifications(request)) => request.cancel(),
+        Ok(Pending::TokenClassifications(request)) => request.cancel(),
         Ok(Pending::Generations(request)) => request.cancel(),
         Err(_) => {}
     });
@@ -207,7 +271,8 @@ fn other_kind(function: &str) -> Error {
 fn submitted_by(pending: &Pending) -> &'static str {
     match pending {
         Pending::Embeddings(_) => "kinglet_model_submit_embed",
-        Pending::Classifications(_) => "kinglet_model_submit_classify",
+        Pending::Classifications(_) => "kinglet_model_submit_classify or kinglet_model_submit_score",
+        Pending::TokenClassifications(_) => "kinglet_model_submit_classify_tokens",
         Pending::Generations(_) => "kinglet_model_submit_generate",
     }
 }
@@ -250,7 +315,7 @@ pub unsafe extern "C" fn kinglet_request_take_embeddings(
     }
 }
 
-/// Takes the result of kinglet_model_submit_classify; otherwise as kinglet_request_take_embeddings.
+/// Takes the result of kinglet_model_submit_classify or kinglet_model_submit_score; otherwise as kinglet_request_take_embeddings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_request_take_classifications(
     request: *mut kinglet_request,
@@ -264,6 +329,24 @@ pub unsafe extern "C" fn kinglet_request_take_classifications(
             _ => None,
         })
     }
+}
+
+/// Takes the result of kinglet_model_submit_classify_tokens; otherwise as kinglet_request_take_embeddings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_request_take_token_classifications(
+    request: *mut kinglet_request,
+    classifications: *mut *mut kinglet_token_classifications,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    boundary(error, || {
+        let place = OutPointer::new(classifications, "classifications")?;
+        // SAFETY: C passes a live handle.
+        match unsafe { handle::borrow(request.cast_const()) }? {
+            Pending::TokenClassifications(request) => place.write(handle::give(request.take()?)),
+            other => return Err(other_kind(submitted_by(other))),
+        }
+        Ok(())
+    })
 }
 
 /// Takes the result of kinglet_model_submit_generate; otherwise as kinglet_request_take_embeddings.

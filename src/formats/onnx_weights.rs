@@ -22,7 +22,8 @@ pub fn precision(path: &Path) -> Option<Precision> {
 }
 
 fn most_common(model: &[u8]) -> Option<Precision> {
-    let mut counts = [(Precision::F32, 0u64), (Precision::F16, 0), (Precision::Bf16, 0), (Precision::Int8, 0), (Precision::Int4, 0)];
+    let mut counts =
+        [(Precision::F32, 0u64), (Precision::F16, 0), (Precision::Bf16, 0), (Precision::Int8, 0), (Precision::Int4, 0)];
     let fields = |bytes| ProtobufFields { bytes }.filter_map(|(number, value)| Some((number, value.bytes()?)));
     for (_, graph) in fields(model).filter(|&(number, _)| number == GRAPH) {
         for (_, tensor) in fields(graph).filter(|&(number, _)| number == INITIALIZER) {

@@ -10,13 +10,16 @@ use crate::calls::*;
 
 pub const COVERS: &[&str] = &[
     "kinglet_model_submit_classify",
+    "kinglet_model_submit_classify_tokens",
     "kinglet_model_submit_embed",
     "kinglet_model_submit_generate",
+    "kinglet_model_submit_score",
     "kinglet_request_cancel",
     "kinglet_request_free",
     "kinglet_request_take_classifications",
     "kinglet_request_take_embeddings",
     "kinglet_request_take_generations",
+    "kinglet_request_take_token_classifications",
     "kinglet_request_wait",
 ];
 
@@ -135,5 +138,61 @@ fn requests_classify_and_generate() {
         kinglet_request_free(request);
         kinglet_model_free(classifier);
         kinglet_model_free(writer);
+    }
+}
+
+#[test]
+fn requests_score_and_classify_tokens() {
+    let (scorer, tagger) = (load("roberta-cross-encoder"), load("bert-token-classifier"));
+    let (queries, documents) = ([text("what flies?"), text("a")], [text("a small bird"), text("a")]);
+    let (q, d, mut request) = (queries.as_ptr(), documents.as_ptr(), untouched());
+    // SAFETY: what is wrong with each call is what it tests; the rest is valid.
+    unsafe {
+        let (f, submit, out) = ("kinglet_model_submit_score", kinglet_model_submit_score, &raw mut request);
+        refused(f, "model: is NULL", |e| submit(null(), q, d, 2, null(), None, null_mut(), out, e));
+        refused(f, "queries: is NULL", |e| submit(scorer, null(), d, 2, null(), None, null_mut(), out, e));
+        refused(f, "documents: is NULL", |e| submit(scorer, q, null(), 2, null(), None, null_mut(), out, e));
+        refused(f, "request: is NULL", |e| submit(scorer, q, d, 2, null(), None, null_mut(), null_mut(), e));
+        let entities = kinglet_classify_options { aggregation: 1, ..sized!(kinglet_classify_options) };
+        refused(f, "options.aggregation", |e| submit(scorer, q, d, 2, &entities, None, null_mut(), out, e));
+        ok(|e| submit(scorer, q, d, 2, null(), None, null_mut(), out, e));
+        assert_eq!(kinglet_request_wait(request, u64::MAX), 1);
+        let (f, take) = ("kinglet_request_take_token_classifications", kinglet_request_take_token_classifications);
+        let mut tokens = untouched();
+        refused(f, "request: is NULL", |e| take(null_mut(), &mut tokens, e));
+        refused(f, "classifications: is NULL", |e| take(request, null_mut(), e));
+        refused(f, "submit_score", |e| take(request, &mut tokens, e));
+        let (mut scores, mut alone) = (null_mut(), null_mut());
+        ok(|e| kinglet_request_take_classifications(request, &mut scores, e));
+        ok(|e| kinglet_model_score(scorer, q, d, 2, null(), &mut alone, e));
+        for i in 0..2 {
+            assert_eq!(*kinglet_classifications_scores(scores, i), *kinglet_classifications_scores(alone, i));
+        }
+        kinglet_classifications_free(scores);
+        kinglet_classifications_free(alone);
+        kinglet_request_free(request);
+
+        request = untouched();
+        let (f, submit, out) =
+            ("kinglet_model_submit_classify_tokens", kinglet_model_submit_classify_tokens, &raw mut request);
+        refused(f, "model: is NULL", |e| submit(null(), d, 2, null(), None, null_mut(), out, e));
+        refused(f, "texts: is NULL", |e| submit(tagger, null(), 2, null(), None, null_mut(), out, e));
+        refused(f, "request: is NULL", |e| submit(tagger, d, 2, null(), None, null_mut(), null_mut(), e));
+        ok(|e| submit(tagger, d, 2, &entities, None, null_mut(), out, e));
+        assert_eq!(kinglet_request_wait(request, u64::MAX), 1);
+        let (mut tokens, mut alone) = (null_mut(), null_mut());
+        ok(|e| take(request, &mut tokens, e));
+        ok(|e| kinglet_model_classify_tokens(tagger, d, 2, &entities, &mut alone, e));
+        let read = |classifications| {
+            let mut view = sized!(kinglet_token_classifications_view);
+            ok(|e| kinglet_token_classifications_read(classifications, &mut view, e));
+            (view.entity_count, std::slice::from_raw_parts(view.scores, view.token_count * view.label_count))
+        };
+        assert_eq!(read(tokens), read(alone));
+        kinglet_token_classifications_free(tokens);
+        kinglet_token_classifications_free(alone);
+        kinglet_request_free(request);
+        kinglet_model_free(scorer);
+        kinglet_model_free(tagger);
     }
 }

@@ -3,7 +3,10 @@
 
 #include <kinglet.hpp>
 
+#include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #if __cplusplus >= 202002L
 #include <span>
 #endif
@@ -39,6 +42,7 @@ constexpr bool only_moves = std::is_nothrow_move_constructible_v<T> && std::is_n
 static_assert(only_moves<kinglet::Encoding> && only_moves<kinglet::Embeddings>);
 static_assert(only_moves<kinglet::Classifications> && only_moves<kinglet::TokenClassifications>);
 static_assert(only_moves<kinglet::HiddenStates> && only_moves<kinglet::Cancellation>);
+static_assert(only_moves<kinglet::Request<kinglet::Embeddings>> && only_moves<kinglet::Request<kinglet::Generations>>);
 static_assert(std::is_copy_constructible_v<kinglet::Counters> && std::is_base_of_v<std::runtime_error, kinglet::Error>);
 static_assert(!std::is_constructible_v<kinglet::Texts, std::string> && !std::is_constructible_v<kinglet::Texts, int>);
 static_assert(std::is_nothrow_copy_constructible_v<kinglet::Model> && std::is_nothrow_copy_assignable_v<kinglet::Model>);
@@ -231,6 +235,54 @@ void cancelling(const kinglet::Model &model) {
     CHECK(!model.classify({"bird"}, classify));
 }
 
+bool same(kinglet::Span<const float> a, kinglet::Span<const float> b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+
+// Calls in the background give what calls give.
+void requests(const std::string &fixtures, const kinglet::Model &model) {
+    using namespace std::chrono_literals;
+    const std::vector<std::string> texts = {"a small bird", "sings"};
+    std::atomic<int> done{0};
+    auto request = model.submit_embed(texts, {}, [&] { ++done; }).value();
+    CHECK(request.wait_for(1min) && request.ready());
+    const auto embeddings = request.take().value(), alone = model.embed(texts).value();
+    for (std::size_t i = 0; i < texts.size(); ++i) CHECK(same(embeddings[i], alone[i]));
+    fails(kinglet::Status::InvalidArgument, "taken before", [&] { (void)request.take().value(); });
+
+    // take() waits; the call's own error comes with it.
+    kinglet::EmbedOptions wrong;
+    wrong.prompt_name = "passage";
+    fails(kinglet::Status::InvalidArgument, "prompt", [&] { (void)model.submit_embed(texts, wrong).value().take().value(); });
+
+    // Cancelled, by itself and by the options' cancellation; destroyed before it is done, with its callback still called.
+    const std::vector<std::string> many(20000, "The small bird sings near the river, and the river sings to the bird.");
+    auto cancelled = model.submit_embed(many, {}, [&] { ++done; }).value();
+    CHECK(!cancelled.wait_for(0ms));
+    cancelled.cancel();
+    CHECK(cancelled.take().status() == kinglet::Status::Cancelled);
+    {
+        kinglet::Cancellation cancellation;
+        kinglet::EmbedOptions options;
+        options.cancellation = &cancellation;
+        auto moved = model.submit_embed(many, options, [&] { ++done; }).value();
+        auto other = std::move(moved);
+        cancellation.cancel();
+        CHECK(!moved.ready() && other.take().status() == kinglet::Status::Cancelled);
+        (void)model.submit_embed(many, {}, [&] { ++done; }).value();
+        (void)model.submit_embed(texts, {}, [&] { ++done; throw 1; }).value().take();
+    }
+    while (done < 5) std::this_thread::sleep_for(1ms);
+
+    const auto classifier = kinglet::Model::load(fixtures + "/bert-classifier").value();
+    const auto one = classifier.submit_classify({"bird"}).value().take().value();
+    CHECK(same(one[0], classifier.classify({"bird"}).value()[0]));
+    CHECK(classifier.submit_classify_pairs({"bird"}, {"fox"}).value().take().value().size() == 1);
+    CHECK(!classifier.submit_classify_pairs({"bird"}, {}));
+    const auto scorer = kinglet::Model::load(fixtures + "/roberta-cross-encoder").value();
+    CHECK(same(scorer.submit_score({"a"}, {"bird"}).value().take().value()[0], scorer.score({"a"}, {"bird"}).value()[0]));
+    const auto tagger = kinglet::Model::load(fixtures + "/bert-token-classifier").value();
+    CHECK(tagger.submit_classify_tokens({"bird"}).value().take().value().size() == 1);
+}
+
 void heads(const std::string &fixtures) {
     kinglet::ClassifyOptions raw;
     raw.function = kinglet::ScoreFunction::None;
@@ -302,6 +354,7 @@ int main(int argc, char **argv) {
     embedding(model);
     counters(model);
     cancelling(model);
+    requests(fixtures, model);
     devices();
     heads(fixtures);
     results(model);

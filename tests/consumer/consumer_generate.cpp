@@ -2,6 +2,7 @@
 
 #include <kinglet.hpp>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -191,6 +192,27 @@ void cancelling(const kinglet::Model &model) {
         for (int i = 0; i < 100000; ++i) (void)model.generate({"a", "The river"}, options).value();
     });
     other.join();
+}
+
+// A generation in the background: its pieces, what a callback throws, and the same text.
+void requests(const kinglet::Model &model) {
+    auto options = defaults();
+    const auto alone = model.generate("The river", options).value();
+    std::string pieces;
+    std::atomic<bool> done{false};
+    options.on_piece = [&](const kinglet::Piece &piece) { pieces += piece.text; };
+    auto request = model.submit_generate({"The river"}, options, [&] { done = true; }).value();
+    options.on_piece = nullptr;
+    const auto generations = request.take().value();
+    CHECK(generations[0].text == alone[0].text && pieces == alone[0].text);
+    while (!done) std::this_thread::yield();
+    options.on_piece = [](const kinglet::Piece &) { throw std::runtime_error("of the callback"); };
+    try {
+        (void)model.submit_generate({"The river"}, options).value().take().value();
+        CHECK(!"an exception");
+    } catch (const std::runtime_error &thrown) {
+        CHECK(std::string(thrown.what()) == "of the callback");
+    }
 }
 
 void choosing(const kinglet::Model &model) {
@@ -453,6 +475,7 @@ int generate_main(const std::string &fixtures) {
         beams(model);
         streaming(model);
         cancelling(model);
+        requests(model);
         choosing(model);
         logits_and_prefixes(model);
     }

@@ -34,6 +34,8 @@ struct PrefixOptions;
 struct QuantizeOptions;
 struct TokenizeOptions;
 template <class T>
+class Request;
+template <class T>
 class Result;
 template <class T>
 class Span;

@@ -207,7 +207,34 @@ using IfText = std::enable_if_t<std::is_convertible_v<const Text &, std::string_
 // The options of one call for C, with what they point to. They point to `options` too, and to this object.
 class GenerateCall {
 public:
-    explicit GenerateCall(const GenerateOptions &options) noexcept : on_piece_(options.on_piece) {
+    explicit GenerateCall(const GenerateOptions &options) noexcept : GenerateCall(options, options.on_piece) {}
+    // For a request, whose pieces come when this object is gone: they go to `state`, which has members on_piece and thrown.
+    template <class State, class = decltype(std::declval<State &>().thrown)>
+    GenerateCall(const GenerateOptions &options, State &state) noexcept : GenerateCall(options, state.on_piece) {
+        if (!state.on_piece) return;
+        c_.on_piece = &GenerateCall::template call<State>;
+        c_.on_piece_user_data = &state;
+    }
+    GenerateCall(const GenerateCall &) = delete;
+    GenerateCall &operator=(const GenerateCall &) = delete;
+
+    // Makes `call(const kinglet_generate_options *, kinglet_generations **, kinglet_error **)`.
+    template <class Generations, class Call>
+    Result<Generations> make(Call call) const noexcept {
+        return detail::make<Generations, kinglet_generations>(
+            [&](kinglet_generations **made, kinglet_error **error) { return call(&c_, made, error); }, &pieces_.thrown);
+    }
+
+    const kinglet_generate_options *c() const noexcept { return &c_; }
+
+private:
+    // Where the pieces of a call go that the caller waits for.
+    struct Pieces {
+        const OnPiece &on_piece;
+        std::exception_ptr thrown{};
+    };
+
+    GenerateCall(const GenerateOptions &options, const OnPiece &on_piece) noexcept : pieces_{on_piece} {
         kinglet_generate_options_init(&c_, sizeof c_);
         set(c_.max_new_tokens, options.max_new_tokens);
         set(c_.max_input_length, options.max_input_length);
@@ -278,22 +305,12 @@ public:
         c_.cancellation = detail::to_c(options.cancellation);
         c_.priority = static_cast<kinglet_priority>(options.priority);
         c_.deadline_ms = options.deadline_ms;
-        if (on_piece_) {
-            c_.on_piece = &GenerateCall::call;
-            c_.on_piece_user_data = this;
+        if (on_piece) {
+            c_.on_piece = &GenerateCall::template call<Pieces>;
+            c_.on_piece_user_data = &pieces_;
         }
     }
-    GenerateCall(const GenerateCall &) = delete;
-    GenerateCall &operator=(const GenerateCall &) = delete;
 
-    // Makes `call(const kinglet_generate_options *, kinglet_generations **, kinglet_error **)`.
-    template <class Generations, class Call>
-    Result<Generations> make(Call call) const noexcept {
-        return detail::make<Generations, kinglet_generations>(
-            [&](kinglet_generations **made, kinglet_error **error) { return call(&c_, made, error); }, &thrown_);
-    }
-
-private:
     template <class C, class Mine>
     static void set(C &c, const std::optional<Mine> &mine) noexcept {
         if (mine) c = static_cast<C>(*mine);
@@ -312,31 +329,31 @@ private:
     }
 
     // Called by C; nothing may be thrown through it.
+    template <class State>
     static std::uint32_t call(void *user_data, const kinglet_generation_piece *piece) noexcept {
-        auto &self = *static_cast<GenerateCall *>(user_data);
+        auto &state = *static_cast<State *>(user_data);
         const Piece mine{piece->index, piece->sequence, detail::to_cpp(piece->text), piece->token,
                          static_cast<FinishReason>(piece->finish_reason)};
 #if KINGLET_EXCEPTIONS
         try {
-            return self.on_piece_(mine) ? 1 : 0;
+            return state.on_piece(mine) ? 1 : 0;
         } catch (...) {
-            self.thrown_ = std::current_exception();
+            state.thrown = std::current_exception();
             return 0;
         }
 #else
-        return self.on_piece_(mine) ? 1 : 0;
+        return state.on_piece(mine) ? 1 : 0;
 #endif
     }
 
     kinglet_generate_options c_{};
-    const OnPiece &on_piece_;
+    Pieces pieces_;
     std::vector<kinglet_str> stop_strings_;
     std::vector<kinglet_ids> bad_words_;
     std::vector<kinglet_ids> biased_;
     std::vector<float> biases_;
     std::vector<kinglet_ids> decoder_inputs_;
     std::vector<kinglet_str> decoder_texts_;
-    std::exception_ptr thrown_{};
 };
 
 /// A generated text. Valid as long as the Generations.

@@ -5,12 +5,14 @@
 
 #include "generation.hpp"
 #include "options.hpp"
+#include "request.hpp"
 #include "result.hpp"
 #include "results.hpp"
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -237,6 +239,67 @@ public:
         });
     }
 
+    // The same in the background. `done`, if it is given, is called on a thread of the model's when the request is done. Texts and options are
+    // copied; a cancellation in the options also cancels the request, and deadline_ms counts from here. Status::Busy if as many requests wait
+    // as the queue may have; errors of the call itself come with its result.
+
+    /// embed() in the background.
+    Result<Request<Embeddings>> submit_embed(const Texts &texts, const EmbedOptions &options = {}, OnDone done = nullptr) const noexcept {
+        const auto c = detail::to_c(options);
+        return Request<Embeddings>::submit(waited_for(std::move(done)), [&](auto callback, void *data, auto request, auto error) {
+            return kinglet_model_submit_embed(get(), texts.data(), texts.size(), &c, callback, data, request, error);
+        });
+    }
+
+    /// classify() in the background.
+    Result<Request<Classifications>> submit_classify(const Texts &texts, const ClassifyOptions &options = {},
+                                                     OnDone done = nullptr) const noexcept {
+        const auto c = detail::to_c(options);
+        return Request<Classifications>::submit(waited_for(std::move(done)), [&](auto callback, void *data, auto request, auto error) {
+            return kinglet_model_submit_classify(get(), texts.data(), nullptr, texts.size(), &c, callback, data, request, error);
+        });
+    }
+
+    /// classify_pairs() in the background.
+    Result<Request<Classifications>> submit_classify_pairs(const Texts &texts, const Texts &pairs, const ClassifyOptions &options = {},
+                                                           OnDone done = nullptr) const noexcept {
+        if (auto same = detail::same_size("pairs", pairs.size(), "texts", texts.size()); !same) return same.error();
+        const auto c = detail::to_c(options);
+        return Request<Classifications>::submit(waited_for(std::move(done)), [&](auto callback, void *data, auto request, auto error) {
+            return kinglet_model_submit_classify(get(), texts.data(), pairs.data(), texts.size(), &c, callback, data, request, error);
+        });
+    }
+
+    /// score() in the background.
+    Result<Request<Classifications>> submit_score(const Texts &queries, const Texts &documents, const ClassifyOptions &options = {},
+                                                  OnDone done = nullptr) const noexcept {
+        if (auto same = detail::same_size("documents", documents.size(), "queries", queries.size()); !same) return same.error();
+        const auto c = detail::to_c(options);
+        return Request<Classifications>::submit(waited_for(std::move(done)), [&](auto callback, void *data, auto request, auto error) {
+            return kinglet_model_submit_score(get(), queries.data(), documents.data(), queries.size(), &c, callback, data, request, error);
+        });
+    }
+
+    /// classify_tokens() in the background.
+    Result<Request<TokenClassifications>> submit_classify_tokens(const Texts &texts, const ClassifyOptions &options = {},
+                                                                 OnDone done = nullptr) const noexcept {
+        const auto c = detail::to_c(options);
+        return Request<TokenClassifications>::submit(waited_for(std::move(done)), [&](auto callback, void *data, auto request, auto error) {
+            return kinglet_model_submit_classify_tokens(get(), texts.data(), texts.size(), &c, callback, data, request, error);
+        });
+    }
+
+    /// generate() in the background. GenerateOptions::on_piece is called on a thread of the model's.
+    Result<Request<Generations>> submit_generate(const Texts &texts, const GenerateOptions &options = {},
+                                                 OnDone done = nullptr) const noexcept {
+        auto state = waited_for(std::move(done));
+        state->on_piece = options.on_piece;
+        const GenerateCall made(options, *state);
+        return Request<Generations>::submit(std::move(state), [&](auto callback, void *data, auto request, auto error) {
+            return kinglet_model_submit_generate(get(), texts.data(), texts.size(), made.c(), callback, data, request, error);
+        });
+    }
+
     /// Computes the logits of a sequence: of `decoder_ids` given the source text `ids`, or of `ids` for a model without an encoder.
     Result<Logits> logits(Span<const std::uint32_t> ids, Span<const std::uint32_t> decoder_ids = {},
                           const LogitsOptions &options = {}) const noexcept {
@@ -347,6 +410,12 @@ public:
 
 private:
     explicit Model(kinglet_model *handle) noexcept : Owner(handle) {}
+
+    static std::shared_ptr<detail::RequestState> waited_for(OnDone done) {
+        auto state = std::make_shared<detail::RequestState>();
+        state->on_done = std::move(done);
+        return state;
+    }
 
     kinglet_model_view now() const noexcept {
         kinglet_model_view view{};

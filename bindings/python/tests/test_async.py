@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -67,6 +69,32 @@ def test_cancelling_a_task_ends_the_call(bert: Model) -> None:
     # The loop ends when its threads have.
     started = asyncio.run(cancelled())
     assert time.monotonic() - started < 20
+
+
+def test_awaited_calls_are_requests(load: Callable[..., Model], gpt2: Model) -> None:
+    async def many() -> None:
+        tagger = load("bert-token-classifier")
+        assert await tagger.aclassify_tokens(["a bird"]) == tagger.classify_tokens(["a bird"])
+        before = threading.active_count()
+        writes = [gpt2.agenerate("The river", max_new_tokens=8, do_sample=False) for _ in range(100)]
+        running = asyncio.gather(*writes)
+        await asyncio.sleep(0.01)
+        assert threading.active_count() == before
+        alone = gpt2.generate("The river", max_new_tokens=8, do_sample=False).text
+        assert {generation.text for generation in await running} == {alone}
+
+        pieces: list[str] = []
+        options: dict[str, Any] = {"max_new_tokens": 8, "do_sample": False}
+        written = await gpt2.agenerate("The river", on_piece=lambda piece: pieces.append(piece.text), **options)
+        assert "".join(pieces) == written.text
+
+        def fail(_: Any) -> None:
+            raise LookupError("of the callback")
+
+        with pytest.raises(LookupError, match="of the callback"):
+            await gpt2.agenerate("The river", on_piece=fail, **options)
+
+    asyncio.run(many())
 
 
 def test_leaving_a_stream(gpt2: Model) -> None:

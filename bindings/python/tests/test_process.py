@@ -215,3 +215,33 @@ def test_memory_is_flat() -> None:
     )
     loads, others = (int(line) for line in out.split())
     assert loads < 1500 and others < 1500, f"{loads} and {others} KiB more after {calls} calls"
+
+
+def test_ending_beside_requests() -> None:
+    """A program that ends while requests run, and the child of a fork, whose awaited calls run on threads."""
+    ran(
+        """
+        import asyncio
+        model = Model.load(FIXTURES + "/bert")
+        async def begin():
+            calls = [asyncio.ensure_future(model.aembed(["a small bird sings"] * 20_000)) for _ in range(8)]
+            await asyncio.sleep(0.05)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        asyncio.run(begin())
+        """
+    )
+    said = ran(
+        """
+        import asyncio
+        model = Model.load(FIXTURES + "/bert")
+        alone = asyncio.run(model.aembed("bird"))
+        child = os.fork()
+        if child == 0:
+            same = (asyncio.run(model.aembed("bird")) == alone).all()
+            os._exit(0 if same else 3)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        """
+    )
+    assert said.strip() == "0"

@@ -47,7 +47,7 @@ pub fn run(model: &Model, args: &Classify) -> Outcome<()> {
         prompt_name: args.prompt.prompt_name.clone(),
         prompt: args.prompt.prompt.clone(),
         cancellation: None,
-        priority: Default::default(),
+        priority: args.call.priority.unwrap_or_default(),
         deadline: None,
     };
     let pairs = args.score || args.pair.asked();
@@ -58,6 +58,7 @@ pub fn run(model: &Model, args: &Classify) -> Outcome<()> {
     let kind = if pairs { Kind::Pair } else { Kind::Text };
     let mut out = Output::new();
     Batches::new(&args.input, kind, args.pair.pair_field.as_deref())?.each(|batch| {
+        let options = ClassifyOptions { deadline: args.call.deadline(), ..options.clone() };
         let cut = if tokens {
             batch_tokens(model, args, &options, &batch, &mut out)
         } else {

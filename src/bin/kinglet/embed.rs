@@ -32,13 +32,14 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
         prompt: args.prompt.prompt.clone(),
         truncate_dim: args.truncate_dim,
         cancellation: None,
-        priority: Default::default(),
+        priority: args.call.priority.unwrap_or_default(),
         deadline: None,
     };
     let by_token = args.pooling == Some(kinglet::Pooling::None);
     let mut out = Output::new();
     Batches::new(&args.input, Kind::Text, None)?.each(|batch| {
-        let embeddings = model.embed(&batch.texts(), &options)?;
+        let embeddings =
+            model.embed(&batch.texts(), &EmbedOptions { deadline: args.call.deadline(), ..options.clone() })?;
         for (i, text) in batch.texts.iter().enumerate() {
             let rows = rows(&embeddings, i);
             if args.input.json() {

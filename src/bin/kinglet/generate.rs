@@ -38,6 +38,7 @@ impl<'a> From<&'a Generated> for One<'a> {
 pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
     let generation = &args.generation;
     let mut options = if args.input.json() { generation.options()? } else { generation.options_of_text()? };
+    options.priority = args.call.priority.unwrap_or_default();
     if let Some(text) = &args.prefix {
         options.prefix = Some(model.prefix(text, !args.generation.no_special_tokens, None)?);
     }
@@ -53,11 +54,13 @@ pub fn run(model: &Model, args: &Generate) -> Outcome<()> {
         if args.stream {
             let mut cut = 0;
             for prompt in &prompts {
+                options.deadline = args.call.deadline();
                 cut += usize::from(stream(model, prompt, &options)?);
             }
             return Ok(cut);
         }
         let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        options.deadline = args.call.deadline();
         let result = model.generate(&prompts, &options, None)?;
         for ((text, outputs), &cut) in batch.texts.iter().zip(&result.outputs).zip(&result.truncated) {
             if args.input.json() {

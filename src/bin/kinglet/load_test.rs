@@ -16,7 +16,7 @@ use crate::machine;
 
 use callers::Tally;
 use report::{BatchFigures, Measured};
-use workload::Workload;
+use workload::{Calling, Workload};
 
 /// The batch to compare with runs until so much time has passed, and so many times at least; the median counts.
 const BATCH_TIME: Duration = Duration::from_millis(500);
@@ -46,10 +46,11 @@ pub fn run(model: &Model, args: &LoadTest) -> Outcome<()> {
 /// Runs each input alone. Returns the hash of each result.
 fn alone(workload: &Workload) -> Outcome<(Tally, Vec<u64>)> {
     // Not recorded: the first call allocates what later ones reuse.
-    workload.call(0)?;
+    workload.call(0, Calling::default())?;
     let tally = Mutex::new(Tally::new()?);
     let start = Instant::now();
-    let wanted = (0..workload.inputs()).map(|i| Tally::call(&tally, workload, i, None, Instant::now())).collect();
+    let call = |i| Tally::call(&tally, workload, i, Calling::default(), None, Instant::now());
+    let wanted = (0..workload.inputs()).map(call).collect();
     let seconds = start.elapsed().as_secs_f64();
     let tally = tally.into_inner().map_err(Failure::new)?;
     match tally.error {
@@ -63,10 +64,10 @@ fn batch(workload: &Workload, texts: usize, wanted: &[u64]) -> Outcome<BatchFigu
     let start = Instant::now();
     let mut figures = BatchFigures { texts, ..BatchFigures::default() };
     let mut times = Vec::new();
-    workload.batch(0..texts)?;
+    workload.batch(0..texts, Calling::default())?;
     while times.len() < BATCH_RUNS || start.elapsed() < BATCH_TIME {
         let begun = Instant::now();
-        let answers = workload.batch(0..texts)?;
+        let answers = workload.batch(0..texts, Calling::default())?;
         times.push(begun.elapsed().as_secs_f64());
         figures.add(&answers, wanted);
     }
@@ -78,12 +79,13 @@ fn batch(workload: &Workload, texts: usize, wanted: &[u64]) -> Outcome<BatchFigu
 /// Runs the callers beside a thread that makes one call of `texts` inputs again and again, and once at least.
 fn beside_bulk(args: &LoadTest, workload: &Workload, wanted: &[u64], texts: usize) -> Outcome<(Tally, BatchFigures)> {
     let ended = AtomicBool::new(false);
+    let calling = Calling { priority: args.bulk_priority, limit: None };
     std::thread::scope(|scope| {
         let bulk = scope.spawn(|| {
             let mut figures = BatchFigures { texts, ..BatchFigures::default() };
             let start = Instant::now();
             while figures.calls == 0 || !ended.load(Ordering::Relaxed) {
-                let answers = workload.batch(0..texts)?;
+                let answers = workload.batch(0..texts, calling)?;
                 figures.add(&answers, wanted);
             }
             figures.seconds = start.elapsed().as_secs_f64();

@@ -1,5 +1,7 @@
 //! Values of command-line options: names, sizes, token ids, ranges.
 
+use std::time::Duration;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// A sequence of token ids; a separate type, because clap reads a `Vec` as an option that may be repeated.
@@ -28,6 +30,13 @@ pub fn resamples(text: &str) -> Result<usize, String> {
 
 pub fn callers(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| "expected a whole number from 1 to 1024".into())
+}
+
+/// A duration of 1 ms to 49 days.
+pub fn milliseconds(text: &str) -> Result<Duration, String> {
+    let number = text.parse::<u32>().ok().filter(|&number| number > 0);
+    let number = number.ok_or("expected a whole number of milliseconds, at least 1")?;
+    Ok(Duration::from_millis(number.into()))
 }
 
 /// A number above 0: calls per second, or seconds.

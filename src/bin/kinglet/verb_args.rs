@@ -1,14 +1,15 @@
 //! The options of each verb. A verb's own options come first: after a group they would be listed under the group's heading.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap_complete::Shell;
-use kinglet::{Aggregation, Pooling, Precision, ScoreFunction};
+use kinglet::{Aggregation, Pooling, Precision, Priority, ScoreFunction};
 
 use crate::args::{ModelArgs, PairArgs, TextArgs};
 use crate::generate_args::{GenerationArgs, LookupArgs};
-use crate::values::{Ids, at_least_one, callers, choice, ids, rate, resamples, span};
+use crate::values::{Ids, at_least_one, callers, choice, ids, milliseconds, rate, resamples, span};
 
 /// Generate text from prompts or source texts
 #[derive(Args)]
@@ -27,6 +28,8 @@ pub struct Generate {
     /// Put TEXT before each prompt; its KV cache is computed once
     #[arg(long, value_name = "TEXT")]
     pub prefix: Option<String>,
+    #[command(flatten)]
+    pub call: CallArgs,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -197,9 +200,29 @@ pub struct Embed {
     #[command(flatten)]
     pub prompt: PromptArgs,
     #[command(flatten)]
+    pub call: CallArgs,
+    #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
     pub input: TextArgs,
+}
+
+/// How urgent the calls of a verb are.
+#[derive(Args)]
+pub struct CallArgs {
+    /// How urgent the calls are; it matters where calls share a model, and it names their counters
+    #[arg(long, value_name = "NAME", value_parser = choice(Priority::ALL.map(|p| (p.name(), p))))]
+    pub priority: Option<Priority>,
+    /// End each call after MS milliseconds, waiting included
+    #[arg(long = "deadline", value_name = "MS", value_parser = milliseconds)]
+    pub limit: Option<Duration>,
+}
+
+impl CallArgs {
+    /// The end of a call that begins now.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.limit.map(|limit| Instant::now() + limit)
+    }
 }
 
 #[derive(Args)]
@@ -247,6 +270,8 @@ pub struct Classify {
     pub max_length: Option<usize>,
     #[command(flatten)]
     pub prompt: PromptArgs,
+    #[command(flatten)]
+    pub call: CallArgs,
     #[command(flatten)]
     pub model: ModelArgs,
     #[command(flatten)]
@@ -372,7 +397,7 @@ pub enum Task {
 #[command(after_help = "\
 The callers are threads of this process. Without --rate each of them calls again as soon as its call has returned (closed loop); with it,
 calls arrive at random times, whether earlier ones have returned or not (open loop, Poisson), and a call that finds all callers busy
-counts its wait. Every input also runs alone and in one batch of the size of --callers: the figures to compare with. If a result differs
+counts its wait. Beside --bulk the callers are interactive and the bulk call has the lowest priority, unless options say otherwise. Every input also runs alone and in one batch of the size of --callers: the figures to compare with. If a result differs
 from its input's alone by a single bit, the exit status is 1.
 
 Examples:
@@ -415,6 +440,9 @@ pub struct LoadTest {
     /// Beside the callers, make one call of N inputs again and again (mixed load); the callers are measured without it first
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub bulk: Option<usize>,
+    /// The bulk call's priority
+    #[arg(long, default_value = "bulk", requires = "bulk", value_name = "NAME", value_parser = choice(Priority::ALL.map(|p| (p.name(), p))))]
+    pub bulk_priority: Priority,
     /// Seed of the inputs, of the arrivals and of the sampling
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub seed: u64,
@@ -426,8 +454,19 @@ pub struct LoadTest {
     /// Short for --output-format json
     #[arg(long, conflicts_with = "output_format")]
     pub json: bool,
+    /// Priority and deadline of the callers' calls; beside --bulk they are interactive by default
+    #[command(flatten)]
+    pub call: CallArgs,
     #[command(flatten)]
     pub model: ModelArgs,
+}
+
+impl LoadTest {
+    /// The callers' priority.
+    pub fn priority(&self) -> Priority {
+        let default = if self.bulk.is_some() { Priority::Interactive } else { Priority::Normal };
+        self.call.priority.unwrap_or(default)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -10,6 +10,7 @@ from kinglet._library import CData, ffi, lib, own, text
 from kinglet._library import null as none
 from kinglet._memory import array
 from kinglet._options import calling, choice, integer, new, prompts
+from kinglet._request import awaited
 from kinglet._texts import Packed, Texts, listed, strs
 from kinglet._tokens import characters
 from kinglet.errors import InvalidArgument
@@ -18,7 +19,7 @@ from kinglet.results import Classifications, Entity, Floats, flags
 if TYPE_CHECKING:
     from kinglet.model import Aggregation, Priority, ScoreFunction
 
-__all__ = ["ClassifyOptions", "classify", "classify_tokens", "score"]
+__all__ = ["ClassifyOptions", "aclassify", "aclassify_tokens", "ascore", "classify", "classify_tokens", "score"]
 
 
 class ClassifyOptions(TypedDict, total=False):
@@ -48,8 +49,13 @@ def _options(options: ClassifyOptions) -> tuple[CData, Any]:
 
 
 def _read(options: CData, cancellation: Cancellation | None, work: Callable[[CData, CData], int]) -> tuple[CData, CData]:
-    made, view = ffi.new("kinglet_classifications **"), new("kinglet_classifications_view")
+    made = ffi.new("kinglet_classifications **")
     run(options, lambda error: work(made, error), cancellation)
+    return _view(made)
+
+
+def _view(made: CData) -> tuple[CData, CData]:
+    view = new("kinglet_classifications_view")
     owner = own(made[0], lib.kinglet_classifications_free)
     check(lambda error: lib.kinglet_classifications_read(owner, view, error))
     return owner, view
@@ -74,6 +80,11 @@ def classify(
         lambda made, error: lib.kinglet_model_classify(model, data, second, count, c, made, error),
     )
     del keep, kept, kept_too
+    return _classifications(labels, owner, view)
+
+
+def _classifications(labels: tuple[str, ...], owner: CData, view: CData) -> Classifications:
+    count = view.count
     return Classifications(
         labels,
         array(view.scores, (count, view.label_count), "<f4", owner),
@@ -98,6 +109,51 @@ def score(model: CData, queries: str | Texts, documents: Texts, options: Classif
     return array(view.scores, (count,), "<f4", owner)
 
 
+def _take(request: CData) -> tuple[CData, CData]:
+    made = ffi.new("kinglet_classifications **")
+    check(lambda error: lib.kinglet_request_take_classifications(request, made, error))
+    return _view(made)
+
+
+async def aclassify(
+    model: CData, labels: tuple[str, ...], texts: Texts, pairs: Texts | None, options: ClassifyOptions
+) -> Classifications:
+    """`classify` as a request."""
+    c, keep = _options(options)
+    data, count, kept = strs(texts, "texts")
+    second, other, kept_too = (none, count, None) if pairs is None else strs(pairs, "pairs")
+    _same(count, other, "pairs", "texts")
+    return await awaited(
+        lambda done, pending, made, error: lib.kinglet_model_submit_classify(
+            model, data, second, count, c, done, pending, made, error
+        ),
+        lambda request: _classifications(labels, *_take(request)),
+        options.get("cancellation"),
+        (keep, kept, kept_too),
+    )
+
+
+async def ascore(model: CData, queries: str | Texts, documents: Texts, options: ClassifyOptions) -> Floats:
+    """`score` as a request."""
+    c, keep = _options(options)
+    second, count, kept = strs(documents, "documents")
+    first, other, kept_too = strs([queries] * count if isinstance(queries, str) else queries, "queries")
+    _same(count, other, "queries", "documents")
+
+    def take(request: CData) -> Floats:
+        owner, view = _take(request)
+        return array(view.scores, (count,), "<f4", owner)
+
+    return await awaited(
+        lambda done, pending, made, error: lib.kinglet_model_submit_score(
+            model, first, second, count, c, done, pending, made, error
+        ),
+        take,
+        options.get("cancellation"),
+        (keep, kept, kept_too),
+    )
+
+
 def classify_tokens(
     model: CData, texts: Sequence[str], aggregation: Aggregation, options: ClassifyOptions
 ) -> list[list[Entity]]:
@@ -108,13 +164,44 @@ def classify_tokens(
     if not given:
         raise InvalidArgument("texts: is empty")
     data, kept = Packed(given, "texts").strs()
-    made, view = ffi.new("kinglet_token_classifications **"), new("kinglet_token_classifications_view")
+    made = ffi.new("kinglet_token_classifications **")
     run(
         c,
         lambda error: lib.kinglet_model_classify_tokens(model, data, len(given), c, made, error),
         options.get("cancellation"),
     )
     del keep, kept
+    return _entities(given, made)
+
+
+async def aclassify_tokens(
+    model: CData, texts: Sequence[str], aggregation: Aggregation, options: ClassifyOptions
+) -> list[list[Entity]]:
+    """`classify_tokens` as a request."""
+    c, keep = _options(options)
+    c.aggregation = choice("aggregation", aggregation, "aggregation")
+    given = listed(texts, "texts")
+    if not given:
+        raise InvalidArgument("texts: is empty")
+    data, kept = Packed(given, "texts").strs()
+
+    def take(request: CData) -> list[list[Entity]]:
+        made = ffi.new("kinglet_token_classifications **")
+        check(lambda error: lib.kinglet_request_take_token_classifications(request, made, error))
+        return _entities(given, made)
+
+    return await awaited(
+        lambda done, pending, made, error: lib.kinglet_model_submit_classify_tokens(
+            model, data, len(given), c, done, pending, made, error
+        ),
+        take,
+        options.get("cancellation"),
+        (keep, kept),
+    )
+
+
+def _entities(given: Sequence[str], made: CData) -> list[list[Entity]]:
+    view = new("kinglet_token_classifications_view")
     owner, entity = own(made[0], lib.kinglet_token_classifications_free), new("kinglet_entity")
     check(lambda error: lib.kinglet_token_classifications_read(owner, view, error))
     found: list[list[Entity]] = [[] for _ in given]

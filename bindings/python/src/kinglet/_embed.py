@@ -10,6 +10,7 @@ from kinglet._call import Cancellation, check, run
 from kinglet._library import CData, ffi, lib, own
 from kinglet._memory import array
 from kinglet._options import calling, choice, integer, new, prompts, tristate
+from kinglet._request import awaited
 from kinglet._texts import Packed, Texts, parts, strs
 from kinglet.errors import InvalidArgument
 from kinglet.results import Embeddings, Floats, flags
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from kinglet._arrow import Chunk
     from kinglet.model import Pooling, Priority
 
-__all__ = ["EmbedOptions", "embed", "embed_tokens"]
+__all__ = ["EmbedOptions", "aembed", "embed", "embed_tokens"]
 
 
 class EmbedOptions(TypedDict, total=False):
@@ -141,8 +142,13 @@ def _strs(
 def _embeddings(
     model: CData, data: CData, count: int, options: CData, cancellation: Cancellation | None
 ) -> tuple[CData, CData]:
-    made, view = ffi.new("kinglet_embeddings **"), new("kinglet_embeddings_view")
+    made = ffi.new("kinglet_embeddings **")
     run(options, lambda error: lib.kinglet_model_embed(model, data, count, options, made, error), cancellation)
+    return _read(made)
+
+
+def _read(made: CData) -> tuple[CData, CData]:
+    view = new("kinglet_embeddings_view")
     owner = own(made[0], lib.kinglet_embeddings_free)
     check(lambda error: lib.kinglet_embeddings_read(owner, view, error))
     return owner, view
@@ -159,3 +165,25 @@ def embed_tokens(model: CData, texts: Texts, options: EmbedOptions) -> list[Floa
     del keep, kept
     values = array(view.values, (view.row_count, view.dimension), "<f4", owner)
     return [values[view.starts[i] : view.starts[i + 1]] for i in range(count)]
+
+
+async def aembed(model: CData, texts: Texts, options: EmbedOptions) -> Floats:
+    """`embed` as a request."""
+    c, keep = _options(options)
+    if c.pooling == lib.KINGLET_POOLING_NONE:
+        raise InvalidArgument("pooling: 'none' gives one vector per token; use embed_tokens")
+    data, count, kept = strs(texts, "texts")
+
+    def take(request: CData) -> Floats:
+        made = ffi.new("kinglet_embeddings **")
+        check(lambda error: lib.kinglet_request_take_embeddings(request, made, error))
+        owner, view = _read(made)
+        # Writable, as what `embed` gives.
+        return array(view.values, (view.row_count, view.dimension), "<f4", owner).copy()
+
+    return await awaited(
+        lambda done, pending, made, error: lib.kinglet_model_submit_embed(model, data, count, c, done, pending, made, error),
+        take,
+        options.get("cancellation"),
+        (keep, kept),
+    )

@@ -13,6 +13,7 @@ from kinglet._library import CData, ffi, lib, null, own, text
 from kinglet._memory import array
 from kinglet._options import calling, choice, ids, integer, lend, name_of, tristate
 from kinglet._prefix import Prefix
+from kinglet._request import awaited
 from kinglet._texts import Texts, strs
 from kinglet.errors import InvalidArgument
 from kinglet.results import Generation, Output, Piece
@@ -20,7 +21,7 @@ from kinglet.results import Generation, Output, Piece
 if TYPE_CHECKING:
     from kinglet.model import Priority
 
-__all__ = ["GenerateOptions", "OnPiece", "generations"]
+__all__ = ["GenerateOptions", "OnPiece", "agenerations", "generations"]
 
 OnPiece = Callable[[Piece], Any]
 
@@ -296,6 +297,33 @@ def generations(options: Mapping[str, Any], work: Callable[[CData, CData, CData]
         if given.pieces is not None and given.pieces.raised is not None:
             raised, given.pieces.raised = given.pieces.raised, None
             raise raised from None
+    return _read(made)
+
+
+async def agenerations(options: Mapping[str, Any], data: CData, count: int, keep: Any, model: CData) -> list[Generation]:
+    """`generate` as a request."""
+    given = Options(options)
+
+    def take(request: CData) -> list[Generation]:
+        made = ffi.new("kinglet_generations **")
+        check(lambda error: lib.kinglet_request_take_generations(request, made, error))
+        return _read(made)
+
+    def thrown() -> BaseException | None:
+        return None if given.pieces is None else given.pieces.raised
+
+    return await awaited(
+        lambda done, pending, made, error: lib.kinglet_model_submit_generate(
+            model, data, count, given.c, done, pending, made, error
+        ),
+        take,
+        given.cancellation,
+        (given, keep),
+        thrown,
+    )
+
+
+def _read(made: CData) -> list[Generation]:
     owner = own(made[0], lib.kinglet_generations_free)
     view = _options.new("kinglet_generations_view")
     check(lambda error: lib.kinglet_generations_read(owner, view, error))

@@ -19,7 +19,7 @@ from kinglet._prefix import Prefix
 from kinglet._texts import Texts, strs
 from kinglet.chat import Chat
 from kinglet.errors import Closed, InvalidArgument
-from kinglet.generation import GenerateOptions, generations
+from kinglet.generation import GenerateOptions, agenerations, generations
 from kinglet.results import (
     Classifications,
     Embeddings,
@@ -96,6 +96,7 @@ class Model:
         model = object.__new__(cls)
         # Reloading after pickling happens in other processes, whose working directory may be another.
         model._settings = (os.path.abspath(os.fspath(path)), settings)
+        model._process = os.getpid()
         model._owner = _load.load(os.fspath(path), settings, log, progress, cancellation)
         view = new("kinglet_model_view")
         check(lambda error: lib.kinglet_model_read(model._owner, view, error))
@@ -104,6 +105,7 @@ class Model:
         return model
 
     _owner: CData | None
+    _process: int
     _settings: tuple[str, dict[str, Any]]
     _view: CData
     _labels: tuple[str, ...]
@@ -369,23 +371,46 @@ class Model:
     # ---- For async programs ----
 
     async def aembed(self, texts: str | Texts, **options: Unpack[_embed.EmbedOptions]) -> Floats:
-        """Like `embed`, for `await`. Cancelling the task ends the call."""
-        cancellation = options.pop("cancellation", None)
-        return await streaming.in_executor(functools.partial(self.embed, texts, **options), cancellation)
+        """Like `embed`, for `await`. Cancelling the task ends the call.
+
+        Awaited calls are requests: they take no thread of Python's. At most `requests` of `scheduler` run at once; others wait. Texts are
+        copied when the call begins.
+        """
+        if self._is_inherited():
+            cancellation = options.pop("cancellation", None)
+            return await streaming.in_executor(functools.partial(self.embed, texts, **options), cancellation)
+        if isinstance(texts, str):
+            row: Floats = (await _embed.aembed(self._handle(), [texts], options))[0]
+            return row
+        return await _embed.aembed(self._handle(), texts, options)
 
     async def aclassify(
         self, texts: Texts, pairs: Texts | None = None, **options: Unpack[_classify.ClassifyOptions]
     ) -> Classifications:
         """Like `classify`, for `await`."""
-        cancellation = options.pop("cancellation", None)
-        return await streaming.in_executor(functools.partial(self.classify, texts, pairs, **options), cancellation)
+        if self._is_inherited():
+            cancellation = options.pop("cancellation", None)
+            return await streaming.in_executor(functools.partial(self.classify, texts, pairs, **options), cancellation)
+        return await _classify.aclassify(self._handle(), self._labels, texts, pairs, options)
 
     async def ascore(
         self, queries: str | Texts, documents: Texts, **options: Unpack[_classify.ClassifyOptions]
     ) -> Floats:
         """Like `score`, for `await`."""
-        cancellation = options.pop("cancellation", None)
-        return await streaming.in_executor(functools.partial(self.score, queries, documents, **options), cancellation)
+        if self._is_inherited():
+            cancellation = options.pop("cancellation", None)
+            return await streaming.in_executor(functools.partial(self.score, queries, documents, **options), cancellation)
+        return await _classify.ascore(self._handle(), queries, documents, options)
+
+    async def aclassify_tokens(
+        self, texts: Sequence[str], *, aggregation: Aggregation = "auto", **options: Unpack[_classify.ClassifyOptions]
+    ) -> list[list[Entity]]:
+        """Like `classify_tokens`, for `await`."""
+        if self._is_inherited():
+            cancellation = options.pop("cancellation", None)
+            call = functools.partial(self.classify_tokens, texts, aggregation=aggregation, **options)
+            return await streaming.in_executor(call, cancellation)
+        return await _classify.aclassify_tokens(self._handle(), texts, aggregation, options)
 
     @overload
     async def agenerate(  # type: ignore[overload-overlap]
@@ -394,9 +419,18 @@ class Model:
     @overload
     async def agenerate(self, texts: Texts, **options: Unpack[GenerateOptions]) -> list[Generation]: ...
     async def agenerate(self, texts: Any, **options: Unpack[GenerateOptions]) -> Any:
-        """Like `generate`, for `await`."""
-        cancellation = options.pop("cancellation", None)
-        return await streaming.in_executor(functools.partial(self.generate, texts, **options), cancellation)
+        """Like `generate`, for `await`. `on_piece` is called on a thread of the library's."""
+        if self._is_inherited():
+            cancellation = options.pop("cancellation", None)
+            return await streaming.in_executor(functools.partial(self.generate, texts, **options), cancellation)
+        single = isinstance(texts, str)
+        data, count, keep = strs([texts] if single else texts, "texts")
+        found = await agenerations(options, data, count, keep, self._handle())
+        return found[0] if single else found
+
+    def _is_inherited(self) -> bool:
+        # In the child of a fork, where requests have no threads.
+        return os.getpid() != self._process
 
     def astream(self, prompt: str, **options: Unpack[GenerateOptions]) -> AsyncIterator[str]:
         """Like `stream`, for `async for`."""

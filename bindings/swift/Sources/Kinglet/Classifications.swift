@@ -55,9 +55,7 @@ extension Model {
 
     /// Classifies texts; ``classify(_:options:cancellation:)`` has the details.
     public func classify(_ texts: [String], options: ClassifyOptions = ClassifyOptions()) async throws(KingletError) -> Classifications {
-        try await offCooperativePool { [self] cancellation throws(KingletError) in
-            try classify(texts, options: options, cancellation: cancellation)
-        }
+        try await classify(texts, [], options, kinglet_model_submit_classify)
     }
 
     /// Classifies pairs: `texts[i]` with `pairs[i]`. Otherwise as ``classify(_:options:cancellation:)``.
@@ -72,9 +70,8 @@ extension Model {
     public func classify(
         _ texts: [String], pairs: [String], options: ClassifyOptions = ClassifyOptions()
     ) async throws(KingletError) -> Classifications {
-        try await offCooperativePool { [self] cancellation throws(KingletError) in
-            try classify(texts, pairs: pairs, options: options, cancellation: cancellation)
-        }
+        try sameCount(texts.count, pairs.count, "pairs", of: "texts")
+        return try await classify(texts, pairs, options, kinglet_model_submit_classify)
     }
 
     /// Scores pairs of a query and a document, `queries[i]` with `documents[i]`, with a cross-encoder: a model with one output. The result has
@@ -93,9 +90,8 @@ extension Model {
     public func score(
         queries: [String], documents: [String], options: ClassifyOptions = ClassifyOptions()
     ) async throws(KingletError) -> Classifications {
-        try await offCooperativePool { [self] cancellation throws(KingletError) in
-            try score(queries: queries, documents: documents, options: options, cancellation: cancellation)
-        }
+        try sameCount(queries.count, documents.count, "documents", of: "queries")
+        return try await classify(queries, documents, options, kinglet_model_submit_score)
     }
 
     /// Classifies texts, or pairs if there are pairs.
@@ -120,6 +116,29 @@ extension Model {
                 }
             }
         }
+        return try Classifications(result, labels: properties.labels)
+    }
+
+    /// Classifies texts, or pairs if there are pairs, as a request.
+    private func classify(
+        _ texts: [String], _ pairs: [String], _ options: ClassifyOptions,
+        _ function: (
+            OpaquePointer?, UnsafePointer<kinglet_str>?, UnsafePointer<kinglet_str>?, Int, UnsafePointer<kinglet_classify_options>?,
+            kinglet_request_callback?, UnsafeMutableRawPointer?, UnsafeMutablePointer<OpaquePointer?>?, UnsafeMutablePointer<OpaquePointer?>?
+        ) -> kinglet_status
+    ) async throws(KingletError) -> Classifications {
+        var c = try options.c()
+        let result = try await requested(
+            { done, request, failure throws(KingletError) in
+                handle.use { model in
+                    withPrompt(options.promptName, options.prompt) { name, prompt in
+                        (c.prompt_name, c.prompt) = (name, prompt)
+                        return withPairs(texts, pairs) { first, second in
+                            function(model, first, second, texts.count, &c, done.0, done.1, request, failure)
+                        }
+                    }
+                }
+            }, free: kinglet_classifications_free, take: kinglet_request_take_classifications)
         return try Classifications(result, labels: properties.labels)
     }
 }

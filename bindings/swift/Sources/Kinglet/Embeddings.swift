@@ -63,9 +63,19 @@ extension Model {
 
     /// Embeds texts; ``embed(_:options:cancellation:)`` has the details.
     public func embed(_ texts: [String], options: EmbedOptions = EmbedOptions()) async throws(KingletError) -> Embeddings {
-        try await offCooperativePool { [self] cancellation throws(KingletError) in
-            try embed(texts, options: options, cancellation: cancellation)
-        }
+        var c = try kinglet_embed_options(options)
+        let result = try await requested(
+            { done, request, failure throws(KingletError) in
+                handle.use { model in
+                    withPrompt(options.promptName, options.prompt) { name, prompt in
+                        (c.prompt_name, c.prompt) = (name, prompt)
+                        return withTexts(texts) { strings in
+                            kinglet_model_submit_embed(model, strings, texts.count, &c, done.0, done.1, request, failure)
+                        }
+                    }
+                }
+            }, free: kinglet_embeddings_free, take: kinglet_request_take_embeddings)
+        return try Embeddings(result)
     }
 }
 

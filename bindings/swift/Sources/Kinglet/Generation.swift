@@ -13,9 +13,17 @@ extension Model {
 
     /// Generates texts; ``generate(_:options:cancellation:)`` has the details.
     public func generate(_ texts: [String], options: GenerateOptions = GenerateOptions()) async throws(KingletError) -> [Generation] {
-        try await offCooperativePool { [self] cancellation throws(KingletError) in
-            try generate(texts, options: options, cancellation: cancellation)
-        }
+        let result = try await requested(
+            { done, request, failure throws(KingletError) in
+                try handle.use { model throws(KingletError) in
+                    try options.use(listener: nil, cancellation: nil) { options throws(KingletError) in
+                        withTexts(texts) { strings in
+                            kinglet_model_submit_generate(model, strings, texts.count, options, done.0, done.1, request, failure)
+                        }
+                    }
+                }
+            }, free: kinglet_generations_free, take: kinglet_request_take_generations)
+        return try generations(result)
     }
 
     /// Generates from one text; ``generate(_:options:cancellation:)`` has the details.
@@ -153,6 +161,11 @@ func generated(
             }
         }
     }
+    return try generations(result)
+}
+
+/// Copies a result.
+private func generations(_ result: Handle) throws(KingletError) -> [Generation] {
     var view = kinglet_generations_view()
     view.struct_size = MemoryLayout<kinglet_generations_view>.size
     view = try result.read(view, kinglet_generations_read)

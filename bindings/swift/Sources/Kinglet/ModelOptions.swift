@@ -63,15 +63,19 @@ public struct SchedulerOptions: Hashable, Sendable {
     public var queueLength: Int?
     /// The most bytes of input of these calls. Default: no limit.
     public var queueBytes: Int?
+    /// The most calls with `await` that run at once, each on a thread of the model's; others wait. Default: 64.
+    public var requests: Int?
 
     public init(
-        maxTokens: Int? = nil, maxSequences: Int? = nil, maxWait: Duration? = nil, queueLength: Int? = nil, queueBytes: Int? = nil
+        maxTokens: Int? = nil, maxSequences: Int? = nil, maxWait: Duration? = nil, queueLength: Int? = nil, queueBytes: Int? = nil,
+        requests: Int? = nil
     ) {
         self.maxTokens = maxTokens
         self.maxSequences = maxSequences
         self.maxWait = maxWait
         self.queueLength = queueLength
         self.queueBytes = queueBytes
+        self.requests = requests
     }
 
     func c() throws(KingletError) -> kinglet_scheduler_options {
@@ -82,6 +86,7 @@ public struct SchedulerOptions: Hashable, Sendable {
         c.max_wait_us = try units(maxWait, "scheduler.maxWait", perSecond: 1_000_000)
         c.queue_length = try size32(queueLength, "scheduler.queueLength")
         c.queue_bytes = UInt64(try size(queueBytes, "scheduler.queueBytes"))
+        c.requests = try size32(requests, "scheduler.requests")
         return c
     }
 }

@@ -42,9 +42,16 @@ extension Model {
     public func classifyTokens(
         _ texts: [String], options: ClassifyTokensOptions = ClassifyTokensOptions()
     ) async throws(KingletError) -> TokenClassifications {
-        try await offCooperativePool { [self] cancellation throws(KingletError) in
-            try classifyTokens(texts, options: options, cancellation: cancellation)
-        }
+        var c = try ClassifyOptions(function: options.function, maxLength: options.maxLength).c(aggregation: options.aggregation)
+        let result = try await requested(
+            { done, request, failure throws(KingletError) in
+                handle.use { model in
+                    withTexts(texts) { strings in
+                        kinglet_model_submit_classify_tokens(model, strings, texts.count, &c, done.0, done.1, request, failure)
+                    }
+                }
+            }, free: kinglet_token_classifications_free, take: kinglet_request_take_token_classifications)
+        return try TokenClassifications(result, labels: properties.labels)
     }
 }
 

@@ -153,6 +153,32 @@ import Testing
         }
     }
 
+    /// Calls with `await` are requests: many of them at once on few threads, with the same numbers, and errors that come with the result.
+    @Test func requests() async throws {
+        let options = ModelOptions(scheduler: SchedulerOptions(requests: 2))
+        let model = try await Model.load(path: fixture("bert"), options: options), texts = many(4)
+        let blocking = { @Sendable (texts: [String]) throws(KingletError) in try model.embed(texts, cancellation: nil) }
+        let alone = try blocking(texts).values
+        try await withThrowingTaskGroup(of: [Float].self) { group in
+            for _ in 0..<100 { group.addTask { try await model.embed(texts).values } }
+            for try await values in group { #expect(values == alone) }
+        }
+        await expectError(.invalidArgument, "prompt") { _ = try await model.embed(texts, options: EmbedOptions(promptName: "passage")) }
+        // The queue of requests is bounded, too.
+        let bounded = ModelOptions(scheduler: SchedulerOptions(queueLength: 1, requests: 1))
+        let small = try await Model.load(path: fixture("bert"), options: bounded)
+        let statuses = await withTaskGroup(of: Status?.self) { group in
+            for _ in 0..<50 {
+                group.addTask {
+                    do { _ = try await small.embed(many(2000)) } catch { return error.status }
+                    return nil
+                }
+            }
+            return await group.reduce(into: [Status?]()) { $0.append($1) }
+        }
+        #expect(statuses.allSatisfy { $0 == nil || $0 == .busy } && statuses.contains(.busy) && statuses.contains(nil))
+    }
+
     /// Jobs that wait for each other all run, however many there are.
     @Test func workers() async throws {
         let gate = Monitor(0), count = 200

@@ -11,7 +11,7 @@ use crate::args::LoadTest;
 use crate::failure::{Failure, Outcome};
 use crate::random::SplitMix64;
 
-use super::workload::Workload;
+use super::workload::{Calling, Workload};
 
 /// The number of calls without --requests and --duration.
 const REQUESTS: usize = 1000;
@@ -58,9 +58,16 @@ impl Tally {
     }
 
     /// Makes one call and records it. `arrival` is when it should have begun.
-    pub fn call(this: &Mutex<Self>, workload: &Workload, input: usize, wanted: Option<u64>, arrival: Instant) -> u64 {
+    pub fn call(
+        this: &Mutex<Self>,
+        workload: &Workload,
+        input: usize,
+        calling: Calling,
+        wanted: Option<u64>,
+        arrival: Instant,
+    ) -> u64 {
         let begun = Instant::now();
-        let result = workload.call(input);
+        let result = workload.call(input, calling);
         let latency = arrival.elapsed();
         let waited = begun - arrival;
         let mut tally = this.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,6 +144,7 @@ impl Schedule {
 /// Runs all calls of the schedule. `wanted` has the hash of each input's result alone.
 pub fn run(args: &LoadTest, workload: &Workload, wanted: &[u64]) -> Outcome<Tally> {
     let tally = Mutex::new(Tally::new()?);
+    let calling = Calling { priority: args.priority(), limit: args.call.limit };
     // The threads wait here, so that none calls while others are being started.
     let gate = RwLock::new(None::<Instant>);
     let schedule = Mutex::new(Schedule::new(args, Instant::now()));
@@ -159,7 +167,7 @@ pub fn run(args: &LoadTest, workload: &Workload, wanted: &[u64]) -> Outcome<Tall
                             }
                             None => Instant::now(),
                         };
-                    Tally::call(&tally, workload, input, Some(wanted[input]), begin);
+                    Tally::call(&tally, workload, input, calling, Some(wanted[input]), begin);
                 }
             };
             let spawned = std::thread::Builder::new().name(format!("caller-{i}")).spawn_scoped(scope, caller);

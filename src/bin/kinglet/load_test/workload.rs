@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kinglet::{EmbedOptions, EncodeOptions, GenerateOptions, Model, Output};
+use kinglet::{EmbedOptions, EncodeOptions, GenerateOptions, Model, Output, Priority};
 
 use crate::args::{LoadTest, Task};
 use crate::failure::{Failure, Outcome};
@@ -21,6 +21,13 @@ pub struct Answer {
     pub tokens: usize,
     /// When the first and the last token came, from the beginning of the call; only of generation without beams, one input per call.
     pub stream: Option<(Duration, Duration)>,
+}
+
+/// How urgent a call is, and how long it may take.
+#[derive(Clone, Copy, Default)]
+pub struct Calling {
+    pub priority: Priority,
+    pub limit: Option<Duration>,
 }
 
 pub struct Workload<'a> {
@@ -65,14 +72,14 @@ impl<'a> Workload<'a> {
     }
 
     /// One call with one input, counted on beyond the last from the first.
-    pub fn call(&self, input: usize) -> kinglet::Result<Answer> {
+    pub fn call(&self, input: usize, calling: Calling) -> kinglet::Result<Answer> {
         let input = input % self.inputs();
         let Inputs::Prompts { prompts, options } = &self.inputs else {
-            return self.batch(input..input + 1).map(|mut answers| answers.swap_remove(0));
+            return self.batch(input..input + 1, calling).map(|mut answers| answers.swap_remove(0));
         };
         let prompt = &prompts[input];
         if options.num_beams != Some(1) {
-            return self.batch(input..input + 1).map(|mut answers| answers.swap_remove(0));
+            return self.batch(input..input + 1, calling).map(|mut answers| answers.swap_remove(0));
         }
         let start = Instant::now();
         let mut stream: Option<(Duration, Duration)> = None;
@@ -81,17 +88,20 @@ impl<'a> Workload<'a> {
             stream = Some((stream.map_or(now, |(first, _)| first), now));
             true
         };
-        let result = self.model.generate_ids(prompt, &[prompt.len()], options, Some(&mut listener))?;
+        let result = self.model.generate_ids(prompt, &[prompt.len()], &timed(options, calling), Some(&mut listener))?;
         Ok(Answer { stream, ..answer(&result.outputs[0]) })
     }
 
     /// One call with several inputs.
-    pub fn batch(&self, inputs: std::ops::Range<usize>) -> kinglet::Result<Vec<Answer>> {
+    pub fn batch(&self, inputs: std::ops::Range<usize>, calling: Calling) -> kinglet::Result<Vec<Answer>> {
         let inputs = inputs.map(|i| i % self.inputs());
         match &self.inputs {
             Inputs::Texts(texts) => {
                 let texts: Vec<&str> = inputs.map(|i| texts[i].as_str()).collect();
-                let embeddings = self.model.embed(&texts, &EmbedOptions::default())?;
+                let Calling { priority, limit } = calling;
+                let deadline = limit.map(|limit| Instant::now() + limit);
+                let embeddings =
+                    self.model.embed(&texts, &EmbedOptions { priority, deadline, ..EmbedOptions::default() })?;
                 let answer = |i: usize| {
                     let mut hash = Fnv::default();
                     embeddings.row(i).iter().for_each(|value| hash.add(value.to_bits()));
@@ -105,11 +115,16 @@ impl<'a> Workload<'a> {
                     ids.extend_from_slice(prompt);
                     lengths.push(prompt.len());
                 }
-                let result = self.model.generate_ids(&ids, &lengths, options, None)?;
+                let result = self.model.generate_ids(&ids, &lengths, &timed(options, calling), None)?;
                 Ok(result.outputs.iter().map(|outputs| answer(outputs)).collect())
             }
         }
     }
+}
+
+fn timed(options: &GenerateOptions, calling: Calling) -> GenerateOptions {
+    let deadline = calling.limit.map(|limit| Instant::now() + limit);
+    GenerateOptions { priority: calling.priority, deadline, ..options.clone() }
 }
 
 fn answer(outputs: &[Output]) -> Answer {
