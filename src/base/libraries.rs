@@ -110,6 +110,7 @@ fn under(prefix: &Path) -> [PathBuf; 3] {
 
 /// Directories that are searched for system libraries: Kinglet's, those in `LD_LIBRARY_PATH`, and the standard ones. Relative paths are
 /// left out.
+#[cfg_attr(not(feature = "onnx"), allow(dead_code))]
 pub fn system_folders() -> Vec<PathBuf> {
     const VARIABLE: &str = if cfg!(target_vendor = "apple") { "DYLD_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
     let mut folders = installed_folders();

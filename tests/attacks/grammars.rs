@@ -57,7 +57,7 @@ fn the_budgets_are_options() {
         ..GenerateOptions::default()
     };
     generate(&model, with(None, None)).unwrap();
-    for options in [with(Some(2000), None), with(None, Some(100_000))] {
+    for options in [with(Some(20), None), with(None, Some(20_000))] {
         let error = generate(&model, options).unwrap_err();
         assert_eq!(error.status(), Status::InvalidArgument, "{error}");
         assert!(error.message().starts_with("grammar: "), "{error}");

@@ -81,8 +81,8 @@ fn a_result_that_is_not_finite_is_an_error() {
         Model::load(folder, LoadOptions { precision: Some(Precision::F32), threads: 1, ..Default::default() }).unwrap()
     };
     for (fixture, tensor) in [
-        ("bert", "encoder.layer.0.intermediate.dense.weight"),
-        ("bert-classifier", "bert.encoder.layer.0.intermediate.dense.weight"),
+        ("bert", "encoder.layer.0.output.dense.weight"),
+        ("bert-classifier", "bert.encoder.layer.0.output.dense.weight"),
     ] {
         let folder = with_huge(fixture, tensor);
         let model = load(folder.path());
@@ -93,7 +93,7 @@ fn a_result_that_is_not_finite_is_an_error() {
         assert_eq!(error.status(), Status::Unsupported, "{error}");
         assert!(error.message().contains("a result is not finite"), "{error}");
     }
-    let folder = with_huge("generation/llama", "model.layers.0.mlp.gate_proj.weight");
+    let folder = with_huge("generation/llama", "model.layers.0.mlp.down_proj.weight");
     let error = load(folder.path()).generate(&["a small bird"], &Default::default(), None).unwrap_err();
     assert!(error.message().contains("not finite"), "{error}");
 }
