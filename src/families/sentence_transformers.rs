@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::cross_encoder::{self, CrossEncoder};
 use super::transformer_module::TransformerModule;
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::files::Files;
@@ -43,8 +44,8 @@ pub struct SentenceTransformers {
     pub special_tokens: bool,
     /// The function after a cross-encoder's logits, by the full name of its class.
     pub activation_fn: Option<String>,
-    /// The files are those of a `CrossEncoder`, and what of its modules is not honoured.
-    pub cross_encoder: Option<Result<()>>,
+    /// How a `CrossEncoder` scores, if the files are of one, or what of its modules is not honoured.
+    pub cross_encoder: Option<Result<CrossEncoder>>,
 }
 
 impl SentenceTransformers {
@@ -62,11 +63,10 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
     let whole = top.config(CONFIG)?;
     let kind =
         whole.as_ref().and_then(|c| c.get("model_type")).and_then(Value::as_str).unwrap_or("SentenceTransformer");
-    let cross_encoder = (kind == "CrossEncoder").then(|| match entries.as_deref() {
-        Some([_, second, ..]) => Err(unsupported(&top, format!("module {} of a CrossEncoder", quoted(&second.kind)))),
-        _ => Ok(()),
-    });
     let transformer = TransformerModule::read(files)?;
+    let all = entries.as_deref().unwrap_or_default();
+    let cross_encoder =
+        (kind == "CrossEncoder" || cross_encoder::is_one(all)).then(|| cross_encoder::read(&top, all, &transformer));
     let is_static = entries.as_ref().is_some_and(|list| list[0].kind == "StaticEmbedding");
     let chain = match &entries {
         Some(_) if cross_encoder.is_some() => Ok(default_modules(model)),
@@ -81,9 +81,9 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
             None => Ok(default_modules(model)),
         },
     };
-    let refused = if cross_encoder.is_none() { transformer.refused } else { Ok(()) };
-    let found =
-        entries.is_some() || whole.is_some() || transformer.found || top.config("1_Pooling/config.json")?.is_some();
+    let refused = if cross_encoder.is_none() { transformer.of_texts() } else { Ok(()) };
+    let pooling = top.config("1_Pooling/config.json")?;
+    let found = entries.is_some() || whole.is_some() || transformer.is_found() || pooling.is_some();
     // Names that every model has; they stand for no text unless the file gives one.
     let names = if kind == "SentenceTransformer" { &["query", "document"][..] } else { &[] };
     let mut read = SentenceTransformers {

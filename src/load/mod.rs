@@ -25,7 +25,6 @@ use crate::formats::packed::Opening;
 use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::AnswerCache;
-use crate::generate::chat::ChatTemplate;
 use crate::generate::defaults::Defaults;
 use crate::network::modules::ModulesView;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
@@ -33,6 +32,7 @@ use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
 use crate::tasks::classification::ClassifierSettings;
+use crate::text::chat::ChatTemplate;
 use crate::text::tokenizer::{SpecialTokens, Tokenizer, TokenizerFiles};
 
 pub use options::LoadOptions;
