@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::sentence_transformers::known;
+use super::sentence_fields::{LOGIT_SCORE as LOGIT_SCORE_FIELDS, known};
 use super::transformer_module::TransformerModule;
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::files::Files;
@@ -73,7 +73,7 @@ pub(super) fn read(top: &Files, entries: &[Entry], transformer: &TransformerModu
 
 fn logit_score(top: &Files, folder: &str) -> Result<LogitScore> {
     let config = top.folder(folder).require_config("config.json")?;
-    known(&config, &["true_token_id", "false_token_id", "module_input_name"])?;
+    known(&config, LOGIT_SCORE_FIELDS)?;
     let input = config.str_or("module_input_name", LOGITS_OF_TOKENS.1)?;
     if input != LOGITS_OF_TOKENS.1 {
         let (path, input) = (config.path().display(), quoted(input));

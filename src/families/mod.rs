@@ -24,6 +24,7 @@ mod quantised;
 mod qwen;
 mod roberta;
 mod rope;
+mod sentence_fields;
 mod sentence_transformers;
 mod smollm3;
 mod stablelm;

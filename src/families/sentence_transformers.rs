@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::cross_encoder::{self, CrossEncoder};
+use super::sentence_fields::{self as fields, known};
 use super::transformer_module::TransformerModule;
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::files::Files;
@@ -44,6 +45,8 @@ pub struct SentenceTransformers {
     pub special_tokens: bool,
     /// The function after a cross-encoder's logits, by the full name of its class.
     pub activation_fn: Option<String>,
+    /// Fields that are not known and not used, with the names of their files.
+    pub unknown: Vec<String>,
     /// How a `CrossEncoder` scores, if the files are of one, or what of its modules is not honoured.
     pub cross_encoder: Option<Result<CrossEncoder>>,
 }
@@ -97,6 +100,7 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
         do_lower_case: transformer.do_lower_case,
         special_tokens: !is_static,
         activation_fn: None,
+        unknown: fields::unknown(whole.as_ref(), top.json(modules::FILE)?.as_ref()),
         cross_encoder,
     };
     if let Some(whole) = &whole {
@@ -176,6 +180,9 @@ fn chain(top: &Files, entries: &[Entry]) -> Result<Modules> {
             "Dropout" => continue,
             "Normalize" => {
                 let config = if folder.is_empty() { None } else { own.config("config.json")? };
+                if let Some(config) = &config {
+                    known(config, fields::NORMALIZE)?;
+                }
                 let of = config.as_ref().map_or(Ok(TEXT), input)?;
                 // sentence-transformers normalises what is there.
                 if of == TEXT && pooled.is_none() {
@@ -189,7 +196,7 @@ fn chain(top: &Files, entries: &[Entry]) -> Result<Modules> {
             }
             "LayerNorm" => {
                 let config = required()?;
-                known(&config, &["dimension"])?;
+                known(&config, fields::LAYER_NORM)?;
                 (Module::LayerNorm { name: format!("{folder}/norm"), width: config.usize("dimension")? }, TEXT)
             }
             other => return Err(unsupported(top, format!("module {}", quoted(other)))),
@@ -223,19 +230,8 @@ fn input(config: &Config) -> Result<&'static str> {
     }
 }
 
-/// Refuses fields that nobody reads.
-pub(super) fn known(config: &Config, names: &[&str]) -> Result<()> {
-    match config.keys().find(|key| config.has(key) && !names.contains(key)) {
-        None => Ok(()),
-        Some(key) => {
-            Err(Error::unsupported(format!("{}: field {} is not supported", config.path().display(), quoted(key))))
-        }
-    }
-}
-
 fn dense(config: &Config, folder: &str) -> Result<ModuleDense> {
-    let names = ["in_features", "out_features", "bias", "activation_function", "use_residual"];
-    known(config, &[&names[..], &["module_input_name", "module_output_name"]].concat())?;
+    known(config, fields::DENSE)?;
     let class = config.str_or("activation_function", "torch.nn.modules.activation.Tanh")?;
     let Some(activation) = Elementwise::of_torch(class) else {
         let (path, class) = (config.path().display(), quoted(class));
@@ -265,9 +261,7 @@ const POOLINGS: [(&str, &str, Pooling); 6] = [
 
 /// A Pooling's configuration: `pooling_mode` as a name or a list of names, or flags.
 fn pooling(config: &Config) -> Result<Modules> {
-    let mut names = vec!["pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension"];
-    names.extend(POOLINGS.map(|(_, flag, _)| flag));
-    known(config, &names)?;
+    known(config, fields::POOLING)?;
     let by_name = |value: &Value| {
         let name = value.as_str().unwrap_or_default();
         let found = POOLINGS.iter().find(|(known, ..)| *known == name);

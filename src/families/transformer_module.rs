@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::cross_encoder::PairTemplate;
-use super::sentence_transformers::known;
+use super::sentence_fields::{TRANSFORMER, known};
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::files::Files;
 use crate::formats::json::Config;
@@ -19,23 +19,6 @@ const HARMLESS: [&str; 8] = [
     "padding_side",
     "add_pooling_layer",
     "device_map",
-];
-
-/// The fields of the file that are honoured, or refused where they say something else than what is honoured.
-pub(super) const FIELDS: [&str; 13] = [
-    "max_seq_length",
-    "do_lower_case",
-    "transformer_task",
-    "modality_config",
-    "module_output_name",
-    "unpad_inputs",
-    "processing_kwargs",
-    "tokenizer_args",
-    "processor_kwargs",
-    "model_args",
-    "model_kwargs",
-    "config_args",
-    "config_kwargs",
 ];
 
 /// Arguments of transformers' `apply_chat_template` that are no variables of the template.
@@ -133,7 +116,7 @@ fn unsupported(config: &Config, what: &str) -> Error {
 /// are rendered, if the module makes chats of its texts.
 fn check(config: &Config, (task, output): (&str, &str), of_model: &str) -> Result<Option<PairTemplate>> {
     let refuse = |what: &str| Err(unsupported(config, what));
-    known(config, &FIELDS)?;
+    known(config, TRANSFORMER)?;
     let found = config.str_or("transformer_task", task)?;
     if found != task {
         return refuse(&format!("transformer_task {}", quoted(found)));

@@ -151,6 +151,10 @@ impl Config {
         config
     }
 
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.object.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.object.keys().map(String::as_str)
     }
