@@ -151,12 +151,13 @@ impl Config {
         config
     }
 
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.object.iter().map(|(key, value)| (key.as_str(), value))
-    }
-
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.object.keys().map(String::as_str)
+    }
+
+    /// The fields with their values, null included.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.object.iter().map(|(key, value)| (key.as_str(), value))
     }
 
     /// A whole number from 0 to 2^31. `12.0` counts as whole, because some exporters write it.

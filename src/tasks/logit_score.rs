@@ -118,5 +118,5 @@ pub fn scores(engine: &Engine, from: LogitScore, encoding: &Encoding, call: Call
             row[from.true_token as usize] - no
         }));
     }
-    Ok(scores)
+    engine.finite(scores)
 }
