@@ -194,10 +194,13 @@ fn truncation_is_told() {
 fn warnings_of_the_load_go_to_standard_error() {
     let copy = |from: &str| {
         let folder = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(fixture(from)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        for inner in ["", "1_Pooling"] {
+            std::fs::create_dir_all(folder.path().join(inner)).unwrap();
+            for entry in std::fs::read_dir(fixture(from).join(inner)).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    std::fs::copy(&path, folder.path().join(inner).join(path.file_name().unwrap())).unwrap();
+                }
             }
         }
         folder

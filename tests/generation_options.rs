@@ -229,7 +229,7 @@ fn odd_values_of_the_files_stop_only_what_uses_them() {
 /// What a grammar cannot enforce is checked on the finished text, or the schema is refused.
 #[test]
 fn finished_texts_are_checked_against_the_whole_schema() {
-    let model = load(&fixtures().join("generation/llama"), Device::Cpu, Precision::F32, 1);
+    let model = load(&fixtures().join("generation/mistral"), Device::Cpu, Precision::F32, 1);
     // Exactly one item, which is 1; whether it contains what it should is known only at the end.
     let schema = |contains: u32| {
         let items = json!({"type": "array", "items": {"const": 1}, "minItems": 1, "maxItems": 1});

@@ -130,7 +130,9 @@ impl SentenceTransformers {
         if self.truncate_dim == Some(0) {
             return Err(config.invalid("truncate_dim", "is 0"));
         }
-        self.similarity_fn_name = config.str_opt("similarity_fn_name")?.map(str::to_string);
+        // Those of other kinds of models are left out, as by sentence-transformers.
+        let known = |name: &&str| ["cosine", "dot", "dot_product", "euclidean", "manhattan"].contains(name);
+        self.similarity_fn_name = config.str_opt("similarity_fn_name")?.filter(known).map(str::to_string);
         self.activation_fn = config.str_opt("activation_fn")?.map(str::to_string);
         Ok(())
     }
@@ -267,7 +269,7 @@ fn pooling(config: &Config) -> Result<Modules> {
         let found = POOLINGS.iter().find(|(known, ..)| *known == name);
         found.map(|(.., pooling)| *pooling).ok_or_else(|| {
             let (path, known) = (config.path().display(), POOLINGS.map(|(name, ..)| name).join(", "));
-            let value = quoted(&value.to_string());
+            let value = quoted(&value.as_str().map_or_else(|| value.to_string(), str::to_string));
             Error::unsupported(format!("{path}: pooling_mode {value} is not supported; supported are {known}"))
         })
     };

@@ -9,6 +9,7 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
+use crate::formats::quoted;
 
 /// Fields that are read.
 const READ: &[&str] = &[
@@ -110,7 +111,10 @@ pub(super) fn check(config: &Config) -> Result<()> {
             return Err(Error::unsupported(format!("{path}: field `{name}` is true, which is not supported")));
         }
     }
-    Ok(())
+    match config.str_opt("truncation_side")? {
+        None | Some("left" | "right") => Ok(()),
+        Some(side) => Err(config.invalid("truncation_side", format!("is {}; expected left or right", quoted(side)))),
+    }
 }
 
 /// The fields that are not known and not used, with the file's name.
@@ -155,7 +159,9 @@ pub(super) fn apply(tokenizer: &mut HfTokenizer, config: &Config, class: &str, i
 
 /// `model_max_length`, or `max_len` as older files call it. Transformers writes an unset one as 1e30.
 pub(super) fn max_length(config: &Config) -> Option<usize> {
-    let number = config.get("model_max_length").or_else(|| config.get("max_len")).and_then(Value::as_f64);
+    let value = config.get("model_max_length").or_else(|| config.get("max_len"))?;
+    // Some exporters write numbers as strings.
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     number.filter(|n| (1.0..1e9).contains(n)).map(|n| n as usize)
 }
 
@@ -197,5 +203,14 @@ mod tests {
         assert_eq!(max_length(&config(json!({ "max_len": 77 }))), Some(77));
         assert_eq!(max_length(&config(json!({ "max_len": 77, "model_max_length": 55 }))), Some(55));
         assert_eq!(max_length(&config(json!({ "model_max_length": 1e30 }))), None);
+        assert_eq!(max_length(&config(json!({ "model_max_length": "512" }))), Some(512));
+        assert_eq!(max_length(&config(json!({ "model_max_length": -1 }))), None);
+    }
+
+    #[test]
+    fn a_side_that_there_is_not_is_refused() {
+        assert!(check(&config(json!({ "truncation_side": "left" }))).is_ok());
+        let error = check(&config(json!({ "truncation_side": "middle" }))).unwrap_err();
+        assert!(error.message().contains("`truncation_side` is `middle`"), "{error}");
     }
 }
