@@ -131,7 +131,7 @@ impl SentenceTransformers {
             return Err(config.invalid("truncate_dim", "is 0"));
         }
         // Those of other kinds of models are left out, as by sentence-transformers.
-        let known = |name: &&str| ["cosine", "dot", "dot_product", "euclidean", "manhattan"].contains(name);
+        let known = |name: &&str| ["cosine", "dot", "euclidean", "manhattan"].contains(name);
         self.similarity_fn_name = config.str_opt("similarity_fn_name")?.filter(known).map(str::to_string);
         self.activation_fn = config.str_opt("activation_fn")?.map(str::to_string);
         Ok(())

@@ -2,7 +2,6 @@
 //! the lists with the fields of transformers' classes (`tests/fixtures/config_fields.json`). And what the class of a tokenizer makes of
 //! `tokenizer.json`: transformers 5 builds a few classes anew, with the fields of this file instead of those of that one.
 
-use serde_json::Value;
 use tokenizers::Tokenizer as HfTokenizer;
 use tokenizers::normalizers::NormalizerWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -169,7 +168,7 @@ pub(super) fn max_length(config: &Config) -> Option<usize> {
 mod tests {
     use std::path::Path;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
