@@ -84,7 +84,7 @@ fn look_aheads_at_the_front_of_a_pattern_hold() {
     let schema = json!({"type": "string", "pattern": "^(?!.*x)[a-z]+$"});
     let grammar = Grammar::JsonSchema(schema.to_string());
     let vocabulary = &fixtures()[1].vocabulary;
-    assert!(vocabulary.constraint(&grammar, SchemaMode::Check, None).is_ok());
-    let error = vocabulary.constraint(&grammar, SchemaMode::Strict, None).err().unwrap();
+    assert!(vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None).is_ok());
+    let error = vocabulary.constraint(&grammar, SchemaMode::Strict, GrammarLimits::default(), None).err().unwrap();
     assert!(error.message().contains("/pattern: "), "{error}");
 }
