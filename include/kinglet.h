@@ -1116,10 +1116,11 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_classify(
     kinglet_error **error);
 
 /**
- * Scores `count` pairs of a query and a document with a cross-encoder, a model with one output: one score per
- * pair. `options` may be NULL. `*classifications` receives the scores, with a `label_count` of 1. Fails with
- * KINGLET_STATUS_UNSUPPORTED if the model is no cross-encoder, KINGLET_STATUS_OUT_OF_MEMORY, or
- * KINGLET_STATUS_CANCELLED.
+ * Scores `count` pairs of a query and a document with a cross-encoder: one score per pair. That is a model
+ * with one output, or a decoder whose files have sentence-transformers' module `LogitScore`
+ * (docs/sentence-transformers.md). `options` may be NULL. `*classifications` receives the scores, with a
+ * `label_count` of 1. Fails with KINGLET_STATUS_UNSUPPORTED if the model is no cross-encoder,
+ * KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_score(
     const kinglet_model *model,

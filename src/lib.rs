@@ -39,7 +39,6 @@ pub use base::log::{Log, LogLevel};
 pub use base::threads;
 pub use engine::SchedulerOptions;
 pub use families::names as families;
-pub use generate::chat::Message;
 pub use generate::constraint::{Grammar, SchemaMode};
 #[doc(hidden)]
 pub use generate::constraint::{GrammarLimits, GrammarVocabulary};
@@ -55,5 +54,6 @@ pub use tasks::classification::{Classifications, ClassifyOptions, ScoreFunction}
 pub use tasks::embedding::{EmbedOptions, Embeddings};
 pub use tasks::hidden::HiddenStates;
 pub use tasks::token_classification::{Aggregation, Entity, TokenClassifications};
+pub use text::chat::Message;
 pub use text::encoding::{Encoding, NO_SEQUENCE, Span};
 pub use text::tokenizer::{EncodeOptions, Tokenizer};

@@ -189,6 +189,71 @@ fn truncation_is_told() {
     assert_eq!(lines[1].get("truncated"), None);
 }
 
+/// Fields that are not known, modules that are not computed and options of generation that are not supported change what a user gets.
+#[test]
+fn warnings_of_the_load_go_to_standard_error() {
+    let copy = |from: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        for inner in ["", "1_Pooling"] {
+            std::fs::create_dir_all(folder.path().join(inner)).unwrap();
+            for entry in std::fs::read_dir(fixture(from).join(inner)).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    std::fs::copy(&path, folder.path().join(inner).join(path.file_name().unwrap())).unwrap();
+                }
+            }
+        }
+        folder
+    };
+    let edit = |folder: &Path, file: &str, more: Value| {
+        let path = folder.join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|_| "{}".into());
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        std::fs::write(path, value.to_string()).unwrap();
+    };
+    let told = |verb: &str, folder: &Path, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kinglet"));
+        command.arg(verb).arg("--model").arg(folder).args(arguments);
+        let output = feed(command, "");
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{errors}");
+        assert!(!String::from_utf8(output.stdout).unwrap().contains("warning"));
+        errors
+    };
+    let folder = copy("bert");
+    assert_eq!(told("embed", folder.path(), &["bird"]), "");
+    edit(folder.path(), "config.json", json!({ "hue": 1 }));
+    edit(folder.path(), "tokenizer_config.json", json!({ "shade": 1 }));
+    edit(folder.path(), "config_sentence_transformers.json", json!({ "tint": 1, "prompts": {} }));
+    let modules = json!([
+        { "type": "sentence_transformers.models.Transformer", "path": "", "tone": 1 },
+        { "type": "sentence_transformers.models.LSTM", "path": "1_LSTM" },
+    ]);
+    std::fs::write(folder.path().join("modules.json"), modules.to_string()).unwrap();
+    let errors = told("embed", folder.path(), &["--pooling", "mean", "bird"]);
+    let lines: Vec<_> = errors.lines().collect();
+    assert!(lines.len() == 2 && lines.iter().all(|line| line.starts_with("kinglet: warning: ")), "{errors}");
+    for part in
+        ["hue, ", "shade (tokenizer_config.json)", "tint (config_sentence_transformers.json)", "tone (modules.json)"]
+    {
+        assert!(lines[0].contains("not known and not used") && lines[0].contains(part), "{part}: {errors}");
+    }
+    assert!(lines[1].contains("LSTM` is not supported; a call that names a pooling embeds without it"), "{errors}");
+
+    let folder = copy("generation/gpt2");
+    edit(folder.path(), "generation_config.json", json!({ "guidance_scale": 3.0, "glow": 1 }));
+    let errors = told("embed", folder.path(), &["bird"]);
+    assert!(errors.contains("kinglet: warning: ") && errors.contains("guidance_scale, which generation"), "{errors}");
+    assert!(errors.contains("not used: glow"), "{errors}");
+
+    let folder = copy("bert");
+    edit(folder.path(), "tokenizer_config.json", json!({ "model_max_length": 3 }));
+    let _no_file = std::fs::remove_file(folder.path().join("sentence_bert_config.json"));
+    let errors = told("embed", folder.path(), &["the small bird sings near the river"]);
+    assert_eq!(errors, "kinglet: 1 text was too long and was cut\n");
+}
+
 fn softmax(logits: &Value) -> Vec<f64> {
     let exps: Vec<f64> = floats(logits).into_iter().map(f64::exp).collect();
     let sum: f64 = exps.iter().sum();

@@ -5,7 +5,9 @@ mod support;
 
 use std::path::Path;
 
-use kinglet::{Device, EarlyStopping, GenerateOptions, Model, Output, Precision, Status};
+use kinglet::{
+    Device, EarlyStopping, FinishReason, GenerateOptions, Grammar, Model, Output, Precision, SchemaMode, Status,
+};
 use serde_json::{Value, json};
 use support::{fixtures, ids, load};
 
@@ -222,4 +224,38 @@ fn odd_values_of_the_files_stop_only_what_uses_them() {
         let error = model.generate(&["a"], &o, None).unwrap_err();
         assert!(error.message().contains("generation_config.json") && error.message().contains(field), "{error}");
     }
+}
+
+/// What a grammar cannot enforce is checked on the finished text, or the schema is refused.
+#[test]
+fn finished_texts_are_checked_against_the_whole_schema() {
+    let model = load(&fixtures().join("generation/mistral"), Device::Cpu, Precision::F32, 1);
+    // Exactly one item, which is 1; whether it contains what it should is known only at the end.
+    let schema = |contains: u32| {
+        let items = json!({"type": "array", "items": {"const": 1}, "minItems": 1, "maxItems": 1});
+        let mut schema = items.as_object().unwrap().clone();
+        schema.insert("contains".into(), json!({"const": contains}));
+        Value::Object(schema).to_string()
+    };
+    let options = |contains: u32, mode: Option<SchemaMode>| GenerateOptions {
+        max_new_tokens: Some(80),
+        grammar: Some(Grammar::JsonSchema(schema(contains))),
+        schema_mode: mode,
+        ..GenerateOptions::default()
+    };
+    for num_beams in [1, 2] {
+        for (contains, expected) in [(1, FinishReason::Eos), (2, FinishReason::SchemaMismatch)] {
+            let options = GenerateOptions { num_beams: Some(num_beams), ..options(contains, None) };
+            let found = model.generate(&["bird"], &options, None).unwrap();
+            let output = &found.outputs[0][0];
+            let value: Value = serde_json::from_str(&output.text).unwrap_or_else(|e| panic!("{e}: {:?}", output.text));
+            assert_eq!((value, output.finish_reason), (json!([1]), expected), "{num_beams} beams");
+        }
+    }
+    let error = model.generate(&["bird"], &options(2, Some(SchemaMode::Strict)), None).unwrap_err();
+    assert!(error.message().contains("/contains: "), "{error}");
+    // A text that ends too early is not checked.
+    let cut = GenerateOptions { max_new_tokens: Some(1), ..options(2, None) };
+    let found = model.generate(&["bird"], &cut, None).unwrap();
+    assert_eq!(found.outputs[0][0].finish_reason, FinishReason::Length);
 }

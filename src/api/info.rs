@@ -12,7 +12,8 @@ impl Model {
     pub fn info(&self) -> Value {
         let Loaded { engine, classifier, .. } = &*self.0;
         let spec = &engine.spec;
-        let head = spec.head.as_ref().map(|head| format!("{:?}", head.kind).to_lowercase());
+        let of_tokens = classifier.scoring.logit_score.map(|_| "logit_score".to_string());
+        let head = spec.head.as_ref().map(|head| format!("{:?}", head.kind).to_lowercase()).or(of_tokens);
         let mut info = json!({
             "path": self.0.engine.path.display().to_string(),
             "family": spec.family,

@@ -6,7 +6,7 @@ use crate::generate::options::GenerateOptions;
 use crate::generate::session::{Prefix, Session};
 use crate::generate::{Generations, Listener, Logits};
 use crate::tasks;
-use crate::tasks::classification::{Classifications, ClassifyOptions};
+use crate::tasks::classification::{Classifications, ClassifyOptions, Setting};
 use crate::tasks::embedding::{EmbedOptions, Embeddings};
 use crate::tasks::hidden::HiddenStates;
 use crate::tasks::token_classification::{Aggregation, TokenClassifications};
@@ -64,15 +64,20 @@ impl Model {
         pairs: Option<&[&str]>,
         options: &ClassifyOptions,
     ) -> Result<Classifications> {
-        tasks::classification::classify(&self.0.engine, &self.0.classifier, &self.0.embedding, texts, pairs, options)
+        tasks::classification::classify(&self.0.engine, self.classifying(), texts, pairs, options)
     }
 
-    /// Scores how well each document answers its query, with a cross-encoder (a model with one output).
+    fn classifying(&self) -> Setting<'_> {
+        (&self.0.classifier, &self.0.embedding, &self.0.generator.chat)
+    }
+
+    /// Scores how well each document answers its query, with a cross-encoder: a model with one output, or a decoder with
+    /// sentence-transformers' module `LogitScore`.
     ///
     /// # Errors
     /// As [`Model::classify`]; a model with more than one label.
     pub fn score(&self, queries: &[&str], documents: &[&str], options: &ClassifyOptions) -> Result<Classifications> {
-        tasks::classification::score(&self.0.engine, &self.0.classifier, &self.0.embedding, queries, documents, options)
+        tasks::classification::score(&self.0.engine, self.classifying(), queries, documents, options)
     }
 
     /// Classifies the tokens of texts.

@@ -2,6 +2,7 @@
 
 mod bart;
 mod bert;
+mod cross_encoder;
 mod distilbert;
 mod eurobert;
 mod fields;
@@ -23,6 +24,7 @@ mod quantised;
 mod qwen;
 mod roberta;
 mod rope;
+mod sentence_fields;
 mod sentence_transformers;
 mod smollm3;
 mod stablelm;
@@ -36,6 +38,7 @@ use crate::spec::{Activation, Dense, Head, HeadKind, HeadToken, Heads, LanguageW
 
 pub use fields::unknown_fields;
 
+pub use cross_encoder::{CrossEncoder, LogitScore, PairTemplate};
 pub use sentence_transformers::{SentenceTransformers, read as sentence_transformers};
 
 type Reader = fn(&Config) -> Result<Spec>;

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::cross_encoder::{self, CrossEncoder};
+use super::sentence_fields::{self as fields, known};
 use super::transformer_module::TransformerModule;
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::files::Files;
@@ -43,8 +45,10 @@ pub struct SentenceTransformers {
     pub special_tokens: bool,
     /// The function after a cross-encoder's logits, by the full name of its class.
     pub activation_fn: Option<String>,
-    /// The files are those of a `CrossEncoder`, and what of its modules is not honoured.
-    pub cross_encoder: Option<Result<()>>,
+    /// Fields that are not known and not used, with the names of their files.
+    pub unknown: Vec<String>,
+    /// How a `CrossEncoder` scores, if the files are of one, or what of its modules is not honoured.
+    pub cross_encoder: Option<Result<CrossEncoder>>,
 }
 
 impl SentenceTransformers {
@@ -62,11 +66,10 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
     let whole = top.config(CONFIG)?;
     let kind =
         whole.as_ref().and_then(|c| c.get("model_type")).and_then(Value::as_str).unwrap_or("SentenceTransformer");
-    let cross_encoder = (kind == "CrossEncoder").then(|| match entries.as_deref() {
-        Some([_, second, ..]) => Err(unsupported(&top, format!("module {} of a CrossEncoder", quoted(&second.kind)))),
-        _ => Ok(()),
-    });
     let transformer = TransformerModule::read(files)?;
+    let all = entries.as_deref().unwrap_or_default();
+    let cross_encoder =
+        (kind == "CrossEncoder" || cross_encoder::is_one(all)).then(|| cross_encoder::read(&top, all, &transformer));
     let is_static = entries.as_ref().is_some_and(|list| list[0].kind == "StaticEmbedding");
     let chain = match &entries {
         Some(_) if cross_encoder.is_some() => Ok(default_modules(model)),
@@ -81,9 +84,9 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
             None => Ok(default_modules(model)),
         },
     };
-    let refused = if cross_encoder.is_none() { transformer.refused } else { Ok(()) };
-    let found =
-        entries.is_some() || whole.is_some() || transformer.found || top.config("1_Pooling/config.json")?.is_some();
+    let refused = if cross_encoder.is_none() { transformer.of_texts() } else { Ok(()) };
+    let pooling = top.config("1_Pooling/config.json")?;
+    let found = entries.is_some() || whole.is_some() || transformer.is_found() || pooling.is_some();
     // Names that every model has; they stand for no text unless the file gives one.
     let names = if kind == "SentenceTransformer" { &["query", "document"][..] } else { &[] };
     let mut read = SentenceTransformers {
@@ -97,6 +100,7 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
         do_lower_case: transformer.do_lower_case,
         special_tokens: !is_static,
         activation_fn: None,
+        unknown: fields::unknown(whole.as_ref(), top.json(modules::FILE)?.as_ref()),
         cross_encoder,
     };
     if let Some(whole) = &whole {
@@ -126,7 +130,9 @@ impl SentenceTransformers {
         if self.truncate_dim == Some(0) {
             return Err(config.invalid("truncate_dim", "is 0"));
         }
-        self.similarity_fn_name = config.str_opt("similarity_fn_name")?.map(str::to_string);
+        // Those of other kinds of models are left out, as by sentence-transformers.
+        let known = |name: &&str| ["cosine", "dot", "euclidean", "manhattan"].contains(name);
+        self.similarity_fn_name = config.str_opt("similarity_fn_name")?.filter(known).map(str::to_string);
         self.activation_fn = config.str_opt("activation_fn")?.map(str::to_string);
         Ok(())
     }
@@ -176,6 +182,9 @@ fn chain(top: &Files, entries: &[Entry]) -> Result<Modules> {
             "Dropout" => continue,
             "Normalize" => {
                 let config = if folder.is_empty() { None } else { own.config("config.json")? };
+                if let Some(config) = &config {
+                    known(config, fields::NORMALIZE)?;
+                }
                 let of = config.as_ref().map_or(Ok(TEXT), input)?;
                 // sentence-transformers normalises what is there.
                 if of == TEXT && pooled.is_none() {
@@ -189,7 +198,7 @@ fn chain(top: &Files, entries: &[Entry]) -> Result<Modules> {
             }
             "LayerNorm" => {
                 let config = required()?;
-                known(&config, &["dimension"])?;
+                known(&config, fields::LAYER_NORM)?;
                 (Module::LayerNorm { name: format!("{folder}/norm"), width: config.usize("dimension")? }, TEXT)
             }
             other => return Err(unsupported(top, format!("module {}", quoted(other)))),
@@ -223,19 +232,8 @@ fn input(config: &Config) -> Result<&'static str> {
     }
 }
 
-/// Refuses fields that nobody reads.
-pub(super) fn known(config: &Config, names: &[&str]) -> Result<()> {
-    match config.keys().find(|key| config.has(key) && !names.contains(key)) {
-        None => Ok(()),
-        Some(key) => {
-            Err(Error::unsupported(format!("{}: field {} is not supported", config.path().display(), quoted(key))))
-        }
-    }
-}
-
 fn dense(config: &Config, folder: &str) -> Result<ModuleDense> {
-    let names = ["in_features", "out_features", "bias", "activation_function", "use_residual"];
-    known(config, &[&names[..], &["module_input_name", "module_output_name"]].concat())?;
+    known(config, fields::DENSE)?;
     let class = config.str_or("activation_function", "torch.nn.modules.activation.Tanh")?;
     let Some(activation) = Elementwise::of_torch(class) else {
         let (path, class) = (config.path().display(), quoted(class));
@@ -265,15 +263,13 @@ const POOLINGS: [(&str, &str, Pooling); 6] = [
 
 /// A Pooling's configuration: `pooling_mode` as a name or a list of names, or flags.
 fn pooling(config: &Config) -> Result<Modules> {
-    let mut names = vec!["pooling_mode", "include_prompt", "embedding_dimension", "word_embedding_dimension"];
-    names.extend(POOLINGS.map(|(_, flag, _)| flag));
-    known(config, &names)?;
+    known(config, fields::POOLING)?;
     let by_name = |value: &Value| {
         let name = value.as_str().unwrap_or_default();
         let found = POOLINGS.iter().find(|(known, ..)| *known == name);
         found.map(|(.., pooling)| *pooling).ok_or_else(|| {
             let (path, known) = (config.path().display(), POOLINGS.map(|(name, ..)| name).join(", "));
-            let value = quoted(&value.to_string());
+            let value = quoted(&value.as_str().map_or_else(|| value.to_string(), str::to_string));
             Error::unsupported(format!("{path}: pooling_mode {value} is not supported; supported are {known}"))
         })
     };

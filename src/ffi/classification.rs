@@ -134,8 +134,8 @@ pub unsafe extern "C" fn kinglet_model_classify(
     })
 }
 
-/// Scores `count` pairs of a query and a document with a cross-encoder, a model with one output: one score per pair. `options` may be
-/// NULL. `*classifications` receives the scores, with a `label_count` of 1. Fails with KINGLET_STATUS_UNSUPPORTED if the model is no
+/// Scores `count` pairs of a query and a document with a cross-encoder: one score per pair. That is a model with one output, or a decoder
+/// whose files have sentence-transformers' module `LogitScore` (docs/sentence-transformers.md). `options` may be NULL. `*classifications` receives the scores, with a `label_count` of 1. Fails with KINGLET_STATUS_UNSUPPORTED if the model is no
 /// cross-encoder, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_model_score(

@@ -5,9 +5,9 @@ use std::thread::{self, ThreadId};
 
 use crate::base::error::{Error, Result};
 use crate::base::fork::{Birth, Lock};
-use crate::generate::chat::Message;
 use crate::generate::session::Session;
 use crate::generate::{Generations, Output};
+use crate::text::chat::Message;
 
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};

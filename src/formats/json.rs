@@ -155,6 +155,11 @@ impl Config {
         self.object.keys().map(String::as_str)
     }
 
+    /// The fields with their values, null included.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.object.iter().map(|(key, value)| (key.as_str(), value))
+    }
+
     /// A whole number from 0 to 2^31. `12.0` counts as whole, because some exporters write it.
     pub fn usize(&self, key: &str) -> Result<usize> {
         self.usize_opt(key)?.ok_or_else(|| self.missing(key))

@@ -9,6 +9,17 @@ use crate::base::error::{Error, Result};
 /// The file's name.
 pub const FILE: &str = "modules.json";
 
+/// The names that the file of a module `Transformer` has had, in the order of sentence-transformers.
+pub const TRANSFORMER_FILES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
 /// What the classes of sentence-transformers begin with; others are code of the model's own.
 const PACKAGE: &str = "sentence_transformers.";
 

@@ -2,7 +2,6 @@
 
 pub(crate) mod answer_cache;
 mod beam;
-pub(crate) mod chat;
 pub(crate) mod constraint;
 mod decoding;
 pub(crate) mod defaults;
@@ -24,11 +23,11 @@ use crate::base::error::{Error, Result};
 use crate::base::fork::Lock;
 use crate::engine::Engine;
 use crate::network::{Feed, Sequence, StepOutput, Want};
+use crate::text::chat::ChatTemplate;
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
 use answer_cache::{AnswerCache, Key};
-use chat::ChatTemplate;
 use constraint::GrammarVocabulary;
 use decoding::{Generated, Job};
 use defaults::Defaults;

@@ -6,10 +6,10 @@ use crate::base::call::{Call, CallLimits, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::{Feed, Sequence, StepOutput};
+use crate::text::chat::Message;
 use crate::text::tokenizer::EncodeOptions;
 
 use super::Generator;
-use super::chat::Message;
 use super::decoding::Listener;
 use super::options::GenerateOptions;
 use super::search::Output;

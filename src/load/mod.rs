@@ -25,7 +25,6 @@ use crate::formats::packed::Opening;
 use crate::formats::source::Source;
 use crate::generate::Generator;
 use crate::generate::answer_cache::AnswerCache;
-use crate::generate::chat::ChatTemplate;
 use crate::generate::defaults::Defaults;
 use crate::network::modules::ModulesView;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
@@ -33,6 +32,7 @@ use crate::network::provider;
 use crate::network::transformer::weights::ModelView;
 use crate::spec::{Device, Precision};
 use crate::tasks::classification::ClassifierSettings;
+use crate::text::chat::ChatTemplate;
 use crate::text::tokenizer::{SpecialTokens, Tokenizer, TokenizerFiles};
 
 pub use options::LoadOptions;
@@ -88,13 +88,14 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         Some(export) => families::spec_of_graph(&config, export.has_decoder())?,
         None => families::spec(&config)?,
     };
-    let unknown = if export.is_some() { Vec::new() } else { families::unknown_fields(&config) };
+    let mut unknown = if export.is_some() { Vec::new() } else { families::unknown_fields(&config) };
     let mut embedding = families::sentence_transformers(&files, &config, spec.hidden())?;
     if let (Some(_), Ok(modules)) = (&export, &embedding.modules)
         && let Err(missing) = ModulesView::find(modules, &weights)
     {
         embedding.modules = Err(missing);
     }
+    unknown.append(&mut embedding.unknown);
     let mut modules = embedding.known_modules();
     let mut classifier = ClassifierSettings::read(&config, &spec, &embedding)?;
     let defaults = Defaults::read(files.config("generation_config.json")?.as_ref(), &config);
@@ -106,6 +107,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let mut view = view.with_modules(&modules, &weights)?;
     let tokenizer_files = TokenizerFiles::read(&files)?.lower_case(embedding.do_lower_case);
     let tokenizer_files = tokenizer_files.max_text_bytes(options.max_text_bytes);
+    unknown.extend(tokenizer_files.unknown_fields());
     let tokenizer = (tokenizer_files.json.len() as u64).saturating_mul(TOKENIZER_FACTOR);
 
     let precision = options.precision.unwrap_or(Precision::Auto);

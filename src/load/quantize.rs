@@ -12,7 +12,7 @@ use crate::base::threads::available;
 use crate::families;
 use crate::formats::files::Files;
 use crate::formats::modules;
-use crate::formats::packed::{FILES, Opening, Writer};
+use crate::formats::packed::{self, Opening, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
 use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
@@ -76,7 +76,7 @@ fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
         }
         Ok::<_, Error>(())
     };
-    for name in FILES {
+    for name in packed::files() {
         // Vocabulary files count only where there is no tokenizer.json.
         if vocabulary::NAMES.contains(&name) && files.has("tokenizer.json") {
             continue;

@@ -6,13 +6,15 @@ use crate::base::call::{Call, CallLimits, Cancellation, Priority};
 use crate::base::error::{Error, Result, quoted};
 use crate::base::memory::grow;
 use crate::engine::Engine;
-use crate::families::SentenceTransformers;
+use crate::families::{CrossEncoder, SentenceTransformers};
 use crate::formats::json::Config;
 use crate::spec::{EncodeOutput, HeadKind, Spec};
+use crate::text::chat::ChatTemplate;
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
 use super::batches::batches;
+use super::logit_score::{self, PairRenderer};
 use super::prompts::{self, Prompt};
 
 /// The function from logits to scores. The numbers are part of the C ABI: new ones are only appended.
@@ -69,12 +71,33 @@ pub struct ClassifierSettings {
     function: Option<ScoreFunction>,
     /// The function of a cross-encoder, which is for scoring and for classifying, or why it cannot be computed.
     cross_encoder: Option<Result<ScoreFunction>>,
+    /// How a cross-encoder reads pairs and scores them.
+    pub(crate) scoring: CrossEncoder,
 }
 
 impl ClassifierSettings {
     pub(crate) fn read(config: &Config, spec: &Spec, sentence: &SentenceTransformers) -> Result<Self> {
+        let scoring = match &sentence.cross_encoder {
+            Some(Ok(scoring)) => scoring.clone(),
+            _ => CrossEncoder::default(),
+        };
         let Some(head) = &spec.head else {
-            return Ok(Self::default());
+            let cross_encoder = match (&sentence.cross_encoder, scoring.logit_score) {
+                (Some(Err(error)), _) => Some(Err(error.clone())),
+                (Some(Ok(_)), Some(_)) => Some(function_of(config, sentence).unwrap_or(Ok(ScoreFunction::Sigmoid))),
+                _ => None,
+            };
+            if let Some(from) = scoring.logit_score {
+                let most = from.true_token.max(from.false_token.unwrap_or(0));
+                if most as usize >= spec.vocabulary {
+                    let what = format!("{most} is not below the vocabulary's size, {}", spec.vocabulary);
+                    return Err(Error::invalid_file(
+                        config.path(),
+                        format!("a token of the module LogitScore: {what}"),
+                    ));
+                }
+            }
+            return Ok(Self { cross_encoder, scoring, ..Self::default() });
         };
         let mut labels: Vec<String> = (0..head.labels).map(|i| format!("LABEL_{i}")).collect();
         if let Some(names) = config.get("id2label").and_then(|v| v.as_object()) {
@@ -97,24 +120,30 @@ impl ClassifierSettings {
             None if head.kind == HeadKind::Sequence && head.labels == 1 => ScoreFunction::Sigmoid,
             None => ScoreFunction::Softmax,
         };
-        // sentence-transformers' CrossEncoder writes a Python class: from version 6 on into a file of its own, before into config.json.
-        let older = config.get("sentence_transformers").and_then(|v| v["activation_fn"].as_str());
-        let oldest = || config.get("sbert_ce_default_activation_function").and_then(|v| v.as_str());
-        let named = sentence.activation_fn.as_deref().or(older).or_else(oldest);
+        let named = function_of(config, sentence);
         let default = if labels.len() == 1 { ScoreFunction::Sigmoid } else { ScoreFunction::None };
         let cross_encoder = match (&sentence.cross_encoder, named) {
             (Some(Err(error)), _) => Some(Err(error.clone())),
-            (_, Some(class)) => Some(ScoreFunction::of_torch(class).ok_or_else(|| {
-                let (path, class) = (config.path().display(), quoted(class));
-                Error::unsupported(format!(
-                    "{path}: activation_fn {class} of the cross-encoder is not supported; name a score function"
-                ))
-            })),
-            (Some(Ok(())), None) => Some(Ok(default)),
+            (_, Some(function)) => Some(function),
+            (Some(Ok(_)), None) => Some(Ok(default)),
             (None, None) => None,
         };
-        Ok(Self { labels, function: Some(function), cross_encoder })
+        Ok(Self { labels, function: Some(function), cross_encoder, scoring })
     }
+}
+
+/// The function that sentence-transformers' CrossEncoder writes, as a class of Python: from version 6 on into a file of its own, before
+/// into config.json.
+fn function_of(config: &Config, sentence: &SentenceTransformers) -> Option<Result<ScoreFunction>> {
+    let older = config.get("sentence_transformers").and_then(|v| v["activation_fn"].as_str());
+    let oldest = || config.get("sbert_ce_default_activation_function").and_then(|v| v.as_str());
+    let class = sentence.activation_fn.as_deref().or(older).or_else(oldest)?;
+    Some(ScoreFunction::of_torch(class).ok_or_else(|| {
+        let (path, class) = (config.path().display(), quoted(class));
+        let what =
+            format!("{path}: activation_fn {class} of the cross-encoder is not supported; name a score function");
+        Error::unsupported(what)
+    }))
 }
 
 /// Options of [`crate::Model::classify`] and [`crate::Model::score`].
@@ -157,36 +186,48 @@ pub struct Classifications {
     pub truncated: Vec<u8>,
 }
 
+/// What the files say of classifying, what sentence-transformers' files say, and the chat template.
+pub(crate) type Setting<'a> = (&'a ClassifierSettings, &'a SentenceTransformers, &'a Result<ChatTemplate>);
+
 /// As [`crate::Model::classify`].
 pub(crate) fn classify(
     engine: &Engine,
-    settings: &ClassifierSettings,
-    sentence: &SentenceTransformers,
+    (settings, sentence, chat): Setting<'_>,
     texts: &[&str],
     pairs: Option<&[&str]>,
     options: &ClassifyOptions,
 ) -> Result<Classifications> {
+    if settings.scoring.logit_score.is_some() {
+        let path = engine.path.display();
+        let what =
+            format!("{path}: the model has one score for a pair (its module LogitScore) and no labels; use score");
+        return Err(Error::unsupported(what));
+    }
     engine.require_head(HeadKind::Sequence, "classification")?;
     let function = match (options.function, &settings.cross_encoder) {
         (Some(function), _) => function,
         (None, Some(function)) => function.clone()?,
         (None, None) => settings.function.unwrap_or(ScoreFunction::Softmax),
     };
-    run_classifier(engine, (settings, sentence), texts, pairs, function, options)
+    run_classifier(engine, (settings, sentence, chat), texts, pairs, function, options)
 }
 
 /// As [`crate::Model::score`].
 pub(crate) fn score(
     engine: &Engine,
-    settings: &ClassifierSettings,
-    sentence: &SentenceTransformers,
+    (settings, sentence, chat): Setting<'_>,
     queries: &[&str],
     documents: &[&str],
     options: &ClassifyOptions,
 ) -> Result<Classifications> {
-    engine.require_head(HeadKind::Sequence, "scoring pairs")?;
+    let of_tokens = settings.scoring.logit_score.is_some();
+    if !of_tokens {
+        let refused = settings.cross_encoder.as_ref().and_then(|function| function.as_ref().err());
+        let why = engine.require_head(HeadKind::Sequence, "scoring pairs");
+        why.map_err(|error| refused.cloned().unwrap_or_else(|| without_score(engine, error)))?;
+    }
     let labels = settings.labels.len();
-    if labels != 1 {
+    if labels != 1 && !of_tokens {
         let path = engine.path.display();
         return Err(Error::unsupported(format!(
             "{path}: scoring pairs needs a model with one output, and this one has {labels} labels; classify the \
@@ -195,19 +236,40 @@ pub(crate) fn score(
     }
     let of_file = || settings.cross_encoder.clone().unwrap_or(Ok(ScoreFunction::Sigmoid));
     let function = options.function.map_or_else(of_file, Ok)?;
-    run_classifier(engine, (settings, sentence), queries, Some(documents), function, options)
+    run_classifier(engine, (settings, sentence, chat), queries, Some(documents), function, options)
+}
+
+/// What a decoder without a score needs to give one.
+fn without_score(engine: &Engine, error: Error) -> Error {
+    if engine.spec.language.is_none() || engine.spec.encoder.is_some() {
+        return error;
+    }
+    Error::unsupported(format!(
+        "{}; a decoder scores pairs if sentence-transformers' files say which tokens mean yes and no (module LogitScore) and \
+         how a pair is written: docs/sentence-transformers.md has those of Qwen3-Reranker and mxbai-rerank-v2",
+        error.message()
+    ))
 }
 
 fn run_classifier(
     engine: &Engine,
-    (settings, sentence): (&ClassifierSettings, &SentenceTransformers),
+    (settings, sentence, chat): Setting<'_>,
     texts: &[&str],
     pairs: Option<&[&str]>,
     function: ScoreFunction,
     options: &ClassifyOptions,
 ) -> Result<Classifications> {
-    let labels = settings.labels.len();
+    let of_tokens = settings.scoring.logit_score;
+    let labels = if of_tokens.is_some() { 1 } else { settings.labels.len() };
     let prompt = Prompt::choose(sentence, options.prompt.as_deref(), options.prompt_name.as_deref())?;
+    let renderer = match (&settings.scoring.template, pairs) {
+        (Some(how), Some(_)) => Some(PairRenderer::new(chat, how, prompt.text())?),
+        (Some(_), None) => {
+            let path = engine.path.display();
+            return Err(Error::unsupported(format!("{path}: the model's chat template takes pairs; pass pairs")));
+        }
+        (None, _) => None,
+    };
     let work = |call: Call<'_>| {
         engine.tokenizer.check_lengths(texts, pairs)?;
         let mut all = Classifications { labels, ..Classifications::default() };
@@ -217,14 +279,25 @@ fn run_classifier(
         grow(&mut all.truncated, texts.len(), "the result");
         for range in batches(texts, pairs) {
             let (first, batch) = (range.start, &texts[range.clone()]);
-            let with_prompt = prompt.before(batch);
             let pairs = pairs.map(|pairs| &pairs[range]);
-            let options = encode_options(engine, options, false);
-            let encoding = engine.encode(&prompts::refs(&with_prompt, batch), pairs, &options, call)?;
+            let how = encode_options(engine, options, false);
+            let encoding = match &renderer {
+                Some(renderer) => {
+                    let pairs = (batch, pairs.unwrap_or_default());
+                    renderer.encode(engine, pairs, &how, options.cancellation.as_ref(), call)?
+                }
+                None => {
+                    let with_prompt = prompt.before(batch);
+                    engine.encode(&prompts::refs(&with_prompt, batch), pairs, &how, call)?
+                }
+            };
             if let Some(i) = encoding.starts().windows(2).position(|w| w[0] == w[1]) {
                 return Err(Error::invalid_argument(format!("texts[{}]: has no tokens to classify", first + i)));
             }
-            let mut scores = engine.read(&encoding, &EncodeOutput::head(HeadKind::Sequence), call)?;
+            let mut scores = match of_tokens {
+                Some(from) => logit_score::scores(engine, from, &encoding, call)?,
+                None => engine.read(&encoding, &EncodeOutput::head(HeadKind::Sequence), call)?,
+            };
             function.apply(&mut scores, labels);
             all.best.extend(scores.chunks_exact(labels).map(|row| best(row) as u32));
             all.scores.extend_from_slice(&scores);

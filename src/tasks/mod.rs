@@ -4,5 +4,6 @@ mod batches;
 pub mod classification;
 pub mod embedding;
 pub mod hidden;
+mod logit_score;
 mod prompts;
 pub mod token_classification;

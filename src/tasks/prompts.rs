@@ -34,6 +34,10 @@ impl<'a> Prompt<'a> {
         Ok(Self(text.filter(|text| !text.is_empty())))
     }
 
+    pub fn text(self) -> Option<&'a str> {
+        self.0
+    }
+
     /// The texts with the prompt before each; None if there is no prompt.
     pub fn before(self, texts: &[&str]) -> Option<Vec<String>> {
         self.0.map(|prompt| texts.iter().map(|text| format!("{prompt}{text}")).collect())

@@ -77,6 +77,16 @@ impl Encoding {
         chosen
     }
 
+    /// Writes tokens over the last ones of each sequence that was truncated.
+    pub(crate) fn restore_ends(&mut self, tokens: &[u32]) {
+        for (i, _) in self.truncated.iter().enumerate().filter(|(_, cut)| **cut != 0) {
+            let own = &mut self.ids[self.starts[i]..self.starts[i + 1]];
+            let kept = tokens.len().min(own.len());
+            let at = own.len() - kept;
+            own[at..].copy_from_slice(&tokens[tokens.len() - kept..]);
+        }
+    }
+
     /// Sequences in the batch.
     pub fn len(&self) -> usize {
         self.truncated.len()

@@ -7,6 +7,7 @@
 mod backtracking;
 pub(crate) mod clean_up;
 mod cuts;
+mod fields;
 mod letters;
 mod limits;
 mod long_words;
@@ -92,12 +93,19 @@ pub(crate) struct TokenizerFiles {
     lower_case: bool,
     max_text_bytes: u64,
     special: SpecialTokens,
+    /// The class of the tokenizer, if tokenizer.json is there, and whether the files name it.
+    class: Option<(String, bool)>,
 }
 
 impl TokenizerFiles {
     /// None means the default.
     pub fn max_text_bytes(self, bytes: Option<u64>) -> Self {
         Self { max_text_bytes: bytes.unwrap_or(MAX_TEXT_BYTES), ..self }
+    }
+
+    /// The fields of `tokenizer_config.json` that are not known and not used.
+    pub fn unknown_fields(&self) -> Vec<String> {
+        self.config.as_ref().map(fields::unknown).unwrap_or_default()
     }
 
     pub fn lower_case(self, lower_case: bool) -> Self {
@@ -109,6 +117,11 @@ impl TokenizerFiles {
         let path = files.name(FILE);
         let mut special = SpecialTokens::read(files)?;
         let config = files.config("tokenizer_config.json")?;
+        if let Some(config) = &config {
+            fields::check(config)?;
+        }
+        let has_json = files.has(FILE);
+        let class = if has_json { vocabulary::class_beside(files, config.as_ref())? } else { None };
         let (json, path, unknown, absent) = match files.bytes(FILE, FILE_LIMIT)? {
             Some(json) => (json, path, None, String::new()),
             None => match vocabulary::build(files, config.as_ref(), &mut special)? {
@@ -116,7 +129,8 @@ impl TokenizerFiles {
                 Found::Nothing(absent) => (Vec::new(), path, None, absent),
             },
         };
-        Ok(Self { json, path, unknown, absent, config, special, lower_case: false, max_text_bytes: MAX_TEXT_BYTES })
+        let max_text_bytes = MAX_TEXT_BYTES;
+        Ok(Self { json, path, unknown, absent, config, special, lower_case: false, max_text_bytes, class })
     }
 }
 
@@ -156,8 +170,17 @@ impl Tokenizer {
     }
 
     pub(crate) fn new(files: TokenizerFiles) -> Result<Self> {
-        let TokenizerFiles { json: bytes, path, unknown, absent, config, mut special, lower_case, max_text_bytes } =
-            files;
+        let TokenizerFiles {
+            json: bytes,
+            path,
+            unknown,
+            absent,
+            config,
+            mut special,
+            lower_case,
+            max_text_bytes,
+            class,
+        } = files;
         if bytes.is_empty() {
             return Ok(Self(Arc::new(Inner {
                 tokenizer: None,
@@ -207,6 +230,9 @@ impl Tokenizer {
         let is_bpe = matches!(tokenizer.get_model(), ModelWrapper::BPE(_));
         let cleans_up = flag("clean_up_tokenization_spaces")? && (!is_bpe || flag(CLEAN_UP_BPE)?);
 
+        if let (Some((class, is_named)), Some(config)) = (&class, &config) {
+            fields::apply(&mut tokenizer, config, class, *is_named)?;
+        }
         if lower_case {
             lower_first(&mut tokenizer).map_err(|e| Error::invalid_file(&path, e))?;
         }
@@ -220,10 +246,7 @@ impl Tokenizer {
             (Some(_), _) | (None, None) => TruncationDirection::Right,
             (None, Some(truncation)) => truncation.direction,
         };
-        // Transformers writes an unset limit as 1e30.
-        let model_max = config.as_ref().and_then(|c| c.get("model_max_length")).and_then(|v| v.as_f64());
-        let model_max = model_max.filter(|&n| (1.0..1e9).contains(&n)).map(|n| n as usize);
-        let max_length = model_max.unwrap_or(usize::MAX);
+        let max_length = config.as_ref().and_then(fields::max_length).unwrap_or(usize::MAX);
         let inputs = config.as_ref().map(|c| c.strings("model_input_names")).transpose()?.unwrap_or_default();
         let token_types = inputs.is_empty() || inputs.contains(&"token_type_ids");
 

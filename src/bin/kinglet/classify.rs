@@ -85,7 +85,7 @@ fn batch_texts(
     for (i, &text) in texts.iter().enumerate() {
         let scores = &result.scores[i * result.labels..][..result.labels];
         let best = result.best[i] as usize;
-        let (label, score, pair) = (model.labels()[best].as_str(), scores[best], batch.pair(i));
+        let (label, score, pair) = (model.labels().get(best).map_or("", String::as_str), scores[best], batch.pair(i));
         if args.input.json() {
             out.json(&Line {
                 text,

@@ -303,7 +303,7 @@ impl Engine {
     }
 
     /// Refuses results that are infinite or not a number: sums that overflowed, most likely in 16 bits.
-    fn finite(&self, rows: Vec<f32>) -> Result<Vec<f32>> {
+    pub fn finite(&self, rows: Vec<f32>) -> Result<Vec<f32>> {
         const EXPONENT: u32 = 0x7f80_0000;
         // A maximum of integers, because that is vectorised.
         let largest = rows.iter().fold(0, |most, value| (value.to_bits() & EXPONENT).max(most));

@@ -26,6 +26,7 @@ use std::path::Path;
 use memmap2::MmapOptions;
 use serde_json::Value;
 
+use super::modules::TRANSFORMER_FILES;
 use super::tensor::{DType, RowOrder};
 use super::weights::{Entry, MAX_TENSORS, Shard, Weights};
 use super::{json, open_regular, quoted, read_whole};
@@ -35,8 +36,8 @@ use crate::spec::Precision;
 use checksum::Checksum;
 pub use writer::Writer;
 
-/// The names of the small files that are stored with the weights, in the model's folder and in those of its modules.
-pub const FILES: [&str; 23] = [
+/// The small files that are stored with the weights, besides [`TRANSFORMER_FILES`].
+const FILES: [&str; 16] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -46,13 +47,6 @@ pub const FILES: [&str; 23] = [
     "chat_template.jinja",
     "modules.json",
     "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-    "sentence_roberta_config.json",
-    "sentence_distilbert_config.json",
-    "sentence_camembert_config.json",
-    "sentence_albert_config.json",
-    "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
     "vocab.txt",
     "vocab.json",
     "merges.txt",
@@ -61,6 +55,11 @@ pub const FILES: [&str; 23] = [
     "source.spm",
     "tokenizer.model",
 ];
+
+/// The names of the small files that are stored with the weights, in the model's folder and in those of its modules.
+pub fn files() -> impl Iterator<Item = &'static str> {
+    FILES.into_iter().chain(TRANSFORMER_FILES)
+}
 
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
 const VERSION: u32 = 1;
@@ -176,7 +175,8 @@ impl Packed {
         let (mut files, mut copied) = (BTreeMap::new(), 0);
         for (name, place) in value["files"].as_object().into_iter().flatten() {
             // A folder before the name is a module's.
-            if !FILES.contains(&name.rsplit('/').next().unwrap_or(name)) {
+            let own = name.rsplit('/').next().unwrap_or(name);
+            if !self::files().any(|kept| kept == own) {
                 continue;
             }
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));
@@ -266,7 +266,7 @@ mod tests {
     fn files_may_not_share_their_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("many.kinglet");
-        let names: Vec<String> = FILES.iter().map(|name| format!("{name:?}:[0,400]")).collect();
+        let names: Vec<String> = files().map(|name| format!("{name:?}:[0,400]")).collect();
         let header = format!("{{\"precision\":\"int8\",\"files\":{{{}}},\"tensors\":{{}}}}", names.join(","));
         let mut bytes = vec![0; PREFIX];
         bytes[..8].copy_from_slice(&MAGIC);

@@ -24,7 +24,7 @@ mod tests;
 mod validator;
 
 use keywords::Types;
-use patterns::{DATE, TIME, without_nul};
+use patterns::{DATE, LookAheads, TIME, without_nul};
 use references::join;
 use validator::Check;
 
@@ -272,10 +272,7 @@ impl<'a> Lowering<'a> {
             "minimum" | "maximum" | "multipleOf" => number(argument, pointer)?,
             "exclusiveMinimum" | "exclusiveMaximum" if argument.is_boolean() => argument.clone(),
             "exclusiveMinimum" | "exclusiveMaximum" => number(argument, pointer)?,
-            "pattern" => match self.pattern(argument, pointer)? {
-                Some(pattern) => pattern.into(),
-                None => return Ok(()),
-            },
+            "pattern" => self.pattern(target, argument, pointer)?.into(),
             "format" => {
                 format(target, argument);
                 return Ok(());
@@ -325,13 +322,26 @@ impl<'a> Lowering<'a> {
         Ok(Value::Object(out))
     }
 
-    fn pattern(&mut self, argument: &Value, pointer: &str) -> Result<Option<String>, String> {
-        let pattern = argument.as_str().ok_or_else(|| fault(pointer, "must be a string"))?;
-        let pattern = without_nul(pattern);
-        match patterns::fault(&pattern) {
+    /// A pattern without the look-aheads at its front, which become patterns of their own.
+    fn pattern(&mut self, target: &mut Target<'a>, argument: &Value, pointer: &str) -> Result<String, String> {
+        let usable = |pattern: &str| match patterns::fault(pattern) {
             Some(what) => Err(fault(pointer, &format!("the pattern is not supported: {what}"))),
-            None => Ok(Some(pattern)),
+            None => Ok(()),
+        };
+        let pattern = argument.as_str().ok_or_else(|| fault(pointer, "must be a string"))?;
+        let mut pattern = without_nul(pattern);
+        if let Some(LookAheads { all, rest }) = LookAheads::of(&pattern) {
+            for (positive, inside) in all {
+                usable(&inside)?;
+                match if positive { Some(inside) } else { patterns::complement(&inside) } {
+                    Some(also) => target.conjoin(json!({ "pattern": also })),
+                    None => self.leave(pointer),
+                }
+            }
+            pattern = rest;
         }
+        usable(&pattern)?;
+        Ok(pattern)
     }
 
     /// Adds a condition, unless it has too many alternatives together with those that are there.

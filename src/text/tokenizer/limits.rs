@@ -19,12 +19,62 @@ const MAX_STEPS: usize = 64;
 /// The maximum length of a Unigram piece in bytes: the model looks for pieces at every character of a text.
 const MAX_PIECE: usize = 512;
 
+/// The types that the crate reads. Its own error for another one does not say which part it is.
+const MODELS: &[&str] = &["BPE", "WordPiece", "WordLevel", "Unigram"];
+const NORMALIZERS: &[&str] = &[
+    "BertNormalizer",
+    "ByteLevel",
+    "Lowercase",
+    "NFC",
+    "NFD",
+    "NFKC",
+    "NFKD",
+    "Nmt",
+    "Precompiled",
+    "Prepend",
+    "Replace",
+    "Sequence",
+    "Strip",
+    "StripAccents",
+];
+const PRE_TOKENIZERS: &[&str] = &[
+    "BertPreTokenizer",
+    "ByteLevel",
+    "CharDelimiterSplit",
+    "Delimiter",
+    "Digits",
+    "FixedLength",
+    "Metaspace",
+    "Punctuation",
+    "Sequence",
+    "Split",
+    "UnicodeScripts",
+    "Whitespace",
+    "WhitespaceSplit",
+];
+const POST_PROCESSORS: &[&str] =
+    &["BertProcessing", "ByteLevel", "RobertaProcessing", "Sequence", "TemplateProcessing"];
+const DECODERS: &[&str] = &[
+    "BPEDecoder",
+    "ByteFallback",
+    "ByteLevel",
+    "CTC",
+    "Fuse",
+    "Metaspace",
+    "Replace",
+    "Sequence",
+    "Strip",
+    "WordPiece",
+];
+
 #[derive(Deserialize)]
 struct Parts {
     #[serde(default)]
     normalizer: Value,
     #[serde(default)]
     pre_tokenizer: Value,
+    #[serde(default)]
+    post_processor: Value,
     #[serde(default)]
     decoder: Value,
     #[serde(default)]
@@ -33,6 +83,8 @@ struct Parts {
 
 #[derive(Default, Deserialize)]
 struct Model {
+    #[serde(default, rename = "type")]
+    kind: Value,
     #[serde(default)]
     vocab: LongestPiece,
 }
@@ -71,11 +123,33 @@ impl<'de> Deserialize<'de> for LongestPiece {
 /// Why a file is refused, by the field. Checked before the crate reads the file: it frees a vocabulary's pieces by one call per byte,
 /// which overflows the stack for long ones.
 pub fn fault(json: &[u8]) -> Option<String> {
-    let Parts { normalizer, pre_tokenizer, decoder, model } = match serde_json::from_slice(json) {
+    let Parts { normalizer, pre_tokenizer, post_processor, decoder, model } = match serde_json::from_slice(json) {
         Ok(parts) => parts,
         // What is given twice, too: the crate would use what was not looked at.
         Err(error) => return Some(format!("not a tokenizer: {}", shortened(error))),
     };
+    let of_parts = [
+        ("normalizer", "normalizers", &normalizer, NORMALIZERS),
+        ("pre_tokenizer", "pretokenizers", &pre_tokenizer, PRE_TOKENIZERS),
+        ("post_processor", "processors", &post_processor, POST_PROCESSORS),
+        ("decoder", "decoders", &decoder, DECODERS),
+    ];
+    let unknown = |name: &str, kind: &str, known: &[&str]| {
+        (!kind.is_empty() && !known.contains(&kind)).then(|| {
+            format!(
+                "{name}: its type {} is not known; it may be of a later version of tokenizers than 0.23",
+                quoted(kind)
+            )
+        })
+    };
+    let found = unknown("model", model.kind.as_str().unwrap_or_default(), MODELS).or_else(|| {
+        of_parts
+            .into_iter()
+            .find_map(|(name, list, part, known)| each(part, list, &mut |part| unknown(name, kind(part), known)))
+    });
+    if found.is_some() {
+        return found;
+    }
     let LongestPiece(longest) = model.vocab;
     if longest > MAX_PIECE {
         return Some(format!("model: a piece has {longest} bytes; the maximum is {MAX_PIECE}"));

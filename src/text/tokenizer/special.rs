@@ -167,6 +167,9 @@ impl SpecialTokens {
     fn extra(&mut self, config: Option<&Config>, map: Option<&Config>) -> Result<()> {
         let mut known = BTreeSet::new();
         for config in [config, map].into_iter().flatten() {
+            for (name, value) in config.section("model_specific_special_tokens")?.iter().flat_map(Config::entries) {
+                self.named.push((name.to_string(), of_value(config, "model_specific_special_tokens", value, true)?));
+            }
             for key in ["extra_special_tokens", "additional_special_tokens"] {
                 match config.get(key) {
                     None => {}

@@ -113,6 +113,16 @@ pub(super) fn build(files: &Files, config: Option<&Config>, special: &mut Specia
     Ok(Found::Vocabulary(built))
 }
 
+/// The class of a tokenizer that has a tokenizer.json, and whether `tokenizer_config.json` names it. None where transformers takes
+/// tokenizer.json as it is.
+pub(super) fn class_beside(files: &Files, config: Option<&Config>) -> Result<Option<(String, bool)>> {
+    let named = config.map(|c| c.str_opt("tokenizer_class")).transpose()?.flatten();
+    if named.is_some_and(|name| name.starts_with("PreTrainedTokenizer") || name == "TokenizersBackend") {
+        return Ok(None);
+    }
+    Ok(class(files, config)?.map(|class| (class, named.is_some())))
+}
+
 /// The tokenizer's class, without `Tokenizer` and `Fast`.
 fn class(files: &Files, config: Option<&Config>) -> Result<Option<String>> {
     let named = config.map(|c| c.str_opt("tokenizer_class")).transpose()?.flatten();

@@ -12,6 +12,9 @@ const FUEL: u64 = 20_000;
 /// The maximum number of texts that a pattern is spelled out to.
 const MAX_TEXTS: usize = 64;
 
+/// The maximum number of look-aheads at the front of a pattern.
+const MAX_LOOK_AHEADS: usize = 16;
+
 /// The work allowed for matching texts.
 const MATCH_FUEL: u64 = 200_000;
 
@@ -130,6 +133,53 @@ pub fn complement(pattern: &str) -> Option<String> {
     Some(excluding(&texts, !whole))
 }
 
+/// The look-aheads at the front of a pattern, which hold together with the rest of it.
+pub struct LookAheads {
+    /// Whether each is positive, and its pattern.
+    pub all: Vec<(bool, String)>,
+    pub rest: String,
+}
+
+impl LookAheads {
+    /// None if there are none, or more than anybody writes, or if an alternative would end their reach.
+    pub fn of(pattern: &str) -> Option<Self> {
+        let (mut all, mut rest) = (Vec::new(), pattern.strip_prefix('^')?);
+        while let Some(inner) = rest.strip_prefix("(?=").or_else(|| rest.strip_prefix("(?!")) {
+            let end = closing(inner)?;
+            let (positive, inside) = (rest.starts_with("(?="), &inner[..end]);
+            let pattern = if inside.contains('|') { format!("^({inside})") } else { format!("^{inside}") };
+            all.push((positive, pattern));
+            rest = &inner[end + 1..];
+            if all.len() > MAX_LOOK_AHEADS {
+                return None;
+            }
+        }
+        let alternatives = rest.contains('|') && !closes_at_end(rest.strip_suffix('$').unwrap_or(rest));
+        (!all.is_empty() && !alternatives).then(|| Self { all, rest: format!("^{rest}") })
+    }
+}
+
+/// Where the bracket closes that was opened before this text.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut in_class, mut escaped) = (1, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ']' => in_class = false,
+            _ if in_class => {}
+            '[' => in_class = true,
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
 /// Whether the bracket that opens a pattern closes at its end.
 fn closes_at_end(pattern: &str) -> bool {
     let (mut depth, mut escaped) = (0, false);
@@ -207,6 +257,13 @@ pub struct Patterns(HashMap<String, Option<Regex>>);
 impl Patterns {
     /// Whether a pattern matches somewhere in a text; None if the pattern cannot be used.
     pub fn is_match(&mut self, pattern: &str, text: &str) -> Option<bool> {
+        if let Some(LookAheads { all, rest }) = LookAheads::of(pattern) {
+            let mut holds = self.is_match(&rest, text)?;
+            for (positive, pattern) in &all {
+                holds &= self.is_match(pattern, text)? == *positive;
+            }
+            return Some(holds);
+        }
         if !self.0.contains_key(pattern) {
             let compile = || {
                 let mut builder = RegexBuilder::new();
@@ -232,6 +289,24 @@ mod tests {
             (r"a.b\", r"a.b\"),
         ] {
             assert_eq!(without_nul(pattern), is);
+        }
+    }
+
+    #[test]
+    fn look_aheads_at_the_front_are_patterns_of_their_own() {
+        let parts = |pattern: &str| LookAheads::of(pattern).map(|found| (found.all, found.rest));
+        let one = |positive: bool, inside: &str, rest: &str| Some((vec![(positive, inside.into())], rest.into()));
+        assert_eq!(parts("^(?!foo)bar$"), one(false, "^foo", "^bar$"));
+        assert_eq!(parts("^(?=a|b)(c|d)$"), one(true, "^(a|b)", "^(c|d)$"));
+        assert_eq!(parts(r"^(?![)]\))x"), one(false, r"^[)]\)", "^x"));
+        assert_eq!(parts("^(?=.*a)(?!b)").unwrap().0.len(), 2);
+        for none in ["^a(?=b)", "(?=a)b", "^(?!a)b|c", "^(?=a", "^(?<=a)b", "^abc"] {
+            assert!(parts(none).is_none(), "{none}");
+        }
+        assert!(parts(&format!("^{}", "(?=a)".repeat(60_000))).is_none());
+        let mut patterns = Patterns::default();
+        for (text, is) in [("bob", true), ("admin", false), ("admins", true), ("B", false)] {
+            assert_eq!(patterns.is_match("^(?!admin$)[a-z]+$", text), Some(is), "{text}");
         }
     }
 

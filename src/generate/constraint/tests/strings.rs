@@ -64,3 +64,27 @@ fn a_class_that_excludes_the_quote_excludes_the_escaped_quote() {
         assert!(!matches(&schema, text), "{text}");
     }
 }
+
+#[test]
+fn look_aheads_at_the_front_of_a_pattern_hold() {
+    for (pattern, good, bad) in [
+        ("^(?!admin$)[a-z]+$", &["bob", "admins"][..], &["admin", "B"][..]),
+        ("^(?!foo|bar)[a-z]+$", &["fob", "xfoo"], &["foo", "foox", "bar"]),
+        ("^(?=[a-z]*[0-9])[a-z0-9]{3,5}$", &["ab1", "1bc"], &["abc", "1"]),
+        ("^(?=[^a]*a)(?!b)[a-c]+$", &["ca", "a"], &["cc", "ba"]),
+    ] {
+        let schema = json!({"type": "string", "pattern": pattern});
+        for (texts, is) in [(good, true), (bad, false)] {
+            for text in texts {
+                assert_eq!(matches(&schema, &format!("\"{text}\"")), is, "{pattern}: {text}");
+            }
+        }
+    }
+    // What is excluded has no end: the finished text is checked, or the schema refused.
+    let schema = json!({"type": "string", "pattern": "^(?!.*x)[a-z]+$"});
+    let grammar = Grammar::JsonSchema(schema.to_string());
+    let vocabulary = &fixtures()[1].vocabulary;
+    assert!(vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None).is_ok());
+    let error = vocabulary.constraint(&grammar, SchemaMode::Strict, GrammarLimits::default(), None).err().unwrap();
+    assert!(error.message().contains("/pattern: "), "{error}");
+}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kinglet_jinja::{ErrorKind, Limits, Template};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::base::call::Cancellation;
 use crate::base::error::{Error, Result};
@@ -42,6 +42,11 @@ impl ChatTemplate {
         Ok(Self { template, origin: origin.to_owned(), special })
     }
 
+    /// The file that the template is from.
+    pub fn origin(&self) -> &Path {
+        &self.origin
+    }
+
     /// Renders the prompt, with `add_generation_prompt` set.
     ///
     /// # Errors
@@ -49,14 +54,31 @@ impl ChatTemplate {
     /// undefined values, or exceeds the limits. `Cancelled`.
     pub fn render(&self, messages: &[Message], cancellation: Option<&Cancellation>) -> Result<String> {
         let chat = messages.iter().map(|Message { role, content }| json!({"role": role, "content": content}));
-        let special = self.special.iter().map(|(name, text)| (&**name, Json::from(&**text)));
-        let mut variables: Vec<(&str, Json)> = special.collect();
-        variables.extend([
-            ("messages", chat.collect()),
+        let more = Map::from_iter([("add_generation_prompt".to_string(), Json::Bool(true))]);
+        self.render_with(chat.collect(), &more, cancellation)
+    }
+
+    /// Renders messages of any form, with variables that overrule those that every template has. `add_generation_prompt` is false
+    /// unless they say otherwise.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_with(
+        &self,
+        messages: Json,
+        more: &Map<String, Json>,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<String> {
+        let fixed = [
+            ("messages", messages),
             ("tools", Json::Null),
             ("documents", Json::Null),
-            ("add_generation_prompt", Json::Bool(true)),
-        ]);
+            ("add_generation_prompt", Json::Bool(false)),
+        ];
+        let special = self.special.iter().map(|(name, text)| (&**name, Json::from(&**text)));
+        let own = special.chain(fixed).filter(|(name, _)| !more.contains_key(*name));
+        let mut variables: Vec<(&str, Json)> = own.collect();
+        variables.extend(more.iter().map(|(name, value)| (name.as_str(), value.clone())));
         let rendered = self.template.render(&variables, Limits::default(), cancellation.map(Cancellation::flag));
         rendered.map_err(|e| error(&self.origin, &e))
     }
