@@ -27,6 +27,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let place = if config.bool_or("use_parallel_residual", true)? { NormPlace::Parallel } else { NormPlace::Pre };
     let attention_bias = config.bool_or("attention_bias", true)?;
     let max_tokens = super::positions(config)?;
+    let rotary = rope::read(config, heads.dim, max_tokens, &ROPE)?;
     super::causal_or_not(
         config,
         Spec {
@@ -37,8 +38,8 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 activation: activation(config, "hidden_act", "gelu")?,
                 norm: Norm::layer(place, config.f32_or("layer_norm_eps", 1e-5)?),
                 biases: Biases { qkv: attention_bias, attention_output: attention_bias, ..Biases::ALL },
-                rotary: Some(rope::read(config, heads.dim, max_tokens, &ROPE)?),
-                max_tokens,
+                max_tokens: rotary.reach(max_tokens),
+                rotary: Some(rotary),
                 ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
             }),
             head: None,

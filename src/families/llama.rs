@@ -51,13 +51,14 @@ pub(super) fn stack(config: &Config, defaults: &Defaults) -> Result<Stack> {
     let kv = super::usize_default(config, "num_key_value_heads", defaults.kv_heads)?.unwrap_or(count);
     let heads = Heads { count, kv, dim };
     let max_tokens = super::positions(config)?;
+    let rotary = rope::read(config, dim, max_tokens, &defaults.rope)?;
     Ok(Stack {
         activation: activation(config, "hidden_act", "silu")?,
         gated: true,
         norm: Norm::rms(NormPlace::Pre, config.f32_or("rms_norm_eps", defaults.eps)?),
         biases: Biases::NONE,
-        rotary: Some(rope::read(config, dim, max_tokens, &defaults.rope)?),
-        max_tokens,
+        max_tokens: rotary.reach(max_tokens),
+        rotary: Some(rotary),
         ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
     })
 }

@@ -36,6 +36,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         local_theta: Some(config.f32_or("local_rope_theta", 10_000.0)?),
         ..rope::Defaults::PLAIN
     };
+    let rotary = rope::read(config, heads.dim, max_tokens, &defaults)?;
     let norm = Norm::layer(NormPlace::Pre, config.f32_or("norm_eps", 1e-5)?);
     Ok(Spec {
         family: "modernbert",
@@ -49,9 +50,9 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 attention_output: attention_bias,
                 feed_forward: config.bool_or("mlp_bias", false)?,
             },
-            rotary: Some(rope::read(config, heads.dim, max_tokens, &defaults)?),
+            max_tokens: rotary.reach(max_tokens),
+            rotary: Some(rotary),
             attention: AttentionSpec { windows, ..AttentionSpec::plain(heads.dim) },
-            max_tokens,
             ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
         }),
         decoder: None,

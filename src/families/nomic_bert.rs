@@ -41,6 +41,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         true => max_tokens.min(config.usize_or("max_trained_positions", 2048)?),
         false => max_tokens,
     };
+    let rotary = rope::read(config, heads.dim, max_tokens, &ROPE)?;
     let intermediate = match published {
         true => config.usize_or("n_inner", hidden.saturating_mul(4))?,
         false => config.usize("intermediate_size")?,
@@ -53,9 +54,9 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
             gated: true,
             norm: Norm::layer(NormPlace::Post, eps),
             biases: Biases::NONE,
-            rotary: Some(rope::read(config, heads.dim, max_tokens, &ROPE)?),
+            max_tokens: rotary.reach(max_tokens),
+            rotary: Some(rotary),
             token_types: config.usize_or("type_vocab_size", 2)?,
-            max_tokens,
             ..Stack::new(hidden, layers, heads, intermediate, NAMES)
         }),
         decoder: None,

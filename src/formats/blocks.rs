@@ -17,9 +17,14 @@ pub(super) fn decode(dtype: DType, block: (usize, usize), bytes: &[u8], skip: us
         DType::Q4_1 => q4_1,
         DType::Q5_0 => q5_0,
         DType::Q5_1 => q5_1,
+        DType::Q2K => q2_k,
+        DType::Q3K => q3_k,
         DType::Q4K => q4_k,
         DType::Q5K => q5_k,
         DType::Q6K => q6_k,
+        DType::IQ4NL => iq4_nl,
+        DType::IQ4XS => iq4_xs,
+        DType::MXFP4 => mxfp4,
         _ => return,
     };
     let (elements, size) = block;
@@ -141,6 +146,68 @@ fn q6_k(bytes: &[u8], out: &mut [f32]) {
     }
 }
 
+/// The two bits of each of 256 elements: 32 bytes hold 128 elements, 32 at each pair of bits.
+fn two_bits(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    (0..256).map(|i| bytes[i / 128 * 32 + i % 32] >> (i / 32 % 4 * 2) & 3)
+}
+
+fn q2_k(bytes: &[u8], out: &mut [f32]) {
+    let (scales, d, dmin) = (&bytes[..16], half(bytes, 80), half(bytes, 82));
+    for (i, (out, q)) in out.iter_mut().zip(two_bits(&bytes[16..80])).enumerate() {
+        let packed = scales[i / 16];
+        *out = d * f32::from(packed & 15) * f32::from(q) - dmin * f32::from(packed >> 4);
+    }
+}
+
+fn q3_k(bytes: &[u8], out: &mut [f32]) {
+    let (high, low, scales, d) = (&bytes[..32], &bytes[32..96], &bytes[96..108], half(bytes, 108));
+    for (i, (out, q)) in out.iter_mut().zip(two_bits(low)).enumerate() {
+        // Sixteen scales of six bits: eight bytes of nibbles, then four bytes of high bits.
+        let j = i / 16;
+        let scale = scales[j % 8] >> (j / 8 * 4) & 15 | (scales[8 + j % 4] >> (j / 4 * 2) & 3) << 4;
+        // A high bit that is not set subtracts.
+        let minus = (!high[i % 32] >> (i / 32) & 1) << 2;
+        *out = d * f32::from(scale as i8 - 32) * f32::from(q as i8 - minus as i8);
+    }
+}
+
+/// The values of the non-linear four-bit types, times a scale.
+const NON_LINEAR: [f32; 16] =
+    [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
+
+fn iq4_nl(bytes: &[u8], out: &mut [f32]) {
+    let d = half(bytes, 0);
+    for (out, q) in out.iter_mut().zip(nibbles(&bytes[2..18])) {
+        *out = d * NON_LINEAR[usize::from(q)];
+    }
+}
+
+fn iq4_xs(bytes: &[u8], out: &mut [f32]) {
+    let (d, high, low) = (half(bytes, 0), u16::from_le_bytes([bytes[2], bytes[3]]), &bytes[4..8]);
+    for (j, out) in out.chunks_exact_mut(32).enumerate() {
+        let scale = low[j / 2] >> (j % 2 * 4) & 15 | ((high >> (2 * j) & 3) as u8) << 4;
+        let scale = d * f32::from(scale as i8 - 32);
+        for (out, q) in out.iter_mut().zip(nibbles(&bytes[8 + 16 * j..][..16])) {
+            *out = scale * NON_LINEAR[usize::from(q)];
+        }
+    }
+}
+
+/// Twice the values of E2M1, a sign, two bits of exponent and one of mantissa.
+const E2M1: [f32; 16] = [0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 0.0, -1.0, -2.0, -3.0, -4.0, -6.0, -8.0, -12.0];
+
+fn mxfp4(bytes: &[u8], out: &mut [f32]) {
+    // Half of 2^(e - 127), which is subnormal for the smallest two.
+    let bits = match bytes[0] {
+        e @ 0..2 => 0x0020_0000 << e,
+        e => u32::from(e - 1) << 23,
+    };
+    let d = f32::from_bits(bits);
+    for (out, q) in out.iter_mut().zip(nibbles(&bytes[1..17])) {
+        *out = d * E2M1[usize::from(q)];
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +240,7 @@ mod tests {
     #[test]
     fn every_type_decodes_to_the_bits_of_the_gguf_package() {
         let records = vectors();
-        assert_eq!(records.len(), 8);
+        assert_eq!(records.len(), 13);
         for (dtype, bytes, expected) in records {
             let block = dtype.block().unwrap();
             assert_eq!(bytes.len() / block.1 * block.0, expected.len(), "{dtype}");

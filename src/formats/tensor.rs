@@ -25,9 +25,15 @@ pub enum DType {
     Q4_1,
     Q5_0,
     Q5_1,
+    Q2K,
+    Q3K,
     Q4K,
     Q5K,
     Q6K,
+    IQ4NL,
+    IQ4XS,
+    /// The Open Compute Project's: 32 floating-point numbers of four bits that share an exponent.
+    MXFP4,
     /// A type of `.kinglet` files: a weight or a table as the kernels read it.
     Packed(&'static PackedType),
     /// A type that no weight of a supported model has, such as the I64 of a saved `position_ids` buffer. The tensor can
@@ -46,9 +52,14 @@ impl DType {
             DType::Q4_1 => Some((32, 20)),
             DType::Q5_0 => Some((32, 22)),
             DType::Q5_1 => Some((32, 24)),
+            DType::Q2K => Some((256, 84)),
+            DType::Q3K => Some((256, 110)),
             DType::Q4K => Some((256, 144)),
             DType::Q5K => Some((256, 176)),
             DType::Q6K => Some((256, 210)),
+            DType::IQ4NL => Some((32, 18)),
+            DType::IQ4XS => Some((256, 136)),
+            DType::MXFP4 => Some((32, 17)),
             // Decoded as a whole.
             DType::Packed(_) => Some((1, 1)),
             DType::Other(_) => None,
@@ -57,6 +68,11 @@ impl DType {
 }
 
 impl DType {
+    /// Whether elements take 8 bits or less, of a type of GGUF's.
+    pub fn is_quantised(self) -> bool {
+        self.block().is_some_and(|(elements, _)| elements > 1)
+    }
+
     /// Whether this is one of `.kinglet`'s own.
     pub fn is_packed(self) -> bool {
         matches!(self, DType::Packed(_))
@@ -85,9 +101,14 @@ impl fmt::Display for DType {
             DType::Q4_1 => f.write_str("Q4_1"),
             DType::Q5_0 => f.write_str("Q5_0"),
             DType::Q5_1 => f.write_str("Q5_1"),
+            DType::Q2K => f.write_str("Q2_K"),
+            DType::Q3K => f.write_str("Q3_K"),
             DType::Q4K => f.write_str("Q4_K"),
             DType::Q5K => f.write_str("Q5_K"),
             DType::Q6K => f.write_str("Q6_K"),
+            DType::IQ4NL => f.write_str("IQ4_NL"),
+            DType::IQ4XS => f.write_str("IQ4_XS"),
+            DType::MXFP4 => f.write_str("MXFP4"),
             DType::Packed(packed) => f.write_str(packed.name),
             DType::Other(dtype) => write!(f, "{dtype}"),
         }

@@ -365,7 +365,7 @@ impl Waiting<'_> {
         let detokenizer = (streams || !s.stop_strings.is_empty())
             .then(|| Detokenizer::new(&context, &s.stop_strings, s.skip_special_tokens));
         let seed = s.sampling.as_ref().and_then(|sampling| sampling.seed).unwrap_or_else(fresh_seed);
-        let lookup = || Lookup::new(&prompt, source, model.network.longrope_switch(), limit, s.lookup);
+        let lookup = || Lookup::new(&prompt, source, model.network.rotary_switch(), limit, s.lookup);
         for number in 0..copies {
             let start = Start {
                 settings: s.clone(),

@@ -4,6 +4,7 @@
 
 use super::search::RESERVED_TOKENS;
 use super::settings::Settings;
+use crate::spec::RotarySwitch;
 
 /// The options of prompt lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,8 +21,8 @@ pub struct Lookup {
     own: Vec<u32>,
     /// The encoder's source text, which summaries and corrections copy from. Empty without an encoder.
     source: Vec<u32>,
-    /// LongRoPE's original context length, which no draft crosses: all keys change there.
-    switch: Option<usize>,
+    /// No draft crosses it: all keys change there, or those of each further token.
+    switch: Option<RotarySwitch>,
     /// The maximum length of the next draft, from the acceptance of the last ones.
     draft_length: usize,
 }
@@ -52,7 +53,13 @@ fn find<'a>(text: &'a [u32], last: &[u32], max: usize) -> Match<'a> {
 
 impl Lookup {
     /// `limit` is the maximum number of new tokens.
-    pub fn new(prompt: &[u32], source: &[u32], switch: Option<usize>, limit: usize, settings: LookupSettings) -> Self {
+    pub fn new(
+        prompt: &[u32],
+        source: &[u32],
+        switch: Option<RotarySwitch>,
+        limit: usize,
+        settings: LookupSettings,
+    ) -> Self {
         let mut own = Vec::with_capacity(prompt.len() + limit.min(RESERVED_TOKENS));
         own.extend_from_slice(prompt);
         Self { own, source: source.to_vec(), switch, draft_length: settings.tokens }
@@ -66,7 +73,8 @@ impl Lookup {
     /// Appends a draft of at most `max` tokens to `tokens`. Returns its length.
     pub fn draft(&self, max: usize, s: &Settings, tokens: &mut Vec<u32>) -> usize {
         let max = max.min(self.draft_length).min(s.lookup.tokens).min(match self.switch {
-            Some(switch) if self.own.len() <= switch => switch - self.own.len(),
+            Some(switch) if self.own.len() <= switch.length => switch.length - self.own.len(),
+            Some(switch) if switch.grows => 0,
             _ => usize::MAX,
         });
         if max == 0 {
@@ -176,9 +184,17 @@ mod tests {
             assert_eq!(draft(&lookup, 9, &s).len(), next);
         }
         // There are twelve tokens; the last one is fed with the draft.
-        for (switch, count) in [(11, 4), (12, 0), (13, 1), (15, 3), (20, 4)] {
-            let lookup = Lookup::new(&own, &[], Some(switch), 10, s.lookup);
-            assert_eq!(draft(&lookup, 9, &s).len(), count, "{switch}");
+        for (length, grows, count) in [
+            (11, false, 4),
+            (11, true, 0),
+            (12, false, 0),
+            (13, false, 1),
+            (13, true, 1),
+            (15, false, 3),
+            (20, true, 4),
+        ] {
+            let lookup = Lookup::new(&own, &[], Some(RotarySwitch { length, grows }), 10, s.lookup);
+            assert_eq!(draft(&lookup, 9, &s).len(), count, "{length} {grows}");
         }
     }
 }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::base::call::Call;
 use crate::base::error::{Error, Result};
-use crate::spec::{Batch, EncodeOutput};
+use crate::spec::{Batch, EncodeOutput, RotarySwitch};
 
 pub use step::{Feed, StepOutput, StepRows, Want};
 
@@ -43,8 +43,9 @@ pub trait Network: Send + Sync {
     /// Ids outside the vocabulary, a sequence that becomes too long, a sequence of another model, no memory for the KV cache. After an
     /// error the sequences must be dropped.
     fn step(&self, feeds: &mut [Feed], output: &mut StepOutput, call: Call<'_>) -> Result<()>;
-    /// LongRoPE's original context length; all keys of a sequence are recomputed when it grows beyond.
-    fn longrope_switch(&self) -> Option<usize>;
+    /// Where rotary frequencies change: LongRoPE's original context length, beyond which all keys of a sequence are recomputed, or that
+    /// of dynamic NTK. None for other models.
+    fn rotary_switch(&self) -> Option<RotarySwitch>;
     /// The backend's description.
     fn describe(&self) -> String;
     /// The fields that this network adds to the model's info, `backend` first.

@@ -246,6 +246,9 @@ pub struct Relative {
     pub bidirectional: bool,
 }
 
+/// The maximum of [`Rotary::reach`] beyond what the configuration says.
+const MAX_REACH: usize = 1 << 24;
+
 /// Rotary positions (RoPE, Su et al. 2021): pairs of a head's components are rotated by the position times a frequency.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotary {
@@ -263,6 +266,18 @@ impl Rotary {
     /// Whether a layer's queries and keys are rotated.
     pub fn is_in(&self, layer: usize) -> bool {
         !self.without.get(layer).copied().unwrap_or(false)
+    }
+
+    /// The number of positions of a model whose configuration says `max_tokens`. That may be the length of the training, which YaRN and
+    /// dynamic NTK extend by their factor.
+    pub fn reach(&self, max_tokens: usize) -> usize {
+        let (factor, original) = match self.scaling {
+            RotaryScaling::Yarn { factor, original, .. } | RotaryScaling::Dynamic { factor, original } => {
+                (factor, original)
+            }
+            _ => return max_tokens,
+        };
+        max_tokens.max(((original as f64 * f64::from(factor)) as usize).min(MAX_REACH))
     }
 }
 
@@ -289,6 +304,31 @@ pub enum RotaryScaling {
         original: usize,
         attention: f32,
     },
+    /// YaRN (Peng et al. 2023): frequencies with less than `slow` turns within the `original` context length are divided by `factor`,
+    /// those with more than `fast` stay, and those between are blended; and a factor on sines and cosines.
+    Yarn {
+        factor: f32,
+        fast: f32,
+        slow: f32,
+        original: usize,
+        /// Whether the bounds of the blend are whole frequencies.
+        truncate: bool,
+        attention: f32,
+    },
+    /// Dynamic NTK: the base grows with the length of a text of more than `original` tokens.
+    Dynamic {
+        factor: f32,
+        original: usize,
+    },
+}
+
+/// Where the rotary frequencies of a sequence change as it grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RotarySwitch {
+    /// Up to this many tokens the frequencies are the same.
+    pub length: usize,
+    /// Whether they change with each further token (dynamic NTK), or once (LongRoPE).
+    pub grows: bool,
 }
 
 /// Attention scores, `cap(scale · q·kᵀ)`, and the keys that a token sees.

@@ -159,7 +159,7 @@ impl Engine {
     fn slices(&self) -> bool {
         // Without a KV cache a slice would process the whole text again; where LongRoPE's factors change within a prompt, all of it is
         // to be read with the same ones.
-        self.network.has_kv_cache() && self.network.longrope_switch().is_none() && self.network.merges()
+        self.network.has_kv_cache() && self.network.rotary_switch().is_none() && self.network.merges()
     }
 
     fn run_some(&self, requests: &[Waiting], buffers: &mut StepBuffers, company: bool) -> (usize, usize) {

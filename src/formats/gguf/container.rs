@@ -135,10 +135,15 @@ pub(in crate::formats) fn dtype(number: u32) -> Option<DType> {
         6 => DType::Q5_0,
         7 => DType::Q5_1,
         8 => DType::Q8_0,
+        10 => DType::Q2K,
+        11 => DType::Q3K,
         12 => DType::Q4K,
         13 => DType::Q5K,
         14 => DType::Q6K,
+        20 => DType::IQ4NL,
+        23 => DType::IQ4XS,
         30 => DType::BF16,
+        39 => DType::MXFP4,
         _ => return None,
     })
 }
@@ -351,17 +356,13 @@ impl FileReader<'_> {
     fn unreadable(&self, shown: &str, kind: u32) -> Error {
         let name = match kind {
             9 => "Q8_1",
-            10 => "Q2_K",
-            11 => "Q3_K",
             15 => "Q8_K",
             16 => "IQ2_XXS",
             17 => "IQ2_XS",
             18 => "IQ3_XXS",
             19 => "IQ1_S",
-            20 => "IQ4_NL",
             21 => "IQ3_S",
             22 => "IQ2_S",
-            23 => "IQ4_XS",
             24 => "I8",
             25 => "I16",
             26 => "I32",
@@ -370,11 +371,12 @@ impl FileReader<'_> {
             29 => "IQ1_M",
             34 => "TQ1_0",
             35 => "TQ2_0",
-            39 => "MXFP4",
+            40 => "NVFP4",
             _ => "",
         };
         let kind = if name.is_empty() { format!("the unknown type {kind}") } else { format!("type {name}") };
-        let readable = "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K";
+        let readable =
+            "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS and MXFP4";
         let path = self.path.display();
         Error::unsupported(format!("{path}: tensor {shown} has {kind}; supported are {readable}"))
     }

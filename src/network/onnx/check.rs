@@ -26,16 +26,16 @@ pub fn check(spec: &Spec, encoder: Option<&Graph>, decoder: Option<&Graph>) -> R
     refuse(skips, "decoder.position", "a decoder does not skip padding tokens (LearnedAfterPadding)")
 }
 
-/// Ends texts where LongRoPE would switch to its long factors: a traced graph has the short ones only, and the keys in a KV cache
-/// would have to be computed again.
+/// Ends texts where LongRoPE would switch to its long factors, or dynamic NTK's base would grow: a traced graph has the first frequencies
+/// only, and the keys in a KV cache would have to be computed again.
 pub fn limit(spec: &mut Spec, log: &Log) {
     for (part, stack) in [("encoder", &mut spec.encoder), ("decoder", &mut spec.decoder)] {
         let Some(Stack { rotary: Some(rotary), max_tokens, .. }) = stack else { continue };
-        if let RotaryScaling::Long { original, .. } = rotary.scaling
+        if let RotaryScaling::Long { original, .. } | RotaryScaling::Dynamic { original, .. } = rotary.scaling
             && original < *max_tokens
         {
             *max_tokens = original;
-            log.warning(|| format!("{part}.rotary.scaling: ONNX graphs support LongRoPE up to {original} tokens"));
+            log.warning(|| format!("{part}.rotary.scaling: ONNX graphs support this kind up to {original} tokens"));
         }
     }
 }

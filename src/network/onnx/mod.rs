@@ -30,7 +30,7 @@ use crate::formats::onnx::{Graphs, Shape};
 use crate::kernels;
 use crate::network::modules::{self, Chain, ModulesView};
 use crate::network::{Feed, Network, Sequence, StepOutput};
-use crate::spec::{Batch, Device, EncodeOutput, Layers, Modules, Precision, Spec};
+use crate::spec::{Batch, Device, EncodeOutput, Layers, Modules, Precision, RotarySwitch, Spec};
 
 use decoder::Decoder;
 use encoder::EncoderGraph;
@@ -217,7 +217,7 @@ impl Network for OnnxNetwork {
         self.require_decoder()?.feed(feeds, output, call)
     }
 
-    fn longrope_switch(&self) -> Option<usize> {
+    fn rotary_switch(&self) -> Option<RotarySwitch> {
         None
     }
 

@@ -15,7 +15,7 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
 use crate::network::{Feed, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Modules, Precision, Spec};
+use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Modules, Precision, RotarySwitch, Spec};
 
 use super::serve::{Description, DeviceEntry, Request, to_text};
 use super::table::{
@@ -313,7 +313,7 @@ impl Network for Remote {
         Ok(())
     }
 
-    fn longrope_switch(&self) -> Option<usize> {
+    fn rotary_switch(&self) -> Option<RotarySwitch> {
         self.description.as_ref()?.switch
     }
 

@@ -18,7 +18,9 @@ use crate::formats::source::Source;
 use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, Network, Sequence, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Layout, Modules, Pooling, Precision, Spec};
+use crate::spec::{
+    Batch, Device, DeviceInfo, EncodeOutput, Layers, Layout, Modules, Pooling, Precision, RotarySwitch, Spec,
+};
 
 use super::table::{
     Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice,
@@ -68,7 +70,7 @@ pub struct Description {
     pub weight_bytes: u64,
     pub budget: u64,
     pub pass_tokens: usize,
-    pub switch: Option<usize>,
+    pub switch: Option<RotarySwitch>,
     pub info: serde_json::Value,
 }
 
@@ -212,7 +214,7 @@ fn open(
         weight_bytes: placed.weight_bytes,
         budget: placed.budget.limit(),
         pass_tokens: placed.network.pass_tokens(),
-        switch: placed.network.longrope_switch(),
+        switch: placed.network.rotary_switch(),
         info: placed.network.info(),
     };
     Ok((placed, description))

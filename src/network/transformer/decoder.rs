@@ -13,7 +13,7 @@ use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::memory::emptied;
 use crate::network::activation_memory::more_bytes;
-use crate::spec::{Batch, LanguageHead};
+use crate::spec::{Batch, LanguageHead, RotarySwitch};
 
 use super::Transformer;
 use super::stack::{LoadedStack, PassContext};
@@ -149,18 +149,31 @@ struct PendingFeed<'a, B: Backend> {
 }
 
 impl<'a, B: Backend> PendingFeed<'a, B> {
-    /// `switch` is LongRoPE's original context length. When a sequence grows beyond it, or was truncated to less, all of its keys are
-    /// recomputed, as in the reference.
-    fn new(number: usize, feed: &'a mut Feed, switch: Option<usize>) -> Result<Self> {
+    /// Where a sequence grows beyond LongRoPE's original context length, or was truncated to less, all of its keys are recomputed, as in
+    /// the reference. Beyond that of dynamic NTK the reference keeps its cached keys as they were rotated; here too, if one token is
+    /// added. All keys are recomputed if several are, or if the sequence was truncated, so that the result is that of the same tokens as a
+    /// new prompt.
+    fn new(number: usize, feed: &'a mut Feed, switch: Option<RotarySwitch>) -> Result<Self> {
         let (rows, flag, cancelled) = (feed.rows(), feed.cancelled, feed.is_cancelled());
         let sequence = downcast::<B>(feed.sequence)?;
         let mut ids = Cow::Borrowed(feed.ids);
         if let Some(switch) = switch.filter(|_| !cancelled) {
             let past = sequence.own.length();
-            let long = past + feed.ids.len() > switch;
+            let long = past + feed.ids.len() > switch.length;
+            let continues = feed.ids.len() == 1 && sequence.tokens.len() == past;
             sequence.tokens.truncate(past);
             sequence.tokens.extend_from_slice(feed.ids);
-            if past > 0 && sequence.long != long {
+            let stale = match switch.grows {
+                true => {
+                    if long {
+                        !continues
+                    } else {
+                        sequence.long
+                    }
+                }
+                false => sequence.long != long,
+            };
+            if past > 0 && stale {
                 sequence.own.truncate(0);
                 ids = Cow::Owned(sequence.tokens.clone());
             }
@@ -241,7 +254,7 @@ impl<B: Backend> Transformer<B> {
             check_ids("ids", feed.ids, self.spec.vocabulary)?;
             check_length(feed.sequence.length() + feed.ids.len(), decoder.spec.max_tokens)?;
             if !feed.ids.is_empty() {
-                pending.push(PendingFeed::new(number, feed, decoder.longrope_switch())?);
+                pending.push(PendingFeed::new(number, feed, decoder.rotary_switch())?);
             }
         }
         // Cuts the feeds into passes of about `pass_tokens`, with each feed at most once in a pass.

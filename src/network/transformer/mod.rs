@@ -19,7 +19,7 @@ use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::fork::Lock;
 use crate::base::memory::Budget;
-use crate::spec::{Batch, EncodeOutput, LanguageHead, Spec};
+use crate::spec::{Batch, EncodeOutput, LanguageHead, RotarySwitch, Spec};
 
 use super::modules::Chain;
 use super::{Feed, Network, Sequence, StepOutput};
@@ -135,8 +135,8 @@ impl<B: Backend> Network for Transformer<B> {
         self.count_transfers(call, self.feed(feeds, output, call))
     }
 
-    fn longrope_switch(&self) -> Option<usize> {
-        self.decoder.as_ref().and_then(LoadedStack::longrope_switch)
+    fn rotary_switch(&self) -> Option<RotarySwitch> {
+        self.decoder.as_ref().and_then(LoadedStack::rotary_switch)
     }
 
     fn describe(&self) -> String {

@@ -1,17 +1,25 @@
 //! Rotary positions (RoPE, Su et al. 2021): the angles of the rotations, and their scaling for long texts.
 
 use crate::backend::{Rotation, Rotations};
-use crate::spec::{Rotary, RotaryScaling};
+use crate::spec::{Rotary, RotaryScaling, RotarySwitch};
 
 /// The frequencies of a stack's layers.
 pub struct Frequencies {
     global: Vec<f32>,
-    /// LongRoPE: the frequencies beyond the original context length, and this length.
-    long: Option<(Vec<f32>, usize)>,
+    beyond: Beyond,
     /// The factor of sines and cosines.
     amplitude: f32,
     /// Of layers with a sliding window.
     local: Option<Vec<f32>>,
+}
+
+/// The frequencies of texts beyond the original context length.
+enum Beyond {
+    Same,
+    /// LongRoPE's, and the original context length.
+    Long(Vec<f32>, usize),
+    /// Dynamic NTK.
+    Dynamic(Dynamic),
 }
 
 /// One frequency per pair, as the reference computes them, in f32.
@@ -33,10 +41,47 @@ fn llama3(frequency: f32, factor: f32, low: f32, high: f32, original: usize) -> 
     (1.0 - smooth) * frequency / factor + smooth * frequency
 }
 
+/// Dynamic NTK (`_compute_dynamic_ntk_parameters`): the base grows so that the lowest frequency falls with the length.
+struct Dynamic {
+    theta: f32,
+    dim: usize,
+    factor: f32,
+    original: usize,
+}
+
+impl Dynamic {
+    /// The frequencies of a text of this many tokens, more than the original context length.
+    fn at(&self, length: usize) -> Vec<f32> {
+        let &Self { theta, dim, factor, original } = self;
+        let stretch = factor * length as f32 / original as f32 - (factor - 1.0);
+        plain(theta * stretch.powf((dim as f64 / (dim as f64 - 2.0)) as f32), dim)
+    }
+}
+
+/// YaRN's blend (`_compute_yarn_parameters`) of frequencies that are divided by `factor` and frequencies that are not.
+fn yarn(theta: f32, dim: usize, factor: f32, [fast, slow]: [f32; 2], original: usize, truncate: bool) -> Vec<f32> {
+    // The index of the frequency that turns this many times within the original context length.
+    let index = |turns: f32| {
+        let length = original as f64 / (f64::from(turns) * 2.0 * std::f64::consts::PI);
+        dim as f64 * length.ln() / (2.0 * f64::from(theta).ln())
+    };
+    let whole = |low: f64, high: f64| if truncate { (low.floor(), high.ceil()) } else { (low, high) };
+    let (low, high) = whole(index(fast), index(slow));
+    let (low, high) = (low.max(0.0), high.min(dim as f64 - 1.0));
+    // Prevents a division by zero, as in the reference.
+    let high = if low == high { high + 0.001 } else { high };
+    let blend = |i: usize| {
+        let power = theta.powf((2 * i) as f32 / dim as f32);
+        let kept = 1.0 - ((i as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
+        1.0 / (factor * power) * (1.0 - kept) + 1.0 / power * kept
+    };
+    (0..dim / 2).map(blend).collect()
+}
+
 impl Frequencies {
     pub fn new(rotary: &Rotary) -> Self {
         let mut global = plain(rotary.theta, rotary.dim);
-        let (mut long_ones, mut amplitude) = (None, 1.0);
+        let (mut beyond, mut amplitude) = (Beyond::Same, 1.0);
         match &rotary.scaling {
             RotaryScaling::None => {}
             RotaryScaling::Linear { factor } => global.iter_mut().for_each(|f| *f /= factor),
@@ -45,43 +90,68 @@ impl Frequencies {
             }
             RotaryScaling::Long { short, long, original, attention } => {
                 let divided = |by: &[f32]| global.iter().zip(by).map(|(f, by)| f / by).collect();
-                long_ones = Some((divided(long), *original));
+                beyond = Beyond::Long(divided(long), *original);
                 global = divided(short);
                 amplitude = *attention;
             }
+            &RotaryScaling::Yarn { factor, fast, slow, original, truncate, attention } => {
+                global = yarn(rotary.theta, rotary.dim, factor, [fast, slow], original, truncate);
+                amplitude = attention;
+            }
+            &RotaryScaling::Dynamic { factor, original } => {
+                beyond = Beyond::Dynamic(Dynamic { theta: rotary.theta, dim: rotary.dim, factor, original });
+            }
         }
-        Self { global, long: long_ones, amplitude, local: rotary.local_theta.map(|theta| plain(theta, rotary.dim)) }
+        Self { global, beyond, amplitude, local: rotary.local_theta.map(|theta| plain(theta, rotary.dim)) }
     }
 
-    /// LongRoPE's original context length.
-    pub fn original_length(&self) -> Option<usize> {
-        self.long.as_ref().map(|(_, most)| *most)
+    /// Where the frequencies of a sequence change as it grows; None if they do not.
+    pub fn switch(&self) -> Option<RotarySwitch> {
+        match &self.beyond {
+            Beyond::Same => None,
+            Beyond::Long(_, original) => Some(RotarySwitch { length: *original, grows: false }),
+            Beyond::Dynamic(Dynamic { original, .. }) => Some(RotarySwitch { length: *original, grows: true }),
+        }
     }
 
     /// Writes the sines and cosines of tokens at these positions. `lengths` has the length of each token's sequence at the end of the
-    /// step: as in the reference, LongRoPE's long factors apply to all tokens of a long text.
+    /// step: as in the reference, LongRoPE's long factors and the base of dynamic NTK apply to all tokens of a step.
     pub fn at(&self, positions: &[u32], lengths: &[u32], out: &mut Rotations) {
-        let global = |token: usize| match &self.long {
-            Some((long, most)) if lengths[token] as usize > *most => long.as_slice(),
-            _ => &self.global,
-        };
-        turn(positions, self.amplitude, global, &mut out.global);
+        out.global.clear(self.global.len());
+        // Those of the last length; the tokens of a sequence follow each other.
+        let (mut grown, mut grown_for) = (Vec::new(), 0);
+        for (&position, &length) in positions.iter().zip(lengths) {
+            let frequencies = match &self.beyond {
+                Beyond::Long(long, original) if length as usize > *original => long,
+                Beyond::Dynamic(dynamic) if length as usize > dynamic.original => {
+                    if grown_for != length {
+                        (grown, grown_for) = (dynamic.at(length as usize), length);
+                    }
+                    &grown
+                }
+                _ => &self.global,
+            };
+            out.global.turn(position, frequencies, self.amplitude);
+        }
         if let Some(local) = &self.local {
-            turn(positions, 1.0, |_| local, &mut out.local);
+            out.local.clear(local.len());
+            positions.iter().for_each(|&position| out.local.turn(position, local, 1.0));
         }
     }
 }
 
-fn turn<'a>(positions: &[u32], amplitude: f32, frequencies: impl Fn(usize) -> &'a [f32], out: &mut Rotation) {
-    let Rotation { half, cos, sin } = out;
-    *half = if positions.is_empty() { 0 } else { frequencies(0).len() };
-    cos.clear();
-    sin.clear();
-    for (token, &position) in positions.iter().enumerate() {
-        for frequency in frequencies(token) {
+impl Rotation {
+    fn clear(&mut self, half: usize) {
+        self.half = half;
+        self.cos.clear();
+        self.sin.clear();
+    }
+
+    fn turn(&mut self, position: u32, frequencies: &[f32], amplitude: f32) {
+        for frequency in frequencies {
             let (s, c) = (position as f32 * frequency).sin_cos();
-            cos.push(c * amplitude);
-            sin.push(s * amplitude);
+            self.cos.push(c * amplitude);
+            self.sin.push(s * amplitude);
         }
     }
 }
@@ -117,5 +187,68 @@ mod tests {
         assert_eq!((global.half, &global.cos[..2]), (2, &[1.0, 1.0][..]));
         assert!((global.sin[2] - 1.5f32.sin()).abs() < 1e-7 && (global.sin[3] - 0.15f32.sin()).abs() < 1e-7);
         assert!((local.sin[3] - 0.03f32.sin()).abs() < 1e-7);
+    }
+
+    /// The kinds of scaling and what files say of them, in both spellings.
+    #[test]
+    fn frequencies_are_those_of_transformers() {
+        use std::path::Path;
+
+        use crate::formats::json::Config;
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/rope.json");
+        let cases: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let rest =
+            serde_json::json!({"model_type": "llama", "num_hidden_layers": 1, "intermediate_size": 8, "vocab_size": 9});
+        let (mut kinds, mut worst) = (std::collections::BTreeSet::new(), 0.0f32);
+        for case in cases.as_array().unwrap() {
+            for spelling in ["config", "new"] {
+                let mut fields = case[spelling].clone();
+                fields.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+                let config = Config::from_value(Path::new("config.json"), fields).unwrap();
+                let rotary = crate::families::spec(&config).unwrap().decoder.unwrap().rotary.unwrap();
+                let length = case["length"].as_u64().unwrap() as u32;
+                let mut rotations = Rotations::default();
+                let frequencies = Frequencies::new(&rotary);
+                // At position 0 the cosine is the factor.
+                frequencies.at(&[0], &[length], &mut rotations);
+                let attention = rotations.of(0).unwrap().cos[0];
+                let found = match &frequencies.beyond {
+                    Beyond::Dynamic(dynamic) if length as usize > dynamic.original => dynamic.at(length as usize),
+                    _ => frequencies.global,
+                };
+                let expected = case["frequencies"].as_array().unwrap();
+                assert_eq!(found.len(), expected.len());
+                let expected = expected.iter().map(|value| value.as_f64().unwrap() as f32);
+                let pairs =
+                    found.into_iter().zip(expected).chain([(attention, case["attention"].as_f64().unwrap() as f32)]);
+                for (found, expected) in pairs {
+                    let error = (found - expected).abs() / expected;
+                    assert!(error < 1e-6, "{} at {length}: {found}, not {expected}", case["name"]);
+                    worst = worst.max(error);
+                }
+                kinds.insert(case["name"].to_string());
+            }
+        }
+        println!("{} kinds, worst relative error {worst:e}", kinds.len());
+        assert_eq!(kinds.len(), 18);
+    }
+
+    #[test]
+    fn dynamic_frequencies_follow_the_length_of_each_sequence() {
+        let scaling = RotaryScaling::Dynamic { factor: 2.0, original: 8 };
+        let rotary = Rotary { dim: 8, theta: 100.0, scaling, local_theta: None, without: Vec::new() };
+        let frequencies = Frequencies::new(&rotary);
+        let sines = |positions: &[u32], lengths: &[u32]| {
+            let mut rotations = Rotations::default();
+            frequencies.at(positions, lengths, &mut rotations);
+            rotations.of(0).unwrap().sin.clone()
+        };
+        let together = sines(&[7, 7, 7, 7], &[8, 9, 20, 9]);
+        for (i, length) in [8, 9, 20, 9].into_iter().enumerate() {
+            assert_eq!(together[4 * i..4 * i + 4], sines(&[7], &[length]));
+        }
+        assert_ne!(together[..4], together[4..8]);
+        assert_ne!(together[4..8], together[8..12]);
+        assert_eq!(frequencies.switch(), Some(RotarySwitch { length: 8, grows: true }));
     }
 }

@@ -14,7 +14,7 @@ use crate::base::memory::ensure;
 use super::relative;
 use super::rotary::Frequencies;
 use super::weights::{LayerView, StackView};
-use crate::spec::{self, Activation, NormPlace, Position};
+use crate::spec::{self, Activation, NormPlace, Position, RotarySwitch};
 
 /// A stack of layers loaded on a backend.
 pub struct LoadedStack<B: Backend> {
@@ -141,9 +141,9 @@ impl<B: Backend> LoadedStack<B> {
         })
     }
 
-    /// LongRoPE's original context length; None for other models.
-    pub fn longrope_switch(&self) -> Option<usize> {
-        self.frequencies.as_ref().and_then(Frequencies::original_length)
+    /// As [`Frequencies::switch`].
+    pub fn rotary_switch(&self) -> Option<RotarySwitch> {
+        self.frequencies.as_ref().and_then(Frequencies::switch)
     }
 
     /// Begins a pass of tokens at these positions. Writes their sines and cosines to `rotations`; `lengths` as in

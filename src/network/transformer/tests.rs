@@ -69,6 +69,10 @@ fn long(original: usize) -> RotaryScaling {
     RotaryScaling::Long { short: divisors(1.0), long: divisors(2.5), original, attention: 1.25 }
 }
 
+fn yarn(truncate: bool) -> RotaryScaling {
+    RotaryScaling::Yarn { factor: 4.0, fast: 8.0, slow: 0.5, original: 50, truncate, attention: 1.125 }
+}
+
 fn relative(bidirectional: bool) -> Option<Relative> {
     Some(Relative { buckets: 8, max_distance: 20, bidirectional })
 }
@@ -121,6 +125,9 @@ const CHANGES: &[(&str, Change)] = &[
         s.rotary = rotary(12, RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 50 });
     }),
     ("rotary.scaling long", |s| s.rotary = rotary(12, long(100))),
+    ("rotary.scaling yarn", |s| s.rotary = rotary(12, yarn(true))),
+    ("rotary.scaling yarn, bounds between frequencies", |s| s.rotary = rotary(12, yarn(false))),
+    ("rotary.scaling dynamic", |s| s.rotary = rotary(12, RotaryScaling::Dynamic { factor: 3.0, original: 10 })),
     ("rotary.without", |s| {
         s.rotary = Some(Rotary { without: vec![false, true], ..rotary(12, RotaryScaling::None).unwrap() });
     }),

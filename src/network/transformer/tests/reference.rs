@@ -163,19 +163,37 @@ impl Reference<'_> {
         for i in 0..half {
             let mut frequency = theta.powf(-2.0 * i as f64 / rotary.dim as f64);
             let mut amplitude = 1.0;
+            let turns = |frequency: f64, length: usize| length as f64 * frequency / (2.0 * std::f64::consts::PI);
             match &rotary.scaling {
                 _ if local.is_some() => {}
                 RotaryScaling::None => {}
                 RotaryScaling::Linear { factor } => frequency /= f64::from(*factor),
                 RotaryScaling::Llama3 { factor, low, high, original } => {
-                    let turns = *original as f64 * frequency / (2.0 * std::f64::consts::PI);
-                    let smooth = (turns - f64::from(*low)) / f64::from(high - low);
+                    let smooth = (turns(frequency, *original) - f64::from(*low)) / f64::from(high - low);
                     let smooth = smooth.clamp(0.0, 1.0);
                     frequency = (1.0 - smooth) * frequency / f64::from(*factor) + smooth * frequency;
                 }
                 RotaryScaling::Long { short, long, original, attention } => {
                     frequency /= f64::from(if length > *original { long[i] } else { short[i] });
                     amplitude = f64::from(*attention);
+                }
+                RotaryScaling::Yarn { factor, fast, slow, original, truncate, attention } => {
+                    // The indices at which a frequency turns that often within the original length.
+                    let index = |times: &f32| {
+                        let one = turns(1.0, *original) / f64::from(*times);
+                        one.ln() / theta.ln() * rotary.dim as f64 / 2.0
+                    };
+                    let (low, high) = (index(fast), index(slow));
+                    let (low, high) = if *truncate { (low.floor(), high.ceil()) } else { (low, high) };
+                    let (low, high) = (low.max(0.0), high.min(rotary.dim as f64 - 1.0));
+                    let slow = ((i as f64 - low) / (high - low)).clamp(0.0, 1.0);
+                    frequency *= 1.0 - slow + slow / f64::from(*factor);
+                    amplitude = f64::from(*attention);
+                }
+                RotaryScaling::Dynamic { factor, original } => {
+                    let (factor, dim) = (f64::from(*factor), rotary.dim as f64);
+                    let times = factor * length.max(*original) as f64 / *original as f64 - (factor - 1.0);
+                    frequency *= times.powf(dim / (dim - 2.0)).powf(-2.0 * i as f64 / dim);
                 }
             }
             let (s, c) = (position as f64 * frequency).sin_cos();
