@@ -110,9 +110,9 @@ fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) ->
             Some(DType::F32) | None => Precision::F32,
             // The same weights: int4 takes these types without loss.
             Some(DType::Q4_0 | DType::Q4_1) => Precision::Int4,
-            // Twice the size in f16 would keep more than the file does.
-            Some(DType::Q8_0 | DType::Q5_0 | DType::Q5_1 | DType::Q4K | DType::Q5K | DType::Q6K) => Precision::Int8,
-            Some(_) => Precision::F16,
+            Some(DType::F16 | DType::BF16 | DType::Packed(_) | DType::Other(_)) => Precision::F16,
+            // GGUF's other types: f16 would take twice as much memory to keep more than the file does.
+            Some(_) => Precision::Int8,
         },
         (asked, ..) => asked,
     }
