@@ -168,14 +168,16 @@ impl CostTable {
             (BatchGoal::Latency(most), _) => format!("a batch may take {:.1} ms", 1e3 * most.as_secs_f64()),
             (BatchGoal::Memory(most), _) => format!("the model may take {:.1} MiB", most as f64 / f64::from(1 << 20)),
         };
-        let explanation = format!(
-            "{batch_size} texts: {:.1} texts/s, {:.2} x of one at a time; the smallest of {} sizes with at least {:.0} % of the best \
-             throughput ({best:.1} texts/s); {bound}; {source}",
-            rate(batch_size),
-            rate(batch_size) / alone,
-            allowed.len().max(1),
-            100.0 * NEARLY,
-        );
+        let gain = match found {
+            None => String::new(),
+            Some(_) => format!(
+                ", {:.2} x of one at a time; the smallest of {} sizes with at least {:.0} % of the best throughput ({best:.1} texts/s)",
+                rate(batch_size) / alone,
+                allowed.len(),
+                100.0 * NEARLY,
+            ),
+        };
+        let explanation = format!("{batch_size} texts: {:.1} texts/s{gain}; {bound}; {source}", rate(batch_size));
         Ok(BatchSuggestion {
             batch_size,
             time: Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX),
