@@ -28,6 +28,7 @@ mod spec;
 mod tasks;
 mod text;
 
+pub use api::{BatchGoal, BatchSuggestion, CalibrationOptions, CostTable, Curve, Workload, in_batches};
 pub use api::{Model, Request};
 pub use base::call::{Cancellation, Priority};
 pub use base::counters::{Counters, Format, Latency, Snapshot, Stage, StageTotals};

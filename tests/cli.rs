@@ -446,6 +446,48 @@ fn bench_keeps_its_contract() {
 }
 
 #[test]
+fn batch_sizes_are_suggested_from_a_calibration_that_is_kept() {
+    let folder = std::env::temp_dir().join(format!("kinglet-batch-size-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("bert.json");
+    let kept = ["--calibration", file.to_str().unwrap(), "--calibration-time", "0.2", "--json"];
+    let suggest = |model: &str, more: &[&str]| -> Value {
+        serde_json::from_str(&run("suggest-batch-size", model, &[more, &kept].concat(), "")).unwrap()
+    };
+    let found = suggest("bert", &["--input-tokens", "12", "--input-spread", "4", "--sweep"]);
+    assert!(found["batch_size"].as_u64() >= Some(1) && found["texts_per_s"].as_f64() > Some(0.0), "{found}");
+    assert!(found["explanation"].as_str().unwrap().contains("measured on this machine"), "{found}");
+    assert!(found["sweep"]["share"].as_f64() > Some(0.0) && found["sweep"]["sizes"].as_array().unwrap().len() > 3);
+
+    // What the file says is taken, whatever the machine does now: a text costs nothing beyond the first eight.
+    let written: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    let mut changed = written.clone();
+    changed["encode"]["read"] = json!([{ "length": 16, "points": [[1, 1.0], [8, 1.0], [64, 8.0]] }]);
+    std::fs::write(&file, changed.to_string()).unwrap();
+    let found = suggest("bert", &["--input-tokens", "16"]);
+    assert_eq!((&found["batch_size"], &found["ms"]), (&json!(8), &json!(1000.0)));
+    let bounded = ["--input-tokens", "16", "--latency", "999"];
+    let arguments = [&bounded[..], &kept].concat();
+    assert!(fails(FAILED, "suggest-batch-size", "bert", &arguments, "").contains("no batch size"));
+    // Another model's file is made anew; what is no such file is left alone.
+    suggest("distilbert", &["--input-tokens", "16"]);
+    let anew: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    assert_ne!((&anew["of"], &anew["encode"]), (&written["of"], &changed["encode"]));
+    std::fs::write(&file, "my notes").unwrap();
+    let said = fails(FAILED, "suggest-batch-size", "bert", &kept, "");
+    assert!(said.contains("left as it is") && std::fs::read_to_string(&file).unwrap() == "my notes", "{said}");
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let writes = ["--input-tokens", "8", "--output-tokens", "4", "--no-calibration", "--json"];
+    let found: Value = serde_json::from_str(&run("suggest-batch-size", "generation/gpt2", &writes, "")).unwrap();
+    assert!(found["explanation"].as_str().unwrap().contains("assumed"), "{found}");
+    assert!(fails(FAILED, "suggest-batch-size", "bert", &writes[..4], "").contains("generates no text"));
+    assert!(
+        fails(FAILED, "suggest-batch-size", "bert", &["--input-spread=-1", "--no-calibration"], "").contains("spread")
+    );
+}
+
+#[test]
 fn calls_have_priorities_and_deadlines() {
     let many = "a small bird\n".repeat(20_000);
     let arguments = ["--batch-size", "20000", "--deadline", "1", "--counters", "json", "--priority", "bulk"];
@@ -599,7 +641,7 @@ fn usage_errors_are_errors_and_help_is_not() {
     }
 }
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 16] = [
     "generate",
     "chat",
     "embed",
@@ -613,6 +655,7 @@ const VERBS: [&str; 15] = [
     "devices",
     "bench",
     "load-test",
+    "suggest-batch-size",
     "completions",
     "man",
 ];

@@ -1,5 +1,7 @@
 //! The public handle of a loaded model. Clones share the model; every method may be called from any thread at any time.
 
+mod batch_size;
+mod calibrate;
 mod info;
 mod request;
 mod verbs;
@@ -13,6 +15,8 @@ use crate::load::{LoadOptions, Loaded, load};
 use crate::spec::{Device, Precision};
 use crate::text::tokenizer::Tokenizer;
 
+pub use batch_size::{BatchGoal, BatchSuggestion, CostTable, Curve, Workload, in_batches};
+pub use calibrate::CalibrationOptions;
 pub use request::Request;
 
 /// A loaded model.

@@ -54,6 +54,7 @@ pub enum Verb {
     Devices(Devices),
     Bench(Bench),
     LoadTest(LoadTest),
+    SuggestBatchSize(SuggestBatchSize),
     Completions(Completions),
     Man(Man),
 }

@@ -24,6 +24,7 @@ mod progress;
 mod quantize;
 mod random;
 mod reference;
+mod suggest_batch_size;
 mod tokenize;
 mod values;
 mod verb_args;
@@ -102,6 +103,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Logits(args) => with_model(&args.model, &|model| logits::run(model, args)),
         Verb::Evaluate(args) => with_model(&args.model, &|model| evaluate::run(model, args)),
         Verb::Bench(args) => with_model(&args.model, &|model| bench::run(model, args)),
+        Verb::SuggestBatchSize(args) => with_model(&args.model, &|model| suggest_batch_size::run(model, args)),
         Verb::LoadTest(args) => with_model(&args.model, &|model| load_test::run(model, args)),
         Verb::Quantize(args) => quantize::run(args),
         Verb::Devices(args) => devices::run(args),

@@ -9,7 +9,7 @@ use kinglet::{Aggregation, Pooling, Precision, Priority, ScoreFunction};
 
 use crate::args::{ModelArgs, PairArgs, TextArgs};
 use crate::generate_args::{GenerationArgs, LookupArgs};
-use crate::values::{Ids, at_least_one, callers, choice, ids, milliseconds, rate, resamples, span};
+use crate::values::{Ids, at_least_one, callers, choice, ids, milliseconds, rate, resamples, size, span};
 
 /// Generate text from prompts or source texts
 #[derive(Args)]
@@ -474,6 +474,54 @@ pub enum ReportFormat {
     Table,
     Json,
     Csv,
+}
+
+/// Suggest a batch size for a workload on this machine
+#[derive(Args)]
+#[command(after_help = "\
+A calibration runs the model for some seconds; let nothing else run meanwhile. The suggestion is the smallest size with nearly the best
+throughput, within --latency or --memory where one is given. If no size keeps the bound, the exit status is 1. With --sweep the sizes are
+also measured, and the report says how much of the best throughput the suggestion reaches.
+
+Examples:
+  kinglet suggest-batch-size -m all-MiniLM-L6-v2 -p int8 --input-tokens 40 --input-spread 15
+  kinglet suggest-batch-size -m gpt2 -p int8 --input-tokens 128 --output-tokens 64 --latency 2000 --calibration gpt2.json")]
+pub struct SuggestBatchSize {
+    /// Tokens per input, special tokens included: the mean
+    #[arg(long, default_value_t = 128.0, value_name = "X", value_parser = rate)]
+    pub input_tokens: f64,
+    /// Their standard deviation
+    #[arg(long, default_value_t = 0.0, value_name = "X")]
+    pub input_spread: f64,
+    /// Tokens to generate per input; 0 to embed or classify
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub output_tokens: usize,
+    /// Beams per input
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
+    pub beams: usize,
+    /// A batch may take at most MS milliseconds
+    #[arg(long, value_name = "MS", value_parser = milliseconds)]
+    pub latency: Option<Duration>,
+    /// The model may take at most SIZE bytes (suffixes K, M, G)
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with = "latency")]
+    pub memory: Option<u64>,
+    /// Keep the calibration in FILE, and read it from there the next time
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// The most time of a calibration
+    #[arg(long, default_value_t = 4.0, value_name = "SECONDS", value_parser = rate)]
+    pub calibration_time: f64,
+    /// Measure nothing: assume costs by the size of the weights
+    #[arg(long)]
+    pub no_calibration: bool,
+    /// Also measure batches of 1, 2, 4, … texts and compare
+    #[arg(long)]
+    pub sweep: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub model: ModelArgs,
 }
 
 /// Print a completion script for a shell

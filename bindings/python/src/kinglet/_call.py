@@ -14,7 +14,7 @@ import signal
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from kinglet import errors
 from kinglet._library import CData, ffi, lib, own, release_pending
@@ -34,6 +34,10 @@ def check(work: Work) -> None:
         name = ffi.string(lib.kinglet_status_name(status)).decode()
         message = ffi.string(lib.kinglet_error_message(error)).decode()
         raise errors.BY_STATUS.get(name, errors.KingletError)(message)
+
+
+class _Cancellable(Protocol):
+    def cancel(self) -> None: ...
 
 
 class Cancellation:
@@ -57,7 +61,7 @@ class Cancellation:
         for call in calls:
             call.cancel()
 
-    def _follow(self, call: _Call | Cancellation) -> None:
+    def _follow(self, call: _Cancellable) -> None:
         """Cancels `call` with this cancellation."""
         with self._lock:
             self._calls.add(call)
