@@ -106,6 +106,24 @@ fn texts_are_pooled_as_the_file_says() {
 }
 
 #[test]
+fn auto_loads_quantised_files_in_int8() {
+    let folder = support::fixtures().join("generation-gguf");
+    for (name, expected) in [
+        ("llama-q8_0", Precision::Int8),
+        ("mistral", Precision::Int8),
+        ("llama", Precision::F32),
+        ("qwen3", Precision::F16),
+    ] {
+        let path = folder.join(format!("{name}.gguf"));
+        let model = |precision| load(&path, Device::Cpu, precision, 1);
+        let auto = model(Precision::Auto);
+        assert_eq!(auto.precision(), expected, "{name}");
+        let (a, b) = (all_logits(&auto, &[5, 6, 7], None), all_logits(&model(expected), &[5, 6, 7], None));
+        assert_eq!(bits(&a), bits(&b), "{name}");
+    }
+}
+
+#[test]
 fn packed_files_give_the_bits_of_the_original_model() {
     let folder = tempfile::tempdir().unwrap();
     let sources = ["t5", "t5-gated", "bart", "marian", "gpt2", "gpt_neox", "qwen3", "gemma2", "phi3"];

@@ -84,6 +84,17 @@ impl Weights {
         }
     }
 
+    /// Whether most elements of the matrices have a type of 8 bits or less.
+    pub fn are_quantised(&self) -> bool {
+        let (mut few, mut all) = (0u128, 0u128);
+        for entry in self.tensors.values().filter(|entry| entry.shape.len() > 1) {
+            let elements = entry.shape.iter().product::<usize>() as u128;
+            all += elements;
+            few += if entry.dtype.is_quantised() { elements } else { 0 };
+        }
+        2 * few > all
+    }
+
     /// The tensor of this name, of any type and shape; None if it does not exist.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;

@@ -66,6 +66,8 @@ pub struct ModelView<'a> {
     /// Whether `language` is the decoder's word embeddings.
     pub tied: bool,
     pub modules: ModulesView<'a>,
+    /// Whether most of the checkpoint has 8 bits or less.
+    pub quantised: bool,
 }
 
 struct Finder<'a> {
@@ -334,7 +336,8 @@ impl<'a> ModelView<'a> {
                 }
             }
         }
-        Ok(Self { encoder, decoder, head: head_layers, language, tied, modules: ModulesView::default() })
+        let (modules, quantised) = (ModulesView::default(), weights.are_quantised());
+        Ok(Self { encoder, decoder, head: head_layers, language, tied, modules, quantised })
     }
 
     /// Finds the tensors of what follows the transformer too.
