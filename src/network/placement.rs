@@ -118,13 +118,16 @@ fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) ->
     }
 }
 
-/// Resolves `Auto` on candle's devices: the CPU device is a reference in f32, and GPUs have bf16.
+/// Resolves `Auto` on candle's devices: the CPU device is a reference in f32, and GPUs have bf16. They compute in f16 what is quantised.
 #[cfg(feature = "candle")]
 fn settle_on(device: Device, asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
     match (device, asked, stored) {
         (Device::CandleCpu, Precision::Auto, _) => Precision::F32,
         (_, Precision::Auto, Some(DType::BF16)) => Precision::Bf16,
-        _ => settle(asked, packed, stored),
+        _ => match settle(asked, packed, stored) {
+            Precision::Int8 | Precision::Int4 if asked == Precision::Auto && packed.is_none() => Precision::F16,
+            precision => precision,
+        },
     }
 }
 

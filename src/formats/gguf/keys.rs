@@ -38,8 +38,10 @@ const READ: &[&str] = &[
     "rope.scaling.factor",
     "rope.scaling.original_context_length",
     "rope.scaling.type",
+    "rope.scaling.yarn_attn_factor",
     "rope.scaling.yarn_beta_fast",
     "rope.scaling.yarn_beta_slow",
+    "rope.scaling.yarn_ext_factor",
     "use_parallel_residual",
     "vocab_size",
 ];
@@ -177,8 +179,6 @@ const IRRELEVANT_HERE: &[&str] = &[
     "leading_dense_block_count",
     "moe_",
     "rope.scaling.finetuned",
-    "rope.scaling.yarn_attn_factor",
-    "rope.scaling.yarn_ext_factor",
     "tensor_data_layout",
 ];
 

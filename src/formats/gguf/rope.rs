@@ -71,7 +71,19 @@ fn yarn(fields: &Fields, factor: f32, original: usize) -> Result<Value> {
             scaling[name] = number(beta);
         }
     }
-    if let Some(upon) = fields.number_opt("rope.scaling.attn_factor")?.filter(|&upon| upon != 1.0) {
+    // Both count.
+    let upon = |leaf: &str| Ok(fields.number_opt(leaf)?.unwrap_or(1.0));
+    let upon: f32 = upon("rope.scaling.attn_factor")? * upon("rope.scaling.yarn_attn_factor")?;
+    // The share of frequencies that are not divided; below 0 it is unset.
+    match fields.number_opt("rope.scaling.yarn_ext_factor")?.filter(|&share| share >= 0.0) {
+        None | Some(1.0) => {}
+        Some(0.0) if upon == 1.0 => return Ok(json!({ "rope_type": "linear", "factor": number(factor) })),
+        Some(other) => {
+            let what = format!("is {other} (attention factor {upon}); supported are 1, and 0 with a factor of 1");
+            return Err(fields.metadata.invalid(&fields.key("rope.scaling.yarn_ext_factor"), what));
+        }
+    }
+    if upon != 1.0 {
         scaling["attention_factor"] = number(upon * (0.1 * factor.ln() + 1.0));
     }
     Ok(scaling)
