@@ -167,10 +167,10 @@ import Testing
         // The queue of requests is bounded, too.
         let bounded = ModelOptions(scheduler: SchedulerOptions(queueLength: 1, requests: 1))
         let small = try await Model.load(path: fixture("bert"), options: bounded)
-        let statuses = await withTaskGroup(of: Status?.self) { group in
+        let statuses: [Status?] = await withTaskGroup(of: Status?.self) { group in
             for _ in 0..<50 {
                 group.addTask {
-                    do { _ = try await small.embed(many(2000)) } catch { return error.status }
+                    do throws(KingletError) { _ = try await small.embed(many(2000)) } catch { return error.status }
                     return nil
                 }
             }

@@ -20,7 +20,7 @@ let mixed = [
             _ = try await model.embed(many, options: EmbedOptions(priority: .bulk, deadline: .milliseconds(1)))
             Issue.record("a deadline of a millisecond was kept")
         } catch {
-            #expect((error as? KingletError)?.status == .deadlineExceeded)
+            #expect(error.status == .deadlineExceeded)
         }
         await #expect(throws: KingletError.self) { try await model.embed(["a"], options: EmbedOptions(deadline: .zero)) }
         let endless = ModelOptions(scheduler: SchedulerOptions(maxWait: .seconds(2)))
