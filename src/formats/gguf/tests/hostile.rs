@@ -10,8 +10,8 @@ fn unsupported_features_are_named() {
     assert_unsupported(open(&decoder("llama").text("general.type", "adapter")), "`adapter`");
     assert_unsupported(open(&decoder("llama").number("split.count", 3)), "one of 3 files");
     let mut file = decoder("llama");
-    file.tensors[0].2 = 10;
-    assert_unsupported(open(&file), "tensor `token_embd.weight` has type Q2_K; supported are F32, F16,");
+    file.tensors[0].2 = 16;
+    assert_unsupported(open(&file), "tensor `token_embd.weight` has type IQ2_XXS; supported are F32, F16,");
     file.tensors[0].2 = 77;
     assert_unsupported(open(&file), "the unknown type 77");
     let mut bytes = decoder("llama").bytes();
