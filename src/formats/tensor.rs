@@ -68,11 +68,6 @@ impl DType {
 }
 
 impl DType {
-    /// Whether elements take 8 bits or less, of a type of GGUF's.
-    pub fn is_quantised(self) -> bool {
-        self.block().is_some_and(|(elements, _)| elements > 1)
-    }
-
     /// Whether this is one of `.kinglet`'s own.
     pub fn is_packed(self) -> bool {
         matches!(self, DType::Packed(_))
