@@ -483,7 +483,7 @@ fn batch_sizes_are_suggested_from_a_calibration_that_is_kept() {
     assert!(found["explanation"].as_str().unwrap().contains("assumed"), "{found}");
     assert!(fails(FAILED, "suggest-batch-size", "bert", &writes[..4], "").contains("generates no text"));
     assert!(
-        fails(FAILED, "suggest-batch-size", "bert", &["--input-spread=-1", "--no-calibration"], "").contains("spread")
+        fails(USAGE, "suggest-batch-size", "bert", &["--input-spread=-1", "--no-calibration"], "").contains("spread")
     );
 }
 

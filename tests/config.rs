@@ -116,7 +116,7 @@ fn what_is_not_computed_is_refused_by_name() {
         ("generation/llama", json!({"mup_scale": 2.0}), "`mup_scale`"),
         ("generation/qwen2", json!({"architectures": ["Qwen2ForTokenClassification"]}), "Qwen2ForTokenClassification"),
         ("generation/qwen3", json!({"layer_types": ["full_attention", "linear_attention"]}), "`linear_attention`"),
-        ("generation/llama", json!({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}), "dynamic"),
+        ("generation/llama", json!({"rope_scaling": {"rope_type": "su_scaled", "factor": 2.0}}), "su_scaled"),
         (
             "generation/llama",
             json!({"rope_scaling": {"rope_type": "default", "mrope_section": [1, 2, 3]}}),
