@@ -19,7 +19,7 @@ use crate::{Template, filters, methods, operators, predicates};
 /// they take 10 ms.
 const LENGTH: usize = 2 << 20;
 const LIMITS: Limits = Limits { steps: 60_000, bytes: 256 << 20 };
-const WATCHDOG: Duration = Duration::from_secs(15);
+const WATCHDOG: Duration = Duration::from_secs(60);
 
 /// Runs `cases` on a thread of its own, which sends the name of each case before it runs it.
 fn watched(cases: impl FnOnce(&Sender<String>) + Send + 'static) {
