@@ -158,13 +158,12 @@ def test_stream(gpt2: Model) -> None:
     assert list(stream) == []
     with gpt2.stream("The river", **LONG) as left:
         next(left)
-    assert list(left) == [] and not left._thread.is_alive()
+    assert list(left) == [] and left._ended.is_set()
     dropped = gpt2.stream("The river", **LONG)
-    thread = dropped._thread
+    ended = dropped._ended
     next(dropped)
     del dropped
-    thread.join(5)
-    assert not thread.is_alive()
+    assert ended.wait(60)
     with pytest.raises(errors.InvalidArgument, match="num_beams"):
         list(gpt2.stream("The river", num_beams=2))
     with pytest.raises(errors.InvalidArgument, match="on_piece"):

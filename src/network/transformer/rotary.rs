@@ -118,20 +118,23 @@ impl Frequencies {
     /// step: as in the reference, LongRoPE's long factors and the base of dynamic NTK apply to all tokens of a step.
     pub fn at(&self, positions: &[u32], lengths: &[u32], out: &mut Rotations) {
         out.global.clear(self.global.len());
-        // Those of the last length; the tokens of a sequence follow each other.
-        let (mut grown, mut grown_for) = (Vec::new(), 0);
-        for (&position, &length) in positions.iter().zip(lengths) {
-            let frequencies = match &self.beyond {
-                Beyond::Long(long, original) if length as usize > *original => long,
-                Beyond::Dynamic(dynamic) if length as usize > dynamic.original => {
-                    if grown_for != length {
-                        (grown, grown_for) = (dynamic.at(length as usize), length);
+        let mut turn = |position, frequencies: &[f32]| out.global.turn(position, frequencies, self.amplitude);
+        let tokens = positions.iter().copied().zip(lengths.iter().map(|&length| length as usize));
+        match &self.beyond {
+            Beyond::Same => positions.iter().for_each(|&position| turn(position, &self.global)),
+            Beyond::Long(long, original) => {
+                tokens.for_each(|(at, length)| turn(at, if length > *original { long } else { &self.global }));
+            }
+            Beyond::Dynamic(dynamic) => {
+                // Those of the last length; the tokens of a sequence follow each other.
+                let (mut grown, mut grown_for) = (Vec::new(), 0);
+                for (at, length) in tokens {
+                    if length > dynamic.original && grown_for != length {
+                        (grown, grown_for) = (dynamic.at(length), length);
                     }
-                    &grown
+                    turn(at, if length > dynamic.original { &grown } else { &self.global });
                 }
-                _ => &self.global,
-            };
-            out.global.turn(position, frequencies, self.amplitude);
+            }
         }
         if let Some(local) = &self.local {
             out.local.clear(local.len());
