@@ -86,7 +86,7 @@ const (
 	// bits and accumulated exactly within a group. The output layer and embedding tables are as in int8. For
 	// models of a billion parameters or more, whose decoding waits for memory; smaller ones lose more quality
 	// (docs/precision.md).
-	PrecisionInt4 Precision = 5
+	PrecisionINT4 Precision = 5
 )
 
 // String gives the short name of the value, for instance "int4".
