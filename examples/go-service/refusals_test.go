@@ -255,7 +255,7 @@ func TestFlags(t *testing.T) {
 		{"-embed a -timeout 0", "-timeout must be positive"},
 		{"-embed a -max-running -1", "-max-running must be positive"},
 		{"-embed a -max-waiting -1", "must not be negative"},
-		{"-embed a -precision int4", "int4"},
+		{"-embed a -precision int3", "int3"},
 		{"-embed a -log-format xml", "-log-format"},
 		{"-embed a -rewrite a", "-rewrite"},
 		{"-generate a -rewrite-prompt x", "{query}"},
