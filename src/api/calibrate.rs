@@ -98,7 +98,7 @@ impl Model {
         })
     }
 
-    /// The contents of a file of this model's; None if there is none, or it is of something else.
+    /// The calibration in a file; None if the file does not exist, or was written for another model or machine.
     fn kept(&self, file: &Path) -> Result<Option<Value>> {
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,

@@ -338,15 +338,13 @@ pub unsafe extern "C" fn kinglet_request_take_token_classifications(
     classifications: *mut *mut kinglet_token_classifications,
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
-    boundary(error, || {
-        let place = OutPointer::new(classifications, "classifications")?;
-        // SAFETY: C passes a live handle.
-        match unsafe { handle::borrow(request.cast_const()) }? {
-            Pending::TokenClassifications(request) => place.write(handle::give(request.take()?)),
-            other => return Err(other_kind(submitted_by(other))),
-        }
-        Ok(())
-    })
+    // SAFETY: C passes NULL or a live handle, and NULL or a place for a pointer.
+    unsafe {
+        take(request, classifications, "classifications", error, |pending| match pending {
+            Pending::TokenClassifications(request) => Some(request),
+            _ => None,
+        })
+    }
 }
 
 /// Takes the result of kinglet_model_submit_generate; otherwise as kinglet_request_take_embeddings.

@@ -215,9 +215,9 @@ impl Format {
     /// Packs a weight on a thread per source; each reads a share of the rows. There is at least one source.
     pub fn pack_shared<S: RowSource + Send>(&'static self, shape: Shape, sources: &mut [&mut S]) -> Weight {
         let data = Store::filled(self.bytes(shape).div_ceil(LINE), |lines: &mut [Line]| {
+            let length = size_of_val(lines);
             // SAFETY: lines are bytes without padding, and any bytes are lines.
-            let mut rest: &mut [u8] =
-                unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), size_of_val(lines)) };
+            let mut rest: &mut [u8] = unsafe { std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), length) };
             let (blocks, threads) = (shape.blocks(), sources.len());
             let first = |thread: usize| blocks * thread / threads;
             let mut shares: Vec<Vec<&mut [u8]>> = (0..threads).map(|_| Vec::new()).collect();

@@ -6,6 +6,8 @@ use crate::spec::{Rotary, RotaryScaling, RotarySwitch};
 /// The frequencies of a stack's layers.
 pub struct Frequencies {
     global: Vec<f32>,
+    /// The original context length, beyond which a text has others; the largest number where it has not.
+    original: usize,
     beyond: Beyond,
     /// The factor of sines and cosines.
     amplitude: f32,
@@ -15,10 +17,9 @@ pub struct Frequencies {
 
 /// The frequencies of texts beyond the original context length.
 enum Beyond {
-    Same,
-    /// LongRoPE's, and the original context length.
-    Long(Vec<f32>, usize),
-    /// Dynamic NTK.
+    /// LongRoPE's.
+    Long(Vec<f32>),
+    /// Dynamic NTK's, which depend on the length.
     Dynamic(Dynamic),
 }
 
@@ -81,7 +82,7 @@ fn yarn(theta: f32, dim: usize, factor: f32, [fast, slow]: [f32; 2], original: u
 impl Frequencies {
     pub fn new(rotary: &Rotary) -> Self {
         let mut global = plain(rotary.theta, rotary.dim);
-        let (mut beyond, mut amplitude) = (Beyond::Same, 1.0);
+        let (mut original_length, mut beyond, mut amplitude) = (usize::MAX, Beyond::Long(Vec::new()), 1.0);
         match &rotary.scaling {
             RotaryScaling::None => {}
             RotaryScaling::Linear { factor } => global.iter_mut().for_each(|f| *f /= factor),
@@ -90,7 +91,7 @@ impl Frequencies {
             }
             RotaryScaling::Long { short, long, original, attention } => {
                 let divided = |by: &[f32]| global.iter().zip(by).map(|(f, by)| f / by).collect();
-                beyond = Beyond::Long(divided(long), *original);
+                (original_length, beyond) = (*original, Beyond::Long(divided(long)));
                 global = divided(short);
                 amplitude = *attention;
             }
@@ -99,42 +100,39 @@ impl Frequencies {
                 amplitude = attention;
             }
             &RotaryScaling::Dynamic { factor, original } => {
-                beyond = Beyond::Dynamic(Dynamic { theta: rotary.theta, dim: rotary.dim, factor, original });
+                let dynamic = Dynamic { theta: rotary.theta, dim: rotary.dim, factor, original };
+                (original_length, beyond) = (original, Beyond::Dynamic(dynamic));
             }
         }
-        Self { global, beyond, amplitude, local: rotary.local_theta.map(|theta| plain(theta, rotary.dim)) }
+        let local = rotary.local_theta.map(|theta| plain(theta, rotary.dim));
+        Self { global, original: original_length, beyond, amplitude, local }
     }
 
     /// Where the frequencies of a sequence change as it grows; None if they do not.
     pub fn switch(&self) -> Option<RotarySwitch> {
-        match &self.beyond {
-            Beyond::Same => None,
-            Beyond::Long(_, original) => Some(RotarySwitch { length: *original, grows: false }),
-            Beyond::Dynamic(Dynamic { original, .. }) => Some(RotarySwitch { length: *original, grows: true }),
-        }
+        let grows = matches!(self.beyond, Beyond::Dynamic(_));
+        (self.original < usize::MAX).then_some(RotarySwitch { length: self.original, grows })
     }
 
     /// Writes the sines and cosines of tokens at these positions. `lengths` has the length of each token's sequence at the end of the
     /// step: as in the reference, LongRoPE's long factors and the base of dynamic NTK apply to all tokens of a step.
     pub fn at(&self, positions: &[u32], lengths: &[u32], out: &mut Rotations) {
         out.global.clear(self.global.len());
-        let mut turn = |position, frequencies: &[f32]| out.global.turn(position, frequencies, self.amplitude);
-        let tokens = positions.iter().copied().zip(lengths.iter().map(|&length| length as usize));
-        match &self.beyond {
-            Beyond::Same => positions.iter().for_each(|&position| turn(position, &self.global)),
-            Beyond::Long(long, original) => {
-                tokens.for_each(|(at, length)| turn(at, if length > *original { long } else { &self.global }));
-            }
-            Beyond::Dynamic(dynamic) => {
-                // Those of the last length; the tokens of a sequence follow each other.
-                let (mut grown, mut grown_for) = (Vec::new(), 0);
-                for (at, length) in tokens {
-                    if length > dynamic.original && grown_for != length {
+        // Those of the last length; the tokens of a sequence follow each other.
+        let (mut grown, mut grown_for) = (Vec::new(), 0);
+        for (&position, &length) in positions.iter().zip(lengths) {
+            let length = length as usize;
+            let frequencies = match &self.beyond {
+                _ if length <= self.original => &self.global,
+                Beyond::Long(long) => long,
+                Beyond::Dynamic(dynamic) => {
+                    if grown_for != length {
                         (grown, grown_for) = (dynamic.at(length), length);
                     }
-                    turn(at, if length > dynamic.original { &grown } else { &self.global });
+                    &grown
                 }
-            }
+            };
+            out.global.turn(position, frequencies, self.amplitude);
         }
         if let Some(local) = &self.local {
             out.local.clear(local.len());
@@ -216,7 +214,7 @@ mod tests {
                 frequencies.at(&[0], &[length], &mut rotations);
                 let attention = rotations.of(0).unwrap().cos[0];
                 let found = match &frequencies.beyond {
-                    Beyond::Dynamic(dynamic) if length as usize > dynamic.original => dynamic.at(length as usize),
+                    Beyond::Dynamic(dynamic) if length as usize > frequencies.original => dynamic.at(length as usize),
                     _ => frequencies.global,
                 };
                 let expected = case["frequencies"].as_array().unwrap();

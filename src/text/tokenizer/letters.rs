@@ -128,7 +128,7 @@ impl Letters {
                 letters.extend(characters.next().filter(|&c| characters.next().is_none() && in_scripts(c)));
                 continue;
             }
-            // A token with another character is none of bytes, and no text has it.
+            // A token with a character outside the byte alphabet matches no text.
             if let Some(bytes) = token.chars().map(byte_of).collect::<Option<Vec<u8>>>() {
                 bytes_known.extend(bytes.first().filter(|_| bytes.len() == 1));
                 collect(&bytes, &mut neighbours);

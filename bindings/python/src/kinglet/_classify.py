@@ -154,23 +154,31 @@ async def ascore(model: CData, queries: str | Texts, documents: Texts, options: 
     )
 
 
-def classify_tokens(
-    model: CData, texts: Sequence[str], aggregation: Aggregation, options: ClassifyOptions
-) -> list[list[Entity]]:
-    """See `Model.classify_tokens`."""
+def _of_tokens(
+    texts: Sequence[str], aggregation: Aggregation, options: ClassifyOptions
+) -> tuple[CData, Sequence[str], CData, object]:
+    """C's options, the texts, C's texts, and what must live as long as the call."""
     c, keep = _options(options)
     c.aggregation = choice("aggregation", aggregation, "aggregation")
     given = listed(texts, "texts")
     if not given:
         raise InvalidArgument("texts: is empty")
     data, kept = Packed(given, "texts").strs()
+    return c, given, data, (keep, kept)
+
+
+def classify_tokens(
+    model: CData, texts: Sequence[str], aggregation: Aggregation, options: ClassifyOptions
+) -> list[list[Entity]]:
+    """See `Model.classify_tokens`."""
+    c, given, data, keep = _of_tokens(texts, aggregation, options)
     made = ffi.new("kinglet_token_classifications **")
     run(
         c,
         lambda error: lib.kinglet_model_classify_tokens(model, data, len(given), c, made, error),
         options.get("cancellation"),
     )
-    del keep, kept
+    del keep
     return _entities(given, made)
 
 
@@ -178,12 +186,7 @@ async def aclassify_tokens(
     model: CData, texts: Sequence[str], aggregation: Aggregation, options: ClassifyOptions
 ) -> list[list[Entity]]:
     """`classify_tokens` as a request."""
-    c, keep = _options(options)
-    c.aggregation = choice("aggregation", aggregation, "aggregation")
-    given = listed(texts, "texts")
-    if not given:
-        raise InvalidArgument("texts: is empty")
-    data, kept = Packed(given, "texts").strs()
+    c, given, data, keep = _of_tokens(texts, aggregation, options)
 
     def take(request: CData) -> list[list[Entity]]:
         made = ffi.new("kinglet_token_classifications **")
@@ -196,7 +199,7 @@ async def aclassify_tokens(
         ),
         take,
         options.get("cancellation"),
-        (keep, kept),
+        keep,
     )
 
 

@@ -43,7 +43,7 @@ pub fn ndcg(gains: &[f64], all: &[f64], depth: usize) -> f64 {
     if best == 0.0 { 0.0 } else { discounted(gains) / best }
 }
 
-/// One divided by the rank of the first relevant document; 0 if there is none.
+/// The reciprocal rank of the first relevant document; 0 if no document is relevant.
 pub fn reciprocal_rank(gains: &[f64]) -> f64 {
     gains.iter().position(|&gain| gain > 0.0).map_or(0.0, |i| 1.0 / (i as f64 + 1.0))
 }
