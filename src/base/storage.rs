@@ -95,8 +95,8 @@ pub fn bytes<T: Plain>(values: &[T]) -> &[u8] {
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }
 
-/// Parts of large anonymous mappings, so that small matrices are in huge pages too. A mapping is freed with its last part; before, what is
-/// free at its end is used again, so that models that come and go beside one that stays take no more and more memory.
+/// Parts of large anonymous mappings, so that small matrices are in huge pages too. A mapping is freed with its last part. Until
+/// then free space at its end is reused, so that repeated loads beside a living model do not grow memory.
 #[cfg(target_os = "linux")]
 mod huge {
     use std::sync::{Arc, Weak};

@@ -60,7 +60,7 @@ pub(super) const TRANSFORMER: &[&str] = &[
 const WHOLE: &[&str] =
     &["activation_fn", "default_prompt_name", "model_type", "prompts", "similarity_fn_name", "truncate_dim"];
 
-/// Of `config_sentence_transformers.json`: versions, and what is kept in f32 where a model is loaded in fewer bits.
+/// Fields of `config_sentence_transformers.json` that do not change results: versions, and modules to keep in f32.
 const WHOLE_IRRELEVANT: &[&str] = &["__version__", "keep_in_fp32_modules"];
 
 /// Of the entries of `modules.json`; `kwargs` are names of arguments of calls, of which there are none here.
@@ -76,8 +76,8 @@ pub(super) fn known(config: &Config, names: &[&str]) -> Result<()> {
     }
 }
 
-/// The fields of `config_sentence_transformers.json` and `modules.json` that are not known. They are no error, because a file may hold
-/// fields of its owner's.
+/// The fields of `config_sentence_transformers.json` and `modules.json` that are not known. They are not an error: a file may hold
+/// custom fields.
 pub(super) fn unknown(whole: Option<&Config>, modules: Option<&Value>) -> Vec<String> {
     let whole = whole.into_iter().flat_map(|config| config.keys().filter(|key| config.has(key)));
     let whole = whole.filter(|key| !WHOLE.contains(key) && !WHOLE_IRRELEVANT.contains(key));

@@ -105,8 +105,8 @@ fn overruling_length(config: &Config) -> Result<Option<usize>> {
     Ok(None)
 }
 
-/// What is said of texts that are rendered by a chat template.
-const MESSAGES: &str = "modality_config with other texts than those that the model reads plainly";
+/// A field that asks for inputs that are not honoured.
+const MESSAGES: &str = "modality_config with inputs other than plain text";
 
 fn unsupported(config: &Config, what: &str) -> Error {
     Error::unsupported(format!("{}: {what} is not supported", config.path().display()))

@@ -118,7 +118,7 @@ fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) ->
     }
 }
 
-/// Resolves `Auto` on candle's devices: the CPU device is a reference in f32, and GPUs have bf16. They compute in f16 what is quantised.
+/// Resolves `Auto` on candle's devices: the CPU device is a reference in f32, and GPUs have bf16 and run quantised files in f16.
 #[cfg(feature = "candle")]
 fn settle_on(device: Device, asked: Precision, packed: Option<Precision>, stored: Option<DType>) -> Precision {
     match (device, asked, stored) {

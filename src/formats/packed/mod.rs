@@ -102,7 +102,7 @@ fn bytes_of(dtype: DType, shape: &[usize]) -> Option<usize> {
     }
 }
 
-/// Makes the length and the checksum in a file's prefix right, for tests of what is behind them.
+/// Corrects the length and the checksum in a file's prefix, for tests of the checks that follow them.
 pub fn seal(bytes: &mut [u8]) {
     if bytes.len() < PREFIX {
         return;
