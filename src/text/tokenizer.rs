@@ -586,7 +586,9 @@ fn untokenizable(error: tokenizers::Error) -> Error {
 
 /// Appends a text to a batch.
 fn pack(one: &One, unknown: Option<(u32, u32)>, packed: &mut Encoding) {
-    let known = |&id: &u32| unknown.filter(|&(first, _)| id >= first).map_or(id, |(_, unknown)| unknown);
+    // Defined numbers in both cases: the compiler compares them before it looks whether there is an unknown token, which valgrind reports.
+    let (first, unknown) = unknown.unwrap_or((u32::MAX, u32::MAX));
+    let known = |&id: &u32| if id >= first { unknown } else { id };
     let One { encoding, truncated } = one;
     packed.ids.extend(encoding.get_ids().iter().map(known));
     packed.type_ids.extend_from_slice(encoding.get_type_ids());
