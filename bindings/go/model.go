@@ -109,8 +109,8 @@ type Model struct {
 }
 
 // Load loads a model: a Hugging Face directory (config.json, tokenizer.json, and model.safetensors or its shards with their index), a
-// GGUF file, a .kinglet file as [Quantize] writes it, or an ONNX export ([LoadOptions.ONNXRuntime]). The files must not change
-// during the call; a .kinglet file stays mapped and must not change while the model is in use. Options may be nil.
+// GGUF file, a .kinglet file as [Quantize] writes it, an ONNX export ([LoadOptions.ONNXRuntime]), or the name of a model in the local
+// cache of the Hugging Face hub (sentence-transformers/all-MiniLM-L6-v2; nothing is downloaded). The files must not change during the call; a .kinglet file stays mapped and must not change while the model is in use. Options may be nil.
 //
 // It fails with [ErrNotFound], [ErrIO], [ErrInvalidFile] (the message names the file), [ErrUnsupported] (a family, device or
 // precision), [ErrOutOfMemory] (the limit), [ErrInvalidArgument], and [ErrCancelled] (the context, or Progress).

@@ -26,7 +26,9 @@ pub struct Model(pub(crate) Arc<Loaded>);
 impl Model {
     /// Loads an unconverted Hugging Face directory (`config.json`, `tokenizer.json` and `model.safetensors`, or shards with their
     /// index, and the optional sentence-transformers files), a GGUF file, a `.kinglet` file, or an ONNX export, which ONNX Runtime
-    /// runs: a directory with `model.onnx` or the like and without safetensors, or the path of a graph.
+    /// runs: a directory with `model.onnx` or the like and without safetensors, or the path of a graph. Where there is no such file, a
+    /// name on the Hugging Face hub, as `sentence-transformers/all-MiniLM-L6-v2` (or a file in such a model), is looked up in the hub's
+    /// local cache (`HF_HUB_CACHE`, `HF_HOME`, `~/.cache/huggingface/hub`); nothing is downloaded.
     ///
     /// # Errors
     /// A missing, broken or hostile file (named in the message); an unsupported family, device or precision; a model larger than

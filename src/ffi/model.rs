@@ -243,7 +243,9 @@ pub(super) fn report(progress: kinglet_progress_callback, user_data: *mut c_void
 /// Loads a model from `path`: a directory in the layout of Hugging Face (config.json, tokenizer.json, and model.safetensors or its
 /// shards with model.safetensors.index.json); a GGUF file; a .kinglet file, which is mapped and must not change while the model is in
 /// use; or an ONNX export (a directory with model.onnx or a similar name and no safetensors, or an .onnx file), which ONNX Runtime
-/// runs; `precision` then selects among its files by their names. `options` may be NULL. `*model` receives the model. Other files must
+/// runs; `precision` then selects among its files by their names. Where there is no such file, a name on the Hugging Face hub, as
+/// sentence-transformers/all-MiniLM-L6-v2 (or a file in such a model), is looked up in the hub's local cache (HF_HUB_CACHE, HF_HOME,
+/// ~/.cache/huggingface/hub); nothing is downloaded. `options` may be NULL. `*model` receives the model. Other files must
 /// not change during the call.
 ///
 /// Fails with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the file),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::json::{CONFIG_LIMIT, read_if_exists};
-use super::{quoted, shortened};
+use super::{hub_cache, quoted, shortened};
 use crate::base::error::{Error, Status};
 
 /// The maximum number of files that an error lists.
@@ -53,8 +53,8 @@ pub fn config(folder: &Path) -> Error {
     let what = if has("adapter_config.json") {
         format!("this is {}, which has no model of its own; {MERGE}", adapter(folder))
     } else if has("snapshots/") {
-        let snapshot = snapshot(folder);
-        let example = snapshot.as_deref().unwrap_or(folder);
+        let first = |names: Vec<String>| folder.join("snapshots").join(names.first().map_or("", |name| name));
+        let example = hub_cache::snapshot(folder).unwrap_or_else(first);
         format!(
             "this is the top of a cache of the Hugging Face hub; pass the folder in snapshots/: {}",
             example.display()
@@ -80,18 +80,6 @@ pub fn config(folder: &Path) -> Error {
         )
     };
     Error::new(Status::NotFound, format!("{}: {what}", folder.display()))
-}
-
-/// The snapshot that `refs/main` names, or else the first.
-fn snapshot(folder: &Path) -> Option<std::path::PathBuf> {
-    let snapshots = folder.join("snapshots");
-    let main = super::read_if_exists(&folder.join("refs/main"), 100).ok().flatten();
-    let main = main.and_then(|name| String::from_utf8(name).ok()).map(|name| name.trim().to_owned());
-    let main = main.filter(|name| !name.contains(['/', '\\'])).map(|name| snapshots.join(name));
-    main.filter(|path| path.is_dir()).or_else(|| {
-        let names = names(&snapshots);
-        names.iter().find(|name| name.ends_with('/')).map(|name| snapshots.join(name.trim_end_matches('/')))
-    })
 }
 
 /// A folder with `config.json`, and without weights.

@@ -16,6 +16,7 @@ mod blocks;
 pub mod charsmap;
 pub mod files;
 pub mod gguf;
+pub mod hub_cache;
 pub mod json;
 mod missing;
 pub mod modules;

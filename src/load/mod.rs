@@ -21,6 +21,7 @@ use crate::base::threads::{self, Pool};
 use crate::engine::{Engine, Scheduler, Workers};
 use crate::families::{self, SentenceTransformers};
 use crate::formats::files::Files;
+use crate::formats::hub_cache;
 use crate::formats::packed::Opening;
 use crate::formats::source::Source;
 use crate::generate::Generator;
@@ -68,6 +69,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     let start = Instant::now();
     check(&options)?;
+    let path = &*hub_cache::resolve(path)?;
     let cancellation = options.cancellation.take();
     let mut report = options.progress.take();
     let mut progress = |share: f32| {

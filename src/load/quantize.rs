@@ -11,10 +11,10 @@ use crate::base::storage;
 use crate::base::threads::available;
 use crate::families;
 use crate::formats::files::Files;
-use crate::formats::modules;
 use crate::formats::packed::{self, Opening, Writer};
 use crate::formats::source::Source;
 use crate::formats::tensor::{DType, TensorView};
+use crate::formats::{hub_cache, modules};
 use crate::kernels::weight::{Format, ROWS_I8, Shape, TableType, row_scales_at};
 use crate::network::transformer::weights::{ModelView, StackView};
 use crate::spec::{Precision, Spec};
@@ -35,6 +35,7 @@ pub fn quantize(
     precision: Precision,
     progress: &mut dyn FnMut(f32) -> bool,
 ) -> Result<()> {
+    let source = &*hub_cache::resolve(source)?;
     let Source { files, weights, precision: packed, export } = Source::open(source, Opening::default())?;
     if export.is_some() {
         return Err(Error::unsupported(format!(

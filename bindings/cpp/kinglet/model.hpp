@@ -54,7 +54,8 @@ inline Result<void> same_size(const char *name, std::size_t size, const char *of
 class Model : public detail::Owner<kinglet_model, kinglet_model_free> {
 public:
     /// Loads a model: a Hugging Face directory, a GGUF file, a .kinglet file, which stays mapped and must not change while the model is in
-    /// use, or an ONNX export (ModelOptions::onnxruntime). `path` is UTF-8.
+    /// use, an ONNX export (ModelOptions::onnxruntime), or the name of a model in the local cache of the Hugging Face hub
+    /// (sentence-transformers/all-MiniLM-L6-v2; nothing is downloaded). `path` is UTF-8.
     static Result<Model> load(std::string_view path, const ModelOptions &options = {}) noexcept {
         if (const std::uint32_t found = kinglet_abi_version(); found != KINGLET_ABI_VERSION) {
             return Error(Status::Unsupported,

@@ -86,14 +86,24 @@ def test_what_encode_refuses(bert: Model, arguments: Any, says: str) -> None:
     assert says in str(failure.value)
 
 
+def test_names_of_the_hub(bert: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    for name in ("sentence-transformers/small", "small"):
+        with pytest.raises(errors.NotFound, match="hf download sentence-transformers/small"):
+            SentenceTransformer(name)
+    shutil.copytree(bert.path, tmp_path / "models--sentence-transformers--small/snapshots/1a2b")
+    for name in ("sentence-transformers/small", "small"):
+        assert (SentenceTransformer(name).encode("bird") == bert.embed("bird")).all()
+    with pytest.raises(errors.Unsupported, match="HF_HUB_CACHE"):
+        SentenceTransformer("small", cache_folder=str(tmp_path))
+
+
 def test_what_the_class_refuses(bert: Model) -> None:
     with pytest.raises(errors.Unsupported, match="revision"):
         SentenceTransformer(bert.path, revision="main")
     with pytest.raises(errors.Unsupported, match="trust_remote_code"):
         SentenceTransformer(bert.path, trust_remote_code=True)
     SentenceTransformer(bert.path, local_files_only=True, trust_remote_code=False)
-    with pytest.raises(errors.InvalidArgument, match="nothing is downloaded"):
-        SentenceTransformer("sentence-transformers/all-MiniLM-L6-v2")
     for arguments in ({"similarity_fn_name": "angle"}, {"default_prompt_name": "none"}, {"device": "tpu"}):
         with pytest.raises(errors.InvalidArgument, match=next(iter(arguments))):
             SentenceTransformer(bert.path, **arguments)  # type: ignore[arg-type]

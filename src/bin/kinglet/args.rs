@@ -11,9 +11,10 @@ pub use crate::verb_args::*;
 
 /// Run small language models: generate text, chat, embed, classify.
 ///
-/// PATH is a model as it is published: a Hugging Face directory, a GGUF file, an ONNX export, or a .kinglet file. To download one:
+/// PATH is a model as it is published: a Hugging Face directory, a GGUF file, an ONNX export, or a .kinglet file; or the name of a
+/// model that is in the local cache of the Hugging Face hub, where this puts it:
 ///
-///   hf download sentence-transformers/all-MiniLM-L6-v2 --local-dir all-MiniLM-L6-v2
+///   hf download sentence-transformers/all-MiniLM-L6-v2
 #[derive(Parser)]
 #[command(
     name = "kinglet",
@@ -24,7 +25,7 @@ pub use crate::verb_args::*;
 Exit status: 0 success, 1 the work failed, 2 the command line is wrong.
 
 Examples:
-  kinglet embed -m all-MiniLM-L6-v2 -p int8 'a small bird'
+  kinglet embed -m sentence-transformers/all-MiniLM-L6-v2 -p int8 'a small bird'
   kinglet chat -m SmolLM2-135M-Instruct.Q4_1.gguf -p int8
   kinglet generate -m flan-t5-base -p int8 --num-beams 4 'translate English to German: a small bird'
   KINGLET_MODEL=bge-reranker kinglet classify --score 'what flies?' 'a bird flies'"
@@ -62,7 +63,7 @@ pub enum Verb {
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Load this model: a Hugging Face directory, a .gguf or .kinglet file, or an ONNX export
+    /// Load this model: a Hugging Face directory, a .gguf or .kinglet file, an ONNX export, or a name in the hub's local cache
     #[arg(short, long, value_name = "PATH", env = "KINGLET_MODEL")]
     pub model: PathBuf,
     /// Run on this kind of device

@@ -72,7 +72,8 @@ class Model:
         progress: _load.Progress | None = None,
         cancellation: Cancellation | None = None,
     ) -> Model:
-        """Loads a directory in Hugging Face's layout, a GGUF file, a .kinglet file or an ONNX export.
+        """Loads a directory in Hugging Face's layout, a GGUF file, a .kinglet file or an ONNX export. `path` may be the name of
+        a model in the local cache of the Hugging Face hub (`sentence-transformers/all-MiniLM-L6-v2`); nothing is downloaded.
 
         `threads`: how many a call may use; by default as many as the process may use (its CPU affinity). `memory_limit`: bytes for
         weights, caches and working memory; a larger model raises `OutOfMemory` before anything is allocated. `log` receives the level

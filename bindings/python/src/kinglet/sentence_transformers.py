@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from kinglet._call import Cancellation
 from kinglet._texts import listed
-from kinglet.errors import InvalidArgument, Unsupported
+from kinglet.errors import InvalidArgument, NotFound, Unsupported
 from kinglet.model import Model, Precision
 from kinglet.results import Floats
 
@@ -34,7 +34,8 @@ _BLOCK = 1024
 class SentenceTransformer:
     """A model that embeds texts, with the names of sentence-transformers' class.
 
-    `model_name_or_path` is a local path; nothing is downloaded. `prompts`, `default_prompt_name`, `similarity_fn_name` and `truncate_dim`
+    `model_name_or_path` is a local path, or a name in the local cache of the Hugging Face hub; nothing is downloaded. A name without an
+    owner is one of sentence-transformers' own models, as there. `prompts`, `default_prompt_name`, `similarity_fn_name` and `truncate_dim`
     are those of the model's files, unless they are given. `precision` and `threads` are Kinglet's (`Model.load`).
     """
 
@@ -52,18 +53,23 @@ class SentenceTransformer:
         **others: Any,
     ) -> None:
         for name, value in others.items():
-            # What changes nothing here: the path is local, and its code is never run.
+            # What changes nothing here: nothing is downloaded, and the code of a model is never run.
             if name not in ("local_files_only", "cache_folder", "trust_remote_code") or (name == "trust_remote_code" and value):
                 raise Unsupported(f"{name}: is not supported by kinglet.sentence_transformers")
-        if not os.path.exists(model_name_or_path):
-            raise InvalidArgument(
-                f"model_name_or_path: {os.fspath(model_name_or_path)!r} does not exist; nothing is downloaded: "
-                "`hf download REPOSITORY --local-dir FOLDER` first"
-            )
+        name = os.fspath(model_name_or_path)
+        if not os.path.exists(name):
+            if others.get("cache_folder") is not None:
+                raise Unsupported("cache_folder: is not supported by kinglet.sentence_transformers; set HF_HUB_CACHE")
         if device not in (None, "cpu", "cuda", "mps"):
             raise InvalidArgument(f"device: {device!r} is not one of 'cpu', 'cuda', 'mps'")
         place: Any = {None: "cpu", "mps": "metal"}.get(device, device)
-        self.model = Model.load(model_name_or_path, precision=precision, threads=threads, device=place)
+        own = f"sentence-transformers/{name}"
+        try:
+            self.model = Model.load(name, precision=precision, threads=threads, device=place)
+        except NotFound:
+            if "/" in name or os.path.exists(name):
+                raise
+            self.model = Model.load(own, precision=precision, threads=threads, device=place)
         embedding: dict[str, Any] = self.model.describe()["embedding"]
         # The model's files give prompts that are not set, too.
         self.prompts: dict[str, str] = {name: text or "" for name, text in embedding["prompts"].items()}

@@ -27,7 +27,8 @@ public final class Model: Sendable {
     ///
     /// - Parameters:
     ///   - path: A Hugging Face directory (config.json, tokenizer.json, and model.safetensors or its shards with their index), a GGUF file, a
-    ///     .kinglet file as ``quantize(_:to:precision:progress:cancellation:)`` writes it, or an ONNX export (``ModelOptions/onnxRuntime``).
+    ///     .kinglet file as ``quantize(_:to:precision:progress:cancellation:)`` writes it, an ONNX export (``ModelOptions/onnxRuntime``), or the
+    ///     name of a model in the local cache of the Hugging Face hub (`sentence-transformers/all-MiniLM-L6-v2`; nothing is downloaded).
     /// - Throws: ``Status/notFound``, ``Status/io``, ``Status/invalidFile`` (the message names the file), ``Status/unsupported`` (a family,
     ///   device or precision, or a library of another version), ``Status/outOfMemory`` (the limit), ``Status/invalidArgument``, and
     ///   ``Status/cancelled``.
