@@ -15,7 +15,8 @@ const COLUMNS: usize = 64;
 pub enum Role {
     /// Attention and feed-forward: nearly all weights.
     Layer,
-    /// The language head and classifiers, whose errors reach the result directly: at least 8 bits.
+    /// The language head and classifiers, whose errors reach the result directly, and the projection of embeddings, whose errors reach all
+    /// layers: at least 8 bits.
     Head,
     /// Over one vector per text, which costs next to nothing: at least 16 bits.
     Vector,

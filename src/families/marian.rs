@@ -7,7 +7,7 @@ use crate::spec::{Names, NormPlace, Position, Spec, Stack};
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let max_tokens = super::positions(config)?;
-    let position = Position::Sinusoidal { rows: max_tokens };
+    let position = Position::Sinusoidal { rows: max_tokens, first: 0, inclusive: false };
     let side = |prefix, cross, names| Side { prefix, cross, names: Names { embedding_norm: None, ..names } };
     let stack = |side| Ok(Stack { position, max_tokens, ..bart::stack(config, side, NormPlace::Post)? });
     Ok(Spec {

@@ -1,9 +1,11 @@
 //! One small file per model family, which maps `config.json` and tensor names to a [`Spec`]. No arithmetic.
 
+mod albert;
 mod bart;
 mod bert;
 mod cross_encoder;
 mod distilbert;
+mod electra;
 mod eurobert;
 mod fields;
 mod gemma;
@@ -18,6 +20,7 @@ mod modernbert;
 mod mpnet;
 mod nomic_bert;
 mod opt;
+mod pegasus;
 mod phi;
 mod phi3;
 mod quantised;
@@ -57,6 +60,8 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("xlm-roberta", roberta::spec),
     ("camembert", roberta::spec),
     ("mpnet", mpnet::spec),
+    ("electra", electra::spec),
+    ("albert", albert::spec),
     ("nomic_bert", nomic_bert::spec),
     ("modernbert", modernbert::spec),
     ("eurobert", eurobert::spec),
@@ -65,6 +70,8 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("bart", bart::spec),
     ("mbart", bart::spec),
     ("marian", marian::spec),
+    ("pegasus", pegasus::spec),
+    ("m2m_100", pegasus::m2m100),
     ("gpt2", gpt2::spec),
     ("gpt_neox", gpt_neox::spec),
     ("opt", opt::spec),
@@ -183,7 +190,9 @@ fn check_stack(config: &Config, stack: &Stack, least_layers: usize) -> Result<()
         return bad(format!("a layer has {inputs} inputs; at most {max} are supported"));
     }
     // No tensor bounds the number of sinusoidal positions.
-    if matches!(stack.position, Position::Sinusoidal { rows } if rows > 1 << 16) {
+    if let Position::Sinusoidal { rows, .. } | Position::SinusoidalAfterPadding { rows, .. } = stack.position
+        && rows > 1 << 16
+    {
         return bad("more than 65536 sinusoidal positions".into());
     }
     // The sizes of KV caches and of bias tables are products of these.
@@ -204,8 +213,8 @@ fn usize_default(config: &Config, key: &str, default: Option<usize>) -> Result<O
 /// `max_position_embeddings`, or what the class of transformers has by default.
 fn positions(config: &Config) -> Result<usize> {
     let default = match config.str("model_type")? {
-        "bert" | "roberta" | "xlm-roberta" | "camembert" => 512,
-        "bart" | "mbart" | "marian" => 1024,
+        "bert" | "roberta" | "xlm-roberta" | "camembert" | "electra" | "albert" => 512,
+        "bart" | "mbart" | "marian" | "pegasus" | "m2m_100" => 1024,
         "llama" | "gpt_neox" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
         "phi3" | "stablelm" => 4096,
         "gemma" | "gemma2" | "modernbert" | "eurobert" => 8192,
@@ -250,7 +259,8 @@ fn bidirectional(mut spec: Spec, window: impl Fn(usize) -> usize) -> Spec {
 /// # Errors
 /// `Unsupported`: a head that is not computed.
 fn decoder_head(config: &Config, family: &str) -> Result<Option<Head>> {
-    const ENCODERS: [&str; 6] = ["Bert", "DistilBert", "Roberta", "XLMRoberta", "MPNet", "Camembert"];
+    const ENCODERS: [&str; 8] =
+        ["Bert", "DistilBert", "Roberta", "XLMRoberta", "MPNet", "Camembert", "Electra", "Albert"];
     const HEADS: [&str; 5] = [
         "ForSequenceClassification",
         "ForTokenClassification",

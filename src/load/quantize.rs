@@ -93,7 +93,7 @@ fn small_files(files: &Files) -> Result<BTreeMap<String, Vec<u8>>> {
 }
 
 fn steps(spec: &Spec) -> usize {
-    [&spec.encoder, &spec.decoder].into_iter().flatten().map(|stack| stack.layers + 1).sum::<usize>() + 1
+    [&spec.encoder, &spec.decoder].into_iter().flatten().map(|stack| stack.distinct_layers() + 1).sum::<usize>() + 1
 }
 
 struct Packer<'a> {
@@ -129,6 +129,7 @@ impl Packer<'_> {
         tables.into_iter().flatten().try_for_each(|table| self.table(table))?;
         view.relative_bias.iter().try_for_each(|table| self.plain(table))?;
         [&view.embedding_norm, &view.final_norm].into_iter().flatten().try_for_each(|norm| self.norm(norm))?;
+        view.embedding_projection.iter().try_for_each(|linear| self.linear(Role::Head, linear))?;
         self.step()?;
         for layer in &view.layers {
             layer.linears().try_for_each(|linear| self.linear(Role::Layer, linear))?;

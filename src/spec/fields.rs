@@ -23,7 +23,9 @@ pub fn of_stack() -> Vec<&'static str> {
         "",
         Stack {
             hidden,
+            embedding_size,
             layers,
+            shared_layers,
             heads,
             intermediate,
             activation,
@@ -49,6 +51,7 @@ pub fn of_stack() -> Vec<&'static str> {
             position,
             token_type,
             embedding_norm,
+            embedding_projection,
             relative_bias,
             qkv,
             attention_output,
@@ -98,7 +101,12 @@ fn leaves(whole: &[&'static str], parts: &[&[&'static str]]) -> Vec<&'static str
 /// A change of each field of a stack.
 pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("hidden", |s| s.hidden += 1),
+    ("embedding_size", |s| {
+        s.embedding_size += 1;
+        s.names.embedding_projection = Some("other");
+    }),
     ("layers", |s| s.layers += 1),
+    ("shared_layers", |s| s.shared_layers = !s.shared_layers),
     ("heads.count", |s| s.heads.count += 1),
     ("heads.kv", |s| s.heads.kv += 1),
     ("heads.dim", |s| s.heads.dim += 2),
@@ -142,6 +150,7 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("names.position", |s| s.names.position = "other"),
     ("names.token_type", |s| s.names.token_type = Some("other")),
     ("names.embedding_norm", |s| s.names.embedding_norm = Some("other")),
+    ("names.embedding_projection", |s| s.names.embedding_projection = Some("other")),
     ("names.relative_bias", |s| s.names.relative_bias = Some("other")),
     ("names.qkv", |s| s.names.qkv = LinearTensors::Single("other")),
     ("names.attention_output", |s| s.names.attention_output = LinearTensors::Single("other")),

@@ -8,12 +8,14 @@ mod modules;
 mod output;
 mod packed;
 mod pooling;
+mod position;
 
 pub use device::{Device, DeviceInfo, Precision};
 pub use modules::{Elementwise, Module, ModuleDense, Modules, Residual};
 pub use output::{Dense, EncodeOutput, Head, HeadKind, HeadToken, Layers};
 pub use packed::{Batch, Layout};
 pub use pooling::Pooling;
+pub use position::Position;
 
 /// The description of a model: an encoder, a decoder, or both.
 #[derive(Clone, Debug)]
@@ -50,7 +52,11 @@ impl Spec {
 #[derive(Clone, Debug)]
 pub struct Stack {
     pub hidden: usize,
+    /// The width of the tables of embeddings. A linear layer with a bias follows where [`Names::embedding_projection`] names one.
+    pub embedding_size: usize,
     pub layers: usize,
+    /// Whether all layers have the same weights, those of the first (ALBERT, Lan et al. 2020).
+    pub shared_layers: bool,
     pub heads: Heads,
     pub intermediate: usize,
     pub activation: Activation,
@@ -77,11 +83,18 @@ pub struct Stack {
 }
 
 impl Stack {
+    /// The number of layers with weights of their own.
+    pub fn distinct_layers(&self) -> usize {
+        if self.shared_layers { self.layers.min(1) } else { self.layers }
+    }
+
     /// A plain stack for families to change: post-norm, biases in all layers, no positions.
     pub fn new(hidden: usize, layers: usize, heads: Heads, intermediate: usize, names: Names) -> Self {
         Self {
             hidden,
+            embedding_size: hidden,
             layers,
+            shared_layers: false,
             heads,
             intermediate,
             activation: Activation::Gelu,
@@ -189,51 +202,6 @@ pub struct Biases {
 impl Biases {
     pub const ALL: Self = Self { qkv: true, attention_output: true, feed_forward: true };
     pub const NONE: Self = Self { qkv: false, attention_output: false, feed_forward: false };
-}
-
-/// Absolute positions, added to the embeddings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Position {
-    /// None; attention may have relative or rotary positions.
-    None,
-    /// A learned vector per position; the first token takes row `first` of `rows`.
-    Learned { rows: usize, first: usize },
-    /// RoBERTa's: the first token has the row after `padding`; a padding token within a text takes row `padding` and is not
-    /// counted. Only for encoders.
-    LearnedAfterPadding { rows: usize, padding: usize },
-    /// Sines in the first half of the width and cosines in the second (Vaswani et al. 2017, as Marian orders them).
-    Sinusoidal { rows: usize },
-}
-
-impl Position {
-    /// The maximum number of tokens; None if positions do not limit it.
-    pub fn max_tokens(self) -> Option<usize> {
-        match self {
-            Self::None => None,
-            Self::Learned { rows, first } => Some(rows.saturating_sub(first)),
-            Self::LearnedAfterPadding { rows, padding } => Some(rows.saturating_sub(padding.saturating_add(1))),
-            Self::Sinusoidal { rows } => Some(rows),
-        }
-    }
-
-    /// Appends the row of the position table for each token; `positions` are the positions in the texts. For `LearnedAfterPadding` texts
-    /// must be whole, because padding tokens are counted from the beginning.
-    pub fn rows(self, ids: &[u32], positions: &[u32], out: &mut Vec<u32>) {
-        let padding = match self {
-            Self::Learned { first, .. } => return out.extend(positions.iter().map(|p| p + first as u32)),
-            Self::LearnedAfterPadding { padding, .. } => padding as u32,
-            Self::None | Self::Sinusoidal { .. } => return out.extend_from_slice(positions),
-        };
-        let mut skipped = 0;
-        out.extend(positions.iter().zip(ids).map(|(&position, &id)| {
-            skipped = if position == 0 { 0 } else { skipped };
-            if id == padding {
-                skipped += 1;
-                return padding;
-            }
-            padding + 1 + position - skipped
-        }));
-    }
 }
 
 /// Relative position bias: a learned number per head and bucket of distances, added to the scaled and capped scores (Raffel et al.
@@ -382,6 +350,8 @@ pub struct Names {
     pub position: &'static str,
     pub token_type: Option<&'static str>,
     pub embedding_norm: Option<&'static str>,
+    /// A linear layer after the embeddings and their norm, from [`Stack::embedding_size`] to [`Stack::hidden`].
+    pub embedding_projection: Option<&'static str>,
     pub relative_bias: Option<&'static str>,
     pub qkv: LinearTensors,
     pub attention_output: LinearTensors,
@@ -412,6 +382,7 @@ impl Names {
         position: "",
         token_type: None,
         embedding_norm: None,
+        embedding_projection: None,
         relative_bias: None,
         qkv: LinearTensors::Single(""),
         attention_output: LinearTensors::Single(""),
@@ -465,25 +436,4 @@ pub enum Activation {
     GeluTanh,
     Silu,
     Tanh,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn padding_tokens_within_a_text_are_not_counted() {
-        // transformers' create_position_ids_from_input_ids, sequence by sequence.
-        let ids = [0, 5, 1, 6, 2, 0, 1, 1, 2];
-        let positions = [0, 1, 2, 3, 4, 0, 1, 2, 3];
-        let rows = |position: Position| {
-            let mut rows = Vec::new();
-            position.rows(&ids, &positions, &mut rows);
-            rows
-        };
-        assert_eq!(rows(Position::LearnedAfterPadding { rows: 9, padding: 1 }), [2, 3, 1, 4, 5, 2, 1, 1, 3]);
-        assert_eq!(rows(Position::Learned { rows: 9, first: 0 }), positions);
-        assert_eq!(rows(Position::Learned { rows: 9, first: 2 })[3..6], [5, 6, 2]);
-        assert_eq!(rows(Position::Sinusoidal { rows: 9 }), positions);
-    }
 }

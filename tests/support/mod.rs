@@ -8,8 +8,19 @@ use kinglet::{Device, LoadOptions, Model, Precision};
 use serde_json::Value;
 
 /// The families that only read; all others generate, and a new one must have a fixture among those.
-pub const ENCODERS: [&str; 9] =
-    ["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "mpnet", "nomic_bert", "modernbert", "eurobert"];
+pub const ENCODERS: [&str; 11] = [
+    "bert",
+    "distilbert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "mpnet",
+    "nomic_bert",
+    "modernbert",
+    "eurobert",
+    "electra",
+    "albert",
+];
 
 /// `KINGLET_FIXTURES`, else `tests/fixtures`.
 pub fn fixtures() -> PathBuf {

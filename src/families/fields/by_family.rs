@@ -212,6 +212,7 @@ const GEMMA: &[&str] = &[
 pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
     match family {
         "bert" | "roberta" | "xlm-roberta" | "camembert" => [BERT, &[]],
+        "electra" | "albert" => [BERT, &["embedding_size"]],
         "nomic_bert" => [NOMIC_BERT, &[]],
         "modernbert" => [MODERNBERT, &[]],
         "eurobert" => [EUROBERT, &[]],
@@ -223,7 +224,7 @@ pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
         "t5" => [T5, &["scale_decoder_outputs", "tie_word_embeddings"]],
         "mt5" => [T5, &[]],
         "bart" | "mbart" => [BART, &[]],
-        "marian" => [BART, &[]],
+        "marian" | "pegasus" | "m2m_100" => [BART, &[]],
         "gpt2" => [GPT2, &[]],
         "gpt_neox" => [GPT_NEOX, &[]],
         "llama" => [LLAMA, &["attention_bias", "hidden_act", "mlp_bias"]],
@@ -292,6 +293,18 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
     match family {
         // Encoders have no language head, and T5 with untied embeddings is told by its weights.
         "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "mpnet" => &["tie_word_embeddings"],
+        "electra" => &[
+            "summary_activation",
+            "summary_first_dropout",
+            "summary_last_dropout",
+            "summary_type",
+            "summary_use_proj",
+            "tie_word_embeddings",
+        ],
+        // The published files have some of Google's.
+        "albert" => {
+            &["down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "tie_word_embeddings"]
+        }
         // The family refuses a width that differs from the hidden size.
         "opt" => &["is_decoder", "word_embed_proj_dim"],
         // What these say is of heads that are not read.
@@ -328,7 +341,7 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
         "mt5" => &["scale_decoder_outputs", "tie_word_embeddings"],
         // A decoder is one.
         "gpt_neox" | "llama" | "mistral" | "qwen2" | "qwen3" | "phi" | "phi3" | "gpt2" | "bart" | "mbart"
-        | "marian" | "stablelm" | "smollm3" | "granite" | "gemma" => &["is_decoder"],
+        | "marian" | "pegasus" | "m2m_100" | "stablelm" | "smollm3" | "granite" | "gemma" => &["is_decoder"],
         "gemma2" | "gemma3_text" => &["hidden_act", "is_decoder"],
         _ => &[],
     }
@@ -350,7 +363,7 @@ pub(in crate::families) fn aliases(family: &str) -> &'static [(&'static str, &'s
             ("num_attention_heads", "num_heads"),
             ("num_hidden_layers", "num_layers"),
         ],
-        "bart" | "mbart" | "marian" => &[
+        "bart" | "mbart" | "marian" | "pegasus" | "m2m_100" => &[
             ("hidden_size", "d_model"),
             ("num_attention_heads", "encoder_attention_heads"),
             ("num_hidden_layers", "encoder_layers"),

@@ -120,7 +120,7 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
     let other = match (name, value) {
         ("rope_parameters", _) if ["gemma3_text", "modernbert"].contains(&family) => json!({"full_attention": scaled}),
         ("activation_function", _) if family == "nomic_bert" => json!("geglu"),
-        ("activation_function", _) if family == "opt" => json!("gelu"),
+        ("activation_function", _) if ["opt", "m2m_100"].contains(&family) => json!("gelu"),
         ("hidden_act", _) if family == "gemma" => json!("silu"),
         ("n_embd", _) if family == "nomic_bert" => json!(128),
         ("n_head" | "n_layer", _) if family == "nomic_bert" => json!(2),

@@ -48,7 +48,9 @@ impl Case {
 
 /// Fields of stacks that describe what a graph computes.
 const DESCRIBED: &[&str] = &[
+    "embedding_size",
     "layers",
+    "shared_layers",
     "heads.count",
     "heads.kv",
     "heads.dim",
@@ -81,6 +83,7 @@ const DESCRIBED: &[&str] = &[
     "names.position",
     "names.token_type",
     "names.embedding_norm",
+    "names.embedding_projection",
     "names.relative_bias",
     "names.qkv",
     "names.attention_output",

@@ -2,7 +2,7 @@
 
 use crate::base::error::Result;
 use crate::network::refuse;
-use crate::spec::{HeadKind, HeadToken, LinearTensors, NormPlace, Position, RotaryScaling, Spec, Stack};
+use crate::spec::{HeadKind, HeadToken, LinearTensors, NormPlace, RotaryScaling, Spec, Stack};
 
 /// # Errors
 /// Unsupported: the first field that would not be honoured.
@@ -29,8 +29,10 @@ pub fn check(spec: &Spec) -> Result<()> {
 }
 
 fn check_decoder(spec: &Spec, decoder: &Stack) -> Result<()> {
-    let after_padding = matches!(decoder.position, Position::LearnedAfterPadding { .. });
+    let after_padding = decoder.position.is_after_padding();
     refuse(after_padding, "decoder.position", "a decoder does not skip padding tokens (LearnedAfterPadding)")?;
+    let projected = decoder.names.embedding_projection.is_some();
+    refuse(projected, "decoder.embedding_size", "a decoder's embeddings are not projected to the hidden size")?;
     refuse(decoder.token_types > 0, "decoder.token_types", "a decoder has no token types")?;
     let encoder = spec.encoder.as_ref();
     refuse(decoder.cross != encoder.is_some(), "decoder.cross", "an encoder and cross-attention need each other")?;
@@ -48,6 +50,8 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let first = !stack.norm.first_attention && !matches!(stack.norm.place, NormPlace::Pre);
     refuse(first, "norm.first_attention", "only a norm before the attention may be missing in the first layer")?;
     let unnamed = "the family gives no name for its tensors";
+    let projected = stack.embedding_size != stack.hidden;
+    refuse(projected && names.embedding_projection.is_none(), "embedding_size", unnamed)?;
     refuse(stack.relative.is_some() && names.relative_bias.is_none(), "relative", unnamed)?;
     refuse(stack.token_types > 0 && names.token_type.is_none(), "token_types", unnamed)?;
     let post_norms = names.attention_post_norm.is_some() && names.output_post_norm.is_some();

@@ -53,7 +53,7 @@ impl<B: Backend> Transformer<B> {
         mut progress: impl FnMut(usize, usize) -> Result<()>,
     ) -> Result<Self> {
         let stacks = [&spec.encoder, &spec.decoder].into_iter().flatten();
-        let steps = stacks.map(|stack| stack.layers + 1).sum();
+        let steps = stacks.map(|stack| stack.distinct_layers() + 1).sum();
         progress(0, steps)?;
         let mut done = 0;
         let mut layer = || {

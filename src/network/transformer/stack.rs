@@ -14,7 +14,7 @@ use crate::base::memory::ensure;
 use super::relative;
 use super::rotary::Frequencies;
 use super::weights::{LayerView, StackView};
-use crate::spec::{self, Activation, NormPlace, Position, RotarySwitch};
+use crate::spec::{self, Activation, NormPlace, RotarySwitch};
 
 /// A stack of layers loaded on a backend.
 pub struct LoadedStack<B: Backend> {
@@ -23,8 +23,10 @@ pub struct LoadedStack<B: Backend> {
     position: Option<B::Table>,
     token_type: Option<B::Table>,
     embedding_norm: Option<B::Norm>,
+    embedding_projection: Option<B::Linear>,
     relative_bias: Option<B::RelativeBias>,
     frequencies: Option<Frequencies>,
+    /// One if all have its weights.
     layers: Vec<Layer<B>>,
     pub final_norm: Option<B::Norm>,
 }
@@ -83,10 +85,13 @@ impl<B: Backend> LoadedStack<B> {
         progress: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Self> {
         let word = word.map_or_else(|| backend.table_load(&view.word).map(Arc::new), Ok)?;
-        let position = match (&view.position, spec.position) {
-            (Some(table), _) => Some(backend.table_load(table)?),
-            (None, Position::Sinusoidal { rows }) => Some(backend.table_from(sines(rows, spec.hidden), spec.hidden)?),
-            _ => None,
+        let position = match &view.position {
+            Some(table) => Some(backend.table_load(table)?),
+            None => spec
+                .position
+                .sines(spec.embedding_size)
+                .map(|sines| backend.table_from(sines, spec.embedding_size))
+                .transpose()?,
         };
         let relative_bias = match (&view.relative_bias, spec.relative) {
             (Some(table), Some(relative)) => {
@@ -102,6 +107,8 @@ impl<B: Backend> LoadedStack<B> {
         let norm = |n: &Option<NormView>| n.as_ref().map(|n| backend.norm_load(n)).transpose();
         let (token_type, embedding_norm) =
             (view.token_type.as_ref().map(|t| backend.table_load(t)).transpose()?, norm(&view.embedding_norm)?);
+        let projection = view.embedding_projection.as_ref();
+        let embedding_projection = projection.map(|view| backend.linear_load(Role::Head, view)).transpose()?;
         progress()?;
         let mut layers = Vec::with_capacity(view.layers.len());
         for layer in &view.layers {
@@ -113,6 +120,7 @@ impl<B: Backend> LoadedStack<B> {
             position,
             token_type,
             embedding_norm,
+            embedding_projection,
             relative_bias,
             frequencies: spec.rotary.as_ref().map(Frequencies::new),
             layers,
@@ -134,8 +142,12 @@ impl<B: Backend> LoadedStack<B> {
                 }
             }
             let x = run.backend.embed(&sources[..count])?;
-            match &self.embedding_norm {
-                Some(norm) => run.backend.norm(x, norm),
+            let x = match &self.embedding_norm {
+                Some(norm) => run.backend.norm(x, norm)?,
+                None => x,
+            };
+            match &self.embedding_projection {
+                Some(projection) => run.backend.project(&x, None, projection, Activation::None),
                 None => Ok(x),
             }
         })
@@ -162,10 +174,14 @@ impl<B: Backend> LoadedStack<B> {
         backend.begin(PassInput { stack: &self.spec, rotations, relative_bias: self.relative_bias.as_ref(), sequences })
     }
 
+    fn weights(&self, layer: usize) -> &Layer<B> {
+        &self.layers[layer % self.spec.distinct_layers()]
+    }
+
     /// Runs one layer.
     pub fn layer(&self, run: PassContext<'_, B>, pass: &B::Pass<'_>, index: usize, x: B::Tensor) -> Result<B::Tensor> {
         run.call.check()?;
-        let (backend, layer, spec) = (run.backend, &self.layers[index], &self.spec);
+        let (backend, layer, spec) = (run.backend, self.weights(index), &self.spec);
         let post = spec.norm.place == NormPlace::Post;
         let before = |norm: Option<_>| norm.filter(|_| !post);
         let ends = |inner, norm: Option<_>| Ends { post: inner, after: norm.filter(|_| post) };
@@ -204,7 +220,7 @@ impl<B: Backend> LoadedStack<B> {
 
     /// A layer's cross-attention keys and values of the encoder's output.
     pub fn cross_key_value(&self, backend: &B, index: usize, source: &B::Tensor) -> Result<Option<B::Tensor>> {
-        let cross = self.layers[index].cross.as_ref();
+        let cross = self.weights(index).cross.as_ref();
         cross.map(|cross| backend.project(source, None, &cross.key_value, Activation::None)).transpose()
     }
 }
@@ -238,30 +254,5 @@ impl<B: Backend> Layer<B> {
             output_norm: norm(&view.output_norm)?,
             output_post_norm: norm_opt(&view.output_post_norm)?,
         })
-    }
-}
-
-/// Sinusoidal positions: sines in the first half of a row, cosines in the second.
-fn sines(rows: usize, width: usize) -> Vec<f32> {
-    let half = width.div_ceil(2);
-    let mut values = Vec::with_capacity(rows * width);
-    for position in 0..rows {
-        let angle = |i: usize| position as f64 / 10_000f64.powf(2.0 * i as f64 / width as f64);
-        values.extend((0..half).map(|i| angle(i).sin() as f32));
-        values.extend((0..width - half).map(|i| angle(i).cos() as f32));
-    }
-    values
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sines_come_before_cosines() {
-        let values = sines(3, 4);
-        assert_eq!(values[..4], [0.0, 0.0, 1.0, 1.0]);
-        let expected = [2f64.sin(), 0.02f64.sin(), 2f64.cos(), 0.02f64.cos()];
-        assert!(values[8..].iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-7));
     }
 }

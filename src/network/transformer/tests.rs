@@ -37,6 +37,7 @@ const NAMES: Names = Names {
     position: "position",
     token_type: Some("type"),
     embedding_norm: Some("embedding_norm"),
+    embedding_projection: None,
     relative_bias: Some("relative"),
     qkv: LinearTensors::Separate(&["{}.query", "{}.key", "{}.value"]),
     attention_output: LinearTensors::Single("{}.mix"),
@@ -81,8 +82,9 @@ type Change = fn(&mut Stack);
 
 /// Changes of a stack, each of which changes the numbers.
 const CHANGES: &[(&str, Change)] = &[
-    ("hidden", |s| s.hidden = 40),
+    ("hidden", |s| (s.hidden, s.embedding_size) = (40, 40)),
     ("layers", |s| s.layers = 3),
+    ("shared_layers", |s| s.shared_layers = true),
     ("heads.count", |s| s.heads = Heads::equal(3, 18)),
     ("heads.kv of two", |s| s.heads.kv = 2),
     ("heads.kv of one", |s| s.heads.kv = 1),
@@ -112,7 +114,10 @@ const CHANGES: &[(&str, Change)] = &[
     ("embedding_scale", |s| s.embedding_scale = 3.0),
     ("position learned", |s| s.position = Position::Learned { rows: LONGEST, first: 0 }),
     ("position learned from 2", |s| s.position = Position::Learned { rows: LONGEST + 2, first: 2 }),
-    ("position sinusoidal", |s| s.position = Position::Sinusoidal { rows: LONGEST }),
+    ("position sinusoidal", |s| {
+        s.position = Position::Sinusoidal { rows: LONGEST, first: 0, inclusive: false };
+    }),
+    ("position sinusoidal from 2", |s| s.position = Position::Sinusoidal { rows: LONGEST, first: 2, inclusive: true }),
     ("relative.bidirectional", |s| s.relative = relative(true)),
     ("relative.bidirectional not", |s| s.relative = relative(false)),
     ("relative.buckets", |s| s.relative = Some(Relative { buckets: 12, ..relative(true).unwrap() })),
@@ -188,6 +193,16 @@ const ENCODER_CHANGES: &[(&str, Change)] = &[
     ("position learned after padding", |s| {
         s.position = Position::LearnedAfterPadding { rows: LONGEST + PADDING + 1, padding: PADDING };
     }),
+    ("position sinusoidal after padding", |s| {
+        s.position = Position::SinusoidalAfterPadding { rows: LONGEST + PADDING + 1, padding: PADDING };
+    }),
+    ("embedding_size", |s| {
+        s.embedding_size = 12;
+        s.token_types = 2;
+        s.position = Position::Learned { rows: LONGEST, first: 0 };
+        s.names.embedding_projection = Some("projection");
+    }),
+    ("names.embedding_projection", |s| s.names.embedding_projection = Some("other")),
     ("token_types", |s| s.token_types = 2),
     ("names.token_type", |s| {
         s.token_types = 2;
@@ -237,7 +252,15 @@ fn dense(name: &'static str) -> Dense {
 /// Specs that must be refused, and the field that the error names.
 const REFUSED: &[(&str, SpecChange)] = &[
     ("encoder.cross", |s| s.encoder.as_mut().unwrap().cross = true),
-    ("encoder.max_tokens", |s| s.encoder.as_mut().unwrap().position = Position::Sinusoidal { rows: LONGEST - 1 }),
+    ("encoder.max_tokens", |s| {
+        let position = Position::Sinusoidal { rows: LONGEST - 1, first: 0, inclusive: false };
+        s.encoder.as_mut().unwrap().position = position;
+    }),
+    ("encoder.embedding_size", |s| s.encoder.as_mut().unwrap().embedding_size = 12),
+    ("decoder.embedding_size", |s| {
+        let decoder = s.decoder.as_mut().unwrap();
+        (decoder.embedding_size, decoder.names.embedding_projection) = (12, Some("projection"));
+    }),
     ("encoder.relative", |s| unnamed(s, |names| names.relative_bias = None).relative = relative(true)),
     ("encoder.token_types", |s| unnamed(s, |names| names.token_type = None).token_types = 2),
     ("encoder.norm.place", |s| unnamed(s, |names| names.attention_post_norm = None).norm.place = NormPlace::Both),
@@ -260,7 +283,10 @@ const REFUSED: &[(&str, SpecChange)] = &[
     ("decoder.token_types", |s| s.decoder.as_mut().unwrap().token_types = 2),
     ("decoder.cross", |s| s.decoder.as_mut().unwrap().cross = false),
     ("decoder.cross", |s| s.encoder = None),
-    ("decoder.hidden", |s| s.decoder.as_mut().unwrap().hidden = 40),
+    ("decoder.hidden", |s| {
+        let decoder = s.decoder.as_mut().unwrap();
+        (decoder.hidden, decoder.embedding_size) = (40, 40);
+    }),
     ("decoder.norm.place", |s| s.decoder.as_mut().unwrap().norm.place = NormPlace::Parallel),
     ("head.layers", |s| {
         s.head = Some(Head { kind: HeadKind::Sequence, token: HeadToken::First, layers: Vec::new(), labels: 2 })

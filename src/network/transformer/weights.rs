@@ -49,8 +49,10 @@ pub struct StackView<'a> {
     pub position: Option<TensorView<'a>>,
     pub token_type: Option<TensorView<'a>>,
     pub embedding_norm: Option<NormView<'a>>,
+    pub embedding_projection: Option<LinearView<'a>>,
     /// `[buckets, heads]`.
     pub relative_bias: Option<TensorView<'a>>,
+    /// One if all have its weights.
     pub layers: Vec<LayerView<'a>>,
     pub final_norm: Option<NormView<'a>>,
 }
@@ -186,8 +188,8 @@ impl<'a> StackView<'a> {
         let first = names.word.first().copied().unwrap_or_default();
         let (prefix, word) = candidates().find(there).unwrap_or((names.prefix, first));
         let find = Finder { weights, prefix, norm: stack.norm };
-        let (hidden, heads) = (stack.hidden, stack.heads);
-        let table = |name: &str, rows: usize| weights.require(&format!("{prefix}{name}.weight"), &[rows, hidden]);
+        let (hidden, width, heads) = (stack.hidden, stack.embedding_size, stack.heads);
+        let table = |name: &str, rows: usize| weights.require(&format!("{prefix}{name}.weight"), &[rows, width]);
         let linear = |rows: LinearTensors, layer: usize, outputs: &[usize], inputs: usize, bias: bool| {
             find.linear(&LinearSpec { tensors: rows, outputs, inputs, bias, heads }, layer)
         };
@@ -241,16 +243,20 @@ impl<'a> StackView<'a> {
                 Position::Learned { rows, .. } | Position::LearnedAfterPadding { rows, .. } => {
                     Some(table(names.position, rows)?)
                 }
-                Position::None | Position::Sinusoidal { .. } => None,
+                Position::None | Position::Sinusoidal { .. } | Position::SinusoidalAfterPadding { .. } => None,
             },
             token_type: match names.token_type {
                 Some(name) if stack.token_types > 0 => Some(table(name, stack.token_types)?),
                 _ => None,
             },
-            embedding_norm: find.norm_opt(names.embedding_norm, 0, hidden)?,
+            embedding_norm: find.norm_opt(names.embedding_norm, 0, width)?,
+            embedding_projection: names
+                .embedding_projection
+                .map(|name| find.one(name, 0, hidden, width, true))
+                .transpose()?,
             relative_bias,
             // Stops at the first missing layer, even if the configuration says billions.
-            layers: (0..stack.layers).map(layer).collect::<Result<_>>()?,
+            layers: (0..stack.distinct_layers()).map(layer).collect::<Result<_>>()?,
             final_norm: find.norm_opt(names.final_norm, 0, hidden)?,
         })
     }
@@ -260,7 +266,9 @@ impl<'a> StackView<'a> {
             .layers
             .iter()
             .flat_map(LayerView::linears)
-            .map(|l| backend.linear_bytes(Role::Layer, l.outputs, l.inputs) as u64)
+            .map(|l| (Role::Layer, l))
+            .chain(self.embedding_projection.iter().map(|l| (Role::Head, l)))
+            .map(|(role, l)| backend.linear_bytes(role, l.outputs, l.inputs) as u64)
             .sum::<u64>();
         let tables = [self.position.as_ref(), self.token_type.as_ref()];
         let tables =
@@ -269,7 +277,9 @@ impl<'a> StackView<'a> {
         let norms = (2 + 8 * self.layers.len()) * stack.hidden * size_of::<f32>();
         let distances = self.relative_bias.as_ref().map_or(0, |_| 2 * stack.max_tokens * stack.heads.count * 4);
         let sines = match stack.position {
-            Position::Sinusoidal { rows } => backend.table_bytes(rows, stack.hidden),
+            Position::Sinusoidal { rows, .. } | Position::SinusoidalAfterPadding { rows, .. } => {
+                backend.table_bytes(rows, stack.embedding_size)
+            }
             _ => 0,
         };
         linears + tables + (norms + distances + sines) as u64

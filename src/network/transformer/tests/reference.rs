@@ -91,15 +91,28 @@ fn activate(x: f64, activation: Activation) -> f64 {
     }
 }
 
+/// The sinusoidal vector of a position.
+fn sines(position: usize, width: usize, inclusive: bool) -> Vec<f64> {
+    let half = width / 2;
+    let steps = if inclusive { half - 1 } else { half };
+    let angle = |k: usize| position as f64 / 10_000f64.powf(k as f64 / steps as f64);
+    (0..half).map(|k| angle(k).sin()).chain((0..half).map(|k| angle(k).cos())).collect()
+}
+
 impl Reference<'_> {
     fn tensor(&self, name: &str, shape: &[usize]) -> Vec<f64> {
         let values = self.tensors.get(&format!("{}{name}", self.stack.names.prefix), shape);
         values.into_iter().map(f64::from).collect()
     }
 
+    /// The name of a layer's tensor.
+    fn at(&self, name: &str, layer: usize) -> String {
+        name.replace("{}", &(if self.stack.shared_layers { 0 } else { layer }).to_string())
+    }
+
     fn row(&self, table: &str, rows: usize, row: usize) -> Vec<f64> {
-        let hidden = self.stack.hidden;
-        self.tensor(&format!("{table}.weight"), &[rows, hidden])[row * hidden..][..hidden].to_vec()
+        let width = self.stack.embedding_size;
+        self.tensor(&format!("{table}.weight"), &[rows, width])[row * width..][..width].to_vec()
     }
 
     fn linear(&self, name: &str, x: &Vectors, outputs: usize, bias: bool) -> Vectors {
@@ -132,17 +145,20 @@ impl Reference<'_> {
             let mut x = self.row(names.word[0], self.vocabulary, ids[i] as usize);
             x.iter_mut().for_each(|x| *x *= f64::from(stack.embedding_scale));
             let position = match stack.position {
-                Position::None => vec![0.0; stack.hidden],
+                Position::None => vec![0.0; stack.embedding_size],
                 Position::Learned { rows, first } => self.row(names.position, rows, first + i),
                 Position::LearnedAfterPadding { rows, padding } => {
                     let counted = ids[..=i].iter().filter(|&&id| id as usize != padding).count();
                     let row = if ids[i] as usize == padding { padding } else { padding + counted };
                     self.row(names.position, rows, row)
                 }
-                Position::Sinusoidal { .. } => {
-                    let half = stack.hidden / 2;
-                    let angle = |k: usize| i as f64 / 10_000f64.powf(2.0 * k as f64 / stack.hidden as f64);
-                    (0..half).map(|k| angle(k).sin()).chain((0..half).map(|k| angle(k).cos())).collect()
+                Position::Sinusoidal { first, inclusive, .. } => sines(first + i, stack.embedding_size, inclusive),
+                Position::SinusoidalAfterPadding { padding, .. } if ids[i] as usize == padding => {
+                    vec![0.0; stack.embedding_size]
+                }
+                Position::SinusoidalAfterPadding { padding, .. } => {
+                    let counted = ids[..=i].iter().filter(|&&id| id as usize != padding).count();
+                    sines(padding + counted, stack.embedding_size, true)
                 }
             };
             x = sum(&x, &position);
@@ -151,7 +167,8 @@ impl Reference<'_> {
             }
             names.embedding_norm.map_or(x.clone(), |norm| self.norm(norm, &x))
         };
-        (0..ids.len()).map(one).collect()
+        let x: Vectors = (0..ids.len()).map(one).collect();
+        names.embedding_projection.map_or(x.clone(), |name| self.linear(name, &x, stack.hidden, true))
     }
 
     /// Rotates a head's components.
@@ -238,12 +255,12 @@ impl Reference<'_> {
         let (heads, window, tokens) = (stack.heads, stack.attention.window(layer), x.len());
         let LinearTensors::Separate([query, key, value]) = names.qkv else { panic!("three tensors") };
         let made = |name: &str, width: usize, norm: Option<&str>| {
-            let mut all = self.linear(&at(name, layer), x, width, stack.biases.qkv);
+            let mut all = self.linear(&self.at(name, layer), x, width, stack.biases.qkv);
             for (position, x) in all.iter_mut().enumerate() {
                 for head in x.chunks_mut(heads.dim) {
                     let Some(norm) = norm else { continue };
                     if stack.attention.head_norm {
-                        head.copy_from_slice(&self.norm(&at(norm, layer), head));
+                        head.copy_from_slice(&self.norm(&self.at(norm, layer), head));
                     }
                     self.rotate(head, layer, position, tokens);
                 }
@@ -267,19 +284,19 @@ impl Reference<'_> {
             biases.as_ref().map_or(0.0, |biases| f64::from(biases[head][j + tokens - 1 - i]))
         };
         let mixed = self.attend((&q, &k, &v), sees, bias);
-        self.linear(&at(one(names.attention_output), layer), &mixed, stack.hidden, stack.biases.attention_output)
+        self.linear(&self.at(one(names.attention_output), layer), &mixed, stack.hidden, stack.biases.attention_output)
     }
 
     fn feed_forward(&self, layer: usize, x: &Vectors) -> Vectors {
         let (stack, names) = (self.stack, &self.stack.names);
         let LinearTensors::Separate([gate, up]) = names.up else { panic!("two tensors") };
-        let part = |name| self.linear(&at(name, layer), x, stack.intermediate, stack.biases.feed_forward);
+        let part = |name| self.linear(&self.at(name, layer), x, stack.intermediate, stack.biases.feed_forward);
         let mut inner = part(gate);
         inner.iter_mut().flatten().for_each(|x| *x = activate(*x, stack.activation));
         if stack.gated {
             inner.iter_mut().flatten().zip(part(up).concat()).for_each(|(x, up)| *x *= up);
         }
-        self.linear(&at(one(names.down), layer), &inner, stack.hidden, stack.biases.feed_forward)
+        self.linear(&self.at(one(names.down), layer), &inner, stack.hidden, stack.biases.feed_forward)
     }
 
     /// The last hidden states of a text.
@@ -298,7 +315,7 @@ impl Reference<'_> {
             };
         let mut x = self.embed(ids, types);
         for layer in 0..stack.layers {
-            let named = |name: &str| at(name, layer);
+            let named = |name: &str| self.at(name, layer);
             let own = |x: &Vectors| self.own_attention(layer, x);
             let attended = match layer > 0 || stack.norm.first_attention {
                 true => {
@@ -370,10 +387,6 @@ impl Reference<'_> {
         }
         states
     }
-}
-
-fn at(name: &str, layer: usize) -> String {
-    name.replace("{}", &layer.to_string())
 }
 
 fn one(rows: LinearTensors) -> &'static str {
