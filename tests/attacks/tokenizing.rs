@@ -68,7 +68,8 @@ fn numbers_and_other_alphabets_are_tokenised_as_far_as_they_count() {
     for fixture in ["bert", "roberta", "generation/mistral", "xlm-roberta"] {
         let folder = support::fixtures().join(fixture);
         let model = Model::load(folder, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
-        for sentence in ["12 345 6 ", "слово и дело ", "שלום עולם ", "مرحبا بكم ", "été déjà à "] {
+        for sentence in ["12 345 6 ", "слово и дело ", "שלום עולם ", "مرحبا بكم ", "été déjà à "]
+        {
             let long = sentence.repeat((20 << 20) / sentence.len());
             #[cfg(target_os = "linux")]
             let before = peak();
