@@ -145,3 +145,53 @@ impl<T> std::ops::DerefMut for Locked<'_, T> {
         &mut self.guard
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A child that has not ended by then hangs; it needs milliseconds.
+    const WATCHDOG: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_child_can_take_a_lock_that_another_thread_held_at_the_fork() {
+        watch();
+        let lock = Lock::new(1);
+        let (holds, held) = channel();
+        let (forks, forking) = channel::<()>();
+        std::thread::scope(|scope| {
+            let lock = &lock;
+            scope.spawn(move || {
+                let locked = lock.lock();
+                holds.send(()).unwrap();
+                forking.recv().unwrap();
+                // The fork begins meanwhile, and waits.
+                std::thread::sleep(Duration::from_millis(200));
+                drop(locked);
+            });
+            held.recv().unwrap();
+            forks.send(()).unwrap();
+            // SAFETY: the child takes a lock and leaves without running anything that the parent has registered.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                let value = *lock.lock();
+                // SAFETY: ends the child at once.
+                unsafe { libc::_exit(value - 1) };
+            }
+            assert!(child > 0, "{}", std::io::Error::last_os_error());
+            let (start, mut status) = (Instant::now(), 0);
+            // SAFETY: `child` is a child of this process that has not been waited for.
+            while unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == 0 {
+                if start.elapsed() > WATCHDOG {
+                    // SAFETY: as above.
+                    unsafe { libc::kill(child, libc::SIGKILL) };
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "the child hangs");
+        });
+    }
+}

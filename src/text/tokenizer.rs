@@ -482,8 +482,7 @@ impl Inner {
         for text in texts.iter().chain(pairs.unwrap_or_default()) {
             let length = if text.len() > cuts::PART && self.cuts(call)?.any() { 4 * cuts::PART } else { text.len() };
             longest = longest.max(length as u64);
-            let kept =
-                limit.filter(|_| pairs.is_none()).map_or(text.len(), |limit| text.len().min(limit.saturating_mul(64)));
+            let kept = limit.map_or(text.len(), |limit| text.len().min(limit.saturating_mul(64)));
             all = all.saturating_add(kept as u64);
         }
         let threads = threads.min(texts.len()) as u64;
@@ -518,9 +517,9 @@ impl Inner {
     ) -> Result<One> {
         let tokenizer = self.hf()?;
         let from_the_end = self.direction == TruncationDirection::Left;
-        // How a pair is cut depends on both lengths; and words are counted from the beginning of the text.
-        let room = limit.filter(|_| pair.is_none() && !(from_the_end && options.offsets));
-        let raw = |text: &str| {
+        // Words are counted from the beginning of the text.
+        let room = limit.filter(|_| !(from_the_end && options.offsets));
+        let raw = |text: &str, room: Option<usize>| {
             // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
             if text.len() > cuts::PART
                 && let cuts = self.cuts(call)?
@@ -548,8 +547,18 @@ impl Inner {
             encoded.map_err(untokenizable)
         };
         let failed = untokenizable;
-        let mut first = raw(text)?;
-        let mut second = pair.map(raw).transpose()?;
+        let mut first = raw(text, room)?;
+        let mut second = pair.map(|pair| raw(pair, room)).transpose()?;
+        // Both texts get half of the room; if it is odd, the one with more tokens gets one more.
+        if let (Some(room), Some(pair), Some(other)) = (room, pair, &second)
+            && room % 2 == 1
+            && first.len() > room
+            && other.len() > room
+        {
+            let bytes = text.len() as u64 + pair.len() as u64;
+            ensure(bytes.saturating_mul(ENCODED_FACTOR), "tokenizing a pair of texts")?;
+            (first, second) = (raw(text, None)?, Some(raw(pair, None)?));
+        }
         let mut truncated = false;
         if let Some(room) = limit
             && first.len() + second.as_ref().map_or(0, |e| e.len()) > room

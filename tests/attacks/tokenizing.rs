@@ -62,6 +62,76 @@ fn a_text_without_a_limit_can_be_cancelled() {
     assert!(start.elapsed() < WATCHDOG);
 }
 
+#[test]
+fn numbers_and_other_alphabets_are_tokenised_as_far_as_they_count() {
+    // WordPiece, byte-level BPE, BPE of SentencePiece, Unigram.
+    for fixture in ["bert", "roberta", "generation/mistral", "xlm-roberta"] {
+        let folder = support::fixtures().join(fixture);
+        let model = Model::load(folder, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
+        for sentence in ["12 345 6 ", "слово и дело ", "שלום עולם ", "مرحبا بكم ", "été déjà à "]
+        {
+            let long = sentence.repeat((20 << 20) / sentence.len());
+            #[cfg(target_os = "linux")]
+            let before = peak();
+            let start = Instant::now();
+            let count = |text: &str| {
+                let options = kinglet::EncodeOptions { max_length: Some(64), ..Default::default() };
+                model.tokenize(&[text], None, &options, None).unwrap().ids().to_vec()
+            };
+            let ids = count(&long);
+            assert!(start.elapsed() < WATCHDOG, "{fixture}, {sentence}");
+            #[cfg(target_os = "linux")]
+            assert!(peak() - before < 256 << 20, "{fixture}, {sentence}: {} bytes", peak() - before);
+            assert_eq!(ids, count(&sentence.repeat(1000)), "{fixture}, {sentence}");
+        }
+    }
+}
+
+#[test]
+fn pairs_are_tokenised_as_far_as_they_count() {
+    let ids = |model: &Model, text: &str, pair: Option<&str>, max_length: usize, add_special_tokens: bool| {
+        let options = kinglet::EncodeOptions { max_length: Some(max_length), add_special_tokens, offsets: false };
+        let pair = pair.map(|pair| [pair]);
+        model.tokenize(&[text], pair.as_ref().map(|pair| &pair[..]), &options, None).unwrap().ids().to_vec()
+    };
+    for side in ["right", "left"] {
+        let folder = copied("bert");
+        let path = folder.path().join("tokenizer_config.json");
+        let mut config: Value = fs::read(&path).map_or(json!({}), |json| serde_json::from_slice(&json).unwrap());
+        config["truncation_side"] = side.into();
+        fs::write(&path, config.to_string()).unwrap();
+        let model = Model::load(folder.path(), LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
+        let (short, long, longer) =
+            ("a bird sings", "a small bird sings in the rain ".repeat(4000), "the bird is small ".repeat(8000));
+        for (a, b) in [(short, &*long), (&*long, short), (&*long, &*longer), (&*longer, &*long)] {
+            let [whole_a, whole_b] = [a, b].map(|text| ids(&model, text, None, usize::MAX, false));
+            for room in [40, 41] {
+                // As transformers' longest_first.
+                let (least, half) = (whole_a.len().min(whole_b.len()), room / 2);
+                let few = least.min(half);
+                let (mut count_a, mut count_b) = (few, room - few);
+                if whole_a.len() > whole_b.len() {
+                    std::mem::swap(&mut count_a, &mut count_b);
+                }
+                let kept = |ids: &[u32], count: usize| match side {
+                    "left" => ids[ids.len() - count..].to_vec(),
+                    _ => ids[..count].to_vec(),
+                };
+                let expected = [kept(&whole_a, count_a), kept(&whole_b, count_b)].concat();
+                assert_eq!(ids(&model, a, Some(b), room, false), expected, "{side}, {room}");
+            }
+        }
+        // The whole would take gigabytes.
+        let document = text(100);
+        #[cfg(target_os = "linux")]
+        let before = peak();
+        let found = ids(&model, short, Some(&document), 64, true);
+        assert_eq!(found.len(), 64);
+        #[cfg(target_os = "linux")]
+        assert!(peak() - before < 256 << 20, "{} bytes", peak() - before);
+    }
+}
+
 /// Texts without a space: one word, letters at random, ideographs, digits.
 fn texts_without_spaces(bytes: usize) -> Vec<String> {
     let mut seed = 1u64;
@@ -139,13 +209,19 @@ fn the_longest_text_is_an_option() {
     assert!(error.message().starts_with("pairs[0]: has 101 bytes"), "{error}");
 }
 
-/// The model with a changed tokenizer.json.
-fn with_tokenizer(change: impl FnOnce(&mut Value)) -> kinglet::Result<Model> {
-    let (source, folder) = (support::fixtures().join("bert"), tempfile::tempdir().unwrap());
+/// The files of a model, to be changed.
+fn copied(fixture: &str) -> tempfile::TempDir {
+    let (source, folder) = (support::fixtures().join(fixture), tempfile::tempdir().unwrap());
     let file = |path: &PathBuf| path.is_file() && !path.ends_with("modules.json");
     for entry in fs::read_dir(&source).unwrap().map(|entry| entry.unwrap().path()).filter(file) {
         fs::copy(&entry, folder.path().join(entry.file_name().unwrap())).unwrap();
     }
+    folder
+}
+
+/// The model with a changed tokenizer.json.
+fn with_tokenizer(change: impl FnOnce(&mut Value)) -> kinglet::Result<Model> {
+    let folder = copied("bert");
     let path = folder.path().join("tokenizer.json");
     let mut tokenizer: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     change(&mut tokenizer);

@@ -84,6 +84,12 @@ impl<'c> Budget<'c> {
         }
     }
 
+    /// The bytes charged as allocated so far.
+    #[cfg(test)]
+    pub fn allocated(&self) -> usize {
+        self.limits.bytes - self.bytes
+    }
+
     /// Charges for `count` items that are about to be allocated.
     pub fn allocate_items<T>(&mut self, count: usize) -> Result<()> {
         self.allocate(count.saturating_mul(size_of::<T>()))

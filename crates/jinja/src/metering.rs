@@ -1,7 +1,9 @@
 //! Tests that every operation is charged for its work. Each one is repeated with large arguments until its budget is used up.
 //! An operation that is charged ends within a fraction of a second. One that is not would take minutes to days; a watchdog with
-//! a wide margin names it.
+//! a wide margin names it. What it allocates is counted, and is a small multiple of what it is charged for.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -33,13 +35,55 @@ fn watched(cases: impl FnOnce(&Sender<String>) + Send + 'static) {
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    thread.join().unwrap();
+    assert!(thread.join().is_ok(), "{case}");
 }
+
+thread_local! {
+    /// The bytes that this thread has allocated.
+    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: the system's allocator does everything. The cell has no destructor and is not made on the heap.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.set(ALLOCATED.get() + layout.size());
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATED.set(ALLOCATED.get() + size.saturating_sub(layout.size()));
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+/// Bytes allocated for a byte that is charged: a string is built, and copied to where it is shared; a vector that grows has room for
+/// as many items again.
+const PER_BYTE: usize = 4;
+/// Bytes allocated by an operation beside those: arguments, an error.
+const PER_OPERATION: usize = 4 << 10;
 
 /// Repeats an operation until it fails, at the latest when the budget is used up.
 fn exhaust(operation: impl Fn(&mut Budget) -> Result<()>) {
     let mut budget = Budget::new(LIMITS, None);
-    while budget.spend(1).and_then(|()| operation(&mut budget)).is_ok() {}
+    let (before, mut operations) = (ALLOCATED.get(), 1);
+    while budget.spend(1).and_then(|()| operation(&mut budget)).is_ok() {
+        operations += 1;
+    }
+    let (allocated, charged) = (ALLOCATED.get() - before, budget.allocated());
+    let most = PER_BYTE * charged + PER_OPERATION * operations;
+    assert!(allocated <= most, "{operations} operations allocated {allocated} bytes; they were charged for {charged}");
 }
 
 /// Values that are expensive to visit.

@@ -2,13 +2,14 @@
 //! where no token of the vocabulary crosses it and no step of the tokenizer looks across it; and in texts without spaces between letters
 //! ([`super::letters`]). Tokenising part by part bounds the memory, ends when a length limit is reached, and notices a cancellation.
 
-use super::letters::Letters;
+use super::letters::{Letters, is};
 use super::long_words::{self, Shortened};
 use super::windows;
 use crate::base::error::Result;
+use crate::text::byte_alphabet::byte_of;
 use serde_json::Value;
 use tokenizers::{
-    Encoding, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    AddedToken, Encoding, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
     Tokenizer as HfTokenizer,
 };
 
@@ -25,9 +26,75 @@ const WINDOW: usize = 4 << 10;
 /// Letters are cut only where there is no space within this many bytes.
 const SPACES_FIRST: usize = 1 << 10;
 
+/// Digits, and letters beside ASCII's, between which a space is a cut: no normalizer joins them to a space or puts spaces around them.
+const ALPHABETS: [(char, char); 9] = [
+    ('0', '9'),
+    ('\u{e0}', '\u{f6}'),
+    // Greek, Cyrillic, Armenian, Hebrew, Arabic, Devanagari, Bengali.
+    ('\u{3b1}', '\u{3c9}'),
+    ('\u{410}', '\u{44f}'),
+    ('\u{561}', '\u{586}'),
+    ('\u{5d0}', '\u{5ea}'),
+    ('\u{621}', '\u{64a}'),
+    ('\u{905}', '\u{939}'),
+    ('\u{985}', '\u{9b9}'),
+];
+
+/// What stands for a space in vocabularies.
+const SPACES: [char; 3] = [' ', '▁', 'Ġ'];
+
+/// Between which letters a space is a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spaces {
+    Never,
+    /// A token crosses a space after another letter, or after a byte that may be its last.
+    BetweenAscii,
+    BetweenLetters,
+}
+
+impl Spaces {
+    fn of(tokenizer: &HfTokenizer, vocabulary: &[String]) -> Self {
+        if !cuts_at_spaces(tokenizer) || vocabulary.iter().any(|token| crosses(token, |c| c.is_ascii_alphabetic())) {
+            return Self::Never;
+        }
+        let added = tokenizer.get_added_tokens_decoder();
+        let tokens = vocabulary.iter().chain(added.values().map(|token| &token.content));
+        let part_of_letter = |c| is_letter(c) || byte_of(c).is_some_and(|byte| !byte.is_ascii());
+        let takes = |token: &AddedToken| (token.lstrip || token.rstrip) && token.content.contains(is_letter);
+        // Letters and spaces that are all unknown may become one token.
+        let known = |token: &String| SPACES.iter().any(|space| token.chars().eq([*space]));
+        let pre_tokenizer = serde_json::to_value(tokenizer.get_pre_tokenizer()).unwrap_or_default();
+        let splits = is(&pre_tokenizer, "pretokenizers", &|part| {
+            matches!(part["type"].as_str(), Some("BertPreTokenizer" | "Whitespace" | "WhitespaceSplit"))
+        });
+        let crossed = tokens.into_iter().any(|token| crosses(token, part_of_letter)) || added.values().any(takes);
+        if crossed || !(splits || vocabulary.iter().any(known)) {
+            return Self::BetweenAscii;
+        }
+        Self::BetweenLetters
+    }
+
+    fn is_cut(self, text: &str, at: usize) -> bool {
+        let bytes = text.as_bytes();
+        if bytes[at] != b' ' || self == Self::Never || at == 0 || at + 1 == bytes.len() {
+            return false;
+        }
+        if bytes[at - 1].is_ascii_alphabetic() && bytes[at + 1].is_ascii_alphabetic() {
+            return true;
+        }
+        self == Self::BetweenLetters
+            && text[..at].chars().next_back().is_some_and(is_letter)
+            && text[at + 1..].chars().next().is_some_and(is_letter)
+    }
+}
+
+fn is_letter(c: char) -> bool {
+    c.is_ascii_alphabetic() || ALPHABETS.iter().any(|&(first, last)| (first..=last).contains(&c))
+}
+
 /// The places where a tokenizer's texts can be cut.
 pub struct Cuts {
-    spaces: bool,
+    spaces: Spaces,
     letters: Option<Letters>,
 }
 
@@ -36,13 +103,13 @@ impl Cuts {
     pub fn of(tokenizer: &HfTokenizer, poll: &dyn Fn() -> Result<()>) -> Result<Self> {
         let vocabulary: Vec<String> = tokenizer.get_vocab(false).into_keys().collect();
         poll()?;
-        let spaces = cuts_at_spaces(tokenizer) && !vocabulary.iter().any(|token| crosses(token));
+        let spaces = Spaces::of(tokenizer, &vocabulary);
         poll()?;
         Ok(Self { spaces, letters: Letters::of(tokenizer, &vocabulary, poll)? })
     }
 
     pub fn none() -> Self {
-        Self { spaces: false, letters: None }
+        Self { spaces: Spaces::Never, letters: None }
     }
 
     /// The text without the middles of words that are unknown for their length.
@@ -51,29 +118,26 @@ impl Cuts {
     }
 
     pub fn any(&self) -> bool {
-        self.spaces || self.letters.is_some()
+        self.spaces != Spaces::Never || self.letters.is_some()
     }
 
     /// The first place at or after `from` where a text can be cut.
     fn next(&self, text: &str, from: usize) -> Option<usize> {
-        let bytes = text.as_bytes();
-        let space = |range: std::ops::Range<usize>| {
-            range.into_iter().find(|&at| self.spaces && is_cut(&bytes[at - 1..(at + 2).min(bytes.len())]))
-        };
+        let space = |at: &usize| self.spaces.is_cut(text, *at);
+        let letter = |at: &usize| self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, *at));
         let from = from.max(1);
-        let near = (from + SPACES_FIRST).min(bytes.len());
-        let letter = |at: usize| self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, at));
-        space(from..near)
-            .or_else(|| (from..near).find(|&at| letter(at)))
-            .or_else(|| (near..bytes.len()).find(|&at| space(at..at + 1).is_some() || letter(at)))
+        let near = (from + SPACES_FIRST).min(text.len());
+        (from..near)
+            .find(space)
+            .or_else(|| (from..near).find(letter))
+            .or_else(|| (near..text.len()).find(|at| space(at) || letter(at)))
     }
 
     /// The last place at or before `to` where a text can be cut.
     fn last(&self, text: &str, to: usize) -> Option<usize> {
-        let bytes = text.as_bytes();
-        let space = |at: &usize| self.spaces && is_cut(&bytes[at - 1..(at + 2).min(bytes.len())]);
+        let space = |at: &usize| self.spaces.is_cut(text, *at);
         let letter = |at: &usize| self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, *at));
-        let to = (to + 1).min(bytes.len()).max(1);
+        let to = (to + 1).min(text.len()).max(1);
         let near = to.saturating_sub(SPACES_FIRST).max(1);
         (near..to)
             .rev()
@@ -211,19 +275,14 @@ fn cuts_at_spaces(tokenizer: &HfTokenizer) -> bool {
         let takes = token.lstrip && letter(token.content.chars().next())
             || token.rstrip && letter(token.content.chars().next_back())
             || token.single_word;
-        !takes && !crosses(&token.content)
+        !takes && !crosses(&token.content, |c| c.is_ascii_alphabetic())
     });
     added && keeps_spaces(&normalizer) && splits_locally(&pre_tokenizer)
 }
 
 /// Whether a token has a space after a letter. `▁` and `Ġ` stand for spaces in vocabularies.
-fn crosses(token: &str) -> bool {
-    let mut before = false;
-    token.chars().any(|c| {
-        let crosses = before && matches!(c, ' ' | '▁' | 'Ġ');
-        before = c.is_ascii_alphabetic();
-        crosses
-    })
+fn crosses(token: &str, letter: impl Fn(char) -> bool) -> bool {
+    token.chars().zip(token.chars().skip(1)).any(|(before, c)| SPACES.contains(&c) && letter(before))
 }
 
 pub fn steps<'a>(part: &'a Value, list: &str) -> Option<&'a Vec<Value>> {
@@ -242,7 +301,7 @@ fn keeps_spaces(part: &Value) -> bool {
         "Replace" => match (&part["pattern"]["String"], &part["pattern"]["Regex"]) {
             // A pattern with both a letter and a space could reach across.
             (Value::String(pattern), _) => {
-                pattern == " " || !pattern.contains(' ') || !pattern.contains(|c: char| c.is_ascii_alphabetic())
+                pattern == " " || !pattern.contains(' ') || !pattern.contains(char::is_alphabetic)
             }
             (_, Value::String(expression)) => matches!(expression.as_str(), r"\s+" | " {2,}" | r"\s{2,}" | "[\n\t]+"),
             _ => false,
@@ -276,15 +335,15 @@ pub fn splits_locally(part: &Value) -> bool {
 
 /// Whether a `Split` leaves no space after a letter within a word of a sample.
 fn splits_words(part: &Value) -> bool {
-    const SAMPLE: &str = "The quick brown fox saw 12 birds, and they're all I've got. A b c\n d e: it's so; no way";
+    const SAMPLE: &str = "The quick brown fox saw 12 birds, and they're all I've got. A b c\n 3 45 6 d e: it's so; no way \
+        αβ γ слово и дело աբ գդ שלום עולם مرحبا بكم कम क কখ গঘ déjà à été";
     let Ok(split) = serde_json::from_value::<PreTokenizerWrapper>(part.clone()) else { return false };
     let mut text = PreTokenizedString::from(SAMPLE);
     split.pre_tokenize(&mut text).is_ok()
-        && text.get_splits(OffsetReferential::Original, OffsetType::Byte).iter().all(|(word, ..)| !crosses(word))
-}
-
-fn is_cut(window: &[u8]) -> bool {
-    matches!(window, [before, b' ', after] if before.is_ascii_alphabetic() && after.is_ascii_alphabetic())
+        && text
+            .get_splits(OffsetReferential::Original, OffsetType::Byte)
+            .iter()
+            .all(|(word, ..)| !crosses(word, is_letter))
 }
 
 /// A part of a text: the tokens that begin in `start..end`, from tokenising `before..end`.
@@ -344,7 +403,7 @@ pub(super) mod tests {
 
     /// A text of words, with what is odd between them.
     fn text(seed: &mut u64, tokenizer: &HfTokenizer) -> String {
-        const ODD: [&str; 24] = [
+        const ODD: [&str; 27] = [
             "a",
             "bird",
             "Singing",
@@ -355,6 +414,9 @@ pub(super) mod tests {
             "3.5",
             "naïve",
             "Ünï",
+            "\u{e0}",
+            "été",
+            "שלום",
             "日本語",
             "don't",
             "they've",
@@ -377,7 +439,13 @@ pub(super) mod tests {
             match random(seed, 30) {
                 0 if !added.is_empty() => text.push_str(&added[random(seed, added.len())]),
                 1..=12 => text.push_str(ODD[random(seed, ODD.len())]),
-                _ => (0..=random(seed, 9)).for_each(|_| text.push(char::from(b'a' + random(seed, 26) as u8))),
+                kind => {
+                    let (first, last) = if kind < 22 { ('a', 'z') } else { ALPHABETS[random(seed, ALPHABETS.len())] };
+                    let count = u32::from(last) - u32::from(first) + 1;
+                    (0..=random(seed, 9)).for_each(|_| {
+                        text.extend(char::from_u32(u32::from(first) + random(seed, count as usize) as u32));
+                    });
+                }
             }
             if random(seed, 12) != 0 {
                 text.push(' ');
@@ -421,15 +489,16 @@ pub(super) mod tests {
 
     #[test]
     fn the_tokens_of_the_parts_are_those_of_the_whole() {
-        let (mut spaces, mut letters_cut) = (0, 0);
+        let (mut spaces, mut alphabets, mut letters_cut) = (0, 0, 0);
         for (file, tokenizer) in tokenizers() {
             let cuts = Cuts::of(&tokenizer, &|| Ok(())).unwrap();
             if !cuts.any() {
                 println!("not cut: {}", file.display());
                 continue;
             }
-            spaces += usize::from(cuts.spaces);
-            println!("{}: letters {}", file.display(), cuts.letters.is_some());
+            spaces += usize::from(cuts.spaces != Spaces::Never);
+            alphabets += usize::from(cuts.spaces == Spaces::BetweenLetters);
+            println!("{}: spaces {:?}, letters {}", file.display(), cuts.spaces, cuts.letters.is_some());
             let mut seed = 1;
             let mut parts = 0;
             for round in 0..40 {
@@ -459,12 +528,13 @@ pub(super) mod tests {
             letters_cut += usize::from(parts > 20);
         }
         assert!(spaces >= 20, "only {spaces} tokenizers cut their texts at spaces");
+        assert!(alphabets >= 20, "only {alphabets} tokenizers cut their texts between letters of other alphabets");
         assert!(letters_cut >= 20, "only {letters_cut} tokenizers cut texts without spaces");
     }
 
     #[test]
     fn parts_cover_a_text_and_are_as_long_as_asked() {
-        let cuts = Cuts { spaces: true, letters: None };
+        let cuts = Cuts { spaces: Spaces::BetweenAscii, letters: None };
         let text = "some words ".repeat(100) + &"-".repeat(500) + " and some more".repeat(50).as_str();
         for from_the_end in [false, true] {
             let mut all: Vec<Part> = cuts.parts(&text, 100, from_the_end).collect();

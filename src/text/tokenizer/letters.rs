@@ -207,7 +207,8 @@ fn collect(token: &[u8], neighbours: &mut HashSet<u64>) {
     }
 }
 
-fn is(part: &Value, list: &str, wanted: &dyn Fn(&Value) -> bool) -> bool {
+/// Whether any step of a sequence is as wanted.
+pub fn is(part: &Value, list: &str, wanted: &dyn Fn(&Value) -> bool) -> bool {
     match steps(part, list) {
         Some(parts) => parts.iter().any(|part| is(part, list, wanted)),
         None => wanted(part),
