@@ -1,4 +1,5 @@
 //! Pre-tokenisation, which splits text into words before byte-level BPE. GGUF names the model family whose rule applies.
+//! The regular expressions are from the models' own `tokenizer.json` where llama.cpp approximates them, else as llama.cpp has them.
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,6 @@ pub(super) struct Splitting {
     pub add_bos: bool,
 }
 
-/// The regular expressions are from the models' own `tokenizer.json`, where llama.cpp approximates them, else llama.cpp's.
 macro_rules! contractions {
     () => {
         r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
