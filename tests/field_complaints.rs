@@ -9,11 +9,12 @@
 //! | the end token is not appended, or another is taken for it | `formats::gguf::tests` (`add_eos_token`), `tokens.rs` |
 //! | position offsets | `compatibility.rs`, kind positions |
 //! | no tokenizer.json | `vocabularies.rs` |
-//! | a batch changes the vector | `same_bits.rs` |
+//! | a batch changes the vector | `same_bits.rs`; of graphs `onnx.rs`: `a_batch_gives_the_numbers_of_single_texts` |
 //! | silent truncation | `compatibility.rs`, kind where texts are cut; `cli.rs`: `truncation_is_told` |
 //! | a quota of CPUs | `attacks/quota.rs` |
 //! | fork | `attacks/fork.rs` |
 //! | memory after many calls, and after unloading | `endurance.rs`, `onnx.rs` |
+//! | ONNX Runtime leaks with each run | `endurance.rs`: `a_thousand_runs_of_onnx_runtime_leak_nothing` |
 //! | a wrong ONNX Runtime is found | `attacks/libraries.rs` |
 //! | the version of glibc | `scripts/dist-tools`, `scripts/wheel` |
 //! | two Rust libraries in one program | `scripts/test-consumers` |
@@ -140,6 +141,68 @@ fn scaled(path: &Path, exponent: u32) {
         }
     }
     std::fs::write(path, bytes).unwrap();
+}
+
+/// Multiplies some columns of a matrix, or elements of a vector, of a safetensors file of f32.
+fn raise(path: &Path, tensor: &str, columns: &[usize], factor: f32) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let header = u64::from_le_bytes(*bytes.first_chunk().unwrap()) as usize;
+    let text: Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let tensor = &text[tensor];
+    assert_eq!(tensor["dtype"], "F32", "{tensor}");
+    let width = tensor["shape"].as_array().unwrap().last().unwrap().as_u64().unwrap() as usize;
+    let at = |i: usize| 8 + header + tensor["data_offsets"][i].as_u64().unwrap() as usize;
+    for (i, value) in bytes[at(0)..at(1)].chunks_exact_mut(4).enumerate() {
+        if columns.contains(&(i % width)) {
+            let number = f32::from_le_bytes(*value.first_chunk().unwrap()) * factor;
+            value.copy_from_slice(&number.to_le_bytes());
+        }
+    }
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// Two channels of the activations fifty times as large as the others, as many published models have: INT8 keeps the vectors.
+#[test]
+fn int8_stands_outliers() {
+    let folder = copy_of(&fixtures().join("bert"), |file| file == "reference.json");
+    let path = folder.path().join("model.safetensors");
+    for layer in 0..2 {
+        for part in ["weight", "bias"] {
+            raise(&path, &format!("encoder.layer.{layer}.attention.output.LayerNorm.{part}"), &[3, 17], 50.0);
+        }
+    }
+    let texts =
+        ["The small bird sings near the river.", "bird", "It is 12:30, and nobody came; why?", "aaaa aaaa aaaa"];
+    for device in devices() {
+        let [wide, narrow] = [Precision::F32, Precision::Int8].map(|precision| {
+            let model = load(folder.path(), device, precision, 1);
+            model.embed(&texts, &EmbedOptions::default()).unwrap()
+        });
+        for (i, text) in texts.iter().enumerate() {
+            let near = support::cosine(narrow.row(i), wide.row(i));
+            assert!(near >= 0.98, "{}: {text:?}: {near}", device.name());
+        }
+    }
+}
+
+/// The tensors of a `.kinglet` file are aligned from its beginning, where it is mapped: pages of 4, 16 or 64 KiB make no difference.
+#[test]
+fn packed_files_are_mapped_with_pages_of_any_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.kinglet");
+    kinglet::quantize(&fixtures().join("bert"), &path, Precision::Int8, &mut |_| true).unwrap();
+    let texts = ["The small bird sings near the river."];
+    let embed = |map| {
+        let options = LoadOptions { map_files: Some(map), threads: 1, ..LoadOptions::default() };
+        Model::load(&path, options).unwrap().embed(&texts, &EmbedOptions::default()).unwrap().values
+    };
+    assert_eq!(support::bits(&embed(true)), support::bits(&embed(false)));
+    let bytes = std::fs::read(&path).unwrap();
+    let number = |at: usize| u64::from_le_bytes(*bytes[at..].first_chunk().unwrap());
+    let header: Value = serde_json::from_slice(&bytes[64..64 + number(16) as usize]).unwrap();
+    let offsets: Vec<u64> =
+        header["tensors"].as_object().unwrap().values().map(|t| t["offset"].as_u64().unwrap()).collect();
+    assert!(offsets.len() > 20 && offsets.iter().all(|offset| offset % 64 == 0), "{offsets:?}");
 }
 
 /// Activations beyond f16's range: finite numbers or an error, never NaN.

@@ -28,7 +28,7 @@ fn fixtures_of_every_kind() {
         GenerateOptions { num_beams: Some(4), num_return_sequences: Some(2), ..base.clone() },
         GenerateOptions { do_sample: Some(true), num_return_sequences: Some(2), seed: Some(7), ..base },
     ];
-    for fixture in ["gpt2", "llama", "mistral", "gemma2", "t5-gated", "bart"] {
+    for fixture in ["gpt2", "llama", "llama-dynamic", "mistral", "gemma2", "t5-gated", "bart"] {
         let path = fixtures().join("generation").join(fixture);
         for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
             for (kind, options) in kinds.iter().enumerate() {
@@ -71,7 +71,7 @@ fn the_real_t5_of_the_demo() {
 #[test]
 fn beams_are_the_same_from_top_tokens_and_from_all_logits() {
     let texts = ["The small bird sings near the river", "Something else", "7 8 9"];
-    for fixture in ["gpt2", "llama", "gemma2", "t5-gated"] {
+    for fixture in ["gpt2", "llama", "llama-dynamic", "gemma2", "t5-gated"] {
         let path = fixtures().join("generation").join(fixture);
         for (device, precision, threads) in [
             (Device::Cpu, Precision::F32, 1),

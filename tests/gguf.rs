@@ -3,11 +3,11 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kinglet::{Device, GenerateOptions, LoadOptions, Model, Precision};
 use serde_json::Value;
-use support::{bits, distance, floats, ids, load};
+use support::{bits, distance, floats, gguf, ids, load};
 
 fn gguf_files() -> Vec<PathBuf> {
     let folder = support::fixtures().join("generation-gguf");
@@ -200,4 +200,97 @@ fn damaged_packed_files_are_refused() {
     let cancelled = kinglet::quantize(&support::fixtures().join("bert"), &gone, Precision::Int8, &mut |_| false);
     assert_eq!(cancelled.unwrap_err().status(), kinglet::Status::Cancelled);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// A file in parts gives the bits of the whole one: by its first part and by its folder, quantised, and read into memory.
+#[test]
+fn files_in_parts_are_the_whole_model() {
+    for name in ["llama", "mistral", "qwen3-embedding", "t5"] {
+        let path = support::fixtures().join("generation-gguf").join(format!("{name}.gguf"));
+        let folder = tempfile::tempdir().unwrap();
+        let first = gguf::File::read(&path).split(folder.path(), 3);
+        let decoder = name.starts_with("t5").then_some(&[0u32, 9, 8][..]);
+        let run = |path: &Path, options: LoadOptions| {
+            let model = Model::load(path, LoadOptions { threads: 1, device: Device::Cpu, ..options }).unwrap();
+            (model.precision(), bits(&all_logits(&model, &[5, 6, 7, 8], decoder)))
+        };
+        let whole = run(&path, LoadOptions::default());
+        assert_eq!(run(&first, LoadOptions::default()), whole, "{name}");
+        assert_eq!(run(folder.path(), LoadOptions::default()), whole, "{name}");
+        let read = LoadOptions { map_files: Some(false), ..LoadOptions::default() };
+        assert_eq!(run(&first, read), whole, "{name}");
+        let packed = tempfile::tempdir().unwrap().keep().join("packed.kinglet");
+        kinglet::quantize(&first, &packed, whole.0, &mut |_| true).unwrap();
+        assert_eq!(run(&packed, LoadOptions::default()), whole, "{name}");
+        std::fs::remove_dir_all(packed.parent().unwrap()).unwrap();
+        // A limit below the weights of all parts, above those of one.
+        let limited = LoadOptions { memory_limit: 20_000, threads: 1, ..LoadOptions::default() };
+        let error = Model::load(&first, limited).err().unwrap();
+        assert_eq!(error.status(), kinglet::Status::OutOfMemory, "{error}");
+        let missing = folder.path().join("model-00002-of-00003.gguf");
+        std::fs::remove_file(&missing).unwrap();
+        for path in [first.as_path(), folder.path()] {
+            let error = Model::load(path, LoadOptions::default()).err().unwrap();
+            assert_eq!(error.status(), kinglet::Status::NotFound, "{error}");
+            assert!(error.message().contains(&missing.display().to_string()), "{error}");
+        }
+    }
+}
+
+/// The ids of llama.cpp for each of its pre-tokenizers, and of the models' own expressions where llama.cpp approximates them.
+#[test]
+fn pre_tokenizers_split_as_the_reference_does() {
+    let reference = std::fs::read_to_string(support::fixtures().join("gguf/pretokenizers.json")).unwrap();
+    let reference: Value = serde_json::from_str(&reference).unwrap();
+    let list = |value: &'_ Value| -> Vec<String> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    };
+    let (tokens, merges, texts) = (list(&reference["tokens"]), list(&reference["merges"]), list(&reference["texts"]));
+    let mut file = gguf::File::read(&support::fixtures().join("generation-gguf/llama.gguf"));
+    for leaf in ["bos_token_id", "eos_token_id", "padding_token_id", "unknown_token_id", "scores"] {
+        file.without(&format!("tokenizer.ggml.{leaf}"));
+    }
+    fn strs(texts: &[String]) -> Vec<&str> {
+        texts.iter().map(String::as_str).collect()
+    }
+    file.set_texts("tokenizer.ggml.tokens", &strs(&tokens));
+    file.set_texts("tokenizer.ggml.merges", &strs(&merges));
+    file.set_numbers("tokenizer.ggml.token_type", &vec![1; tokens.len()]);
+    file.set_text("tokenizer.ggml.model", "gpt2");
+    file.set_flag("tokenizer.ggml.add_bos_token", false);
+    file.without("llama.vocab_size");
+    for (name, dimensions, kind, bytes) in &mut file.tensors {
+        if name == "token_embd.weight" || name == "output.weight" {
+            (dimensions[1], *kind) = (tokens.len() as u64, 0);
+            *bytes = vec![0; 4 * (dimensions[0] * dimensions[1]) as usize];
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let mut seen = 0;
+    for rule in reference["rules"].as_array().unwrap() {
+        for name in list(&rule["names"]) {
+            file.set_text("tokenizer.ggml.pre", &name);
+            file.write(&path);
+            let model = load(&path, Device::Cpu, Precision::F32, 1);
+            for (text, expected) in texts.iter().zip(rule["ids"].as_array().unwrap()) {
+                // Qwen2's own tokenizer normalises, which llama.cpp does not.
+                if name == "qwen2" && (text.contains("e\u{301}") || text.contains("c\u{301}")) {
+                    continue;
+                }
+                let long = kinglet::EncodeOptions { max_length: Some(usize::MAX), ..Default::default() };
+                let encoding = model.tokenize(&[text.as_str()], None, &long, None).unwrap();
+                assert_eq!(encoding.ids(), ids(expected), "{name}: {text:?}");
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 60, "{seen}");
+    for name in ["superbpe", "afmoe", "tiny_aya", "cohere2moe", "gemma4", "whitespace", "roberta-bpe", "nonsense"] {
+        file.set_text("tokenizer.ggml.pre", name);
+        file.write(&path);
+        let error = Model::load(&path, LoadOptions::default()).err().unwrap();
+        assert_eq!(error.status(), kinglet::Status::Unsupported, "{error}");
+        assert!(error.message().contains(&format!("`{name}` (field `tokenizer.ggml.pre`)")), "{error}");
+    }
 }

@@ -219,6 +219,19 @@ fn longrope_switches_frequencies_at_the_same_length_with_drafts() {
     }
 }
 
+/// Beyond 48 tokens the rotary frequencies change with every length; the prompts end before, at and after that.
+#[test]
+fn dynamic_frequencies_are_those_of_each_length_with_drafts() {
+    for precision in [Precision::F32, Precision::Int8] {
+        let model = fixture("llama-dynamic", precision, 2);
+        let options = GenerateOptions { suppress_tokens: others(&model, &[40, 41]), ..greedy(40) };
+        for length in [3, 40, 46, 47, 48, 49, 60] {
+            let input: Vec<u32> = [40, 41, 41].into_iter().cycle().take(length).collect();
+            check(&format!("{length} tokens"), &model, &[input, vec![40; 45]], &options);
+        }
+    }
+}
+
 #[test]
 fn drafts_that_are_always_accepted_save_steps() {
     for name in ["gpt2", "t5"] {

@@ -154,6 +154,7 @@ fn generations_of_many_callers_have_the_bits_that_they_have_alone() {
         ("t5-gated", Precision::Int8, 2, small),
         ("bart", Precision::Bf16, 2, SchedulerOptions::default()),
         ("phi3-longrope", Precision::F32, 2, small),
+        ("llama-dynamic", Precision::F32, 2, small),
     ] {
         let name = format!("generation/{fixture}");
         if !fixtures().join(&name).exists() {

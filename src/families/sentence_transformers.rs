@@ -3,13 +3,14 @@
 //! names it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::Value;
 
 use super::cross_encoder::{self, CrossEncoder};
 use super::sentence_fields::{self as fields, known};
 use super::transformer_module::TransformerModule;
-use crate::base::error::{Error, Result, quoted};
+use crate::base::error::{Error, Result, Status, quoted};
 use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::formats::modules::{self, Entry};
@@ -150,6 +151,13 @@ fn unsupported(top: &Files, what: String) -> Error {
     Error::unsupported(format!("{}: {what} is not supported", top.name(modules::FILE).display()))
 }
 
+/// A module's configuration that is not there, often because only a part of a model was fetched.
+fn absent(kind: &str, file: &Path) -> Error {
+    let what =
+        format!("there is no such file, but {} has a {} there: fetch the whole model", modules::FILE, quoted(kind));
+    Error::new(Status::NotFound, format!("{}: {what}", file.display()))
+}
+
 /// What sentence-transformers makes of a model without `modules.json`: decoders pool the last token, all others the mean.
 fn default_modules(model: &Config) -> Modules {
     let architecture = model.get("architectures").and_then(|v| v[0].as_str()).unwrap_or_default();
@@ -171,7 +179,7 @@ fn chain(top: &Files, entries: &[Entry]) -> Result<Modules> {
             if folder.is_empty() {
                 return Err(unsupported(top, format!("module {} without a folder of its own", quoted(kind))));
             }
-            own.require_config("config.json")
+            own.config("config.json")?.ok_or_else(|| absent(kind, &own.name("config.json")))
         };
         let (module, of) = match kind.as_str() {
             "Pooling" if pooled.is_none() => {
@@ -295,7 +303,6 @@ fn pooling(config: &Config) -> Result<Modules> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use serde_json::json;
 
@@ -365,6 +372,10 @@ mod tests {
             assert!(error.message().contains("modules.json") && error.message().contains(kind), "{error}");
         }
         assert!(chain_of(&[], &[]).unwrap_err().message().contains("without a module Pooling"));
+        let error = chain_of(&[module("Pooling", "pool/mean")], &[]).unwrap_err();
+        assert_eq!(error.status(), Status::NotFound);
+        let what = "m/pool/mean/config.json: there is no such file, but modules.json has a `Pooling` there";
+        assert!(error.message().contains(what), "{error}");
         let narrow = json!({ "in_features": 3, "out_features": 2 });
         let error =
             chain_of(&[pool.clone(), module("Dense", "2_Dense")], &[("2_Dense/config.json", narrow)]).unwrap_err();

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use self::header::Header;
 use super::tensor::RowOrder;
-use super::weights::{Entry, MAX_TENSORS, Shard};
+use super::weights::{Entry, MAX_SHARDS, MAX_TENSORS, Shard};
 use super::{json, missing, open_regular, quoted, shortened, torch};
 use crate::base::error::{Error, Result};
 
@@ -43,9 +43,6 @@ const PICKLE_INDEX: &str = "pytorch_model.bin.index.json";
 
 /// The maximum size of a header, by the format, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
-
-/// The maximum number of shards of one model. Each is one mapping, and Linux allows a process about 65,000 by default.
-const MAX_SHARDS: usize = 1_000;
 
 /// The bytes before the header, which hold its length.
 const PREFIX: u64 = 8;

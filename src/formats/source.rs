@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::files::Files;
-use super::gguf::Gguf;
+use super::gguf::{Gguf, split};
 use super::missing;
 use super::modules::{self, Entry};
 use super::onnx::Export;
@@ -170,10 +170,13 @@ fn read_some(mut file: File, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(count)
 }
 
-/// The one GGUF or `.kinglet` file of a directory, if there is exactly one.
+/// The one GGUF or `.kinglet` file of a directory, if there is exactly one, or the first of the parts of a split GGUF file, if there
+/// is nothing else.
 fn only_model(directory: &Path) -> Option<PathBuf> {
     let paths = std::fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let mut found = paths.filter(|path| path.extension().is_some_and(|e| e == "gguf" || e == "kinglet"));
-    let first = found.next()?;
-    found.next().is_none().then_some(first)
+    let found: Vec<_> = paths.filter(|path| path.extension().is_some_and(|e| e == "gguf" || e == "kinglet")).collect();
+    match <[PathBuf; 1]>::try_from(found) {
+        Ok([only]) => Some(only),
+        Err(several) => split::first(&several),
+    }
 }

@@ -13,6 +13,9 @@ use crate::base::error::{Error, Result};
 /// The maximum number of tensors in one model. Models that Kinglet runs have hundreds, the largest mixtures of experts 90,000.
 pub(super) const MAX_TENSORS: usize = 100_000;
 
+/// The maximum number of shards of one model. Each is one mapping, and Linux allows a process about 65,000 by default.
+pub(super) const MAX_SHARDS: usize = 1_000;
+
 /// The tensors of one model, in mapped files.
 pub struct Weights {
     pub(super) shards: Vec<Shard>,

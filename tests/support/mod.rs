@@ -1,6 +1,8 @@
 //! What several test files share: fixtures, the real MiniLM, references.
 #![allow(dead_code)]
 
+pub mod gguf;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

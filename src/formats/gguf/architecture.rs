@@ -127,13 +127,6 @@ impl Architecture {
         {
             return Err(unsupported(format!("the file is not a model; its general.type is {}", quoted(kind))));
         }
-        if let Some(parts) = metadata.usize_opt("split.count")?
-            && parts > 1
-        {
-            return Err(unsupported(format!(
-                "this is one of {parts} files of a split model: merge them with `llama-gguf-split --merge`"
-            )));
-        }
         let Some(found) = ALL.into_iter().find(|architecture| architecture.name() == name) else {
             let all = ALL.map(Self::name).join(", ");
             return Err(unsupported(format!(

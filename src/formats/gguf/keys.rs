@@ -59,6 +59,8 @@ const READ_WHOLE: &[&str] = &[
     "general.sampling.xtc_probability",
     "general.type",
     "split.count",
+    "split.no",
+    "split.tensors.count",
     "tokenizer.chat_template",
     "tokenizer.ggml.add_bos_token",
     "tokenizer.ggml.add_eos_token",
@@ -149,8 +151,8 @@ const REFUSED: &[(&str, f64)] = &[
     ("wkv.head_size", 0.0),
 ];
 
-/// Beginnings of whole keys that do not matter to inference: where the model comes from, other parts of split files, other kinds of
-/// files, and tokens for filling gaps in code.
+/// Beginnings of whole keys that do not matter to inference: where the model comes from, other kinds of files, and tokens for filling
+/// gaps in code.
 const IRRELEVANT: &[&str] = &[
     "adapter.",
     "clip.",
@@ -158,7 +160,6 @@ const IRRELEVANT: &[&str] = &[
     "general.",
     "imatrix.",
     "quantize.",
-    "split.",
     "tokenizer.chat_template.",
     "tokenizer.chat_templates",
     "tokenizer.ggml.fim_",

@@ -1,5 +1,5 @@
-//! GGUF files, llama.cpp's format: one file with the weights, configuration and tokenizer of a model, presented as the Hugging
-//! Face directory that it was converted from.
+//! GGUF files, llama.cpp's format: one file (or several, see [`split`]) with the weights, configuration and tokenizer of a model,
+//! presented as the Hugging Face directory that it was converted from.
 //!
 //! The head of the file is read and checked completely; the tensors are mapped and not touched before they are read.
 //! **The file must not be changed or truncated while its [`Weights`] live**, as with [`super::safetensors`].
@@ -28,6 +28,7 @@ mod metadata;
 mod pooling;
 mod pretokenizer;
 mod rope;
+pub(super) mod split;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
@@ -57,13 +58,13 @@ impl Gguf {
     /// Fails with NotFound and Io, with InvalidFile for a file that violates the format or contradicts itself, and with Unsupported
     /// for an architecture, tokenizer or weight type that Kinglet does not support.
     pub fn open(path: &Path) -> Result<Self> {
-        let container = Container::open(path)?;
-        let metadata = &container.metadata;
+        let parts = split::open(path)?;
+        let metadata = &parts[0].metadata;
         let architecture = Architecture::find(metadata)?;
         let fields = Fields { metadata, architecture };
         keys::check(&fields)?;
-        let gated = container.tensors.keys().any(|name| name.ends_with(".ffn_gate.weight"));
-        let mut weights = weights(path, &container, &fields, gated)?;
+        let gated = names(&parts).any(|name| name.ends_with(".ffn_gate.weight"));
+        let mut weights = weights(path, &parts, &fields, gated)?;
         let vocabulary = config::vocabulary(&fields, &weights)?;
         let mut config = config::config(&fields, &weights, vocabulary, gated)?;
         // The configuration has these now.
@@ -133,18 +134,31 @@ fn sampling(metadata: &Metadata, generation: &mut Map<String, Value>) -> Result<
     Ok(())
 }
 
-/// Maps the file and renames the tensors to Hugging Face's names. A tensor without one keeps its GGUF name.
-fn weights(path: &Path, container: &Container, fields: &Fields, gated: bool) -> Result<Weights> {
-    let (architecture, heads) = (fields.architecture, fields.heads()?);
+/// The names of all tensors.
+fn names(parts: &[Container]) -> impl Iterator<Item = &str> {
+    parts.iter().flat_map(|part| part.tensors.keys().map(String::as_str))
+}
+
+fn map(part: &Container) -> Result<Shard> {
+    let path = part.metadata.path();
     // SAFETY: the mapping is read-only. The module's documentation requires that the file does not change meanwhile, which no
     // program can enforce.
-    let map = unsafe { MmapOptions::new().len(container.length).map(&container.file) };
+    let map = unsafe { MmapOptions::new().len(part.length).map(&part.file) };
     let map = map.map_err(|e| Error::io(path, &e))?;
     // Each tensor is read from front to end. A refused hint is harmless.
     #[cfg(unix)]
     let _hint = map.advise(memmap2::Advice::Sequential);
+    Ok(Shard::new(path, map))
+}
+
+/// Maps the files and renames the tensors to Hugging Face's names. A tensor without one keeps its GGUF name.
+fn weights(path: &Path, parts: &[Container], fields: &Fields, gated: bool) -> Result<Weights> {
+    let (architecture, heads) = (fields.architecture, fields.heads()?);
     let mut tensors = BTreeMap::new();
-    for (theirs, tensor) in &container.tensors {
+    let all =
+        parts.iter().enumerate().flat_map(|(i, part)| part.tensors.iter().map(move |(name, t)| (i, part, name, t)));
+    for (shard, part, theirs, tensor) in all {
+        let path = part.metadata.path();
         let name = architecture.rename(theirs, gated).unwrap_or_else(|| theirs.clone());
         let (order, rows) = architecture.order(&name, heads);
         if let Some(rows) = rows
@@ -156,12 +170,12 @@ fn weights(path: &Path, container: &Container, fields: &Fields, gated: bool) -> 
         }
         let shift = architecture.shift(&name);
         let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
-        let entry = Entry { shard: 0, dtype, shape, offset: tensor.offset, length: tensor.bytes, order, shift };
+        let entry = Entry { shard, dtype, shape, offset: tensor.offset, length: tensor.bytes, order, shift };
         if tensors.insert(name.clone(), entry).is_some() {
             let what = format!("tensor {} appears under two names", quoted(&name));
             return Err(Error::invalid_file(path, what));
         }
     }
-    let shards = vec![Shard::new(path, map)];
+    let shards = parts.iter().map(map).collect::<Result<_>>()?;
     Ok(Weights { shards, tensors, catalogue: path.to_owned() })
 }

@@ -10,6 +10,7 @@ use crate::base::error::Status;
 use crate::formats::safetensors::DType;
 
 mod hostile;
+mod split;
 
 /// A builder of GGUF files.
 #[derive(Clone, Default)]

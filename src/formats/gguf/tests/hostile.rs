@@ -8,7 +8,6 @@ fn unsupported_features_are_named() {
     assert_unsupported(open(&decoder("mamba")), "`mamba` is not supported; supported are llama, qwen2, qwen3, gemma2,");
     assert_unsupported(open(&decoder("llama").number("llama.expert_count", 8)), "mixtures of experts");
     assert_unsupported(open(&decoder("llama").text("general.type", "adapter")), "`adapter`");
-    assert_unsupported(open(&decoder("llama").number("split.count", 3)), "one of 3 files");
     let mut file = decoder("llama");
     file.tensors[0].2 = 16;
     assert_unsupported(open(&file), "tensor `token_embd.weight` has type IQ2_XXS; supported are F32, F16,");
