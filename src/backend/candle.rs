@@ -249,6 +249,11 @@ impl Backend for Candle {
         w.project(x, norm, activation).map_err(failed)
     }
 
+    fn project_embeddings(&self, x: &Tensor, w: &Linear) -> Result<Tensor> {
+        let project = || w.project(x, None, Activation::None)?.to_dtype(DType::F32);
+        project().map_err(failed)
+    }
+
     fn project_add(&self, x: &Tensor, w: &Linear, residual: Tensor, ends: Ends<Norm>) -> Result<Tensor> {
         w.join(x, residual, ends).map_err(failed)
     }

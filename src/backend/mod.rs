@@ -210,6 +210,10 @@ pub trait Backend: Send + Sync + 'static {
         w: &Self::Linear,
         activation: Activation,
     ) -> Result<Self::Tensor>;
+    /// `x·Wᵀ + b` of embeddings, in the type of the residual stream.
+    fn project_embeddings(&self, x: &Self::Tensor, w: &Self::Linear) -> Result<Self::Tensor> {
+        self.project(x, None, w, Activation::None)
+    }
     /// `residual + x·Wᵀ + b`, with the norms of `ends`.
     fn project_add(
         &self,

@@ -303,7 +303,6 @@ fn pooling(config: &Config) -> Result<Modules> {
 
 #[cfg(test)]
 mod tests {
-
     use serde_json::json;
 
     use super::*;

@@ -147,7 +147,7 @@ impl<B: Backend> LoadedStack<B> {
                 None => x,
             };
             match &self.embedding_projection {
-                Some(projection) => run.backend.project(&x, None, projection, Activation::None),
+                Some(projection) => run.backend.project_embeddings(&x, projection),
                 None => Ok(x),
             }
         })

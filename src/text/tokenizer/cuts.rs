@@ -60,7 +60,9 @@ impl Spaces {
         let added = tokenizer.get_added_tokens_decoder();
         let tokens = vocabulary.iter().chain(added.values().map(|token| &token.content));
         let part_of_letter = |c| is_letter(c) || byte_of(c).is_some_and(|byte| !byte.is_ascii());
-        let takes = |token: &AddedToken| (token.lstrip || token.rstrip) && token.content.contains(is_letter);
+        let takes = |token: &AddedToken| {
+            token.lstrip && token.content.starts_with(is_letter) || token.rstrip && token.content.ends_with(is_letter)
+        };
         // Letters and spaces that are all unknown may become one token.
         let known = |token: &String| SPACES.iter().any(|space| token.chars().eq([*space]));
         let pre_tokenizer = serde_json::to_value(tokenizer.get_pre_tokenizer()).unwrap_or_default();
