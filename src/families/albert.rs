@@ -1,9 +1,9 @@
 //! ALBERT (Lan et al. 2020): BERT with narrow embeddings and one layer's weights in all layers.
 
-use super::{activation, bert, equal_heads, head};
+use super::{bert, head};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{Activation, Dense, LinearTensors, Names, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "albert.",
@@ -22,23 +22,13 @@ const NAMES: Names = Names {
 };
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
-    let rows = super::positions(config)?;
     let dense = Dense { name: "pooler", bias: true, activation: Activation::Tanh, prefixed: true };
-    let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
-    let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
+    let embedding_size = config.usize_or("embedding_size", 128)?;
+    let encoder = bert::encoder(config, NAMES, "gelu_new")?;
     Ok(Spec {
         family: "albert",
         vocabulary: config.usize("vocab_size")?,
-        encoder: Some(Stack {
-            embedding_size: config.usize_or("embedding_size", 128)?,
-            shared_layers: true,
-            activation: activation(config, "hidden_act", "gelu_new")?,
-            norm: Norm::layer(NormPlace::Post, config.f32_or("layer_norm_eps", 1e-12)?),
-            position: Position::Learned { rows, first: 0 },
-            token_types: config.usize_or("type_vocab_size", 2)?,
-            max_tokens: rows,
-            ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
-        }),
+        encoder: Some(Stack { embedding_size, shared_layers: true, ..encoder }),
         decoder: None,
         head: head(config, dense, "classifier")?,
         language: None,

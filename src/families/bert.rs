@@ -25,22 +25,27 @@ pub(super) const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
-pub(super) fn spec(config: &Config) -> Result<Spec> {
+/// An encoder with BERT's fields; `default` is the activation of a file that names none.
+pub(super) fn encoder(config: &Config, names: Names, default: &str) -> Result<Stack> {
     let rows = super::positions(config)?;
-    let dense = Dense { name: "pooler.dense", bias: true, activation: Activation::Tanh, prefixed: true };
     let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
     let (hidden, layers) = (config.usize("hidden_size")?, config.usize("num_hidden_layers")?);
+    Ok(Stack {
+        activation: activation(config, "hidden_act", default)?,
+        norm: Norm::layer(NormPlace::Post, config.f32_or("layer_norm_eps", 1e-12)?),
+        position: Position::Learned { rows, first: 0 },
+        token_types: config.usize_or("type_vocab_size", 2)?,
+        max_tokens: rows,
+        ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, names)
+    })
+}
+
+pub(super) fn spec(config: &Config) -> Result<Spec> {
+    let dense = Dense { name: "pooler.dense", bias: true, activation: Activation::Tanh, prefixed: true };
     Ok(Spec {
         family: "bert",
         vocabulary: config.usize("vocab_size")?,
-        encoder: Some(Stack {
-            activation: activation(config, "hidden_act", "gelu")?,
-            norm: Norm::layer(NormPlace::Post, config.f32_or("layer_norm_eps", 1e-12)?),
-            position: Position::Learned { rows, first: 0 },
-            token_types: config.usize_or("type_vocab_size", 2)?,
-            max_tokens: rows,
-            ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
-        }),
+        encoder: Some(encoder(config, NAMES, "gelu")?),
         decoder: None,
         head: head(config, dense, "classifier")?,
         language: None,

@@ -40,7 +40,7 @@ const ALPHABETS: [(char, char); 9] = [
     ('\u{985}', '\u{9b9}'),
 ];
 
-/// What stands for a space in vocabularies.
+/// The space, and the characters that SentencePiece and byte-level BPE write in its place.
 const SPACES: [char; 3] = [' ', '▁', 'Ġ'];
 
 /// Between which letters a space is a cut.
