@@ -10,4 +10,5 @@ pub mod log;
 pub mod memory;
 pub mod panics;
 pub mod storage;
+pub mod thread;
 pub mod threads;

@@ -33,9 +33,7 @@ fn install() {
     ONCE.call_once(|| {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let worker =
-                std::thread::current().name().is_some_and(|name| name.starts_with(crate::base::threads::WORKER));
-            if !worker && INSIDE.try_with(Cell::get).unwrap_or(0) == 0 {
+            if INSIDE.try_with(Cell::get).unwrap_or(0) == 0 {
                 previous(info);
             }
         }));

@@ -14,12 +14,9 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use crate::base::fork::{self, Birth};
-
-/// The prefix of worker thread names.
-pub(crate) const WORKER: &str = "kinglet-worker-";
+use crate::base::thread::{STACK, Thread};
 
 /// How often a worker checks for work before it sleeps: about 20 to 50 microseconds.
 const SPINS: u32 = 4_000;
@@ -60,7 +57,7 @@ unsafe impl Send for Shared {}
 pub struct Pool {
     shared: Arc<Shared>,
     busy: AtomicBool,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Thread>,
     /// When the workers were started.
     birth: Birth,
 }
@@ -84,8 +81,7 @@ impl Pool {
         let workers = (1..threads)
             .filter_map(|i| {
                 let shared = shared.clone();
-                let builder = std::thread::Builder::new().name(format!("{WORKER}{i}"));
-                builder.spawn(move || shared.work()).ok()
+                Thread::start(&format!("kinglet-worker-{i}"), STACK, move || shared.work()).ok()
             })
             .collect();
         Self { shared, busy: AtomicBool::new(false), workers, birth: Birth::now() }

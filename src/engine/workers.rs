@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::thread::Thread;
+use std::thread::Thread as Parked;
 use std::time::Duration;
 
 use crate::base::call::Priority;
 use crate::base::error::{Error, Result, Status};
 use crate::base::fork::{Birth, Lock};
+use crate::base::thread::{STACK, Thread};
 
 /// After this time without work a thread ends.
 const IDLE: Duration = Duration::from_secs(10);
@@ -25,7 +26,7 @@ struct State {
     /// By [`Priority::rank`].
     jobs: [VecDeque<Job>; Priority::ALL.len()],
     /// Threads that wait for work.
-    idle: Vec<Thread>,
+    idle: Vec<Parked>,
     threads: usize,
     stopped: bool,
 }
@@ -64,8 +65,7 @@ impl Workers {
             thread.unpark();
         } else if state.threads < self.most {
             let shared = self.state.clone();
-            let thread = std::thread::Builder::new().name(format!("{NAME}{}", state.threads));
-            match thread.spawn(move || work(&shared)) {
+            match Thread::start(&format!("{NAME}{}", state.threads), STACK, move || work(&shared)) {
                 Ok(_) => state.threads += 1,
                 // Those that run will take it.
                 Err(_) if state.threads > 0 => {}
@@ -87,7 +87,7 @@ impl Drop for Workers {
             state.stopped = true;
             let idle = std::mem::take(&mut state.idle);
             drop(state);
-            idle.iter().for_each(Thread::unpark);
+            idle.iter().for_each(Parked::unpark);
         }
     }
 }

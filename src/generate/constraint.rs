@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 use llguidance::api::{GrammarInit, GrammarWithLexer, TopLevelGrammar};
 use llguidance::earley::lexerspec::LexerSpec;
@@ -14,6 +13,7 @@ use tokenizers::Tokenizer;
 
 use crate::base::error::{Error, Result};
 use crate::base::panics::guarded;
+use crate::base::thread::with_stack;
 use crate::formats::shortened;
 
 use super::search::FinishReason;
@@ -107,11 +107,8 @@ impl GrammarVocabulary {
             return Err(grammar.error(format!("it has more than {most} Unicode classes such as \\w")));
         }
         let terms = Terms { mode, limits, cancelled };
-        let parser = thread::scope(|scope| {
-            let compiler = thread::Builder::new().name("kinglet-grammar".into()).stack_size(COMPILER_STACK);
-            let compiled = compiler.spawn_scoped(scope, || guarded(|| self.compile(grammar, &terms)));
-            compiled.map(|thread| thread.join().and_then(|outcome| outcome))
-        });
+        let compile = || guarded(|| self.compile(grammar, &terms));
+        let parser = with_stack("kinglet-grammar", COMPILER_STACK, compile);
         let (matcher, check) = match parser {
             Ok(Ok(Ok((parser, check)))) => (Matcher::new(Ok(parser)), check),
             Ok(Ok(Err(error))) => return Err(error),

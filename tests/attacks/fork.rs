@@ -83,6 +83,14 @@ fn children_of_a_busy_process_use_free_and_load_models() {
                 }
             });
         }
+        // A thread that begins or ends holds locks of Rust's library, which a child never sees released.
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    thread::spawn(|| ()).join().unwrap();
+                }
+            });
+        }
         for i in 0..FORKS {
             let code = in_child(|| match i % 4 {
                 0 => vectors(&encoder) == expected_vectors,

@@ -24,6 +24,7 @@ use super::instruction_set::Multiply;
 use super::linear::Plan;
 use super::{BLOCK, Epilogue, Input, InputType, Out};
 use crate::base::storage::{self, Plain, Store, Zero};
+use crate::base::thread;
 use crate::spec::Precision;
 #[cfg(test)]
 pub(super) use packed_i8::bytes_of;
@@ -238,12 +239,7 @@ impl Format {
                     (self.pack)(shape, &mut Following { rows: &mut **source, first: rows.start }, &mut parts);
                 }
             };
-            std::thread::scope(|scope| {
-                for _ in 1..threads {
-                    let _ = std::thread::Builder::new().spawn_scoped(scope, work);
-                }
-                work();
-            });
+            thread::beside("kinglet-load", threads - 1, work);
         });
         Weight { format: self, shape, data }
     }

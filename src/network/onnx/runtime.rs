@@ -4,7 +4,7 @@
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use ort::session::builder::SessionBuilder;
 use crate::base::error::{Error, Result, Status, causes};
 use crate::base::libraries;
 use crate::base::log::{Log, LogLevel};
+use crate::base::thread::{STACK, Thread};
 use crate::formats::shortened;
 use crate::spec::Device;
 
@@ -38,8 +39,8 @@ static OPEN: Mutex<State> = Mutex::new(State::Closed);
 
 /// How long a library may take to open. ONNX Runtime takes less than a second.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How often a cancellation is looked for meanwhile.
-const POLL: Duration = Duration::from_millis(20);
+/// How often the result and a cancellation are looked for meanwhile.
+const POLL: Duration = Duration::from_millis(2);
 
 enum State {
     Closed,
@@ -133,24 +134,25 @@ impl Runtime {
             _ => {
                 let (sender, result) = channel();
                 let library = path.to_owned();
-                let thread = thread::Builder::new().name("kinglet-onnxruntime".into());
-                let spawned = thread.spawn(move || {
+                let started = Thread::start("kinglet-onnxruntime", STACK, move || {
                     // Nobody may be waiting any more.
                     let _ = sender.send(Self::open(&library));
                 });
-                spawned
+                started
                     .map_err(|e| Error::out_of_memory(format!("{}: no thread that opens it: {e}", path.display())))?;
                 Opening { path: path.to_owned(), since: Instant::now(), result }
             }
         };
         let end = Instant::now() + patience;
         loop {
-            match opening.result.recv_timeout(POLL) {
+            // Not `recv_timeout`: a thread that waits for the first time registers a destructor, for which it needs the dynamic linker's
+            // lock, and the library's initialiser runs under that.
+            match opening.result.try_recv() {
                 Ok(result) => return result,
-                Err(RecvTimeoutError::Disconnected) => {
+                Err(TryRecvError::Disconnected) => {
                     return Err(Error::internal(format!("{}: opening it failed", opening.path.display())));
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(TryRecvError::Empty) => {}
             }
             let hangs = Instant::now() >= end;
             if let Err(error) = poll() {
@@ -167,6 +169,7 @@ impl Runtime {
                 *state = State::Opening(opening);
                 return Err(error);
             }
+            thread::sleep(POLL);
         }
     }
 
@@ -313,7 +316,7 @@ fn lock(poll: &mut dyn FnMut() -> Result<()>) -> Result<MutexGuard<'static, Stat
         match OPEN.try_lock() {
             Ok(state) => return Ok(state),
             Err(TryLockError::Poisoned(state)) => return Ok(PoisonError::into_inner(state)),
-            Err(TryLockError::WouldBlock) => thread::sleep(POLL / 10),
+            Err(TryLockError::WouldBlock) => thread::sleep(POLL),
         }
         poll()?;
         if Instant::now() > end {
