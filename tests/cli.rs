@@ -377,24 +377,6 @@ fn tokens_there_and_back() {
 }
 
 #[test]
-fn inspection_names_family_spec_and_kernels() {
-    let info = run_json("inspect", "bert-classifier", &["--precision", "int8"], "").remove(0);
-    assert_eq!((&info["family"], &info["precision"]), (&json!("bert"), &json!("int8")));
-    assert_eq!(info["encoder"]["hidden"], 36);
-    assert_eq!(info["labels"], json!(["NEGATIVE", "POSITIVE"]));
-    let table = run("inspect", "bert", &["--device", DEVICES[DEVICES.len() - 1]], "");
-    for part in [
-        "family          bert\n",
-        DEVICES[DEVICES.len() - 1],
-        "pooling         mean\n",
-        "normalised      yes\n",
-        "  hidden        32\n",
-    ] {
-        assert!(table.contains(part), "no {part:?} in {table}");
-    }
-}
-
-#[test]
 fn hidden_states_are_the_reference_s() {
     for model in ["bert", "bert-classifier", "roberta-cross-encoder", "bert-token-classifier"] {
         let cases = cases(model);

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod chat;
+mod check;
 mod classify;
 mod devices;
 mod embed;
@@ -98,6 +99,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Embed(args) => with_model(&args.model, &|model| embed::run(model, args)),
         Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
         Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
+        Verb::Inspect(args) if args.check => check::run(args),
         Verb::Inspect(args) => with_model(&args.model, &|model| inspect::run(model, args)),
         Verb::Hidden(args) => with_model(&args.model, &|model| hidden::run(model, args)),
         Verb::Logits(args) => with_model(&args.model, &|model| logits::run(model, args)),
@@ -113,6 +115,10 @@ fn run(cli: &Cli) -> Outcome<()> {
 }
 
 fn load(args: &ModelArgs) -> Outcome<Model> {
+    load_with_log(args, Log::new(LogLevel::Warning, |_, line| output::note(&format!("warning: {line}"))))
+}
+
+fn load_with_log(args: &ModelArgs, log: Log) -> Outcome<Model> {
     // In thousandths, because the library reports a share from 0 to 1.
     let mut bar = Meter::new("loading", Some(1000), false);
     let mut progress = |share: f32| {
@@ -130,7 +136,7 @@ fn load(args: &ModelArgs) -> Outcome<Model> {
         answer_cache: args.answer_cache as usize,
         progress: Some(&mut progress),
         onnxruntime: args.onnxruntime.as_deref(),
-        log: Log::new(LogLevel::Warning, |_, line| output::note(&format!("warning: {line}"))),
+        log,
         ..LoadOptions::default()
     };
     Ok(Model::load(&args.model, options)?)

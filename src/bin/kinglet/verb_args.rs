@@ -310,9 +310,14 @@ pub struct Tokenize {
 /// Show a model's properties and the kernels that would run it
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  kinglet inspect -m all-MiniLM-L6-v2 -p int8")]
+Examples:
+  kinglet inspect -m all-MiniLM-L6-v2 -p int8
+  kinglet inspect --check -m all-MiniLM-L6-v2")]
 pub struct Inspect {
+    /// Load the model, try each verb, and print which work, why others do not, and what of the files is not honoured; the exit status is
+    /// 1 if none works
+    #[arg(long)]
+    pub check: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
