@@ -72,6 +72,7 @@ test:
 	@scripts/test-cpp-search
 	@scripts/test-go
 	@scripts/test-go-service
+	@scripts/test-monitoring
 	@scripts/test-swift
 	@scripts/test-python
 	@scripts/test-training

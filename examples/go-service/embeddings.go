@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -41,9 +42,6 @@ func (s *service) embeddings(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkCount("input", len(inputs)); err != nil {
-		return err
-	}
 	if request.Dimensions != nil && *request.Dimensions != m.properties.Dimension {
 		return unsupported("dimensions", "%s has %d, which cannot be changed", m.name, m.properties.Dimension)
 	}
@@ -51,33 +49,44 @@ func (s *service) embeddings(x *exchange, r *http.Request) error {
 	if !base64 && request.EncodingFormat != "" && request.EncodingFormat != "float" {
 		return badRequest("encoding_format", "%q is neither \"float\" nor \"base64\"", request.EncodingFormat)
 	}
-	tokens, err := s.countTokens(r.Context(), m, "input", inputs...)
+	embeddings, err := s.embedTexts(r.Context(), x, m, "input", inputs, request.Truncate)
 	if err != nil {
 		return err
-	}
-	release, err := s.admit(r.Context(), x, m, tokens)
-	if err != nil {
-		return err
-	}
-	defer release()
-	embeddings, err := m.Embed(r.Context(), inputs, nil)
-	release()
-	if err != nil {
-		return err
-	}
-	if !request.Truncate {
-		if err := refuseTruncated(m, "input", orTruncate, embeddings.Truncated); err != nil {
-			return err
-		}
-	}
-	for _, count := range embeddings.TokenCounts {
-		x.input += count
 	}
 	answer, err := embeddingAnswer(embeddings, m.name, x.input, base64)
 	if err != nil {
 		return err
 	}
 	return writeBody(x, http.StatusOK, "application/json", answer)
+}
+
+// embedTexts embeds the texts of the request's field param when it is the request's turn.
+func (s *service) embedTexts(ctx context.Context, x *exchange, m *model, param string, inputs []string, truncate bool) (*kinglet.Embeddings, error) {
+	if err := s.checkCount(param, len(inputs)); err != nil {
+		return nil, err
+	}
+	tokens, err := s.countTokens(ctx, m, param, inputs...)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.admit(ctx, x, m, tokens)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	embeddings, err := m.Embed(ctx, inputs, nil)
+	if err != nil {
+		return nil, err
+	}
+	if !truncate {
+		if err := refuseTruncated(m, param, orTruncate, embeddings.Truncated); err != nil {
+			return nil, err
+		}
+	}
+	for _, count := range embeddings.TokenCounts {
+		x.input += count
+	}
+	return embeddings, nil
 }
 
 // checkCount limits the number of texts in a request.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"net/http"
 	"os"
@@ -21,7 +22,8 @@ import (
 type metrics struct {
 	mu       sync.Mutex
 	requests map[routeStatus]uint64
-	seconds  map[string]*histogram
+	// seconds are by route, waits by model.
+	seconds, waits map[string]*histogram
 }
 
 type routeStatus struct {
@@ -44,7 +46,7 @@ var bounds = func() (bounds [37]float64) {
 }()
 
 func newMetrics() *metrics {
-	return &metrics{requests: map[routeStatus]uint64{}, seconds: map[string]*histogram{}}
+	return &metrics{requests: map[routeStatus]uint64{}, seconds: map[string]*histogram{}, waits: map[string]*histogram{}}
 }
 
 // observe counts a request. Only those that succeeded are in the histogram: a refusal is quick and would hide how slow answers are.
@@ -55,10 +57,21 @@ func (m *metrics) observe(route string, status int, took time.Duration) {
 	if status >= 400 {
 		return
 	}
-	h := m.seconds[route]
+	add(m.seconds, route, took)
+}
+
+// waited counts a request that waited for a model, also one that was refused then.
+func (m *metrics) waited(model string, took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	add(m.waits, model, took)
+}
+
+func add(histograms map[string]*histogram, label string, took time.Duration) {
+	h := histograms[label]
 	if h == nil {
 		h = &histogram{}
-		m.seconds[route] = h
+		histograms[label] = h
 	}
 	h.count++
 	h.sum += took.Seconds()
@@ -101,21 +114,20 @@ func (m *metrics) write(text *bytes.Buffer) {
 	for _, key := range keys {
 		fmt.Fprintf(text, "http_requests_total{route=%s,status=\"%d\"} %d\n", quoted(key.route), key.status, m.requests[key])
 	}
-	name := "http_request_seconds"
-	family(text, name, "histogram", "Durations of requests that succeeded, from the header to the end of the answer.")
-	routes := make([]string, 0, len(m.seconds))
-	for route := range m.seconds {
-		routes = append(routes, route)
-	}
-	slices.Sort(routes)
-	for _, route := range routes {
-		h, total := m.seconds[route], uint64(0)
+	writeHistograms(text, "http_request_seconds", "Durations of requests that succeeded, from the header to the end of the answer.", "route", m.seconds)
+	writeHistograms(text, "kinglet_queue_seconds", "How long requests waited for their turn on the model.", "model", m.waits)
+}
+
+func writeHistograms(text *bytes.Buffer, name, help, label string, histograms map[string]*histogram) {
+	family(text, name, "histogram", help)
+	for _, value := range slices.Sorted(maps.Keys(histograms)) {
+		h, total, value := histograms[value], uint64(0), quoted(value)
 		for i, bound := range bounds {
 			total += h.counts[i]
-			fmt.Fprintf(text, "%s_bucket{route=%s,le=\"%s\"} %d\n", name, quoted(route), strconv.FormatFloat(bound, 'g', 6, 64), total)
+			fmt.Fprintf(text, "%s_bucket{%s=%s,le=\"%s\"} %d\n", name, label, value, strconv.FormatFloat(bound, 'g', 6, 64), total)
 		}
-		fmt.Fprintf(text, "%s_bucket{route=%s,le=\"+Inf\"} %d\n", name, quoted(route), h.count)
-		fmt.Fprintf(text, "%s_sum{route=%s} %g\n%s_count{route=%s} %d\n", name, quoted(route), h.sum, name, quoted(route), h.count)
+		fmt.Fprintf(text, "%s_bucket{%s=%s,le=\"+Inf\"} %d\n", name, label, value, h.count)
+		fmt.Fprintf(text, "%s_sum{%s=%s} %g\n%s_count{%s=%s} %d\n", name, label, value, h.sum, name, label, value, h.count)
 	}
 }
 

@@ -71,6 +71,8 @@ func TestMetrics(t *testing.T) {
 		`kinglet_call_seconds_count{model="gpt2"}`:                              1,
 		`kinglet_call_seconds_count{model="t5"}`:                                0,
 		`kinglet_stage_items_total{model="bert",stage="call"}`:                  6,
+		`kinglet_queue_seconds_count{model="bert"}`:                             3,
+		`kinglet_queue_seconds_bucket{model="gpt2",le="65.536"}`:                1,
 		`kinglet_requests_running{model="bert"}`:                                0,
 		`kinglet_requests_waiting{model="gpt2"}`:                                0,
 		`kinglet_weight_bytes{model="bert"}`:                                    float64(s.model("bert").properties.WeightBytes),

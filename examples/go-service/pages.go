@@ -69,11 +69,9 @@ func (s *service) listModels(x *exchange, _ *http.Request) error {
 }
 
 func (s *service) oneModel(x *exchange, r *http.Request) error {
-	name := r.PathValue("model")
-	for _, m := range x.models {
-		if m.name == name {
-			return writeJSON(x, http.StatusOK, listed(m))
-		}
+	m, err := x.named(r)
+	if err != nil {
+		return err
 	}
-	return notFound(name)
+	return writeJSON(x, http.StatusOK, listed(m))
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -51,42 +52,21 @@ func (s *service) rerank(x *exchange, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.checkCount("texts", len(documents)); err != nil {
-		return err
-	}
 	switch request.TruncationDirection {
 	case "", "Right", "right":
 	default:
 		return unsupported("truncation_direction", "only \"Right\" is supported")
 	}
-	// The query is read with each text.
-	queries := slices.Repeat([]string{*request.Query}, len(documents))
-	tokens, err := s.countTokens(r.Context(), m, "texts", append(slices.Clone(queries), documents...)...)
-	if err != nil {
-		return err
-	}
-	release, err := s.admit(r.Context(), x, m, tokens)
-	if err != nil {
-		return err
-	}
 	options := &kinglet.ClassifyOptions{}
 	if request.RawScores {
 		options.Function = kinglet.ScoreFunctionNone
 	}
-	defer release()
-	scores, err := m.Score(r.Context(), queries, documents, options)
-	release()
+	scores, err := s.scoreTexts(r.Context(), x, m, "texts", *request.Query, documents, options, request.Truncate)
 	if err != nil {
 		return err
 	}
-	if !request.Truncate {
-		if err := refuseTruncated(m, "texts", orTruncate, scores.Truncated); err != nil {
-			return err
-		}
-	}
 	ranks := make([]rank, len(documents))
 	for i := range documents {
-		x.input += scores.TokenCounts[i]
 		ranks[i] = rank{Index: i, Score: scores.Row(i)[0]}
 		if request.ReturnText {
 			ranks[i].Text = &documents[i]
@@ -94,4 +74,36 @@ func (s *service) rerank(x *exchange, r *http.Request) error {
 	}
 	slices.SortStableFunc(ranks, func(a, b rank) int { return cmp.Compare(b.Score, a.Score) })
 	return writeJSON(x, http.StatusOK, ranks)
+}
+
+// scoreTexts scores the texts of the request's field param for a query, when it is the request's turn.
+func (s *service) scoreTexts(ctx context.Context, x *exchange, m *model, param, query string, documents []string,
+	options *kinglet.ClassifyOptions, truncate bool) (*kinglet.Classifications, error) {
+	if err := s.checkCount(param, len(documents)); err != nil {
+		return nil, err
+	}
+	// The query is read with each text.
+	queries := slices.Repeat([]string{query}, len(documents))
+	tokens, err := s.countTokens(ctx, m, param, append(slices.Clone(queries), documents...)...)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.admit(ctx, x, m, tokens)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	scores, err := m.Score(ctx, queries, documents, options)
+	if err != nil {
+		return nil, err
+	}
+	if !truncate {
+		if err := refuseTruncated(m, param, orTruncate, scores.Truncated); err != nil {
+			return nil, err
+		}
+	}
+	for _, count := range scores.TokenCounts {
+		x.input += count
+	}
+	return scores, nil
 }

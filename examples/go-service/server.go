@@ -37,6 +37,8 @@ type exchange struct {
 	id     string
 	models models
 	status int
+	// inference is set for routes of the Open Inference Protocol, whose errors are strings.
+	inference bool
 	// texts is the field that the request has its texts in.
 	texts string
 	// model, tokens and waited are for the log.
@@ -91,6 +93,12 @@ func (s *service) handler() http.Handler {
 	add("POST", "/v1/chat/completions", working, s.chat)
 	add("POST", "/rerank", working, s.rerank)
 	add("POST", "/rewrite", working, s.rewrite)
+	add("GET", "/v2", private, s.inferenceServer)
+	add("GET", "/v2/health/live", public, s.inferenceLive)
+	add("GET", "/v2/health/ready", public, s.inferenceReady)
+	add("GET", "/v2/models/{model}", working, s.inferenceModel)
+	add("GET", "/v2/models/{model}/ready", working, s.inferenceModelReady)
+	add("POST", "/v2/models/{model}/infer", working, s.infer)
 	add("GET", "/v1/models", working, s.listModels)
 	add("GET", "/v1/models/{model}", working, s.oneModel)
 	add("GET", "/metrics", private, s.exportMetrics)
@@ -107,7 +115,7 @@ func (s *service) handler() http.Handler {
 func (s *service) route(name string, access access, handle handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begun := time.Now()
-		x := &exchange{ResponseWriter: w, id: requestID(r)}
+		x := &exchange{ResponseWriter: w, id: requestID(r), inference: r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/")}
 		x.Header().Set("X-Request-Id", x.id)
 		x.Header().Set("X-Content-Type-Options", "nosniff")
 		failure := s.attempt(x, r, access, handle)
@@ -173,6 +181,10 @@ func (s *service) fail(x *exchange, err *apiError) {
 	if err.retryAfter > 0 {
 		x.Header().Set("Retry-After", strconv.Itoa(int(err.retryAfter/time.Second)))
 	}
+	if x.inference {
+		_ = writeJSON(x, err.status, map[string]string{"error": err.Error()})
+		return
+	}
 	_ = writeJSON(x, err.status, err)
 }
 
@@ -197,7 +209,7 @@ func (s *service) record(r *http.Request, x *exchange, failure *apiError, took t
 		}
 	}
 	switch r.URL.Path {
-	case "/healthz", "/readyz", "/metrics":
+	case "/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready":
 		if failure == nil {
 			level = slog.LevelDebug
 		}
@@ -229,6 +241,7 @@ func (s *service) admit(ctx context.Context, x *exchange, m *model, tokens int) 
 	begun := time.Now()
 	release, err = m.limiter.admit(ctx, tokens)
 	x.waited = time.Since(begun)
+	s.metrics.waited(m.name, x.waited)
 	if err != nil {
 		return nil, err
 	}
