@@ -353,3 +353,32 @@ static_assert(offsetof(kinglet_quantize_options, cancellation) == 8, "offset of 
 static_assert(offsetof(kinglet_quantize_options, progress) == 16, "offset of kinglet_quantize_options.progress");
 static_assert(offsetof(kinglet_quantize_options, progress_user_data) == 24, "offset of kinglet_quantize_options.progress_user_data");
 static_assert(sizeof(kinglet_quantize_options) == 32, "size of kinglet_quantize_options");
+
+static_assert(offsetof(kinglet_workload, struct_size) == 0, "offset of kinglet_workload.struct_size");
+static_assert(offsetof(kinglet_workload, input_tokens) == 8, "offset of kinglet_workload.input_tokens");
+static_assert(offsetof(kinglet_workload, input_spread) == 16, "offset of kinglet_workload.input_spread");
+static_assert(offsetof(kinglet_workload, output_tokens) == 24, "offset of kinglet_workload.output_tokens");
+static_assert(offsetof(kinglet_workload, beams) == 32, "offset of kinglet_workload.beams");
+static_assert(sizeof(kinglet_workload) == 40, "size of kinglet_workload");
+
+static_assert(offsetof(kinglet_suggest_batch_size_options, struct_size) == 0, "offset of kinglet_suggest_batch_size_options.struct_size");
+static_assert(offsetof(kinglet_suggest_batch_size_options, goal) == 8, "offset of kinglet_suggest_batch_size_options.goal");
+static_assert(offsetof(kinglet_suggest_batch_size_options, skip_calibration) == 12, "offset of kinglet_suggest_batch_size_options.skip_calibration");
+static_assert(offsetof(kinglet_suggest_batch_size_options, latency_ms) == 16, "offset of kinglet_suggest_batch_size_options.latency_ms");
+static_assert(offsetof(kinglet_suggest_batch_size_options, memory_bytes) == 24, "offset of kinglet_suggest_batch_size_options.memory_bytes");
+static_assert(offsetof(kinglet_suggest_batch_size_options, calibration_file) == 32, "offset of kinglet_suggest_batch_size_options.calibration_file");
+static_assert(offsetof(kinglet_suggest_batch_size_options, calibration_ms) == 48, "offset of kinglet_suggest_batch_size_options.calibration_ms");
+static_assert(offsetof(kinglet_suggest_batch_size_options, reserved) == 52, "offset of kinglet_suggest_batch_size_options.reserved");
+static_assert(offsetof(kinglet_suggest_batch_size_options, cancellation) == 56, "offset of kinglet_suggest_batch_size_options.cancellation");
+static_assert(sizeof(kinglet_suggest_batch_size_options) == 64, "size of kinglet_suggest_batch_size_options");
+
+static_assert(offsetof(kinglet_batch_suggestion_view, struct_size) == 0, "offset of kinglet_batch_suggestion_view.struct_size");
+static_assert(offsetof(kinglet_batch_suggestion_view, batch_size) == 8, "offset of kinglet_batch_suggestion_view.batch_size");
+static_assert(offsetof(kinglet_batch_suggestion_view, batch_ms) == 16, "offset of kinglet_batch_suggestion_view.batch_ms");
+static_assert(offsetof(kinglet_batch_suggestion_view, texts_per_second) == 24, "offset of kinglet_batch_suggestion_view.texts_per_second");
+static_assert(offsetof(kinglet_batch_suggestion_view, tokens_per_second) == 32, "offset of kinglet_batch_suggestion_view.tokens_per_second");
+static_assert(offsetof(kinglet_batch_suggestion_view, bytes) == 40, "offset of kinglet_batch_suggestion_view.bytes");
+static_assert(offsetof(kinglet_batch_suggestion_view, within_bound) == 48, "offset of kinglet_batch_suggestion_view.within_bound");
+static_assert(offsetof(kinglet_batch_suggestion_view, reserved) == 52, "offset of kinglet_batch_suggestion_view.reserved");
+static_assert(offsetof(kinglet_batch_suggestion_view, explanation) == 56, "offset of kinglet_batch_suggestion_view.explanation");
+static_assert(sizeof(kinglet_batch_suggestion_view) == 72, "size of kinglet_batch_suggestion_view");

@@ -2400,6 +2400,126 @@ KINGLET_API kinglet_status kinglet_model_quantize(
 
 /** @} */
 
+/* ---- Which batch size suits a workload ------------------------------------------------------------------- */
+
+/** @defgroup which_batch_size_suits_a_workload Which batch size suits a workload
+ *  @{ */
+
+/** What a batch size is chosen for. One of the KINGLET_BATCH_GOAL constants. */
+typedef uint32_t kinglet_batch_goal;
+
+/** The values of kinglet_batch_goal. */
+enum kinglet_batch_goal_values {
+  /** The best throughput. */
+  KINGLET_BATCH_GOAL_THROUGHPUT = 0,
+  /** The best throughput among batches that take at most `latency_ms`. */
+  KINGLET_BATCH_GOAL_LATENCY = 1,
+  /**
+   * The best throughput among batches with which the model takes at most `memory_bytes`, its weights
+   * included.
+   */
+  KINGLET_BATCH_GOAL_MEMORY = 2,
+};
+
+/**
+ * The short name of a value, for instance "memory"; "unknown" for a number that this version does not know.
+ */
+KINGLET_API const char *kinglet_batch_goal_name(kinglet_batch_goal value);
+
+/** What the batches of a program are made of. */
+typedef struct kinglet_workload {
+  /** sizeof(kinglet_workload). */
+  size_t struct_size;
+  /** Tokens per input: their mean, special tokens included; at least 1. */
+  double input_tokens;
+  /** The standard deviation of the tokens per input. */
+  double input_spread;
+  /** Tokens to generate per input. 0: the inputs are embedded or classified. */
+  size_t output_tokens;
+  /** Beams per input. 0: one. */
+  size_t beams;
+} kinglet_workload;
+
+/** Options of kinglet_model_suggest_batch_size. Zero is the default of every field. */
+typedef struct kinglet_suggest_batch_size_options {
+  /** sizeof(kinglet_suggest_batch_size_options). */
+  size_t struct_size;
+  /** What the size is chosen for. 0: the best throughput. */
+  kinglet_batch_goal goal;
+  /**
+   * 1: nothing is measured; costs are assumed from the size of the weights, or read from `calibration_file`.
+   * 0: the model is run.
+   */
+  uint32_t skip_calibration;
+  /** With KINGLET_BATCH_GOAL_LATENCY the most milliseconds that a batch may take; otherwise 0. */
+  double latency_ms;
+  /** With KINGLET_BATCH_GOAL_MEMORY the most bytes that the model may take; otherwise 0. */
+  uint64_t memory_bytes;
+  /**
+   * The path of a file that keeps the times that were measured. It is read if it is of the same model,
+   * device, precision, kernels and threads; else it is written, unless `skip_calibration` is 1. Empty: none.
+   */
+  kinglet_str calibration_file;
+  /** The most milliseconds that a calibration takes, apart from the run that is in progress then. 0: 4000. */
+  uint32_t calibration_ms;
+  /** Must be 0. */
+  uint32_t reserved;
+  /** Cancels the call from another thread. NULL: none. */
+  const kinglet_cancellation *cancellation;
+} kinglet_suggest_batch_size_options;
+
+/** A batch size, and what to expect of it. */
+typedef struct kinglet_batch_suggestion kinglet_batch_suggestion;
+
+/**
+ * Suggests how many texts to give to one call, for this model, machine and workload. The first question runs
+ * the model, for some seconds at most; let nothing else run meanwhile, or keep the times in
+ * `calibration_file`. `options` may be NULL. `*suggestion` receives the suggestion; if no size keeps the
+ * goal's bound it is a batch of one text, and says so. Fails with KINGLET_STATUS_INVALID_ARGUMENT for a
+ * workload or bound that makes no sense, KINGLET_STATUS_UNSUPPORTED if the workload generates and the model
+ * does not, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the file; one that keeps no
+ * calibrations is left as it is), KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_suggest_batch_size(
+    const kinglet_model *model,
+    const kinglet_workload *workload,
+    const kinglet_suggest_batch_size_options *options,
+    kinglet_batch_suggestion **suggestion,
+    kinglet_error **error);
+
+/** The contents of a kinglet_batch_suggestion. */
+typedef struct kinglet_batch_suggestion_view {
+  /** sizeof(kinglet_batch_suggestion_view), set by the caller. */
+  size_t struct_size;
+  /** Texts per call. */
+  size_t batch_size;
+  /** The expected milliseconds of one batch. */
+  double batch_ms;
+  /** The expected throughput. */
+  double texts_per_second;
+  /** Of input tokens, or of generated ones if the workload generates. */
+  double tokens_per_second;
+  /** Bytes of weights, KV caches, activations and results. */
+  uint64_t bytes;
+  /** 1 if the goal's bound is kept, or if it has none. If no size keeps it 0, and `batch_size` is 1. */
+  uint32_t within_bound;
+  /** 0. */
+  uint32_t reserved;
+  /** How the size was found, in words. */
+  kinglet_str explanation;
+} kinglet_batch_suggestion_view;
+
+/** Fills `view`, which is valid until the suggestion is freed. */
+KINGLET_API kinglet_status kinglet_batch_suggestion_read(
+    const kinglet_batch_suggestion *suggestion,
+    kinglet_batch_suggestion_view *view,
+    kinglet_error **error);
+
+/** Frees a suggestion and everything borrowed from it. */
+KINGLET_API void kinglet_batch_suggestion_free(kinglet_batch_suggestion *suggestion);
+
+/** @} */
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

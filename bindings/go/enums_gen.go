@@ -331,6 +331,23 @@ func (f Format) String() string {
 	return name("Format", uint32(f), "json", "csv", "prometheus")
 }
 
+// BatchGoal says what a batch size is chosen for.
+type BatchGoal uint32
+
+const (
+	// The best throughput.
+	BatchGoalThroughput BatchGoal = 0
+	// The best throughput among batches that take at most `latency_ms`.
+	BatchGoalLatency BatchGoal = 1
+	// The best throughput among batches with which the model takes at most `memory_bytes`, its weights included.
+	BatchGoalMemory BatchGoal = 2
+)
+
+// String gives the short name of the value, for instance "memory".
+func (b BatchGoal) String() string {
+	return name("BatchGoal", uint32(b), "throughput", "latency", "memory")
+}
+
 // name gives names[value]; numbers without a name are written like a conversion, for instance "Device(9)".
 func name(kind string, value uint32, names ...string) string {
 	if uint64(value) < uint64(len(names)) && names[value] != "" {

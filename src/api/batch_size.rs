@@ -22,6 +22,21 @@ pub struct Workload {
     pub beams: usize,
 }
 
+impl Workload {
+    /// # Errors
+    /// Numbers of tokens that cannot be.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self { input_tokens, input_spread, .. } = *self;
+        if !(input_tokens >= 1.0 && input_tokens.is_finite()) {
+            return Err(Error::invalid_argument(format!("input_tokens: {input_tokens} is not a number of at least 1")));
+        }
+        if !(input_spread >= 0.0 && input_spread.is_finite()) {
+            return Err(Error::invalid_argument(format!("input_spread: {input_spread} is not a number of at least 0")));
+        }
+        Ok(())
+    }
+}
+
 /// What a batch size is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum BatchGoal {
@@ -118,15 +133,17 @@ impl CostTable {
             return read;
         }
         let length = workload.input_tokens + steps / 2.0;
-        let rows = (texts * workload.beams.max(1)) as f64;
+        let rows = texts as f64 * workload.beams.max(1) as f64;
         read + steps * interpolated(&self.step, length, rows)
     }
 
     /// Bytes of the model while it runs one batch; texts are counted two standard deviations longer than the mean.
     pub fn bytes(&self, workload: &Workload, texts: usize) -> u64 {
-        let longest = (workload.input_tokens + 2.0 * workload.input_spread) as u64 + workload.output_tokens as u64;
+        let read = (workload.input_tokens + 2.0 * workload.input_spread) as u64;
+        let longest = read.saturating_add(workload.output_tokens as u64);
         let cached = if workload.output_tokens > 0 { self.cache_bytes } else { 0 };
-        let of_text = (workload.beams.max(1) as u64 * longest).saturating_mul(cached).saturating_add(self.result_bytes);
+        let tokens = longest.saturating_mul(workload.beams.max(1) as u64);
+        let of_text = tokens.saturating_mul(cached).saturating_add(self.result_bytes);
         (texts as u64).saturating_mul(of_text).saturating_add(self.weight_bytes).saturating_add(self.pass_bytes)
     }
 
@@ -135,13 +152,8 @@ impl CostTable {
     /// # Errors
     /// A workload without input tokens, or one that generates with a model whose steps were not measured.
     pub fn suggest(&self, workload: &Workload, goal: BatchGoal) -> Result<BatchSuggestion> {
-        let Workload { input_tokens, input_spread, output_tokens, .. } = *workload;
-        if !(input_tokens >= 1.0 && input_tokens.is_finite()) {
-            return Err(Error::invalid_argument(format!("input_tokens: {input_tokens} is not a number of at least 1")));
-        }
-        if !(input_spread >= 0.0 && input_spread.is_finite()) {
-            return Err(Error::invalid_argument(format!("input_spread: {input_spread} is not a number of at least 0")));
-        }
+        workload.check()?;
+        let Workload { input_tokens, output_tokens, .. } = *workload;
         if output_tokens > 0 && self.step.is_empty() {
             return Err(Error::unsupported("output_tokens: the model generates no text; leave it out"));
         }

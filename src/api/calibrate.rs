@@ -56,6 +56,11 @@ impl Model {
         goal: BatchGoal,
         options: &CalibrationOptions,
     ) -> Result<BatchSuggestion> {
+        // Before the model is run for seconds.
+        workload.check()?;
+        if options.cancellation.is_some_and(Cancellation::is_cancelled) {
+            return Err(Error::cancelled());
+        }
         self.cost_table(workload.output_tokens > 0, options)?.suggest(workload, goal)
     }
 

@@ -8,6 +8,7 @@
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
 mod arrow;
+mod batch_size;
 mod boundary;
 mod cancellation;
 mod classification;
@@ -34,6 +35,7 @@ mod token_classification;
 mod version;
 
 pub use arrow::*;
+pub use batch_size::*;
 pub use cancellation::*;
 pub use classification::*;
 pub use counters::*;

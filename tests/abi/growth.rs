@@ -7,8 +7,9 @@ use kinglet::ffi::*;
 use crate::calls::{first_sizes, load, ok, refused, text};
 
 /// The size of each struct in the first version that had it. Lines are added; none is ever changed.
-const FIRST: [(&str, usize); 30] = [
+const FIRST: [(&str, usize); 33] = [
     ("kinglet_arrow_texts", 64),
+    ("kinglet_batch_suggestion_view", 72),
     ("kinglet_classifications_view", 56),
     ("kinglet_classify_options", 32),
     ("kinglet_detokenize_options", 16),
@@ -36,8 +37,10 @@ const FIRST: [(&str, usize); 30] = [
     ("kinglet_session_options", 8),
     ("kinglet_session_view", 24),
     ("kinglet_stage_totals", 40),
+    ("kinglet_suggest_batch_size_options", 64),
     ("kinglet_token_classifications_view", 64),
     ("kinglet_tokenize_options", 32),
+    ("kinglet_workload", 40),
 ];
 
 #[test]

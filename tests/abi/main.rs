@@ -8,6 +8,7 @@
 #[macro_use]
 mod calls;
 mod arrow;
+mod batch_size;
 mod callbacks;
 mod generate;
 mod growth;
@@ -25,6 +26,7 @@ use std::collections::BTreeSet;
 fn every_function_is_tested() {
     let tested = [
         arrow::COVERS,
+        batch_size::COVERS,
         generate::COVERS,
         models::COVERS,
         requests::COVERS,
@@ -42,6 +44,7 @@ fn every_function_is_tested() {
     // And each is called or passed to a test where the list says so.
     let sources = concat!(
         include_str!("arrow.rs"),
+        include_str!("batch_size.rs"),
         include_str!("generate.rs"),
         include_str!("models.rs"),
         include_str!("requests.rs"),

@@ -504,6 +504,48 @@ static void devices(void) {
     FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "NULL", kinglet_devices_list(NULL, NULL, &error));
 }
 
+static void batch_sizes(const kinglet_model *bert) {
+    kinglet_model *gpt2 = load("generation/gpt2");
+    const kinglet_workload reads = {.struct_size = sizeof reads, .input_tokens = 12, .input_spread = 3};
+    const kinglet_workload writes = {.struct_size = sizeof writes, .input_tokens = 8, .output_tokens = 6};
+    kinglet_workload wrong = reads;
+    kinglet_suggest_batch_size_options options = {.struct_size = sizeof options, .skip_calibration = 1};
+    kinglet_batch_suggestion *made = NULL;
+    kinglet_batch_suggestion_view free_of_bounds = {.struct_size = sizeof free_of_bounds}, bounded = {.struct_size = sizeof bounded};
+
+    for (int i = 0; i < 2; ++i) {
+        const kinglet_model *model = i ? gpt2 : bert;
+        const kinglet_workload *workload = i ? &writes : &reads;
+        options.goal = KINGLET_BATCH_GOAL_THROUGHPUT;
+        options.memory_bytes = 0;
+        OK(kinglet_model_suggest_batch_size(model, workload, &options, &made, &error));
+        OK(kinglet_batch_suggestion_read(made, &free_of_bounds, &error));
+        CHECK(free_of_bounds.batch_size >= 1 && free_of_bounds.batch_ms > 0 && free_of_bounds.within_bound == 1);
+        CHECK(free_of_bounds.texts_per_second > 0 && free_of_bounds.tokens_per_second > free_of_bounds.texts_per_second);
+        CHECK(free_of_bounds.explanation.size > 20 && free_of_bounds.bytes > 0);
+        kinglet_batch_suggestion_free(made);
+        options.goal = KINGLET_BATCH_GOAL_MEMORY;
+        options.memory_bytes = free_of_bounds.bytes - 1;
+        OK(kinglet_model_suggest_batch_size(model, workload, &options, &made, &error));
+        OK(kinglet_batch_suggestion_read(made, &bounded, &error));
+        CHECK(bounded.within_bound ? bounded.bytes <= options.memory_bytes && bounded.batch_size < free_of_bounds.batch_size
+                                   : bounded.batch_size == 1);
+        kinglet_batch_suggestion_free(made);
+    }
+    kinglet_model_free(gpt2);
+    /* By a measurement. */
+    options = (kinglet_suggest_batch_size_options){.struct_size = sizeof options, .calibration_ms = 50};
+    OK(kinglet_model_suggest_batch_size(bert, &reads, &options, &made, &error));
+    OK(kinglet_batch_suggestion_read(made, &bounded, &error));
+    CHECK(bounded.batch_size >= 1 && bounded.batch_ms > 0);
+    kinglet_batch_suggestion_free(made);
+    wrong.input_tokens = 0;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "input_tokens", kinglet_model_suggest_batch_size(bert, &wrong, NULL, &made, &error));
+    options.latency_ms = 5;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "latency_ms", kinglet_model_suggest_batch_size(bert, &reads, &options, &made, &error));
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "text", kinglet_model_suggest_batch_size(bert, &writes, NULL, &made, &error));
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: consumer FIXTURES\n");
@@ -519,6 +561,7 @@ int main(int argc, char **argv) {
     embedding(model);
     hidden_states(model);
     counters(model);
+    batch_sizes(model);
     cancelling(model);
     kinglet_model_free(model);
     classifying();

@@ -339,6 +339,39 @@ void devices() {
     CHECK(kinglet::devices(options).value().size() <= found.size());
 }
 
+void batch_sizes(const std::string &fixtures, const kinglet::Model &bert) {
+    kinglet::SuggestBatchSizeOptions options;
+    options.skip_calibration = true;
+    kinglet::Workload reads, writes;
+    reads.input_tokens = 12;
+    reads.input_spread = 3;
+    writes.input_tokens = 8;
+    writes.output_tokens = 6;
+    const auto gpt2 = kinglet::Model::load(fixtures + "/generation/gpt2").value();
+    const auto found = gpt2.suggest_batch_size(writes, options).value();
+    CHECK(found.batch_size > 1 && found.batch_ms > 0 && found.within_bound && found.explanation.find("assumed") != std::string::npos);
+    NEAR(found.tokens_per_second / found.texts_per_second, 6);
+    options.goal = kinglet::BatchGoal::Memory;
+    options.memory_bytes = found.bytes - 1;
+    const auto bounded = gpt2.suggest_batch_size(writes, options).value();
+    CHECK(bounded.within_bound && bounded.bytes <= options.memory_bytes && bounded.batch_size < found.batch_size);
+    fails(kinglet::Status::InvalidArgument, "options.latency_ms", [&] {
+        kinglet::SuggestBatchSizeOptions wrong;
+        wrong.goal = kinglet::BatchGoal::Latency;
+        (void)bert.suggest_batch_size(reads, wrong).value();
+    });
+    fails(kinglet::Status::InvalidArgument, "input_tokens", [&] { (void)bert.suggest_batch_size({}).value(); });
+    fails(kinglet::Status::Unsupported, "text", [&] { (void)bert.suggest_batch_size(writes).value(); });
+    kinglet::SuggestBatchSizeOptions measured;
+    measured.calibration_ms = 50;
+    CHECK(bert.suggest_batch_size(reads, measured).value().explanation.find("measured on this machine") != std::string::npos);
+    const kinglet::Cancellation cancellation;
+    cancellation.cancel();
+    measured.cancellation = &cancellation;
+    CHECK(bert.suggest_batch_size(reads, measured).status() == kinglet::Status::Cancelled);
+    CHECK(std::string(kinglet::name(kinglet::BatchGoal::Latency)) == "latency");
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -353,6 +386,7 @@ int main(int argc, char **argv) {
     tokenising(model);
     embedding(model);
     counters(model);
+    batch_sizes(fixtures, model);
     cancelling(model);
     requests(fixtures, model);
     devices();

@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 21] = [
+const FILES: [&str; 22] = [
     "version",
     "error",
     "strings",
@@ -36,6 +36,7 @@ const FILES: [&str; 21] = [
     "counters",
     "device",
     "quantize",
+    "batch_size",
 ];
 
 fn root() -> &'static Path {

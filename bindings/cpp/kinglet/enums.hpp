@@ -343,6 +343,22 @@ enum class CountersFormat : std::uint32_t {
     return kinglet_counters_format_name(static_cast<kinglet_counters_format>(value));
 }
 
+/// What a batch size is chosen for.
+enum class BatchGoal : std::uint32_t {
+    /// The best throughput.
+    Throughput = KINGLET_BATCH_GOAL_THROUGHPUT,
+    /// The best throughput among batches that take at most `latency_ms`.
+    Latency = KINGLET_BATCH_GOAL_LATENCY,
+    /// The best throughput among batches with which the model takes at most `memory_bytes`, its weights
+    /// included.
+    Memory = KINGLET_BATCH_GOAL_MEMORY,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(BatchGoal value) noexcept {
+    return kinglet_batch_goal_name(static_cast<kinglet_batch_goal>(value));
+}
+
 } // namespace kinglet
 
 #endif

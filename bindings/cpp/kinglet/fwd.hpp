@@ -23,6 +23,7 @@ class Model;
 class Prefix;
 class Session;
 class Texts;
+struct BatchSuggestion;
 struct ClassifyOptions;
 struct DetokenizeOptions;
 struct EmbedOptions;
@@ -32,7 +33,9 @@ struct LogitsOptions;
 struct ModelOptions;
 struct PrefixOptions;
 struct QuantizeOptions;
+struct SuggestBatchSizeOptions;
 struct TokenizeOptions;
+struct Workload;
 template <class T>
 class Request;
 template <class T>

@@ -328,6 +328,26 @@ public:
         });
     }
 
+    /// Suggests how many texts to give to one call, for this model, machine and workload. The first question runs the model, for some seconds
+    /// at most; let nothing else run meanwhile, or keep the times in SuggestBatchSizeOptions::calibration_file.
+    Result<BatchSuggestion> suggest_batch_size(const Workload &workload, const SuggestBatchSizeOptions &options = {}) const noexcept {
+        kinglet_workload w{};
+        w.struct_size = sizeof w;
+        w.input_tokens = workload.input_tokens;
+        w.input_spread = workload.input_spread;
+        w.output_tokens = workload.output_tokens;
+        w.beams = workload.beams;
+        const auto c = detail::to_c(options);
+        auto made = detail::make<detail::Suggestion, kinglet_batch_suggestion>(
+            [&](kinglet_batch_suggestion **suggestion, kinglet_error **error) {
+                return kinglet_model_suggest_batch_size(get(), &w, &c, suggestion, error);
+            });
+        if (!made) return made.error();
+        const auto &v = made->view();
+        return BatchSuggestion{v.batch_size, v.batch_ms,          v.texts_per_second,   v.tokens_per_second,
+                               v.bytes,      v.within_bound != 0, std::string(detail::to_cpp(v.explanation))};
+    }
+
     /// Reads the counters. Calls that run at the same time may be in some figures and not in others.
     Result<Counters> counters() const noexcept {
         Counters counters;

@@ -222,6 +222,36 @@ struct LogitsOptions {
     const Cancellation *cancellation = nullptr;
 };
 
+/// What the batches of a program are made of.
+struct Workload {
+    /// Tokens per input: their mean, special tokens included; at least 1.
+    double input_tokens = 0;
+    /// The standard deviation of the tokens per input.
+    double input_spread = 0;
+    /// Tokens to generate per input. 0: the inputs are embedded or classified.
+    std::size_t output_tokens = 0;
+    /// Beams per input.
+    std::size_t beams = 1;
+};
+
+/// Options of Model::suggest_batch_size.
+struct SuggestBatchSizeOptions {
+    /// What the size is chosen for.
+    BatchGoal goal = BatchGoal::Throughput;
+    /// With BatchGoal::Latency the most milliseconds that a batch may take; otherwise 0.
+    double latency_ms = 0;
+    /// With BatchGoal::Memory the most bytes that the model may take, its weights included; otherwise 0.
+    std::uint64_t memory_bytes = 0;
+    /// Measures nothing: costs are assumed from the size of the weights, or read from `calibration_file`.
+    bool skip_calibration = false;
+    /// The path (UTF-8) of a file that keeps the times that were measured. It is read if it is of the same model, device, precision,
+    /// kernels and threads; else it is written. Empty: none.
+    std::string calibration_file = {};
+    /// The most milliseconds that a calibration takes, apart from the run that is in progress then. 0: 4000.
+    std::uint32_t calibration_ms = 0;
+    const Cancellation *cancellation = nullptr;
+};
+
 /// Options of Model::prefix.
 struct PrefixOptions {
     /// Must be as for the prompts that share the prefix. Auto: yes.
@@ -290,6 +320,17 @@ inline kinglet_classify_options to_c(const ClassifyOptions &options) noexcept {
     c.deadline_ms = options.deadline_ms;
     c.max_length = options.max_length;
     prompts(c, options);
+    return c;
+}
+
+inline kinglet_suggest_batch_size_options to_c(const SuggestBatchSizeOptions &options) noexcept {
+    auto c = cancellable<kinglet_suggest_batch_size_options>(options);
+    c.goal = static_cast<kinglet_batch_goal>(options.goal);
+    c.latency_ms = options.latency_ms;
+    c.memory_bytes = options.memory_bytes;
+    c.skip_calibration = options.skip_calibration;
+    c.calibration_file = to_c(std::string_view(options.calibration_file));
+    c.calibration_ms = options.calibration_ms;
     return c;
 }
 

@@ -28,6 +28,18 @@ using TokenClassificationsHolder = Holder<kinglet_token_classifications, kinglet
                                           kinglet_token_classifications_read, kinglet_token_classifications_free>;
 using HiddenStatesHolder = Holder<kinglet_hidden_states, kinglet_hidden_states_view, kinglet_hidden_states_read,
                                   kinglet_hidden_states_free>;
+using SuggestionHolder = Holder<kinglet_batch_suggestion, kinglet_batch_suggestion_view, kinglet_batch_suggestion_read,
+                                kinglet_batch_suggestion_free>;
+
+// A suggestion until it is copied.
+class Suggestion : public SuggestionHolder {
+public:
+    using Holder::view;
+
+private:
+    using Holder::Holder;
+    friend Holder;
+};
 
 } // namespace detail
 
@@ -238,6 +250,24 @@ public:
 private:
     using Holder::Holder;
     friend Holder;
+};
+
+/// A batch size, and what to expect of it. A plain value.
+struct BatchSuggestion {
+    /// Texts per call.
+    std::size_t batch_size = 0;
+    /// The expected milliseconds of one batch.
+    double batch_ms = 0;
+    /// The expected throughput.
+    double texts_per_second = 0;
+    /// Of input tokens, or of generated ones if the workload generates.
+    double tokens_per_second = 0;
+    /// Bytes of weights, KV caches, activations and results.
+    std::uint64_t bytes = 0;
+    /// Whether the goal's bound is kept. If no size keeps it, `batch_size` is 1.
+    bool within_bound = false;
+    /// How the size was found, in words.
+    std::string explanation = {};
 };
 
 /// Totals of one stage of the work. Calls that run at the same time add their times.

@@ -19,6 +19,7 @@ from kinglet.errors import KingletError
 from kinglet.generation import GenerateOptions
 from kinglet.model import Model
 from kinglet.results import (
+    BatchSuggestion,
     Classifications,
     DeviceInfo,
     Embeddings,
@@ -35,6 +36,7 @@ from kinglet.results import (
 from kinglet.streaming import Stream
 
 __all__ = [
+    "BatchSuggestion",
     "Cancellation",
     "Chat",
     "Classifications",

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, Unpack, overload
 
 import numpy.typing as npt
 
-from kinglet import _classify, _embed, _load, _tokens, streaming
+from kinglet import _batch_size, _classify, _embed, _load, _tokens, streaming
 from kinglet._call import Cancellation, check
 from kinglet._library import CData, ffi, lib, null, own, text
 from kinglet._options import choice, choices, name_of, new
@@ -21,6 +21,7 @@ from kinglet.chat import Chat
 from kinglet.errors import Closed, InvalidArgument
 from kinglet.generation import GenerateOptions, agenerations, generations
 from kinglet.results import (
+    BatchSuggestion,
     Classifications,
     Embeddings,
     Encoding,
@@ -438,7 +439,27 @@ class Model:
         self._handle()
         return streaming.astream(functools.partial(self.generate, _one(prompt)), dict(options))
 
-    # ---- Counters ----
+    # ---- Batch sizes and counters ----
+
+    def suggest_batch_size(
+        self,
+        input_tokens: float,
+        *,
+        input_spread: float = 0,
+        output_tokens: int = 0,
+        beams: int = 1,
+        **options: Unpack[_batch_size.SuggestBatchSizeOptions],
+    ) -> BatchSuggestion:
+        """How many texts to give to one call, for inputs of `input_tokens` tokens in the mean (special tokens included), with the standard
+        deviation `input_spread`, of which each generates `output_tokens` tokens with `beams` beams.
+
+        The first question runs the model, for some seconds at most; let nothing else run meanwhile.
+
+        Options: `goal` ("throughput", "latency" with `latency_ms` per batch as its bound, "memory" with `memory_bytes` of the model, its
+        weights included); `calibration_file`, which keeps the times that were measured and is read as long as model and machine are the
+        same; `calibration_ms`, by default 4000; `skip_calibration`, to assume costs from the size of the weights; `cancellation`.
+        """
+        return _batch_size.suggest(self._handle(), input_tokens, input_spread, output_tokens, beams, options)
 
     def counters(self) -> dict[str, StageTotals]:
         """The totals of each stage since the model was loaded or `reset_counters`, by the stage's name."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "BatchSuggestion",
     "Classifications",
     "DeviceInfo",
     "Embeddings",
@@ -210,6 +211,25 @@ class DeviceInfo(NamedTuple):
     name: str
     memory_total: int
     memory_free: int
+
+
+class BatchSuggestion(NamedTuple):
+    """A batch size, and what to expect of it."""
+
+    #: Texts per call.
+    batch_size: int
+    #: The expected milliseconds of one batch.
+    batch_ms: float
+    #: The expected throughput.
+    texts_per_second: float
+    #: Of input tokens, or of generated ones if the workload generates.
+    tokens_per_second: float
+    #: Bytes of weights, KV caches, activations and results.
+    bytes: int
+    #: Whether the goal's bound is kept. If no size keeps it, `batch_size` is 1.
+    within_bound: bool
+    #: How the size was found, in words.
+    explanation: str
 
 
 def flags(bytes_of: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

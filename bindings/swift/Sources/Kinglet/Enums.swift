@@ -403,3 +403,25 @@ public struct CountersFormat: RawRepresentable, Hashable, Sendable, CaseIterable
     /// The short name of the value, for instance "prometheus".
     public var description: String { nameOf(self, kinglet_counters_format_name(rawValue)) }
 }
+
+/// What a batch size is chosen for.
+public struct BatchGoal: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// The best throughput.
+    public static let throughput = BatchGoal(rawValue: KINGLET_BATCH_GOAL_THROUGHPUT.rawValue)
+    /// The best throughput among batches that take at most `latency_ms`.
+    public static let latency = BatchGoal(rawValue: KINGLET_BATCH_GOAL_LATENCY.rawValue)
+    /// The best throughput among batches with which the model takes at most `memory_bytes`, its weights
+    /// included.
+    public static let memory = BatchGoal(rawValue: KINGLET_BATCH_GOAL_MEMORY.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [BatchGoal] = [.throughput, .latency, .memory]
+
+    /// The short name of the value, for instance "memory".
+    public var description: String { nameOf(self, kinglet_batch_goal_name(rawValue)) }
+}

@@ -574,4 +574,45 @@ import Testing
         field("kinglet_quantize_options.progress_user_data", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.progress_user_data), 24)
         field("end of kinglet_quantize_options", at: MemoryLayout<kinglet_quantize_options>.stride, 32)
     }
+
+    @Test func kinglet_batch_goal_values() {
+        constant("KINGLET_BATCH_GOAL_THROUGHPUT", KINGLET_BATCH_GOAL_THROUGHPUT.rawValue, 0, kinglet_batch_goal_name(0), "throughput")
+        constant("KINGLET_BATCH_GOAL_LATENCY", KINGLET_BATCH_GOAL_LATENCY.rawValue, 1, kinglet_batch_goal_name(1), "latency")
+        constant("KINGLET_BATCH_GOAL_MEMORY", KINGLET_BATCH_GOAL_MEMORY.rawValue, 2, kinglet_batch_goal_name(2), "memory")
+    }
+
+    @Test func kinglet_workload_layout() {
+        field("kinglet_workload.struct_size", at: MemoryLayout<kinglet_workload>.offset(of: \.struct_size), 0)
+        field("kinglet_workload.input_tokens", at: MemoryLayout<kinglet_workload>.offset(of: \.input_tokens), 8)
+        field("kinglet_workload.input_spread", at: MemoryLayout<kinglet_workload>.offset(of: \.input_spread), 16)
+        field("kinglet_workload.output_tokens", at: MemoryLayout<kinglet_workload>.offset(of: \.output_tokens), 24)
+        field("kinglet_workload.beams", at: MemoryLayout<kinglet_workload>.offset(of: \.beams), 32)
+        field("end of kinglet_workload", at: MemoryLayout<kinglet_workload>.stride, 40)
+    }
+
+    @Test func kinglet_suggest_batch_size_options_layout() {
+        field("kinglet_suggest_batch_size_options.struct_size", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.struct_size), 0)
+        field("kinglet_suggest_batch_size_options.goal", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.goal), 8)
+        field("kinglet_suggest_batch_size_options.skip_calibration", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.skip_calibration), 12)
+        field("kinglet_suggest_batch_size_options.latency_ms", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.latency_ms), 16)
+        field("kinglet_suggest_batch_size_options.memory_bytes", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.memory_bytes), 24)
+        field("kinglet_suggest_batch_size_options.calibration_file", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.calibration_file), 32)
+        field("kinglet_suggest_batch_size_options.calibration_ms", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.calibration_ms), 48)
+        field("kinglet_suggest_batch_size_options.reserved", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.reserved), 52)
+        field("kinglet_suggest_batch_size_options.cancellation", at: MemoryLayout<kinglet_suggest_batch_size_options>.offset(of: \.cancellation), 56)
+        field("end of kinglet_suggest_batch_size_options", at: MemoryLayout<kinglet_suggest_batch_size_options>.stride, 64)
+    }
+
+    @Test func kinglet_batch_suggestion_view_layout() {
+        field("kinglet_batch_suggestion_view.struct_size", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.struct_size), 0)
+        field("kinglet_batch_suggestion_view.batch_size", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.batch_size), 8)
+        field("kinglet_batch_suggestion_view.batch_ms", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.batch_ms), 16)
+        field("kinglet_batch_suggestion_view.texts_per_second", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.texts_per_second), 24)
+        field("kinglet_batch_suggestion_view.tokens_per_second", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.tokens_per_second), 32)
+        field("kinglet_batch_suggestion_view.bytes", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.bytes), 40)
+        field("kinglet_batch_suggestion_view.within_bound", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.within_bound), 48)
+        field("kinglet_batch_suggestion_view.reserved", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.reserved), 52)
+        field("kinglet_batch_suggestion_view.explanation", at: MemoryLayout<kinglet_batch_suggestion_view>.offset(of: \.explanation), 56)
+        field("end of kinglet_batch_suggestion_view", at: MemoryLayout<kinglet_batch_suggestion_view>.stride, 72)
+    }
 }
