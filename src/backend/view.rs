@@ -5,6 +5,7 @@ use half::f16;
 
 use crate::base::error::Result;
 use crate::formats::safetensors::TensorView;
+use crate::kernels::weight::FourBits;
 use crate::spec::Precision;
 
 /// Columns of a transposed tensor that are read together: whole cache lines.
@@ -148,6 +149,24 @@ impl<'a> RowReader<'a> {
             return Ok(());
         }
         part.weight.read_row_f16(part.order.at(i), out)
+    }
+
+    /// An output as groups of 4 bits, if it is stored in such groups; false if not.
+    pub fn four_bits(&mut self, output: usize, out: &mut [FourBits]) -> Result<bool> {
+        let (part, i) = self.find(output);
+        match part.order {
+            Order::ColumnsFrom(_) => Ok(false),
+            order => part.weight.read_row_four_bits(order.at(i), out),
+        }
+    }
+
+    /// An output as bytes, and their scale, if it is stored as bytes with one scale.
+    pub fn bytes(&mut self, output: usize, out: &mut [i8]) -> Result<Option<f32>> {
+        let (part, i) = self.find(output);
+        match part.order {
+            Order::ColumnsFrom(_) => Ok(None),
+            order => part.weight.read_row_bytes(order.at(i), out),
+        }
     }
 
     /// Loads the block of columns that contains `column`, unless it is loaded.

@@ -6,9 +6,9 @@ mod by_family;
 
 use serde_json::Value;
 
-use super::quantised;
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
+use crate::formats::quantised::{self, Scheme};
 
 pub(super) use by_family::aliases;
 use by_family::{honoured, irrelevant_here, is_honoured};
@@ -254,7 +254,7 @@ const GENERATION: &[&str] = &[
 /// # Errors
 /// `Unsupported`, with the field, its value and what is supported.
 pub(super) fn check(config: &Config, family: &str) -> Result<()> {
-    quantised::check(config)?;
+    Scheme::read(config)?;
     let here = irrelevant_here(family);
     for &(name, neutral) in REFUSED {
         let Some(value) = config.get(name) else { continue };

@@ -23,7 +23,6 @@ mod opt;
 mod pegasus;
 mod phi;
 mod phi3;
-mod quantised;
 mod qwen;
 mod roberta;
 mod rope;

@@ -26,6 +26,7 @@ pub mod onnx;
 pub mod onnx_weights;
 pub mod packed;
 mod pickle;
+pub mod quantised;
 pub mod safetensors;
 pub(crate) mod sentencepiece;
 pub mod source;

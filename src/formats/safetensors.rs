@@ -24,7 +24,6 @@ use memmap2::MmapOptions;
 use serde_json::Value;
 
 use self::header::Header;
-use super::tensor::RowOrder;
 use super::weights::{Entry, MAX_SHARDS, MAX_TENSORS, Shard};
 use super::{json, missing, open_regular, quoted, shortened, torch};
 use crate::base::error::{Error, Result};
@@ -152,8 +151,7 @@ fn open_shard(path: &Path, number: usize) -> Result<(Shard, HashMap<String, Entr
         let (begin, end) = info.data_offsets;
         let (offset, length) = (data + begin, end - begin);
         let (dtype, shape) = (info.dtype.into(), info.shape.clone());
-        let entry = Entry { shard: number, dtype, shape, offset, length, order: RowOrder::Stored, shift: 0.0 };
-        tensors.insert(name, entry);
+        tensors.insert(name, Entry::new(number, dtype, shape, offset, length));
     }
     Ok((Shard::new(path, map), tensors))
 }

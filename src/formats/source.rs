@@ -13,6 +13,7 @@ use super::missing;
 use super::modules::{self, Entry};
 use super::onnx::Export;
 use super::packed::{self, Opening, Packed};
+use super::quantised;
 use super::weights::Weights;
 use crate::base::error::{Error, Result, Status};
 use crate::spec::Precision;
@@ -69,6 +70,7 @@ impl Source {
             return Err(missing::config(&folder));
         }
         let mut weights = Weights::open(&folder)?;
+        quantised::combine(&mut weights, &files.require_config(CONFIG)?)?;
         add_modules(&mut weights, path, &modules, true)?;
         Ok(Self { files, weights, precision: None, export: None })
     }

@@ -9,9 +9,11 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use memmap2::Mmap;
 
+use super::quantised::layout::Quantised;
 use super::{blocks, quoted};
 use crate::base::error::{Error, Result, Status};
-use crate::kernels::weight::{PackedType, Shape};
+use crate::kernels::GROUP_INPUTS;
+use crate::kernels::weight::{FourBits, PackedType, Shape};
 
 /// How a tensor's elements are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +38,20 @@ pub enum DType {
     MXFP4,
     /// A type of `.kinglet` files: a weight or a table as the kernels read it.
     Packed(&'static PackedType),
+    /// A weight of [`super::quantised`].
+    Quantised(QuantisedType),
     /// A type that no weight of a supported model has, such as the I64 of a saved `position_ids` buffer. The tensor can
     /// be listed, and fails when it is read.
     Other(::safetensors::Dtype),
+}
+
+/// How another library has quantised a weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuantisedType {
+    pub method: &'static str,
+    pub bits: u8,
+    /// It has at most 4 bits, and each 32 inputs from a multiple of 32 on share a scale and a zero: the kernels' groups of 4 bits hold it.
+    pub four_bits: bool,
 }
 
 impl DType {
@@ -61,7 +74,7 @@ impl DType {
             DType::IQ4XS => Some((256, 136)),
             DType::MXFP4 => Some((32, 17)),
             // Decoded as a whole.
-            DType::Packed(_) => Some((1, 1)),
+            DType::Packed(_) | DType::Quantised(_) => Some((1, 1)),
             DType::Other(_) => None,
         }
     }
@@ -105,6 +118,7 @@ impl fmt::Display for DType {
             DType::IQ4XS => f.write_str("IQ4_XS"),
             DType::MXFP4 => f.write_str("MXFP4"),
             DType::Packed(packed) => f.write_str(packed.name),
+            DType::Quantised(kind) => write!(f, "{} of {} bits", kind.method, kind.bits),
             DType::Other(dtype) => write!(f, "{dtype}"),
         }
     }
@@ -160,6 +174,8 @@ pub struct TensorView<'a> {
     /// Rows are those of the first dimension.
     pub(super) order: RowOrder,
     pub(super) shift: f32,
+    /// Set for [`DType::Quantised`].
+    pub(super) quantised: Option<Quantised<'a>>,
 }
 
 /// Elements that are converted at a time: small enough for the stack and the first-level cache.
@@ -174,7 +190,8 @@ impl TensorView<'_> {
     /// Whether both hold the same values, stored in the same way.
     pub fn equals(&self, other: &Self) -> bool {
         let layout = |t: &Self| (t.dtype, t.order, t.shift);
-        layout(self) == layout(other) && self.shape == other.shape && self.bytes == other.bytes
+        let same = layout(self) == layout(other) && self.shape == other.shape && self.bytes == other.bytes;
+        same && self.quantised == other.quantised
     }
 
     /// The product of all dimensions but the last: 1 for a vector or a scalar. Of an empty tensor it may be any number.
@@ -262,6 +279,36 @@ impl TensorView<'_> {
     /// One row as f16. Fails as [`Self::read_f16`] does.
     pub fn read_row_f16(&self, row: usize, out: &mut [f16]) -> Result<()> {
         self.read_f16(row.saturating_mul(self.cols()), out)
+    }
+
+    /// One row as the kernels' groups of 4 bits, if it is stored in such groups; false if not.
+    ///
+    /// Fails with InvalidFile for a scale that is NaN or infinite.
+    pub fn read_row_four_bits(&self, row: usize, out: &mut [FourBits]) -> Result<bool> {
+        let (DType::Quantised(QuantisedType { four_bits: true, .. }), Some(quantised)) = (self.dtype, &self.quantised)
+        else {
+            return Ok(false);
+        };
+        let start = row.saturating_mul(self.cols());
+        self.check_range(start, self.cols())?;
+        quantised.four_bits(self.bytes, row, out).ok_or_else(|| self.outside(start, self.cols()))?;
+        match out.iter().position(|group| !group.is_finite()) {
+            Some(at) => Err(self.not_finite(start + at * GROUP_INPUTS, f32::NAN)),
+            None => Ok(true),
+        }
+    }
+
+    /// One row as signed bytes, if it is stored as bytes with one scale, which is returned; None if not.
+    ///
+    /// Fails with InvalidFile for a scale that is NaN or infinite.
+    pub fn read_row_bytes(&self, row: usize, out: &mut [i8]) -> Result<Option<f32>> {
+        let Some(quantised) = &self.quantised else { return Ok(None) };
+        let start = row.saturating_mul(self.cols());
+        self.check_range(start, self.cols())?;
+        match quantised.signed_bytes(self.bytes, row, out) {
+            Some(scale) if !scale.is_finite() => Err(self.not_finite(start, scale)),
+            scale => Ok(scale),
+        }
     }
 
     /// All elements as f32. Fails as [`Self::read_f32`] does, and with OutOfMemory.
@@ -357,6 +404,9 @@ impl TensorView<'_> {
         if let DType::Packed(packed) = self.dtype {
             let shape = Shape { outputs: self.rows(), inputs: self.cols() };
             return (packed.decode)(self.bytes, shape, start, out).ok_or_else(|| self.outside(start, out.len()));
+        }
+        if let Some(quantised) = &self.quantised {
+            return quantised.decode(self.bytes, start, out).ok_or_else(|| self.outside(start, out.len()));
         }
         let block = self.block()?;
         let bytes = self.stored_bytes(start, out.len(), block)?;

@@ -10,7 +10,6 @@ use std::path::Path;
 use memmap2::MmapOptions;
 
 use super::pickle::{Parsed, Pickles, Tensor};
-use super::tensor::RowOrder;
 use super::weights::{Entry, MAX_TENSORS, Shard};
 use super::{open_regular, quoted};
 use crate::base::error::{Error, Result};
@@ -76,7 +75,7 @@ fn place(tensor: Tensor, storages: &Storages, shard: usize) -> Parsed<Entry> {
         return Err(format!("it has {count} elements from {offset} on, but its storage has {elements}"));
     }
     let (offset, length) = (range.start + bytes(offset)?, bytes(count)?);
-    Ok(Entry { shard, dtype: dtype.into(), shape, offset, length, order: RowOrder::Stored, shift: 0.0 })
+    Ok(Entry::new(shard, dtype.into(), shape, offset, length))
 }
 
 type Found = (Vec<(String, Tensor)>, Storages);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
+use super::quantised::layout::{Layout, Quantised};
 use super::quoted;
 use super::tensor::{DType, RowOrder, TensorView};
 use crate::base::error::{Error, Result};
@@ -49,6 +50,31 @@ pub(super) struct Entry {
     pub order: RowOrder,
     /// Added to every element when it is read.
     pub shift: f32,
+    /// Set for a weight of [`super::quantised`]: the bytes are its numbers.
+    pub packed: Option<Box<Packed>>,
+}
+
+impl Entry {
+    /// A tensor whose elements are read as they are.
+    pub fn new(shard: usize, dtype: DType, shape: Vec<usize>, offset: usize, length: usize) -> Self {
+        Self { shard, dtype, shape, offset, length, order: RowOrder::Stored, shift: 0.0, packed: None }
+    }
+}
+
+/// The rest of a quantised weight.
+pub(super) struct Packed {
+    pub layout: Layout,
+    pub scales: Companion,
+    pub zeros: Option<Companion>,
+    pub groups: Option<Companion>,
+}
+
+/// Where a tensor's bytes are.
+#[derive(Clone, Copy)]
+pub(super) struct Companion {
+    pub shard: usize,
+    pub offset: usize,
+    pub length: usize,
 }
 
 impl Weights {
@@ -62,9 +88,14 @@ impl Weights {
         let first = self.shards.len();
         self.shards.extend(other.shards);
         let tensors = other.tensors.into_iter();
-        self.tensors.extend(
-            tensors.map(|(name, entry)| (format!("{prefix}{name}"), Entry { shard: first + entry.shard, ..entry })),
-        );
+        self.tensors.extend(tensors.map(|(name, mut entry)| {
+            entry.shard += first;
+            if let Some(packed) = &mut entry.packed {
+                let companions = [Some(&mut packed.scales), packed.zeros.as_mut(), packed.groups.as_mut()];
+                companions.into_iter().flatten().for_each(|companion| companion.shard += first);
+            }
+            (format!("{prefix}{name}"), entry)
+        }));
     }
 
     /// Replaces the mapped files by copies in memory.
@@ -87,13 +118,34 @@ impl Weights {
         }
     }
 
+    pub(super) fn remove(&mut self, name: &str) {
+        self.tensors.remove(name);
+    }
+
+    pub(super) fn insert(&mut self, name: String, entry: Entry) {
+        self.tensors.insert(name, entry);
+    }
+
+    /// Where the bytes of a tensor are.
+    pub(super) fn companion(&self, name: &str) -> Result<Companion> {
+        let entry = self.tensors.get(name).ok_or_else(|| Error::internal(format!("there is no tensor {name}")))?;
+        Ok(Companion { shard: entry.shard, offset: entry.offset, length: entry.length })
+    }
+
     /// The tensor of this name, of any type and shape; None if it does not exist.
     pub fn get(&self, name: &str) -> Option<TensorView<'_>> {
         let (name, entry) = self.tensors.get_key_value(name)?;
         let &Shard { ref path, ref map, copied } = &self.shards[entry.shard];
-        let &Entry { dtype, ref shape, offset, length, order, shift, .. } = entry;
+        let &Entry { dtype, ref shape, offset, length, order, shift, ref packed, .. } = entry;
         let bytes = &map[offset..offset + length];
-        Some(TensorView { name, dtype, shape, bytes, file: path, map, copied, offset, length, order, shift })
+        let of = |place: &Companion| &self.shards[place.shard].map[place.offset..place.offset + place.length];
+        let quantised = packed.as_ref().map(|packed| Quantised {
+            layout: &packed.layout,
+            scales: of(&packed.scales),
+            zeros: packed.zeros.as_ref().map(of).unwrap_or_default(),
+            groups: packed.groups.as_ref().map(of).unwrap_or_default(),
+        });
+        Some(TensorView { name, dtype, shape, bytes, file: path, map, copied, offset, length, order, shift, quantised })
     }
 
     /// The tensor of this name, which must have this shape and be of a type that can be read.
@@ -135,7 +187,12 @@ impl Weights {
 
     /// The size of all tensors as stored. Tensors of PyTorch's checkpoints may share a storage, which then counts for each.
     pub fn total_bytes(&self) -> u64 {
-        self.tensors.values().map(|entry| entry.length as u64).sum()
+        let packed = |packed: &Packed| {
+            let rest = [Some(&packed.scales), packed.zeros.as_ref(), packed.groups.as_ref()];
+            rest.into_iter().flatten().map(|companion| companion.length as u64).sum::<u64>()
+        };
+        let bytes = |entry: &Entry| entry.length as u64 + entry.packed.as_deref().map_or(0, packed);
+        self.tensors.values().map(bytes).sum()
     }
 
     /// Up to three names that share the most bytes with `name` at both ends, quoted, best first.

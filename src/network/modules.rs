@@ -17,7 +17,7 @@ pub struct ModulesView<'a> {
 
 pub enum ModuleView<'a> {
     Dense { linear: LinearView<'a>, activation: Elementwise, residual: ResidualView<'a> },
-    LayerNorm(NormView<'a>),
+    LayerNorm(Box<NormView<'a>>),
     Normalize,
 }
 
@@ -51,7 +51,7 @@ impl<'a> ModulesView<'a> {
 
     pub fn norms(&self) -> impl Iterator<Item = &NormView<'a>> {
         self.tokens.iter().chain(&self.texts).filter_map(|module| match module {
-            ModuleView::LayerNorm(norm) => Some(norm),
+            ModuleView::LayerNorm(norm) => Some(&**norm),
             _ => None,
         })
     }
@@ -84,14 +84,14 @@ impl<'a> ModuleView<'a> {
                     }
                 },
             },
-            Module::LayerNorm { name, width } => Self::LayerNorm(NormView {
+            Module::LayerNorm { name, width } => Self::LayerNorm(Box::new(NormView {
                 rms: false,
                 weight: weights.require(&format!("{name}.weight"), &[*width])?,
                 bias: Some(weights.require(&format!("{name}.bias"), &[*width])?),
                 eps: LAYER_NORM_EPS,
                 shift: 0.0,
                 scale: 1.0,
-            }),
+            })),
             Module::Normalize => Self::Normalize,
         })
     }

@@ -7,7 +7,7 @@ use crate::backend::{Backend, cpu::Cpu};
 use crate::base::error::{Error, Result};
 use crate::base::memory::{Budget, ensure};
 use crate::base::threads::Pool;
-use crate::formats::tensor::DType;
+use crate::formats::tensor::{DType, QuantisedType};
 use crate::kernels;
 use crate::network::Network;
 use crate::network::transformer::Transformer;
@@ -110,8 +110,9 @@ fn settle(asked: Precision, packed: Option<Precision>, stored: Option<DType>) ->
             Some(DType::F32) | None => Precision::F32,
             // The same weights: int4 takes these types without loss.
             Some(DType::Q4_0 | DType::Q4_1) => Precision::Int4,
+            Some(DType::Quantised(QuantisedType { four_bits: true, .. })) => Precision::Int4,
             Some(DType::F16 | DType::BF16 | DType::Packed(_) | DType::Other(_)) => Precision::F16,
-            // GGUF's other types: f16 would take twice as much memory to keep more than the file does.
+            // Other quantised types: f16 would take twice as much memory to keep more than the file does.
             Some(_) => Precision::Int8,
         },
         (asked, ..) => asked,

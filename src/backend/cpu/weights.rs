@@ -10,7 +10,8 @@ use crate::base::error::{Error, Result};
 use crate::base::memory::ensure;
 use crate::base::storage::Store;
 use crate::formats::safetensors::{DType, TensorView};
-use crate::kernels::weight::{Format, ROWS_I8, RowSource, Shape, TableType, Weight, row_scales_at};
+use crate::kernels::GROUP_INPUTS;
+use crate::kernels::weight::{Format, FourBits, ROWS_I8, RowSource, Shape, TableType, Weight, row_scales_at};
 use crate::spec::Precision;
 
 /// Bytes of a mapped tensor that are read before their pages are released.
@@ -57,6 +58,22 @@ impl RowSource for LayerRows<'_> {
     fn f16(&mut self, row: usize, out: &mut [f16]) {
         let result = self.rows.f16(row, out);
         self.done(out.len(), result);
+    }
+
+    fn four_bits(&mut self, row: usize, out: &mut [FourBits]) -> bool {
+        let result = self.rows.four_bits(row, out);
+        if matches!(result, Ok(false)) {
+            return false;
+        }
+        self.done(out.len() * GROUP_INPUTS, result.map(|_| ()));
+        true
+    }
+
+    fn bytes(&mut self, row: usize, out: &mut [i8]) -> Option<f32> {
+        let result = self.rows.bytes(row, out).transpose()?;
+        let scale = result.as_ref().map_or(0.0, |scale| *scale);
+        self.done(out.len(), result.map(|_| ()));
+        Some(scale)
     }
 }
 

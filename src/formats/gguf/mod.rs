@@ -170,7 +170,7 @@ fn weights(path: &Path, parts: &[Container], fields: &Fields, gated: bool) -> Re
         }
         let shift = architecture.shift(&name);
         let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
-        let entry = Entry { shard, dtype, shape, offset: tensor.offset, length: tensor.bytes, order, shift };
+        let entry = Entry { order, shift, ..Entry::new(shard, dtype, shape, tensor.offset, tensor.bytes) };
         if tensors.insert(name.clone(), entry).is_some() {
             let what = format!("tensor {} appears under two names", quoted(&name));
             return Err(Error::invalid_file(path, what));

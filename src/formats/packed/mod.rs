@@ -27,7 +27,7 @@ use memmap2::MmapOptions;
 use serde_json::Value;
 
 use super::modules::TRANSFORMER_FILES;
-use super::tensor::{DType, RowOrder};
+use super::tensor::DType;
 use super::weights::{Entry, MAX_TENSORS, Shard, Weights};
 use super::{json, open_regular, quoted, read_whole};
 use crate::base::error::{Error, Result, Status};
@@ -200,8 +200,7 @@ impl Packed {
             if offset.checked_add(bytes).is_none_or(|end| end > length) || tensors.len() == MAX_TENSORS {
                 return Err(broken());
             }
-            let order = RowOrder::Stored;
-            tensors.insert(name.clone(), Entry { shard: 0, dtype, shape, offset, length: bytes, order, shift: 0.0 });
+            tensors.insert(name.clone(), Entry::new(0, dtype, shape, offset, bytes));
         }
         // The checksum comes last: it reads the whole file, and a sparse file may be longer than anybody can wait for.
         let used = (tensors.values())

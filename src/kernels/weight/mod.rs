@@ -26,6 +26,7 @@ use super::{BLOCK, Epilogue, Input, InputType, Out};
 use crate::base::storage::{self, Plain, Store, Zero};
 use crate::base::thread;
 use crate::spec::Precision;
+pub use packed_i4::FourBits;
 #[cfg(test)]
 pub(super) use packed_i8::bytes_of;
 pub use table::{ROWS_I8, TableType, row_scales_at};
@@ -114,6 +115,17 @@ pub trait RowSource {
         self.f32(row, &mut wide);
         out.convert_from_f32_slice(&wide);
     }
+
+    /// The same row where the source stores it as groups of 4 bits; false if it does not. A failure of the source counts as true.
+    fn four_bits(&mut self, _row: usize, _out: &mut [FourBits]) -> bool {
+        false
+    }
+
+    /// The same row, and its scale, where the source stores it as bytes with one scale; None if it does not. A failure of the source
+    /// counts as a scale.
+    fn bytes(&mut self, _row: usize, _out: &mut [i8]) -> Option<f32> {
+        None
+    }
 }
 
 impl<F: FnMut(usize, &mut [f32])> RowSource for F {
@@ -185,6 +197,14 @@ impl RowSource for Following<'_> {
 
     fn f16(&mut self, row: usize, out: &mut [f16]) {
         self.rows.f16(self.first + row, out);
+    }
+
+    fn four_bits(&mut self, row: usize, out: &mut [FourBits]) -> bool {
+        self.rows.four_bits(self.first + row, out)
+    }
+
+    fn bytes(&mut self, row: usize, out: &mut [i8]) -> Option<f32> {
+        self.rows.bytes(self.first + row, out)
     }
 }
 

@@ -40,15 +40,26 @@ fn number_at(output: usize, input: usize) -> (usize, bool) {
 
 /// The weights of one channel in one group.
 #[derive(Clone, Copy)]
-struct Fit {
+pub struct FourBits {
     step: f16,
     least: f16,
     numbers: [u8; GROUP_INPUTS],
 }
 
-impl Fit {
+impl FourBits {
+    pub const ZERO: Self = Self { step: f16::ZERO, least: f16::ZERO, numbers: [0; GROUP_INPUTS] };
+
+    /// From numbers in 0..=15; step and least value are rounded to f16.
+    pub fn new(step: f32, least: f32, numbers: [u8; GROUP_INPUTS]) -> Self {
+        Self { step: narrow(step), least: narrow(least), numbers }
+    }
+
+    pub fn is_finite(&self) -> bool {
+        self.step.is_finite() && self.least.is_finite()
+    }
+
     /// The closest numbers for a step and a least value, and the squared error.
-    fn new(x: &[f32], step: f32, least: f32) -> (Self, f32) {
+    fn closest(x: &[f32], step: f32, least: f32) -> (Self, f32) {
         let (step, least) = (narrow(step), narrow(least));
         let (s, l) = (step.to_f32(), least.to_f32());
         let inverse = if s > 0.0 { 1.0 / s } else { 0.0 };
@@ -90,7 +101,7 @@ impl Fit {
             }
             // The source's least value may be further down than the lowest weight.
             for below in 0..=15 - used {
-                let (fit, error) = Self::new(x, step, low - step * f32::from(below));
+                let (fit, error) = Self::closest(x, step, low - step * f32::from(below));
                 let tolerance = 1e-6 * low.abs().max(high.abs());
                 if error <= tolerance * tolerance {
                     return Some(fit);
@@ -109,18 +120,18 @@ impl Fit {
         if !(range.is_finite() && narrow(range / 15.0) > f16::ZERO) {
             // The step makes up for what the least value loses to f16.
             let least = narrow(low - low.abs() * EPSILON).to_f32();
-            return Self::new(x, low - least, least).0;
+            return Self::closest(x, low - least, least).0;
         }
         if let Some(fit) = Self::exact(x, low, high) {
             return fit;
         }
-        let (mut best, mut least_error) = Self::new(x, range / 15.0, low);
+        let (mut best, mut least_error) = Self::closest(x, range / 15.0, low);
         for (below, above) in CUTS {
             let step = range * (1.0 - below - above) / 15.0;
-            let mut fit = Self::new(x, step, low + range * below).0;
+            let mut fit = Self::closest(x, step, low + range * below).0;
             for _ in 0..2 {
                 let (step, least) = fit.regress(x);
-                let (next, error) = Self::new(x, step, least);
+                let (next, error) = Self::closest(x, step, least);
                 fit = next;
                 if error < least_error {
                     least_error = error;
@@ -152,11 +163,14 @@ impl WeightFormat for I4 {
 
     fn pack(shape: Shape, rows: &mut dyn RowSource, parts: &mut [&mut [u8]]) {
         let mut row = vec![0.0f32; shape.inputs];
+        let mut fits = vec![FourBits::ZERO; shape.inputs.div_ceil(GROUP_INPUTS)];
         for output in 0..shape.outputs {
-            row.fill(0.0);
-            rows.f32(output, &mut row);
-            for (group, x) in row.chunks(GROUP_INPUTS).enumerate() {
-                let fit = Fit::best(x);
+            if !rows.four_bits(output, &mut fits) {
+                row.fill(0.0);
+                rows.f32(output, &mut row);
+                fits.iter_mut().zip(row.chunks(GROUP_INPUTS)).for_each(|(fit, x)| *fit = FourBits::best(x));
+            }
+            for (group, fit) in fits.iter().enumerate() {
                 let out = &mut parts[0][group_at(shape, output, group)..][..GROUP_BYTES];
                 for (input, &number) in fit.numbers.iter().enumerate() {
                     let (at, high) = number_at(output, input);
@@ -254,7 +268,7 @@ mod tests {
         ] {
             let (step, least) = (f16::from_f32(step).to_f32(), f16::from_f32(least).to_f32());
             let x: Vec<f32> = (0..32u8).map(|i| step * f32::from(first + i * 5 % (last - first + 1)) + least).collect();
-            let fit = Fit::best(&x);
+            let fit = FourBits::best(&x);
             for (x, number) in x.iter().zip(fit.numbers) {
                 let back = fit.step.to_f32().mul_add(f32::from(number), fit.least.to_f32());
                 assert!((back - x).abs() <= 2e-6 * x.abs().max(step), "{back} is not {x}");
@@ -276,9 +290,9 @@ mod tests {
             let x: Vec<f32> = (0..32).map(|_| (0..6).map(|_| uniform()).sum()).collect();
             let low = x.iter().copied().fold(f32::INFINITY, f32::min);
             let high = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let best = Fit::best(&x);
-            searched += Fit::new(&x, best.step.to_f32(), best.least.to_f32()).1;
-            plain += Fit::new(&x, (high - low) / 15.0, low).1;
+            let best = FourBits::best(&x);
+            searched += FourBits::closest(&x, best.step.to_f32(), best.least.to_f32()).1;
+            plain += FourBits::closest(&x, (high - low) / 15.0, low).1;
         }
         assert!(searched < 0.9 * plain, "{searched} is not below {plain}");
     }

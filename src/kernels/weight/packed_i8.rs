@@ -39,16 +39,23 @@ impl WeightFormat for I8 {
     fn pack(shape: Shape, rows: &mut dyn RowSource, parts: &mut [&mut [u8]]) {
         let (mut row, mut bytes) = (vec![0.0f32; shape.inputs], vec![0i8; shape.inputs]);
         for output in 0..shape.outputs {
-            row.fill(0.0);
-            rows.f32(output, &mut row);
-            let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-            // The reciprocal of a smaller range overflows; such values do not matter in f32 sums.
-            let inverse = if largest > f32::MIN_POSITIVE * 256.0 { 127.0 / largest } else { 0.0 };
-            let scale = if inverse > 0.0 { largest / 127.0 } else { 0.0 };
-            for (byte, w) in bytes.iter_mut().zip(&row) {
-                // A NaN becomes 0 here; infinities were caught by the scale, which is then infinite too.
-                *byte = ((w * inverse).clamp(-127.0, 127.0) + ROUNDER - ROUNDER) as i8;
+            let scale = rows.bytes(output, &mut bytes);
+            if scale.is_some() {
+                // One step for a weight in a hundred channels; another scale would round all weights again.
+                bytes.iter_mut().for_each(|byte| *byte = (*byte).max(-127));
             }
+            let scale = scale.unwrap_or_else(|| {
+                row.fill(0.0);
+                rows.f32(output, &mut row);
+                let largest = row.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+                // The reciprocal of a smaller range overflows; such values do not matter in f32 sums.
+                let inverse = if largest > f32::MIN_POSITIVE * 256.0 { 127.0 / largest } else { 0.0 };
+                for (byte, w) in bytes.iter_mut().zip(&row) {
+                    // A NaN becomes 0 here; infinities were caught by the scale, which is then infinite too.
+                    *byte = ((w * inverse).clamp(-127.0, 127.0) + ROUNDER - ROUNDER) as i8;
+                }
+                if inverse > 0.0 { largest / 127.0 } else { 0.0 }
+            });
             let sum = bytes.iter().fold(0i32, |sum, &byte| sum.wrapping_add(i32::from(byte)));
             Numbers::write(shape, output, bytes.iter().map(|byte| byte.to_le_bytes()), parts[0]);
             parts[1][4 * output..][..4].copy_from_slice(&scale.to_le_bytes());

@@ -112,7 +112,10 @@ impl<'a> Finder<'a> {
                 names.first().copied().unwrap_or_default()
             }
             LinearTensors::Single(name) | LinearTensors::ByHead(name) | LinearTensors::Transposed(name) => {
-                let transposed = matches!(wanted.tensors, LinearTensors::Transposed(_));
+                // Weights that other libraries have quantised are `[outputs, inputs]` in any case.
+                let quantised = |tensor: TensorView| matches!(tensor.dtype, DType::Quantised(_));
+                let transposed = matches!(wanted.tensors, LinearTensors::Transposed(_))
+                    && !self.weights.get(&format!("{}.weight", self.full(name, layer))).is_some_and(quantised);
                 let shape = if transposed { [inputs, total] } else { [total, inputs] };
                 let whole = self.part(&self.full(name, layer), &shape, total, wanted.bias)?;
                 for &outputs in wanted.outputs {
