@@ -101,7 +101,6 @@ fn attention(c: &mut Criterion) {
             let stride = 3 * 12 * head_dim;
             let qkv = numbers(tokens * stride);
             let mut out = vec![0.0; tokens * head_dim];
-            let mut scratch = vec![0.0; kernel.attention_scratch(tokens, head_dim)];
             let a = Attention {
                 q: qkv.as_ptr(),
                 k: qkv[head_dim..].as_ptr(),
@@ -116,7 +115,9 @@ fn attention(c: &mut Criterion) {
                 softcap: 0.0,
                 reach: tokens,
                 bias: None,
+                distances: None,
             };
+            let mut scratch = vec![0.0; kernel.attention_scratch(&a)];
             group.bench_function(BenchmarkId::new(kernel.isa(), format!("{tokens}x{head_dim}")), |b| {
                 // SAFETY: the pointers are valid for all tokens of the head, and nothing else accesses the output.
                 b.iter(|| unsafe { kernel.attend(black_box(&a), &mut scratch) });

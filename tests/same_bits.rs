@@ -45,7 +45,7 @@ fn check(path: &Path, pooling: Pooling) {
 
 #[test]
 fn fixtures_of_every_shape() {
-    for fixture in ["bert", "mpnet", "xlm-roberta"] {
+    for fixture in ["bert", "mpnet", "xlm-roberta", "deberta-v2"] {
         check(&fixtures().join(fixture), Pooling::Mean);
         check(&fixtures().join(fixture), Pooling::None);
     }

@@ -115,6 +115,7 @@ fn position(stack: &Stack) -> String {
         parts.push(format!("{:?}", stack.position));
     }
     parts.extend(stack.relative.map(|relative| format!("{relative:?}")));
+    parts.extend(stack.disentangled.map(|disentangled| format!("{disentangled:?}")));
     parts.extend(stack.rotary.as_ref().map(|r| format!("rotary, {} components, base {}", r.dim, r.theta)));
     parts.join(" and ")
 }

@@ -19,13 +19,13 @@ use crate::base::counters::Transfers;
 use crate::base::error::{Error, Result};
 use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
-use crate::spec::{Activation, Device, Layout, Pooling, Precision};
+use crate::spec::{Activation, Device, Heads, Layout, Pooling, Precision};
 
 use super::{
-    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PASS_TOKENS, PassInput,
-    Projection, Role, pooling,
+    AttentionInput, Backend, CacheShape, DistanceTensors, Ends, FeedForward, LinearView, LogitRows, NormView,
+    PASS_TOKENS, PassInput, Projection, Role, pooling,
 };
-use attention::{Plans, RelativeBias};
+use attention::{Distances, Plans, RelativeBias};
 use cache::{Cache, Sequence};
 use pass::Pass;
 use weights::{Linear, Norm, activate, dense_type};
@@ -157,6 +157,7 @@ impl Backend for Candle {
     /// A tensor in the number type of tables.
     type Table = Tensor;
     type RelativeBias = RelativeBias;
+    type Distances = Distances;
     type Cache = Cache;
     type Sequence = Sequence;
     type Pass<'a> = Pass<'a>;
@@ -227,6 +228,10 @@ impl Backend for Candle {
         Ok(RelativeBias { by_distance, centre: distances / 2 })
     }
 
+    fn distances_load(&self, heads: Heads, vectors: DistanceTensors<Tensor>) -> Result<Distances> {
+        Distances::new(heads, &vectors).map_err(failed)
+    }
+
     fn embed(&self, sources: &[(&Tensor, &[u32], f32)]) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
         for (table, ids, factor) in sources {
@@ -275,7 +280,7 @@ impl Backend for Candle {
         Pass::new(self, input).map_err(failed)
     }
 
-    fn attention(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+    fn attention(&self, pass: &Pass, layer: usize, input: AttentionInput<Self>) -> Result<Tensor> {
         pass.attend(layer, input).map_err(failed)
     }
 

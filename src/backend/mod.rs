@@ -17,11 +17,12 @@ use crate::base::error::Result;
 use crate::base::memory::Budget;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::{FREE, TopKEntry, keep_largest};
-use crate::spec::{Activation, Layout, Pooling, Precision};
+use crate::spec::{Activation, Heads, Layout, Pooling, Precision};
 
 pub use host::cap;
 pub use pass::{
-    AttentionInput, CacheShape, CachedSequence, HeadNorms, PassInput, Rotation, Rotations, Sequences, Slot,
+    AttentionInput, CacheShape, CachedSequence, DistanceRows, HeadNorms, PassInput, Rotation, Rotations, Sequences,
+    Slot,
 };
 pub use view::{LinearView, Order, Part, Role, RowReader};
 
@@ -140,6 +141,12 @@ impl<B: Backend> Projection<'_, B> {
     }
 }
 
+/// Keys and queries of distances: an activation, and the column at which they begin.
+pub struct DistanceTensors<'a, T> {
+    pub keys: Option<(&'a T, usize)>,
+    pub queries: Option<(&'a T, usize)>,
+}
+
 /// What is taken of rows of logits.
 pub enum LogitRows<'a> {
     /// All logits.
@@ -157,6 +164,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Rows to look up: `[entries, hidden]`.
     type Table: Send + Sync;
     type RelativeBias: Send + Sync;
+    /// A layer's keys and queries of distances (disentangled attention).
+    type Distances: Send + Sync;
     /// The page pool of KV caches.
     type Cache: Send + Sync;
     /// The KV cache of one sequence, all layers.
@@ -199,6 +208,9 @@ pub trait Backend: Send + Sync + 'static {
     /// `by_distance[head][key - query + longest - 1]`, for sequences of up to `longest` tokens.
     fn relative_bias_load(&self, by_distance: Vec<Vec<f32>>) -> Result<Self::RelativeBias>;
 
+    /// Keys and queries of distances, `[rows, heads · dim]` from a column of an activation on.
+    fn distances_load(&self, heads: Heads, vectors: DistanceTensors<Self::Tensor>) -> Result<Self::Distances>;
+
     /// For each token, the sum of one row of each table times its factor. The ids are in range.
     fn embed(&self, sources: &[(&Self::Table, &[u32], f32)]) -> Result<Self::Tensor>;
     fn norm(&self, x: Self::Tensor, norm: &Self::Norm) -> Result<Self::Tensor>;
@@ -238,14 +250,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Begins a pass: prepares the data that all layers share and copies it to the device.
     fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Self::Pass<'a>>;
     /// One layer's attention as the stack's Spec says, without the output projection: head norms and rotary positions of queries and
-    /// keys, writes to the KV cache, `softmax(cap(scale · q·kᵀ) + relative bias)·v` over the visible keys. The result is
-    /// `[tokens, heads · dim]`. The KV cache's length does not change until the sequence advances after the last layer.
-    fn attention(
-        &self,
-        pass: &Self::Pass<'_>,
-        layer: usize,
-        input: AttentionInput<Self::Tensor, Self::Norm>,
-    ) -> Result<Self::Tensor>;
+    /// keys, writes to the KV cache, `softmax(cap(scale · (q·kᵀ + terms of distances)) + relative bias)·v` over the visible keys. The
+    /// result is `[tokens, heads · dim]`. The KV cache's length does not change until the sequence advances after the last layer.
+    fn attention(&self, pass: &Self::Pass<'_>, layer: usize, input: AttentionInput<Self>) -> Result<Self::Tensor>;
     /// Writes `[tokens, keys then values]` of the encoder's output to the pass's sequences, for cross-attention.
     fn store(&self, pass: &Self::Pass<'_>, layer: usize, key_value: Self::Tensor) -> Result<()>;
 

@@ -79,11 +79,38 @@ impl<S> Sequences<'_, S> {
     }
 }
 
+/// The rows of distances between queries and keys in the table of disentangled attention.
+pub struct DistanceRows {
+    /// By `query - key + longest - 1`, of texts of up to `longest` tokens.
+    rows: Vec<u32>,
+    /// Half of the table's rows.
+    pub span: usize,
+    /// Up to this distance, rows are one apart.
+    pub linear: usize,
+}
+
+impl DistanceRows {
+    pub fn new(rows: Vec<u32>, span: usize) -> Self {
+        let centre = rows.len() / 2;
+        let is_linear =
+            |&n: &usize| rows[centre + n] == (span + n) as u32 && rows[centre - n] + n as u32 == span as u32;
+        let linear = (0..=centre).take_while(is_linear).last().unwrap_or(0);
+        Self { rows, span, linear }
+    }
+
+    /// The row of a distance `query - key`.
+    pub fn row(&self, distance: isize) -> usize {
+        self.rows[(self.rows.len() / 2).saturating_add_signed(distance)] as usize
+    }
+}
+
 /// The input of [`Backend::begin`].
 pub struct PassInput<'a, B: Backend + ?Sized> {
     pub stack: &'a Stack,
     pub rotations: &'a Rotations,
     pub relative_bias: Option<&'a B::RelativeBias>,
+    /// With disentangled attention.
+    pub distances: Option<&'a DistanceRows>,
     pub sequences: Sequences<'a, B::Sequence>,
 }
 
@@ -94,9 +121,9 @@ pub struct HeadNorms<N> {
 }
 
 /// The input of one attention.
-pub enum AttentionInput<'a, T, N> {
+pub enum AttentionInput<'a, B: Backend + ?Sized> {
     /// Self-attention: `[tokens, queries then keys then values]`.
-    Own { qkv: T, norms: Option<&'a HeadNorms<N>> },
+    Own { qkv: B::Tensor, norms: Option<&'a HeadNorms<B::Norm>>, distances: Option<&'a B::Distances> },
     /// Cross-attention without positions: `[tokens, queries]`; [`Backend::store`] wrote the keys and values.
-    Source { queries: T },
+    Source { queries: B::Tensor },
 }

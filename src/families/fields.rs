@@ -60,6 +60,7 @@ const REFUSED: &[(&str, Neutral)] = &[
     ("attn_temperature_tuning", Number(0.0)),
     ("causal", False),
     ("compression_config", Null),
+    ("conv_kernel_size", Number(0.0)),
     ("do_layer_norm_before", True),
     ("enable_bias", True),
     ("inner_group_num", Number(1.0)),

@@ -4,6 +4,7 @@ mod albert;
 mod bart;
 mod bert;
 mod cross_encoder;
+mod deberta_v2;
 mod distilbert;
 mod electra;
 mod eurobert;
@@ -61,6 +62,7 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("mpnet", mpnet::spec),
     ("electra", electra::spec),
     ("albert", albert::spec),
+    ("deberta-v2", deberta_v2::spec),
     ("nomic_bert", nomic_bert::spec),
     ("modernbert", modernbert::spec),
     ("eurobert", eurobert::spec),
@@ -212,7 +214,7 @@ fn usize_default(config: &Config, key: &str, default: Option<usize>) -> Result<O
 /// `max_position_embeddings`, or what the class of transformers has by default.
 fn positions(config: &Config) -> Result<usize> {
     let default = match config.str("model_type")? {
-        "bert" | "roberta" | "xlm-roberta" | "camembert" | "electra" | "albert" => 512,
+        "bert" | "roberta" | "xlm-roberta" | "camembert" | "electra" | "albert" | "deberta-v2" => 512,
         "bart" | "mbart" | "marian" | "pegasus" | "m2m_100" => 1024,
         "llama" | "gpt_neox" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
         "phi3" | "stablelm" => 4096,
@@ -258,8 +260,8 @@ fn bidirectional(mut spec: Spec, window: impl Fn(usize) -> usize) -> Spec {
 /// # Errors
 /// `Unsupported`: a head that is not computed.
 fn decoder_head(config: &Config, family: &str) -> Result<Option<Head>> {
-    const ENCODERS: [&str; 8] =
-        ["Bert", "DistilBert", "Roberta", "XLMRoberta", "MPNet", "Camembert", "Electra", "Albert"];
+    const ENCODERS: [&str; 9] =
+        ["Bert", "DistilBert", "Roberta", "XLMRoberta", "MPNet", "Camembert", "Electra", "Albert", "DebertaV2"];
     const HEADS: [&str; 5] = [
         "ForSequenceClassification",
         "ForTokenClassification",

@@ -7,6 +7,7 @@
 
 use half::bf16;
 
+use super::distances;
 use super::linear::{Edge, FloatProduct, Floats, PairProduct};
 use super::round::round_row;
 use super::softmax::Scores;
@@ -28,30 +29,36 @@ struct ScratchLayout {
     probabilities: usize,
     /// Scores, then probabilities, of one chunk: `[query][CHUNK]`.
     scores: usize,
+    /// Scratch of [`distances`].
+    distances: usize,
     /// The chunk's contribution to the output, and the output so far: `[query][head_dim rounded up to 16]` each.
     output: usize,
 }
 
 impl ScratchLayout {
-    fn new(tokens: usize, head_dim: usize, pairs: bool) -> Self {
-        let (tokens, width) = (tokens.next_multiple_of(BLOCK), head_dim.next_multiple_of(BLOCK));
+    fn new(a: &Attention, pairs: bool) -> Self {
+        let head_dim = a.head_dim;
+        let (tokens, width) = (a.tokens.next_multiple_of(BLOCK), head_dim.next_multiple_of(BLOCK));
         let output = LARGEST_TILE * width;
         let scores = LARGEST_TILE * CHUNK;
         if pairs {
             let (values, queries) = (tokens * width / 2, LARGEST_TILE * width / 2);
-            return Self { keys: tokens * width / 2, values, queries, probabilities: scores / 2, scores, output };
+            let (keys, probabilities) = (tokens * width / 2, scores / 2);
+            return Self { keys, values, queries, probabilities, scores, distances: 0, output };
         }
-        Self { keys: tokens * head_dim, values: 0, queries: 0, probabilities: 0, scores, output }
+        let distances = a.distances.as_ref().map_or(0, |_| distances::scratch(a));
+        Self { keys: tokens * head_dim, values: 0, queries: 0, probabilities: 0, scores, distances, output }
     }
 
     /// The total, with space to align the start to a cache line.
     fn floats(&self) -> usize {
-        BLOCK + self.keys + self.values + self.queries + self.probabilities + self.scores + 2 * self.output
+        let operands = self.keys + self.values + self.queries + self.probabilities;
+        BLOCK + operands + self.scores + self.distances + 2 * self.output
     }
 }
 
-pub(super) fn scratch(tokens: usize, head_dim: usize) -> usize {
-    ScratchLayout::new(tokens, head_dim, false).floats().max(ScratchLayout::new(tokens, head_dim, true).floats())
+pub(super) fn scratch(a: &Attention) -> usize {
+    ScratchLayout::new(a, false).floats().max(ScratchLayout::new(a, true).floats())
 }
 
 impl Attention {
@@ -63,7 +70,7 @@ impl Attention {
 
     /// The range of keys that any of these queries sees, from the beginning of a chunk.
     #[inline(always)]
-    fn span(&self, (first, end): (usize, usize)) -> (usize, usize) {
+    pub(super) fn span(&self, (first, end): (usize, usize)) -> (usize, usize) {
         (self.sees(first).0 / CHUNK * CHUNK, self.sees(end.saturating_sub(1)).1)
     }
 }
@@ -76,6 +83,7 @@ struct ScratchParts {
     queries: *mut bf16,
     probabilities: *mut bf16,
     scores: *mut f32,
+    distances: *mut f32,
     added: *mut f32,
     total: *mut f32,
 }
@@ -205,7 +213,13 @@ pub(super) unsafe fn attend<V: Vector>(a: &Attention, scratch: &mut [f32]) {
 #[inline(always)]
 pub(super) unsafe fn attend_rounded<V: Vector>(a: &Attention, scratch: &mut [f32]) {
     // SAFETY: the caller's promise.
-    unsafe { if V::FAST_PAIRS { attend_in::<V, true>(a, scratch) } else { attend_in::<V, false>(a, scratch) } }
+    unsafe {
+        if V::FAST_PAIRS && a.distances.is_none() {
+            attend_in::<V, true>(a, scratch)
+        } else {
+            attend_in::<V, false>(a, scratch)
+        }
+    }
 }
 
 /// `PAIRS` is whether operands are rounded to bf16.
@@ -215,7 +229,7 @@ pub(super) unsafe fn attend_rounded<V: Vector>(a: &Attention, scratch: &mut [f32
 #[inline(always)]
 unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [f32]) {
     const { assert!(V::FLOAT_ROWS <= LARGEST_TILE && V::PAIR_ROWS <= LARGEST_TILE) };
-    let layout = ScratchLayout::new(a.tokens, a.head_dim, PAIRS);
+    let layout = ScratchLayout::new(a, PAIRS);
     assert!(scratch.len() >= layout.floats(), "scratch is too small");
     let (first, end) = a.queries;
     // SAFETY: the assertion keeps all parts within the scratch; the rest is the caller's promise.
@@ -227,15 +241,19 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
         let queries = values.add(layout.values);
         let probabilities = queries.add(layout.queries);
         let scores = probabilities.add(layout.probabilities);
-        let added = scores.add(layout.scores);
+        let distances = scores.add(layout.scores);
+        let added = distances.add(layout.distances);
         let total = added.add(layout.output);
         let (queries, probabilities) = (queries.cast(), probabilities.cast());
-        let memory = ScratchParts { keys, values, queries, probabilities, scores, added, total };
+        let memory = ScratchParts { keys, values, queries, probabilities, scores, distances, added, total };
         if PAIRS {
             pack_key_pairs::<V>(a, keys);
             pack_value_pairs::<V>(a, values);
         } else {
             pack_keys::<V>(a, keys);
+        }
+        if let Some(vectors) = &a.distances {
+            distances::multiply_keys::<V>(a, vectors, distances);
         }
         let mut query = first;
         while query < end {
@@ -252,7 +270,7 @@ unsafe fn attend_in<V: Vector, const PAIRS: bool>(a: &Attention, scratch: &mut [
 /// As `attend`; the parts of the scratch are laid out as `ScratchLayout` says.
 #[inline(always)]
 unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize, rows: usize, memory: ScratchParts) {
-    let ScratchParts { keys, values, queries, probabilities, scores, added, total } = memory;
+    let ScratchParts { keys, values, queries, probabilities, scores, distances, added, total } = memory;
     let dim = a.head_dim;
     let width = dim.next_multiple_of(BLOCK);
     let padded = a.tokens.next_multiple_of(BLOCK);
@@ -284,6 +302,10 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
                 let operand = Floats { data: keys.add(chunk * dim), block: dim * BLOCK, step: BLOCK };
                 let product = FloatProduct { a: a.q.add(query * a.stride), stride: a.stride, inputs: dim, w: operand };
                 multiply::<V, _>(&product, rows, count.div_ceil(BLOCK), scores, CHUNK);
+            }
+            if let Some(vectors) = &a.distances {
+                let tile = distances::Scores { query, rows, chunk, count, scores };
+                distances::add::<V>(a, vectors, distances, tile);
             }
 
             for i in 0..rows {

@@ -8,6 +8,7 @@
 mod activation;
 mod arg_max;
 mod attention;
+mod distances;
 mod embedding;
 mod input;
 mod instruction_set;
@@ -143,6 +144,20 @@ pub struct Attention {
     pub reach: usize,
     /// Points at the relative bias of distance 0 of this head: `*bias.offset(key - query)` is added to the scaled and capped score.
     pub bias: Option<*const f32>,
+    /// Of disentangled attention: their products with queries and keys are added to the products of queries and keys.
+    pub distances: Option<DistanceVectors>,
+}
+
+/// Vectors of distances between queries and keys, for one head (disentangled attention). Component `i` of the vector of distance 0 is at
+/// `i · step` from the pointer, and vectors of greater distances follow. They are readable for all distances of a text's queries and keys,
+/// and for [`BLOCK`] more on both sides.
+#[derive(Clone, Copy)]
+pub struct DistanceVectors {
+    /// By `key - query`: multiplied with queries.
+    pub keys: Option<*const f32>,
+    /// By `query - key`: multiplied with keys.
+    pub queries: Option<*const f32>,
+    pub step: usize,
 }
 
 /// The number type of a cache's keys and values.
@@ -249,8 +264,8 @@ pub trait Kernel: Send + Sync {
     fn add_i8(&self, x: &mut [f32], y: &[i8], scale: f32);
 
     /// Floats of scratch that `attend` needs.
-    fn attention_scratch(&self, tokens: usize, head_dim: usize) -> usize {
-        attention::scratch(tokens, head_dim)
+    fn attention_scratch(&self, a: &Attention) -> usize {
+        attention::scratch(a)
     }
 
     /// Fused scaled dot-product attention with an online softmax; no score matrix is written to memory.
@@ -260,7 +275,7 @@ pub trait Kernel: Send + Sync {
     unsafe fn attend(&self, a: &Attention, scratch: &mut [f32]);
 
     /// As `attend`, for models whose weights are multiplied in a rounded type: where the machine multiplies bf16 faster than f32, queries,
-    /// keys, values and probabilities are rounded to bf16.
+    /// keys, values and probabilities are rounded to bf16. With vectors of distances nothing is rounded.
     ///
     /// # Safety
     /// As `attend`.

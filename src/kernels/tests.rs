@@ -229,7 +229,7 @@ fn hostile_rows_break_nothing() {
                     }
                 }
                 for rounded in [false, true] {
-                    attention::attend(kernel, rounded, &attention::Heads::of(&x, count, 1), 0..count, None);
+                    attention::attend(kernel, rounded, &attention::Heads::of(&x, count, 1), 0..count, None, None);
                 }
             }
         }

@@ -127,12 +127,15 @@ impl Packer<'_> {
     fn stack(&mut self, view: &StackView) -> Result<()> {
         let tables = [Some(&view.word), view.position.as_ref(), view.token_type.as_ref()];
         tables.into_iter().flatten().try_for_each(|table| self.table(table))?;
-        view.relative_bias.iter().try_for_each(|table| self.plain(table))?;
-        [&view.embedding_norm, &view.final_norm].into_iter().flatten().try_for_each(|norm| self.norm(norm))?;
+        view.relative_bias.iter().chain(&view.distances).try_for_each(|table| self.plain(table))?;
+        [&view.embedding_norm, &view.distance_norm, &view.final_norm]
+            .into_iter()
+            .flatten()
+            .try_for_each(|norm| self.norm(norm))?;
         view.embedding_projection.iter().try_for_each(|linear| self.linear(Role::Head, linear))?;
         self.step()?;
         for layer in &view.layers {
-            layer.linears().try_for_each(|linear| self.linear(Role::Layer, linear))?;
+            layer.linears().chain(layer.applied()).try_for_each(|linear| self.linear(Role::Layer, linear))?;
             layer.norms().try_for_each(|norm| self.norm(norm))?;
             self.step()?;
         }

@@ -10,7 +10,9 @@ pub const ACCOUNTED_TOKENS: usize = 1024;
 fn token_bytes(stack: &Stack) -> u64 {
     let inner = if stack.gated { 2 * stack.intermediate } else { stack.intermediate };
     let wide = stack.heads.qkv_width().max(inner) as u64;
-    let floats = 2 * stack.hidden as u64 + wide + wide.div_ceil(4) + 4 * stack.heads.dim as u64;
+    // With vectors of distances: those of a head, expanded, and the products of keys with them.
+    let distances = stack.disentangled.map_or(0, |_| 2 * stack.heads.dim as u64 + 160);
+    let floats = 2 * stack.hidden as u64 + wide + wide.div_ceil(4) + 4 * stack.heads.dim as u64 + distances;
     floats.saturating_mul(size_of::<f32>() as u64)
 }
 

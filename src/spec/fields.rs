@@ -1,8 +1,9 @@
 //! For tests: every field of a Spec, with a change of each. A field that is added and not listed here does not compile.
 
 use super::{
-    Activation, AttentionSpec, Biases, Dense, Head, HeadKind, HeadToken, Heads, LanguageHead, LanguageWeight,
-    LinearTensors, Names, Norm, NormKind, NormPlace, Position, Relative, Rotary, RotaryScaling, Spec, Stack,
+    Activation, AttentionSpec, Biases, Dense, Disentangled, Head, HeadKind, HeadToken, Heads, LanguageHead,
+    LanguageWeight, LinearTensors, Names, Norm, NormKind, NormPlace, Position, Relative, Rotary, RotaryScaling, Spec,
+    Stack,
 };
 
 type StackChange = fn(&mut Stack);
@@ -35,6 +36,7 @@ pub fn of_stack() -> Vec<&'static str> {
             embedding_scale,
             position,
             relative,
+            disentangled,
             rotary,
             attention,
             token_types,
@@ -53,6 +55,10 @@ pub fn of_stack() -> Vec<&'static str> {
             embedding_norm,
             embedding_projection,
             relative_bias,
+            distances,
+            distance_norm,
+            distance_key,
+            distance_query,
             qkv,
             attention_output,
             attention_norm,
@@ -70,11 +76,12 @@ pub fn of_stack() -> Vec<&'static str> {
             final_norm
         }
     );
-    let parts: [&[&str]; 7] = [
+    let parts: [&[&str]; 8] = [
         &fields!("heads.", Heads { count, kv, dim }),
         &fields!("norm.", Norm { kind, place, eps, bias, shift, first_attention }),
         &fields!("biases.", Biases { qkv, attention_output, feed_forward }),
         &fields!("relative.", Relative { buckets, max_distance, bidirectional }),
+        &fields!("disentangled.", Disentangled { span, max_distance, content_to_position, position_to_content }),
         &fields!("rotary.", Rotary { dim, theta, scaling, local_theta, without }),
         &fields!("attention.", AttentionSpec { scale, softcap, windows, head_norm }),
         &names,
@@ -129,6 +136,14 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("relative.buckets", |s| relative(s).buckets += 1),
     ("relative.max_distance", |s| relative(s).max_distance += 1),
     ("relative.bidirectional", |s| relative(s).bidirectional = !relative(s).bidirectional),
+    ("disentangled.span", |s| disentangled(s).span += 1),
+    ("disentangled.max_distance", |s| disentangled(s).max_distance = Some(9)),
+    ("disentangled.content_to_position", |s| {
+        disentangled(s).content_to_position = !disentangled(s).content_to_position;
+    }),
+    ("disentangled.position_to_content", |s| {
+        disentangled(s).position_to_content = !disentangled(s).position_to_content;
+    }),
     ("rotary.dim", |s| rotary(s).dim += 2),
     ("rotary.theta", |s| rotary(s).theta += 1.0),
     ("rotary.scaling", |s| {
@@ -152,6 +167,10 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("names.embedding_norm", |s| s.names.embedding_norm = Some("other")),
     ("names.embedding_projection", |s| s.names.embedding_projection = Some("other")),
     ("names.relative_bias", |s| s.names.relative_bias = Some("other")),
+    ("names.distances", |s| s.names.distances = Some("other")),
+    ("names.distance_norm", |s| s.names.distance_norm = Some("other")),
+    ("names.distance_key", |s| s.names.distance_key = Some("other")),
+    ("names.distance_query", |s| s.names.distance_query = Some("other")),
     ("names.qkv", |s| s.names.qkv = LinearTensors::Single("other")),
     ("names.attention_output", |s| s.names.attention_output = LinearTensors::Single("other")),
     ("names.attention_norm", |s| s.names.attention_norm = "other"),
@@ -192,6 +211,11 @@ pub const SPEC_CHANGES: &[(&str, SpecChange)] = &[
 
 fn relative(stack: &mut Stack) -> &mut Relative {
     stack.relative.get_or_insert(Relative { buckets: 8, max_distance: 20, bidirectional: true })
+}
+
+fn disentangled(stack: &mut Stack) -> &mut Disentangled {
+    let plain = Disentangled { span: 4, max_distance: None, content_to_position: true, position_to_content: true };
+    stack.disentangled.get_or_insert(plain)
 }
 
 fn rotary(stack: &mut Stack) -> &mut Rotary {

@@ -69,6 +69,8 @@ pub struct Stack {
     pub position: Position,
     /// Relative position bias, added to the scores of self-attention.
     pub relative: Option<Relative>,
+    /// Vectors of distances in self-attention.
+    pub disentangled: Option<Disentangled>,
     /// Of queries and keys in self-attention.
     pub rotary: Option<Rotary>,
     pub attention: AttentionSpec,
@@ -104,6 +106,7 @@ impl Stack {
             embedding_scale: 1.0,
             position: Position::None,
             relative: None,
+            disentangled: None,
             rotary: None,
             attention: AttentionSpec::plain(heads.dim),
             token_types: 0,
@@ -212,6 +215,22 @@ pub struct Relative {
     pub max_distance: usize,
     /// Whether keys after the query have separate buckets; otherwise they share the bucket of distance 0.
     pub bidirectional: bool,
+}
+
+/// Disentangled attention (He et al. 2021): a table of vectors of distances, of which each layer makes keys and queries. Their products with
+/// a token's query and key are added to the products of queries and keys, before these are scaled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disentangled {
+    /// Half of the table's rows. Distance 0 has row `span`, and a query that is `n` tokens after the key has a row after it; those
+    /// beyond the ends have the first and the last row.
+    pub span: usize,
+    /// Distances of more than half of `span` share rows of logarithmic width, of which the last one that counts is of `max_distance - 1`
+    /// tokens; None: each has a row.
+    pub max_distance: Option<usize>,
+    /// Whether keys of distances are multiplied with the queries of tokens (c2p).
+    pub content_to_position: bool,
+    /// Whether queries of distances are multiplied with the keys of tokens (p2c).
+    pub position_to_content: bool,
 }
 
 /// The maximum of [`Rotary::reach`] beyond what the configuration says.
@@ -353,6 +372,12 @@ pub struct Names {
     /// A linear layer after the embeddings and their norm, from [`Stack::embedding_size`] to [`Stack::hidden`].
     pub embedding_projection: Option<&'static str>,
     pub relative_bias: Option<&'static str>,
+    /// The table of [`Disentangled`], and its norm.
+    pub distances: Option<&'static str>,
+    pub distance_norm: Option<&'static str>,
+    /// Linear layers of keys and queries of distances; None if they are those of tokens.
+    pub distance_key: Option<&'static str>,
+    pub distance_query: Option<&'static str>,
     pub qkv: LinearTensors,
     pub attention_output: LinearTensors,
     pub attention_norm: &'static str,
@@ -384,6 +409,10 @@ impl Names {
         embedding_norm: None,
         embedding_projection: None,
         relative_bias: None,
+        distances: None,
+        distance_norm: None,
+        distance_key: None,
+        distance_query: None,
         qkv: LinearTensors::Single(""),
         attention_output: LinearTensors::Single(""),
         attention_norm: "",

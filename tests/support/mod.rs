@@ -10,7 +10,7 @@ use kinglet::{Device, LoadOptions, Model, Precision};
 use serde_json::Value;
 
 /// The families that only read; all others generate, and a new one must have a fixture among those.
-pub const ENCODERS: [&str; 11] = [
+pub const ENCODERS: [&str; 12] = [
     "bert",
     "distilbert",
     "roberta",
@@ -22,6 +22,7 @@ pub const ENCODERS: [&str; 11] = [
     "eurobert",
     "electra",
     "albert",
+    "deberta-v2",
 ];
 
 /// `KINGLET_FIXTURES`, else `tests/fixtures`.

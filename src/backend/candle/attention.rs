@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{DType, Result, Tensor};
 
+use crate::backend::{DistanceRows, DistanceTensors};
 use crate::spec::{Heads, Stack};
 
 use super::{Candle, metal};
@@ -30,6 +31,23 @@ const PLAN_BYTES: usize = 64 << 20;
 pub struct RelativeBias {
     pub by_distance: Tensor,
     pub centre: usize,
+}
+
+/// A layer's keys and queries of distances, `[heads, dim, rows]`.
+pub struct Distances {
+    keys: Option<Tensor>,
+    queries: Option<Tensor>,
+}
+
+impl Distances {
+    pub fn new(heads: Heads, vectors: &DistanceTensors<Tensor>) -> Result<Self> {
+        let part = |source: &Option<(&Tensor, usize)>| {
+            let Some((x, column)) = *source else { return Ok(None) };
+            let x = x.narrow(1, column, heads.query_width())?.contiguous()?;
+            x.reshape((x.dim(0)?, heads.count, heads.dim))?.permute((1, 2, 0))?.contiguous().map(Some)
+        };
+        Ok(Self { keys: part(&vectors.keys)?, queries: part(&vectors.queries)? })
+    }
 }
 
 /// Queries of one sequence and the keys of that sequence.
@@ -101,6 +119,8 @@ struct Occasion {
     sight: Sight,
     /// The address of the bias, which is constant for a model.
     bias: usize,
+    /// As `bias`.
+    distances: usize,
 }
 
 /// The arguments of a plan.
@@ -108,6 +128,7 @@ struct Setting<'a> {
     candle: &'a Candle,
     heads: Heads,
     bias: Option<&'a RelativeBias>,
+    distances: Option<&'a DistanceRows>,
 }
 
 pub struct AttentionPlan {
@@ -128,6 +149,42 @@ struct Group {
     key_rows: Option<Tensor>,
     /// Mask and bias, added to the scores: `[kv or 1, batch, group or 1, queries, keys]`, f32.
     added: Option<Tensor>,
+    distances: Option<GroupDistances>,
+}
+
+/// The rows of distances.
+struct GroupDistances {
+    /// `[1, batch, queries, keys]`
+    by_query: Tensor,
+    /// `[1, batch, keys, queries]`
+    by_key: Tensor,
+}
+
+impl GroupDistances {
+    fn new(pieces: &[Piece], queries: usize, keys: usize, rows: &DistanceRows, candle: &Candle) -> Result<Self> {
+        let row = |p: &Piece, i: usize, key: usize| rows.row((p.first + i) as isize - key as isize) as u32;
+        let by_query =
+            pieces.iter().flat_map(|p| (0..queries).flat_map(move |i| (0..keys).map(move |key| row(p, i, key))));
+        let by_query = candle.carry(by_query.collect::<Vec<u32>>(), (1, pieces.len(), queries, keys))?;
+        Ok(Self { by_key: by_query.transpose(2, 3)?.contiguous()?, by_query })
+    }
+
+    /// The terms of queries `[heads, batch, queries, dim]` and keys `[heads, batch, keys, dim]`, `[heads, batch, queries, keys]` in f32.
+    fn terms(&self, q: &Tensor, k: &Tensor, vectors: &Distances) -> Result<Option<Tensor>> {
+        let of = |x: &Tensor, vectors: &Tensor, rows: &Tensor| {
+            let (heads, batch, tokens, dim) = x.dims4()?;
+            let products = x.reshape((heads, batch * tokens, dim))?.matmul(vectors)?.to_dtype(DType::F32)?;
+            let products = products.reshape((heads, batch, tokens, vectors.dim(2)?))?;
+            let (_, _, _, others) = rows.dims4()?;
+            products.gather(&rows.broadcast_as((heads, batch, tokens, others))?.contiguous()?, 3)
+        };
+        let queries = vectors.keys.as_ref().map(|keys| of(q, keys, &self.by_query)).transpose()?;
+        let keys = vectors.queries.as_ref().map(|queries| of(k, queries, &self.by_key)?.transpose(2, 3)).transpose()?;
+        match (queries, keys) {
+            (Some(queries), Some(keys)) => (queries + keys).map(Some),
+            (queries, keys) => Ok(queries.or(keys)),
+        }
+    }
 }
 
 /// The cached plans.
@@ -144,14 +201,16 @@ impl Plans {
         stack: &Stack,
         sight: Sight,
         bias: Option<&RelativeBias>,
+        distances: Option<&DistanceRows>,
     ) -> Result<Arc<AttentionPlan>> {
         let identity = bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
-        let occasion = Occasion { all, pieces, sight, bias: identity };
+        let rows = distances.map_or(0, |rows| std::ptr::from_ref(rows).addr());
+        let occasion = Occasion { all, pieces, sight, bias: identity, distances: rows };
         let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans().iter().find(|plan| plan.occasion == occasion) {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(AttentionPlan::new(occasion, &Setting { candle, heads: stack.heads, bias })?);
+        let plan = Arc::new(AttentionPlan::new(occasion, &Setting { candle, heads: stack.heads, bias, distances })?);
         let mut plans = plans();
         plans.push_front(plan.clone());
         let bytes = |plans: &VecDeque<Arc<AttentionPlan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();
@@ -185,7 +244,8 @@ impl AttentionPlan {
         for pieces in alike.values() {
             let most = |of: fn(&Piece) -> usize| pieces.iter().map(of).max().unwrap_or(0);
             let (queries, keys) = (most(|p| p.rows.len()), most(|p| p.count));
-            let batch = (SCORES / (queries * keys * heads.count).max(1)).max(1);
+            let scores = if setting.distances.is_some() { SCORES / 4 } else { SCORES };
+            let batch = (scores / (queries * keys * heads.count).max(1)).max(1);
             for pieces in pieces.chunks(batch) {
                 for piece in pieces {
                     for (i, row) in piece.rows.clone().enumerate() {
@@ -212,6 +272,7 @@ impl AttentionPlan {
         &self,
         q: &Tensor,
         stack: &Stack,
+        distances: Option<&Distances>,
         keys_of: impl Fn(Option<&Tensor>, usize, usize) -> Result<(Tensor, Tensor)>,
     ) -> Result<Tensor> {
         let heads = stack.heads;
@@ -229,7 +290,7 @@ impl AttentionPlan {
             let q = q.reshape((group.batch, group.queries, heads.kv, heads.group(), heads.dim))?;
             let q = q.permute((2, 0, 3, 1, 4))?.contiguous()?.to_dtype(dtype)?;
             let q = q.reshape((heads.kv, group.batch, heads.group() * group.queries, heads.dim))?;
-            let mixed = group.mix(&q, &keys, &values, stack)?;
+            let mixed = group.mix(&q, &keys, &values, stack, distances)?;
             let mixed = mixed.reshape((heads.kv, group.batch, heads.group(), group.queries, heads.dim))?;
             let mixed = mixed.permute((1, 3, 0, 2, 4))?.contiguous()?.to_dtype(q_type)?;
             results.push(mixed.reshape((group.batch * group.queries, heads.query_width()))?);
@@ -244,7 +305,7 @@ impl AttentionPlan {
 
 impl Group {
     fn new(pieces: &[Piece], queries: usize, keys: usize, occasion: &Occasion, setting: &Setting) -> Result<Self> {
-        let &Setting { candle, heads, bias } = setting;
+        let &Setting { candle, heads, bias, distances } = setting;
         let all = occasion.all;
         let batch = pieces.len();
         let rows_of = |list: Vec<u32>| {
@@ -266,6 +327,7 @@ impl Group {
             query_rows: if straight { None } else { rows_of(query_rows)? },
             key_rows: if own { None } else { rows_of(key_rows)? },
             added: group_mask(pieces, queries, keys, occasion.sight, candle)?,
+            distances: distances.map(|rows| GroupDistances::new(pieces, queries, keys, rows, candle)).transpose()?,
         };
         if let Some(bias) = bias {
             let distance = |p: &Piece, i: usize, key: usize| (bias.centre + key).saturating_sub(p.first + i);
@@ -285,14 +347,21 @@ impl Group {
         Ok(group)
     }
 
-    /// `softmax(cap(scale · q·Kᵀ) + added)·V`.
-    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, stack: &Stack) -> Result<Tensor> {
+    /// `softmax(cap(scale · (q·Kᵀ + terms of distances)) + added)·V`.
+    fn mix(&self, q: &Tensor, k: &Tensor, v: &Tensor, stack: &Stack, distances: Option<&Distances>) -> Result<Tensor> {
         let (heads, scores) = (stack.heads, &stack.attention);
-        if self.added.is_none() && scores.softcap == 0.0 && metal::fuses(q) {
+        let terms = match (&self.distances, distances) {
+            (Some(group), Some(vectors)) => group.terms(q, k, vectors)?,
+            _ => None,
+        };
+        if terms.is_none() && self.added.is_none() && scores.softcap == 0.0 && metal::fuses(q) {
             return metal::attention(q, k, v, scores.scale);
         }
         let q = if scores.scale == 1.0 { q.clone() } else { (q * f64::from(scores.scale))? };
         let mut s = q.matmul(&k.t()?)?.to_dtype(DType::F32)?;
+        if let Some(terms) = terms {
+            s = (s + (terms * f64::from(scores.scale))?)?;
+        }
         if scores.softcap > 0.0 {
             let cap = f64::from(scores.softcap);
             s = ((s / cap)?.tanh()? * cap)?;

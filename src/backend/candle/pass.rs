@@ -56,7 +56,7 @@ pub struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub fn new(candle: &Candle, input: PassInput<'a, Candle>) -> Result<Self> {
-        let PassInput { stack, rotations, relative_bias: bias, sequences } = input;
+        let PassInput { stack, rotations, relative_bias: bias, distances, sequences } = input;
         let rows = sequences.rows();
         let filled = |rows: &Range<usize>| !rows.is_empty();
         let (mut source, mut cache) = (None, None);
@@ -77,7 +77,7 @@ impl<'a> Pass<'a> {
                 let seen: Vec<_> =
                     seen.map(|slot| slot.sequence.piece(slot.rows.clone(), slot.sequence.length())).collect();
                 if !seen.is_empty() {
-                    source = Some(candle.plans.of(candle, seen, rows, stack, Sight::ALL, None)?);
+                    source = Some(candle.plans.of(candle, seen, rows, stack, Sight::ALL, None, None)?);
                 }
                 let own = own.iter().filter(|slot| filled(&slot.rows));
                 let piece =
@@ -89,7 +89,7 @@ impl<'a> Pass<'a> {
         for window in (0..stack.layers).map(|layer| stack.attention.window(layer)) {
             if rows > 0 && plans.iter().all(|(known, _)| *known != window) {
                 let sight = Sight { causal, window };
-                plans.push((window, candle.plans.of(candle, pieces.clone(), rows, stack, sight, bias)?));
+                plans.push((window, candle.plans.of(candle, pieces.clone(), rows, stack, sight, bias, distances)?));
             }
         }
         let angles = Angles::new(candle, &rotations.global)?;
@@ -97,10 +97,10 @@ impl<'a> Pass<'a> {
         Ok(Self { stack, angles, local_angles, plans, source, cache })
     }
 
-    pub fn attend(&self, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+    pub fn attend(&self, layer: usize, input: AttentionInput<Candle>) -> Result<Tensor> {
         let (stack, heads) = (self.stack, self.stack.heads);
         match input {
-            AttentionInput::Own { qkv, norms } => {
+            AttentionInput::Own { qkv, norms, distances } => {
                 let window = stack.attention.window(layer);
                 let rotated = stack.rotary.as_ref().is_some_and(|rotary| rotary.is_in(layer));
                 let qkv = self.turn(qkv, rotated.then_some(window), norms)?;
@@ -109,14 +109,15 @@ impl<'a> Pass<'a> {
                 let Some((_, plan)) = self.plans.iter().find(|(known, _)| *known == window) else { return Ok(queries) };
                 match &self.cache {
                     Some((pool, _)) => {
-                        plan.attend(&queries, stack, |rows, batch, keys| pool.read(layer, rows, batch, keys))
+                        plan.attend(&queries, stack, distances, |rows, batch, keys| pool.read(layer, rows, batch, keys))
                     }
-                    None => plan.attend(&queries, stack, |rows, batch, keys| self.packed(&qkv, rows, batch, keys)),
+                    None => plan
+                        .attend(&queries, stack, distances, |rows, batch, keys| self.packed(&qkv, rows, batch, keys)),
                 }
             }
             AttentionInput::Source { queries } => match (&self.source, &self.cache) {
                 (Some(plan), Some((pool, _))) => {
-                    plan.attend(&queries, stack, |rows, batch, keys| pool.read(layer, rows, batch, keys))
+                    plan.attend(&queries, stack, None, |rows, batch, keys| pool.read(layer, rows, batch, keys))
                 }
                 _ if self.plans.is_empty() => Ok(queries),
                 _ => Err(Error::Msg("cross-attention without a source".into())),

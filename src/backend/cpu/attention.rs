@@ -5,13 +5,14 @@
 
 use half::f16;
 
-use crate::backend::{AttentionInput, CachedSequence, HeadNorms, PassInput, Rotations, Sequences, Slot};
+use crate::backend::{AttentionInput, CachedSequence, DistanceRows, HeadNorms, PassInput, Rotations, Sequences, Slot};
 use crate::base::error::{Error, Result};
 use crate::kernels::weight::Format;
 use crate::kernels::{Attention, BLOCK, CacheType, InputType, PagedAttention};
 use crate::spec::{Layout, Stack};
 
 use super::cache::{PageShape, Sequence};
+use super::distances::Distances;
 use super::scratch::{List, Scratch};
 use super::{Cpu, NORM_CHUNK, Norm, RelativeBias, SharedPointer, Tensor};
 
@@ -109,6 +110,7 @@ pub struct Pass<'a> {
     stack: &'a Stack,
     rotations: &'a Rotations,
     bias: Option<&'a RelativeBias>,
+    distances: Option<&'a DistanceRows>,
     own: Queries,
     /// Queries of cross-attention.
     source: Queries,
@@ -141,7 +143,7 @@ unsafe fn write_row<T: Copy>(page: *mut T, shape: PageShape, layer: usize, lane:
 impl Cpu {
     pub(super) fn pass<'a>(&self, input: PassInput<'a, Self>) -> Pass<'a> {
         let scratch = &self.lists;
-        let PassInput { stack, rotations, relative_bias: bias, sequences } = input;
+        let PassInput { stack, rotations, relative_bias: bias, distances, sequences } = input;
         let (own, source, lanes, shape) = match sequences {
             Sequences::Whole(layout) => {
                 let none = Queries { chunks: scratch.list(0), pages: scratch.list(0) };
@@ -162,15 +164,15 @@ impl Cpu {
                 (own, Queries::cached(scratch, sources, |sequence| sequence, false), lanes, shape)
             }
         };
-        Pass { stack, rotations, bias, own, source, lanes, shape }
+        Pass { stack, rotations, bias, distances, own, source, lanes, shape }
     }
 
-    pub(super) fn attend(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+    pub(super) fn attend(&self, pass: &Pass, layer: usize, input: AttentionInput<Self>) -> Result<Tensor> {
         match (input, pass.shape) {
-            (AttentionInput::Own { mut qkv, norms }, shape) => {
+            (AttentionInput::Own { mut qkv, norms, distances }, shape) => {
                 self.prepare(pass, layer, &mut qkv, norms);
                 Ok(match shape {
-                    None => self.attend_whole(pass, layer, &qkv),
+                    None => self.attend_whole(pass, layer, &qkv, distances),
                     Some(shape) => self.attend_cached(pass, layer, &qkv, &pass.own, shape, true),
                 })
             }
@@ -245,7 +247,7 @@ impl Cpu {
     }
 
     /// Attention within the texts of a pass.
-    fn attend_whole(&self, pass: &Pass, layer: usize, qkv: &Tensor) -> Tensor {
+    fn attend_whole(&self, pass: &Pass, layer: usize, qkv: &Tensor, distances: Option<&Distances>) -> Tensor {
         let (heads, spec) = (pass.stack.heads, &pass.stack.attention);
         let hidden = heads.query_width();
         let mut result = self.tensor(qkv.rows, hidden);
@@ -258,6 +260,9 @@ impl Cpu {
             let start = chunk.row as usize - query;
             let keys = hidden + head / heads.group() * heads.dim;
             let text = &input[start * qkv.width..];
+            let queries = query..query + chunk.queries as usize;
+            let vectors = distances.zip(pass.distances);
+            let vectors = vectors.map(|(all, rows)| all.of(head, rows, queries.clone(), tokens, &self.scratch));
             let attention = Attention {
                 q: text[head * heads.dim..].as_ptr(),
                 k: text[keys..].as_ptr(),
@@ -267,7 +272,7 @@ impl Cpu {
                 stride: qkv.width,
                 out_stride: hidden,
                 tokens,
-                queries: (query, query + chunk.queries as usize),
+                queries: (queries.start, queries.end),
                 head_dim: heads.dim,
                 scale: spec.scale,
                 softcap: spec.softcap,
@@ -276,10 +281,11 @@ impl Cpu {
                     window => window / 2,
                 },
                 bias: pass.bias.map(|b| b.centre(head)),
+                distances: vectors.as_ref().map(|task| task.vectors),
             };
-            let mut memory = self.scratch.take(self.kernel.attention_scratch(tokens, heads.dim));
+            let mut memory = self.scratch.take(self.kernel.attention_scratch(&attention));
             // SAFETY: the pointers cover the sequence's rows; the bias row reaches `tokens - 1` both ways because the encoder
-            // refuses sequences longer than the row was made for; a task writes only its queries' part of its head's columns.
+            // refuses sequences longer than the row was made for; the vectors were made for these queries and keys; a task writes only its queries' part of its head's columns.
             unsafe {
                 match Format::new(self.precision).input {
                     InputType::F32 => self.kernel.attend(&attention, memory.floats_mut()),

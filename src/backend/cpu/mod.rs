@@ -5,6 +5,7 @@
 
 mod attention;
 mod cache;
+mod distances;
 mod head;
 mod linear;
 mod scratch;
@@ -17,14 +18,15 @@ use crate::base::memory::Budget;
 use crate::base::threads::Pool;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::{CacheType, Kernel};
-use crate::spec::{Activation, Precision};
+use crate::spec::{Activation, Heads, Precision};
 
 use super::{
-    AttentionInput, Backend, CacheShape, Ends, FeedForward, LinearView, LogitRows, NormView, PassInput, Projection,
-    Role,
+    AttentionInput, Backend, CacheShape, DistanceTensors, Ends, FeedForward, LinearView, LogitRows, NormView,
+    PassInput, Projection, Role,
 };
 use attention::Pass;
 use cache::{Cache, Sequence};
+use distances::Distances;
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, TableValues};
 
@@ -119,6 +121,7 @@ impl Backend for Cpu {
     type Norm = Norm;
     type Table = Table;
     type RelativeBias = RelativeBias;
+    type Distances = Distances;
     type Cache = Cache;
     type Sequence = Sequence;
     type Pass<'a> = Pass<'a>;
@@ -176,6 +179,10 @@ impl Backend for Cpu {
         Ok(RelativeBias { rows: by_distance, centre })
     }
 
+    fn distances_load(&self, heads: Heads, vectors: DistanceTensors<Tensor>) -> Result<Distances> {
+        Distances::new(heads, &vectors)
+    }
+
     fn embed(&self, sources: &[(&Table, &[u32], f32)]) -> Result<Tensor> {
         let (rows, width) = sources.first().map_or((0, 0), |(table, ids, _)| (ids.len(), table.width));
         let mut x = self.tensor(rows, width);
@@ -220,7 +227,7 @@ impl Backend for Cpu {
         Ok(self.pass(input))
     }
 
-    fn attention(&self, pass: &Pass, layer: usize, input: AttentionInput<Tensor, Norm>) -> Result<Tensor> {
+    fn attention(&self, pass: &Pass, layer: usize, input: AttentionInput<Self>) -> Result<Tensor> {
         self.attend(pass, layer, input)
     }
 

@@ -127,6 +127,18 @@ const BART: &[&str] = &[
     "tie_word_embeddings",
 ];
 
+/// What DeBERTa v2 has beside BERT's.
+const DEBERTA: &[&str] = &[
+    "max_relative_positions",
+    "norm_rel_ebd",
+    "pooler_hidden_act",
+    "pos_att_type",
+    "position_biased_input",
+    "position_buckets",
+    "relative_attention",
+    "share_att_key",
+];
+
 const GPT2: &[&str] = &[
     "activation_function",
     "is_causal",
@@ -213,6 +225,7 @@ pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
     match family {
         "bert" | "roberta" | "xlm-roberta" | "camembert" => [BERT, &[]],
         "electra" | "albert" => [BERT, &["embedding_size"]],
+        "deberta-v2" => [BERT, DEBERTA],
         "nomic_bert" => [NOMIC_BERT, &[]],
         "modernbert" => [MODERNBERT, &[]],
         "eurobert" => [EUROBERT, &[]],
@@ -305,6 +318,17 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
         "albert" => {
             &["down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "tie_word_embeddings"]
         }
+        // The family refuses widths that differ from the hidden size; the others are of dropout, of the refused convolution and of the head
+        // for masks.
+        "deberta-v2" => &[
+            "conv_act",
+            "conv_groups",
+            "embedding_size",
+            "legacy",
+            "pooler_dropout",
+            "pooler_hidden_size",
+            "tie_word_embeddings",
+        ],
         // The family refuses a width that differs from the hidden size.
         "opt" => &["is_decoder", "word_embed_proj_dim"],
         // What these say is of heads that are not read.

@@ -78,6 +78,7 @@ fn base(family: &str) -> Map<String, Value> {
     for (name, value) in [
         ("hidden_size", json!(64)),
         ("word_embed_proj_dim", json!(64)),
+        ("pooler_hidden_size", json!(64)),
         ("n_embd", json!(64)),
         ("d_model", json!(64)),
         ("dim", json!(64)),
@@ -96,6 +97,10 @@ fn base(family: &str) -> Map<String, Value> {
         if fields.contains_key(name) {
             fields.insert(name.into(), value);
         }
+    }
+    if family == "deberta-v2" {
+        fields.insert("relative_attention".into(), json!(true));
+        fields.insert("pos_att_type".into(), json!(["p2c", "c2p"]));
     }
     fields.insert("model_type".into(), json!(family));
     fields.remove("layer_types");
@@ -126,6 +131,11 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
         ("n_head" | "n_layer", _) if family == "nomic_bert" => json!(2),
         ("n_positions" | "max_trained_positions", _) if family == "nomic_bert" => json!(32),
         ("layer_norm_epsilon", _) if family == "nomic_bert" => json!(0.5),
+        ("type_vocab_size", _) if family == "deberta-v2" => json!(2),
+        ("max_relative_positions" | "position_buckets", _) => json!(40),
+        ("norm_rel_ebd", _) => json!("layer_norm"),
+        ("pos_att_type", _) => json!("c2p | none"),
+        ("share_att_key", _) => json!(true),
         ("rotary_scaling_factor", _) => json!(2.0),
         ("global_attn_every_n_layers", _) => json!(2),
         ("no_rope_layers", _) => json!([1, 0, 1, 1]),
@@ -158,6 +168,8 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
             json!({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}})
         }
         "hidden_size" if family == "opt" => json!({"word_embed_proj_dim": null}),
+        "hidden_size" if family == "deberta-v2" => json!({"pooler_hidden_size": null}),
+        "pooler_hidden_act" => json!({"architectures": ["DebertaV2ForSequenceClassification"]}),
         // As published.
         "max_trained_positions" if family == "nomic_bert" => published(json!({"rotary_scaling_factor": 2.0})),
         "activation_function" | "layer_norm_epsilon" | "rotary_emb_base" | "rotary_scaling_factor"
@@ -328,6 +340,7 @@ fn heads_on_decoders_are_refused_with_what_helps() {
         ("bert", "BertForMaskedLM", false),
         ("distilbert", "DistilBertForTokenClassification", false),
         ("bert", "BertForQuestionAnswering", false),
+        ("deberta-v2", "DebertaV2ForTokenClassification", false),
     ] {
         let mut fields = base(family);
         fields.insert("architectures".into(), json!([class]));

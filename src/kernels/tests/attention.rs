@@ -26,12 +26,23 @@ impl Heads {
         3.0 / (self.dim as f32).sqrt()
     }
 
-    fn reference(&self, query: usize, bias: Option<&[f32]>) -> Vec<f64> {
+    fn reference(&self, query: usize, bias: Option<&[f32]>, vectors: Option<&Vectors>) -> Vec<f64> {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+        let one = |which: usize, token: usize, vector: Vec<f32>| dot(self.row(which, token), &vector);
+        let terms = |key: usize| {
+            let vectors = vectors.into_iter();
+            vectors
+                .map(|v| {
+                    let (key_vector, query_vector) =
+                        (v.of(0, key as isize - query as isize), v.of(1, query as isize - key as isize));
+                    key_vector.map_or(0.0, |x| one(0, query, x)) + query_vector.map_or(0.0, |x| one(1, key, x))
+                })
+                .sum::<f64>()
+        };
         let scores: Vec<f64> = (0..self.tokens)
             .map(|key| {
                 let bias = bias.map_or(0.0, |b| f64::from(b[self.tokens - 1 + key - query]));
-                f64::from(self.scale()) * dot(self.row(0, query), self.row(1, key)) + bias
+                f64::from(self.scale()) * (dot(self.row(0, query), self.row(1, key)) + terms(key)) + bias
             })
             .collect();
         let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -43,6 +54,44 @@ impl Heads {
     }
 }
 
+/// Vectors of distances, with NaN where the kernel may read and must not use it.
+pub struct Vectors {
+    tokens: usize,
+    dim: usize,
+    parts: [Option<Vec<f32>>; 2],
+}
+
+impl Vectors {
+    fn new(tokens: usize, dim: usize, has: [bool; 2]) -> Self {
+        let step = Self::step(tokens);
+        let made = |seed: usize| {
+            let mut values = Numbers((seed + tokens * 100 + dim) as u64).vec(dim * step);
+            for row in values.chunks_exact_mut(step) {
+                let end = row.len() - BLOCK;
+                row[..BLOCK].fill(f32::NAN);
+                row[end..].fill(f32::NAN);
+            }
+            values
+        };
+        Self { tokens, dim, parts: [has[0].then(|| made(7)), has[1].then(|| made(8))] }
+    }
+
+    fn step(tokens: usize) -> usize {
+        2 * tokens - 1 + 2 * BLOCK
+    }
+
+    fn of(&self, part: usize, distance: isize) -> Option<Vec<f32>> {
+        let at = (BLOCK + self.tokens - 1).checked_add_signed(distance).unwrap();
+        let values = self.parts[part].as_ref()?;
+        Some((0..self.dim).map(|i| values[i * Self::step(self.tokens) + at]).collect())
+    }
+
+    fn pointers(&self) -> DistanceVectors {
+        let at = |part: usize| self.parts[part].as_ref().map(|values| values[BLOCK + self.tokens - 1..].as_ptr());
+        DistanceVectors { keys: at(0), queries: at(1), step: Self::step(self.tokens) }
+    }
+}
+
 /// Attends with some queries; the rows of the others stay NaN. `bias` holds all distances, the middle one being 0.
 /// `rounded` is whether what is multiplied may be rounded to bf16.
 pub fn attend(
@@ -51,11 +100,10 @@ pub fn attend(
     heads: &Heads,
     queries: Range<usize>,
     bias: Option<&[f32]>,
+    vectors: Option<&Vectors>,
 ) -> Vec<f32> {
     let (tokens, dim) = (heads.tokens, heads.dim);
     let mut out = vec![f32::NAN; tokens * dim];
-    // Old scratch must not matter, not even NaN.
-    let mut scratch = vec![f32::NAN; kernel.attention_scratch(tokens, dim)];
     let a = Attention {
         q: heads.data.as_ptr(),
         k: heads.data[dim..].as_ptr(),
@@ -70,7 +118,10 @@ pub fn attend(
         softcap: 0.0,
         reach: tokens,
         bias: bias.map(|b| b[tokens - 1..].as_ptr()),
+        distances: vectors.map(Vectors::pointers),
     };
+    // Old scratch must not matter, not even NaN.
+    let mut scratch = vec![f32::NAN; kernel.attention_scratch(&a)];
     // SAFETY: all pointers cover all tokens; the bias covers all distances.
     unsafe { if rounded { kernel.attend_rounded(&a, &mut scratch) } else { kernel.attend(&a, &mut scratch) } }
     out
@@ -86,9 +137,9 @@ fn attention_agrees_with_the_reference() {
                 let bias: Vec<f32> = (0..2 * tokens - 1).map(|i| (i % 7) as f32 * 0.3 + i as f32 * 0.02).collect();
                 for bias in [None, Some(&bias[..])] {
                     for (rounded, most) in [(false, 2e-6), (true, 2e-2)] {
-                        let out = attend(kernel, rounded, &heads, 0..tokens, bias);
+                        let out = attend(kernel, rounded, &heads, 0..tokens, bias, None);
                         for query in (0..tokens).step_by(1 + tokens / 20) {
-                            for (d, want) in heads.reference(query, bias).into_iter().enumerate() {
+                            for (d, want) in heads.reference(query, bias, None).into_iter().enumerate() {
                                 let at = format_args!("{} {tokens}x{dim}, rounded: {rounded}", kernel.name());
                                 close(&at, out[query * dim + d], want, most);
                             }
@@ -106,16 +157,40 @@ fn attention_bits_do_not_depend_on_the_queries() {
         for (tokens, dim) in [(5, 8), (29, 20), (70, 32), (150, 32), (40, 64)] {
             let heads = Heads::new(tokens, dim);
             let bias = Numbers(1).vec(2 * tokens - 1);
-            for rounded in [false, true] {
-                let whole = attend(kernel, rounded, &heads, 0..tokens, Some(&bias));
+            let vectors = Vectors::new(tokens, dim, [true, true]);
+            for (rounded, vectors) in [(false, None), (true, None), (false, Some(&vectors))] {
+                let whole = attend(kernel, rounded, &heads, 0..tokens, Some(&bias), vectors);
                 for step in [1, 2, 5, 7, 16] {
                     let mut parts = Vec::new();
                     for first in (0..tokens).step_by(step) {
                         let end = tokens.min(first + step);
-                        let part = attend(kernel, rounded, &heads, first..end, Some(&bias));
+                        let part = attend(kernel, rounded, &heads, first..end, Some(&bias), vectors);
                         parts.extend_from_slice(&part[first * dim..end * dim]);
                     }
                     assert_same_bits(&whole, &parts);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn vectors_of_distances_agree_with_the_reference() {
+    for kernel in available() {
+        for dim in [1, 20, 64] {
+            for tokens in (1..=18).chain([31, 70, 127, 128, 129, 300]) {
+                let heads = Heads::new(tokens, dim);
+                for has in [[true, true], [true, false], [false, true]] {
+                    let vectors = Vectors::new(tokens, dim, has);
+                    for queries in [0..tokens, tokens / 3..tokens - tokens / 4] {
+                        let out = attend(kernel, true, &heads, queries.clone(), None, Some(&vectors));
+                        for query in queries.step_by(1 + tokens / 20) {
+                            for (d, want) in heads.reference(query, None, Some(&vectors)).into_iter().enumerate() {
+                                let at = format_args!("{} {tokens}x{dim}, {has:?}", kernel.name());
+                                close(&at, out[query * dim + d], want, 3e-6);
+                            }
+                        }
+                    }
                 }
             }
         }

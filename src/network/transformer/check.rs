@@ -33,6 +33,7 @@ fn check_decoder(spec: &Spec, decoder: &Stack) -> Result<()> {
     refuse(after_padding, "decoder.position", "a decoder does not skip padding tokens (LearnedAfterPadding)")?;
     let projected = decoder.names.embedding_projection.is_some();
     refuse(projected, "decoder.embedding_size", "a decoder's embeddings are not projected to the hidden size")?;
+    refuse(decoder.disentangled.is_some(), "decoder.disentangled", "a decoder has no vectors of distances")?;
     refuse(decoder.token_types > 0, "decoder.token_types", "a decoder has no token types")?;
     let encoder = spec.encoder.as_ref();
     refuse(decoder.cross != encoder.is_some(), "decoder.cross", "an encoder and cross-attention need each other")?;
@@ -53,6 +54,14 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let projected = stack.embedding_size != stack.hidden;
     refuse(projected && names.embedding_projection.is_none(), "embedding_size", unnamed)?;
     refuse(stack.relative.is_some() && names.relative_bias.is_none(), "relative", unnamed)?;
+    if let Some(disentangled) = &stack.disentangled {
+        refuse(names.distances.is_none(), "disentangled", unnamed)?;
+        refuse(heads.kv != heads.count, "heads.kv", "grouped-query attention with vectors of distances")?;
+        let rows = disentangled.span == 0 || disentangled.max_distance.is_some_and(|_| disentangled.span < 2);
+        refuse(rows, "disentangled.span", "the table has too few rows")?;
+        let near = disentangled.max_distance.is_some_and(|most| most < disentangled.span / 2 + 2);
+        refuse(near, "disentangled.max_distance", "no distance shares a row")?;
+    }
     refuse(stack.token_types > 0 && names.token_type.is_none(), "token_types", unnamed)?;
     let post_norms = names.attention_post_norm.is_some() && names.output_post_norm.is_some();
     refuse(stack.norm.place == NormPlace::Both && !post_norms, "norm.place", unnamed)?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod decoder;
+mod distances;
 mod encoder;
 mod relative;
 mod rotary;

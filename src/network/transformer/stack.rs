@@ -4,16 +4,17 @@
 use std::sync::Arc;
 
 use crate::backend::{
-    AttentionInput, Backend, Ends, FeedForward, HeadNorms, LinearView, NormView, PassInput, Role, Rotations, Sequences,
+    AttentionInput, Backend, DistanceRows, DistanceTensors, Ends, FeedForward, HeadNorms, LinearView, NormView,
+    PassInput, Role, Rotations, Sequences,
 };
 use crate::base::call::Call;
 use crate::base::counters::Stage;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::memory::ensure;
 
-use super::relative;
 use super::rotary::Frequencies;
 use super::weights::{LayerView, StackView};
+use super::{distances, relative};
 use crate::spec::{self, Activation, NormPlace, RotarySwitch};
 
 /// A stack of layers loaded on a backend.
@@ -25,6 +26,7 @@ pub struct LoadedStack<B: Backend> {
     embedding_norm: Option<B::Norm>,
     embedding_projection: Option<B::Linear>,
     relative_bias: Option<B::RelativeBias>,
+    distances: Option<DistanceRows>,
     frequencies: Option<Frequencies>,
     /// One if all have its weights.
     layers: Vec<Layer<B>>,
@@ -38,6 +40,7 @@ struct Layer<B: Backend> {
     attention_norm: Option<B::Norm>,
     attention_post_norm: Option<B::Norm>,
     head_norms: Option<HeadNorms<B::Norm>>,
+    distances: Option<B::Distances>,
     cross: Option<Cross<B>>,
     up: B::Linear,
     down: B::Linear,
@@ -105,6 +108,19 @@ impl<B: Backend> LoadedStack<B> {
             _ => None,
         };
         let norm = |n: &Option<NormView>| n.as_ref().map(|n| backend.norm_load(n)).transpose();
+        // What all layers make their keys and queries of distances of.
+        let table = match (&view.distances, spec.disentangled) {
+            (Some(table), Some(_)) => {
+                let bytes = distances::bytes(table.rows(), spec.heads.qkv_width());
+                ensure(bytes as u64, "the vectors of distances")?;
+                let table = backend.tensor_from(table.to_vec_f32()?, spec.hidden)?;
+                Some(match norm(&view.distance_norm)? {
+                    Some(norm) => backend.norm(table, &norm)?,
+                    None => table,
+                })
+            }
+            _ => None,
+        };
         let (token_type, embedding_norm) =
             (view.token_type.as_ref().map(|t| backend.table_load(t)).transpose()?, norm(&view.embedding_norm)?);
         let projection = view.embedding_projection.as_ref();
@@ -112,7 +128,11 @@ impl<B: Backend> LoadedStack<B> {
         progress()?;
         let mut layers = Vec::with_capacity(view.layers.len());
         for layer in &view.layers {
-            layers.push(Layer::load(backend, layer)?);
+            let mut loaded = Layer::load(backend, layer)?;
+            if let (Some(table), Some(_)) = (&table, spec.disentangled) {
+                loaded.distances = Some(loaded.vectors(backend, spec, layer, table)?);
+            }
+            layers.push(loaded);
             progress()?;
         }
         Ok(Self {
@@ -122,6 +142,7 @@ impl<B: Backend> LoadedStack<B> {
             embedding_norm,
             embedding_projection,
             relative_bias,
+            distances: spec.disentangled.map(|d| distances::rows(d, spec.max_tokens)),
             frequencies: spec.rotary.as_ref().map(Frequencies::new),
             layers,
             final_norm: norm(&view.final_norm)?,
@@ -171,7 +192,8 @@ impl<B: Backend> LoadedStack<B> {
         if let Some(frequencies) = &self.frequencies {
             frequencies.at(positions, lengths, rotations);
         }
-        backend.begin(PassInput { stack: &self.spec, rotations, relative_bias: self.relative_bias.as_ref(), sequences })
+        let (relative_bias, distances) = (self.relative_bias.as_ref(), self.distances.as_ref());
+        backend.begin(PassInput { stack: &self.spec, rotations, relative_bias, distances, sequences })
     }
 
     fn weights(&self, layer: usize) -> &Layer<B> {
@@ -190,7 +212,8 @@ impl<B: Backend> LoadedStack<B> {
         };
         let attend = |input| run.time(Stage::Attention, || backend.attention(pass, index, input));
         let qkv = project(&x, layer.attention_norm.as_ref(), &layer.qkv)?;
-        let attended = attend(AttentionInput::Own { qkv, norms: layer.head_norms.as_ref() })?;
+        let attended =
+            attend(AttentionInput::Own { qkv, norms: layer.head_norms.as_ref(), distances: layer.distances.as_ref() })?;
         let feed = FeedForward {
             norm: before(Some(&layer.output_norm)),
             up: &layer.up,
@@ -248,11 +271,34 @@ impl<B: Backend> Layer<B> {
                 Some((query, key)) => Some(HeadNorms { query: norm(query)?, key: norm(key)? }),
                 None => None,
             },
+            distances: None,
             cross,
             up: linear(&view.up)?,
             down: linear(&view.down)?,
             output_norm: norm(&view.output_norm)?,
             output_post_norm: norm_opt(&view.output_post_norm)?,
         })
+    }
+
+    /// The layer's keys and queries of distances, of the table of all layers.
+    fn vectors(&self, backend: &B, spec: &spec::Stack, view: &LayerView, table: &B::Tensor) -> Result<B::Distances> {
+        let Some(kinds) = spec.disentangled else { return Err(Error::internal("no vectors of distances")) };
+        let own = |linear: &Option<LinearView>| match linear {
+            Some(linear) => {
+                let linear = backend.linear_load(Role::Layer, linear)?;
+                backend.project(table, None, &linear, Activation::None).map(Some)
+            }
+            None => Ok(None),
+        };
+        let (keys, queries) = (own(&view.distance_key)?, own(&view.distance_query)?);
+        let (wants_keys, wants_queries) = (kinds.content_to_position, kinds.position_to_content);
+        let shares = wants_keys && keys.is_none() || wants_queries && queries.is_none();
+        let shared = shares.then(|| backend.project(table, None, &self.qkv, Activation::None)).transpose()?;
+        let shared = |column: usize| shared.as_ref().map(|shared| (shared, column));
+        let vectors = DistanceTensors {
+            keys: keys.as_ref().map(|own| (own, 0)).or(shared(spec.heads.query_width())).filter(|_| wants_keys),
+            queries: queries.as_ref().map(|own| (own, 0)).or(shared(0)).filter(|_| wants_queries),
+        };
+        backend.distances_load(spec.heads, vectors)
     }
 }

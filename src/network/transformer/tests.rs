@@ -21,9 +21,9 @@ use crate::formats::safetensors::Weights;
 use crate::kernels;
 use crate::network::{Feed, Network, StepOutput, Want};
 use crate::spec::{
-    Activation, AttentionSpec, Batch, Biases, Dense, EncodeOutput, Head, HeadKind, HeadToken, Heads, LanguageHead,
-    LanguageWeight, Layout, LinearTensors, Names, Norm, NormPlace, Pooling, Position, Precision, Relative, Rotary,
-    RotaryScaling, Spec, Stack, fields,
+    Activation, AttentionSpec, Batch, Biases, Dense, Disentangled, EncodeOutput, Head, HeadKind, HeadToken, Heads,
+    LanguageHead, LanguageWeight, Layout, LinearTensors, Names, Norm, NormPlace, Pooling, Position, Precision,
+    Relative, Rotary, RotaryScaling, Spec, Stack, fields,
 };
 use reference::{Reference, Tensors};
 
@@ -39,6 +39,10 @@ const NAMES: Names = Names {
     embedding_norm: Some("embedding_norm"),
     embedding_projection: None,
     relative_bias: Some("relative"),
+    distances: Some("distances"),
+    distance_norm: Some("distance_norm"),
+    distance_key: None,
+    distance_query: None,
     qkv: LinearTensors::Separate(&["{}.query", "{}.key", "{}.value"]),
     attention_output: LinearTensors::Single("{}.mix"),
     attention_norm: "{}.attention_norm",
@@ -76,6 +80,11 @@ fn yarn(truncate: bool) -> RotaryScaling {
 
 fn relative(bidirectional: bool) -> Option<Relative> {
     Some(Relative { buckets: 8, max_distance: 20, bidirectional })
+}
+
+/// A text of the tests has distances beyond the rows of their own, and beyond the last row.
+fn disentangled() -> Option<Disentangled> {
+    Some(Disentangled { span: 16, max_distance: Some(100), content_to_position: true, position_to_content: true })
 }
 
 type Change = fn(&mut Stack);
@@ -203,6 +212,41 @@ const ENCODER_CHANGES: &[(&str, Change)] = &[
         s.names.embedding_projection = Some("projection");
     }),
     ("names.embedding_projection", |s| s.names.embedding_projection = Some("other")),
+    ("disentangled", |s| s.disentangled = disentangled()),
+    ("disentangled.span", |s| s.disentangled = Some(Disentangled { span: 40, ..disentangled().unwrap() })),
+    ("disentangled.span of all distances", |s| {
+        s.disentangled = Some(Disentangled { span: 170, max_distance: None, ..disentangled().unwrap() });
+    }),
+    ("disentangled.max_distance", |s| {
+        s.disentangled = Some(Disentangled { max_distance: None, ..disentangled().unwrap() });
+    }),
+    ("disentangled.content_to_position", |s| {
+        s.disentangled = Some(Disentangled { content_to_position: false, ..disentangled().unwrap() });
+    }),
+    ("disentangled.position_to_content", |s| {
+        s.disentangled = Some(Disentangled { position_to_content: false, ..disentangled().unwrap() });
+    }),
+    ("disentangled attention with a soft cap, a window and other layers' weights", |s| {
+        s.disentangled = disentangled();
+        s.shared_layers = true;
+        (s.attention.softcap, s.attention.windows) = (0.5, vec![40, 140]);
+    }),
+    ("names.distances", |s| {
+        s.disentangled = disentangled();
+        s.names.distances = Some("other");
+    }),
+    ("names.distance_norm", |s| {
+        s.disentangled = disentangled();
+        s.names.distance_norm = None;
+    }),
+    ("names.distance_key", |s| {
+        s.disentangled = disentangled();
+        s.names.distance_key = Some("{}.distance_key");
+    }),
+    ("names.distance_query", |s| {
+        s.disentangled = disentangled();
+        s.names.distance_query = Some("{}.distance_query");
+    }),
     ("token_types", |s| s.token_types = 2),
     ("names.token_type", |s| {
         s.token_types = 2;
@@ -280,6 +324,20 @@ const REFUSED: &[(&str, SpecChange)] = &[
         let position = Position::LearnedAfterPadding { rows: LONGEST + PADDING + 1, padding: PADDING };
         s.decoder.as_mut().unwrap().position = position;
     }),
+    ("encoder.disentangled", |s| unnamed(s, |names| names.distances = None).disentangled = disentangled()),
+    ("encoder.disentangled.span", |s| {
+        let table = Disentangled { span: 1, ..disentangled().unwrap() };
+        s.encoder.as_mut().unwrap().disentangled = Some(table);
+    }),
+    ("encoder.disentangled.max_distance", |s| {
+        let table = Disentangled { max_distance: Some(9), ..disentangled().unwrap() };
+        s.encoder.as_mut().unwrap().disentangled = Some(table);
+    }),
+    ("encoder.heads.kv", |s| {
+        let encoder = s.encoder.as_mut().unwrap();
+        (encoder.disentangled, encoder.heads.kv) = (disentangled(), 2);
+    }),
+    ("decoder.disentangled", |s| s.decoder.as_mut().unwrap().disentangled = disentangled()),
     ("decoder.token_types", |s| s.decoder.as_mut().unwrap().token_types = 2),
     ("decoder.cross", |s| s.decoder.as_mut().unwrap().cross = false),
     ("decoder.cross", |s| s.encoder = None),

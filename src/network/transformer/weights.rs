@@ -4,8 +4,11 @@ use crate::backend::{Backend, LinearView, NormView, Order, Part, Role};
 use crate::base::error::{Error, Result};
 use crate::formats::safetensors::{DType, TensorView, Weights};
 
+use super::distances;
 use crate::network::modules::ModulesView;
-use crate::spec::{Heads, LanguageWeight, LinearTensors, Modules, Norm, NormKind, NormPlace, Position, Spec, Stack};
+use crate::spec::{
+    Disentangled, Heads, LanguageWeight, LinearTensors, Modules, Norm, NormKind, NormPlace, Position, Spec, Stack,
+};
 
 pub struct LayerView<'a> {
     pub qkv: LinearView<'a>,
@@ -14,6 +17,9 @@ pub struct LayerView<'a> {
     pub attention_norm: Option<NormView<'a>>,
     pub attention_post_norm: Option<NormView<'a>>,
     pub head_norms: Option<(NormView<'a>, NormView<'a>)>,
+    /// Of keys and queries of distances; None where they are those of tokens.
+    pub distance_key: Option<LinearView<'a>>,
+    pub distance_query: Option<LinearView<'a>>,
     pub cross: Option<CrossView<'a>>,
     pub up: LinearView<'a>,
     pub down: LinearView<'a>,
@@ -25,6 +31,11 @@ impl<'a> LayerView<'a> {
     pub fn linears(&self) -> impl Iterator<Item = &LinearView<'a>> {
         let cross = self.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
         [&self.qkv, &self.attention_output, &self.up, &self.down].into_iter().chain(cross)
+    }
+
+    /// Layers that are applied when the model is loaded and not kept.
+    pub fn applied(&self) -> impl Iterator<Item = &LinearView<'a>> {
+        self.distance_key.iter().chain(&self.distance_query)
     }
 
     pub fn norms(&self) -> impl Iterator<Item = &NormView<'a>> {
@@ -52,6 +63,9 @@ pub struct StackView<'a> {
     pub embedding_projection: Option<LinearView<'a>>,
     /// `[buckets, heads]`.
     pub relative_bias: Option<TensorView<'a>>,
+    /// `[2 · span, hidden]`.
+    pub distances: Option<TensorView<'a>>,
+    pub distance_norm: Option<NormView<'a>>,
     /// One if all have its weights.
     pub layers: Vec<LayerView<'a>>,
     pub final_norm: Option<NormView<'a>>,
@@ -221,12 +235,18 @@ impl<'a> StackView<'a> {
                 let query = find.norm(named(names.query_norm, "query norm")?, i, heads.dim)?;
                 Ok((query, find.norm(named(names.key_norm, "key norm")?, i, heads.dim)?))
             });
+            let distance = |name: Option<&str>, is: fn(&Disentangled) -> bool| {
+                let name = name.filter(|_| stack.disentangled.as_ref().is_some_and(is));
+                name.map(|name| find.one(name, i, query, hidden, stack.biases.qkv)).transpose()
+            };
             Ok(LayerView {
                 qkv: linear(names.qkv, i, &[query, kv, kv], hidden, stack.biases.qkv)?,
                 attention_output: linear(names.attention_output, i, &[hidden], query, stack.biases.attention_output)?,
                 attention_norm: find.norm_opt(has_norm(i).then_some(names.attention_norm), i, hidden)?,
                 attention_post_norm: find.norm_opt(names.attention_post_norm.filter(|_| both), i, hidden)?,
                 head_norms: head_norms.transpose()?,
+                distance_key: distance(names.distance_key, |d| d.content_to_position)?,
+                distance_query: distance(names.distance_query, |d| d.position_to_content)?,
                 cross: stack.cross.then(|| cross(i)).transpose()?,
                 up: linear(names.up, i, &up, hidden, stack.biases.feed_forward)?,
                 down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward)?,
@@ -237,6 +257,13 @@ impl<'a> StackView<'a> {
         let relative_bias = match (stack.relative, names.relative_bias) {
             (Some(relative), Some(name)) => {
                 Some(weights.require(&format!("{prefix}{name}.weight"), &[relative.buckets, heads.count])?)
+            }
+            _ => None,
+        };
+        let distances = match (stack.disentangled, names.distances) {
+            (Some(disentangled), Some(name)) => {
+                let shape = [disentangled.span.saturating_mul(2), hidden];
+                Some(weights.require(&format!("{prefix}{name}.weight"), &shape)?)
             }
             _ => None,
         };
@@ -258,6 +285,8 @@ impl<'a> StackView<'a> {
                 .map(|name| find.one(name, 0, hidden, width, true))
                 .transpose()?,
             relative_bias,
+            distance_norm: find.norm_opt(names.distance_norm.filter(|_| distances.is_some()), 0, hidden)?,
+            distances,
             // Stops at the first missing layer, even if the configuration says billions.
             layers: (0..stack.distinct_layers()).map(layer).collect::<Result<_>>()?,
             final_norm: find.norm_opt(names.final_norm, 0, hidden)?,
@@ -279,13 +308,17 @@ impl<'a> StackView<'a> {
         // At most eight vectors per layer.
         let norms = (2 + 8 * self.layers.len()) * stack.hidden * size_of::<f32>();
         let distances = self.relative_bias.as_ref().map_or(0, |_| 2 * stack.max_tokens * stack.heads.count * 4);
+        let vectors = stack.disentangled.map_or(0, |d| {
+            let kinds = usize::from(d.content_to_position) + usize::from(d.position_to_content);
+            distances::bytes(d.span, stack.heads.query_width()).saturating_mul(kinds * self.layers.len())
+        });
         let sines = match stack.position {
             Position::Sinusoidal { rows, .. } | Position::SinusoidalAfterPadding { rows, .. } => {
                 backend.table_bytes(rows, stack.embedding_size)
             }
             _ => 0,
         };
-        linears + tables + (norms + distances + sines) as u64
+        linears + tables + norms.saturating_add(distances).saturating_add(vectors).saturating_add(sines) as u64
     }
 }
 

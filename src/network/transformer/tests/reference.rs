@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, json};
 
-use crate::network::transformer::relative;
+use crate::network::transformer::{distances, relative};
 use crate::spec::{
     Activation, Head, HeadKind, HeadToken, LanguageHead, LanguageWeight, LinearTensors, Norm, NormKind, NormPlace,
     Position, RotaryScaling, Stack,
@@ -220,11 +220,12 @@ impl Reference<'_> {
         }
     }
 
-    /// `softmax(cap(scale · q·kᵀ) + bias)·v`, over the keys that a query sees.
+    /// `softmax(cap(scale · (q·kᵀ + term)) + bias)·v`, over the keys that a query sees.
     fn attend(
         &self,
         (q, k, v): (&Vectors, &Vectors, &Vectors),
         sees: impl Fn(usize, usize) -> bool,
+        term: impl Fn(usize, usize, usize) -> f64,
         bias: impl Fn(usize, usize, usize) -> f64,
     ) -> Vectors {
         let (heads, spec) = (self.stack.heads, &self.stack.attention);
@@ -233,7 +234,8 @@ impl Reference<'_> {
             let kv = head * heads.kv / heads.count;
             let keys: Vec<_> = (0..k.len()).filter(|&j| sees(i, j)).collect();
             let score = |&j: &usize| {
-                let mut score = f64::from(spec.scale) * dot(&q[i][part(head)], &k[j][part(kv)]);
+                let product = dot(&q[i][part(head)], &k[j][part(kv)]);
+                let mut score = f64::from(spec.scale) * (product + term(head, i, j));
                 if spec.softcap > 0.0 {
                     score = f64::from(spec.softcap) * (score / f64::from(spec.softcap)).tanh();
                 }
@@ -248,6 +250,28 @@ impl Reference<'_> {
             out
         };
         (0..q.len()).map(|i| (0..heads.count).flat_map(|head| one(i, head)).collect()).collect()
+    }
+
+    /// The row of a query and a key in the table of distances, and the queries and the keys that a layer makes of the table.
+    #[allow(clippy::type_complexity)]
+    fn distances(
+        &self,
+        layer: usize,
+        query: &str,
+        key: &str,
+    ) -> Option<(impl Fn(usize, usize) -> usize, Option<Vectors>, Option<Vectors>)> {
+        let (stack, names) = (self.stack, &self.stack.names);
+        let spec = stack.disentangled?;
+        let table = self.tensor(&format!("{}.weight", names.distances.unwrap()), &[2 * spec.span, stack.hidden]);
+        let table: Vectors = table.chunks(stack.hidden).map(<[f64]>::to_vec).collect();
+        let table = names.distance_norm.map_or(table.clone(), |norm| self.norms(norm, &table));
+        let made = |wanted: bool, own: Option<&str>, shared: &str| {
+            let name = self.at(own.unwrap_or(shared), layer);
+            wanted.then(|| self.linear(&name, &table, stack.heads.query_width(), stack.biases.qkv))
+        };
+        let queries = made(spec.position_to_content, names.distance_query, query);
+        let keys = made(spec.content_to_position, names.distance_key, key);
+        Some((move |i: usize, j: usize| distances::row(i as isize - j as isize, spec), queries, keys))
     }
 
     fn own_attention(&self, layer: usize, x: &Vectors) -> Vectors {
@@ -283,7 +307,16 @@ impl Reference<'_> {
         let bias = |head: usize, i: usize, j: usize| {
             biases.as_ref().map_or(0.0, |biases| f64::from(biases[head][j + tokens - 1 - i]))
         };
-        let mixed = self.attend((&q, &k, &v), sees, bias);
+        let distances = self.distances(layer, query, key);
+        let term = |head: usize, i: usize, j: usize| {
+            let Some((rows, queries, keys)) = &distances else { return 0.0 };
+            let (row, part) = (rows(i, j), head * heads.dim..(head + 1) * heads.dim);
+            let of = |x: &Vectors, y: &Option<Vectors>, at: usize| {
+                y.as_ref().map_or(0.0, |y| dot(&x[at][part.clone()], &y[row][part.clone()]))
+            };
+            of(&q, keys, i) + of(&k, queries, j)
+        };
+        let mixed = self.attend((&q, &k, &v), sees, term, bias);
         self.linear(&self.at(one(names.attention_output), layer), &mixed, stack.hidden, stack.biases.attention_output)
     }
 
@@ -331,7 +364,7 @@ impl Reference<'_> {
                     let [key, value] = names.cross_key_value.unwrap() else { panic!("two tensors") };
                     let q = part(names.cross_query.unwrap(), x, heads.query_width());
                     let (k, v) = (part(key, source, heads.kv_width()), part(value, source, heads.kv_width()));
-                    let mixed = self.attend((&q, &k, &v), |_, _| true, |_, _, _| 0.0);
+                    let mixed = self.attend((&q, &k, &v), |_, _| true, |_, _, _| 0.0, |_, _, _| 0.0);
                     let output = named(names.cross_output.unwrap());
                     self.linear(&output, &mixed, stack.hidden, stack.biases.attention_output)
                 });
