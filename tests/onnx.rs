@@ -156,7 +156,7 @@ fn an_unknown_family_runs_as_a_graph() {
     for (name, bert) in [("bert", "BertModel"), ("bert-classifier", "BertForSequenceClassification")] {
         let folder = copy_of(&fixture(name), |_| false);
         let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
-        let config = config.replace("\"bert\"", "\"deberta-v2\"").replace(bert, &bert.replace("Bert", "DebertaV2"));
+        let config = config.replace("\"bert\"", "\"funnel\"").replace(bert, &bert.replace("Bert", "Funnel"));
         std::fs::write(folder.path().join("config.json"), config).unwrap();
         let (known, other) =
             (load_onnx(&library, &fixture(name)).unwrap(), load_onnx(&library, folder.path()).unwrap());

@@ -233,8 +233,8 @@ fn fields_that_are_not_honoured_are_refused_by_name() {
     assert!(check(&config(fields.clone()), "llama").unwrap_err().message().contains("`mup_base_width`"));
     fields.insert("mup_base_width".into(), Value::Null);
     assert!(check(&config(fields.clone()), "llama").is_ok());
-    fields.insert("quantization_config".into(), json!({"quant_method": "gptq", "bits": 4}));
-    assert!(check(&config(fields), "llama").unwrap_err().message().contains("by gptq, 4 bits"));
+    fields.insert("quantization_config".into(), json!({"quant_method": "bitsandbytes", "load_in_4bit": true}));
+    assert!(check(&config(fields), "llama").unwrap_err().message().contains("by bitsandbytes, 4 bits"));
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub use scheme::{FIELD, Scheme, describe};
 
 pub mod layout;
 mod scheme;
+#[cfg(test)]
+mod tests;
 
 const I32: DType = DType::Other(Dtype::I32);
 const I8: DType = DType::Other(Dtype::I8);

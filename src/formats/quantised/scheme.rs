@@ -155,7 +155,7 @@ fn awq(section: &Config, refuse: Refuse) -> Result<Scheme> {
 fn compressed(section: &Config, refuse: Refuse) -> Result<Scheme> {
     const FORMATS: [&str; 3] = ["pack-quantized", "int-quantized", "naive-quantized"];
     only(section, "format", &[FORMATS[0], FORMATS[1], FORMATS[2], "mixed-precision"], refuse)?;
-    absent(section, &["kv_cache_scheme", "transform_config"], refuse)?;
+    absent(section, &["kv_cache_scheme", "transform_config", "moe_sparsity_config"], refuse)?;
     if let Some(sparsity) = section.section("sparsity_config")? {
         let dense = |format: &str| format.eq_ignore_ascii_case("dense");
         if sparsity.keys().next().is_some() && !sparsity.str_opt("format")?.is_some_and(dense) {
@@ -199,8 +199,9 @@ fn compressed(section: &Config, refuse: Refuse) -> Result<Scheme> {
         let size = weights.get("group_size").filter(|size| size.as_i64() != Some(-1));
         let size = size.map(|_| weights.usize("group_size")).transpose()?;
         let strategy = match (weights.str_opt("strategy")?, size) {
-            (Some("tensor"), _) | (None, None) => Strategy::Tensor,
-            (Some("channel"), _) => Strategy::Channel,
+            (Some("tensor"), _) => Strategy::Tensor,
+            (None, None) if !weights.has("group_size") => Strategy::Tensor,
+            (Some("channel"), _) | (None, None) => Strategy::Channel,
             (Some("group") | None, Some(size)) if size > 0 => Strategy::Group(size),
             (Some("group"), _) => return Err(weights.invalid("group_size", "is missing or 0")),
             (Some(other), _) => return Err(refuse(&format!("`strategy` {}", quoted(&shortened(other))))),
@@ -264,20 +265,14 @@ mod tests {
                 json!({"quant_method": "gptq", "bits": 5, "group_size": 128}),
                 "by gptq, 5 bits, groups of 128); `bits` 5",
             ),
-            (
-                json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}),
-                "`checkpoint_format` \"marlin\"",
-            ),
+            (json!({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}), "`checkpoint_format` `marlin`"),
             (json!({"quant_method": "gptq", "bits": 4, "is_marlin_format": true}), "`is_marlin_format`"),
             (json!({"quant_method": "gptq", "bits": 4, "dynamic": {"+:.*up": {"bits": 8}}}), "`dynamic`"),
-            (json!({"quant_method": "awq", "bits": 4, "version": "gemv"}), "`version` \"gemv\""),
-            (json!({"quant_method": "awq", "bits": 4, "version": "marlin"}), "`version` \"marlin\""),
+            (json!({"quant_method": "awq", "bits": 4, "version": "gemv"}), "`version` `gemv`"),
+            (json!({"quant_method": "awq", "bits": 4, "version": "marlin"}), "`version` `marlin`"),
             (json!({"quant_method": "awq", "bits": 8}), "`bits` 8"),
             (json!({"quant_method": "awq", "zero_point": false}), "`zero_point` false"),
-            (
-                json!({"quant_method": "compressed-tensors", "format": "float-quantized"}),
-                "`format` \"float-quantized\"",
-            ),
+            (json!({"quant_method": "compressed-tensors", "format": "float-quantized"}), "`format` `float-quantized`"),
             (json!({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}), "nvfp4"),
             (json!({"quant_method": "compressed-tensors", "format": "marlin-24"}), "marlin-24"),
             (
@@ -289,9 +284,9 @@ mod tests {
                 "`sparsity_config`",
             ),
             (weights(json!({"num_bits": 3})), "`num_bits` 3"),
-            (weights(json!({"num_bits": 8, "type": "float"})), "`type` \"float\""),
-            (weights(json!({"num_bits": 8, "strategy": "block"})), "`strategy` \"block\""),
-            (group(json!({"targets": ["Embedding"]})), "`targets` \"Embedding\""),
+            (weights(json!({"num_bits": 8, "type": "float"})), "`type` `float`"),
+            (weights(json!({"num_bits": 8, "strategy": "block"})), "`strategy` `block`"),
+            (group(json!({"targets": ["Embedding"]})), "`targets` `Embedding`"),
             (group(json!({"output_activations": {"num_bits": 8}})), "`output_activations`"),
             (group(json!({"input_activations": {"num_bits": 4}})), "`input_activations`"),
         ] {
