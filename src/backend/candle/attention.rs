@@ -193,6 +193,8 @@ pub struct Plans(Mutex<VecDeque<Arc<AttentionPlan>>>);
 
 impl Plans {
     /// The plan for these pieces, from the cache or new. `all` is the number of rows.
+    // Each argument is part of what a plan is of.
+    #[allow(clippy::too_many_arguments)]
     pub fn of(
         &self,
         candle: &Candle,
