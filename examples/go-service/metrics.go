@@ -115,7 +115,7 @@ func (m *metrics) write(text *bytes.Buffer) {
 		fmt.Fprintf(text, "http_requests_total{route=%s,status=\"%d\"} %d\n", quoted(key.route), key.status, m.requests[key])
 	}
 	writeHistograms(text, "http_request_seconds", "Durations of requests that succeeded, from the header to the end of the answer.", "route", m.seconds)
-	writeHistograms(text, "kinglet_queue_seconds", "How long requests waited for their turn on the model.", "model", m.waits)
+	writeHistograms(text, "http_queue_seconds", "How long requests waited for their turn on the model.", "model", m.waits)
 }
 
 func writeHistograms(text *bytes.Buffer, name, help, label string, histograms map[string]*histogram) {
