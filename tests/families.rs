@@ -138,3 +138,21 @@ fn auto_precision_is_the_file_s_own() {
         assert_eq!(model.precision(), precision, "{fixture}");
     }
 }
+
+#[test]
+fn packed_files_give_the_bits_of_their_models() {
+    let folder = tempfile::tempdir().unwrap();
+    for path in models() {
+        for precision in [Precision::F32, Precision::Int8] {
+            let file = folder.path().join(format!("{}-{}.kinglet", name(&path), precision.name()));
+            kinglet::quantize(&path, &file, precision, &mut |_| true).unwrap();
+            let case = &cases(&path)[2];
+            let (ids, types) = (ids(&case["ids"]), ids(&case["type_ids"]));
+            let states = |path: &Path| {
+                let model = load(path, Device::Cpu, precision, 2);
+                support::bits(&model.hidden_states(&ids, &[ids.len()], Some(&types), None).unwrap().values)
+            };
+            assert_eq!(states(&file), states(&path), "{} in {}", name(&path), precision.name());
+        }
+    }
+}

@@ -124,11 +124,12 @@ struct Occasion {
 }
 
 /// The arguments of a plan.
-struct Setting<'a> {
-    candle: &'a Candle,
-    heads: Heads,
-    bias: Option<&'a RelativeBias>,
-    distances: Option<&'a DistanceRows>,
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    pub candle: &'a Candle,
+    pub heads: Heads,
+    pub bias: Option<&'a RelativeBias>,
+    pub distances: Option<&'a DistanceRows>,
 }
 
 pub struct AttentionPlan {
@@ -193,26 +194,15 @@ pub struct Plans(Mutex<VecDeque<Arc<AttentionPlan>>>);
 
 impl Plans {
     /// The plan for these pieces, from the cache or new. `all` is the number of rows.
-    // Each argument is part of what a plan is of.
-    #[allow(clippy::too_many_arguments)]
-    pub fn of(
-        &self,
-        candle: &Candle,
-        pieces: Vec<Piece>,
-        all: usize,
-        stack: &Stack,
-        sight: Sight,
-        bias: Option<&RelativeBias>,
-        distances: Option<&DistanceRows>,
-    ) -> Result<Arc<AttentionPlan>> {
-        let identity = bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
-        let rows = distances.map_or(0, |rows| std::ptr::from_ref(rows).addr());
+    pub fn of(&self, setting: &Setting, pieces: Vec<Piece>, all: usize, sight: Sight) -> Result<Arc<AttentionPlan>> {
+        let identity = setting.bias.map_or(0, |bias| std::ptr::from_ref(bias).addr());
+        let rows = setting.distances.map_or(0, |rows| std::ptr::from_ref(rows).addr());
         let occasion = Occasion { all, pieces, sight, bias: identity, distances: rows };
         let plans = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans().iter().find(|plan| plan.occasion == occasion) {
             return Ok(plan.clone());
         }
-        let plan = Arc::new(AttentionPlan::new(occasion, &Setting { candle, heads: stack.heads, bias, distances })?);
+        let plan = Arc::new(AttentionPlan::new(occasion, setting)?);
         let mut plans = plans();
         plans.push_front(plan.clone());
         let bytes = |plans: &VecDeque<Arc<AttentionPlan>>| plans.iter().map(|plan| plan.bytes()).sum::<usize>();

@@ -10,7 +10,7 @@ use crate::backend::{AttentionInput, CachedSequence, HeadNorms, PassInput, Rotat
 use crate::spec::Stack;
 
 use super::Candle;
-use super::attention::{AttentionPlan, KeyRows, Piece, Sight};
+use super::attention::{AttentionPlan, KeyRows, Piece, Setting, Sight};
 use super::cache::{PagePool, Writes};
 use super::weights::{Norm, product_type};
 
@@ -57,6 +57,7 @@ pub struct Pass<'a> {
 impl<'a> Pass<'a> {
     pub fn new(candle: &Candle, input: PassInput<'a, Candle>) -> Result<Self> {
         let PassInput { stack, rotations, relative_bias: bias, distances, sequences } = input;
+        let setting = Setting { candle, heads: stack.heads, bias, distances };
         let rows = sequences.rows();
         let filled = |rows: &Range<usize>| !rows.is_empty();
         let (mut source, mut cache) = (None, None);
@@ -77,7 +78,12 @@ impl<'a> Pass<'a> {
                 let seen: Vec<_> =
                     seen.map(|slot| slot.sequence.piece(slot.rows.clone(), slot.sequence.length())).collect();
                 if !seen.is_empty() {
-                    source = Some(candle.plans.of(candle, seen, rows, stack, Sight::ALL, None, None)?);
+                    source = Some(candle.plans.of(
+                        &Setting { bias: None, distances: None, ..setting },
+                        seen,
+                        rows,
+                        Sight::ALL,
+                    )?);
                 }
                 let own = own.iter().filter(|slot| filled(&slot.rows));
                 let piece =
@@ -89,7 +95,7 @@ impl<'a> Pass<'a> {
         for window in (0..stack.layers).map(|layer| stack.attention.window(layer)) {
             if rows > 0 && plans.iter().all(|(known, _)| *known != window) {
                 let sight = Sight { causal, window };
-                plans.push((window, candle.plans.of(candle, pieces.clone(), rows, stack, sight, bias, distances)?));
+                plans.push((window, candle.plans.of(&setting, pieces.clone(), rows, sight)?));
             }
         }
         let angles = Angles::new(candle, &rotations.global)?;

@@ -20,11 +20,12 @@ use crate::formats::json::Config;
 use crate::formats::quoted;
 
 /// The names of vocabulary files, of all kinds.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 10] = [
     "vocab.txt",
     "vocab.json",
     "merges.txt",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
     "source.spm",
     "target.spm",
