@@ -100,3 +100,52 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         language: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::families;
+
+    fn read(more: Value) -> Result<Spec> {
+        let mut fields = json!({
+            "model_type": "deberta-v2", "vocab_size": 50, "hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 2,
+            "intermediate_size": 40, "relative_attention": true, "pos_att_type": "p2c|c2p",
+        });
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        families::spec(&Config::from_value(Path::new("config.json"), fields).unwrap())
+    }
+
+    #[test]
+    fn the_table_is_of_buckets_or_of_all_distances() {
+        let table = |more: Value| {
+            let table = read(more).unwrap().encoder.unwrap().disentangled.unwrap();
+            (table.span, table.max_distance)
+        };
+        assert_eq!(table(json!({})), (512, None));
+        assert_eq!(table(json!({ "max_relative_positions": 100, "position_buckets": -1 })), (100, None));
+        assert_eq!(table(json!({ "max_relative_positions": -1, "position_buckets": 256 })), (256, Some(512)));
+        let scale = |more: Value| read(more).unwrap().encoder.unwrap().attention.scale;
+        assert_eq!(scale(json!({})), 1.0 / 24f32.sqrt());
+        // As in transformers, the kinds count even where they are not added.
+        assert_eq!(scale(json!({ "relative_attention": false })), 1.0 / 24f32.sqrt());
+        assert_eq!(scale(json!({ "pos_att_type": ["c2p"] })), 1.0 / 16f32.sqrt());
+    }
+
+    #[test]
+    fn what_is_not_computed_is_refused_by_name() {
+        for (more, named) in [
+            (json!({ "conv_kernel_size": 3 }), "`conv_kernel_size`"),
+            (json!({ "embedding_size": 16 }), "embedding_size 16"),
+            (json!({ "pooler_hidden_size": 16 }), "pooler_hidden_size 16"),
+            (json!({ "pos_att_type": ["p2p"] }), "pos_att_type"),
+            (json!({ "max_position_embeddings": 70000 }), "65536 positions"),
+        ] {
+            let error = read(more).unwrap_err();
+            assert!(error.message().contains(named), "{error}");
+        }
+    }
+}

@@ -196,6 +196,10 @@ fn check_stack(config: &Config, stack: &Stack, least_layers: usize) -> Result<()
     {
         return bad("more than 65536 sinusoidal positions".into());
     }
+    // Nor of those between which there are distances.
+    if stack.disentangled.is_some() && stack.max_tokens > 1 << 16 {
+        return bad("more than 65536 positions with disentangled attention".into());
+    }
     // The sizes of KV caches and of bias tables are products of these.
     if stack.layers > 4096 || stack.max_tokens > 1 << 28 {
         return bad(format!(
