@@ -62,14 +62,7 @@ func (s *service) embeddings(x *exchange, r *http.Request) error {
 
 // embedTexts embeds the texts of the request's field param when it is the request's turn.
 func (s *service) embedTexts(ctx context.Context, x *exchange, m *model, param string, inputs []string, truncate bool) (*kinglet.Embeddings, error) {
-	if err := s.checkCount(param, len(inputs)); err != nil {
-		return nil, err
-	}
-	tokens, err := s.countTokens(ctx, m, param, inputs...)
-	if err != nil {
-		return nil, err
-	}
-	release, err := s.admit(ctx, x, m, tokens)
+	release, err := s.admitTexts(ctx, x, m, param, len(inputs), inputs...)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +80,18 @@ func (s *service) embedTexts(ctx context.Context, x *exchange, m *model, param s
 		x.input += count
 	}
 	return embeddings, nil
+}
+
+// admitTexts checks the number of a request's inputs and the tokens of all its texts, and waits for its turn.
+func (s *service) admitTexts(ctx context.Context, x *exchange, m *model, param string, inputs int, texts ...string) (release func(), err error) {
+	if err := s.checkCount(param, inputs); err != nil {
+		return nil, err
+	}
+	tokens, err := s.countTokens(ctx, m, param, texts...)
+	if err != nil {
+		return nil, err
+	}
+	return s.admit(ctx, x, m, tokens)
 }
 
 // checkCount limits the number of texts in a request.

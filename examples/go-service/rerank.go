@@ -79,16 +79,9 @@ func (s *service) rerank(x *exchange, r *http.Request) error {
 // scoreTexts scores the texts of the request's field param for a query, when it is the request's turn.
 func (s *service) scoreTexts(ctx context.Context, x *exchange, m *model, param, query string, documents []string,
 	options *kinglet.ClassifyOptions, truncate bool) (*kinglet.Classifications, error) {
-	if err := s.checkCount(param, len(documents)); err != nil {
-		return nil, err
-	}
 	// The query is read with each text.
 	queries := slices.Repeat([]string{query}, len(documents))
-	tokens, err := s.countTokens(ctx, m, param, append(slices.Clone(queries), documents...)...)
-	if err != nil {
-		return nil, err
-	}
-	release, err := s.admit(ctx, x, m, tokens)
+	release, err := s.admitTexts(ctx, x, m, param, len(documents), append(slices.Clone(queries), documents...)...)
 	if err != nil {
 		return nil, err
 	}

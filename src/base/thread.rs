@@ -105,13 +105,13 @@ mod system {
     extern "C" fn run(start: *mut c_void) -> *mut c_void {
         // SAFETY: the starter leaves it to this thread.
         let Start { name, body } = *unsafe { Box::from_raw(start.cast::<Start>()) };
-        // SAFETY: the name ends in a null. A refused name does not matter.
         #[cfg(any(target_os = "linux", target_os = "android"))]
+        // SAFETY: the name ends in a null. A refused name does not matter.
         unsafe {
             libc::pthread_setname_np(libc::pthread_self(), name.as_ptr())
         };
-        // SAFETY: as above.
         #[cfg(target_vendor = "apple")]
+        // SAFETY: as above.
         unsafe {
             libc::pthread_setname_np(name.as_ptr())
         };

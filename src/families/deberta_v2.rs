@@ -32,7 +32,7 @@ fn kinds(config: &Config) -> Result<[bool; 2]> {
     }
 }
 
-/// A field that is a whole number, of which all below 1 mean that there is none.
+/// An integer field; null and values below 1 mean that it is not set.
 fn positive(config: &Config, key: &str) -> Result<Option<usize>> {
     match config.get(key).and_then(|value| value.as_i64()) {
         Some(number) if number < 1 => Ok(None),
