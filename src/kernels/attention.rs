@@ -64,7 +64,7 @@ pub(super) fn scratch(a: &Attention) -> usize {
 impl Attention {
     /// The range of keys that a query sees.
     #[inline(always)]
-    fn sees(&self, query: usize) -> (usize, usize) {
+    pub(super) fn sees(&self, query: usize) -> (usize, usize) {
         (query.saturating_sub(self.reach), (query + self.reach + 1).min(self.tokens))
     }
 
@@ -314,7 +314,13 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
                 let (low, high) = a.sees(query + i);
                 let seen = (low.saturating_sub(chunk), high.saturating_sub(chunk).min(count));
                 let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen };
-                let factor = raw.soften::<V>(scores, &mut largest[i], &mut sums[i]);
+                let factor = if PAIRS {
+                    let to = probabilities.add(i * CHUNK);
+                    let to = std::slice::from_raw_parts_mut(to, count.next_multiple_of(BLOCK));
+                    raw.soften_rounded::<V>(scores, to, &mut largest[i], &mut sums[i])
+                } else {
+                    raw.soften::<V>(scores, &mut largest[i], &mut sums[i])
+                };
                 if chunk > begin && factor != 1.0 {
                     for j in (0..width).step_by(BLOCK) {
                         let p = total.add(i * width + j);
@@ -327,10 +333,6 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
             let v = a.v.add(chunk * a.stride);
             if PAIRS {
                 let even = count.next_multiple_of(2);
-                for i in 0..rows {
-                    let from = std::slice::from_raw_parts(scores.add(i * CHUNK), count);
-                    round_row::<V>(from, std::slice::from_raw_parts_mut(probabilities.add(i * CHUNK), even));
-                }
                 let w = values.add(chunk * BLOCK / 2).cast::<bf16>();
                 let product = PairProduct { a: probabilities, stride: CHUNK, inputs: even, w, block: padded * BLOCK };
                 multiply::<V, _>(&product, rows, width / BLOCK, to, width);

@@ -1,9 +1,9 @@
 //! The trait of an instruction set, and its implementation of the [`Kernel`](super::Kernel) trait.
 
-use super::Input;
 use super::linear::{ByteProduct, PairProduct, Plan};
 use super::vector::Vector;
 use super::weight::{Weight, WeightFormat};
+use super::{Attention, Input, attention};
 
 /// A type whose existence proves that the machine has the instructions of its lanes.
 ///
@@ -11,6 +11,8 @@ use super::weight::{Weight, WeightFormat};
 /// use them.
 pub(super) trait InstructionSet: Sized {
     type Lanes: Vector;
+    /// [`Kernel::has_tiles`](super::Kernel::has_tiles).
+    const TILES: bool = false;
 
     /// Bytes times bytes.
     ///
@@ -30,6 +32,22 @@ pub(super) trait InstructionSet: Sized {
     unsafe fn pairs(product: &PairProduct, plan: &Plan) {
         // SAFETY: the caller's promise.
         unsafe { plan.run::<Self::Lanes, _>(product, Self::Lanes::PAIR_ROWS, 2 * product.inputs) }
+    }
+
+    /// Floats of scratch that attention needs.
+    #[inline(always)]
+    fn scratch(a: &Attention) -> usize {
+        attention::scratch(a)
+    }
+
+    /// Attention of operands that are rounded.
+    ///
+    /// # Safety
+    /// That of `Kernel::attend_rounded`, and the machine has the instructions.
+    #[inline(always)]
+    unsafe fn rounded_attention(a: &Attention, scratch: &mut [f32]) {
+        // SAFETY: the caller's promise.
+        unsafe { attention::attend_rounded::<Self::Lanes>(a, scratch) }
     }
 }
 
@@ -84,6 +102,7 @@ macro_rules! implement_kernel {
             use $crate::kernels::{activation, arg_max, attention, embedding, norm, paged, quantize, round, top_k};
             use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, TopKEntry, RowScale, GroupScale};
 
+            type This = $kernel;
             type Lanes = <$kernel as InstructionSet>::Lanes;
 
             impl Multiply for $kernel {
@@ -105,6 +124,14 @@ macro_rules! implement_kernel {
 
                 fn isa(&self) -> &'static str {
                     $isa
+                }
+
+                fn has_tiles(&self) -> bool {
+                    This::TILES
+                }
+
+                fn attention_scratch(&self, a: &Attention) -> usize {
+                    This::scratch(a)
                 }
 
                 unsafe fn linear(&self, a: Input, w: &Weight, blocks: Range<usize>, out: Out, e: &Epilogue) {
@@ -130,7 +157,7 @@ macro_rules! implement_kernel {
 
                 methods! { [$($features)?];
                     unsafe fn attend(a: &Attention, scratch: &mut [f32]) = attention::attend::<Lanes>;
-                    unsafe fn attend_rounded(a: &Attention, scratch: &mut [f32]) = attention::attend_rounded::<Lanes>;
+                    unsafe fn attend_rounded(a: &Attention, scratch: &mut [f32]) = This::rounded_attention;
                     unsafe fn attend_pages(a: &PagedAttention, scratch: &mut [f32]) = paged::attend::<Lanes>;
                 }
             }

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::activation::activate;
+use super::activation::{activate, odd_gelu, rough_gelu};
 use super::vector::{ByteTile, Tile, TilePosition, Vector};
 use super::{Activation, BLOCK, Epilogue, Out, RowScale};
 
@@ -186,6 +186,8 @@ impl ByteProduct<'_> {
 }
 
 impl<V: Vector> Tile<V> for ByteProduct<'_> {
+    const QUANTISED: bool = true;
+
     #[inline(always)]
     unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {
         const { assert!(R * B <= LARGEST_TILE) };
@@ -205,6 +207,43 @@ impl<V: Vector> Tile<V> for ByteProduct<'_> {
                 }
             }
         }
+    }
+}
+
+/// The sums of a tile as real numbers.
+///
+/// # Safety
+/// Both methods require that the machine has `V`'s instructions and that the block, the row and its sums exist.
+pub(super) trait TileValues<V: Vector> {
+    /// What the rows of a block share.
+    type Channels: Copy;
+    /// Whether the sums are those of quantised numbers, whose activation may be rough.
+    fn quantised(&self) -> bool;
+    unsafe fn channels(&self, block: usize) -> Self::Channels;
+    /// The numbers of one block of row `row`, whose sums are at `sums`.
+    unsafe fn value(&self, sums: *const f32, row: usize, channels: Self::Channels) -> V;
+}
+
+/// Sums that are stored as real numbers.
+struct Stored {
+    quantised: bool,
+}
+
+impl<V: Vector> TileValues<V> for Stored {
+    type Channels = ();
+
+    #[inline(always)]
+    fn quantised(&self) -> bool {
+        self.quantised
+    }
+
+    #[inline(always)]
+    unsafe fn channels(&self, _block: usize) {}
+
+    #[inline(always)]
+    unsafe fn value(&self, sums: *const f32, _row: usize, (): ()) -> V {
+        // SAFETY: the caller's promise.
+        unsafe { V::load(sums) }
     }
 }
 
@@ -245,7 +284,7 @@ impl Plan<'_> {
                             // SAFETY: the caller's promise; the tile fits `sums`.
                             unsafe {
                                 V::tile(product, rows, blocks, place);
-                                self.finish::<V>(place, rows, blocks);
+                                self.finish::<V, _>(&Stored { quantised: T::QUANTISED }, place, rows, blocks);
                             }
                         }
                         block += blocks;
@@ -261,31 +300,65 @@ impl Plan<'_> {
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    pub(super) unsafe fn finish<V: Vector>(&self, at: TilePosition, rows: usize, blocks: usize) {
+    pub(super) unsafe fn finish<V: Vector, S: TileValues<V>>(
+        &self,
+        values: &S,
+        at: TilePosition,
+        rows: usize,
+        blocks: usize,
+    ) {
+        let gelu = if values.quantised() { rough_gelu(self.epilogue.activation) } else { None };
         for j in 0..blocks {
             let channel = (at.block + j) * BLOCK;
             let lanes = (self.outputs - channel).min(BLOCK);
             // SAFETY: the caller's promise; only lanes of channels that exist are touched.
             unsafe {
-                let sums = at.out.add(j * BLOCK);
-                if lanes < BLOCK || self.epilogue.activation != Activation::None {
-                    self.finish_block::<V>(sums, at, rows, channel, lanes);
-                    continue;
+                let place = TilePosition { block: at.block + j, out: at.out.add(j * BLOCK), ..at };
+                match (lanes, self.epilogue.activation, gelu) {
+                    (BLOCK, Activation::None, _) => self.finish_block::<V, S, false>(values, place, rows, [0.0; 7]),
+                    (BLOCK, _, Some(gelu)) => self.finish_block::<V, S, true>(values, place, rows, gelu),
+                    _ => self.finish_lanes::<V, S>(values, place, rows, lanes),
                 }
-                // The usual case without masks and branches, which would be noticeable in a short product.
-                let bias = self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load(bias.as_ptr().add(channel)));
-                // If only some channels go to the buffer, the pointer was moved back by the number of channels before them.
-                let out = self.out.data.wrapping_add(at.row * self.out.stride + channel);
-                if let Some((residual, stride)) = self.epilogue.residual {
-                    let residual = residual.add(at.row * stride + channel);
-                    for i in 0..rows {
-                        let x = V::load(sums.add(i * at.stride)).add(bias).add(V::load(residual.add(i * stride)));
-                        x.store(out.add(i * self.out.stride));
+            }
+        }
+    }
+
+    /// A whole block of a tile without an activation or with [`rough_gelu`]: without masks and branches, which would be noticeable in a
+    /// short product.
+    ///
+    /// # Safety
+    /// As `run`, and the block is whole.
+    #[inline(always)]
+    unsafe fn finish_block<V: Vector, S: TileValues<V>, const GELU: bool>(
+        &self,
+        values: &S,
+        at: TilePosition,
+        rows: usize,
+        coefficients: [f32; 7],
+    ) {
+        let channel = at.block * BLOCK;
+        // SAFETY: the caller's promise.
+        unsafe {
+            let channels = values.channels(at.block);
+            let bias = self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load(bias.as_ptr().add(channel)));
+            // If only some channels go to the buffer, the pointer was moved back by the number of channels before them.
+            let out = self.out.data.wrapping_add(at.row * self.out.stride + channel);
+            if let Some((residual, stride)) = self.epilogue.residual {
+                let residual = residual.add(at.row * stride + channel);
+                for i in 0..rows {
+                    let mut x = values.value(at.out.add(i * at.stride), at.row + i, channels).add(bias);
+                    if GELU {
+                        x = odd_gelu(x, coefficients);
                     }
-                } else {
-                    for i in 0..rows {
-                        V::load(sums.add(i * at.stride)).add(bias).store(out.add(i * self.out.stride));
+                    x.add(V::load(residual.add(i * stride))).store(out.add(i * self.out.stride));
+                }
+            } else {
+                for i in 0..rows {
+                    let mut x = values.value(at.out.add(i * at.stride), at.row + i, channels).add(bias);
+                    if GELU {
+                        x = odd_gelu(x, coefficients);
                     }
+                    x.store(out.add(i * self.out.stride));
                 }
             }
         }
@@ -296,20 +369,26 @@ impl Plan<'_> {
     /// # Safety
     /// As `run`.
     #[inline(always)]
-    unsafe fn finish_block<V: Vector>(
+    unsafe fn finish_lanes<V: Vector, S: TileValues<V>>(
         &self,
-        sums: *const f32,
+        values: &S,
         at: TilePosition,
         rows: usize,
-        channel: usize,
         lanes: usize,
     ) {
+        let channel = at.block * BLOCK;
+        let gelu = if values.quantised() { rough_gelu(self.epilogue.activation) } else { None };
         // SAFETY: the caller's promise; only lanes of channels that exist are touched.
         unsafe {
+            let channels = values.channels(at.block);
             let bias =
                 self.epilogue.bias.map_or(V::splat(0.0), |bias| V::load_first(bias.as_ptr().add(channel), lanes));
             for i in 0..rows {
-                let mut x = activate(self.epilogue.activation, V::load(sums.add(i * at.stride)).add(bias));
+                let x = values.value(at.out.add(i * at.stride), at.row + i, channels).add(bias);
+                let mut x = match gelu {
+                    Some(coefficients) => odd_gelu(x, coefficients),
+                    None => activate(self.epilogue.activation, x),
+                };
                 if let Some((residual, stride)) = self.epilogue.residual {
                     x = x.add(V::load_first(residual.add((at.row + i) * stride + channel), lanes));
                 }

@@ -218,6 +218,9 @@ pub trait Kernel: Send + Sync {
     /// Its name in `KINGLET_ISA`, for instance `portable`, `avx512` or `neon-dotprod`.
     fn isa(&self) -> &'static str;
 
+    /// Whether byte products of many rows run in tiles, several times as fast as in vectors: weights should then be read less often.
+    fn has_tiles(&self) -> bool;
+
     /// Quantises one row to 8 bits, asymmetrically (zero is always representable). `out.len()` is `x.len()` rounded up to 4.
     fn quantize_row(&self, x: &[f32], out: &mut [u8]) -> RowScale;
 
@@ -264,9 +267,7 @@ pub trait Kernel: Send + Sync {
     fn add_i8(&self, x: &mut [f32], y: &[i8], scale: f32);
 
     /// Floats of scratch that `attend` needs.
-    fn attention_scratch(&self, a: &Attention) -> usize {
-        attention::scratch(a)
-    }
+    fn attention_scratch(&self, a: &Attention) -> usize;
 
     /// Fused scaled dot-product attention with an online softmax; no score matrix is written to memory.
     ///

@@ -3,6 +3,9 @@
 use super::vector::Vector;
 use super::{BLOCK, GROUP_INPUTS, GroupScale, RowScale};
 
+/// Chains of comparisons in the search for a row's range.
+const CHAINS: usize = 4;
+
 /// Asymmetric quantisation with a scale and a zero point per row; the range always includes 0, so that 0 is exact.
 ///
 /// The result for a row that holds a NaN or an infinity is unspecified, but safe.
@@ -17,8 +20,20 @@ pub(super) unsafe fn quantize_row<V: Vector>(x: &[f32], out: &mut [u8]) -> RowSc
     // SAFETY: the machine has the instructions; accesses stay within `x` and, by the assertion, `out`.
     unsafe {
         let p = x.as_ptr();
-        let (mut low, mut high) = (V::splat(0.0), V::splat(0.0));
-        for i in (0..whole).step_by(BLOCK) {
+        // Several chains of comparisons: one would wait for its own results.
+        let mut bounds = [(V::splat(0.0), V::splat(0.0)); CHAINS];
+        let unrolled = x.len() / (CHAINS * BLOCK) * (CHAINS * BLOCK);
+        for i in (0..unrolled).step_by(CHAINS * BLOCK) {
+            for (j, (low, high)) in bounds.iter_mut().enumerate() {
+                let y = V::load(p.add(i + j * BLOCK));
+                (*low, *high) = (low.min(y), high.max(y));
+            }
+        }
+        let (mut low, mut high) = bounds[0];
+        for &(l, h) in &bounds[1..] {
+            (low, high) = (low.min(l), high.max(h));
+        }
+        for i in (unrolled..whole).step_by(BLOCK) {
             let y = V::load(p.add(i));
             (low, high) = (low.min(y), high.max(y));
         }
@@ -39,7 +54,16 @@ pub(super) unsafe fn quantize_row<V: Vector>(x: &[f32], out: &mut [u8]) -> RowSc
         let zero = ((-low * inverse).round_ties_even() as i32).clamp(0, 255) - V::BYTE_OFFSET;
 
         let factor = V::splat(inverse);
-        for i in (0..whole).step_by(BLOCK) {
+        // The scaled numbers are within -256..=256.
+        let lines = whole / (4 * BLOCK) * (4 * BLOCK);
+        for i in (0..lines).step_by(4 * BLOCK) {
+            let mut scaled = [factor; 4];
+            for (j, x) in scaled.iter_mut().enumerate() {
+                *x = V::load(p.add(i + j * BLOCK)).mul(factor);
+            }
+            V::store_line(scaled, zero, out.as_mut_ptr().add(i));
+        }
+        for i in (lines..whole).step_by(BLOCK) {
             V::load(p.add(i)).mul(factor).store_bytes(zero, out.as_mut_ptr().add(i));
         }
         let mut last = [0u8; BLOCK];

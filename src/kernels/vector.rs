@@ -67,6 +67,14 @@ pub(super) trait Vector: Copy {
     unsafe fn largest(self) -> f32;
     /// Rounds to integers, adds `zero`, and stores sixteen bytes, saturating to the range of a stored activation.
     unsafe fn store_bytes(self, zero: i32, p: *mut u8);
+    /// As `store_bytes`, of 64 numbers in order. They are not large: their integers, `zero` added, lie in -32768..=32767.
+    #[inline(always)]
+    unsafe fn store_line(numbers: [Self; 4], zero: i32, p: *mut u8) {
+        for (i, x) in numbers.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { x.store_bytes(zero, p.add(i * 16)) };
+        }
+    }
 
     unsafe fn no_sums() -> Self::Sums;
     /// Four activations.
@@ -241,6 +249,9 @@ impl ByteTile {
 
 /// A product that can be computed in tiles of `R` rows and `B` blocks of channels, whose sums stay in registers.
 pub(super) trait Tile<V: Vector> {
+    /// Whether activations are quantised, so that those of the next layer need not be more exact.
+    const QUANTISED: bool = false;
+
     /// # Safety
     /// The machine has `V`'s instructions; the tile is within the product and the output is valid for it.
     unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition);

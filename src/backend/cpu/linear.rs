@@ -15,13 +15,14 @@ use super::scratch::Buffer;
 use super::weights::Linear;
 use super::{Cpu, NORM_CHUNK, Norm, SharedPointer, Tensor};
 
-/// The maximum number of rows of a chunk.
+/// The maximum number of rows of a chunk. Each chunk reads all weights, which the faster products of tiles wait for sooner.
 const ROW_CHUNK: usize = 96;
+pub(super) const TILE_ROW_CHUNK: usize = 192;
 
 /// The minimum number of rows per thread for cutting into chunks: each chunk reads all weights.
 const MIN_ROWS: usize = 32;
 
-/// The maximum size of a chunk's inner layer in a feed-forward, in bytes; it shares the L2 cache with weights.
+/// The maximum size of a chunk's inner layer in a feed-forward without tiles, in bytes; it shares the L2 cache with weights.
 pub(super) const INNER_BYTES: usize = 384 << 10;
 
 /// The number of floats up to which one thread norms and rounds faster than several.
@@ -38,7 +39,7 @@ impl Chunks {
     /// None if there are too few rows for the threads.
     fn new(rows: usize, max: usize, threads: usize) -> Option<Self> {
         let enough = threads == 1 || rows >= MIN_ROWS * threads;
-        let count = rows.div_ceil(max.clamp(1, ROW_CHUNK)).next_multiple_of(threads).min(rows);
+        let count = rows.div_ceil(max.max(1)).next_multiple_of(threads).min(rows);
         enough.then_some(Self { rows, count })
     }
 
@@ -52,23 +53,25 @@ impl Chunks {
 pub(super) struct FloatRows<'a> {
     floats: &'a [f32],
     width: usize,
+    /// The distance between rows.
+    stride: usize,
 }
 
 impl<'a> FloatRows<'a> {
     pub(super) fn of(x: &'a Tensor) -> Self {
-        Self { floats: x.buffer.floats(), width: x.width }
+        Self { floats: x.buffer.floats(), width: x.width, stride: x.width }
     }
 
     fn rows(self) -> usize {
-        self.floats.len().checked_div(self.width).unwrap_or(0)
+        self.floats.len().checked_div(self.stride).unwrap_or(0)
     }
 
     fn slice(self, rows: Range<usize>) -> Self {
-        Self { floats: &self.floats[rows.start * self.width..rows.end * self.width], width: self.width }
+        Self { floats: &self.floats[rows.start * self.stride..rows.end * self.stride], ..self }
     }
 
     fn row(self, row: usize) -> &'a [f32] {
-        &self.floats[row * self.width..][..self.width]
+        &self.floats[row * self.stride..][..self.width]
     }
 }
 
@@ -84,7 +87,7 @@ impl RoundedRows<'_> {
     /// The rows for the kernel, each with so many inputs.
     fn input(&self, rows: usize, inputs: usize) -> Input<'_> {
         match self {
-            Self::Floats(x) => Input::F32(Rows { data: x.floats.as_ptr(), stride: inputs, rows }),
+            Self::Floats(x) => Input::F32(Rows { data: x.floats.as_ptr(), stride: x.stride, rows }),
             // SAFETY: `Cpu::operand` converted all rows into the buffer, which is borrowed as long as the input.
             Self::Converted(buffer, kind) => unsafe { kind.converted(buffer.floats().as_ptr().cast(), rows, inputs) },
         }
@@ -92,6 +95,10 @@ impl RoundedRows<'_> {
 }
 
 impl Cpu {
+    fn row_chunk(&self) -> usize {
+        if self.kernel.has_tiles() { TILE_ROW_CHUNK } else { ROW_CHUNK }
+    }
+
     /// Applies the norm, if any, and rounds rows to the number type that `weight` multiplies. `shared` uses all threads.
     pub(super) fn operand<'a>(
         &self,
@@ -178,7 +185,7 @@ impl Cpu {
         let mut result = self.tensor(x.rows, width);
         let out = SharedPointer(result.buffer.floats_mut().as_mut_ptr());
         let e = Shareable { activation, residual: None };
-        if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
+        if let Some(chunks) = Chunks::new(x.rows, self.row_chunk(), self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
                 let range = chunks.range(chunk);
                 let operand = self.operand(FloatRows::of(x).slice(range.clone()), norm, &w.weight, false);
@@ -203,7 +210,7 @@ impl Cpu {
     pub(super) fn product_joined(&self, x: &Tensor, w: &Linear, mut residual: Tensor, ends: Ends<Norm>) -> Tensor {
         let width = residual.width;
         let memory = SharedPointer(residual.buffer.floats_mut().as_mut_ptr());
-        if let Some(chunks) = Chunks::new(x.rows, ROW_CHUNK, self.pool.threads()) {
+        if let Some(chunks) = Chunks::new(x.rows, self.row_chunk(), self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
                 let range = chunks.range(chunk);
                 let operand = self.operand(FloatRows::of(x).slice(range.clone()), None, &w.weight, false);
@@ -278,11 +285,14 @@ impl Cpu {
     /// The feed-forward of `x`'s rows, added to them.
     pub(super) fn feed(&self, mut x: Tensor, f: &FeedForward<Cpu>) -> Tensor {
         let (rows, width) = (x.rows, x.width);
-        let most = INNER_BYTES / (f.up.weight.outputs() * size_of::<f32>()).max(1);
-        let Some(chunks) = Chunks::new(rows, most.max(MIN_ROWS), self.pool.threads()) else {
+        let fitting = INNER_BYTES / (f.up.weight.outputs() * size_of::<f32>()).max(1);
+        // What tiles gain by fewer reads of the weights is more than what they lose where the inner layer exceeds the cache.
+        let most = if self.kernel.has_tiles() { TILE_ROW_CHUNK } else { fitting.clamp(MIN_ROWS, ROW_CHUNK) };
+        let Some(chunks) = Chunks::new(rows, most, self.pool.threads()) else {
             let operand = self.operand(FloatRows::of(&x), f.norm, &f.up.weight, true);
             let inner = self.inner(&operand, rows, f, true);
-            let inner = FloatRows { floats: inner.floats(), width: f.down.weight.inputs() };
+            let width = f.down.weight.inputs();
+            let inner = FloatRows { floats: inner.floats(), width, stride: padded(width) };
             let operand = self.operand(inner, None, &f.down.weight, true);
             let data = x.buffer.floats_mut().as_mut_ptr();
             // SAFETY: `x` has all rows, and is ours.
@@ -297,10 +307,11 @@ impl Cpu {
             let inner = {
                 // SAFETY: as above; the borrow ends before the rows are written.
                 let floats = unsafe { std::slice::from_raw_parts(data, range.len() * width) };
-                let operand = self.operand(FloatRows { floats, width }, f.norm, &f.up.weight, false);
+                let operand = self.operand(FloatRows { floats, width, stride: width }, f.norm, &f.up.weight, false);
                 self.inner(&operand, range.len(), f, false)
             };
-            let inner = FloatRows { floats: inner.floats(), width: f.down.weight.inputs() };
+            let width = f.down.weight.inputs();
+            let inner = FloatRows { floats: inner.floats(), width, stride: padded(width) };
             let operand = self.operand(inner, None, &f.down.weight, false);
             // SAFETY: as above.
             unsafe { self.join(&operand, range.len(), f.down, data, f.ends, false) };
@@ -308,12 +319,13 @@ impl Cpu {
         x
     }
 
-    /// The inner layer of a feed-forward.
+    /// The inner layer of a feed-forward, in rows [`padded`] apart.
     fn inner(&self, x: &RoundedRows, rows: usize, f: &FeedForward<Cpu>, shared: bool) -> Buffer {
         let (w, width) = (f.up, f.down.weight.inputs());
-        let mut result = self.scratch.take(rows * width);
+        let stride = padded(width);
+        let mut result = self.scratch.take(rows * stride);
         if !f.gated {
-            let out = Out { data: result.floats_mut().as_mut_ptr(), stride: width };
+            let out = Out { data: result.floats_mut().as_mut_ptr(), stride };
             let e = Shareable { activation: f.activation, residual: None };
             // SAFETY: the result has room for all rows and channels, and is ours.
             unsafe {
@@ -352,7 +364,7 @@ impl Cpu {
             for (row, both) in both.floats().chunks_exact(2 * count).enumerate() {
                 let (gate, up) = both.split_at(count);
                 // SAFETY: the row's part of the result is this task's.
-                let out = unsafe { std::slice::from_raw_parts_mut(out.at(row * width + first), count) };
+                let out = unsafe { std::slice::from_raw_parts_mut(out.at(row * stride + first), count) };
                 self.kernel.gate(gate, up, f.activation, out);
             }
         });
@@ -372,6 +384,12 @@ impl Shareable {
         let residual = self.residual.as_ref().map(|(data, stride)| (unsafe { data.at(0) }.cast_const(), *stride));
         Epilogue { bias: Some(bias), activation: self.activation, residual }
     }
+}
+
+/// The distance between rows of the inner layer: if it were a multiple of many cache lines, the rows of a tile would share few sets of the
+/// L1 cache.
+fn padded(width: usize) -> usize {
+    if width.is_multiple_of(8 * BLOCK) { width + BLOCK } else { width }
 }
 
 /// Part number `group` of `blocks`, cut at multiples of `unit`. If `unit` is even, only the last tile can be narrow.

@@ -132,7 +132,7 @@ impl Backend for Cpu {
     }
 
     fn thread_pass_tokens(&self) -> Option<usize> {
-        Some(THREAD_PASS_TOKENS)
+        Some(if self.kernel.has_tiles() { linear::TILE_ROW_CHUNK } else { THREAD_PASS_TOKENS })
     }
 
     fn describe(&self) -> String {

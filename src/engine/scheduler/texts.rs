@@ -262,7 +262,8 @@ impl Engine {
         let apart = network.thread_pass_tokens().filter(|&part| {
             output.is_some() && pool.threads() > 1 && longest <= tokens && count >= 2 * part * pool.threads()
         });
-        let mut passes = passes(encoding, *next..*end, apart.unwrap_or(tokens));
+        let alone = network.thread_pass_tokens().filter(|_| output.is_some() && pool.threads() == 1);
+        let mut passes = passes(encoding, *next..*end, apart.or(alone).unwrap_or(tokens));
         let mut following = || {
             let start = Instant::now();
             let pass = passes.next()?;

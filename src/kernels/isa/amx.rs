@@ -7,6 +7,7 @@
 //! Only for Linux, where a process requests tiles by a system call.
 #![allow(unsafe_op_in_unsafe_fn)] // Nearly every line works on raw tiles, under the promise that the function was given.
 
+mod attention;
 #[cfg(test)]
 pub(in crate::kernels) mod emulate;
 mod tiles;
@@ -17,18 +18,18 @@ use std::sync::OnceLock;
 
 use half::bf16;
 
-use super::avx512::{Avx512, Lanes};
-use crate::kernels::BLOCK;
+use super::avx512::{Avx512, Lanes, Zmm};
 use crate::kernels::instruction_set::{InstructionSet, implement_kernel};
-use crate::kernels::linear::{ByteProduct, PairProduct, Plan};
+use crate::kernels::linear::{ByteProduct, PairProduct, Plan, TileValues};
 use crate::kernels::vector::{TilePosition, Vector};
-use tiles::{CHUNK, Kind, SIDE, STRIP, Step, Tiles};
+use crate::kernels::{Attention, BLOCK};
+use tiles::{AHEAD, CHUNK, Kind, SIDE, STRIP, Step, Tiles};
 
 /// Fewer rows are multiplied by AVX-512: a tile of any height reads all its weights, and for few rows that takes as long as the
 /// products without tiles.
 const LEAST_ROWS: usize = 8;
 /// Rows that are multiplied with a part of a pair of blocks while it is in the first-level cache.
-const PANEL: usize = 3 * STRIP;
+const PANEL: usize = 6 * STRIP;
 /// Chunks in such a part; the rest of the L1 cache is for a strip of rows.
 const DEPTH: usize = 12;
 
@@ -106,19 +107,11 @@ struct Operands {
     chunks: usize,
 }
 
-/// What remains of a product after its tiles are summed.
-trait Rest {
-    /// Adds the inputs that fill no chunk and turns the sums into real numbers, in place.
-    ///
-    /// # Safety
-    /// The machine has the instructions; the rows, the blocks and their sums exist.
-    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize);
-}
-
 /// # Safety
 /// The operands hold all rows and blocks of the plan, whose output is valid for them, and the machine has the instructions of the kind.
+/// `values` adds the inputs that fill no chunk.
 #[inline(always)]
-unsafe fn multiply(o: &Operands, plan: &Plan, rest: &impl Rest) {
+unsafe fn multiply(o: &Operands, plan: &Plan, values: &impl TileValues<Lanes>) {
     let (rows, chunks, end) = (plan.rows, o.chunks, plan.blocks.end);
     // Equal depths: a last part of one or two chunks would spend its time on loading and storing sums.
     let depth = chunks.div_ceil(chunks.div_ceil(DEPTH));
@@ -131,22 +124,32 @@ unsafe fn multiply(o: &Operands, plan: &Plan, rest: &impl Rest) {
             let pair = 2.min(end - block);
             let weights = o.w.add(block * o.block);
             for chunk in (0..chunks).step_by(depth) {
+                // The weights of the next part, or of the next pair. Four strips prefetch a quarter each.
+                let last = chunk + depth >= chunks;
+                let next =
+                    if last { weights.wrapping_add(2 * o.block) } else { weights.add((chunk + depth) * CHUNK * SIDE) };
                 for strip in (0..panel_rows).step_by(STRIP) {
+                    let quarter = strip / STRIP % 4;
+                    let rows = STRIP.min(panel_rows - strip);
+                    let sums = sums.add(strip * STRIP);
                     let step = Step {
                         a: o.a.add((panel + strip) * o.a_stride + chunk * CHUNK),
                         a_stride: o.a_stride,
                         w: weights.add(chunk * CHUNK * SIDE),
                         w_stride: o.block,
-                        sums: sums.add(strip * STRIP),
+                        sums,
+                        stride: STRIP,
                         chunks: depth.min(chunks - chunk),
                         add: chunk > 0,
+                        ahead: next.wrapping_add(quarter / 2 * o.block + quarter % 2 * AHEAD * depth),
                     };
-                    tiles.multiply(o.kind, STRIP.min(panel_rows - strip), pair, &step);
+                    tiles.multiply(o.kind, rows, pair, &step);
+                    if last {
+                        let place = TilePosition { row: panel + strip, block, out: sums.cast(), stride: STRIP };
+                        plan.finish::<Lanes, _>(values, place, rows, pair);
+                    }
                 }
             }
-            let place = TilePosition { row: panel, block, out: sums.cast(), stride: STRIP };
-            rest.add(place, panel_rows, pair);
-            plan.finish::<Lanes>(place, panel_rows, pair);
         }
     }
 }
@@ -156,6 +159,7 @@ const PAIR_CHUNK: usize = CHUNK / size_of::<bf16>();
 
 impl InstructionSet for Amx {
     type Lanes = Lanes;
+    const TILES: bool = true;
 
     #[inline(always)]
     unsafe fn bytes(product: &ByteProduct, plan: &Plan) {
@@ -185,47 +189,88 @@ impl InstructionSet for Amx {
         };
         multiply(&operands, plan, product);
     }
-}
 
-impl Rest for ByteProduct<'_> {
     #[inline(always)]
-    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize) {
-        let from = self.inputs / CHUNK * CHUNK;
-        for i in 0..rows {
-            let a = self.a.add((at.row + i) * self.stride);
-            for j in 0..blocks {
-                let w = self.w.add((at.block + j) * self.block());
-                let to = at.out.add(i * at.stride + j * BLOCK);
-                let mut sums = _mm512_load_si512(to.cast());
-                for k in (from..self.inputs).step_by(4) {
-                    sums = Lanes::dot(sums, Lanes::load_bytes(a.add(k)), Lanes::load_weights(w.add(k * BLOCK)));
-                }
-                self.dequantise::<Lanes>(sums, at.row + i, at.block + j).store(to);
-            }
+    fn scratch(a: &Attention) -> usize {
+        attention::scratch(a).max(crate::kernels::attention::scratch(a))
+    }
+
+    #[inline(always)]
+    unsafe fn rounded_attention(a: &Attention, scratch: &mut [f32]) {
+        if !multiplies_pairs() || a.distances.is_some() {
+            return crate::kernels::attention::attend_rounded::<Lanes>(a, scratch);
+        }
+        if is_x86_feature_detected!("avx512bf16") {
+            round_natively(a, scratch)
+        } else {
+            attention::attend::<Lanes>(a, scratch)
         }
     }
 }
 
-impl Rest for PairProduct {
+/// # Safety
+/// That of [`attention::attend`].
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,avx512bf16")]
+unsafe fn round_natively(a: &Attention, scratch: &mut [f32]) {
+    attention::attend::<Zmm<true>>(a, scratch);
+}
+
+impl TileValues<Lanes> for ByteProduct<'_> {
+    type Channels = (usize, Lanes, __m512i);
+
     #[inline(always)]
-    unsafe fn add(&self, at: TilePosition, rows: usize, blocks: usize) {
-        let from = self.inputs / PAIR_CHUNK * PAIR_CHUNK;
-        if from == self.inputs {
-            return;
-        }
-        for i in 0..rows {
-            let a = self.a.add((at.row + i) * self.stride);
-            for j in 0..blocks {
-                let w = self.w.add((at.block + j) * self.block);
-                let to = at.out.add(i * at.stride + j * BLOCK);
-                let mut sums = Lanes::load(to);
-                for k in (from..self.inputs).step_by(2) {
-                    let x = Lanes::splat(a.add(k).cast::<f32>().read_unaligned());
-                    sums = sums.add_pairs(x, Lanes::load(w.add(k * BLOCK).cast()));
-                }
-                sums.store(to);
+    fn quantised(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    unsafe fn channels(&self, block: usize) -> Self::Channels {
+        let columns = _mm512_loadu_si512(self.channel_sums.add(block * BLOCK).cast());
+        (block, Lanes::load(self.channel_scales.add(block * BLOCK)), columns)
+    }
+
+    #[inline(always)]
+    unsafe fn value(&self, sums: *const f32, row: usize, (block, scales, columns): Self::Channels) -> Lanes {
+        let mut sums = _mm512_load_si512(sums.cast());
+        let from = self.inputs / CHUNK * CHUNK;
+        if from < self.inputs {
+            let (a, w) = (self.a.add(row * self.stride), self.w.add(block * self.block()));
+            for k in (from..self.inputs).step_by(4) {
+                sums = Lanes::dot(sums, Lanes::load_bytes(a.add(k)), Lanes::load_weights(w.add(k * BLOCK)));
             }
         }
+        let row = *self.scales.get_unchecked(row);
+        let shift = _mm512_mullo_epi32(_mm512_set1_epi32(row.zero), columns);
+        let centred = Lanes::floats(_mm512_sub_epi32(sums, shift));
+        centred.mul(Lanes::splat(row.scale).mul(scales))
+    }
+}
+
+impl TileValues<Lanes> for PairProduct {
+    type Channels = usize;
+
+    #[inline(always)]
+    fn quantised(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    unsafe fn channels(&self, block: usize) -> usize {
+        block
+    }
+
+    #[inline(always)]
+    unsafe fn value(&self, sums: *const f32, row: usize, block: usize) -> Lanes {
+        let mut sums = Lanes::load(sums);
+        let from = self.inputs / PAIR_CHUNK * PAIR_CHUNK;
+        if from < self.inputs {
+            let (a, w) = (self.a.add(row * self.stride), self.w.add(block * self.block));
+            for k in (from..self.inputs).step_by(2) {
+                let x = Lanes::splat(a.add(k).cast::<f32>().read_unaligned());
+                sums = sums.add_pairs(x, Lanes::load(w.add(k * BLOCK).cast()));
+            }
+        }
+        sums
     }
 }
 

@@ -51,6 +51,7 @@ pub(super) trait PairLanes: Copy {
         Self: Vector;
 
     unsafe fn store_bf16(self, p: *mut bf16);
+    unsafe fn store_pairs(self, high: Self, p: *mut f32);
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self;
 }
 
@@ -69,6 +70,24 @@ impl PairLanes for Lanes {
 
     #[inline(always)]
     unsafe fn store_bf16(self, p: *mut bf16) {
+        _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(self.words()));
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(self, high: Self, p: *mut f32) {
+        _mm512_storeu_si512(p.cast(), _mm512_or_si512(self.words(), _mm512_slli_epi32::<16>(high.words())));
+    }
+
+    #[inline(always)]
+    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
+        add_widened(self, a, b)
+    }
+}
+
+impl Lanes {
+    /// Rounds to bf16 in the low halves of the lanes.
+    #[inline(always)]
+    unsafe fn words(self) -> __m512i {
         let bits = _mm512_castps_si512(self.0);
         let upper = _mm512_srli_epi32::<16>(bits);
         // A half, less the least bit where the upper ones are even already.
@@ -76,13 +95,7 @@ impl PairLanes for Lanes {
         let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, half));
         // The upper bits of a NaN could be infinity's; a quiet NaN's cannot.
         let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
-        let words = _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40));
-        _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(words));
-    }
-
-    #[inline(always)]
-    unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
-        add_widened(self, a, b)
+        _mm512_mask_or_epi32(rounded, nan, upper, _mm512_set1_epi32(0x40))
     }
 }
 
@@ -228,9 +241,25 @@ where
         _mm_storeu_si128(p.cast(), _mm512_cvtusepi32_epi8(x));
     }
 
+    /// Two packs saturate; the quarters of a register are in the order of the packs, which a permutation mends.
+    #[inline(always)]
+    unsafe fn store_line([a, b, c, d]: [Self; 4], zero: i32, p: *mut u8) {
+        let zero = _mm512_set1_epi32(zero);
+        let integers = |x: Self| _mm512_add_epi32(_mm512_cvtps_epi32(x.0), zero);
+        let words = (_mm512_packs_epi32(integers(a), integers(b)), _mm512_packs_epi32(integers(c), integers(d)));
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(words.0, words.1));
+        _mm512_storeu_si512(p.cast(), bytes);
+    }
+
     #[inline(always)]
     unsafe fn store_bf16(self, p: *mut bf16) {
         <Self as PairLanes>::store_bf16(self, p);
+    }
+
+    #[inline(always)]
+    unsafe fn store_pairs(self, high: Self, p: *mut f32) {
+        <Self as PairLanes>::store_pairs(self, high, p);
     }
 
     #[inline(always)]

@@ -41,6 +41,12 @@ impl PairLanes for Lanes {
     }
 
     #[inline(always)]
+    unsafe fn store_pairs(self, high: Self, p: *mut f32) {
+        let words = |x: Self| _mm512_cvtepu16_epi32(transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x.0)));
+        _mm512_storeu_si512(p.cast(), _mm512_or_si512(words(self), _mm512_slli_epi32::<16>(words(high))));
+    }
+
+    #[inline(always)]
     unsafe fn add_pairs(self, a: Self, b: Self) -> Self {
         let (a, b) = (transmute::<__m512, __m512bh>(a.0), transmute::<__m512, __m512bh>(b.0));
         Self(_mm512_dpbf16_ps(self.0, a, b))

@@ -39,7 +39,11 @@ fn epilogues_agree_with_the_reference() {
                 for (i, &got) in out.iter().enumerate() {
                     let (sum, tolerance) = reference(kernel, &x, &w, i / outputs, i % outputs);
                     let want = activate(activation, sum + f64::from(bias[i % outputs])) + f64::from(before[i]);
-                    close(&format_args!("{} {activation:?}", kernel.name()), got, want, 1.2 * tolerance + 2e-6);
+                    // After quantised products GELU is as exact as quantised rows need.
+                    let rough = matches!(x.input(), Input::I8(..) | Input::Groups(..))
+                        && activation::rough_gelu(activation).is_some();
+                    let tolerance = 1.2 * tolerance + if rough { 2.5e-4 } else { 2e-6 };
+                    close(&format_args!("{} {activation:?}", kernel.name()), got, want, tolerance);
                 }
             }
         }

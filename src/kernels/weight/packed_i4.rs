@@ -215,6 +215,8 @@ struct NibbleProduct {
 }
 
 impl<V: Vector> Tile<V> for NibbleProduct {
+    const QUANTISED: bool = true;
+
     /// A group at a time: exact integer sums, which are then scaled and added in f32. Weights are unpacked once for all rows of the tile.
     #[inline(always)]
     unsafe fn run<const R: usize, const B: usize>(&self, at: TilePosition) {

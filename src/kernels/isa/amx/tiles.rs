@@ -11,6 +11,9 @@ pub(super) const SIDE: usize = 16;
 pub(super) const CHUNK: usize = 64;
 /// Rows of a product, and its columns.
 pub(super) const STRIP: usize = 2 * SIDE;
+/// Bytes that a chunk of a product prefetches: a quarter of what it reads of two blocks. All of the next weights in one strip would
+/// delay that strip.
+pub(super) const AHEAD: usize = 512;
 
 /// What `ldtilecfg` reads. Tiles 0 to 3 are sums, two rows of two; 4 and 5 activations, 6 and 7 weights.
 #[repr(C, align(64))]
@@ -50,12 +53,15 @@ pub(super) struct Step {
     /// The first block, `w_stride` bytes before the next.
     pub w: *const u8,
     pub w_stride: usize,
-    /// Rows of `STRIP` sums, i32 or f32, aligned to 64 bytes.
+    /// Rows of sums, i32 or f32, `stride` numbers apart, aligned to 64 bytes.
     pub sums: *mut i32,
+    pub stride: usize,
     /// How many chunks of inputs, at least one.
     pub chunks: usize,
     /// Whether the sums hold those of earlier inputs.
     pub add: bool,
+    /// What to prefetch into the L2 cache meanwhile: `AHEAD` bytes a chunk. It may be any address, since a prefetch never faults.
+    pub ahead: *const u8,
 }
 
 impl Tiles {
@@ -114,17 +120,17 @@ unsafe fn configure((upper, lower): (usize, usize)) {
     unsafe { asm!("ldtilecfg [{}]", in(reg) &shapes, options(nostack, readonly, preserves_flags)) };
 }
 
-/// One shape of product. The sums are loaded or zeroed; each chunk's tiles are multiplied while the weights of four chunks later are
-/// prefetched (this address may be outside the weight; a prefetch never faults); then the sums are stored.
+/// One shape of product. The sums are loaded or zeroed; each chunk's tiles are multiplied, and a part of the next weights is prefetched;
+/// then the sums are stored.
 macro_rules! product {
-    ($name:ident: $($load:literal),+; $($zero:literal),+; $($multiply:expr),+; $($ahead:literal),+; $($store:literal),+) => {
+    ($name:ident: $($load:literal),+; $($zero:literal),+; $($multiply:expr),+; $($store:literal),+) => {
         /// # Safety
         /// As `Tiles::multiply`, and the tiles have the shapes of the product.
         pub unsafe fn $name(step: &Step) {
             // SAFETY: the caller's promise; all registers that change are named.
             unsafe {
                 asm!(
-                    "test {add:e}, {add:e}",
+                    "test {add:e}, {add:e} // {low}", // A product of one tile's height has no lower sums.
                     "jz 2f",
                     $($load,)+
                     "jmp 3f",
@@ -132,9 +138,10 @@ macro_rules! product {
                     $($zero,)+
                     "3:",
                     $($multiply,)+
-                    ".irp line, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-                    $($ahead,)+
+                    ".irp line, 0, 1, 2, 3, 4, 5, 6, 7",
+                    "prefetcht1 [{ahead} + 64 * \\line]",
                     ".endr",
+                    "add {ahead}, 512",
                     "add {upper}, 64",
                     "add {lower}, 64",
                     "add {left}, 1024",
@@ -147,10 +154,12 @@ macro_rules! product {
                     left = inout(reg) step.w => _,
                     right = inout(reg) step.w.wrapping_add(step.w_stride) => _,
                     chunks = inout(reg) step.chunks => _,
+                    ahead = inout(reg) step.ahead => _,
                     a_stride = in(reg) step.a_stride,
                     w_stride = in(reg) CHUNK,
                     sums = in(reg) step.sums,
-                    stride = in(reg) STRIP * size_of::<i32>(),
+                    low = in(reg) step.sums.wrapping_add(SIDE * step.stride),
+                    stride = in(reg) step.stride * size_of::<i32>(),
                     add = in(reg) u32::from(step.add),
                     out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                     out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
@@ -167,29 +176,27 @@ macro_rules! products {
         mod $kind {
             use std::arch::asm;
 
-            use super::{CHUNK, SIDE, STRIP, Step};
+            use super::{CHUNK, SIDE, Step};
 
             product! {
                 two_by_two:
                 "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm1, [{sums} + {stride} + 64]",
-                "tileloadd tmm2, [{sums} + {stride} + 2048]", "tileloadd tmm3, [{sums} + {stride} + 2112]";
+                "tileloadd tmm2, [{low} + {stride}]", "tileloadd tmm3, [{low} + {stride} + 64]";
                 "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3";
                 "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", concat!($dot, " tmm0, tmm4, tmm6"),
                 "tileloadd tmm7, [{right} + {w_stride}]", concat!($dot, " tmm1, tmm4, tmm7"),
                 "tileloadd tmm5, [{lower} + {a_stride}]", concat!($dot, " tmm2, tmm5, tmm6"), concat!($dot, " tmm3, tmm5, tmm7");
-                "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
                 "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1",
-                "tilestored [{sums} + {stride} + 2048], tmm2", "tilestored [{sums} + {stride} + 2112], tmm3"
+                "tilestored [{low} + {stride}], tmm2", "tilestored [{low} + {stride} + 64], tmm3"
             }
 
             product! {
                 two_by_one:
-                "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm2, [{sums} + {stride} + 2048]";
+                "tileloadd tmm0, [{sums} + {stride}]", "tileloadd tmm2, [{low} + {stride}]";
                 "tilezero tmm0", "tilezero tmm2";
                 "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", concat!($dot, " tmm0, tmm4, tmm6"),
                 "tileloadd tmm5, [{lower} + {a_stride}]", concat!($dot, " tmm2, tmm5, tmm6");
-                "prefetcht0 [{left} + 64 * \\line + 4096]";
-                "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 2048], tmm2"
+                "tilestored [{sums} + {stride}], tmm0", "tilestored [{low} + {stride}], tmm2"
             }
 
             product! {
@@ -198,7 +205,6 @@ macro_rules! products {
                 "tilezero tmm0", "tilezero tmm1";
                 "tileloadd tmm4, [{upper} + {a_stride}]", "tileloadd tmm6, [{left} + {w_stride}]", concat!($dot, " tmm0, tmm4, tmm6"),
                 "tileloadd tmm7, [{right} + {w_stride}]", concat!($dot, " tmm1, tmm4, tmm7");
-                "prefetcht0 [{left} + 64 * \\line + 4096]", "prefetcht0 [{right} + 64 * \\line + 4096]";
                 "tilestored [{sums} + {stride}], tmm0", "tilestored [{sums} + {stride} + 64], tmm1"
             }
 
@@ -207,7 +213,6 @@ macro_rules! products {
                 "tileloadd tmm0, [{sums} + {stride}]";
                 "tilezero tmm0";
                 "tileloadd tmm6, [{left} + {w_stride}]", "tileloadd tmm4, [{upper} + {a_stride}]", concat!($dot, " tmm0, tmm4, tmm6");
-                "prefetcht0 [{left} + 64 * \\line + 4096]";
                 "tilestored [{sums} + {stride}], tmm0"
             }
         }
