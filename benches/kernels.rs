@@ -120,7 +120,7 @@ fn attention(c: &mut Criterion) {
             let mut scratch = vec![0.0; kernel.attention_scratch(&a)];
             group.bench_function(BenchmarkId::new(kernel.isa(), format!("{tokens}x{head_dim}")), |b| {
                 // SAFETY: the pointers are valid for all tokens of the head, and nothing else accesses the output.
-                b.iter(|| unsafe { kernel.attend(black_box(&a), &mut scratch) });
+                b.iter(|| unsafe { kernel.attend_rounded(black_box(&a), &mut scratch) });
             });
         }
     }
@@ -160,7 +160,7 @@ fn shares(_: &mut Criterion) {
             let (achieved, limit, unit) = if rows == 1 {
                 (format.bytes(Shape { outputs, inputs }) as f64 / time / 1e9, Some(memory), "GB/s")
             } else {
-                ((2 * rows * inputs * outputs) as f64 / time / 1e9, limits::operations(kind), "Gop/s")
+                ((2 * rows * inputs * outputs) as f64 / time / 1e9, limits::operations(kernel.isa(), kind), "Gop/s")
             };
             let shape = format!("{rows}x{inputs}x{outputs}");
             let (limit, share) = limit.map_or(("unknown".into(), String::new()), |limit| {

@@ -75,9 +75,75 @@ registers!(pairs, "vdpbf16ps");
 #[cfg(target_arch = "x86_64")]
 registers!(floats, "vfmadd231ps");
 
-/// Giga-operations per second of this machine's widest vectors, by type: i8, bf16, f16, f32. None without AVX-512.
+/// Runs products of whole tiles, `rounds` times four into separate sums, from registers.
+///
+/// # Safety
+/// The machine has the instructions, and the system lets this process use tiles.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+macro_rules! tiles {
+    ($name:ident, $instruction:literal) => {
+        unsafe fn $name(rounds: usize) {
+            #[repr(C, align(64))]
+            struct Shapes([u8; 64]);
+            let mut shapes = Shapes([0; 64]);
+            shapes.0[0] = 1;
+            for tile in 0..8 {
+                (shapes.0[16 + 2 * tile], shapes.0[48 + tile]) = (64, 16);
+            }
+            // SAFETY: the caller's promise; the shapes are those of whole tiles, and all tiles are released.
+            unsafe {
+                std::arch::asm!(
+                    "ldtilecfg [{shapes}]",
+                    "2:",
+                    concat!($instruction, " tmm0, tmm4, tmm6"), concat!($instruction, " tmm1, tmm4, tmm7"),
+                    concat!($instruction, " tmm2, tmm5, tmm6"), concat!($instruction, " tmm3, tmm5, tmm7"),
+                    "dec {rounds}",
+                    "jnz 2b",
+                    "tilerelease",
+                    shapes = in(reg) &shapes,
+                    rounds = inout(reg) rounds => _,
+                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                    options(nostack),
+                );
+            }
+        }
+    };
+}
+
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+tiles!(tile_bytes, "tdpbusd");
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+tiles!(tile_pairs, "tdpbf16ps");
+
+/// As [`operations`], of tiles. `kernel` is the best of this machine: if it is the one of tiles, this process may use them.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn tile_operations(kernel: &str, kind: &str) -> Option<f64> {
+    const ROUNDS: usize = 20_000;
+    let (run, operations): (unsafe fn(usize), usize) = match (kernel, kind) {
+        ("amx", "int8") => (tile_bytes, 2 * 16 * 16 * 64),
+        ("amx", "bf16") => (tile_pairs, 2 * 16 * 16 * 32),
+        _ => return None,
+    };
+    // SAFETY: the kernel exists only where both hold.
+    let time = shortest(|| unsafe { run(ROUNDS) });
+    Some((operations * 4 * ROUNDS) as f64 / time / 1e9)
+}
+
+#[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
+fn tile_operations(_kernel: &str, _kind: &str) -> Option<f64> {
+    None
+}
+
+/// Giga-operations per second from registers, by type (i8, bf16, f16, f32): of tiles where `kernel` uses them, else of this machine's
+/// widest vectors. None where that is unknown.
+pub fn operations(kernel: &str, kind: &str) -> Option<f64> {
+    tile_operations(kernel, kind).or_else(|| vector_operations(kind))
+}
+
+/// None without AVX-512.
 #[cfg(target_arch = "x86_64")]
-pub fn operations(kind: &str) -> Option<f64> {
+fn vector_operations(kind: &str) -> Option<f64> {
     const ROUNDS: usize = 20_000;
     if !is_x86_feature_detected!("avx512f") {
         return None;
@@ -94,6 +160,6 @@ pub fn operations(kind: &str) -> Option<f64> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub fn operations(_kind: &str) -> Option<f64> {
+fn vector_operations(_kind: &str) -> Option<f64> {
     None
 }

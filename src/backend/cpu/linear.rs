@@ -25,6 +25,9 @@ const MIN_ROWS: usize = 32;
 /// The maximum size of a chunk's inner layer in a feed-forward without tiles, in bytes; it shares the L2 cache with weights.
 pub(super) const INNER_BYTES: usize = 384 << 10;
 
+/// The target number of blocks of channels of a gate that one thread computes at a time.
+const GATE_BLOCKS: usize = 16;
+
 /// The number of floats up to which one thread norms and rounds faster than several.
 const SMALL: usize = 8 << 10;
 
@@ -337,13 +340,17 @@ impl Cpu {
             }
             return result;
         }
-        // The first half of the channels is the gate: a task computes the same part of both halves and multiplies them. If the halves
-        // share a block, there is one task for all.
+        // The first half of the channels is the gate: each group computes the same part of both halves and multiplies them, so that the
+        // gate and its factor stay in the cache. If the halves share a block, there is one group.
         let blocks = width / BLOCK;
         let whole = width.is_multiple_of(BLOCK);
-        let groups = if whole && shared { self.groups(blocks) } else { 1 };
+        let groups = match (whole, shared) {
+            (false, _) => 1,
+            (true, true) => self.groups(blocks),
+            (true, false) => blocks.div_ceil(GATE_BLOCKS),
+        };
         let out = SharedPointer(result.floats_mut().as_mut_ptr());
-        self.pool.run(groups, |group| {
+        let work = |group: usize| {
             let mine = if whole { part(blocks, 2, groups, group) } else { 0..0 };
             let (first, count) = if whole { (mine.start * BLOCK, mine.len() * BLOCK) } else { (0, width) };
             let mut both = self.scratch.take(rows * 2 * count);
@@ -367,7 +374,12 @@ impl Cpu {
                 let out = unsafe { std::slice::from_raw_parts_mut(out.at(row * stride + first), count) };
                 self.kernel.gate(gate, up, f.activation, out);
             }
-        });
+        };
+        if shared {
+            self.pool.run(groups, work);
+        } else {
+            (0..groups).for_each(work);
+        }
         result
     }
 }
