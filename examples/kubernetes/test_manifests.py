@@ -162,8 +162,10 @@ def of_the_service(m):
     used = {re.match(r"-([a-z-]+)=", argument)[1] for argument in m.container["args"]}
     check("the arguments are flags of the service", used <= flags, used - flags)
     variables = set(re.findall(r'environment\("(\w+)"\)', source("main.go")))
-    used = {variable["name"] for variable in m.container["env"]}
-    check("the service reads the environment's variables", used <= variables, used - variables)
+    secrets = {variable["name"] for variable in m.container["env"] if "secretKeyRef" in variable["valueFrom"]}
+    check("the service reads the secret's variable", secrets and secrets <= variables, secrets)
+    others = {variable["name"]: variable["valueFrom"] for variable in m.container["env"] if variable["name"] not in secrets}
+    check("Go's threads follow the limit of CPUs", others == {"GOMAXPROCS": {"resourceFieldRef": {"resource": "limits.cpu"}}}, others)
     exported = source("metrics.go")
     for name in sorted(m.series()):
         family = re.sub(r"_(sum|count|bucket)$", "", name)
@@ -202,6 +204,22 @@ def security(m):
     under = m.container["volumeMounts"][0]["mountPath"] + "/"
     places = [argument.partition("=")[2] for flag in ("embed", "generate", "rerank") for argument in m.arguments(flag)]
     check("the models are on the volume", places and all(place.startswith(under) for place in places), places)
+
+
+def built(text):
+    """What kustomize makes of the overlay."""
+    objects = {document["kind"]: document for document in yaml.safe_load_all(text)}
+    check("the overlay has all objects", len(objects) == 6, sorted(objects))
+    for kind, thing in objects.items():
+        try:
+            kubernetes_validate.validate(thing, VERSIONS[-1], strict=True)
+            check(f"the overlay's {kind} is valid, in its namespace", thing["metadata"]["namespace"] == "kinglet", thing["metadata"])
+        except kubernetes_validate.ValidationError as error:
+            check(f"the overlay's {kind} is valid", False, error.message)
+    deployment = objects["Deployment"]["spec"]
+    check("the autoscaler alone sets the replicas", "replicas" not in deployment)
+    [container] = deployment["template"]["spec"]["containers"]
+    check("the overlay sets the image", container["image"] == "registry.example.com/kinglet/go-service:0.1.0", container["image"])
 
 
 def run():
