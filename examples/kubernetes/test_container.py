@@ -37,6 +37,12 @@ exec unshare --mount --pid --ipc --uts --fork --kill-child --propagation private
     mount --bind "$root" "$root"
     mount --rbind /sys "$root/sys"
     mount -t proc proc "$root/proc"
+    # The devices that every container has, random numbers among them.
+    mount -t tmpfs -o mode=755 dev "$root/dev"
+    for device in null zero full random urandom; do
+        touch "$root/dev/$device"
+        mount --bind "/dev/$device" "$root/dev/$device"
+    done
     mount --bind "$models" "$root$to"
     mount -o remount,bind,ro "$root$to"
     mount -o remount,bind,ro "$root"
@@ -141,7 +147,7 @@ def in_a_container(m, root, prefix, fixtures, folder):
     models = folder / "models"
     models.mkdir()
     quantized = models / pathlib.Path(place).relative_to(mount)
-    subprocess.run([prefix / "bin/kinglet", "quantize", "--quiet", "--precision", "int8", fixtures / "bert", quantized], check=True)
+    subprocess.run([prefix / "bin/kinglet", "quantize", "--precision", "int8", fixtures / "bert", quantized], check=True, stderr=subprocess.DEVNULL)
     models.chmod(0o755)
     quantized.chmod(0o644)
 
