@@ -190,7 +190,7 @@ def resources(m):
     check("the limit is whole CPUs", re.fullmatch(r"\d+", limits["cpu"]), limits["cpu"])
     [each] = map(int, m.arguments("memory-limit"))
     models = len({argument for flag in ("embed", "generate", "rerank") for argument in m.arguments(flag)})
-    check("the models' memory leaves 128 MiB for the rest", models * each + 128 * 2**20 <= size(limits["memory"]), limits["memory"])
+    check("the models' memory leaves 192 MiB for the rest", models * each + 192 * 2**20 <= size(limits["memory"]), limits["memory"])
 
 
 def security(m):
