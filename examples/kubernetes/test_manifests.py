@@ -158,7 +158,8 @@ def of_the_service(m):
     for kind, probe in m.probes.items():
         path = probe["httpGet"]["path"]
         check(f"{kind}: {path} is a route without a key", path in public, public)
-    flags = set(re.findall(r'flags\.\w+\((?:&[^"]*)?"([a-z-]+)"', source("main.go"))) | set(re.findall(r'^\ttask\w+ +task = "(\w+)"', source("models.go"), re.M))
+    flags = set(re.findall(r'flags\.\w+\((?:&[^"]*)?"([a-z-]+)"', source("main.go")))
+    flags |= set(re.findall(r'^\ttask\w+ +task = "(\w+)"', source("models.go"), re.M))
     used = {re.match(r"-([a-z-]+)=", argument)[1] for argument in m.container["args"]}
     check("the arguments are flags of the service", used <= flags, used - flags)
     variables = set(re.findall(r'environment\("(\w+)"\)', source("main.go")))
