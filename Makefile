@@ -73,6 +73,7 @@ test:
 	@scripts/test-go
 	@scripts/test-go-service
 	@scripts/test-monitoring
+	@scripts/test-container
 	@scripts/test-swift
 	@scripts/test-python
 	@scripts/test-training
@@ -127,7 +128,7 @@ bench:
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log
+	rm -rf build/container build/kubernetes-venv build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log
 
 # The handing on of the scheduler's lead, in thousands of orders, under the model checker shuttle.
 scheduler-check:
