@@ -95,7 +95,9 @@ fn fits(schema: &Value, value: &Value, at: &str, root: &Value) -> Result<(), Str
         match rule.as_str() {
             "$ref" => fits(&root["$defs"][given.as_str().unwrap().rsplit('/').next().unwrap()], value, at, root)?,
             "const" if value != given => return wrong(format!("{value} is not {given}")),
-            "enum" if !given.as_array().unwrap().contains(value) => return wrong(format!("{value} is not one of {given}")),
+            "enum" if !given.as_array().unwrap().contains(value) => {
+                return wrong(format!("{value} is not one of {given}"));
+            }
             "type" => {
                 let is = match value {
                     Value::Null => "null",
@@ -130,7 +132,9 @@ fn fits(schema: &Value, value: &Value, at: &str, root: &Value) -> Result<(), Str
                 for (key, item) in value.as_object().into_iter().flatten() {
                     match given.get(key) {
                         Some(schema) => fits(schema, item, &format!("{at}.{key}"), root)?,
-                        None if rules.get("additionalProperties") == Some(&json!(false)) => return wrong(format!("{key} is not described")),
+                        None if rules.get("additionalProperties") == Some(&json!(false)) => {
+                            return wrong(format!("{key} is not described"));
+                        }
                         None => {}
                     }
                 }
@@ -148,7 +152,8 @@ fn a_suite_of_an_encoder_writes_every_report() {
     let model = fixture("bert");
     ends(0, &["suite", "--config", &config, "--model", &model, "--output", &output]);
     let report = report(&output);
-    let schema: Value = serde_json::from_str(&fs::read_to_string(root().join("docs/benchmark-suite.schema.json")).unwrap()).unwrap();
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(root().join("docs/benchmark-suite.schema.json")).unwrap()).unwrap();
     fits(&schema, &report, "report", &schema).unwrap();
 
     for suite in ["loading", "tokenising", "inference", "statistics", "end-to-end", "documents", "load"] {
@@ -161,8 +166,13 @@ fn a_suite_of_an_encoder_writes_every_report() {
         let number = |key: &str| s[key].as_f64().unwrap_or_else(|| panic!("{key} of {figure}"));
         let order = ["min", "median", "p90", "p95", "p99", "max"].map(number);
         assert!(order[0] > 0.0 && order.is_sorted(), "{figure}");
-        let samples: usize = figure["rounds"].as_array().unwrap().iter().map(|round| round.as_array().unwrap().len()).sum();
-        assert_eq!((figure["rounds"].as_array().unwrap().len(), s["repeats"].as_u64()), (2, Some(samples as u64)), "{figure}");
+        let samples: usize =
+            figure["rounds"].as_array().unwrap().iter().map(|round| round.as_array().unwrap().len()).sum();
+        assert_eq!(
+            (figure["rounds"].as_array().unwrap().len(), s["repeats"].as_u64()),
+            (2, Some(samples as u64)),
+            "{figure}"
+        );
         assert!(s["interval"][0].as_f64() <= s["interval"][1].as_f64(), "{figure}");
     }
     let tokenising = figures(&report, "tokenising");
@@ -183,7 +193,10 @@ fn a_suite_of_an_encoder_writes_every_report() {
         assert!(markdown.contains(part), "no {part:?} in {markdown}");
     }
     let html = read("report.html");
-    assert!(html.starts_with("<!doctype html>") && html.matches("<svg").count() == 3 && !html.contains("src="), "{html}");
+    assert!(
+        html.starts_with("<!doctype html>") && html.matches("<svg").count() == 3 && !html.contains("src="),
+        "{html}"
+    );
     for chart in ["batch_size_speedup_chart.svg", "inference_speedup_chart.svg", "latency_distribution.svg"] {
         let svg = read(chart);
         assert!(svg.starts_with("<svg") && svg.contains("currentColor") && !svg.contains("#000000"), "{svg}");
@@ -229,12 +242,17 @@ fn what_cannot_be_measured_is_named() {
     // The fixture has 96 positions.
     let (folder, config, output) = folder("");
     let model = fixture("generation/gpt2");
-    let text = fs::read_to_string(&config).unwrap().replace("input_tokens = 5\noutput_tokens = 4", "input_tokens = 95\noutput_tokens = 4");
+    let text = fs::read_to_string(&config)
+        .unwrap()
+        .replace("input_tokens = 5\noutput_tokens = 4", "input_tokens = 95\noutput_tokens = 4");
     fs::write(&config, text).unwrap();
     let base = ["suite", "--config", &config, "--output", &output];
     let with = |more: &[&'static str]| [&base[..], &["--model", &model], more].concat();
     let (_, said) = ends(1, &with(&["--suite", "inference"]));
-    assert!(said.contains("not measured: gpt2") && said.contains("generate, batch 2") && said.contains("nothing could"), "{said}");
+    assert!(
+        said.contains("not measured: gpt2") && said.contains("generate, batch 2") && said.contains("nothing could"),
+        "{said}"
+    );
     let (_, said) = ends(0, &with(&["--suite", "inference", "--suite", "statistics"]));
     assert!(said.contains("not measured"), "{said}");
     assert!(report(&output)["not_measured"][0]["what"]["why"].as_str().unwrap().contains("96"));
@@ -250,7 +268,8 @@ fn what_cannot_be_measured_is_named() {
     fs::write(&config, "[inference]\nbatchs = [1]\n").unwrap();
     let (_, said) = ends(2, &with(&[]));
     assert!(said.contains("suite.toml") && said.contains("batchs") && said.contains("inference"), "{said}");
-    let limit = "[[limits]]\nsuite = \"statistics\"\ncase = \"counters of 100 records\"\nmeasure = \"latency\"\nmost = 0.0\n";
+    let limit =
+        "[[limits]]\nsuite = \"statistics\"\ncase = \"counters of 100 records\"\nmeasure = \"latency\"\nmost = 0.0\n";
     fs::write(&config, format!("rounds = 1\n[statistics]\nrecords = [100]\n{limit}")).unwrap();
     let (_, said) = ends(1, &with(&["--suite", "statistics"]));
     assert!(said.contains("beyond its limit") && said.contains("counters of 100 records"), "{said}");
@@ -265,12 +284,15 @@ fn made_up(folder: &Path, name: &str, scale: f64, change: impl FnOnce(&mut Value
     report["machine"]["steal"] = json!(0.0);
     report["machine"]["other_processes"] = json!(0.01);
     let mut figure = report["figures"][0].clone();
-    let figures = [("latency", 10.0 * scale), ("throughput", 1000.0 / scale), ("memory", 64.0 * scale)].map(|(measure, centre)| {
-        let round = |shift: f64| (0..9).map(|i| centre * (1.0 + shift + 0.001 * f64::from(i))).collect::<Vec<f64>>();
-        figure["measure"] = json!(measure);
-        figure["rounds"] = json!([round(0.0), round(0.002), round(0.004)]);
-        figure.clone()
-    });
+    let figures = [("latency", 10.0 * scale), ("throughput", 1000.0 / scale), ("memory", 64.0 * scale)].map(
+        |(measure, centre)| {
+            let round =
+                |shift: f64| (0..9).map(|i| centre * (1.0 + shift + 0.001 * f64::from(i))).collect::<Vec<f64>>();
+            figure["measure"] = json!(measure);
+            figure["rounds"] = json!([round(0.0), round(0.002), round(0.004)]);
+            figure.clone()
+        },
+    );
     report["figures"] = json!(figures);
     change(&mut report);
     let path = folder.join(name);
@@ -286,7 +308,12 @@ fn verdicts_on_made_up_figures() {
     let verdicts = |status: i32, arguments: &[&str]| -> Vec<String> {
         let (shown, _) = ends(status, &[&["compare", "--json"], arguments].concat());
         let value: Value = serde_json::from_str(&shown).unwrap();
-        value["changes"].as_array().unwrap().iter().map(|change| change["verdict"].as_str().unwrap().to_string()).collect()
+        value["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|change| change["verdict"].as_str().unwrap().to_string())
+            .collect()
     };
     assert_eq!(verdicts(0, &[&base, &base]), ["same"; 3]);
     assert_eq!(verdicts(0, &[&base, &same, "--fail-on", "unclear"]), ["same"; 3]);
@@ -328,7 +355,19 @@ fn a_history_grows_and_keeps_what_is_damaged() {
     let history = folder.path().join("history");
     let at = history.to_str().unwrap();
     let model = fixture("bert");
-    let suite = ["suite", "--config", &config, "--model", &model, "--output", &output, "--suite", "statistics", "--history", at];
+    let suite = [
+        "suite",
+        "--config",
+        &config,
+        "--model",
+        &model,
+        "--output",
+        &output,
+        "--suite",
+        "statistics",
+        "--history",
+        at,
+    ];
     ends(0, &suite);
     ends(0, &suite);
     let html = fs::read_to_string(Path::new(&output).join("report.html")).unwrap();
@@ -357,7 +396,10 @@ fn a_history_grows_and_keeps_what_is_damaged() {
     fs::write(&file, &text[..text.len() - 40]).unwrap();
     ends(0, &suite);
     let (shown, said) = ends(1, &["history", at, "--prune", "12"]);
-    assert!(shown.contains("2 entries") && said.contains("line 2: skipped") && said.contains("checksum"), "{shown} {said}");
+    assert!(
+        shown.contains("2 entries") && said.contains("line 2: skipped") && said.contains("checksum"),
+        "{shown} {said}"
+    );
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 3);
 }
 

@@ -46,6 +46,7 @@ impl FromArgMatches for BenchVerb {
 pub enum BenchTool {
     Suite(SuiteArgs),
     Compare(CompareArgs),
+    Pair(PairArgs),
     History(HistoryArgs),
     /// One round of a suite: reads a plan from standard input
     #[command(hide = true)]
@@ -62,6 +63,19 @@ Examples:
   kinglet bench suite --model all-MiniLM-L6-v2 --output bench
   kinglet bench suite --config suite.toml --suite inference --suite load --output bench --history bench-history")]
 pub struct SuiteArgs {
+    #[command(flatten)]
+    pub what: WhatArgs,
+    /// Folder for the reports; it is created if it is missing
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Append the figures to the history in DIR
+    #[arg(long, value_name = "DIR")]
+    pub history: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Args)]
+pub struct WhatArgs {
     /// Configuration [default: one that is in the program]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -71,12 +85,6 @@ pub struct SuiteArgs {
     /// Measure this model; repeat for more [default: those of the configuration]
     #[arg(short, long = "model", value_name = "PATH")]
     pub models: Vec<PathBuf>,
-    /// Folder for the reports; it is created if it is missing
-    #[arg(short, long, value_name = "DIR")]
-    pub output: PathBuf,
-    /// Append the figures to the history in DIR
-    #[arg(long, value_name = "DIR")]
-    pub history: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
@@ -107,14 +115,21 @@ pub struct CompareArgs {
     /// Take thresholds and limits of noise from this configuration [default: NEW's]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Compare reports of different machines
+    #[arg(long)]
+    pub other_machine: bool,
+    #[command(flatten)]
+    pub told: TellArgs,
+}
+
+/// How changes are told.
+#[derive(Args)]
+pub struct TellArgs {
     /// Fail for this and for what is worse
     #[arg(long, default_value = "critical", value_name = "LEVEL", value_parser = choice([
         ("unclear", FailOn::Unclear), ("warning", FailOn::Warning), ("critical", FailOn::Critical),
     ]))]
     pub fail_on: FailOn,
-    /// Compare reports of different machines
-    #[arg(long)]
-    pub other_machine: bool,
     /// Print a line for GitHub's annotations for each figure that is worse
     #[arg(long, conflicts_with = "json")]
     pub annotations: bool,
@@ -124,6 +139,31 @@ pub struct CompareArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Measure two builds of this program in turns, and compare them pair by pair
+#[derive(Args)]
+#[command(after_help = "\
+Rounds run in the order old, new, new, old: both meet the same machine, and neighbouring rounds of one program are a control. A change counts
+if the 95 % interval of the ratio within pairs is beyond 'no change', and if the control finds no difference between equal programs. Verdicts
+and exit status are those of bench compare. scripts/bench-against builds another revision and runs this.
+
+Example:
+  kinglet bench pair build-main/kinglet --model all-MiniLM-L6-v2 --suite inference")]
+pub struct PairArgs {
+    /// Program to compare with: a kinglet that has `bench suite`
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// Program to judge [default: this one]
+    #[arg(value_name = "NEW")]
+    pub new: Option<PathBuf>,
+    /// Pairs of rounds
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u64).range(3..=1000))]
+    pub pairs: u64,
+    #[command(flatten)]
+    pub what: WhatArgs,
+    #[command(flatten)]
+    pub told: TellArgs,
 }
 
 /// Show, check, export, prune or copy a history of suites

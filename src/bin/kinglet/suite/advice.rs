@@ -62,7 +62,10 @@ pub fn of(report: &Report) -> Vec<String> {
     }
     advice.extend(precisions(report));
     let noisy = |figure: &&Figure| {
-        report.configuration.threshold(figure.measure).is_some_and(|t| figure.measure.is_time() && figure.statistics.noise > t.warning)
+        report
+            .configuration
+            .threshold(figure.measure)
+            .is_some_and(|t| figure.measure.is_time() && figure.statistics.noise > t.warning)
     };
     let noisy = report.figures.iter().filter(noisy).count();
     if noisy > 0 {

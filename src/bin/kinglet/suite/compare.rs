@@ -9,7 +9,7 @@ use serde_json::json;
 use super::config::{Config, Threshold};
 use super::figure::{Figure, Measure, interval, median, medians, noise};
 use super::report::{Report, cell, number};
-use crate::bench_args::{CompareArgs, FailOn};
+use crate::bench_args::{CompareArgs, FailOn, TellArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 
@@ -73,24 +73,29 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
     }
     let config = args.config.as_ref().map(|path| Config::read(Some(path))).transpose()?;
     let config = config.as_ref().unwrap_or(&new.configuration);
-    let changes = changes(&base, &new, config);
-    let notes = notes(&base, &new, config);
+    tell(&changes(&base, &new, config), &notes(&base, &new, config), &args.told)
+}
+
+/// Writes the changes and makes the exit status of the worst.
+pub fn tell(changes: &[Change], notes: &[String], args: &TellArgs) -> Outcome<()> {
     let worst = changes.iter().map(|change| change.verdict).max().unwrap_or(Verdict::Same);
     if let Some(path) = &args.markdown {
-        let text = markdown(&changes, &notes);
+        let text = markdown(changes, notes);
         std::fs::write(path, text).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
     }
     let mut out = Output::new();
     if args.json {
         out.json(&json!({ "verdict": worst, "notes": notes, "changes": changes }))?;
     } else {
-        print(&changes, &notes, args.annotations, &mut out)?;
+        print(changes, notes, args.annotations, &mut out)?;
     }
     out.flush()?;
     match worst {
         Verdict::Critical => Err(Failure::Verdict(2)),
         Verdict::Warning if args.fail_on <= FailOn::Warning => Err(Failure::Verdict(1)),
-        Verdict::Warning | Verdict::Missing | Verdict::Unclear if args.fail_on == FailOn::Unclear => Err(Failure::Verdict(1)),
+        Verdict::Warning | Verdict::Missing | Verdict::Unclear if args.fail_on == FailOn::Unclear => {
+            Err(Failure::Verdict(1))
+        }
         _ => Ok(()),
     }
 }
@@ -99,7 +104,11 @@ pub fn run(args: &CompareArgs) -> Outcome<()> {
 fn notes(base: &Report, new: &Report, config: &Config) -> Vec<String> {
     let mut notes = Vec::new();
     for (name, report) in [("base", base), ("new", new)] {
-        notes.extend(report.busy(&config.noise).map(|busy| format!("{name}: the machine was busy, so times are not judged: {busy}")));
+        notes.extend(
+            report
+                .busy(&config.noise)
+                .map(|busy| format!("{name}: the machine was busy, so times are not judged: {busy}")),
+        );
     }
     for model in &new.models {
         let other = base.models.iter().find(|other| other.name == model.name);
@@ -114,7 +123,7 @@ fn notes(base: &Report, new: &Report, config: &Config) -> Vec<String> {
 }
 
 /// Every figure of both reports, the worst first.
-pub fn changes(base: &Report, new: &Report, config: &Config) -> Vec<Change> {
+fn changes(base: &Report, new: &Report, config: &Config) -> Vec<Change> {
     let busy = base.busy(&config.noise).or_else(|| new.busy(&config.noise));
     let mut changes: Vec<Change> = Vec::new();
     for figure in &new.figures {
@@ -149,7 +158,7 @@ fn alone(figure: &Figure, verdict: Verdict) -> Change {
 }
 
 /// By how much `to` is worse than `from`.
-fn worse(measure: Measure, from: f64, to: f64) -> f64 {
+pub fn worse(measure: Measure, from: f64, to: f64) -> f64 {
     match measure {
         Measure::Quality => from - to,
         _ if measure.more_is_better() => from / to - 1.0,
@@ -159,72 +168,83 @@ fn worse(measure: Measure, from: f64, to: f64) -> f64 {
 
 fn judge(base: &Figure, new: &Figure, config: &Config, busy: Option<&str>) -> Change {
     let measure = new.measure;
-    let (from, to) = (median(&base.rounds.concat()), median(&new.rounds.concat()));
-    let change = worse(measure, from, to);
     let samples = config.bootstrap_samples;
     let drawn = medians(&base.rounds, samples, 1).into_iter().zip(medians(&new.rounds, samples, 2));
-    let [low, high] = interval(drawn.map(|(a, b)| worse(measure, a, b)).collect()).unwrap_or([change, change]);
-    let spread = |figure: &Figure| match measure {
-        Measure::Quality => {
-            let medians = figure.rounds.iter().map(|round| median(round));
-            let (least, most) = medians.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), x| (l.min(x), m.max(x)));
-            most - least
-        }
-        _ => noise(&figure.rounds),
+    let drawn = drawn.map(|(a, b)| worse(measure, a, b)).collect();
+    let noise = spread(measure, &base.rounds).max(spread(measure, &new.rounds));
+    let one_round = base.rounds.len().min(new.rounds.len()) < 2;
+    let doubt = if !measure.is_time() {
+        None
+    } else if one_round {
+        Some("one round tells nothing of the noise between processes".into())
+    } else {
+        busy.map(|busy| format!("the machine was busy: {busy}"))
     };
-    let noise = spread(base).max(spread(new));
-    let (mut verdict, mut why) = (Verdict::Same, None);
-    if let Some(Threshold { warning, critical }) = config.threshold(measure) {
-        let gain = worse(measure, to, from);
-        let (size, certain) = if change > 0.0 { (change, low > 0.0) } else { (gain, high < 0.0) };
-        verdict = match () {
-            () if change > critical => Verdict::Critical,
-            () if change > warning => Verdict::Warning,
-            () if gain > warning => Verdict::Better,
-            () => Verdict::Same,
-        };
-        if verdict != Verdict::Same {
-            why = if measure.is_time() && base.rounds.len().min(new.rounds.len()) < 2 {
-                Some("one round tells nothing of the noise between processes".into())
-            } else if let Some(busy) = busy.filter(|_| measure.is_time()) {
-                Some(format!("the machine was busy: {busy}"))
-            } else if !certain {
-                Some("the interval contains no change".into())
-            } else if size <= noise {
-                Some("equal processes differ as much".into())
-            } else {
-                None
-            };
-        }
-        if why.is_some() {
-            verdict = Verdict::Unclear;
-        }
-    }
-    Change {
-        figure: new.key(),
-        unit: new.unit.clone(),
-        base: Some(from),
-        new: Some(to),
-        worse_by: Some(change),
-        interval: Some([low, high]),
-        noise: Some(noise),
-        verdict,
-        why,
-        measure: Some(measure),
-    }
+    let (from, to) = (median(&base.rounds.concat()), median(&new.rounds.concat()));
+    Change::of(new, (from, to), worse(measure, from, to), interval(drawn), noise).decided(config, doubt)
+}
+
+/// How far the medians of equal processes differ, as a change.
+fn spread(measure: Measure, rounds: &[Vec<f64>]) -> f64 {
+    let medians = rounds.iter().map(|round| median(round));
+    let (least, most) = medians.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, m), x| (l.min(x), m.max(x)));
+    if measure == Measure::Quality { most - least } else { noise(rounds) }
 }
 
 impl Change {
+    pub fn of(figure: &Figure, (from, to): (f64, f64), worse_by: f64, interval: Option<[f64; 2]>, noise: f64) -> Self {
+        Self {
+            figure: figure.key(),
+            unit: figure.unit.clone(),
+            base: Some(from),
+            new: Some(to),
+            worse_by: Some(worse_by),
+            interval: interval.or(Some([worse_by; 2])),
+            noise: Some(noise),
+            verdict: Verdict::Same,
+            why: None,
+            measure: Some(figure.measure),
+        }
+    }
+
+    /// With the verdict; a change beyond the threshold is unclear if there is a doubt.
+    pub fn decided(self, config: &Config, doubt: Option<String>) -> Self {
+        let (Some(measure), Some(change), Some([low, high]), Some(noise)) =
+            (self.measure, self.worse_by, self.interval, self.noise)
+        else {
+            return self;
+        };
+        let Some(Threshold { warning, critical }) = config.threshold(measure) else { return self };
+        // A gain of a share is measured from the new value, so that halving and doubling are equally far.
+        let gain = if measure == Measure::Quality { -change } else { 1.0 / (1.0 + change) - 1.0 };
+        let verdict = match () {
+            () if change > critical => Verdict::Critical,
+            () if change > warning => Verdict::Warning,
+            () if gain > warning => Verdict::Better,
+            () => return self,
+        };
+        let (size, certain) = if change > 0.0 { (change, low > 0.0) } else { (gain, high < 0.0) };
+        let why = doubt
+            .or_else(|| (!certain).then(|| "the interval contains no change".into()))
+            .or_else(|| (size <= noise).then(|| "equal processes differ as much".into()));
+        Self { verdict: if why.is_some() { Verdict::Unclear } else { verdict }, why, ..self }
+    }
+
     /// A change as people read it: `+12.3 %`, or points.
     fn shown(&self, change: f64) -> String {
-        if self.measure == Some(Measure::Quality) { format!("{change:+.2}") } else { format!("{:+.1} %", 100.0 * change) }
+        if self.measure == Some(Measure::Quality) {
+            format!("{change:+.2}")
+        } else {
+            format!("{:+.1} %", 100.0 * change)
+        }
     }
 
     /// Base, new, change, interval, noise.
     fn cells(&self) -> [String; 5] {
         let value = |value: Option<f64>| value.map_or("-".into(), |value| format!("{} {}", number(value), self.unit));
         let change = |change: Option<f64>| change.map_or("-".into(), |change| self.shown(change));
-        let interval = self.interval.map_or("-".into(), |[low, high]| format!("{} to {}", self.shown(low), self.shown(high)));
+        let interval =
+            self.interval.map_or("-".into(), |[low, high]| format!("{} to {}", self.shown(low), self.shown(high)));
         [value(self.base), value(self.new), change(self.worse_by), interval, change(self.noise)]
     }
 
@@ -264,9 +284,11 @@ fn print(changes: &[Change], notes: &[String], annotations: bool, out: &mut Outp
     Ok(())
 }
 
-pub fn markdown(changes: &[Change], notes: &[String]) -> String {
+fn markdown(changes: &[Change], notes: &[String]) -> String {
     let mut text = format!("## Comparison of benchmarks\n\n{}\n\n", counts(changes));
-    notes.iter().for_each(|note| drop(writeln!(text, "- {}", cell(note))));
+    for note in notes {
+        let _ = writeln!(text, "- {}", cell(note));
+    }
     text += "\n| figure | base | new | worse by | 95 % interval | noise | verdict |\n|---|---|---|---|---|---|---|\n";
     for change in changes {
         let cells = change.cells().join(" | ");
@@ -319,7 +341,10 @@ mod tests {
         let mut random = SplitMix64(7);
         let mut rates = |noise: (f64, f64), slow: f64| {
             let judged = (0..200).map(|_| {
-                let (a, b) = (figure(Measure::Latency, 10.0, noise, &mut random), figure(Measure::Latency, 10.0 * slow, noise, &mut random));
+                let (a, b) = (
+                    figure(Measure::Latency, 10.0, noise, &mut random),
+                    figure(Measure::Latency, 10.0 * slow, noise, &mut random),
+                );
                 verdict(&a, &b, None).0
             });
             let judged: Vec<Verdict> = judged.collect();

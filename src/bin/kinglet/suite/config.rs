@@ -172,10 +172,11 @@ impl Config {
 
     /// What the types do not say.
     fn check(&self) -> Result<(), String> {
-        let names = |key: &str, given: &[String], known: &[&str]| match given.iter().find(|g| !known.contains(&g.as_str())) {
-            Some(unknown) => Err(format!("{key}: {unknown:?} is not one of {}", known.join(", "))),
-            None => Ok(()),
-        };
+        let names =
+            |key: &str, given: &[String], known: &[&str]| match given.iter().find(|g| !known.contains(&g.as_str())) {
+                Some(unknown) => Err(format!("{key}: {unknown:?} is not one of {}", known.join(", "))),
+                None => Ok(()),
+            };
         names("settings.precisions", &self.settings.precisions, &Precision::ALL.map(|p| p.name()))?;
         names("settings.devices", &self.settings.devices, &Device::ALL.map(|d| d.name()))?;
         let lists: [(&str, &[usize]); 7] = [
@@ -209,7 +210,11 @@ impl Config {
         ];
         for (key, values) in lists {
             if values.contains(&0) {
-                let key = if key == "repeats" { "rounds, repeats, requests, input_tokens, output_tokens, batch and window" } else { key };
+                let key = if key == "repeats" {
+                    "rounds, repeats, requests, input_tokens, output_tokens, batch and window"
+                } else {
+                    key
+                };
                 return Err(format!("{key}: must be at least 1"));
             }
         }
@@ -282,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_file_changes_what_it_names() {
-        let config = read("rounds = 2\n[inference]\nbatches = [3]\n[thresholds]\nlatency = { critical = 0.5 }").unwrap();
+        let config =
+            read("rounds = 2\n[inference]\nbatches = [3]\n[thresholds]\nlatency = { critical = 0.5 }").unwrap();
         assert_eq!((config.rounds, &config.inference.batches[..], config.inference.repeats), (2, &[3][..], 10));
         let threshold = config.threshold(Measure::Latency).unwrap();
         assert_eq!((threshold.warning, threshold.critical), (0.15, 0.5));
@@ -307,7 +313,10 @@ mod tests {
             ("[thresholds]\nspeed = { warning = 0.3, critical = 0.4 }", &["thresholds", "speed"]),
         ] {
             let message = read(text).unwrap_err();
-            assert!(message.contains("suite.toml") && parts.iter().all(|part| message.contains(part)), "{text}: {message}");
+            assert!(
+                message.contains("suite.toml") && parts.iter().all(|part| message.contains(part)),
+                "{text}: {message}"
+            );
         }
     }
 }

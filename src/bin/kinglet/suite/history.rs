@@ -78,7 +78,8 @@ fn line(row: &Row) -> Outcome<String> {
 /// The row of a line, or what is wrong with it.
 fn row(line: &str) -> Result<Row, String> {
     let parts = line.strip_prefix("{\"checksum\":\"").and_then(|rest| rest.split_at_checked(DIGITS));
-    let (sum, rest) = parts.and_then(|(sum, rest)| Some((sum, rest.strip_prefix("\",")?))).ok_or("it has no checksum")?;
+    let (sum, rest) =
+        parts.and_then(|(sum, rest)| Some((sum, rest.strip_prefix("\",")?))).ok_or("it has no checksum")?;
     let text = format!("{{{rest}");
     if checksum(&text) != sum {
         return Err("its checksum does not match".into());
@@ -117,7 +118,8 @@ pub struct HistoryFile {
 impl HistoryFile {
     pub fn read(path: PathBuf) -> Outcome<Self> {
         let text = crate::files::text(&path, MAX_BYTES)?;
-        let lines = text.lines().filter(|line| !line.trim().is_empty()).map(|line| (line.to_string(), row(line))).collect();
+        let lines =
+            text.lines().filter(|line| !line.trim().is_empty()).map(|line| (line.to_string(), row(line))).collect();
         Ok(Self { path, lines })
     }
 
@@ -187,7 +189,8 @@ pub fn run(args: &HistoryArgs) -> Outcome<()> {
         }
         out.line(format_args!("removed {removed} entries from before {}", super::date(oldest)))?;
     }
-    let write = |path: &Path, text: String| fs::write(path, text).map_err(|e| Failure::new(format!("{}: {e}", path.display())));
+    let write =
+        |path: &Path, text: String| fs::write(path, text).map_err(|e| Failure::new(format!("{}: {e}", path.display())));
     if let Some(path) = &args.export {
         write(path, csv(&files))?;
     }
@@ -222,10 +225,12 @@ fn back_up(files: &[HistoryFile], folder: &Path) -> Outcome<()> {
 fn csv(files: &[HistoryFile]) -> String {
     let mut text = "date,machine,commit,version,case,measure,value,lower_value,upper_value\n".to_string();
     for row in files.iter().flat_map(HistoryFile::rows) {
-        let names = [&row.date, &row.machine, row.commit.as_deref().unwrap_or_default(), &row.version].map(|name| quoted(name));
+        let names =
+            [&row.date, &row.machine, row.commit.as_deref().unwrap_or_default(), &row.version].map(|name| quoted(name));
         for (case, measures) in &row.results {
             for (measure, Value { value, lower_value, upper_value }) in measures {
-                text += &format!("{},{},{measure},{value},{lower_value},{upper_value}\n", names.join(","), quoted(case));
+                text +=
+                    &format!("{},{},{measure},{value},{lower_value},{upper_value}\n", names.join(","), quoted(case));
             }
         }
     }
@@ -248,7 +253,13 @@ mod tests {
         let text = line(&example(1000)).ok().unwrap();
         let found = row(text.trim_end()).unwrap();
         assert_eq!((found.time, found.results["a case"]["latency"].value), (1000, 0.1 + 0.2));
-        for damaged in [text.replace("0.25", "0.26"), text[..text.len() - 5].to_string(), "{}".into(), "é".repeat(40), String::new()] {
+        for damaged in [
+            text.replace("0.25", "0.26"),
+            text[..text.len() - 5].to_string(),
+            "{}".into(),
+            "é".repeat(40),
+            String::new(),
+        ] {
             assert!(row(damaged.trim_end()).is_err(), "{damaged}");
         }
     }

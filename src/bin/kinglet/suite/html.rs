@@ -46,7 +46,9 @@ pub struct Chart {
 pub fn page(report: &Report, history: &[&Row]) -> Outcome<String> {
     let mut text = head("Kinglet benchmark report");
     section(&mut text, "Summary");
-    report.summary().iter().for_each(|line| drop(writeln!(text, "<p>{}</p>", escape(line))));
+    for line in &report.summary() {
+        let _ = writeln!(text, "<p>{}</p>", escape(line));
+    }
     list(&mut text, "Recommendations", &advice::of(report));
     section(&mut text, "Charts");
     for chart in charts(report)? {
@@ -90,7 +92,8 @@ pub fn charts(report: &Report) -> Outcome<Vec<Chart>> {
         .into_iter()
         .map(|s| (format!("{}: {}", s.target, s.suite.name()), s.points.iter().map(|&(x, y)| (x as f64, y)).collect()))
         .collect();
-    let of_inference = |measure| report.figures.iter().filter(move |f| f.suite == SuiteName::Inference && f.measure == measure);
+    let of_inference =
+        |measure| report.figures.iter().filter(move |f| f.suite == SuiteName::Inference && f.measure == measure);
     let mut rates: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for figure in of_inference(Measure::Throughput) {
         if let Some(batch) = figure.batch {
@@ -125,7 +128,9 @@ fn trend_charts(text: &mut String, rows: &[&Row]) -> Outcome<()> {
     for (run, row) in rows.iter().enumerate() {
         for (case, measures) in &row.results {
             // `target: suite, case`: one chart for each target and suite.
-            let group = case.split_once(": ").and_then(|(target, rest)| Some(format!("{target}: {}", rest.split_once(", ")?.0)));
+            let group = case
+                .split_once(": ")
+                .and_then(|(target, rest)| Some(format!("{target}: {}", rest.split_once(", ")?.0)));
             for (measure, value) in measures {
                 let title = format!("{}: {measure}", group.as_deref().unwrap_or(case));
                 lines.entry(title).or_default().entry(case).or_default().push(((run + 1) as f64, value.value));
@@ -170,12 +175,20 @@ fn results(text: &mut String, figures: &[Figure]) {
             title = of;
         }
         let s = &figure.statistics;
-        let _ = write!(text, "<tr><td>{}</td><td>{} ({})</td>", escape(&figure.case), figure.measure.name(), escape(&figure.unit));
+        let _ = write!(
+            text,
+            "<tr><td>{}</td><td>{} ({})</td>",
+            escape(&figure.case),
+            figure.measure.name(),
+            escape(&figure.unit)
+        );
         let [low, high] = s.interval.map(number);
         let mut cells = vec![number(s.median), format!("{low} to {high}")];
         cells.extend([s.mean, s.standard_deviation, s.p90, s.p95, s.p99, s.min, s.max].map(number));
         cells.extend([s.repeats.to_string(), format!("{:.1} %", 100.0 * s.noise)]);
-        cells.iter().for_each(|cell| drop(write!(text, "<td class=n>{cell}</td>")));
+        for cell in &cells {
+            let _ = write!(text, "<td class=n>{cell}</td>");
+        }
         *text += "</tr>\n";
     }
     if !title.is_empty() {
@@ -219,7 +232,7 @@ fn chart(title: &str, x: &str, y: &str, mut lines: Vec<Line>) -> Outcome<String>
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let mut draw = || -> Result<(), Box<dyn std::error::Error>> {
+        let draw = || -> Result<(), Box<dyn std::error::Error>> {
             let mut chart = ChartBuilder::on(&area)
                 .caption(&title, ("sans-serif", 16))
                 .margin(10)
@@ -240,7 +253,8 @@ fn chart(title: &str, x: &str, y: &str, mut lines: Vec<Line>) -> Outcome<String>
         };
         draw().map_err(|e| failed(e.to_string()))?;
     }
-    let style = "<style>.kinglet-chart{color:#222}@media(prefers-color-scheme:dark){.kinglet-chart{color:#ddd}}</style>";
+    let style =
+        "<style>.kinglet-chart{color:#222}@media(prefers-color-scheme:dark){.kinglet-chart{color:#ddd}}</style>";
     let svg = svg.replace("#000000", "currentColor").replacen("<svg ", "<svg class=\"kinglet-chart\" ", 1);
     Ok(svg.replacen(">\n", &format!(">\n{style}\n"), 1))
 }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kinglet::{
-    Aggregation, ClassifyOptions, Counters, Device, EmbedOptions, EncodeOptions, Format, GenerateOptions, Model, Precision, Stage,
+    Aggregation, ClassifyOptions, Counters, Device, EmbedOptions, EncodeOptions, Format, GenerateOptions, Model,
+    Precision, Stage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,11 +135,7 @@ impl Runner<'_> {
     }
 
     /// Measures a case. Returns the median of its times in seconds, if it could be measured.
-    fn measure(
-        &mut self,
-        case: &Case,
-        mut work: impl FnMut() -> Outcome<Done>,
-    ) -> Option<f64> {
+    fn measure(&mut self, case: &Case, mut work: impl FnMut() -> Outcome<Done>) -> Option<f64> {
         let (warm_up, repeats) = case.runs;
         let mut measured = || -> Outcome<_> {
             let (mut times, mut done) = (Vec::new(), Vec::new());
@@ -147,7 +144,9 @@ impl Runner<'_> {
                 work()?;
             }
             let begun = Instant::now();
-            while times.len() < repeats && (times.len() < FEW || begun.elapsed().as_secs_f64() < self.config.max_seconds) {
+            while times.len() < repeats
+                && (times.len() < FEW || begun.elapsed().as_secs_f64() < self.config.max_seconds)
+            {
                 let start = Instant::now();
                 done.push(work()?);
                 times.push(start.elapsed().as_secs_f64());
@@ -260,7 +259,10 @@ impl Runner<'_> {
             let name = format!("generate, batch {batch} of {input_tokens} + {output_tokens} tokens");
             self.measure(&Case { suite, name, batch: Some(batch), runs }, || {
                 let result = model.generate_ids(&ids, &lengths, &options, None)?;
-                Ok(Done { tokens: result.outputs.iter().flatten().map(|output| output.tokens.len()).sum(), stream: None })
+                Ok(Done {
+                    tokens: result.outputs.iter().flatten().map(|output| output.tokens.len()).sum(),
+                    stream: None,
+                })
             });
         }
     }
@@ -367,7 +369,11 @@ fn windows<T>(all: &[T], window: usize, overlap: usize) -> Vec<&[T]> {
 /// The window of a model that takes at most `most` tokens.
 fn window(documents: &Documents, most: usize, least: usize) -> Outcome<usize> {
     let window = documents.window.min(most);
-    if window > least { Ok(window) } else { Err(Failure::new(format!("windows of {window} tokens are all that the model takes"))) }
+    if window > least {
+        Ok(window)
+    } else {
+        Err(Failure::new(format!("windows of {window} tokens are all that the model takes")))
+    }
 }
 
 fn embed_document(model: &Model, words: &[&str], documents: &Documents) -> Outcome<Done> {

@@ -7,6 +7,7 @@ pub mod figure;
 mod history;
 mod html;
 mod measure;
+mod pair;
 mod record;
 mod report;
 
@@ -18,7 +19,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::bench_args::{BenchTool, SuiteArgs};
+use crate::bench_args::{BenchTool, SuiteArgs, WhatArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::output::Output;
@@ -35,12 +36,14 @@ pub fn run(tool: &BenchTool) -> Outcome<()> {
     match tool {
         BenchTool::Suite(args) => suite(args),
         BenchTool::Compare(args) => compare::run(args),
+        BenchTool::Pair(args) => pair::run(args),
         BenchTool::History(args) => history::run(args),
         BenchTool::Round => measure::run(),
     }
 }
 
-fn suite(args: &SuiteArgs) -> Outcome<()> {
+/// The configuration with what the command line says.
+fn config(args: &WhatArgs) -> Outcome<Config> {
     let mut config = Config::read(args.config.as_deref())?;
     if !args.suites.is_empty() {
         config.suites.clone_from(&args.suites);
@@ -54,6 +57,11 @@ fn suite(args: &SuiteArgs) -> Outcome<()> {
     if config.suites.contains(&SuiteName::Quality) && config.quality.cases.is_empty() {
         return Err(Failure::usage("suite quality: quality.cases of the configuration names no file"));
     }
+    Ok(config)
+}
+
+fn suite(args: &SuiteArgs) -> Outcome<()> {
+    let config = config(&args.what)?;
     let targets = targets(&config)?;
     std::fs::create_dir_all(&args.output).map_err(|e| Failure::new(format!("{}: {e}", args.output.display())))?;
     let program = std::env::current_exe().map_err(Failure::new)?;
@@ -75,7 +83,8 @@ fn suite(args: &SuiteArgs) -> Outcome<()> {
     }
     let seconds = start.elapsed().as_secs_f64();
     let Collected { models, figures, not_measured } = collected;
-    let statistics = |figure: Figure| Figure { statistics: Statistics::of(&figure.rounds, config.bootstrap_samples), ..figure };
+    let statistics =
+        |figure: Figure| Figure { statistics: Statistics::of(&figure.rounds, config.bootstrap_samples), ..figure };
     let figures: Vec<Figure> = figures.into_iter().map(statistics).collect();
     let report = Report {
         schema_version: SCHEMA_VERSION,
@@ -101,7 +110,8 @@ fn finish(report: &Report, args: &SuiteArgs) -> Outcome<()> {
         return Err(Failure::new("nothing could be measured"));
     }
     let mut out = Output::new();
-    let history = args.history.as_ref().map(|folder| history::append(folder, report).and_then(HistoryFile::read)).transpose()?;
+    let history =
+        args.history.as_ref().map(|folder| history::append(folder, report).and_then(HistoryFile::read)).transpose()?;
     let rows = history.as_ref().map_or_else(Vec::new, HistoryFile::rows);
     for path in report.write(&args.output, &rows)? {
         out.line(path.display())?;
@@ -119,7 +129,8 @@ fn finish(report: &Report, args: &SuiteArgs) -> Outcome<()> {
 
 /// Each model with each setting.
 fn targets(config: &Config) -> Outcome<Vec<(PathBuf, Target)>> {
-    let short = |path: &Path| path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
+    let short =
+        |path: &Path| path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into());
     let names: Vec<String> = config.models.iter().map(|path| short(path)).collect();
     let (mut targets, mut seen) = (Vec::new(), HashSet::new());
     for (path, name) in config.models.iter().zip(&names) {
@@ -131,19 +142,27 @@ fn targets(config: &Config) -> Outcome<Vec<(PathBuf, Target)>> {
         for precision in &config.settings.precisions {
             for device in &config.settings.devices {
                 for &threads in &config.settings.threads {
-                    let target = Target { model: model.clone(), precision: precision.clone(), device: device.clone(), threads };
+                    let target =
+                        Target { model: model.clone(), precision: precision.clone(), device: device.clone(), threads };
                     targets.push((path.clone(), target));
                 }
             }
         }
     }
-    if targets.is_empty() { Err(Failure::usage("settings: precisions, devices and threads need a value each")) } else { Ok(targets) }
+    if targets.is_empty() {
+        Err(Failure::usage("settings: precisions, devices and threads need a value each"))
+    } else {
+        Ok(targets)
+    }
 }
 
 /// The figures whose median is beyond a limit.
 fn beyond(limits: &[Limit], figures: &[Figure]) -> Vec<String> {
     let of = |limit: &Limit, figure: &Figure| {
-        figure.suite == limit.suite && figure.case == limit.case && figure.measure == limit.measure && figure.statistics.median > limit.most
+        figure.suite == limit.suite
+            && figure.case == limit.case
+            && figure.measure == limit.measure
+            && figure.statistics.median > limit.most
     };
     let describe = |figure: &Figure, limit: &Limit| {
         format!("{}: {} {} (limit {})", figure.key(), report::number(figure.statistics.median), figure.unit, limit.most)
@@ -164,7 +183,8 @@ impl Collected {
     fn round(&mut self, program: &Path, config: &Config, path: &Path, target: &Target) -> Outcome<()> {
         let plan = Plan { config: config.clone(), target: target.clone(), path: path.to_path_buf() };
         let plan = serde_json::to_vec(&plan).map_err(Failure::new)?;
-        let shown = child(program, &["bench", "round"], plan).map_err(|why| Failure::new(format!("{target}: {why}")))?;
+        let shown =
+            child(program, &["bench", "round"], plan).map_err(|why| Failure::new(format!("{target}: {why}")))?;
         let Round { path: files, family, precision, threads, isa, weight_bytes, generates, samples, not_measured } =
             serde_json::from_str(&shown).map_err(|e| Failure::new(format!("{target}: {e}")))?;
         self.add(target, samples);
@@ -172,7 +192,9 @@ impl Collected {
         for suite in &config.suites {
             match suite {
                 SuiteName::Load => self.load(program, config, path, target, generates),
-                SuiteName::Quality => config.quality.cases.iter().for_each(|case| self.quality(program, path, target, case)),
+                SuiteName::Quality => {
+                    config.quality.cases.iter().for_each(|case| self.quality(program, path, target, case))
+                }
                 _ => {}
             }
         }
@@ -279,7 +301,14 @@ impl Collected {
         };
         // The file comes last: a name that looks like an option is none.
         let file = case.file.display().to_string();
-        self.verb(program, path, target, (SuiteName::Quality, &name), [arguments, vec!["--".into(), file]].concat(), values);
+        self.verb(
+            program,
+            path,
+            target,
+            (SuiteName::Quality, &name),
+            [arguments, vec!["--".into(), file]].concat(),
+            values,
+        );
     }
 
     /// Runs a verb of this program that prints one JSON object, and adds the figures that `values` takes from it.

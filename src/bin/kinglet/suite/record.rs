@@ -68,13 +68,17 @@ impl Machine {
     pub fn now() -> Self {
         let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_string());
         let field = |text: &str, name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':')).map(|v| v.trim().to_string())
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.trim_start().strip_prefix(':'))
+                .map(|v| v.trim().to_string())
         };
         let of_cpu = read("/proc/cpuinfo").and_then(|text| field(&text, "model name"));
         let memory = read("/proc/meminfo").and_then(|text| field(&text, "MemTotal"));
         let memory = memory.and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok()).map(|kb| kb >> 10);
         Self {
-            cpu: of_cpu.or_else(|| printed("sysctl", &["-n", "machdep.cpu.brand_string"])).unwrap_or_else(|| "unknown".into()),
+            cpu: of_cpu
+                .or_else(|| printed("sysctl", &["-n", "machdep.cpu.brand_string"]))
+                .unwrap_or_else(|| "unknown".into()),
             isa: kinglet::kernels::select().map_or_else(|why| why, |kernel| kernel.isa().to_string()),
             architecture: std::env::consts::ARCH.into(),
             system: std::env::consts::OS.into(),
@@ -153,14 +157,20 @@ impl Clocks {
     pub fn now() -> Option<Self> {
         let text = fs::read_to_string("/proc/stat").ok()?;
         // user nice system idle iowait irq softirq steal guest guest_nice; the last two are in the first ones.
-        let ticks: Vec<f64> = text.lines().next()?.split_whitespace().skip(1).take(8).map_while(|t| t.parse().ok()).collect();
+        let ticks: Vec<f64> =
+            text.lines().next()?.split_whitespace().skip(1).take(8).map_while(|t| t.parse().ok()).collect();
         // SAFETY: sysconf only reads its argument.
         let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
         let &[user, nice, system, idle, wait, irq, soft, steal] = &ticks[..] else { return None };
         let busy = user + nice + system + irq + soft;
         let own = used(libc::RUSAGE_SELF)? + used(libc::RUSAGE_CHILDREN)?;
         let in_seconds = |ticks: f64| ticks / per_second;
-        Some(Self { all: in_seconds(busy + idle + wait + steal), busy: in_seconds(busy), steal: in_seconds(steal), own })
+        Some(Self {
+            all: in_seconds(busy + idle + wait + steal),
+            busy: in_seconds(busy),
+            steal: in_seconds(steal),
+            own,
+        })
     }
 
     /// The shares of the machine's time since then: stolen, and used by other processes.
@@ -217,7 +227,9 @@ mod tests {
     #[test]
     fn the_machine_has_a_class() {
         let machine = Machine::now();
-        assert!(machine.logical_cpus >= machine.cores && !machine.isa.is_empty() && machine.class().contains(&machine.isa));
+        assert!(
+            machine.logical_cpus >= machine.cores && !machine.isa.is_empty() && machine.class().contains(&machine.isa)
+        );
         if let Some(clocks) = Clocks::now() {
             let (steal, others) = clocks.since().unwrap();
             assert!((0.0..=1.0).contains(&steal) && (0.0..=1.0).contains(&others));

@@ -100,7 +100,18 @@ impl Report {
         for figure in &self.figures {
             let (t, s) = (&figure.target, &figure.statistics);
             let names = [&t.model, &t.precision, &t.device].map(|name| quoted(name)).join(",");
-            let numbers = [s.median, s.mean, s.standard_deviation, s.p90, s.p95, s.p99, s.min, s.max, s.interval[0], s.interval[1]];
+            let numbers = [
+                s.median,
+                s.mean,
+                s.standard_deviation,
+                s.p90,
+                s.p95,
+                s.p99,
+                s.min,
+                s.max,
+                s.interval[0],
+                s.interval[1],
+            ];
             let numbers = numbers.map(|number| number.to_string()).join(",");
             let (suite, case, measure) = (figure.suite.name(), quoted(&figure.case), figure.measure.name());
             let _ = writeln!(
@@ -121,7 +132,9 @@ impl Report {
         let advice = super::advice::of(self);
         if !advice.is_empty() {
             let _ = writeln!(text, "\n## Recommendations\n");
-            advice.iter().for_each(|line| drop(writeln!(text, "- {}", cell(line))));
+            for line in &advice {
+                let _ = writeln!(text, "- {}", cell(line));
+            }
         }
         let mut section = String::new();
         for figure in &self.figures {
@@ -151,7 +164,9 @@ impl Report {
         }
         if !self.not_measured.is_empty() {
             let _ = writeln!(text, "\n## Not measured\n");
-            self.not_measured.iter().for_each(|missing| drop(writeln!(text, "- {}", cell(&missing.to_string()))));
+            for missing in &self.not_measured {
+                let _ = writeln!(text, "- {}", cell(&missing.to_string()));
+            }
         }
         text
     }
@@ -175,7 +190,10 @@ impl Report {
             lines.push(format!("Beyond its limit: {beyond}."));
         }
         if !self.not_measured.is_empty() {
-            lines.push(format!("{} could not be measured; the reasons are below.", count(self.not_measured.len(), "case")));
+            lines.push(format!(
+                "{} could not be measured; the reasons are below.",
+                count(self.not_measured.len(), "case")
+            ));
         }
         lines
     }
@@ -199,21 +217,17 @@ impl Report {
         ];
         for model in &self.models {
             let mib = model.file_bytes as f64 / f64::from(1 << 20);
-            rows.push((format!("model {}", model.name), format!("{}, {mib:.1} MiB, SHA-256 {}", model.family, model.sha256)));
+            rows.push((
+                format!("model {}", model.name),
+                format!("{}, {mib:.1} MiB, SHA-256 {}", model.family, model.sha256),
+            ));
         }
         rows
     }
 
     /// Why times cannot be trusted, if the machine did much else.
     pub fn busy(&self, noise: &Noise) -> Option<String> {
-        let machine = &self.machine;
-        let beyond = |share: Option<f64>, most: f64, what: &str| {
-            share.filter(|share| *share > most).map(|share| format!("{what} {:.1} % (limit {:.1} %)", 100.0 * share, 100.0 * most))
-        };
-        let steal = beyond(machine.steal, noise.steal, "the hypervisor took");
-        let others = beyond(machine.other_processes, noise.other_processes, "other processes used");
-        let both: Vec<String> = steal.into_iter().chain(others).collect();
-        (!both.is_empty()).then(|| both.join(", "))
+        busy(self.machine.steal, self.machine.other_processes, noise)
     }
 
     /// For github-action-benchmark's tool `customSmallerIsBetter`, so only figures of which less is better.
@@ -226,6 +240,18 @@ impl Report {
         })
         .collect()
     }
+}
+
+/// Why times cannot be trusted, if a machine gave these shares to others.
+pub fn busy(steal: Option<f64>, other_processes: Option<f64>, noise: &Noise) -> Option<String> {
+    let beyond = |share: Option<f64>, most: f64, what: &str| {
+        let share = share.filter(|share| *share > most)?;
+        Some(format!("{what} {:.1} % (limit {:.1} %)", 100.0 * share, 100.0 * most))
+    };
+    let steal = beyond(steal, noise.steal, "the hypervisor took");
+    let others = beyond(other_processes, noise.other_processes, "other processes used");
+    let both: Vec<String> = steal.into_iter().chain(others).collect();
+    (!both.is_empty()).then(|| both.join(", "))
 }
 
 /// Four significant digits.
