@@ -426,3 +426,38 @@ fn the_subcommands_do_not_change_bench() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn nine_of_ten_stages_and_verbs_have_a_bench() {
+    let docs = fs::read_to_string(root().join("docs/benchmark-suite.md")).unwrap();
+    let row = |kind: &str, name: &str| -> String {
+        let begin = format!("| {kind} `{name}` | ");
+        let line = docs.lines().find_map(|line| line.strip_prefix(&begin));
+        line.unwrap_or_else(|| panic!("no row for the {kind} {name}")).trim_end_matches([' ', '|']).to_string()
+    };
+    let source = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let suites = ["loading", "tokenising", "inference", "statistics", "end-to-end", "documents", "load"];
+    let exists = |place: &str| suites.contains(&place) || root().join(place).is_file();
+    let calls = |place: &str, verb: &str| {
+        let file = if suites.contains(&place) { "src/bin/kinglet/suite/measure.rs" } else { place };
+        source(file).contains(&format!(".{verb}("))
+    };
+    let (mut all, mut covered) = (0, 0);
+    let mut count = |kind: &str, name: &str| {
+        let place = row(kind, name);
+        all += 1;
+        if place.starts_with("- (") {
+            return;
+        }
+        let place = place.trim_matches('`');
+        assert!(exists(place) && (kind == "stage" || calls(place, name)), "{kind} {name}: {place}");
+        covered += 1;
+    };
+    for stage in kinglet::Stage::ALL {
+        count("stage", stage.name());
+    }
+    for line in source("src/api/verbs.rs").lines().filter_map(|line| line.strip_prefix("    pub fn ")) {
+        count("verb", line.split(['(', '<']).next().unwrap());
+    }
+    assert!(covered * 10 >= all * 9, "{covered} of {all}");
+}

@@ -234,7 +234,7 @@ fn chart(title: &str, x: &str, y: &str, mut lines: Vec<Line>) -> Outcome<String>
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
         let draw = || -> Result<(), Box<dyn std::error::Error>> {
             let mut chart = ChartBuilder::on(&area)
-                .caption(&title, ("sans-serif", 16))
+                .caption(&title, ("sans-serif", 20))
                 .margin(10)
                 .x_label_area_size(36)
                 .y_label_area_size(64)
@@ -247,7 +247,10 @@ fn chart(title: &str, x: &str, y: &str, mut lines: Vec<Line>) -> Outcome<String>
                     .label(name)
                     .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 14, y)], colour.stroke_width(2)));
             }
-            chart.configure_series_labels().border_style(TRANSPARENT).label_font(("sans-serif", 11)).draw()?;
+            chart
+                .configure_series_labels()
+                .position(SeriesLabelPosition::LowerRight)
+                .border_style(TRANSPARENT).label_font(("sans-serif", 14)).draw()?;
             area.present()?;
             Ok(())
         };
