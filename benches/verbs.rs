@@ -5,8 +5,8 @@ mod support;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kinglet::{
-    Aggregation, BatchGoal, CalibrationOptions, ClassifyOptions, Device, EmbedOptions, GenerateOptions, LoadOptions, Model, Precision,
-    Priority, Workload,
+    Aggregation, BatchGoal, CalibrationOptions, ClassifyOptions, Device, EmbedOptions, GenerateOptions, LoadOptions,
+    Model, Precision, Priority, Workload,
 };
 use support::{fixtures, load};
 
@@ -47,7 +47,8 @@ fn encoders(c: &mut Criterion) {
 fn decoders(c: &mut Criterion) {
     let mut group = c.benchmark_group("decoders");
     let path = fixtures().join("generation/gpt2");
-    let options = LoadOptions { precision: Some(Precision::F32), threads: 1, answer_cache: 1 << 20, ..LoadOptions::default() };
+    let options =
+        LoadOptions { precision: Some(Precision::F32), threads: 1, answer_cache: 1 << 20, ..LoadOptions::default() };
     let model = Model::load(&path, options).unwrap();
     let greedy = GenerateOptions { max_new_tokens: Some(4), ignore_eos: true, ..GenerateOptions::default() };
     // The first call misses, all others hit.
@@ -56,7 +57,9 @@ fn decoders(c: &mut Criterion) {
     group.bench_function("logits", |b| b.iter(|| model.logits(&[5, 6, 7], None, false, None).unwrap()));
     group.bench_function("prefix", |b| b.iter(|| model.prefix("the river", true, None).unwrap()));
     let prefixed = GenerateOptions { prefix: Some(model.prefix("the river", true, None).unwrap()), ..greedy.clone() };
-    group.bench_function("after a prefix", |b| b.iter(|| model.generate(&["the river flows"], &prefixed, None).unwrap()));
+    group.bench_function("after a prefix", |b| {
+        b.iter(|| model.generate(&["the river flows"], &prefixed, None).unwrap())
+    });
     for priority in Priority::ALL {
         let options = GenerateOptions { priority, ..greedy.clone() };
         group.bench_function(format!("priority {}", priority.name()), |b| {

@@ -250,7 +250,10 @@ fn what_cannot_be_measured_is_named() {
     let with = |more: &[&'static str]| [&base[..], &["--model", &model], more].concat();
     let (_, said) = ends(1, &with(&["--suite", "inference"]));
     assert!(
-        said.contains("not measured: gpt2") && said.contains("generate, batch 2") && said.contains("nothing could"),
+        said.contains("not measured: gpt2")
+            && said.contains("generate, batch 2")
+            && said.contains("takes 96")
+            && said.contains("nothing could"),
         "{said}"
     );
     let (_, said) = ends(0, &with(&["--suite", "inference", "--suite", "statistics"]));
@@ -349,6 +352,66 @@ fn verdicts_on_made_up_figures() {
     assert!(fs::read_to_string(&table).unwrap().contains("| critical |"));
 }
 
+/// `scripts/bench-alert` against a webhook and a sendmail that are programs of this test.
+#[cfg(unix)]
+#[test]
+fn alerts_reach_a_webhook_and_a_mailbox() {
+    use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let sendmail = folder.path().join("sendmail");
+    fs::write(&sendmail, format!("#!/bin/sh\ncat > {}/mail\n", folder.path().display())).unwrap();
+    fs::set_permissions(&sendmail, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let alert = |verdict: &str, url: &str| {
+        let mut child = Command::new(root().join("scripts/bench-alert"))
+            .args(["--webhook", url, "--mail", "team@example.org"])
+            .env("PATH", &path)
+            .stdin(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let change =
+            json!({ "figure": "m: c", "unit": "ms", "base": 10.0, "new": 13.0, "worse_by": 0.3, "verdict": verdict });
+        let comparison = json!({ "verdict": verdict, "notes": [], "changes": [change] }).to_string();
+        child.stdin.take().unwrap().write_all(comparison.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    if !Command::new("python3").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: python3 is missing");
+        return;
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    // Nothing is worse: nothing is sent, and nobody needs to answer.
+    assert_eq!(alert("same", &url), (Some(0), String::new()));
+    assert!(!folder.path().join("mail").exists());
+    let received = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut text = Vec::new();
+        let mut buffer = [0; 4096];
+        while !text.ends_with(b"}") {
+            let count = stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "the request is cut off");
+            text.extend_from_slice(&buffer[..count]);
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+        String::from_utf8(text).unwrap()
+    });
+    assert_eq!(alert("critical", &url), (Some(0), String::new()));
+    let request = received.join().unwrap();
+    let body: Value = serde_json::from_str(request.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    let text = "critical: m: c: 10 -> 13 ms, worse by 30.0 %";
+    assert!(request.starts_with("POST /hook ") && body["text"].as_str().unwrap().contains(text), "{request}");
+    let mail = fs::read_to_string(folder.path().join("mail")).unwrap();
+    assert!(mail.contains("To: team@example.org") && mail.contains(text), "{mail}");
+    // Nobody listens any more.
+    let (status, said) = alert("warning", &url);
+    assert!(status == Some(1) && said.contains("bench-alert: post to"), "{said}");
+}
+
 #[test]
 fn a_history_grows_and_keeps_what_is_damaged() {
     let (folder, config, output) = folder("");
@@ -369,9 +432,13 @@ fn a_history_grows_and_keeps_what_is_damaged() {
         at,
     ];
     ends(0, &suite);
-    ends(0, &suite);
+    // Two runs on a machine that may be busy: the verdict is not this test's.
+    let output_of = bench(&[&suite[..], &["--compare-with", &output]].concat());
+    assert!(String::from_utf8(output_of.stdout).unwrap().contains(" same"));
+    assert!(fs::read_to_string(Path::new(&output).join("report.md")).unwrap().contains("## Comparison of benchmarks"));
     let html = fs::read_to_string(Path::new(&output).join("report.html")).unwrap();
     assert!(html.contains("<h2>History</h2>") && html.contains("statistics: latency"), "the trend is missing");
+    assert!(html.contains("<th>verdict</th>"), "the comparison is missing");
     let file = fs::read_dir(&history).unwrap().next().unwrap().unwrap().path();
     let text = fs::read_to_string(&file).unwrap();
     assert_eq!(text.lines().count(), 2);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use crate::suite::figure::SuiteName;
@@ -71,6 +72,12 @@ pub struct SuiteArgs {
     /// Append the figures to the history in DIR
     #[arg(long, value_name = "DIR")]
     pub history: Option<PathBuf>,
+    /// Compare with this report, or the one in this folder, as bench compare does; the reports then have the comparison
+    #[arg(long, value_name = "REPORT")]
+    pub compare_with: Option<PathBuf>,
+    /// With --compare-with: fail for this and for what is worse
+    #[arg(long, default_value = "critical", requires = "compare_with", value_name = "LEVEL", value_parser = fail_on())]
+    pub fail_on: FailOn,
 }
 
 /// What is measured.
@@ -92,6 +99,10 @@ pub enum FailOn {
     Unclear,
     Warning,
     Critical,
+}
+
+fn fail_on() -> impl TypedValueParser<Value = FailOn> {
+    choice([("unclear", FailOn::Unclear), ("warning", FailOn::Warning), ("critical", FailOn::Critical)])
 }
 
 /// Compare two reports of `bench suite`, figure by figure
@@ -126,9 +137,7 @@ pub struct CompareArgs {
 #[derive(Args)]
 pub struct TellArgs {
     /// Fail for this and for what is worse
-    #[arg(long, default_value = "critical", value_name = "LEVEL", value_parser = choice([
-        ("unclear", FailOn::Unclear), ("warning", FailOn::Warning), ("critical", FailOn::Critical),
-    ]))]
+    #[arg(long, default_value = "critical", value_name = "LEVEL", value_parser = fail_on())]
     pub fail_on: FailOn,
     /// Print a line for GitHub's annotations for each figure that is worse
     #[arg(long, conflicts_with = "json")]

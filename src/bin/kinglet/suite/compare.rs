@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::config::{Config, Threshold};
 use super::figure::{Figure, Measure, interval, median, medians, noise};
+use super::record::Machine;
 use super::report::{Report, cell, number};
 use crate::bench_args::{CompareArgs, FailOn, TellArgs};
 use crate::failure::{Failure, Outcome};
@@ -29,7 +30,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Same => "same",
             Self::Better => "better",
@@ -61,65 +62,23 @@ pub struct Change {
     measure: Option<Measure>,
 }
 
+/// Two reports, figure by figure.
+pub struct Comparison {
+    /// The worst first.
+    pub changes: Vec<Change>,
+    /// What a reader must know of the two.
+    pub notes: Vec<String>,
+}
+
 pub fn run(args: &CompareArgs) -> Outcome<()> {
     let (base, new) = (Report::read(&args.base)?, Report::read(&args.new)?);
-    let (one, other) = (base.machine.class(), new.machine.class());
-    if one != other && !args.other_machine {
-        return Err(Failure::new(format!(
-            "{} and {} are of different machines ({one}; {other}): --other-machine compares them all the same",
-            args.base.display(),
-            args.new.display()
-        )));
+    if !args.other_machine {
+        let explain = |why| Failure::new(format!("{why} (--other-machine compares them all the same)"));
+        same(&base.machine, &new.machine).map_err(explain)?;
     }
     let config = args.config.as_ref().map(|path| Config::read(Some(path))).transpose()?;
     let config = config.as_ref().unwrap_or(&new.configuration);
-    tell(&changes(&base, &new, config), &notes(&base, &new, config), &args.told)
-}
-
-/// Writes the changes and makes the exit status of the worst.
-pub fn tell(changes: &[Change], notes: &[String], args: &TellArgs) -> Outcome<()> {
-    let worst = changes.iter().map(|change| change.verdict).max().unwrap_or(Verdict::Same);
-    if let Some(path) = &args.markdown {
-        let text = markdown(changes, notes);
-        std::fs::write(path, text).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
-    }
-    let mut out = Output::new();
-    if args.json {
-        out.json(&json!({ "verdict": worst, "notes": notes, "changes": changes }))?;
-    } else {
-        print(changes, notes, args.annotations, &mut out)?;
-    }
-    out.flush()?;
-    match worst {
-        Verdict::Critical => Err(Failure::Verdict(2)),
-        Verdict::Warning if args.fail_on <= FailOn::Warning => Err(Failure::Verdict(1)),
-        Verdict::Warning | Verdict::Missing | Verdict::Unclear if args.fail_on == FailOn::Unclear => {
-            Err(Failure::Verdict(1))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What a reader must know of the two reports.
-fn notes(base: &Report, new: &Report, config: &Config) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (name, report) in [("base", base), ("new", new)] {
-        notes.extend(
-            report
-                .busy(&config.noise)
-                .map(|busy| format!("{name}: the machine was busy, so times are not judged: {busy}")),
-        );
-    }
-    for model in &new.models {
-        let other = base.models.iter().find(|other| other.name == model.name);
-        if other.is_some_and(|other| other.sha256 != model.sha256) {
-            notes.push(format!("model {}: its files are not those of the base", model.name));
-        }
-    }
-    if base.machine.class() != new.machine.class() {
-        notes.push(format!("different machines: {}; {}", base.machine.class(), new.machine.class()));
-    }
-    notes
+    Comparison::of(&base, &new, config).finish(&args.told)
 }
 
 /// Every figure of both reports, the worst first.
@@ -240,7 +199,7 @@ impl Change {
     }
 
     /// Base, new, change, interval, noise.
-    fn cells(&self) -> [String; 5] {
+    pub fn cells(&self) -> [String; 5] {
         let value = |value: Option<f64>| value.map_or("-".into(), |value| format!("{} {}", number(value), self.unit));
         let change = |change: Option<f64>| change.map_or("-".into(), |change| self.shown(change));
         let interval =
@@ -248,53 +207,108 @@ impl Change {
         [value(self.base), value(self.new), change(self.worse_by), interval, change(self.noise)]
     }
 
-    fn verdict(&self) -> String {
+    pub fn verdict(&self) -> String {
         self.why.as_ref().map_or_else(|| self.verdict.name().into(), |why| format!("{}: {why}", self.verdict.name()))
     }
 }
 
-fn counts(changes: &[Change]) -> String {
-    use Verdict::{Better, Critical, Missing, New, Same, Unclear, Warning};
-    let count = |verdict: Verdict| changes.iter().filter(|change| change.verdict == verdict).count();
-    let of = [Critical, Warning, Missing, Unclear, New, Better, Same].map(|v| format!("{} {}", count(v), v.name()));
-    of.join(", ")
+/// Whether times of two machines are comparable; else why not.
+pub fn same(one: &Machine, other: &Machine) -> Result<(), String> {
+    let (one, other) = (one.class(), other.class());
+    if one == other { Ok(()) } else { Err(format!("the reports are of different machines: {one}; {other}")) }
 }
 
-fn print(changes: &[Change], notes: &[String], annotations: bool, out: &mut Output) -> Outcome<()> {
-    for note in notes {
-        out.line(note)?;
+impl Comparison {
+    pub fn of(base: &Report, new: &Report, config: &Config) -> Self {
+        let mut notes: Vec<String> = same(&base.machine, &new.machine).err().into_iter().collect();
+        for (name, report) in [("base", base), ("new", new)] {
+            let busy = report.busy(&config.noise);
+            notes.extend(busy.map(|busy| format!("{name}: the machine was busy, so times are not judged: {busy}")));
+        }
+        for model in &new.models {
+            let other = base.models.iter().find(|other| other.name == model.name);
+            if other.is_some_and(|other| other.sha256 != model.sha256) {
+                notes.push(format!("model {}: its files are not those of the base", model.name));
+            }
+        }
+        Self { changes: changes(base, new, config), notes }
     }
-    out.line(counts(changes))?;
-    for change in changes.iter().filter(|change| change.verdict != Verdict::Same) {
-        let [base, new, worse, interval, noise] = change.cells();
-        out.line(format_args!("\n{}\n  {}", change.figure, change.verdict()))?;
-        out.line(format_args!("  {base} -> {new}; worse by {worse} ({interval}); noise {noise}"))?;
-        let level = match change.verdict {
-            Verdict::Critical => "error",
-            Verdict::Warning => "warning",
-            _ => continue,
-        };
-        if annotations {
-            // The escapes of GitHub's workflow commands.
-            let text = format!("{}: {base} -> {new}, worse by {worse} ({interval})", change.figure);
-            let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-            out.line(format_args!("::{level} title=Benchmark::{text}"))?;
+
+    fn worst(&self) -> Verdict {
+        self.changes.iter().map(|change| change.verdict).max().unwrap_or(Verdict::Same)
+    }
+
+    /// How many figures have each verdict.
+    pub fn counts(&self) -> String {
+        use Verdict::{Better, Critical, Missing, New, Same, Unclear, Warning};
+        let count = |verdict: Verdict| self.changes.iter().filter(|change| change.verdict == verdict).count();
+        let of = [Critical, Warning, Missing, Unclear, New, Better, Same].map(|v| format!("{} {}", count(v), v.name()));
+        of.join(", ")
+    }
+
+    /// Writes and prints the changes, and makes the exit status of the worst.
+    pub fn finish(&self, args: &TellArgs) -> Outcome<()> {
+        if let Some(path) = &args.markdown {
+            std::fs::write(path, self.markdown()).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
+        }
+        let mut out = Output::new();
+        if args.json {
+            out.json(&json!({ "verdict": self.worst(), "notes": self.notes, "changes": self.changes }))?;
+        } else {
+            self.print(args.annotations, &mut out)?;
+        }
+        out.flush()?;
+        self.status(args.fail_on)
+    }
+
+    /// The exit status of the worst change.
+    pub fn status(&self, fail_on: FailOn) -> Outcome<()> {
+        match self.worst() {
+            Verdict::Critical => Err(Failure::Verdict(2)),
+            Verdict::Warning if fail_on <= FailOn::Warning => Err(Failure::Verdict(1)),
+            Verdict::Missing | Verdict::Unclear if fail_on == FailOn::Unclear => Err(Failure::Verdict(1)),
+            _ => Ok(()),
         }
     }
-    Ok(())
-}
 
-fn markdown(changes: &[Change], notes: &[String]) -> String {
-    let mut text = format!("## Comparison of benchmarks\n\n{}\n\n", counts(changes));
-    for note in notes {
-        let _ = writeln!(text, "- {}", cell(note));
+    pub fn print(&self, annotations: bool, out: &mut Output) -> Outcome<()> {
+        for note in &self.notes {
+            out.line(note)?;
+        }
+        out.line(self.counts())?;
+        for change in self.changes.iter().filter(|change| change.verdict != Verdict::Same) {
+            let [base, new, worse, interval, noise] = change.cells();
+            out.line(format_args!("\n{}\n  {}", change.figure, change.verdict()))?;
+            out.line(format_args!("  {base} -> {new}; worse by {worse} ({interval}); noise {noise}"))?;
+            let level = match change.verdict {
+                Verdict::Critical => "error",
+                Verdict::Warning => "warning",
+                _ => continue,
+            };
+            if annotations {
+                // The escapes of GitHub's workflow commands.
+                let text = format!("{}: {base} -> {new}, worse by {worse} ({interval})", change.figure);
+                let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+                out.line(format_args!("::{level} title=Benchmark::{text}"))?;
+            }
+        }
+        Ok(())
     }
-    text += "\n| figure | base | new | worse by | 95 % interval | noise | verdict |\n|---|---|---|---|---|---|---|\n";
-    for change in changes {
-        let cells = change.cells().join(" | ");
-        let _ = writeln!(text, "| {} | {cells} | {} |", cell(&change.figure), cell(&change.verdict()));
+
+    /// A table of all changes.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("## Comparison of benchmarks\n\n{}\n\n", self.counts());
+        for note in &self.notes {
+            let _ = writeln!(text, "- {}", cell(note));
+        }
+        text +=
+            "\n| figure | base | new | worse by | 95 % interval | noise | verdict |\n|---|---|---|---|---|---|---|\n";
+        for change in &self.changes {
+            let cells = change.cells().join(" | ");
+            let _ = writeln!(text, "| {} | {cells} | {} |", cell(&change.figure), cell(&change.verdict()));
+        }
+        text
     }
-    text
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use kinglet::{Device, Precision};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::figure::{Measure, SuiteName};
+use super::figure::{Figure, Measure, SuiteName};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 
@@ -155,6 +155,12 @@ pub enum Format {
     GithubAction,
 }
 
+impl Limit {
+    pub fn is_of(&self, figure: &Figure) -> bool {
+        (figure.suite, &figure.case, figure.measure) == (self.suite, &self.case, self.measure)
+    }
+}
+
 impl Config {
     /// The defaults, or a file's values over them.
     pub fn read(path: Option<&Path>) -> Outcome<Self> {
@@ -209,6 +215,9 @@ impl Config {
             ),
         ];
         for (key, values) in lists {
+            if key != "repeats" && twice(values) {
+                return Err(format!("{key}: a value is listed twice"));
+            }
             if values.contains(&0) {
                 let key = if key == "repeats" {
                     "rounds, repeats, requests, input_tokens, output_tokens, batch and window"
@@ -236,8 +245,10 @@ impl Config {
                 return Err(format!("thresholds.{}: 0 < warning <= critical is required", measure.name()));
             }
         }
-        match duplicate(&self.settings) {
-            Some(key) => Err(format!("settings.{key}: a value is listed twice")),
+        let Settings { precisions, devices, threads } = &self.settings;
+        let settings = [("precisions", twice(precisions)), ("devices", twice(devices)), ("threads", twice(threads))];
+        match settings.iter().find(|(_, twice)| *twice) {
+            Some((key, _)) => Err(format!("settings.{key}: a value is listed twice")),
             None => Ok(()),
         }
     }
@@ -247,17 +258,8 @@ impl Config {
     }
 }
 
-/// The setting with a value that occurs twice.
-fn duplicate(settings: &Settings) -> Option<&'static str> {
-    fn twice<T: PartialEq>(values: &[T]) -> bool {
-        values.iter().enumerate().any(|(i, value)| values[..i].contains(value))
-    }
-    let found = [
-        ("precisions", twice(&settings.precisions)),
-        ("devices", twice(&settings.devices)),
-        ("threads", twice(&settings.threads)),
-    ];
-    found.into_iter().find(|(_, twice)| *twice).map(|(key, _)| key)
+fn twice<T: PartialEq>(values: &[T]) -> bool {
+    values.iter().enumerate().any(|(i, value)| values[..i].contains(value))
 }
 
 /// Puts the values of `own` into `table`; tables are merged, other values (lists too) replaced.
@@ -303,6 +305,7 @@ mod tests {
             ("rounds = \"two\"", &["rounds", "string"]),
             ("rounds = ", &["line 1"]),
             ("rounds = 0", &["rounds", "at least 1"]),
+            ("[inference]\nbatches = [1, 2, 1]", &["inference.batches", "twice"]),
             ("[load]\ncallers = [0]", &["load.callers", "at least 1"]),
             ("[settings]\nprecisions = [\"int3\"]", &["settings.precisions", "int3"]),
             ("[settings]\nthreads = [1, 1]", &["settings.threads", "twice"]),

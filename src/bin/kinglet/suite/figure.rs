@@ -120,7 +120,11 @@ pub struct Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { model, precision, device, threads } = self;
-        let threads = if *threads == 0 { "all threads".into() } else { format!("{threads} threads") };
+        let threads = match threads {
+            0 => "all threads".into(),
+            1 => "1 thread".into(),
+            n => format!("{n} threads"),
+        };
         write!(f, "{model}, {precision}, {device}, {threads}")
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use plotters::prelude::*;
 
 use super::advice;
+use super::compare::Comparison;
 use super::figure::{Figure, Measure, SuiteName};
 use super::history::{HistoryFile, Row};
 use super::report::{Report, number};
@@ -43,13 +44,18 @@ pub struct Chart {
 }
 
 /// The page of a report, with the history of its machine if there is one.
-pub fn page(report: &Report, history: &[&Row]) -> Outcome<String> {
+pub fn page(report: &Report, history: &[&Row], comparison: Option<&Comparison>) -> Outcome<String> {
     let mut text = head("Kinglet benchmark report");
     section(&mut text, "Summary");
     for line in &report.summary() {
         let _ = writeln!(text, "<p>{}</p>", escape(line));
     }
     list(&mut text, "Recommendations", &advice::of(report));
+    section(&mut text, "Regression analysis");
+    match comparison {
+        Some(comparison) => compared(&mut text, comparison),
+        None => text += "<p>There is nothing to compare with: give --compare-with.</p>\n",
+    }
     section(&mut text, "Charts");
     for chart in charts(report)? {
         text += &chart.svg;
@@ -196,6 +202,20 @@ fn results(text: &mut String, figures: &[Figure]) {
     }
 }
 
+fn compared(text: &mut String, comparison: &Comparison) {
+    let _ = writeln!(text, "<p>{}</p>", escape(&comparison.counts()));
+    for note in &comparison.notes {
+        let _ = writeln!(text, "<p>{}</p>", escape(note));
+    }
+    *text += "<table><tr><th>figure</th><th>base</th><th>new</th><th>worse by</th><th>95 % interval</th><th>noise</th><th>verdict</th></tr>\n";
+    for change in &comparison.changes {
+        let cells = change.cells().map(|cell| format!("<td class=n>{}</td>", escape(&cell))).concat();
+        let (figure, verdict) = (escape(&change.figure), escape(&change.verdict()));
+        let _ = writeln!(text, "<tr><td>{figure}</td>{cells}<td class={}>{verdict}</td></tr>", change.verdict.name());
+    }
+    *text += "</table>\n";
+}
+
 /// Memory as bars.
 fn memory(text: &mut String, report: &Report) {
     let figures: Vec<&Figure> = report.figures.iter().filter(|figure| figure.measure == Measure::Memory).collect();
@@ -250,7 +270,9 @@ fn chart(title: &str, x: &str, y: &str, mut lines: Vec<Line>) -> Outcome<String>
             chart
                 .configure_series_labels()
                 .position(SeriesLabelPosition::LowerRight)
-                .border_style(TRANSPARENT).label_font(("sans-serif", 14)).draw()?;
+                .border_style(TRANSPARENT)
+                .label_font(("sans-serif", 14))
+                .draw()?;
             area.present()?;
             Ok(())
         };

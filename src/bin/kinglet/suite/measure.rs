@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kinglet::{
-    Aggregation, ClassifyOptions, Counters, Device, EmbedOptions, EncodeOptions, Format, GenerateOptions, Model,
-    Precision, Stage,
+    Aggregation, ClassifyOptions, Counters, Device, EmbedOptions, EncodeOptions, Format, GenerateOptions, Generations,
+    Model, Precision, Stage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -200,7 +200,7 @@ impl Runner<'_> {
         unreachable!("the configuration asks for at least one repeat")
     }
 
-    /// Texts of a number of tokens each.
+    /// Texts of a number of tokens each, which may be more than the model takes.
     fn texts(&mut self, suite: SuiteName, model: &Model, count: usize, tokens: usize) -> Option<Vec<String>> {
         let mut random = SplitMix64(SEED);
         let made = Words::of(model, &mut random)
@@ -251,7 +251,8 @@ impl Runner<'_> {
                 tokens += 1;
                 true
             };
-            model.generate_ids(&ids, &lengths, &options, Some(&mut listener))?;
+            let result = model.generate_ids(&ids, &lengths, &options, Some(&mut listener))?;
+            whole(model, &result, output_tokens)?;
             Ok(Done { tokens, stream: first.map(|first| (first, last, tokens)) })
         });
         for &batch in batches {
@@ -259,10 +260,7 @@ impl Runner<'_> {
             let name = format!("generate, batch {batch} of {input_tokens} + {output_tokens} tokens");
             self.measure(&Case { suite, name, batch: Some(batch), runs }, || {
                 let result = model.generate_ids(&ids, &lengths, &options, None)?;
-                Ok(Done {
-                    tokens: result.outputs.iter().flatten().map(|output| output.tokens.len()).sum(),
-                    stream: None,
-                })
+                Ok(Done { tokens: whole(model, &result, batch * output_tokens)?, stream: None })
             });
         }
     }
@@ -297,9 +295,15 @@ impl Runner<'_> {
         let Batches { warm_up, repeats, batches, input_tokens, output_tokens } = &self.config.end_to_end;
         let (suite, runs) = (SuiteName::EndToEnd, (*warm_up, *repeats));
         let most = batches.iter().copied().max().unwrap_or(0);
+        if *input_tokens > model.max_length() {
+            let why =
+                format!("end-to-end.input_tokens: {input_tokens}; the model takes at most {}", model.max_length());
+            return self.refuse(suite, "texts", why);
+        }
         let Some(texts) = self.texts(suite, model, most, *input_tokens) else { return };
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let options = exactly(output_tokens.unwrap_or(1));
+        let output = output_tokens.unwrap_or(1);
+        let options = exactly(output);
         let head = model.info()["head"].as_str().map(str::to_string);
         let verb = match head.as_deref() {
             _ if model.can_generate() => "generate",
@@ -312,7 +316,9 @@ impl Runner<'_> {
             self.measure(&Case { suite, name, batch: Some(batch), runs }, || {
                 model.reset_counters();
                 match verb {
-                    "generate" => drop(model.generate(texts, &options, None)?),
+                    "generate" => {
+                        whole(model, &model.generate(texts, &options, None)?, batch * output)?;
+                    }
                     "embed" => drop(model.embed(texts, &EmbedOptions::default())?),
                     "classify" => drop(model.classify(texts, None, &ClassifyOptions::default())?),
                     _ => drop(model.classify_tokens(texts, Aggregation::Simple, &ClassifyOptions::default())?),
@@ -357,6 +363,18 @@ fn exactly(output_tokens: usize) -> GenerateOptions {
         do_sample: Some(false),
         ignore_eos: true,
         ..GenerateOptions::default()
+    }
+}
+
+/// The number of tokens that were generated, which the model's limit may have made fewer.
+fn whole(model: &Model, result: &Generations, wanted: usize) -> Outcome<usize> {
+    let made = result.outputs.iter().flatten().map(|output| output.tokens.len()).sum();
+    match made == wanted {
+        true => Ok(made),
+        false => Err(Failure::new(format!(
+            "{made} tokens were generated, not {wanted}: the model takes {}",
+            model.max_length()
+        ))),
     }
 }
 

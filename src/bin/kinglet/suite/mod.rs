@@ -25,6 +25,7 @@ use crate::output;
 use crate::output::Output;
 use crate::progress::Meter;
 
+use compare::Comparison;
 use config::{Config, Limit, QualityCase};
 use figure::{Figure, Measure, NotMeasured, Samples, Statistics, SuiteName, Target};
 use history::HistoryFile;
@@ -51,6 +52,13 @@ fn config(args: &WhatArgs) -> Outcome<Config> {
     if !args.models.is_empty() {
         config.models.clone_from(&args.models);
     }
+    let mut seen = Vec::new();
+    config.suites.retain(|suite| {
+        !seen.contains(suite) && {
+            seen.push(*suite);
+            true
+        }
+    });
     if config.models.is_empty() {
         return Err(Failure::usage("no model: give --model, or models in the configuration"));
     }
@@ -68,6 +76,11 @@ fn suite(args: &SuiteArgs) -> Outcome<()> {
 
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let (start, clocks, mut machine) = (Instant::now(), Clocks::now(), Machine::now());
+    // Read first: a mistake is told before minutes of work, and the folder may be the one that is written to.
+    let base = args.compare_with.as_ref().map(|path| Report::read(path)).transpose()?;
+    if let Some(base) = &base {
+        compare::same(&base.machine, &machine).map_err(Failure::new)?;
+    }
     let mut collected = Collected::default();
     let mut bar = Meter::new("rounds", Some((config.rounds * targets.len()) as u64), false);
     // One target after the other in each round, so that what changes with time meets all of them.
@@ -98,33 +111,43 @@ fn suite(args: &SuiteArgs) -> Outcome<()> {
         not_measured,
         configuration: config,
     };
-    finish(&report, args)
+    finish(&report, base.as_ref(), args)
 }
 
 /// Writes the report and says what is in it.
-fn finish(report: &Report, args: &SuiteArgs) -> Outcome<()> {
+fn finish(report: &Report, base: Option<&Report>, args: &SuiteArgs) -> Outcome<()> {
     for missing in &report.not_measured {
         output::note(&format!("not measured: {missing}"));
     }
     if report.figures.is_empty() {
         return Err(Failure::new("nothing could be measured"));
     }
+    let config = &report.configuration;
+    for limit in config.limits.iter().filter(|limit| config.suites.contains(&limit.suite)) {
+        if !report.figures.iter().any(|figure| limit.is_of(figure)) {
+            output::note(&format!("limit of {}, {}: no such figure was measured", limit.suite.name(), limit.case));
+        }
+    }
     let mut out = Output::new();
+    let comparison = base.map(|base| Comparison::of(base, report, config));
     let history =
         args.history.as_ref().map(|folder| history::append(folder, report).and_then(HistoryFile::read)).transpose()?;
     let rows = history.as_ref().map_or_else(Vec::new, HistoryFile::rows);
-    for path in report.write(&args.output, &rows)? {
+    for path in report.write(&args.output, &rows, comparison.as_ref())? {
         out.line(path.display())?;
     }
     if let Some(history) = &history {
         history.report();
         out.line(history.path.display())?;
     }
-    out.flush()?;
-    match &report.beyond_limits[..] {
-        [] => Ok(()),
-        beyond => Err(Failure::new(format!("beyond its limit: {}", beyond.join("; ")))),
+    if let Some(comparison) = &comparison {
+        comparison.print(false, &mut out)?;
     }
+    out.flush()?;
+    if !report.beyond_limits.is_empty() {
+        return Err(Failure::new(format!("beyond its limit: {}", report.beyond_limits.join("; "))));
+    }
+    comparison.map_or(Ok(()), |comparison| comparison.status(args.fail_on))
 }
 
 /// Each model with each setting.
@@ -158,12 +181,7 @@ fn targets(config: &Config) -> Outcome<Vec<(PathBuf, Target)>> {
 
 /// The figures whose median is beyond a limit.
 fn beyond(limits: &[Limit], figures: &[Figure]) -> Vec<String> {
-    let of = |limit: &Limit, figure: &Figure| {
-        figure.suite == limit.suite
-            && figure.case == limit.case
-            && figure.measure == limit.measure
-            && figure.statistics.median > limit.most
-    };
+    let of = |limit: &Limit, figure: &Figure| limit.is_of(figure) && figure.statistics.median > limit.most;
     let describe = |figure: &Figure, limit: &Limit| {
         format!("{}: {} {} (limit {})", figure.key(), report::number(figure.statistics.median), figure.unit, limit.most)
     };

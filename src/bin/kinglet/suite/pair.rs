@@ -1,6 +1,6 @@
 //! `kinglet bench pair`: two programs in one run, in the order ABBA.
 
-use super::compare::{self, Change, worse};
+use super::compare::{Change, Comparison, worse};
 use super::config::Config;
 use super::figure::{Figure, Measure, interval, median, medians};
 use super::record::Clocks;
@@ -42,7 +42,7 @@ pub fn run(args: &PairArgs) -> Outcome<()> {
     if changes.is_empty() {
         return Err(Failure::new("the programs have no figure in common"));
     }
-    compare::tell(&changes, &notes, &args.told)
+    Comparison { changes, notes }.finish(&args.told)
 }
 
 /// By how much the second of two programs is worse, from rounds that ran in pairs.

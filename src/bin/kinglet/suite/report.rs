@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::compare::Comparison;
 use super::config::{Config, Format, Noise};
 use super::figure::{Figure, NotMeasured, Target};
 use super::history::Row;
@@ -71,16 +72,16 @@ impl Report {
     }
 
     /// Writes the files of the configuration's formats.
-    pub fn write(&self, folder: &Path, history: &[&Row]) -> Outcome<Vec<PathBuf>> {
+    pub fn write(&self, folder: &Path, history: &[&Row], comparison: Option<&Comparison>) -> Outcome<Vec<PathBuf>> {
         let mut files = Vec::new();
         for format in &self.configuration.reporting.formats {
             match format {
                 Format::Json => files.push((FILE, format!("{}\n", serde_json::to_string(self).map_err(Failure::new)?))),
                 Format::Csv => files.push(("report.csv", self.csv())),
-                Format::Markdown => files.push(("report.md", self.markdown())),
+                Format::Markdown => files.push(("report.md", self.markdown(comparison))),
                 Format::GithubAction => files.push(("github-action.json", format!("{}\n", self.github_action()))),
                 Format::Html => {
-                    files.push(("report.html", html::page(self, history)?));
+                    files.push(("report.html", html::page(self, history, comparison)?));
                     files.extend(html::charts(self)?.into_iter().map(|chart| (chart.file, chart.svg)));
                 }
             }
@@ -123,7 +124,7 @@ impl Report {
         text
     }
 
-    pub fn markdown(&self) -> String {
+    fn markdown(&self, comparison: Option<&Comparison>) -> String {
         let mut text = format!("# Benchmark report\n\n{}\n", self.summary().join("\n\n"));
         let _ = writeln!(text, "\n| | |\n|---|---|");
         for (name, value) in self.system() {
@@ -135,6 +136,9 @@ impl Report {
             for line in &advice {
                 let _ = writeln!(text, "- {}", cell(line));
             }
+        }
+        if let Some(comparison) = comparison {
+            let _ = write!(text, "\n{}", comparison.markdown());
         }
         let mut section = String::new();
         for figure in &self.figures {
