@@ -142,8 +142,7 @@ fn holds_weights(path: &Path) -> bool {
     path.is_file() && path.extension().is_some_and(|kind| kinds.iter().any(|k| kind == *k))
 }
 
-/// The machine's and this process's times, to tell what others used between two moments.
-#[cfg(target_os = "linux")]
+/// The machine's and this process's times in seconds, to tell what others used between two moments.
 pub struct Clocks {
     all: f64,
     busy: f64,
@@ -151,26 +150,17 @@ pub struct Clocks {
     own: f64,
 }
 
-#[cfg(target_os = "linux")]
 impl Clocks {
-    /// In seconds.
+    /// None where the system has no `/proc/stat`.
     pub fn now() -> Option<Self> {
         let text = fs::read_to_string("/proc/stat").ok()?;
         // user nice system idle iowait irq softirq steal guest guest_nice; the last two are in the first ones.
-        let ticks: Vec<f64> =
-            text.lines().next()?.split_whitespace().skip(1).take(8).map_while(|t| t.parse().ok()).collect();
-        // SAFETY: sysconf only reads its argument.
-        let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+        let ticks = text.lines().next()?.split_whitespace().skip(1).take(8);
+        let ticks: Vec<f64> = ticks.map_while(|ticks| ticks.parse().ok()).collect();
         let &[user, nice, system, idle, wait, irq, soft, steal] = &ticks[..] else { return None };
+        let (tick, own) = (tick()?, used()?);
         let busy = user + nice + system + irq + soft;
-        let own = used(libc::RUSAGE_SELF)? + used(libc::RUSAGE_CHILDREN)?;
-        let in_seconds = |ticks: f64| ticks / per_second;
-        Some(Self {
-            all: in_seconds(busy + idle + wait + steal),
-            busy: in_seconds(busy),
-            steal: in_seconds(steal),
-            own,
-        })
+        Some(Self { all: tick * (busy + idle + wait + steal), busy: tick * busy, steal: tick * steal, own })
     }
 
     /// The shares of the machine's time since then: stolen, and used by other processes.
@@ -182,30 +172,37 @@ impl Clocks {
     }
 }
 
-/// The processor time of this process, or of its children that have ended.
-#[cfg(target_os = "linux")]
-fn used(who: libc::c_int) -> Option<f64> {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
-    // SAFETY: the pointer is valid for a write of the struct.
-    let status = unsafe { libc::getrusage(who, usage.as_mut_ptr()) };
-    // SAFETY: zero says that the struct was written.
-    let usage = (status == 0).then(|| unsafe { usage.assume_init() })?;
-    let seconds = |time: libc::timeval| time.tv_sec as f64 + 1e-6 * time.tv_usec as f64;
-    Some(seconds(usage.ru_utime) + seconds(usage.ru_stime))
+/// The unit of `/proc/stat` in seconds.
+#[cfg(unix)]
+fn tick() -> Option<f64> {
+    // SAFETY: sysconf only reads its argument.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    (per_second > 0).then(|| 1.0 / per_second as f64)
 }
 
-#[cfg(not(target_os = "linux"))]
-pub struct Clocks;
+/// The processor time of this process and of its children that have ended.
+#[cfg(unix)]
+fn used() -> Option<f64> {
+    let of = |who| {
+        let mut usage = std::mem::MaybeUninit::<libc::rusage>::uninit();
+        // SAFETY: the pointer is valid for a write of the struct.
+        let status = unsafe { libc::getrusage(who, usage.as_mut_ptr()) };
+        // SAFETY: zero says that the struct was written.
+        let usage = (status == 0).then(|| unsafe { usage.assume_init() })?;
+        let seconds = |time: libc::timeval| time.tv_sec as f64 + 1e-6 * time.tv_usec as f64;
+        Some(seconds(usage.ru_utime) + seconds(usage.ru_stime))
+    };
+    Some(of(libc::RUSAGE_SELF)? + of(libc::RUSAGE_CHILDREN)?)
+}
 
-#[cfg(not(target_os = "linux"))]
-impl Clocks {
-    pub fn now() -> Option<Self> {
-        None
-    }
+#[cfg(not(unix))]
+fn tick() -> Option<f64> {
+    None
+}
 
-    pub fn since(&self) -> Option<(f64, f64)> {
-        None
-    }
+#[cfg(not(unix))]
+fn used() -> Option<f64> {
+    None
 }
 
 #[cfg(test)]
