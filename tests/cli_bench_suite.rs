@@ -112,7 +112,8 @@ fn fits(schema: &Value, value: &Value, at: &str, root: &Value) -> Result<(), Str
                     Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
                     one => vec![one.as_str().unwrap()],
                 };
-                if !types.contains(&is) && !(is == "integer" && types.contains(&"number")) {
+                let number = is == "integer" && types.contains(&"number");
+                if !types.contains(&is) && !number {
                     return wrong(format!("{is} is not {types:?}"));
                 }
             }

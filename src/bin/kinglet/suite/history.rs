@@ -226,7 +226,7 @@ fn csv(files: &[HistoryFile]) -> String {
     let mut text = "date,machine,commit,version,case,measure,value,lower_value,upper_value\n".to_string();
     for row in files.iter().flat_map(HistoryFile::rows) {
         let names =
-            [&row.date, &row.machine, row.commit.as_deref().unwrap_or_default(), &row.version].map(|name| quoted(name));
+            [row.date.as_str(), &row.machine, row.commit.as_deref().unwrap_or_default(), &row.version].map(quoted);
         for (case, measures) in &row.results {
             for (measure, Value { value, lower_value, upper_value }) in measures {
                 text +=

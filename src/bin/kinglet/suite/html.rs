@@ -34,8 +34,9 @@ td,th{padding:.2rem .6rem;border-bottom:1px solid #8886;text-align:left}td.n{tex
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}.critical{color:#ff7b72}.warning{color:#e3a13f}.better{color:#6cc070}}
 </style>";
 
+type Points = Vec<(f64, f64)>;
 /// A line of a chart: its name and its points.
-type Line = (String, Vec<(f64, f64)>);
+type Line = (String, Points);
 
 /// A chart with the name of its file.
 pub struct Chart {
@@ -100,7 +101,7 @@ pub fn charts(report: &Report) -> Outcome<Vec<Chart>> {
         .collect();
     let of_inference =
         |measure| report.figures.iter().filter(move |f| f.suite == SuiteName::Inference && f.measure == measure);
-    let mut rates: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut rates: BTreeMap<String, Points> = BTreeMap::new();
     for figure in of_inference(Measure::Throughput) {
         if let Some(batch) = figure.batch {
             rates.entry(figure.target.to_string()).or_default().push((batch as f64, figure.statistics.median));
@@ -130,7 +131,7 @@ pub fn charts(report: &Report) -> Outcome<Vec<Chart>> {
 
 /// One chart per measure and suite, over the runs.
 fn trend_charts(text: &mut String, rows: &[&Row]) -> Outcome<()> {
-    let mut lines: BTreeMap<String, BTreeMap<&str, Vec<(f64, f64)>>> = BTreeMap::new();
+    let mut lines: BTreeMap<String, BTreeMap<&str, Points>> = BTreeMap::new();
     for (run, row) in rows.iter().enumerate() {
         for (case, measures) in &row.results {
             // `target: suite, case`: one chart for each target and suite.
