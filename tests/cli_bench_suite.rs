@@ -269,6 +269,8 @@ fn what_cannot_be_measured_is_named() {
     assert!(said.contains("--model"), "{said}");
     let (_, said) = ends(1, &[&base[..], &["--model", "no-such-model"]].concat());
     assert!(said.contains("no-such-model"), "{said}");
+    let (_, said) = ends(2, &with(&["--counters", "json"]));
+    assert!(said.contains("--counters"), "{said}");
     fs::write(&config, "[inference]\nbatchs = [1]\n").unwrap();
     let (_, said) = ends(2, &with(&[]));
     assert!(said.contains("suite.toml") && said.contains("batchs") && said.contains("inference"), "{said}");
@@ -469,6 +471,43 @@ fn a_history_grows_and_keeps_what_is_damaged() {
         "{shown} {said}"
     );
     assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 3);
+}
+
+#[test]
+fn two_programs_are_compared_in_pairs() {
+    let (_folder, config, _) = folder("");
+    let (model, program) = (fixture("bert"), env!("CARGO_BIN_EXE_kinglet"));
+    let options = [
+        "--pairs",
+        "3",
+        "--config",
+        &config,
+        "--model",
+        &model,
+        "--suite",
+        "loading",
+        "--suite",
+        "inference",
+        "--json",
+    ];
+    // The same program twice; how long it took each time is not this test's.
+    let output = bench(&[&["pair", program][..], &options].concat());
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let changes = found["changes"].as_array().unwrap();
+    assert!(
+        changes.iter().any(|change| change["figure"] == "bert, auto, cpu, 1 thread: loading, load: latency"),
+        "{found}"
+    );
+    for change in changes {
+        assert!(
+            change["worse_by"].is_number() && change["noise"].is_number() && change["interval"][1].is_number(),
+            "{change}"
+        );
+    }
+    let (_, said) = ends(1, &[&["pair", "no-such-program"][..], &options].concat());
+    assert!(said.contains("no-such-program"), "{said}");
+    let (_, said) = ends(2, &["pair", program, "--pairs", "2", "--model", &model]);
+    assert!(said.contains("--pairs"), "{said}");
 }
 
 #[test]

@@ -110,6 +110,9 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Logits(args) => with_model(&args.model, &|model| logits::run(model, args)),
         Verb::Evaluate(args) => with_model(&args.model, &|model| evaluate::run(model, args)),
         Verb::Bench(BenchVerb::Once(args)) => with_model(&args.model, &|model| bench::run(model, args)),
+        Verb::Bench(BenchVerb::Tool(_)) if cli.counters.is_some() => {
+            Err(Failure::usage("--counters: the subcommands of bench have many models and processes"))
+        }
         Verb::Bench(BenchVerb::Tool(tool)) => suite::run(tool),
         Verb::SuggestBatchSize(args) => with_model(&args.model, &|model| suggest_batch_size::run(model, args)),
         Verb::LoadTest(args) => with_model(&args.model, &|model| load_test::run(model, args)),
