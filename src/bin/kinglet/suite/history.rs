@@ -10,8 +10,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::figure::Figure;
-use super::report::{Report, quoted};
+use super::compare::{Verdict, worse};
+use super::config::Config;
+use super::figure::{Figure, Measure};
+use super::report::{Report, number, quoted};
 use crate::bench_args::HistoryArgs;
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -30,6 +32,8 @@ pub struct Row {
     pub machine: String,
     pub commit: Option<String>,
     pub version: String,
+    /// Whether the machine did so much else that times are not judged.
+    pub busy: bool,
     /// Names and hashes of the models.
     pub models: BTreeMap<String, String>,
     /// By case, then by measure.
@@ -59,6 +63,7 @@ impl Row {
             machine: report.machine.class(),
             commit: report.versions.git_revision.clone(),
             version: report.versions.kinglet.clone(),
+            busy: report.busy(&report.configuration.noise).is_some(),
             models: report.models.iter().map(|model| (model.name.clone(), model.sha256.clone())).collect(),
             results,
         }
@@ -160,6 +165,35 @@ impl HistoryFile {
     }
 }
 
+/// What is worse than in the run before by more than the default thresholds, with intervals that do not meet: run, verdict, figure.
+pub fn regressions(rows: &[&Row]) -> Outcome<Vec<(usize, Verdict, String)>> {
+    let config = Config::read(None)?;
+    let mut found = Vec::new();
+    for (run, pair) in rows.windows(2).enumerate() {
+        let (before, after) = (pair[0], pair[1]);
+        for (case, measures) in &after.results {
+            for (name, new) in measures {
+                let Ok(measure) = serde_json::from_value::<Measure>(name.as_str().into()) else { continue };
+                let old = before.results.get(case).and_then(|measures| measures.get(name));
+                let (Some(old), Some(threshold)) = (old, config.threshold(measure)) else { continue };
+                let apart = if measure.more_is_better() {
+                    new.upper_value < old.lower_value
+                } else {
+                    new.lower_value > old.upper_value
+                };
+                let change = worse(measure, old.value, new.value);
+                if !apart || change <= threshold.warning || (measure.is_time() && (before.busy || after.busy)) {
+                    continue;
+                }
+                let verdict = if change > threshold.critical { Verdict::Critical } else { Verdict::Warning };
+                let (old, new, unit) = (number(old.value), number(new.value), measure.unit());
+                found.push((run + 2, verdict, format!("{case}: {name}: {old} -> {new} {unit}")));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// The files of a history, by name.
 pub fn read(folder: &Path) -> Outcome<Vec<HistoryFile>> {
     let entries = fs::read_dir(folder).map_err(|e| Failure::new(format!("{}: {e}", folder.display())))?;
@@ -245,7 +279,7 @@ mod tests {
         let value = Value { value: 0.1 + 0.2, lower_value: 0.25, upper_value: 1.0 / 3.0 };
         let results = BTreeMap::from([("a case".to_string(), BTreeMap::from([("latency".to_string(), value)]))]);
         let (date, machine, version) = (super::super::date(time), "a machine".into(), "0.1.0".into());
-        Row { time, date, machine, commit: Some("abc".into()), version, models: BTreeMap::new(), results }
+        Row { time, date, machine, commit: Some("abc".into()), version, busy: false, models: BTreeMap::new(), results }
     }
 
     #[test]
@@ -262,6 +296,25 @@ mod tests {
         ] {
             assert!(row(damaged.trim_end()).is_err(), "{damaged}");
         }
+    }
+
+    #[test]
+    fn regressions_of_a_history() {
+        let with = |value: f64, measure: &str, busy| {
+            let value = Value { value, lower_value: 0.99 * value, upper_value: 1.01 * value };
+            let results = BTreeMap::from([("c".to_string(), BTreeMap::from([(measure.to_string(), value)]))]);
+            Row { results, busy, ..example(0) }
+        };
+        let found = |values: [f64; 4], measure, busy| {
+            let rows = values.map(|value| with(value, measure, busy));
+            let found = regressions(&rows.iter().collect::<Vec<_>>()).ok().unwrap();
+            found.into_iter().map(|(run, verdict, _)| (run, verdict)).collect::<Vec<_>>()
+        };
+        let wanted = [(2, Verdict::Warning), (4, Verdict::Critical)];
+        assert_eq!(found([10.0, 12.0, 10.0, 14.0], "latency", false), wanted);
+        assert_eq!(found([14.0, 11.7, 14.0, 10.0], "throughput", false), wanted);
+        assert_eq!(found([10.0, 12.0, 10.0, 14.0], "latency", true), []);
+        assert_eq!(found([10.0, 11.0, 12.0, 13.0], "latency", false), []);
     }
 
     #[test]

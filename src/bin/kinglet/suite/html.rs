@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use super::advice;
 use super::compare::Comparison;
 use super::figure::{Figure, Measure, SuiteName};
-use super::history::{HistoryFile, Row};
+use super::history::{self, HistoryFile, Row};
 use super::report::{Report, number};
 use crate::failure::{Failure, Outcome};
 
@@ -129,8 +129,16 @@ pub fn charts(report: &Report) -> Outcome<Vec<Chart>> {
     drawn.map(|(file, title, x, y, lines)| Ok(Chart { file, svg: chart(title, x, y, lines)? })).collect()
 }
 
-/// One chart per measure and suite, over the runs.
+/// What has become worse, and one chart per measure and suite over the runs.
 fn trend_charts(text: &mut String, rows: &[&Row]) -> Outcome<()> {
+    let regressions = history::regressions(rows)?;
+    if regressions.is_empty() {
+        *text += "<p>No figure is worse than in the run before it.</p>\n";
+    }
+    for (run, verdict, figure) in regressions {
+        let name = verdict.name();
+        let _ = writeln!(text, "<p class={name}>Run {run}, {name}: {}</p>", escape(&figure));
+    }
     let mut lines: BTreeMap<String, BTreeMap<&str, Points>> = BTreeMap::new();
     for (run, row) in rows.iter().enumerate() {
         for (case, measures) in &row.results {

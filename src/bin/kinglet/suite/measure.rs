@@ -151,7 +151,7 @@ impl Runner<'_> {
                 done.push(work()?);
                 times.push(start.elapsed().as_secs_f64());
             }
-            Ok((times, done, machine::peak_rss_mb().filter(|_| resets)))
+            Ok((times, done, machine::peak_rss_mb().filter(|_| resets && case.suite != SuiteName::Statistics)))
         };
         let (times, done, peak) = match measured() {
             Ok(measured) => measured,
