@@ -134,7 +134,7 @@ bench-release: build
 
 clean:
 	cargo clean
-	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log
+	rm -rf build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log build/bench-against build/bench-quick build/bench-release
 
 # The handing on of the scheduler's lead, in thousands of orders, under the model checker shuttle.
 scheduler-check:
