@@ -26,6 +26,7 @@ help:
 	@echo 'make compatibility  run the cases of tests/compatibility and write docs/compatibility.md'
 	@echo 'make abi-baseline   accept the ABI of src/ffi as what later versions must keep (docs/abi-policy.md)'
 	@echo 'make bench     run the benchmarks'
+	@echo 'make bench-release  run the benchmark suite on two models: reports in build/bench-release (docs/benchmark-suite.md)'
 	@echo 'make scheduler-check  run the scheduler under a model checker'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
 	@echo 'make train-demo     train a small query rewriter (installs PyTorch, some gigabytes), and run it'
@@ -126,13 +127,19 @@ bench:
 	@scripts/setup build
 	cargo bench
 
+# Reports for the release checklist in build/bench-release; appends to the history in BENCH_HISTORY.
+BENCH_HISTORY ?= build/bench-history
+bench-release: build
+	@scripts/fetch-model minilm
+	$${CARGO_TARGET_DIR:-target}/release/kinglet bench suite --config benches/suites/release.toml --output build/bench-release --history $(BENCH_HISTORY)
+
 clean:
 	cargo clean
-	rm -rf build/container build/kubernetes-venv build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log
+	rm -rf build/container build/kubernetes-venv build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log build/bench-against build/bench-quick build/bench-release
 
 # The handing on of the scheduler's lead, in thousands of orders, under the model checker shuttle.
 scheduler-check:
 	cargo test --manifest-path crates/scheduler-check/Cargo.toml
 
-.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench clean train-demo
+.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench bench-release clean train-demo
 .DEFAULT_GOAL := help

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use kinglet::{Device, Format, Precision};
 
+use crate::bench_args::BenchVerb;
 use crate::values::{at_least_one, choice, size};
 pub use crate::verb_args::*;
 
@@ -53,7 +54,8 @@ pub enum Verb {
     Quantize(Quantize),
     Evaluate(Evaluate),
     Devices(Devices),
-    Bench(Bench),
+    /// Measure speed on random token ids, or run suites and compare their reports
+    Bench(BenchVerb),
     LoadTest(LoadTest),
     SuggestBatchSize(SuggestBatchSize),
     Completions(Completions),

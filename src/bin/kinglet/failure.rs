@@ -10,6 +10,8 @@ pub enum Failure {
     Usage(String),
     /// The work failed; exit status 1.
     Message(String),
+    /// The work is done, and its result is this exit status.
+    Verdict(u8),
     /// The reader of standard output has closed it (`kinglet … | head`): not an error, but the work ends.
     ReaderGone,
 }
@@ -24,6 +26,14 @@ impl Failure {
 
     pub fn usage(message: impl Display) -> Self {
         Self::Usage(kinglet::printable(&message.to_string()).into_owned())
+    }
+
+    pub fn message(self) -> String {
+        match self {
+            Self::Usage(message) | Self::Message(message) => message,
+            Self::ReaderGone => "standard output is closed".into(),
+            Self::Verdict(status) => format!("exit status {status}"),
+        }
     }
 
     /// The failure for an error of writing to standard output.

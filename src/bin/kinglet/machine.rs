@@ -21,6 +21,11 @@ pub fn peak_rss_mb() -> Option<f64> {
     status_mb("VmHWM:")
 }
 
+/// Makes the present resident memory the peak; false if the system cannot.
+pub fn reset_peak_rss() -> bool {
+    cfg!(target_os = "linux") && std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 /// Resident memory of the process in MiB, now.
 #[cfg(target_os = "linux")]
 pub fn rss_mb() -> Option<f64> {

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod bench_args;
 mod chat;
 mod check;
 mod classify;
@@ -26,9 +27,11 @@ mod quantize;
 mod random;
 mod reference;
 mod suggest_batch_size;
+mod suite;
 mod tokenize;
 mod values;
 mod verb_args;
+mod words;
 
 use std::process::ExitCode;
 
@@ -37,6 +40,7 @@ use clap::error::ErrorKind;
 use kinglet::{LoadOptions, Log, LogLevel, Model};
 
 use args::{Cli, ModelArgs, Verb};
+use bench_args::BenchVerb;
 use failure::{Failure, Outcome};
 use progress::Meter;
 
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
             output::note(&message);
             ExitCode::from(USAGE)
         }
+        Err(Failure::Verdict(status)) => ExitCode::from(status),
         Err(Failure::Message(message)) => {
             output::note(&message);
             leave()
@@ -104,7 +109,11 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Hidden(args) => with_model(&args.model, &|model| hidden::run(model, args)),
         Verb::Logits(args) => with_model(&args.model, &|model| logits::run(model, args)),
         Verb::Evaluate(args) => with_model(&args.model, &|model| evaluate::run(model, args)),
-        Verb::Bench(args) => with_model(&args.model, &|model| bench::run(model, args)),
+        Verb::Bench(BenchVerb::Once(args)) => with_model(&args.model, &|model| bench::run(model, args)),
+        Verb::Bench(BenchVerb::Tool(_)) if cli.counters.is_some() => {
+            Err(Failure::usage("--counters: the subcommands of bench have many models and processes"))
+        }
+        Verb::Bench(BenchVerb::Tool(tool)) => suite::run(tool),
         Verb::SuggestBatchSize(args) => with_model(&args.model, &|model| suggest_batch_size::run(model, args)),
         Verb::LoadTest(args) => with_model(&args.model, &|model| load_test::run(model, args)),
         Verb::Quantize(args) => quantize::run(args),

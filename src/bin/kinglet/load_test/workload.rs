@@ -2,16 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use kinglet::{EmbedOptions, EncodeOptions, GenerateOptions, Model, Output, Priority};
+use kinglet::{EmbedOptions, GenerateOptions, Model, Output, Priority};
 
 use crate::args::{LoadTest, Task};
 use crate::failure::{Failure, Outcome};
 use crate::random::SplitMix64;
-
-/// Words to make texts of. A vocabulary without so many gives as many as it has.
-const WORDS: usize = 256;
-/// Draws until a vocabulary is taken to have no more words.
-const DRAWS: usize = 20_000;
+use crate::words::Words;
 
 /// The result of one input.
 pub struct Answer {
@@ -153,42 +149,18 @@ impl Fnv {
     }
 }
 
-/// Texts of the wanted numbers of tokens, made of words that are one token each.
+/// Texts of the wanted numbers of tokens.
 fn texts(model: &Model, args: &LoadTest, random: &mut SplitMix64) -> Outcome<Vec<String>> {
-    let tokens = |text: &str| -> Outcome<usize> {
-        let options = EncodeOptions { max_length: Some(usize::MAX), ..EncodeOptions::default() };
-        Ok(model.tokenize(&[text], None, &options, None)?.tokens())
-    };
     let (low, high) = args.input_tokens;
     if high > model.max_length() {
         let most = model.max_length();
         return Err(Failure::usage(format!("--input-tokens: {high} tokens; the model takes at most {most}")));
     }
-    let added = tokens("")?;
-    let mut words = Vec::new();
-    for _ in 0..DRAWS {
-        let id = random.id(model.vocabulary_size());
-        let word = model.decode(&[id], true)?.trim().to_string();
-        let plain = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
-        if plain && tokens(&format!("a {word}"))? == tokens("a")? + 1 {
-            words.push(word);
-        }
-        if words.len() == WORDS {
-            break;
-        }
-    }
-    if words.is_empty() {
-        return Err(Failure::new("the vocabulary has no words to make texts of"));
-    }
+    let words = Words::of(model, random)?;
     (0..args.inputs)
         .map(|_| {
             let wanted = random.between(low, high + 1);
-            let mut text: Vec<&str> = (added..wanted).map(|_| words[random.between(0, words.len())].as_str()).collect();
-            // Where the first word, without a space before it, is more than one token.
-            while text.len() > 1 && tokens(&text.join(" "))? > wanted {
-                text.pop();
-            }
-            Ok(text.join(" "))
+            words.text(wanted, random)
         })
         .collect()
 }

@@ -36,7 +36,7 @@ impl LatencyStatistics {
 }
 
 /// Linear interpolation between the two nearest sorted values (numpy's `linear`).
-pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
     let place = last as f64 * share;
     let below = (place as usize).min(last);
