@@ -154,7 +154,9 @@ impl Scores {
             };
             let factor = raise(largest, top);
             let mut total = V::load(sums.as_ptr()).mul(V::splat(factor));
-            let (scale, maximum, zero) = (V::splat(scale), V::splat(-*largest * LOG2_E), V::splat(0.0));
+            // Finite for every maximum: -∞ + ∞ would be NaN.
+            let maximum = V::splat((-*largest * LOG2_E).min(f32::MAX));
+            let (scale, zero) = (V::splat(scale), V::splat(0.0));
             let plain = if self.plain() { self.count / BLOCK * BLOCK } else { 0 };
             for key in (0..plain).step_by(BLOCK) {
                 let e = exp2_rounded(V::load(scores.add(key)).mul_add(scale, maximum));

@@ -175,6 +175,33 @@ fn attention_bits_do_not_depend_on_the_queries() {
 }
 
 #[test]
+fn a_bias_of_minus_infinity_hides_keys() {
+    for kernel in available() {
+        for (tokens, dim) in [(5, 8), (33, 20), (150, 64)] {
+            let heads = Heads::new(tokens, dim);
+            // A query sees the keys at even distances, or none: then all count the same.
+            let even: Vec<f32> =
+                (0..2 * tokens - 1).map(|i| if (i + tokens) % 2 == 1 { 0.25 } else { f32::NEG_INFINITY }).collect();
+            let none = vec![f32::NEG_INFINITY; 2 * tokens - 1];
+            for (rounded, most) in [(false, 2e-6), (true, 2e-2)] {
+                let at = format_args!("{} {tokens}x{dim}, rounded: {rounded}", kernel.name());
+                let out = attend(kernel, rounded, &heads, 0..tokens, Some(&even), None);
+                for query in (0..tokens).step_by(3) {
+                    for (d, want) in heads.reference(query, Some(&even), None).into_iter().enumerate() {
+                        close(&at, out[query * dim + d], want, most);
+                    }
+                }
+                let out = attend(kernel, rounded, &heads, 0..tokens, Some(&none), None);
+                for d in 0..dim {
+                    let mean = (0..tokens).map(|key| f64::from(heads.row(2, key)[d])).sum::<f64>() / tokens as f64;
+                    close(&at, out[d], mean, most);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn vectors_of_distances_agree_with_the_reference() {
     for kernel in available() {
         for dim in [1, 20, 64] {
