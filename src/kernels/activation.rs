@@ -38,17 +38,18 @@ pub(super) unsafe fn exp<V: Vector>(x: V) -> V {
     }
 }
 
-/// 2ˣ with a relative error of 1e-4, for x up to 127; below -126 it is about 2⁻¹²⁶. For results that are rounded to bf16.
+/// 2ˣ with a relative error of 1e-4, for x up to 127. For probabilities that are rounded to bf16.
 ///
-/// A minimax polynomial of degree 3 for |r| ≤ 1/2.
+/// A minimax polynomial of degree 3 for |r| ≤ 1/2. Below -100 it is about 2⁻¹⁰⁰: products with bf16 that are denormal become 0, and a row
+/// whose scores are all -∞ should be the mean of the values.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
 #[inline(always)]
 pub(super) unsafe fn exp2_rounded<V: Vector>(x: V) -> V {
-    // SAFETY: the caller's promise; n is an integer in -126..=127.
+    // SAFETY: the caller's promise; n is an integer in -100..=127.
     unsafe {
-        let x = V::splat(-126.0).max(x);
+        let x = V::splat(-100.0).max(x);
         let n = x.round();
         polynomial(x.sub(n), [5.517_167e-2, 2.426_111e-1, 6.932_61e-1, 9.999_281e-1]).times_power_of_two(n)
     }
@@ -133,7 +134,7 @@ pub(super) fn rough_gelu(activation: Activation) -> Option<[f32; 7]> {
             -1.648_948_5e-3,
             1.763_741_7e-2,
             -1.291_933_8e-1,
-            7.954_270_2e-1,
+            7.954_27e-1,
         ]),
         _ => None,
     }

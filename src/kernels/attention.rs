@@ -313,7 +313,8 @@ unsafe fn attend_tile<V: Vector, const PAIRS: bool>(a: &Attention, query: usize,
                 let bias = a.bias.map(|b| b.offset(chunk as isize - (query + i) as isize));
                 let (low, high) = a.sees(query + i);
                 let seen = (low.saturating_sub(chunk), high.saturating_sub(chunk).min(count));
-                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen };
+                let whole = a.reach >= a.tokens;
+                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen, whole };
                 let factor = if PAIRS {
                     let to = probabilities.add(i * CHUNK);
                     let to = std::slice::from_raw_parts_mut(to, count.next_multiple_of(BLOCK));

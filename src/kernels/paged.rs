@@ -152,7 +152,7 @@ unsafe fn attend_tile<V: Vector, T: Number>(
                 let (low, high) = a.sees(query + i);
                 let seen = (low.saturating_sub(chunk), high.saturating_sub(chunk).min(count));
                 let bias = a.bias.map(|b| b.offset(chunk as isize - (a.first + (query + i) * a.advance) as isize));
-                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen };
+                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen, whole: false };
                 let factor = raw.soften::<V>(scores.add(i * CHUNK), &mut largest[i], &mut sums[i]);
                 if chunk > begin && factor != 1.0 {
                     for j in (0..width).step_by(BLOCK) {

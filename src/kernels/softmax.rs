@@ -18,6 +18,8 @@ pub(super) struct Scores {
     pub count: usize,
     /// The range of keys that the query sees.
     pub seen: (usize, usize),
+    /// Whether every query sees every key.
+    pub whole: bool,
 }
 
 /// The lanes `from..to` of `x`, the others from `rest`.
@@ -40,10 +42,10 @@ impl Scores {
         (self.seen.0.saturating_sub(key).min(BLOCK), self.seen.1.saturating_sub(key).min(BLOCK))
     }
 
-    /// Whether the scores are the scaled dot products.
+    /// Whether the scores are the scaled dot products. It must not depend on the chunk, whose size depends on the other queries of a tile.
     #[inline(always)]
     fn plain(&self) -> bool {
-        self.bias.is_none() && self.softcap == 0.0 && self.seen == (0, self.count) && self.scale > 0.0
+        self.bias.is_none() && self.softcap == 0.0 && self.whole && self.scale > 0.0
     }
 
     /// The largest dot product, lane by lane.

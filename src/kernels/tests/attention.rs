@@ -7,15 +7,17 @@ pub struct Heads {
     data: Vec<f32>,
     tokens: usize,
     dim: usize,
+    /// How far a query sees.
+    reach: usize,
 }
 
 impl Heads {
-    fn new(tokens: usize, dim: usize) -> Self {
-        Self { data: Numbers((tokens * 100 + dim) as u64).vec(tokens * 3 * dim), tokens, dim }
+    pub fn new(tokens: usize, dim: usize) -> Self {
+        Self { data: Numbers((tokens * 100 + dim) as u64).vec(tokens * 3 * dim), tokens, dim, reach: tokens }
     }
 
     pub fn of(x: &[f32], tokens: usize, dim: usize) -> Self {
-        Self { data: x.iter().copied().cycle().take(tokens * 3 * dim).collect(), tokens, dim }
+        Self { data: x.iter().copied().cycle().take(tokens * 3 * dim).collect(), tokens, dim, reach: tokens }
     }
 
     fn row(&self, which: usize, token: usize) -> &[f32] {
@@ -26,7 +28,7 @@ impl Heads {
         3.0 / (self.dim as f32).sqrt()
     }
 
-    fn reference(&self, query: usize, bias: Option<&[f32]>, vectors: Option<&Vectors>) -> Vec<f64> {
+    pub fn reference(&self, query: usize, bias: Option<&[f32]>, vectors: Option<&Vectors>) -> Vec<f64> {
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
         let one = |which: usize, token: usize, vector: Vec<f32>| dot(self.row(which, token), &vector);
         let terms = |key: usize| {
@@ -41,6 +43,9 @@ impl Heads {
         };
         let scores: Vec<f64> = (0..self.tokens)
             .map(|key| {
+                if key.abs_diff(query) > self.reach {
+                    return f64::NEG_INFINITY;
+                }
                 let bias = bias.map_or(0.0, |b| f64::from(b[self.tokens - 1 + key - query]));
                 f64::from(self.scale()) * (dot(self.row(0, query), self.row(1, key)) + terms(key)) + bias
             })
@@ -116,7 +121,7 @@ pub fn attend(
         head_dim: dim,
         scale: heads.scale(),
         softcap: 0.0,
-        reach: tokens,
+        reach: heads.reach,
         bias: bias.map(|b| b[tokens - 1..].as_ptr()),
         distances: vectors.map(Vectors::pointers),
     };
@@ -174,6 +179,32 @@ fn attention_bits_do_not_depend_on_the_queries() {
     }
 }
 
+/// Windows of all positions relative to chunks of keys, and the queries in parts.
+#[test]
+fn windows_hide_keys() {
+    for kernel in available() {
+        for (tokens, reach) in [(20, 1), (70, 3), (150, 40), (300, 64), (300, 130)] {
+            let heads = Heads { reach, ..Heads::new(tokens, 32) };
+            for (rounded, most) in [(false, 2e-6), (true, 2e-2)] {
+                let at = format_args!("{} {tokens} tokens, reach {reach}, rounded: {rounded}", kernel.name());
+                let out = attend(kernel, rounded, &heads, 0..tokens, None, None);
+                for query in (0..tokens).step_by(7) {
+                    for (d, want) in heads.reference(query, None, None).into_iter().enumerate() {
+                        close(&at, out[query * heads.dim + d], want, most);
+                    }
+                }
+                let mut parts = Vec::new();
+                for first in (0..tokens).step_by(11) {
+                    let end = tokens.min(first + 11);
+                    let part = attend(kernel, rounded, &heads, first..end, None, None);
+                    parts.extend_from_slice(&part[first * heads.dim..end * heads.dim]);
+                }
+                assert_same_bits(&out, &parts);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_bias_of_minus_infinity_hides_keys() {
     for kernel in available() {
@@ -192,9 +223,9 @@ fn a_bias_of_minus_infinity_hides_keys() {
                     }
                 }
                 let out = attend(kernel, rounded, &heads, 0..tokens, Some(&none), None);
-                for d in 0..dim {
+                for (d, &got) in out[..dim].iter().enumerate() {
                     let mean = (0..tokens).map(|key| f64::from(heads.row(2, key)[d])).sum::<f64>() / tokens as f64;
-                    close(&at, out[d], mean, most);
+                    close(&at, got, mean, most);
                 }
             }
         }

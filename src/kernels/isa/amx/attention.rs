@@ -208,7 +208,8 @@ unsafe fn attend_strip<V: Vector>(a: &Attention, query: usize, rows: usize, memo
                 let bias = a.bias.map(|b| b.offset(chunk as isize - (query + i) as isize));
                 let (low, high) = a.sees(query + i);
                 let seen = (low.saturating_sub(chunk), high.saturating_sub(chunk).min(count));
-                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen };
+                let whole = a.reach >= a.tokens;
+                let raw = Scores { scale: a.scale, softcap: a.softcap, bias, count, seen, whole };
                 let out = std::slice::from_raw_parts_mut(probabilities.add(i * CHUNK), deep);
                 let factor = raw.soften_rounded::<V>(scores.add(i * CHUNK), out, &mut largest[i], &mut sums[i]);
                 if chunk > begin && factor != 1.0 {

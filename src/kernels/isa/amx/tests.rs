@@ -311,3 +311,22 @@ fn pairs_in_tiles_stay_within_their_buffers() {
         stays_within(&Case::pairs(&*amx, rows, inputs, outputs), &*amx, &*amx);
     }
 }
+
+#[test]
+fn attention_in_tiles_agrees_with_the_reference() {
+    let Some((amx, _)) = kernels("attention_in_tiles_agrees_with_the_reference") else { return };
+    for (tokens, dim) in [(1, 8), (16, 32), (17, 20), (49, 100), (150, 64)] {
+        let heads = attention::Heads::new(tokens, dim);
+        let before = emulate::done();
+        let out = attention::attend(&*amx, true, &heads, 0..tokens, None, None);
+        if let (Some(before), Some(after)) = (before, emulate::done()) {
+            assert!(after > before, "{tokens}x{dim} took the other path");
+        }
+        assert_ne!(emulate::configured(), Some(true), "the thread's tiles are not released");
+        for query in (0..tokens).step_by(1 + tokens / 9) {
+            for (d, want) in heads.reference(query, None, None).into_iter().enumerate() {
+                close(&format_args!("{tokens}x{dim}, query {query}"), out[query * dim + d], want, 2e-2);
+            }
+        }
+    }
+}
