@@ -79,10 +79,10 @@ TEST(model, meaning) {
         return;
     }
     const search::Embedder embedder(minilm(), kinglet::Precision::Int8, 2);
-    // A question and its answer have no word in common.
+    // A question and its answer have no word in common, and no other sentence is nearly as close to it.
     const std::vector<search::File> files{
         {"bank.txt", "Shares fell sharply on Tuesday. Investors worry about higher interest rates."},
-        {"phone.txt", "Dim the screen and close apps in the background. Then the battery holds until the evening."},
+        {"phone.txt", "Dim the screen and close apps in the background. Few people notice a difference."},
         {"bread.txt", "Let the dough rest in a warm place for an hour. Bake it until the crust is brown."},
         {"bird.txt", "The kinglet weighs as much as two coins. It breeds in spruce woods."}};
     search::Index index;
