@@ -317,7 +317,7 @@ impl Collected {
             };
             metrics.map(one).collect()
         };
-        // The file comes last: a name that looks like an option is none.
+        // The file comes last, so that a file name that begins with a dash is not read as an option.
         let file = case.file.display().to_string();
         self.verb(
             program,
