@@ -177,19 +177,9 @@ impl ByteProduct<'_> {
     #[inline(always)]
     pub unsafe fn dequantise<V: Vector>(&self, sums: V::Sums, row: usize, block: usize) -> V {
         // SAFETY: the caller's promise.
-        unsafe { self.scale(sums, row, block, V::load(self.channel_scales.add(block * BLOCK))) }
-    }
-
-    /// As `dequantise`, for callers that keep the scales of the block's channels in a register.
-    ///
-    /// # Safety
-    /// As `dequantise`.
-    #[inline(always)]
-    pub unsafe fn scale<V: Vector>(&self, sums: V::Sums, row: usize, block: usize, channel_scales: V) -> V {
-        // SAFETY: the caller's promise.
         unsafe {
             let row = *self.scales.get_unchecked(row);
-            let scale = V::splat(row.scale).mul(channel_scales);
+            let scale = V::splat(row.scale).mul(V::load(self.channel_scales.add(block * BLOCK)));
             V::centre(sums, row.zero, self.channel_sums.add(block * BLOCK)).mul(scale)
         }
     }

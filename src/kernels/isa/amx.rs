@@ -216,7 +216,7 @@ unsafe fn round_natively(a: &Attention, scratch: &mut [f32]) {
 }
 
 impl TileValues<Lanes> for ByteProduct<'_> {
-    type Channels = (usize, Lanes);
+    type Channels = (usize, Lanes, __m512i);
 
     #[inline(always)]
     fn quantised(&self) -> bool {
@@ -225,11 +225,12 @@ impl TileValues<Lanes> for ByteProduct<'_> {
 
     #[inline(always)]
     unsafe fn channels(&self, block: usize) -> Self::Channels {
-        (block, Lanes::load(self.channel_scales.add(block * BLOCK)))
+        let columns = _mm512_loadu_si512(self.channel_sums.add(block * BLOCK).cast());
+        (block, Lanes::load(self.channel_scales.add(block * BLOCK)), columns)
     }
 
     #[inline(always)]
-    unsafe fn value(&self, sums: *const f32, row: usize, (block, scales): Self::Channels) -> Lanes {
+    unsafe fn value(&self, sums: *const f32, row: usize, (block, scales, columns): Self::Channels) -> Lanes {
         let mut sums = _mm512_load_si512(sums.cast());
         let from = self.inputs / CHUNK * CHUNK;
         if from < self.inputs {
@@ -238,7 +239,11 @@ impl TileValues<Lanes> for ByteProduct<'_> {
                 sums = Lanes::dot(sums, Lanes::load_bytes(a.add(k)), Lanes::load_weights(w.add(k * BLOCK)));
             }
         }
-        self.scale(sums, row, block, scales)
+        // As `ByteProduct::dequantise`, with the channels' numbers in registers: calling it took 2 % longer on MiniLM.
+        let row = *self.scales.get_unchecked(row);
+        let shift = _mm512_mullo_epi32(_mm512_set1_epi32(row.zero), columns);
+        let centred = Lanes::floats(_mm512_sub_epi32(sums, shift));
+        centred.mul(Lanes::splat(row.scale).mul(scales))
     }
 }
 
