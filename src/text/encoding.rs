@@ -22,6 +22,8 @@ pub struct Encoding {
     pub(crate) special: Vec<u8>,
     pub(crate) sequences: Vec<u8>,
     pub(crate) offsets: Option<Vec<Span>>,
+    /// The number of each token's word, from the first word that was tokenised on: of a long text that is truncated from the left, not
+    /// from the first one of the text.
     pub(crate) words: Option<Vec<u32>>,
     pub(crate) truncated: Vec<u8>,
     pub(crate) longest: usize,

@@ -517,8 +517,6 @@ impl Inner {
     ) -> Result<One> {
         let tokenizer = self.hf()?;
         let from_the_end = self.direction == TruncationDirection::Left;
-        // Words are counted from the beginning of the text.
-        let room = limit.filter(|_| !(from_the_end && options.offsets));
         let raw = |text: &str, room: Option<usize>| {
             // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
             if text.len() > cuts::PART
@@ -541,16 +539,17 @@ impl Inner {
                     None => encoding,
                 });
             }
+            cuts::check_length(text)?;
             self.backtracking.check(tokenizer, text, call)?;
             let encoded =
                 if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };
             encoded.map_err(untokenizable)
         };
         let failed = untokenizable;
-        let mut first = raw(text, room)?;
-        let mut second = pair.map(|pair| raw(pair, room)).transpose()?;
+        let mut first = raw(text, limit)?;
+        let mut second = pair.map(|pair| raw(pair, limit)).transpose()?;
         // Both texts get half of the room; if it is odd, the one with more tokens gets one more.
-        if let (Some(room), Some(pair), Some(other)) = (room, pair, &second)
+        if let (Some(room), Some(pair), Some(other)) = (limit, pair, &second)
             && room % 2 == 1
             && first.len() > room
             && other.len() > room

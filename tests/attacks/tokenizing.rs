@@ -127,6 +127,16 @@ fn pairs_are_tokenised_as_far_as_they_count() {
         let before = peak();
         let found = ids(&model, short, Some(&document), 64, true);
         assert_eq!(found.len(), 64);
+        // With the places of the tokens in the text.
+        let options = kinglet::EncodeOptions { max_length: Some(64), add_special_tokens: false, offsets: true };
+        let encoding = model.tokenize(&[&document], None, &options, None).unwrap();
+        let spans = encoding.offsets().unwrap();
+        let words: Vec<&str> = spans.iter().map(|span| &document[span.start..span.end]).collect();
+        assert_eq!(spans.len(), 64);
+        match side {
+            "left" => assert!(document.trim_end().ends_with(words[63]) && spans[63].end == document.trim_end().len()),
+            _ => assert!(document.starts_with(words[0]) && spans[0].start == 0),
+        }
         #[cfg(target_os = "linux")]
         assert!(peak() - before < 256 << 20, "{} bytes", peak() - before);
     }
@@ -193,6 +203,22 @@ fn a_text_without_spaces_can_be_cancelled() {
         });
         assert_eq!(error.status(), Status::Cancelled, "{error}");
         assert!(start.elapsed() < WATCHDOG);
+    }
+}
+
+#[test]
+fn a_text_that_cannot_be_cut_has_a_limit() {
+    // Unigram looks at the whole of what has no place to cut it. At once 5 MB would take half a second and 600 MB, and no cancellation would
+    // be noticed.
+    let folder = support::fixtures().join("xlm-roberta");
+    let model = Model::load(folder, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
+    let embed = |text: &str| model.embed(&[text], &EmbedOptions::default());
+    for text in ["1234567890", "=", "🐦"] {
+        embed(&text.repeat((1 << 20) / text.len())).unwrap();
+        let error = embed(&text.repeat((5 << 20) / text.len())).expect_err(text);
+        assert_eq!(error.status(), Status::InvalidArgument, "{error}");
+        assert!(error.message().contains("bytes without a place where it can be cut"), "{error}");
+        embed(&format!("{} a bird sings {}", text.repeat(300_000), text.repeat(300_000))).unwrap();
     }
 }
 

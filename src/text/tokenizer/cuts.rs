@@ -5,7 +5,7 @@
 use super::letters::{Letters, is};
 use super::long_words::{self, Shortened};
 use super::windows;
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::text::byte_alphabet::byte_of;
 use serde_json::Value;
 use tokenizers::{
@@ -22,6 +22,13 @@ const OVERLAP: usize = 16;
 
 /// The least size of windows.
 const WINDOW: usize = 4 << 10;
+
+/// The longest part in bytes that is tokenised at once, where there is no place to cut it and windows cannot be joined: it takes up to half
+/// a second and 500 MB, and notices no cancellation.
+const MAX_PART: usize = 4 << 20;
+
+/// The bytes that are searched for a place to cut between two polls.
+const SEARCHED: usize = 64 << 10;
 
 /// Letters are cut only where there is no space within this many bytes.
 const SPACES_FIRST: usize = 1 << 10;
@@ -123,59 +130,84 @@ impl Cuts {
         self.spaces != Spaces::Never || self.letters.is_some()
     }
 
+    fn is_cut(&self, text: &str, at: usize) -> bool {
+        self.spaces.is_cut(text, at) || self.is_letter_cut(text, at)
+    }
+
+    fn is_letter_cut(&self, text: &str, at: usize) -> bool {
+        self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, at))
+    }
+
     /// The first place at or after `from` where a text can be cut.
-    fn next(&self, text: &str, from: usize) -> Option<usize> {
-        let space = |at: &usize| self.spaces.is_cut(text, *at);
-        let letter = |at: &usize| self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, *at));
+    fn next(&self, text: &str, from: usize, poll: &dyn Fn() -> Result<()>) -> Result<Option<usize>> {
         let from = from.max(1);
         let near = (from + SPACES_FIRST).min(text.len());
-        (from..near)
-            .find(space)
-            .or_else(|| (from..near).find(letter))
-            .or_else(|| (near..text.len()).find(|at| space(at) || letter(at)))
+        let space = (from..near).find(|&at| self.spaces.is_cut(text, at));
+        if let Some(at) = space.or_else(|| (from..near).find(|&at| self.is_letter_cut(text, at))) {
+            return Ok(Some(at));
+        }
+        for block in (near..text.len()).step_by(SEARCHED) {
+            poll()?;
+            let end = (block + SEARCHED).min(text.len());
+            if let Some(at) = (block..end).find(|&at| self.is_cut(text, at)) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
     /// The last place at or before `to` where a text can be cut.
-    fn last(&self, text: &str, to: usize) -> Option<usize> {
-        let space = |at: &usize| self.spaces.is_cut(text, *at);
-        let letter = |at: &usize| self.letters.as_ref().is_some_and(|letters| letters.is_cut(text, *at));
+    fn last(&self, text: &str, to: usize, poll: &dyn Fn() -> Result<()>) -> Result<Option<usize>> {
         let to = (to + 1).min(text.len()).max(1);
         let near = to.saturating_sub(SPACES_FIRST).max(1);
-        (near..to)
-            .rev()
-            .find(space)
-            .or_else(|| (near..to).rev().find(letter))
-            .or_else(|| (1..near).rev().find(|at| space(at) || letter(at)))
+        let space = (near..to).rev().find(|&at| self.spaces.is_cut(text, at));
+        if let Some(at) = space.or_else(|| (near..to).rev().find(|&at| self.is_letter_cut(text, at))) {
+            return Ok(Some(at));
+        }
+        for block in (1..near).rev().step_by(SEARCHED) {
+            poll()?;
+            let begin = (block + 1).saturating_sub(SEARCHED).max(1);
+            if let Some(at) = (begin..=block).rev().find(|&at| self.is_cut(text, at)) {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
     }
 
-    /// Cuts a text into parts of about `size` bytes, the first part first or, `from_the_end`, the last part first.
-    pub fn parts(&self, text: &str, size: usize, from_the_end: bool) -> impl Iterator<Item = Part> {
-        let overlapped = move |start: usize| match start {
-            0 => 0,
-            _ => self.last(text, start.saturating_sub(OVERLAP)).unwrap_or(0),
-        };
+    /// Cuts a text into parts of about `size` bytes, the first part first or, `from_the_end`, the last part first. `poll` is called while a
+    /// place to cut is searched.
+    pub fn parts(
+        &self,
+        text: &str,
+        size: usize,
+        from_the_end: bool,
+        poll: &dyn Fn() -> Result<()>,
+    ) -> impl Iterator<Item = Result<Part>> {
         let (mut low, mut high, mut done) = (0, text.len(), false);
-        std::iter::from_fn(move || {
+        let place = |at: Option<usize>| at.unwrap_or(0);
+        let mut part = move || -> Result<Option<Part>> {
             if done {
-                return None;
+                return Ok(None);
             }
-            let part = if from_the_end {
-                let start = self.last(text, high.saturating_sub(size)).unwrap_or(0);
+            let (start, end) = if from_the_end {
+                let start = place(self.last(text, high.saturating_sub(size), poll)?);
                 done = start == 0;
-                Part { before: overlapped(start), start, end: std::mem::replace(&mut high, start) }
+                (start, std::mem::replace(&mut high, start))
             } else {
-                let end = self.next(text, low + size).unwrap_or(text.len());
+                let end = self.next(text, low + size, poll)?.unwrap_or(text.len());
                 done = end == text.len();
-                let start = std::mem::replace(&mut low, end);
-                Part { before: overlapped(start), start, end }
+                (std::mem::replace(&mut low, end), end)
             };
-            Some(part)
-        })
+            let overlapped = if start == 0 { None } else { self.last(text, start.saturating_sub(OVERLAP), poll)? };
+            Ok(Some(Part { before: place(overlapped), start, end }))
+        };
+        std::iter::from_fn(move || part().transpose())
     }
 }
 
 /// Tokenises a text part by part: the same tokens, words and offsets as the whole. Ends early when there are more than `room` tokens,
-/// which are then the first ones, or the last ones `from_the_end`. `check` sees each part first.
+/// which are then the first ones, or the last ones `from_the_end`. `check` sees each part first; it sees nothing while a place to cut is
+/// searched.
 pub fn encode(
     tokenizer: &HfTokenizer,
     cuts: &Cuts,
@@ -188,7 +220,8 @@ pub fn encode(
     let mut encoded = Vec::new();
     let mut count = 0;
     let room_is_full = |count: usize| room.is_some_and(|room| count > room);
-    for part in cuts.parts(text, size, from_the_end) {
+    for part in cuts.parts(text, size, from_the_end, &|| check("")) {
+        let part = part?;
         let text = &text[part.before..part.end];
         let joins = cuts.letters.as_ref().is_some_and(|letters| letters.joins);
         if joins && text.len() > 4 * size.max(WINDOW) {
@@ -211,6 +244,7 @@ pub fn encode(
                 continue;
             }
         }
+        check_length(text)?;
         check(text)?;
         let tokens = tokenizer.encode(text, false).map_err(super::untokenizable)?;
         let first = tokens.get_offsets().partition_point(|offsets| part.before + offsets.0 < part.start);
@@ -252,6 +286,16 @@ pub fn encode(
         Vec::new(),
         Default::default(),
     ))
+}
+
+/// Refuses a text that is too long to be tokenised at once.
+pub fn check_length(text: &str) -> Result<()> {
+    match text.len() {
+        0..=MAX_PART => Ok(()),
+        length => Err(Error::invalid_argument(format!(
+            "texts: a text has {length} bytes without a place where it can be cut for its tokenizer; the maximum is {MAX_PART}"
+        ))),
+    }
 }
 
 /// The tokens of a part.
@@ -509,7 +553,7 @@ pub(super) mod tests {
                 let size = 1 + random(&mut seed, 300);
                 let room = random(&mut seed, whole.len() + 10);
                 if round % 2 == 1 {
-                    parts += cuts.parts(&text, size, false).count() - 1;
+                    parts += cuts.parts(&text, size, false, &|| Ok(())).count() - 1;
                 }
                 for from_the_end in [false, true] {
                     let all = encode(&tokenizer, &cuts, &text, size, None, from_the_end, |_| Ok(())).unwrap();
@@ -539,7 +583,7 @@ pub(super) mod tests {
         let cuts = Cuts { spaces: Spaces::BetweenAscii, letters: None };
         let text = "some words ".repeat(100) + &"-".repeat(500) + " and some more".repeat(50).as_str();
         for from_the_end in [false, true] {
-            let mut all: Vec<Part> = cuts.parts(&text, 100, from_the_end).collect();
+            let mut all: Vec<Part> = cuts.parts(&text, 100, from_the_end, &|| Ok(())).map(Result::unwrap).collect();
             if from_the_end {
                 all.reverse();
             }
@@ -552,8 +596,16 @@ pub(super) mod tests {
         }
         // Nowhere to cut.
         let dashes = "-".repeat(1000);
-        assert_eq!(cuts.parts(&dashes, 10, true).collect::<Vec<_>>(), [Part { before: 0, start: 0, end: 1000 }]);
-        assert_eq!(cuts.parts(&dashes, 10, false).count(), 1);
+        for from_the_end in [false, true] {
+            let all: Vec<Part> = cuts.parts(&dashes, 10, from_the_end, &|| Ok(())).map(Result::unwrap).collect();
+            assert_eq!(all, [Part { before: 0, start: 0, end: 1000 }]);
+        }
+        // The search for a place is cancelled.
+        let dashes = "-".repeat(3 * SEARCHED);
+        for from_the_end in [false, true] {
+            let mut parts = cuts.parts(&dashes, 10, from_the_end, &|| Err(Error::cancelled()));
+            assert_eq!(parts.next().unwrap().unwrap_err().status(), Status::Cancelled);
+        }
     }
 
     #[test]
@@ -562,7 +614,7 @@ pub(super) mod tests {
         let checked = std::cell::Cell::new(0);
         let check = |_: &str| {
             checked.set(checked.get() + 1);
-            if checked.get() == 3 { Err(crate::base::error::Error::cancelled()) } else { Ok(()) }
+            if checked.get() == 3 { Err(Error::cancelled()) } else { Ok(()) }
         };
         let cuts = Cuts::of(&tokenizer, &|| Ok(())).unwrap();
         let error = encode(&tokenizer, &cuts, &"some words ".repeat(1000), 100, None, false, check).err().unwrap();
