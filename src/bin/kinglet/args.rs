@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use kinglet::{Device, Format, Precision};
 
 use crate::bench_args::BenchVerb;
+use crate::run_args::Run;
 use crate::values::{at_least_one, choice, size};
 pub use crate::verb_args::*;
 
@@ -48,6 +49,7 @@ pub enum Verb {
     Embed(Embed),
     Classify(Classify),
     Tokenize(Tokenize),
+    Run(Box<Run>),
     Inspect(Inspect),
     Hidden(Hidden),
     Logits(Logits),

@@ -32,7 +32,7 @@ struct TokensLine<'a> {
 }
 
 #[derive(Serialize)]
-struct EntityLine<'a> {
+pub struct EntityLine<'a> {
     entity: &'a str,
     score: f32,
     start: usize,
@@ -117,7 +117,7 @@ fn batch_tokens(
     for (i, text) in batch.texts.iter().enumerate() {
         let mut of_text = Vec::new();
         while let Some(entity) = entities.next_if(|entity| entity.text == i) {
-            of_text.push(line(entity, text));
+            of_text.push(EntityLine::of(entity, text));
         }
         if args.input.json() {
             out.json(&TokensLine { text, entities: of_text, truncated: result.truncated[i] != 0 })?;
@@ -132,9 +132,11 @@ fn batch_tokens(
     Ok(result.truncated)
 }
 
-fn line<'a>(entity: &'a Entity, text: &'a str) -> EntityLine<'a> {
-    let Entity { name, score, start, end, .. } = entity;
-    // A byte-level token may end within a character; such a piece is not valid UTF-8 and is left empty.
-    let piece = text.get(*start..*end).unwrap_or_default();
-    EntityLine { entity: name, score: *score, start: *start, end: *end, text: piece }
+impl<'a> EntityLine<'a> {
+    pub fn of(entity: &'a Entity, text: &'a str) -> Self {
+        let Entity { name, score, start, end, .. } = entity;
+        // A byte-level token may end within a character; such a piece is not valid UTF-8 and is left empty.
+        let piece = text.get(*start..*end).unwrap_or_default();
+        Self { entity: name, score: *score, start: *start, end: *end, text: piece }
+    }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod bench;
 mod bench_args;
+mod bulk;
 mod chat;
 mod check;
 mod classify;
@@ -26,6 +27,7 @@ mod progress;
 mod quantize;
 mod random;
 mod reference;
+mod run_args;
 mod suggest_batch_size;
 mod suite;
 mod tokenize;
@@ -48,7 +50,13 @@ use progress::Meter;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let parsed = reference::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = reference::command().try_get_matches().and_then(|matches| {
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        if let (Verb::Run(run), Some((_, matches))) = (&mut cli.verb, matches.subcommand()) {
+            run.look_at(matches);
+        }
+        Ok(cli)
+    });
     let cli = match parsed {
         Ok(cli) => cli,
         // --help and --version; a reader that has closed the pipe does not matter.
@@ -104,6 +112,10 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Embed(args) => with_model(&args.model, &|model| embed::run(model, args)),
         Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
         Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
+        Verb::Run(args) => {
+            let plan = bulk::plan(args)?;
+            with_model(&args.model, &|model| bulk::run(model, args, &plan))
+        }
         Verb::Inspect(args) if args.check => check::run(args),
         Verb::Inspect(args) => with_model(&args.model, &|model| inspect::run(model, args)),
         Verb::Hidden(args) => with_model(&args.model, &|model| hidden::run(model, args)),

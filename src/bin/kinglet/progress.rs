@@ -49,7 +49,7 @@ impl Drop for Meter {
 fn bar(what: &'static str, length: Option<u64>, start: Instant) -> ProgressBar {
     let template = match length {
         Some(_) => "{msg} {wide_bar} {percent}% {eta}",
-        None => "{msg} {human_pos} {elapsed}",
+        None => "{msg} {human_pos} {elapsed} {per_sec}",
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr())
