@@ -62,6 +62,9 @@ pub enum Order {
     ColumnsFrom(usize),
     /// `dim` rows at `first`, and again every `stride` rows.
     ByHead { first: usize, dim: usize, stride: usize },
+    /// Rows from `first` on, in heads of `dim`, of which the first `rotated` have the components of a pair side by side: first those of
+    /// all pairs that come first.
+    Pairs { first: usize, dim: usize, rotated: usize },
 }
 
 impl Order {
@@ -70,6 +73,10 @@ impl Order {
         match self {
             Self::From(first) | Self::ColumnsFrom(first) => first + i,
             Self::ByHead { first, dim, stride } => first + i / dim * stride + i % dim,
+            Self::Pairs { first, dim, rotated } => {
+                let (head, within, half) = (i / dim * dim, i % dim, rotated / 2);
+                first + head + if within < rotated { within % half * 2 + within / half } else { within }
+            }
         }
     }
 }

@@ -283,7 +283,7 @@ fn refusal(config: &Config, family: &str, name: &str, value: &Value, only: &str)
 /// The fields that neither this program nor transformers' class of the family knows. They are no error, because a file may hold
 /// fields of its owner's.
 pub fn unknown_fields(config: &Config) -> Vec<String> {
-    let family = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let family = super::family(config.get("model_type").and_then(Value::as_str).unwrap_or_default());
     if honoured(family)[0].is_empty() {
         return Vec::new();
     }

@@ -32,7 +32,7 @@ pub(super) fn first(config: &Config) -> Result<Spec> {
             other => other,
         },
         norm: Norm { shift: 1.0, ..stack.norm },
-        biases: Biases { qkv: biased, attention_output: biased, feed_forward: false },
+        biases: Biases { qkv: biased, attention_output: biased, ..Biases::NONE },
         embedding_scale: (stack.hidden as f32).sqrt(),
         ..stack
     };
@@ -59,7 +59,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let stack = Stack {
         activation: activation(config, "hidden_activation", "gelu_pytorch_tanh")?,
         norm: Norm { shift: 1.0, ..Norm::rms(NormPlace::Both, stack.norm.eps) },
-        biases: Biases { qkv: biased, attention_output: biased, feed_forward: false },
+        biases: Biases { qkv: biased, attention_output: biased, ..Biases::NONE },
         embedding_scale: (stack.hidden as f32).sqrt(),
         attention: AttentionSpec { scale, softcap: cap("attn_logit_softcapping", 50.0)?, windows, head_norm: third },
         names: NAMES,

@@ -20,7 +20,7 @@ const NAMES: Names = Names {
 };
 
 /// The same layers with weights `[outputs, inputs]`.
-const LINEAR_NAMES: Names = Names {
+pub(super) const LINEAR_NAMES: Names = Names {
     qkv: LinearTensors::Single("h.{}.attn.c_attn"),
     attention_output: LinearTensors::Single("h.{}.attn.c_proj"),
     up: LinearTensors::Single("h.{}.mlp.c_fc"),

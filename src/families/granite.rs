@@ -18,7 +18,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     // give the same values if their epsilon is divided by the square.
     let stack = Stack {
         norm: Norm { eps: stack.norm.eps / (residual * residual), ..stack.norm },
-        biases: Biases { qkv: attention, attention_output: attention, feed_forward },
+        biases: Biases { qkv: attention, attention_output: attention, feed_forward, feed_forward_output: feed_forward },
         embedding_scale: embedding / residual,
         attention: AttentionSpec { scale: factor("attention_multiplier")?, ..stack.attention },
         ..stack

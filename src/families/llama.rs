@@ -123,6 +123,7 @@ pub(super) fn window_in(
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let attention = config.bool_or("attention_bias", false)?;
     let feed_forward = config.bool_or("mlp_bias", false)?;
-    let biases = Biases { qkv: attention, attention_output: attention, feed_forward };
+    let biases =
+        Biases { qkv: attention, attention_output: attention, feed_forward, feed_forward_output: feed_forward };
     model(config, "llama", Stack { biases, ..stack(config, &Defaults::PLAIN)? }, false, 0.0)
 }

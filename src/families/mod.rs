@@ -3,6 +3,8 @@
 mod albert;
 mod bart;
 mod bert;
+mod bloom;
+mod cohere;
 mod cross_encoder;
 mod deberta_v2;
 mod distilbert;
@@ -12,13 +14,18 @@ mod fields;
 mod gemma;
 mod generic;
 mod gpt2;
+mod gpt_bigcode;
+mod gpt_neo;
 mod gpt_neox;
+mod gptj;
 mod granite;
+mod gte;
 mod llama;
 mod marian;
 mod mistral;
 mod modernbert;
 mod mpnet;
+mod mpt;
 mod nomic_bert;
 mod opt;
 mod pegasus;
@@ -31,6 +38,7 @@ mod sentence_fields;
 mod sentence_transformers;
 mod smollm3;
 mod stablelm;
+mod starcoder2;
 mod static_embedding;
 mod t5;
 mod transformer_module;
@@ -66,6 +74,7 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("nomic_bert", nomic_bert::spec),
     ("modernbert", modernbert::spec),
     ("eurobert", eurobert::spec),
+    ("gte", gte::spec),
     ("t5", t5::spec),
     ("mt5", t5::spec),
     ("bart", bart::spec),
@@ -74,7 +83,14 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("pegasus", pegasus::spec),
     ("m2m_100", pegasus::m2m100),
     ("gpt2", gpt2::spec),
+    ("gpt_neo", gpt_neo::spec),
     ("gpt_neox", gpt_neox::spec),
+    ("gptj", gptj::spec),
+    ("gpt_bigcode", gpt_bigcode::spec),
+    ("starcoder2", starcoder2::spec),
+    ("bloom", bloom::spec),
+    ("mpt", mpt::spec),
+    ("cohere", cohere::spec),
     ("opt", opt::spec),
     ("phi", phi::spec),
     ("stablelm", stablelm::spec),
@@ -90,6 +106,14 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("phi3", phi3::spec),
 ];
 
+/// Values of `model_type` in files that are older than transformers' class of the family.
+const OLDER_NAMES: &[(&str, &str)] = &[("new", "gte")];
+
+/// The family that a `model_type` names.
+fn family(model_type: &str) -> &str {
+    OLDER_NAMES.iter().find(|(name, _)| *name == model_type).map_or(model_type, |(_, family)| family)
+}
+
 /// The supported values of `model_type`.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().map(|&(name, _)| name)
@@ -97,7 +121,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Reads the Spec of a model from its `config.json`.
 pub fn spec(config: &Config) -> Result<Spec> {
-    let family = config.str("model_type")?;
+    let family = family(config.str("model_type")?);
     let made: &(&str, Reader) = &(static_embedding::FAMILY, static_embedding::spec);
     let Some((_, read)) = FAMILIES.iter().chain([made]).find(|&&(name, _)| name == family) else {
         let known: Vec<_> = names().collect();
@@ -220,9 +244,9 @@ fn positions(config: &Config) -> Result<usize> {
     let default = match config.str("model_type")? {
         "bert" | "roberta" | "xlm-roberta" | "camembert" | "electra" | "albert" | "deberta-v2" => 512,
         "bart" | "mbart" | "marian" | "pegasus" | "m2m_100" => 1024,
-        "llama" | "gpt_neox" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
-        "phi3" | "stablelm" => 4096,
-        "gemma" | "gemma2" | "modernbert" | "eurobert" => 8192,
+        "llama" | "gpt_neo" | "gpt_neox" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
+        "phi3" | "stablelm" | "starcoder2" => 4096,
+        "gemma" | "gemma2" | "modernbert" | "eurobert" | "gte" | "cohere" => 8192,
         "qwen2" | "qwen3" | "smollm3" => 32768,
         "mistral" | "gemma3_text" => 131_072,
         _ => return config.usize("max_position_embeddings"),
@@ -264,8 +288,19 @@ fn bidirectional(mut spec: Spec, window: impl Fn(usize) -> usize) -> Spec {
 /// # Errors
 /// `Unsupported`: a head that is not computed.
 fn decoder_head(config: &Config, family: &str) -> Result<Option<Head>> {
-    const ENCODERS: [&str; 9] =
-        ["Bert", "DistilBert", "Roberta", "XLMRoberta", "MPNet", "Camembert", "Electra", "Albert", "DebertaV2"];
+    const ENCODERS: [&str; 11] = [
+        "Bert",
+        "DistilBert",
+        "Roberta",
+        "XLMRoberta",
+        "MPNet",
+        "Camembert",
+        "Electra",
+        "Albert",
+        "DebertaV2",
+        "Gte",
+        "New",
+    ];
     const HEADS: [&str; 5] = [
         "ForSequenceClassification",
         "ForTokenClassification",

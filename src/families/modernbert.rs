@@ -49,6 +49,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 qkv: attention_bias,
                 attention_output: attention_bias,
                 feed_forward: config.bool_or("mlp_bias", false)?,
+                feed_forward_output: config.bool_or("mlp_bias", false)?,
             },
             max_tokens: rotary.reach(max_tokens),
             rotary: Some(rotary),

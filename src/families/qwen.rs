@@ -18,7 +18,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let windows = llama::windows(config, stack.layers, window, |layer| layer >= first)?;
     let biased = third && config.bool_or("attention_bias", false)?;
     let stack = Stack {
-        biases: Biases { qkv: !third || biased, attention_output: biased, feed_forward: false },
+        biases: Biases { qkv: !third || biased, attention_output: biased, ..Biases::NONE },
         attention: AttentionSpec { windows, head_norm: third, ..stack.attention },
         ..stack
     };

@@ -61,6 +61,10 @@ pub(super) fn read(config: &Config, head_dim: usize, max_tokens: usize, defaults
         (None, None) => None,
     };
     let scaling = match &section {
+        Some(section) if kind(section)? == Some("ntk") => {
+            let (theta, scaling) = ntk(section, theta, dim)?;
+            return Ok(Rotary { dim, theta, scaling, local_theta, without: Vec::new(), interleaved: false });
+        }
         // The class looks for `truncate` beside the kinds of layers, if there are kinds.
         Some(section) => {
             Reader { config, section, top: parameters.as_ref().filter(|_| nested), dim, theta, max_tokens }
@@ -68,7 +72,20 @@ pub(super) fn read(config: &Config, head_dim: usize, max_tokens: usize, defaults
         }
         None => RotaryScaling::None,
     };
-    Ok(Rotary { dim, theta, scaling, local_theta, without: Vec::new() })
+    Ok(Rotary { dim, theta, scaling, local_theta, without: Vec::new(), interleaved: false })
+}
+
+/// GTE's fixed NTK scaling (`NTKScalingRotaryEmbedding` of its own code): the base is multiplied by the factor, and all frequencies are
+/// divided by the root of the factor that makes the lowest one as with linear scaling.
+fn ntk(section: &Config, theta: f32, dim: usize) -> Result<(f32, RotaryScaling)> {
+    let factor = section.f32("factor")?;
+    if factor < 1.0 {
+        return Err(section.invalid("factor", format!("is {factor}, but must be at least 1")));
+    }
+    if section.has("mixed_b") {
+        return Err(section.invalid("mixed_b", "is set; mixed NTK scaling is not supported"));
+    }
+    Ok((theta * factor, RotaryScaling::Linear { factor: factor.powf(2.0 / dim as f32) }))
 }
 
 /// The type that a section names.
@@ -117,7 +134,7 @@ impl Reader<'_> {
             other => {
                 let path = config.path().display();
                 Err(Error::unsupported(format!(
-                    "{path}: rope type {other:?} is not supported; supported are default, linear, dynamic, yarn, llama3, longrope"
+                    "{path}: rope type {other:?} is not supported; supported are default, linear, dynamic, ntk, yarn, llama3, longrope"
                 )))
             }
         }

@@ -23,7 +23,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     // Layers with rotary positions are those with a window, where the file does not list them.
     let windows = llama::windows(config, stack.layers, window, |layer| !without.get(layer).copied().unwrap_or(false))?;
     let stack = Stack {
-        biases: Biases { qkv: attention, attention_output: attention, feed_forward },
+        biases: Biases { qkv: attention, attention_output: attention, feed_forward, feed_forward_output: feed_forward },
         attention: AttentionSpec { windows, ..stack.attention },
         rotary: stack.rotary.map(|rotary| Rotary { without, ..rotary }),
         ..stack

@@ -36,6 +36,7 @@ pub fn of_stack() -> Vec<&'static str> {
             embedding_scale,
             position,
             relative,
+            alibi,
             disentangled,
             rotary,
             attention,
@@ -79,10 +80,10 @@ pub fn of_stack() -> Vec<&'static str> {
     let parts: [&[&str]; 8] = [
         &fields!("heads.", Heads { count, kv, dim }),
         &fields!("norm.", Norm { kind, place, eps, bias, shift, first_attention }),
-        &fields!("biases.", Biases { qkv, attention_output, feed_forward }),
+        &fields!("biases.", Biases { qkv, attention_output, feed_forward, feed_forward_output }),
         &fields!("relative.", Relative { buckets, max_distance, bidirectional }),
         &fields!("disentangled.", Disentangled { span, max_distance, content_to_position, position_to_content }),
-        &fields!("rotary.", Rotary { dim, theta, scaling, local_theta, without }),
+        &fields!("rotary.", Rotary { dim, theta, scaling, local_theta, without, interleaved }),
         &fields!("attention.", AttentionSpec { scale, softcap, windows, head_norm }),
         &names,
     ];
@@ -131,11 +132,13 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("biases.qkv", |s| s.biases.qkv = !s.biases.qkv),
     ("biases.attention_output", |s| s.biases.attention_output = !s.biases.attention_output),
     ("biases.feed_forward", |s| s.biases.feed_forward = !s.biases.feed_forward),
+    ("biases.feed_forward_output", |s| s.biases.feed_forward_output = !s.biases.feed_forward_output),
     ("embedding_scale", |s| s.embedding_scale = 3.0),
     ("position", |s| s.position = Position::LearnedAfterPadding { rows: 1000, padding: 1 }),
     ("relative.buckets", |s| relative(s).buckets += 1),
     ("relative.max_distance", |s| relative(s).max_distance += 1),
     ("relative.bidirectional", |s| relative(s).bidirectional = !relative(s).bidirectional),
+    ("alibi", |s| s.alibi = Some(s.alibi.unwrap_or(4.0) + 1.0)),
     ("disentangled.span", |s| disentangled(s).span += 1),
     ("disentangled.max_distance", |s| disentangled(s).max_distance = Some(9)),
     ("disentangled.content_to_position", |s| {
@@ -153,6 +156,7 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     }),
     ("rotary.local_theta", |s| rotary(s).local_theta = Some(7.0)),
     ("rotary.without", |s| rotary(s).without = vec![true; s.layers]),
+    ("rotary.interleaved", |s| rotary(s).interleaved = !rotary(s).interleaved),
     ("attention.scale", |s| s.attention.scale += 0.25),
     ("attention.softcap", |s| s.attention.softcap += 0.5),
     ("attention.windows", |s| s.attention.windows = vec![2; s.layers]),
@@ -219,7 +223,14 @@ fn disentangled(stack: &mut Stack) -> &mut Disentangled {
 }
 
 fn rotary(stack: &mut Stack) -> &mut Rotary {
-    let plain = Rotary { dim: 2, theta: 100.0, scaling: RotaryScaling::None, local_theta: None, without: Vec::new() };
+    let plain = Rotary {
+        dim: 2,
+        theta: 100.0,
+        scaling: RotaryScaling::None,
+        local_theta: None,
+        without: Vec::new(),
+        interleaved: false,
+    };
     stack.rotary.get_or_insert(plain)
 }
 

@@ -69,6 +69,9 @@ pub struct Stack {
     pub position: Position,
     /// Relative position bias, added to the scores of self-attention.
     pub relative: Option<Relative>,
+    /// ALiBi (Press et al. 2022): a head's slope times the distance is subtracted from the scores of self-attention. The slopes are the
+    /// powers `2^(-max / n)`, `2^(-2 max / n)`, … of `n` heads; this is `max`.
+    pub alibi: Option<f32>,
     /// Vectors of distances in self-attention.
     pub disentangled: Option<Disentangled>,
     /// Of queries and keys in self-attention.
@@ -106,6 +109,7 @@ impl Stack {
             embedding_scale: 1.0,
             position: Position::None,
             relative: None,
+            alibi: None,
             disentangled: None,
             rotary: None,
             attention: AttentionSpec::plain(heads.dim),
@@ -199,12 +203,15 @@ pub enum NormPlace {
 pub struct Biases {
     pub qkv: bool,
     pub attention_output: bool,
+    /// The feed-forward's first layer.
     pub feed_forward: bool,
+    pub feed_forward_output: bool,
 }
 
 impl Biases {
-    pub const ALL: Self = Self { qkv: true, attention_output: true, feed_forward: true };
-    pub const NONE: Self = Self { qkv: false, attention_output: false, feed_forward: false };
+    pub const ALL: Self = Self { qkv: true, attention_output: true, feed_forward: true, feed_forward_output: true };
+    pub const NONE: Self =
+        Self { qkv: false, attention_output: false, feed_forward: false, feed_forward_output: false };
 }
 
 /// Relative position bias: a learned number per head and bucket of distances, added to the scaled and capped scores (Raffel et al.
@@ -247,6 +254,9 @@ pub struct Rotary {
     pub local_theta: Option<f32>,
     /// The layers without rotary positions (SmolLM3); empty if all have them.
     pub without: Vec<bool>,
+    /// Whether the checkpoint has the two components of a pair side by side (GPT-J), not half of `dim` apart. Its rows of queries and keys
+    /// are put in the other order when they are read.
+    pub interleaved: bool,
 }
 
 impl Rotary {
@@ -352,6 +362,8 @@ pub enum LinearTensors {
     Separate(&'static [&'static str]),
     /// One, with the parts concatenated.
     Single(&'static str),
+    /// As `Single`, the last part first (GTE's gate).
+    Reversed(&'static str),
     /// As `Single`, `[inputs, outputs]` (GPT-2's `Conv1D`).
     Transposed(&'static str),
     /// One, interleaved by head: query, key and value of the first head, then of the second, … (GPT-NeoX). Not for grouped-query

@@ -10,7 +10,7 @@ use kinglet::{Device, LoadOptions, Model, Precision};
 use serde_json::Value;
 
 /// The families that only read; all others generate, and a new one must have a fixture among those.
-pub const ENCODERS: [&str; 12] = [
+pub const ENCODERS: [&str; 13] = [
     "bert",
     "distilbert",
     "roberta",
@@ -23,6 +23,7 @@ pub const ENCODERS: [&str; 12] = [
     "electra",
     "albert",
     "deberta-v2",
+    "gte",
 ];
 
 /// `KINGLET_FIXTURES`, else `tests/fixtures`.

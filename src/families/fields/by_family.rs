@@ -152,6 +152,81 @@ const GPT2: &[&str] = &[
     "tie_word_embeddings",
 ];
 
+const GPT_NEO: &[&str] = &[
+    "activation_function",
+    "attention_types",
+    "hidden_size",
+    "intermediate_size",
+    "is_causal",
+    "layer_norm_epsilon",
+    "max_position_embeddings",
+    "num_heads",
+    "num_layers",
+    "tie_word_embeddings",
+    "window_size",
+];
+
+const STARCODER2: &[&str] = &[
+    "head_dim",
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "is_causal",
+    "max_position_embeddings",
+    "norm_epsilon",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "original_max_position_embeddings",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "sliding_window",
+    "tie_word_embeddings",
+    "use_bias",
+];
+
+const GPTJ: &[&str] = &[
+    "activation_function",
+    "is_causal",
+    "layer_norm_epsilon",
+    "n_embd",
+    "n_head",
+    "n_inner",
+    "n_layer",
+    "n_positions",
+    "rotary_dim",
+    "tie_word_embeddings",
+];
+
+const BLOOM: &[&str] = &["hidden_size", "is_causal", "layer_norm_epsilon", "n_head", "n_layer", "tie_word_embeddings"];
+
+const MPT: &[&str] = &[
+    "attn_config",
+    "d_model",
+    "is_causal",
+    "layer_norm_epsilon",
+    "max_seq_len",
+    "n_heads",
+    "n_layers",
+    "tie_word_embeddings",
+];
+
+const GTE: &[&str] = &[
+    "hidden_act",
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "pack_qkv",
+    "rope_parameters",
+    "rope_scaling",
+    "rope_theta",
+    "type_vocab_size",
+];
+
 const GPT_NEOX: &[&str] = &[
     "attention_bias",
     "hidden_act",
@@ -239,7 +314,15 @@ pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
         "bart" | "mbart" => [BART, &[]],
         "marian" | "pegasus" | "m2m_100" => [BART, &[]],
         "gpt2" => [GPT2, &[]],
+        "gpt_neo" => [GPT_NEO, &[]],
         "gpt_neox" => [GPT_NEOX, &[]],
+        "gptj" => [GPTJ, &[]],
+        "gpt_bigcode" => [GPT2, &["multi_query"]],
+        "bloom" => [BLOOM, &[]],
+        "mpt" => [MPT, &[]],
+        "gte" => [GTE, &[]],
+        "starcoder2" => [STARCODER2, &[]],
+        "cohere" => [PHI, &["attention_bias", "logit_scale"]],
         "llama" => [LLAMA, &["attention_bias", "hidden_act", "mlp_bias"]],
         "smollm3" => [
             LLAMA,
@@ -363,6 +446,60 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
             "use_xentropy",
         ],
         "mt5" => &["scale_decoder_outputs", "tie_word_embeddings"],
+        // How the class published with the models computes, and its scaling of logits, which the family refuses.
+        "gte" => &[
+            "layer_norm_type",
+            "logn_attention_clip1",
+            "logn_attention_scale",
+            "position_embedding_type",
+            "tie_word_embeddings",
+            "unpad_inputs",
+            "use_memory_efficient_attention",
+        ],
+        "bloom" => &[
+            "apply_residual_connection_post_layernorm",
+            "attention_softmax_in_fp32",
+            "bias_dropout_fusion",
+            "is_decoder",
+            "masked_softmax_fusion",
+            "n_positions",
+            "offset_alibi",
+            "seq_length",
+            "skip_bias_add",
+            "skip_bias_add_qkv",
+            "slow_but_exact",
+            "unk_token_id",
+        ],
+        "mpt" => &[
+            "emb_pdrop",
+            "embedding_fraction",
+            "expansion_ratio",
+            "init_config",
+            "init_device",
+            "is_decoder",
+            "learned_pos_emb",
+            "logit_scale",
+            "no_bias",
+            "norm_type",
+            "verbose",
+        ],
+        "gpt_neo" => &["attention_layers", "embed_dropout", "is_decoder", "resid_dropout"],
+        "gptj" => &["is_decoder", "rotary", "scale_attn_weights"],
+        "gpt_bigcode" => &[
+            "attention_softmax_in_fp32",
+            "inference_runner",
+            "is_decoder",
+            "max_batch_size",
+            "max_sequence_length",
+            "num_key_value_heads",
+            "pad_key_length",
+            "pre_allocate_kv_cache",
+            "scale_attention_softmax_in_fp32",
+            "validate_runner_input",
+        ],
+        "starcoder2" => &["embedding_dropout", "is_decoder", "residual_dropout"],
+        // The family refuses norms of queries and keys.
+        "cohere" => &["is_decoder", "use_qk_norm"],
         // A decoder is one.
         "gpt_neox" | "llama" | "mistral" | "qwen2" | "qwen3" | "phi" | "phi3" | "gpt2" | "bart" | "mbart"
         | "marian" | "pegasus" | "m2m_100" | "stablelm" | "smollm3" | "granite" | "gemma" => &["is_decoder"],
@@ -392,7 +529,10 @@ pub(in crate::families) fn aliases(family: &str) -> &'static [(&'static str, &'s
             ("num_attention_heads", "encoder_attention_heads"),
             ("num_hidden_layers", "encoder_layers"),
         ],
-        "gpt2" => &[
+        "gpt_neo" => &[("num_attention_heads", "num_heads"), ("num_hidden_layers", "num_layers")],
+        "bloom" => &[("num_attention_heads", "n_head"), ("num_hidden_layers", "n_layer")],
+        "mpt" => &[("hidden_size", "d_model"), ("num_attention_heads", "n_heads"), ("num_hidden_layers", "n_layers")],
+        "gpt2" | "gptj" | "gpt_bigcode" => &[
             ("hidden_size", "n_embd"),
             ("max_position_embeddings", "n_positions"),
             ("num_attention_heads", "n_head"),

@@ -98,6 +98,15 @@ fn base(family: &str) -> Map<String, Value> {
             fields.insert(name.into(), value);
         }
     }
+    if family == "gpt_neo" {
+        fields.insert("num_heads".into(), json!(8));
+        fields.insert("num_layers".into(), json!(4));
+        fields.insert("attention_types".into(), json!([[["global", "local"], 2]]));
+        fields.remove("attention_layers");
+    }
+    if family == "gptj" {
+        fields.insert("rotary_dim".into(), json!(8));
+    }
     if family == "deberta-v2" {
         fields.insert("relative_attention".into(), json!(true));
         fields.insert("pos_att_type".into(), json!(["p2c", "c2p"]));
@@ -138,6 +147,11 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
         ("share_att_key", _) => json!(true),
         ("rotary_scaling_factor", _) => json!(2.0),
         ("global_attn_every_n_layers", _) => json!(2),
+        ("attention_types", _) => json!([[["local", "global"], 2]]),
+        ("attn_config", _) => json!({"softmax_scale": 0.5}),
+        ("pack_qkv", _) => json!(false),
+        ("rotary_dim", _) => json!(4),
+        ("intermediate_size", Value::Null) => json!(48),
         ("no_rope_layers", _) => json!([1, 0, 1, 1]),
         ("no_rope_layer_interval", _) => json!(3),
         ("use_bidirectional_attention", Value::Null) => json!(true),
@@ -188,6 +202,10 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
 fn honoured_fields_change_the_specification() {
     for family in families::names() {
         for name in honoured(family).concat() {
+            if (family, name) == ("gpt_neo", "num_layers") {
+                // It must agree with `attention_types`.
+                continue;
+            }
             let mut fields = base(family);
             let (other, beside) = changed(family, name, fields.get(name).unwrap_or(&Value::Null));
             fields.extend(beside.as_object().unwrap().clone());

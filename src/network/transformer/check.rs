@@ -54,6 +54,7 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let projected = stack.embedding_size != stack.hidden;
     refuse(projected && names.embedding_projection.is_none(), "embedding_size", unnamed)?;
     refuse(stack.relative.is_some() && names.relative_bias.is_none(), "relative", unnamed)?;
+    refuse(stack.alibi.is_some() && stack.relative.is_some(), "alibi", "there is a relative position bias too")?;
     if let Some(disentangled) = &stack.disentangled {
         refuse(names.distances.is_none(), "disentangled", unnamed)?;
         refuse(heads.kv != heads.count, "heads.kv", "grouped-query attention with vectors of distances")?;
@@ -75,6 +76,8 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     let Some(rotary) = &stack.rotary else { return Ok(()) };
     let odd = rotary.dim == 0 || rotary.dim > heads.dim || !rotary.dim.is_multiple_of(2);
     refuse(odd, "rotary.dim", "it must be even and at most a head's width")?;
+    let apart = matches!(names.qkv, LinearTensors::Separate(_) | LinearTensors::Single(_)) && !attention.head_norm;
+    refuse(rotary.interleaved && !apart, "rotary.interleaved", "only plain rows of queries and keys are reordered")?;
     let without = rotary.without.len();
     refuse(without != 0 && without != stack.layers, "rotary.without", "there must be one per layer")?;
     let divisors = match &rotary.scaling {

@@ -26,6 +26,16 @@ pub fn by_distance(table: &[f32], relative: Relative, heads: usize, longest: usi
     (0..heads).map(|head| rows.iter().map(|row| table[row * heads + head]).collect()).collect()
 }
 
+/// ALiBi's bias (Press et al. 2022) by distance, as [`by_distance`] has it. If the number of heads is no power of two, the slopes are those of
+/// the next lower power, and then every other one of the next higher power (`get_slopes` of the paper's code).
+pub fn alibi(max: f32, heads: usize, longest: usize) -> Vec<Vec<f32>> {
+    let slope = |of: usize, number: usize| (-f64::from(max) * number as f64 / of as f64).exp2() as f32;
+    let lower = if heads.is_power_of_two() { heads } else { heads.next_power_of_two() / 2 };
+    let slopes = (1..=lower).map(|n| slope(lower, n)).chain((0..heads - lower).map(|n| slope(2 * lower, 2 * n + 1)));
+    let distances = 1 - longest as isize..longest as isize;
+    slopes.map(|slope| distances.clone().map(|d| -slope * d.unsigned_abs() as f32).collect()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,6 +77,22 @@ mod tests {
         ];
         for (distance, row) in expected {
             assert_eq!(bucket(distance, BOTH), row, "distance {distance}");
+        }
+    }
+
+    #[test]
+    fn slopes_are_those_of_the_reference() {
+        // transformers' build_mpt_alibi_tensor and build_alibi_tensor of BLOOM, for 4, 6 and 8 heads.
+        for (heads, expected) in [
+            (4, vec![0.25, 0.0625, 0.015625, 0.00390625]),
+            (6, vec![0.25, 0.0625, 0.015625, 0.00390625, 0.5, 0.125]),
+            (8, (1..=8).map(|n| 0.5_f32.powi(n)).collect()),
+        ] {
+            let rows = alibi(8.0, heads, 3);
+            let slopes: Vec<f32> = rows.iter().map(|row| -row[3]).collect();
+            assert_eq!(slopes, expected);
+            assert_eq!(rows[0][0], -2.0 * expected[0]);
+            assert_eq!((rows[0][2], rows[0][4]), (0.0, rows[0][0]));
         }
     }
 

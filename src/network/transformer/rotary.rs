@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn llama3_keeps_fast_frequencies_and_divides_slow_ones() {
         let scaling = RotaryScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192 };
-        let rotary = Rotary { dim: 128, theta: 500_000.0, scaling, local_theta: None, without: Vec::new() };
+        let rotary =
+            Rotary { dim: 128, theta: 500_000.0, scaling, local_theta: None, without: Vec::new(), interleaved: false };
         let (plain, scaled) = (plain(500_000.0, 128), Frequencies::new(&rotary).global);
         assert_eq!(plain[..25], scaled[..25]);
         assert_eq!(scaled[63], plain[63] / 8.0);
@@ -180,6 +181,7 @@ mod tests {
             scaling: RotaryScaling::Linear { factor: 2.0 },
             local_theta: Some(1e4),
             without: Vec::new(),
+            interleaved: false,
         };
         let mut rotations = Rotations::default();
         assert!(rotations.of(0).is_none());
@@ -237,7 +239,8 @@ mod tests {
     #[test]
     fn dynamic_frequencies_follow_the_length_of_each_sequence() {
         let scaling = RotaryScaling::Dynamic { factor: 2.0, original: 8 };
-        let rotary = Rotary { dim: 8, theta: 100.0, scaling, local_theta: None, without: Vec::new() };
+        let rotary =
+            Rotary { dim: 8, theta: 100.0, scaling, local_theta: None, without: Vec::new(), interleaved: false };
         let frequencies = Frequencies::new(&rotary);
         let sines = |positions: &[u32], lengths: &[u32]| {
             let mut rotations = Rotations::default();

@@ -96,17 +96,20 @@ impl<B: Backend> LoadedStack<B> {
                 .map(|sines| backend.table_from(sines, spec.embedding_size))
                 .transpose()?,
         };
-        let relative_bias = match (&view.relative_bias, spec.relative) {
-            (Some(table), Some(relative)) => {
-                let table = table.to_vec_f32()?;
-                // Twice: expanded, and as the backend keeps it.
-                let bytes = 2 * size_of::<f32>() * 2 * (spec.heads.count + 2) * spec.max_tokens;
+        // Twice: expanded, and as the backend keeps it.
+        let bytes = 2 * size_of::<f32>() * 2 * (spec.heads.count + 2) * spec.max_tokens;
+        let relative_bias = match (&view.relative_bias, spec.relative, spec.alibi) {
+            (Some(table), Some(relative), _) => {
                 ensure(bytes as u64, "the relative position bias")?;
-                let rows = relative::by_distance(&table, relative, spec.heads.count, spec.max_tokens);
-                Some(backend.relative_bias_load(rows)?)
+                Some(relative::by_distance(&table.to_vec_f32()?, relative, spec.heads.count, spec.max_tokens))
+            }
+            (_, _, Some(max)) => {
+                ensure(bytes as u64, "ALiBi")?;
+                Some(relative::alibi(max, spec.heads.count, spec.max_tokens))
             }
             _ => None,
         };
+        let relative_bias = relative_bias.map(|rows| backend.relative_bias_load(rows)).transpose()?;
         let norm = |n: &Option<NormView>| n.as_ref().map(|n| backend.norm_load(n)).transpose();
         // What all layers make their keys and queries of distances of.
         let table = match (&view.distances, spec.disentangled) {

@@ -66,7 +66,7 @@ fn stack(prefix: &'static str) -> Stack {
 }
 
 fn rotary(dim: usize, scaling: RotaryScaling) -> Option<Rotary> {
-    Some(Rotary { dim, theta: 100.0, scaling, local_theta: None, without: Vec::new() })
+    Some(Rotary { dim, theta: 100.0, scaling, local_theta: None, without: Vec::new(), interleaved: false })
 }
 
 fn long(original: usize) -> RotaryScaling {
@@ -119,6 +119,7 @@ const CHANGES: &[(&str, Change)] = &[
     ("biases.qkv", |s| s.biases.qkv = false),
     ("biases.attention_output", |s| s.biases.attention_output = false),
     ("biases.feed_forward", |s| s.biases.feed_forward = false),
+    ("biases.feed_forward_output", |s| s.biases.feed_forward_output = false),
     ("biases", |s| s.biases = Biases::NONE),
     ("embedding_scale", |s| s.embedding_scale = 3.0),
     ("position learned", |s| s.position = Position::Learned { rows: LONGEST, first: 0 }),
@@ -131,6 +132,8 @@ const CHANGES: &[(&str, Change)] = &[
     ("relative.bidirectional not", |s| s.relative = relative(false)),
     ("relative.buckets", |s| s.relative = Some(Relative { buckets: 12, ..relative(true).unwrap() })),
     ("relative.max_distance", |s| s.relative = Some(Relative { max_distance: 9, ..relative(true).unwrap() })),
+    ("alibi", |s| s.alibi = Some(8.0)),
+    ("alibi less steep", |s| s.alibi = Some(3.0)),
     ("rotary", |s| s.rotary = rotary(18, RotaryScaling::None)),
     ("rotary.theta", |s| s.rotary = Some(Rotary { theta: 10_000.0, ..rotary(18, RotaryScaling::None).unwrap() })),
     ("rotary.dim", |s| s.rotary = rotary(12, RotaryScaling::None)),
@@ -144,6 +147,13 @@ const CHANGES: &[(&str, Change)] = &[
     ("rotary.scaling dynamic", |s| s.rotary = rotary(12, RotaryScaling::Dynamic { factor: 3.0, original: 10 })),
     ("rotary.without", |s| {
         s.rotary = Some(Rotary { without: vec![false, true], ..rotary(12, RotaryScaling::None).unwrap() });
+    }),
+    ("rotary.interleaved", |s| {
+        s.rotary = Some(Rotary { interleaved: true, ..rotary(12, RotaryScaling::None).unwrap() });
+    }),
+    ("rotary.interleaved with grouped heads", |s| {
+        s.heads.kv = 2;
+        s.rotary = Some(Rotary { interleaved: true, ..rotary(18, RotaryScaling::None).unwrap() });
     }),
     ("rotary.local_theta", |s| {
         s.rotary =

@@ -98,6 +98,18 @@ struct LinearSpec<'n> {
     inputs: usize,
     bias: bool,
     heads: Heads,
+    /// Of queries and keys: the components of a head that are rotated, if those of a pair are side by side.
+    pairs: Option<usize>,
+}
+
+impl LinearSpec<'_> {
+    /// The rows of part `at`, from `first` on.
+    fn order(&self, at: usize, first: usize) -> Order {
+        match self.pairs {
+            Some(rotated) if at < 2 => Order::Pairs { first, dim: self.heads.dim, rotated },
+            _ => Order::From(first),
+        }
+    }
 }
 
 impl<'a> Finder<'a> {
@@ -120,26 +132,31 @@ impl<'a> Finder<'a> {
         let mut first = 0;
         let key = match wanted.tensors {
             LinearTensors::Separate(names) => {
-                for (name, &outputs) in names.iter().zip(wanted.outputs) {
-                    parts.push(self.part(&self.full(name, layer), &[outputs, inputs], outputs, wanted.bias)?);
+                for (at, (name, &outputs)) in names.iter().zip(wanted.outputs).enumerate() {
+                    let part = self.part(&self.full(name, layer), &[outputs, inputs], outputs, wanted.bias)?;
+                    parts.push(Part { order: wanted.order(at, 0), ..part });
                 }
                 names.first().copied().unwrap_or_default()
             }
-            LinearTensors::Single(name) | LinearTensors::ByHead(name) | LinearTensors::Transposed(name) => {
+            LinearTensors::Single(name)
+            | LinearTensors::Reversed(name)
+            | LinearTensors::ByHead(name)
+            | LinearTensors::Transposed(name) => {
                 // Weights that other libraries have quantised are `[outputs, inputs]` in any case.
                 let quantised = |tensor: TensorView| matches!(tensor.dtype, DType::Quantised(_));
                 let transposed = matches!(wanted.tensors, LinearTensors::Transposed(_))
                     && !self.weights.get(&format!("{}.weight", self.full(name, layer))).is_some_and(quantised);
                 let shape = if transposed { [inputs, total] } else { [total, inputs] };
                 let whole = self.part(&self.full(name, layer), &shape, total, wanted.bias)?;
-                for &outputs in wanted.outputs {
+                for (at, &outputs) in wanted.outputs.iter().enumerate() {
                     let dim = wanted.heads.dim;
                     let order = match wanted.tensors {
                         LinearTensors::ByHead(_) => {
                             Order::ByHead { first: first / outputs * dim, dim, stride: 3 * dim }
                         }
                         _ if transposed => Order::ColumnsFrom(first),
-                        _ => Order::From(first),
+                        LinearTensors::Reversed(_) => Order::From(total - first - outputs),
+                        _ => wanted.order(at, first),
                     };
                     parts.push(Part { outputs, order, ..whole.clone() });
                     first += outputs;
@@ -154,7 +171,10 @@ impl<'a> Finder<'a> {
     fn packed(&self, wanted: &LinearSpec, layer: usize, total: usize) -> Result<Option<LinearView<'a>>> {
         let name = match wanted.tensors {
             LinearTensors::Separate(names) => names.first().copied().unwrap_or_default(),
-            LinearTensors::Single(name) | LinearTensors::ByHead(name) | LinearTensors::Transposed(name) => name,
+            LinearTensors::Single(name)
+            | LinearTensors::Reversed(name)
+            | LinearTensors::ByHead(name)
+            | LinearTensors::Transposed(name) => name,
         };
         let key = self.full(name, layer);
         if self.weights.get(&format!("{key}.weight")).is_none_or(|tensor| !tensor.dtype.is_packed()) {
@@ -208,7 +228,13 @@ impl<'a> StackView<'a> {
         let (hidden, width, heads) = (stack.hidden, stack.embedding_size, stack.heads);
         let table = |name: &str, rows: usize| weights.require(&format!("{prefix}{name}.weight"), &[rows, width]);
         let linear = |rows: LinearTensors, layer: usize, outputs: &[usize], inputs: usize, bias: bool| {
-            find.linear(&LinearSpec { tensors: rows, outputs, inputs, bias, heads }, layer)
+            find.linear(&LinearSpec { tensors: rows, outputs, inputs, bias, heads, pairs: None }, layer)
+        };
+        let pairs = stack.rotary.as_ref().filter(|rotary| rotary.interleaved).map(|rotary| rotary.dim);
+        let qkv = |layer: usize| {
+            let outputs = [heads.query_width(), heads.kv_width(), heads.kv_width()];
+            let (tensors, bias) = (names.qkv, stack.biases.qkv);
+            find.linear(&LinearSpec { tensors, outputs: &outputs, inputs: hidden, bias, heads, pairs }, layer)
         };
         let (query, kv) = (heads.query_width(), heads.kv_width());
         let up = if stack.gated { vec![stack.intermediate; 2] } else { vec![stack.intermediate] };
@@ -240,7 +266,7 @@ impl<'a> StackView<'a> {
                 name.map(|name| find.one(name, i, query, hidden, stack.biases.qkv)).transpose()
             };
             Ok(LayerView {
-                qkv: linear(names.qkv, i, &[query, kv, kv], hidden, stack.biases.qkv)?,
+                qkv: qkv(i)?,
                 attention_output: linear(names.attention_output, i, &[hidden], query, stack.biases.attention_output)?,
                 attention_norm: find.norm_opt(has_norm(i).then_some(names.attention_norm), i, hidden)?,
                 attention_post_norm: find.norm_opt(names.attention_post_norm.filter(|_| both), i, hidden)?,
@@ -249,7 +275,7 @@ impl<'a> StackView<'a> {
                 distance_query: distance(names.distance_query, |d| d.position_to_content)?,
                 cross: stack.cross.then(|| cross(i)).transpose()?,
                 up: linear(names.up, i, &up, hidden, stack.biases.feed_forward)?,
-                down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward)?,
+                down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward_output)?,
                 output_norm: find.norm(names.output_norm, i, hidden)?,
                 output_post_norm: find.norm_opt(names.output_post_norm.filter(|_| both), i, hidden)?,
             })
@@ -307,7 +333,8 @@ impl<'a> StackView<'a> {
             tables.into_iter().flatten().map(|t| backend.table_bytes(t.shape[0], t.shape[1]) as u64).sum::<u64>();
         // At most eight vectors per layer.
         let norms = (2 + 8 * self.layers.len()) * stack.hidden * size_of::<f32>();
-        let distances = self.relative_bias.as_ref().map_or(0, |_| 2 * stack.max_tokens * stack.heads.count * 4);
+        let biased = self.relative_bias.is_some() || stack.alibi.is_some();
+        let distances = if biased { 2 * stack.max_tokens * stack.heads.count * 4 } else { 0 };
         let vectors = stack.disentangled.map_or(0, |d| {
             let kinds = usize::from(d.content_to_position) + usize::from(d.position_to_content);
             distances::bytes(d.span, stack.heads.query_width()).saturating_mul(kinds * self.layers.len())

@@ -177,6 +177,7 @@ impl Reference<'_> {
         let local = rotary.local_theta.filter(|_| self.stack.attention.window(layer) > 0);
         let theta = f64::from(local.unwrap_or(rotary.theta));
         let half = rotary.dim / 2;
+        let pair = |i: usize| if rotary.interleaved { (2 * i, 2 * i + 1) } else { (i, i + half) };
         for i in 0..half {
             let mut frequency = theta.powf(-2.0 * i as f64 / rotary.dim as f64);
             let mut amplitude = 1.0;
@@ -214,9 +215,10 @@ impl Reference<'_> {
                 }
             }
             let (s, c) = (position as f64 * frequency).sin_cos();
-            let (a, b) = (head[i], head[half + i]);
-            head[i] = amplitude * (a * c - b * s);
-            head[half + i] = amplitude * (b * c + a * s);
+            let (first, second) = pair(i);
+            let (a, b) = (head[first], head[second]);
+            head[first] = amplitude * (a * c - b * s);
+            head[second] = amplitude * (b * c + a * s);
         }
     }
 
@@ -304,6 +306,7 @@ impl Reference<'_> {
                 self.tensor(&name, &[relative.buckets, heads.count]).into_iter().map(|x| x as f32).collect();
             relative::by_distance(&table, relative, heads.count, tokens)
         });
+        let biases = biases.or_else(|| stack.alibi.map(|max| relative::alibi(max, heads.count, tokens)));
         let bias = |head: usize, i: usize, j: usize| {
             biases.as_ref().map_or(0.0, |biases| f64::from(biases[head][j + tokens - 1 - i]))
         };
@@ -329,7 +332,7 @@ impl Reference<'_> {
         if stack.gated {
             inner.iter_mut().flatten().zip(part(up).concat()).for_each(|(x, up)| *x *= up);
         }
-        self.linear(&self.at(one(names.down), layer), &inner, stack.hidden, stack.biases.feed_forward)
+        self.linear(&self.at(one(names.down), layer), &inner, stack.hidden, stack.biases.feed_forward_output)
     }
 
     /// The last hidden states of a text.
