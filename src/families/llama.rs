@@ -120,6 +120,19 @@ pub(super) fn window_in(
     Ok((0..layers.min(4096)).map(|layer| if has(layer) { window } else { 0 }).collect())
 }
 
+/// Seed-OSS (ByteDance 2025): Llama with biases in some places.
+pub(super) fn seed_oss(config: &Config) -> Result<Spec> {
+    let feed_forward = config.bool_or("mlp_bias", false)?;
+    let biases = Biases {
+        qkv: config.bool_or("attention_bias", true)?,
+        attention_output: config.bool_or("attention_out_bias", false)?,
+        feed_forward,
+        feed_forward_output: feed_forward,
+    };
+    let defaults = Defaults { kv_heads: Some(8), head_dim: Some(128), ..Defaults::PLAIN };
+    model(config, "seed_oss", Stack { biases, ..stack(config, &defaults)? }, false, 0.0)
+}
+
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let attention = config.bool_or("attention_bias", false)?;
     let feed_forward = config.bool_or("mlp_bias", false)?;

@@ -9,10 +9,12 @@ mod cross_encoder;
 mod deberta_v2;
 mod distilbert;
 mod electra;
+mod ernie4_5;
 mod eurobert;
 mod fields;
 mod gemma;
 mod generic;
+mod glm;
 mod gpt2;
 mod gpt_bigcode;
 mod gpt_neo;
@@ -91,6 +93,10 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("bloom", bloom::spec),
     ("mpt", mpt::spec),
     ("cohere", cohere::spec),
+    ("glm", glm::spec),
+    ("ernie4_5", ernie4_5::spec),
+    ("helium", ernie4_5::helium),
+    ("seed_oss", llama::seed_oss),
     ("opt", opt::spec),
     ("phi", phi::spec),
     ("stablelm", stablelm::spec),
@@ -245,10 +251,11 @@ fn positions(config: &Config) -> Result<usize> {
         "bert" | "roberta" | "xlm-roberta" | "camembert" | "electra" | "albert" | "deberta-v2" => 512,
         "bart" | "mbart" | "marian" | "pegasus" | "m2m_100" => 1024,
         "llama" | "gpt_neo" | "gpt_neox" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
-        "phi3" | "stablelm" | "starcoder2" => 4096,
+        "phi3" | "stablelm" | "starcoder2" | "helium" => 4096,
         "gemma" | "gemma2" | "modernbert" | "eurobert" | "gte" | "cohere" => 8192,
         "qwen2" | "qwen3" | "smollm3" => 32768,
-        "mistral" | "gemma3_text" => 131_072,
+        "mistral" | "gemma3_text" | "glm" | "ernie4_5" => 131_072,
+        "seed_oss" => 524_288,
         _ => return config.usize("max_position_embeddings"),
     };
     config.usize_or("max_position_embeddings", default)

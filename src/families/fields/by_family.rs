@@ -322,6 +322,10 @@ pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
         "mpt" => [MPT, &[]],
         "gte" => [GTE, &[]],
         "starcoder2" => [STARCODER2, &[]],
+        "glm" => [LLAMA, &["attention_bias", "hidden_act", "partial_rotary_factor"]],
+        "ernie4_5" => [LLAMA, &["hidden_act", "use_bias"]],
+        "helium" => [LLAMA, &["attention_bias", "hidden_act", "mlp_bias"]],
+        "seed_oss" => [LLAMA, &["attention_bias", "attention_out_bias", "hidden_act", "mlp_bias"]],
         "cohere" => [PHI, &["attention_bias", "logit_scale"]],
         "llama" => [LLAMA, &["attention_bias", "hidden_act", "mlp_bias"]],
         "smollm3" => [
@@ -498,6 +502,8 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
             "validate_runner_input",
         ],
         "starcoder2" => &["embedding_dropout", "is_decoder", "residual_dropout"],
+        "seed_oss" => &["is_decoder", "residual_dropout"],
+        "glm" | "ernie4_5" | "helium" => &["is_decoder"],
         // The family refuses norms of queries and keys.
         "cohere" => &["is_decoder", "use_qk_norm"],
         // A decoder is one.
