@@ -369,3 +369,10 @@ fn heads_on_decoders_are_refused_with_what_helps() {
         }
     }
 }
+
+#[test]
+fn every_family_is_in_the_page_of_models() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/models.md")).unwrap();
+    let missing: Vec<&str> = families::names().filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert!(missing.is_empty(), "docs/models.md has no {missing:?}");
+}
