@@ -61,7 +61,13 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         norm: Norm { shift: 1.0, ..Norm::rms(NormPlace::Both, stack.norm.eps) },
         biases: Biases { qkv: biased, attention_output: biased, ..Biases::NONE },
         embedding_scale: (stack.hidden as f32).sqrt(),
-        attention: AttentionSpec { scale, softcap: cap("attn_logit_softcapping", 50.0)?, windows, head_norm: third },
+        attention: AttentionSpec {
+            scale,
+            softcap: cap("attn_logit_softcapping", 50.0)?,
+            windows,
+            head_norm: third,
+            joint_norm: false,
+        },
         names: NAMES,
         ..stack
     };

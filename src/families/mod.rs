@@ -29,6 +29,7 @@ mod modernbert;
 mod mpnet;
 mod mpt;
 mod nomic_bert;
+mod olmo2;
 mod opt;
 mod pegasus;
 mod phi;
@@ -97,6 +98,7 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("ernie4_5", ernie4_5::spec),
     ("helium", ernie4_5::helium),
     ("seed_oss", llama::seed_oss),
+    ("olmo2", olmo2::spec),
     ("opt", opt::spec),
     ("phi", phi::spec),
     ("stablelm", stablelm::spec),
@@ -250,7 +252,7 @@ fn positions(config: &Config) -> Result<usize> {
     let default = match config.str("model_type")? {
         "bert" | "roberta" | "xlm-roberta" | "camembert" | "electra" | "albert" | "deberta-v2" => 512,
         "bart" | "mbart" | "marian" | "pegasus" | "m2m_100" => 1024,
-        "llama" | "gpt_neo" | "gpt_neox" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
+        "llama" | "gpt_neo" | "gpt_neox" | "olmo2" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
         "phi3" | "stablelm" | "starcoder2" | "helium" => 4096,
         "gemma" | "gemma2" | "modernbert" | "eurobert" | "gte" | "cohere" => 8192,
         "qwen2" | "qwen3" | "smollm3" => 32768,

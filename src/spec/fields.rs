@@ -84,7 +84,7 @@ pub fn of_stack() -> Vec<&'static str> {
         &fields!("relative.", Relative { buckets, max_distance, bidirectional }),
         &fields!("disentangled.", Disentangled { span, max_distance, content_to_position, position_to_content }),
         &fields!("rotary.", Rotary { dim, theta, scaling, local_theta, without, interleaved }),
-        &fields!("attention.", AttentionSpec { scale, softcap, windows, head_norm }),
+        &fields!("attention.", AttentionSpec { scale, softcap, windows, head_norm, joint_norm }),
         &names,
     ];
     leaves(&whole, &parts)
@@ -161,6 +161,7 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("attention.softcap", |s| s.attention.softcap += 0.5),
     ("attention.windows", |s| s.attention.windows = vec![2; s.layers]),
     ("attention.head_norm", |s| s.attention.head_norm = !s.attention.head_norm),
+    ("attention.joint_norm", |s| s.attention.joint_norm = !s.attention.joint_norm),
     ("token_types", |s| s.token_types = 1),
     ("max_tokens", |s| s.max_tokens = 3),
     ("cross", |s| s.cross = !s.cross),

@@ -194,8 +194,17 @@ pub enum NormPlace {
     Pre,
     /// Sandwich norm (Gemma 2): `x = x + norm'(f(norm(x)))`.
     Both,
+    /// Only the second one of a sandwich (OLMo 2): `x = x + norm'(f(x))`.
+    Output,
     /// Pre-norm, and both sublayers read the same stream (GPT-NeoX): `x = x + attention(norm(x)) + feed_forward(norm'(x))`.
     Parallel,
+}
+
+impl NormPlace {
+    /// Whether sublayers' outputs are normalised before they are added.
+    pub fn has_output_norms(self) -> bool {
+        matches!(self, Self::Both | Self::Output)
+    }
 }
 
 /// Which linear layers have a bias.
@@ -340,12 +349,20 @@ pub struct AttentionSpec {
     pub windows: Vec<usize>,
     /// Whether queries and keys are normalised head by head, before rotary positions. Not in cross-attention.
     pub head_norm: bool,
+    /// Whether [`Self::head_norm`] takes all heads together, as one vector (OLMo 2).
+    pub joint_norm: bool,
 }
 
 impl AttentionSpec {
     /// Scores divided by the square root of the head's width; all tokens are visible.
     pub fn plain(head_dim: usize) -> Self {
-        Self { scale: 1.0 / (head_dim as f32).sqrt(), softcap: 0.0, windows: Vec::new(), head_norm: false }
+        Self {
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            softcap: 0.0,
+            windows: Vec::new(),
+            head_norm: false,
+            joint_norm: false,
+        }
     }
 
     /// The window of a layer; 0 for none.
@@ -393,7 +410,7 @@ pub struct Names {
     pub qkv: LinearTensors,
     pub attention_output: LinearTensors,
     pub attention_norm: &'static str,
-    /// With [`NormPlace::Both`]: the norm of attention's output.
+    /// With [`NormPlace::Both`] and [`NormPlace::Output`]: the norm of attention's output.
     pub attention_post_norm: Option<&'static str>,
     /// Of queries and keys, with [`AttentionSpec::head_norm`].
     pub query_norm: Option<&'static str>,

@@ -138,7 +138,7 @@ impl<'a> Pass<'a> {
 
     /// Queries and keys normalised and rotated head by head; `window` is that of the rotations, None without them.
     fn turn(&self, qkv: Tensor, window: Option<usize>, norms: Option<&HeadNorms<Norm>>) -> Result<Tensor> {
-        let (heads, tokens) = (self.stack.heads, qkv.dim(0)?);
+        let (heads, tokens, joint) = (self.stack.heads, qkv.dim(0)?, self.stack.attention.joint_norm);
         let local = |&window: &usize| self.local_angles.as_ref().filter(|_| window > 0).or(self.angles.as_ref());
         let angles = window.as_ref().and_then(local);
         if norms.is_none() && angles.is_none() {
@@ -146,7 +146,8 @@ impl<'a> Pass<'a> {
         }
         let turned = |column: usize, count: usize, norm: Option<&Norm>| {
             let x = qkv.narrow(1, column, count * heads.dim)?.reshape((tokens, count, heads.dim))?;
-            let x = norm.map_or_else(|| Ok(x.clone()), |norm| norm.apply(&x))?;
+            let whole = if joint { x.reshape((tokens, count * heads.dim))? } else { x.clone() };
+            let x = norm.map_or_else(|| Ok(x), |norm| norm.apply(&whole)?.reshape((tokens, count, heads.dim)))?;
             let x = angles.map_or_else(|| Ok(x.clone()), |angles| angles.turn(&x))?;
             x.reshape((tokens, count * heads.dim))
         };

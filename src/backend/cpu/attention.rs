@@ -186,12 +186,18 @@ impl Cpu {
     /// Normalises and rotates queries and keys head by head, and writes keys and values to the KV caches.
     fn prepare(&self, pass: &Pass, layer: usize, qkv: &mut Tensor, norms: Option<&HeadNorms<Norm>>) {
         let heads = pass.stack.heads;
+        let joint = pass.stack.attention.joint_norm;
         let rotated = pass.stack.rotary.as_ref().is_some_and(|rotary| rotary.is_in(layer));
         let rotation = pass.rotations.of(pass.stack.attention.window(layer)).filter(|_| rotated);
         let turn = |row: usize, x: &mut [f32]| {
             let angles = rotation.map(|r| (&r.cos[row * r.half..][..r.half], &r.sin[row * r.half..][..r.half]));
+            if let (Some(norms), true) = (norms, joint) {
+                let (queries, rest) = x.split_at_mut(heads.query_width());
+                norms.query.apply(self.kernel, queries);
+                norms.key.apply(self.kernel, &mut rest[..heads.kv_width()]);
+            }
             for (i, head) in x.chunks_exact_mut(heads.dim).take(heads.count + heads.kv).enumerate() {
-                if let Some(norms) = norms {
+                if let Some(norms) = norms.filter(|_| !joint) {
                     let norm = if i < heads.count { &norms.query } else { &norms.key };
                     norm.apply(self.kernel, head);
                 }

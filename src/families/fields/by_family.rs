@@ -323,6 +323,7 @@ pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
         "gte" => [GTE, &[]],
         "starcoder2" => [STARCODER2, &[]],
         "glm" => [LLAMA, &["attention_bias", "hidden_act", "partial_rotary_factor"]],
+        "olmo2" => [LLAMA, &["attention_bias", "hidden_act"]],
         "ernie4_5" => [LLAMA, &["hidden_act", "use_bias"]],
         "helium" => [LLAMA, &["attention_bias", "hidden_act", "mlp_bias"]],
         "seed_oss" => [LLAMA, &["attention_bias", "attention_out_bias", "hidden_act", "mlp_bias"]],
@@ -503,7 +504,7 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
         ],
         "starcoder2" => &["embedding_dropout", "is_decoder", "residual_dropout"],
         "seed_oss" => &["is_decoder", "residual_dropout"],
-        "glm" | "ernie4_5" | "helium" => &["is_decoder"],
+        "glm" | "ernie4_5" | "helium" | "olmo2" => &["is_decoder"],
         // The family refuses norms of queries and keys.
         "cohere" => &["is_decoder", "use_qk_norm"],
         // A decoder is one.

@@ -85,6 +85,7 @@ const DESCRIBED: &[&str] = &[
     "attention.softcap",
     "attention.windows",
     "attention.head_norm",
+    "attention.joint_norm",
     "names.prefix",
     "names.word",
     "names.position",

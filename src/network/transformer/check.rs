@@ -65,9 +65,12 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
     }
     refuse(stack.token_types > 0 && names.token_type.is_none(), "token_types", unnamed)?;
     let post_norms = names.attention_post_norm.is_some() && names.output_post_norm.is_some();
-    refuse(stack.norm.place == NormPlace::Both && !post_norms, "norm.place", unnamed)?;
+    refuse(stack.norm.place.has_output_norms() && !post_norms, "norm.place", unnamed)?;
+    let crossed = stack.cross && stack.norm.place == NormPlace::Output;
+    refuse(crossed, "norm.place", "Output has no place for cross-attention")?;
     let head_norms = names.query_norm.is_some() && names.key_norm.is_some();
     refuse(attention.head_norm && !head_norms, "attention.head_norm", unnamed)?;
+    refuse(attention.joint_norm && !attention.head_norm, "attention.joint_norm", "queries and keys have no norms")?;
     let by_head = matches!(names.qkv, LinearTensors::ByHead(_)) && heads.kv != heads.count;
     refuse(by_head, "heads.kv", "grouped-query attention with one tensor interleaved by head")?;
     let windows = attention.windows.len();

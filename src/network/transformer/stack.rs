@@ -44,7 +44,7 @@ struct Layer<B: Backend> {
     cross: Option<Cross<B>>,
     up: B::Linear,
     down: B::Linear,
-    output_norm: B::Norm,
+    output_norm: Option<B::Norm>,
     output_post_norm: Option<B::Norm>,
 }
 
@@ -218,12 +218,12 @@ impl<B: Backend> LoadedStack<B> {
         let attended =
             attend(AttentionInput::Own { qkv, norms: layer.head_norms.as_ref(), distances: layer.distances.as_ref() })?;
         let feed = FeedForward {
-            norm: before(Some(&layer.output_norm)),
+            norm: before(layer.output_norm.as_ref()),
             up: &layer.up,
             activation: spec.activation,
             gated: spec.gated,
             down: &layer.down,
-            ends: ends(layer.output_post_norm.as_ref(), Some(&layer.output_norm)),
+            ends: ends(layer.output_post_norm.as_ref(), layer.output_norm.as_ref()),
         };
         if spec.norm.place == NormPlace::Parallel {
             return run.time(Stage::Linear, || {
@@ -278,7 +278,7 @@ impl<B: Backend> Layer<B> {
             cross,
             up: linear(&view.up)?,
             down: linear(&view.down)?,
-            output_norm: norm(&view.output_norm)?,
+            output_norm: norm_opt(&view.output_norm)?,
             output_post_norm: norm_opt(&view.output_post_norm)?,
         })
     }

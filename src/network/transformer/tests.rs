@@ -108,6 +108,7 @@ const CHANGES: &[(&str, Change)] = &[
     ("norm.kind", |s| s.norm = Norm::rms(NormPlace::Post, 1e-5)),
     ("norm.place pre", |s| s.norm.place = NormPlace::Pre),
     ("norm.place both", |s| s.norm.place = NormPlace::Both),
+    ("norm.place output", |s| s.norm.place = NormPlace::Output),
     ("norm.first_attention", |s| {
         s.norm.place = NormPlace::Pre;
         s.norm.first_attention = false;
@@ -166,6 +167,11 @@ const CHANGES: &[(&str, Change)] = &[
     ("attention.windows of one token", |s| s.attention.windows = vec![1, 0]),
     ("attention.windows of more than a chunk", |s| s.attention.windows = vec![140, 131]),
     ("attention.head_norm", |s| s.attention.head_norm = true),
+    ("attention.joint_norm", |s| {
+        s.heads.kv = 2;
+        (s.attention.head_norm, s.attention.joint_norm) = (true, true);
+        s.rotary = rotary(12, RotaryScaling::None);
+    }),
     ("a soft cap, windows, relative biases and grouped heads", |s| {
         s.heads.kv = 2;
         s.relative = relative(true);

@@ -23,7 +23,7 @@ pub struct LayerView<'a> {
     pub cross: Option<CrossView<'a>>,
     pub up: LinearView<'a>,
     pub down: LinearView<'a>,
-    pub output_norm: NormView<'a>,
+    pub output_norm: Option<NormView<'a>>,
     pub output_post_norm: Option<NormView<'a>>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> LayerView<'a> {
         let head_norms = self.head_norms.iter().flat_map(|(query, key)| [query, key]);
         let post = self.attention_post_norm.iter().chain(&self.output_post_norm);
         let cross = self.cross.iter().map(|cross| &cross.norm);
-        self.attention_norm.iter().chain([&self.output_norm]).chain(head_norms).chain(post).chain(cross)
+        self.attention_norm.iter().chain(&self.output_norm).chain(head_norms).chain(post).chain(cross)
     }
 }
 
@@ -238,7 +238,7 @@ impl<'a> StackView<'a> {
         };
         let (query, kv) = (heads.query_width(), heads.kv_width());
         let up = if stack.gated { vec![stack.intermediate; 2] } else { vec![stack.intermediate] };
-        let both = stack.norm.place == NormPlace::Both;
+        let (inner, post) = (stack.norm.place != NormPlace::Output, stack.norm.place.has_output_norms());
 
         let cross = |i: usize| {
             let parts = named(names.cross_key_value, "cross-attention keys")?;
@@ -255,11 +255,12 @@ impl<'a> StackView<'a> {
                 norm: find.norm(named(names.cross_norm, "cross-attention norm")?, i, hidden)?,
             })
         };
-        let has_norm = |i: usize| i > 0 || stack.norm.first_attention;
+        let has_norm = |i: usize| inner && (i > 0 || stack.norm.first_attention);
         let layer = |i: usize| {
             let head_norms = stack.attention.head_norm.then(|| {
-                let query = find.norm(named(names.query_norm, "query norm")?, i, heads.dim)?;
-                Ok((query, find.norm(named(names.key_norm, "key norm")?, i, heads.dim)?))
+                let width = |all: usize| if stack.attention.joint_norm { all } else { heads.dim };
+                let query = find.norm(named(names.query_norm, "query norm")?, i, width(query))?;
+                Ok((query, find.norm(named(names.key_norm, "key norm")?, i, width(kv))?))
             });
             let distance = |name: Option<&str>, is: fn(&Disentangled) -> bool| {
                 let name = name.filter(|_| stack.disentangled.as_ref().is_some_and(is));
@@ -269,15 +270,15 @@ impl<'a> StackView<'a> {
                 qkv: qkv(i)?,
                 attention_output: linear(names.attention_output, i, &[hidden], query, stack.biases.attention_output)?,
                 attention_norm: find.norm_opt(has_norm(i).then_some(names.attention_norm), i, hidden)?,
-                attention_post_norm: find.norm_opt(names.attention_post_norm.filter(|_| both), i, hidden)?,
+                attention_post_norm: find.norm_opt(names.attention_post_norm.filter(|_| post), i, hidden)?,
                 head_norms: head_norms.transpose()?,
                 distance_key: distance(names.distance_key, |d| d.content_to_position)?,
                 distance_query: distance(names.distance_query, |d| d.position_to_content)?,
                 cross: stack.cross.then(|| cross(i)).transpose()?,
                 up: linear(names.up, i, &up, hidden, stack.biases.feed_forward)?,
                 down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward_output)?,
-                output_norm: find.norm(names.output_norm, i, hidden)?,
-                output_post_norm: find.norm_opt(names.output_post_norm.filter(|_| both), i, hidden)?,
+                output_norm: find.norm_opt(inner.then_some(names.output_norm), i, hidden)?,
+                output_post_norm: find.norm_opt(names.output_post_norm.filter(|_| post), i, hidden)?,
             })
         };
         let relative_bias = match (stack.relative, names.relative_bias) {

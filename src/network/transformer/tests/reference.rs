@@ -283,9 +283,12 @@ impl Reference<'_> {
         let made = |name: &str, width: usize, norm: Option<&str>| {
             let mut all = self.linear(&self.at(name, layer), x, width, stack.biases.qkv);
             for (position, x) in all.iter_mut().enumerate() {
+                if let (Some(norm), true) = (norm, stack.attention.joint_norm) {
+                    *x = self.norm(&self.at(norm, layer), x);
+                }
                 for head in x.chunks_mut(heads.dim) {
                     let Some(norm) = norm else { continue };
-                    if stack.attention.head_norm {
+                    if stack.attention.head_norm && !stack.attention.joint_norm {
                         head.copy_from_slice(&self.norm(&self.at(norm, layer), head));
                     }
                     self.rotate(head, layer, position, tokens);
@@ -344,8 +347,9 @@ impl Reference<'_> {
             |x: &Vectors, norm: &str, post: Option<&str>, f: &dyn Fn(&Vectors) -> Vectors| match stack.norm.place {
                 NormPlace::Post => self.norms(norm, &add(x, &f(x))),
                 NormPlace::Pre | NormPlace::Parallel => add(x, &f(&self.norms(norm, x))),
-                NormPlace::Both => {
-                    let y = f(&self.norms(norm, x));
+                NormPlace::Both | NormPlace::Output => {
+                    let inner = if stack.norm.place == NormPlace::Both { self.norms(norm, x) } else { x.clone() };
+                    let y = f(&inner);
                     add(x, &post.map_or(y.clone(), |post| self.norms(post, &y)))
                 }
             };
