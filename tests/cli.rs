@@ -556,6 +556,9 @@ fn counters_go_to_standard_error() {
         assert!(output.status.success() && errors.contains(part), "{errors}");
         assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
     }
+    let devices = Command::new(env!("CARGO_BIN_EXE_kinglet")).args(["devices", "--counters", "json"]).output().unwrap();
+    assert_eq!(devices.status.code(), Some(USAGE));
+    assert!(String::from_utf8_lossy(&devices.stderr).contains("--counters: this command runs no model"));
 }
 
 /// Exit status, verb, model, arguments, standard input, and what the message must contain.

@@ -106,6 +106,15 @@ fn run(cli: &Cli) -> Outcome<()> {
         }
         Ok(())
     };
+    let without = match &cli.verb {
+        Verb::Bench(BenchVerb::Tool(_)) => Some("the subcommands of bench have many models and processes"),
+        Verb::Quantize(_) | Verb::Devices(_) | Verb::Completions(_) | Verb::Man(_) => Some("this command runs no model"),
+        Verb::Inspect(args) if args.check => Some("inspect --check has no counters"),
+        _ => None,
+    };
+    if let (Some(why), Some(_)) = (without, cli.counters) {
+        return Err(Failure::usage(format!("--counters: {why}")));
+    }
     match &cli.verb {
         Verb::Generate(args) => with_model(&args.model, &|model| generate::run(model, args)),
         Verb::Chat(args) => with_model(&args.model, &|model| chat::run(model, args)),
@@ -122,9 +131,6 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Logits(args) => with_model(&args.model, &|model| logits::run(model, args)),
         Verb::Evaluate(args) => with_model(&args.model, &|model| evaluate::run(model, args)),
         Verb::Bench(BenchVerb::Once(args)) => with_model(&args.model, &|model| bench::run(model, args)),
-        Verb::Bench(BenchVerb::Tool(_)) if cli.counters.is_some() => {
-            Err(Failure::usage("--counters: the subcommands of bench have many models and processes"))
-        }
         Verb::Bench(BenchVerb::Tool(tool)) => suite::run(tool),
         Verb::SuggestBatchSize(args) => with_model(&args.model, &|model| suggest_batch_size::run(model, args)),
         Verb::LoadTest(args) => with_model(&args.model, &|model| load_test::run(model, args)),
