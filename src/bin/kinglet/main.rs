@@ -6,6 +6,8 @@ mod bench_args;
 mod chat;
 mod check;
 mod classify;
+mod compress;
+mod compress_args;
 mod devices;
 mod embed;
 mod evaluate;
@@ -103,6 +105,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Chat(args) => with_model(&args.model, &|model| chat::run(model, args)),
         Verb::Embed(args) => with_model(&args.model, &|model| embed::run(model, args)),
         Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
+        Verb::Compress(args) => with_model(&args.model, &|model| compress::run(model, args)),
         Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
         Verb::Inspect(args) if args.check => check::run(args),
         Verb::Inspect(args) => with_model(&args.model, &|model| inspect::run(model, args)),

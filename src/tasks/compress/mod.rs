@@ -137,12 +137,9 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// Tokens of the document for each token that was kept; 1 for a document without tokens.
+    /// Tokens of the document for each token that was kept.
     pub fn ratio(&self) -> f64 {
-        match self.tokens_after {
-            0 => 1.0,
-            after => self.tokens_before as f64 / after as f64,
-        }
+        self.tokens_before.max(1) as f64 / self.tokens_after.max(1) as f64
     }
 }
 
@@ -215,7 +212,7 @@ pub(crate) fn compress(
         let budget = budget(tokens_before);
         if tokens_before <= budget {
             let whole = Span { start: 0, end: document.len() };
-            let kept = if document.is_empty() { Vec::new() } else { vec![whole] };
+            let kept = if tokens_before == 0 { Vec::new() } else { vec![whole] };
             let text = document.to_string();
             return Ok(Compression { text, kept, tokens_before, tokens_after: tokens_before, windows: 0, method });
         }

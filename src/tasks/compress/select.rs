@@ -25,7 +25,7 @@ pub struct Selection {
 /// Chooses units whose text has at most `budget` tokens.
 ///
 /// # Errors
-/// Units that must be kept have more; no unit has as few.
+/// Units that must be kept have more; there are units and none has as few.
 pub fn select(
     engine: &Engine,
     document: &str,
@@ -34,6 +34,9 @@ pub fn select(
     name: &str,
     call: Call<'_>,
 ) -> Result<Selection> {
+    if units.is_empty() {
+        return Ok(Selection::default());
+    }
     let mut order = Vec::new();
     grow(&mut order, units.len(), "the units");
     order.extend(0..units.len() as u32);
