@@ -212,7 +212,7 @@ pub(crate) fn compress(
         let budget = budget(tokens_before);
         if tokens_before <= budget {
             let whole = Span { start: 0, end: document.len() };
-            let kept = if tokens_before == 0 { Vec::new() } else { vec![whole] };
+            let kept = if document.is_empty() { Vec::new() } else { vec![whole] };
             let text = document.to_string();
             return Ok(Compression { text, kept, tokens_before, tokens_after: tokens_before, windows: 0, method });
         }
