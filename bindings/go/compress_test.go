@@ -44,7 +44,7 @@ func TestCompress(t *testing.T) {
 			"MaxTokens":    {MaxTokens: -1},
 			"method":       {Ratio: 2, Method: 9},
 			"force_tokens": {Ratio: 2, ForceTokens: []string{" "}},
-			"window":       {Ratio: 2, Window: 1 << 30, Unit: options.Unit},
+			"window":       {Ratio: 2, Window: 1 << 30, KeepLabel: options.KeepLabel},
 		} {
 			var e *Error
 			_, err := model.Compress(t.Context(), document, wrong)
