@@ -1391,8 +1391,8 @@ typedef struct kinglet_compression_view {
   size_t struct_size;
   /**
    * The shortened text. Pieces that are not neighbours in the document are joined by a line break where a
-   * paragraph ends between them, else by a space; by nothing where the document has no space between them, or
-   * before punctuation.
+   * line begins with the second or a paragraph ends between them, else by a space; by nothing where the
+   * document has no space between them, or before punctuation.
    */
   kinglet_str text;
   /** `kept_count` stretches of the document, in order, that `text` is made of. */

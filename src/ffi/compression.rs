@@ -154,8 +154,8 @@ pub unsafe extern "C" fn kinglet_model_compress(
 pub struct kinglet_compression_view {
     /// sizeof(kinglet_compression_view), set by the caller.
     pub struct_size: usize,
-    /// The shortened text. Pieces that are not neighbours in the document are joined by a line break where a paragraph ends between
-    /// them, else by a space; by nothing where the document has no space between them, or before punctuation.
+    /// The shortened text. Pieces that are not neighbours in the document are joined by a line break where a line begins with the second
+    /// or a paragraph ends between them, else by a space; by nothing where the document has no space between them, or before punctuation.
     pub text: kinglet_str,
     /// `kept_count` stretches of the document, in order, that `text` is made of.
     pub kept: *const kinglet_span,

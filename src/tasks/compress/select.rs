@@ -110,9 +110,9 @@ fn choose(units: &[Unit], order: &[u32], room: usize) -> Vec<bool> {
     kept
 }
 
-/// The text of the kept units, and the stretches of the document that it is made of. Neighbours keep what is between them; others are
-/// joined by a line break where a paragraph ends between them, else by a space; by nothing where the document has no space between them
-/// or the second is punctuation that follows without one.
+/// The text of the kept units, and the stretches of the document that it is made of. Neighbours keep what is between them. Others are
+/// joined by a line break where a line begins with the second or a paragraph ends between them, else by a space; by nothing where the
+/// document has no space between them or the second is punctuation that follows without one.
 fn join(document: &str, units: &[Unit], kept: &[bool]) -> (String, Vec<Span>) {
     let mut spans: Vec<Span> = Vec::new();
     let mut last = None;
@@ -138,7 +138,7 @@ fn join(document: &str, units: &[Unit], kept: &[bool]) -> (String, Vec<Span>) {
 fn between(document: &str, before: usize, next: &Span) -> &'static str {
     let gone = &document[before..next.start];
     let first = document[next.start..next.end].split(char::is_whitespace).next().unwrap_or_default();
-    if ends_paragraph(gone) {
+    if gone[gone.trim_end().len()..].contains('\n') || ends_paragraph(gone) {
         "\n"
     } else if !gone.contains(char::is_whitespace)
         || !gone.ends_with(char::is_whitespace)
@@ -191,6 +191,9 @@ mod tests {
         assert_eq!(joined("The  small bird, it sings.", &["bird", "it"]), "The  small, sings.");
         assert_eq!(joined(" A\r\n \r\nB\nC d\ne", &["C"]), "A\r\n \r\nB d\ne");
         assert_eq!(joined("One two.\n\nThree four.", &["two", ".", "Three"]), "One\nfour");
+        assert_eq!(joined("- one\n- two\n- three", &["two"]), "- one\n-\n- three");
+        assert_eq!(joined("one\ntwo\nthree four", &["two", "three"]), "one four");
+        assert_eq!(joined("one\ntwo\n three", &["two"]), "one\nthree");
         assert_eq!(joined("你好世界", &["好"]), "你世界");
         assert_eq!(joined("a (b) c", &["b"]), "a () c");
         assert_eq!(joined("a b", &["a", "b"]), "");
