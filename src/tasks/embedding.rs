@@ -120,6 +120,11 @@ impl<'a> Embedder<'a> {
         self.dimension
     }
 
+    /// Tokens that the prompt takes of each text's limit.
+    pub fn prompt_tokens(&self, call: Call<'_>) -> Result<usize> {
+        self.prompt.tokens(self.engine, &self.encode, call)
+    }
+
     pub fn embed(&self, texts: &[&str], call: Call<'_>) -> Result<Embeddings> {
         let Self { engine, normalize, ref output, width, dimension, ref encode, prompt } = *self;
         engine.tokenizer.check_lengths(texts, None)?;

@@ -1,5 +1,6 @@
 //! `kinglet compress`: documents in files, standard input or JSON Lines.
 
+use std::io::{self, IsTerminal};
 use std::time::Instant;
 
 use kinglet::{CompressOptions, Compression, EmbedOptions, LoadOptions, Model};
@@ -70,6 +71,9 @@ pub fn run(model: &Model, args: &Compress) -> Outcome<()> {
     let embedder = args.embedder.as_deref().map(|path| Model::load(path, LoadOptions::default())).transpose()?;
     let file = args.file.as_deref().filter(|path| path.as_os_str() != "-");
     let limit = args.model.max_text_bytes.unwrap_or(LIMIT);
+    if file.is_none() && io::stdin().is_terminal() {
+        output::note("reading from the terminal; Ctrl-D ends");
+    }
     let mut out = Output::new();
     let mut one = |document: &str| {
         let resets = args.measure && machine::reset_peak_rss();

@@ -135,8 +135,8 @@ mod tests {
         }
         assert_eq!(all, sentences(&text, 0..text.len()));
         // No sentence ends: cut at a space, or anywhere.
-        assert_eq!(segment("aa bb cc dd", 0, 7), [0..5]);
-        assert_eq!(segment("äääääääää", 0, 7), [0..6]);
+        assert_eq!(segment("aa bb cc dd", 0, 7).last(), Some(&(0..5)));
+        assert_eq!(segment("äääääääää", 0, 7).last(), Some(&(0..6)));
         assert!(segment("", 0, 7).is_empty());
     }
 

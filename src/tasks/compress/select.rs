@@ -50,7 +50,7 @@ pub fn select(
     // The sum of the units' own tokens differs a little from the tokens of their text: a room that gives a text that fits is sought.
     let mut best: Option<Selection> = None;
     let (mut room, mut too_much) = (budget, usize::MAX);
-    for _ in 0..ATTEMPTS {
+    for round in 0..ATTEMPTS {
         let found = attempt(room)?;
         let next = if found.tokens <= budget {
             let rest = budget - found.tokens;
@@ -63,7 +63,8 @@ pub fn select(
             (room + rest).min(too_much - 1)
         } else {
             too_much = room;
-            let excess = found.tokens - budget;
+            // In larger steps if the first ones did not do.
+            let excess = (found.tokens - budget) << (round / 2);
             room.saturating_sub(excess)
         };
         if next == room {

@@ -28,14 +28,15 @@ pub fn score(
     call: Call<'_>,
 ) -> Result<(Vec<Unit>, usize)> {
     let sizes = Sizes::new(engine, options, engine.spec.max_tokens(), call)?;
-    let mut units = Units::new(document, options, CompressUnit::Sentence, sizes.sentence());
+    let embed = EmbedOptions { normalize: Some(true), max_length: Some(sizes.window), ..EmbedOptions::default() };
+    let embedder = Embedder::new(engine, settings, &embed)?;
+    let longest = sizes.sentence().min(sizes.room.saturating_sub(embedder.prompt_tokens(call)?)).max(1);
+    let mut units = Units::new(document, options, CompressUnit::Sentence, longest);
     let mut segments = Segments::new(engine, document, sizes.word);
     while let Some(words) = segments.next(call)? {
         words.iter().for_each(|word| units.add(word, Score::default()));
     }
     let mut units = units.finish();
-    let embed = EmbedOptions { normalize: Some(true), max_length: Some(sizes.window), ..EmbedOptions::default() };
-    let embedder = Embedder::new(engine, settings, &embed)?;
     let width = embedder.dimension();
     let of_block = |block: &[Unit]| {
         let texts: Vec<&str> = block.iter().map(|unit| &document[unit.start as usize..unit.end as usize]).collect();
