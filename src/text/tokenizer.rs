@@ -6,6 +6,7 @@
 
 mod backtracking;
 pub(crate) mod clean_up;
+mod count;
 mod cuts;
 mod fields;
 mod letters;
@@ -377,13 +378,6 @@ impl Tokenizer {
         Ok(encoding)
     }
 
-    /// The number of tokens of a text without special tokens, however many there are.
-    pub(crate) fn count(&self, text: &str, call: Call<'_>) -> Result<usize> {
-        self.check_lengths(&[text], None)?;
-        self.0.ensure(&[text], None, Some(0), 1, call)?;
-        self.0.count(text, call)
-    }
-
     /// Refuses a batch with a text that is too long, by its index, or with another number of second texts than of first ones.
     pub(crate) fn check_lengths(&self, texts: &[&str], pairs: Option<&[&str]>) -> Result<()> {
         if let Some(pairs) = pairs
@@ -512,30 +506,6 @@ impl Inner {
         let cuts = Arc::new(cuts);
         *self.cuts.lock() = Some(cuts.clone());
         Ok(cuts)
-    }
-
-    /// Checks a part of a text before it is tokenised.
-    fn check_part(&self, tokenizer: &HfTokenizer, part: &str, call: Call<'_>) -> Result<()> {
-        call.check()?;
-        // A part without a place to cut it.
-        if part.len() > 4 * cuts::PART {
-            ensure((part.len() as u64).saturating_mul(ENCODING_FACTOR), "tokenizing a text")?;
-        }
-        self.backtracking.check(tokenizer, part, call)
-    }
-
-    fn count(&self, text: &str, call: Call<'_>) -> Result<usize> {
-        let tokenizer = self.hf()?;
-        if text.len() > cuts::PART
-            && let cuts = self.cuts(call)?
-            && cuts.any()
-        {
-            let shortened = cuts.shortened(text);
-            let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
-            return cuts::count(tokenizer, &cuts, text, cuts::PART, |part| self.check_part(tokenizer, part, call));
-        }
-        self.backtracking.check(tokenizer, text, call)?;
-        tokenizer.encode_fast(text, false).map(|encoding| encoding.len()).map_err(untokenizable)
     }
 
     fn encode_one(

@@ -215,21 +215,8 @@ pub fn encode(
     ))
 }
 
-/// The number of tokens of a text, without those of all parts in memory.
-pub fn count(
-    tokenizer: &HfTokenizer,
-    cuts: &Cuts,
-    text: &str,
-    size: usize,
-    check: impl Fn(&str) -> Result<()>,
-) -> Result<usize> {
-    let mut count = 0;
-    each(tokenizer, cuts, text, size, (None, false), check, &mut |part| count += part.ids.len())?;
-    Ok(count)
-}
-
 /// Tokenises a text part by part, and hands each one over.
-fn each(
+pub fn each(
     tokenizer: &HfTokenizer,
     cuts: &Cuts,
     text: &str,
@@ -282,10 +269,10 @@ fn each(
 }
 
 /// The tokens of a part.
-struct Encoded {
+pub struct Encoded {
     /// Added to the offsets.
     offset: usize,
-    ids: Box<[u32]>,
+    pub ids: Box<[u32]>,
     offsets: Box<[(usize, usize)]>,
     words: Box<[Option<u32>]>,
     /// The word of the token before.
