@@ -628,6 +628,7 @@ const VERBS: [&str; 16] = [
     "chat",
     "embed",
     "classify",
+    "compress",
     "tokenize",
     "inspect",
     "hidden",

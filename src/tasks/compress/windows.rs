@@ -59,7 +59,7 @@ impl Sizes {
                 "overlap: {overlap} tokens are more than half of a window's {room} without special tokens"
             )));
         }
-        let word = if options.unit == Some(CompressUnit::Token) { 1 } else { WORD.min(room / 4) };
+        let word = if options.unit == Some(CompressUnit::Token) { 1 } else { WORD.min(room / 2) };
         Ok(Self { window, room, overlap, word })
     }
 
