@@ -188,6 +188,37 @@ static_assert(offsetof(kinglet_entity, label) == 48, "offset of kinglet_entity.l
 static_assert(offsetof(kinglet_entity, score) == 52, "offset of kinglet_entity.score");
 static_assert(sizeof(kinglet_entity) == 56, "size of kinglet_entity");
 
+static_assert(offsetof(kinglet_compress_options, struct_size) == 0, "offset of kinglet_compress_options.struct_size");
+static_assert(offsetof(kinglet_compress_options, ratio) == 8, "offset of kinglet_compress_options.ratio");
+static_assert(offsetof(kinglet_compress_options, max_tokens) == 16, "offset of kinglet_compress_options.max_tokens");
+static_assert(offsetof(kinglet_compress_options, method) == 24, "offset of kinglet_compress_options.method");
+static_assert(offsetof(kinglet_compress_options, unit) == 28, "offset of kinglet_compress_options.unit");
+static_assert(offsetof(kinglet_compress_options, query) == 32, "offset of kinglet_compress_options.query");
+static_assert(offsetof(kinglet_compress_options, keep_label) == 48, "offset of kinglet_compress_options.keep_label");
+static_assert(offsetof(kinglet_compress_options, window) == 64, "offset of kinglet_compress_options.window");
+static_assert(offsetof(kinglet_compress_options, overlap) == 72, "offset of kinglet_compress_options.overlap");
+static_assert(offsetof(kinglet_compress_options, relevance) == 80, "offset of kinglet_compress_options.relevance");
+static_assert(offsetof(kinglet_compress_options, force_digits) == 84, "offset of kinglet_compress_options.force_digits");
+static_assert(offsetof(kinglet_compress_options, force_capitalized) == 88, "offset of kinglet_compress_options.force_capitalized");
+static_assert(offsetof(kinglet_compress_options, reserved) == 92, "offset of kinglet_compress_options.reserved");
+static_assert(offsetof(kinglet_compress_options, force_tokens) == 96, "offset of kinglet_compress_options.force_tokens");
+static_assert(offsetof(kinglet_compress_options, force_token_count) == 104, "offset of kinglet_compress_options.force_token_count");
+static_assert(offsetof(kinglet_compress_options, cancellation) == 112, "offset of kinglet_compress_options.cancellation");
+static_assert(offsetof(kinglet_compress_options, priority) == 120, "offset of kinglet_compress_options.priority");
+static_assert(offsetof(kinglet_compress_options, deadline_ms) == 124, "offset of kinglet_compress_options.deadline_ms");
+static_assert(sizeof(kinglet_compress_options) == 128, "size of kinglet_compress_options");
+
+static_assert(offsetof(kinglet_compression_view, struct_size) == 0, "offset of kinglet_compression_view.struct_size");
+static_assert(offsetof(kinglet_compression_view, text) == 8, "offset of kinglet_compression_view.text");
+static_assert(offsetof(kinglet_compression_view, kept) == 24, "offset of kinglet_compression_view.kept");
+static_assert(offsetof(kinglet_compression_view, kept_count) == 32, "offset of kinglet_compression_view.kept_count");
+static_assert(offsetof(kinglet_compression_view, tokens_before) == 40, "offset of kinglet_compression_view.tokens_before");
+static_assert(offsetof(kinglet_compression_view, tokens_after) == 48, "offset of kinglet_compression_view.tokens_after");
+static_assert(offsetof(kinglet_compression_view, windows) == 56, "offset of kinglet_compression_view.windows");
+static_assert(offsetof(kinglet_compression_view, method) == 64, "offset of kinglet_compression_view.method");
+static_assert(offsetof(kinglet_compression_view, reserved) == 68, "offset of kinglet_compression_view.reserved");
+static_assert(sizeof(kinglet_compression_view) == 72, "size of kinglet_compression_view");
+
 static_assert(offsetof(kinglet_prefix_options, struct_size) == 0, "offset of kinglet_prefix_options.struct_size");
 static_assert(offsetof(kinglet_prefix_options, add_special_tokens) == 8, "offset of kinglet_prefix_options.add_special_tokens");
 static_assert(offsetof(kinglet_prefix_options, reserved) == 12, "offset of kinglet_prefix_options.reserved");

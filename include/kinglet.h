@@ -1254,6 +1254,177 @@ KINGLET_API void kinglet_token_classifications_free(kinglet_token_classification
 
 /** @} */
 
+/* ---- Compression of documents ---------------------------------------------------------------------------- */
+
+/** @defgroup compression_of_documents Compression of documents
+ *  @{ */
+
+/** How the units of a document are scored. One of the KINGLET_COMPRESS_METHOD constants. */
+typedef uint32_t kinglet_compress_method;
+
+/** The values of kinglet_compress_method. */
+enum kinglet_compress_method_values {
+  /**
+   * By the model: a token classifier; a decoder, unless it has sentence-transformers' files; else sentence
+   * embeddings.
+   */
+  KINGLET_COMPRESS_METHOD_AUTO = 0,
+  /** The probability of the label of tokens to keep, by a token classifier (LLMLingua-2). */
+  KINGLET_COMPRESS_METHOD_TOKEN_CLASSIFIER = 1,
+  /** `-ln p` of tokens given those before, by a decoder (Selective Context). */
+  KINGLET_COMPRESS_METHOD_SELF_INFORMATION = 2,
+  /** The relevance and novelty of sentences by their embeddings (maximal marginal relevance). */
+  KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS = 3,
+};
+
+/**
+ * The short name of a value, for instance "sentence_embeddings"; "unknown" for a number that this version
+ * does not know.
+ */
+KINGLET_API const char *kinglet_compress_method_name(kinglet_compress_method value);
+
+/** What is kept or dropped as a whole. One of the KINGLET_COMPRESS_UNIT constants. */
+typedef uint32_t kinglet_compress_unit;
+
+/** The values of kinglet_compress_unit. */
+enum kinglet_compress_unit_values {
+  /** Words for a token classifier, else sentences. */
+  KINGLET_COMPRESS_UNIT_AUTO = 0,
+  /** A token of the model's tokenizer. */
+  KINGLET_COMPRESS_UNIT_TOKEN = 1,
+  /** What stands between spaces, without the punctuation at its ends, which is a unit of its own. */
+  KINGLET_COMPRESS_UNIT_WORD = 2,
+  /** A sentence; a long list or table is cut between words. */
+  KINGLET_COMPRESS_UNIT_SENTENCE = 3,
+};
+
+/**
+ * The short name of a value, for instance "sentence"; "unknown" for a number that this version does not know.
+ */
+KINGLET_API const char *kinglet_compress_unit_name(kinglet_compress_unit value);
+
+/**
+ * Options of kinglet_model_compress. Zero is the default of every field, but one of `ratio` and `max_tokens`
+ * is required.
+ */
+typedef struct kinglet_compress_options {
+  /** sizeof(kinglet_compress_options). */
+  size_t struct_size;
+  /** Tokens of the document for each token that is kept: a number above 1. 0: as `max_tokens` says. */
+  double ratio;
+  /**
+   * The maximum number of tokens that are kept, by the model's own tokenizer and without special tokens. 0:
+   * as `ratio` says.
+   */
+  size_t max_tokens;
+  /** How units are scored. */
+  kinglet_compress_method method;
+  /** What is kept or dropped as a whole. */
+  kinglet_compress_unit unit;
+  /**
+   * What sentences are to be relevant to. Empty: the mean of the document. Only for
+   * KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS.
+   */
+  kinglet_str query;
+  /**
+   * The label of tokens to keep. Empty: the one that is named so (`keep`, `preserve`), else the second of
+   * two. Only for KINGLET_COMPRESS_METHOD_TOKEN_CLASSIFIER.
+   */
+  kinglet_str keep_label;
+  /** Tokens that the model reads at once, special tokens included. 0: as many as it takes, at most 2048. */
+  size_t window;
+  /**
+   * Tokens that two windows share, at most half of a window. 0: an eighth of a window. Not for
+   * KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS, which embeds each sentence alone.
+   */
+  size_t overlap;
+  /**
+   * How much the relevance of a sentence counts, from above 0 to 1; its novelty has the rest. 0: 0.7. Only
+   * for KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS.
+   */
+  float relevance;
+  /** 1 keeps what has a digit. */
+  uint32_t force_digits;
+  /** 1 keeps words that begin with a capital letter and are not the first of a sentence. */
+  uint32_t force_capitalized;
+  /** Must be 0. */
+  uint32_t reserved;
+  /**
+   * `force_token_count` words, or sequences of words, that are kept wherever they are. Upper and lower case
+   * differ.
+   */
+  const kinglet_str *force_tokens;
+  /** The number of texts in `force_tokens`. */
+  size_t force_token_count;
+  /** Cancels the call from another thread. NULL: none. */
+  const kinglet_cancellation *cancellation;
+  /** How urgent the call is. */
+  kinglet_priority priority;
+  /**
+   * Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether
+   * it runs or waits. 0: none.
+   */
+  uint32_t deadline_ms;
+} kinglet_compress_options;
+
+/** A shortened document. */
+typedef struct kinglet_compression kinglet_compression;
+
+/**
+ * Shortens a document of any length: the words or sentences that matter least are dropped, the others keep
+ * their order. The document is read in windows. One that fits the budget is returned as it is. `*compression`
+ * receives the result. Fails with KINGLET_STATUS_INVALID_ARGUMENT without `ratio` and `max_tokens` or with
+ * both, for an option that the method does not have, and if the budget holds no unit, or not those that are
+ * to be kept in any case; KINGLET_STATUS_UNSUPPORTED if the model does not serve the method;
+ * KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_compress(
+    const kinglet_model *model,
+    kinglet_str text,
+    const kinglet_compress_options *options,
+    kinglet_compression **compression,
+    kinglet_error **error);
+
+/** The contents of a kinglet_compression. */
+typedef struct kinglet_compression_view {
+  /** sizeof(kinglet_compression_view), set by the caller. */
+  size_t struct_size;
+  /**
+   * The shortened text. Pieces that are not neighbours in the document are joined by a line break where a
+   * line begins with the second or a paragraph ends between them, else by a space; by nothing where the
+   * document has no space between them, or before punctuation.
+   */
+  kinglet_str text;
+  /** `kept_count` stretches of the document, in order, that `text` is made of. */
+  const kinglet_span *kept;
+  /** The number of stretches. */
+  size_t kept_count;
+  /** Tokens of the document, without special tokens. */
+  size_t tokens_before;
+  /** Tokens of `text`, without special tokens. */
+  size_t tokens_after;
+  /**
+   * What the model read: windows, or sentences where each is embedded alone. 0 for a document that fits as it
+   * is.
+   */
+  size_t windows;
+  /** The method; never AUTO. */
+  kinglet_compress_method method;
+  /** 0. */
+  uint32_t reserved;
+} kinglet_compression_view;
+
+/** Fills `view`, which is valid until the compression is freed. */
+KINGLET_API kinglet_status kinglet_compression_read(
+    const kinglet_compression *compression,
+    kinglet_compression_view *view,
+    kinglet_error **error);
+
+/** Frees a compression and everything borrowed from it. */
+KINGLET_API void kinglet_compression_free(kinglet_compression *compression);
+
+/** @} */
+
 /* ---- Prompt prefixes ------------------------------------------------------------------------------------- */
 
 /** @defgroup prompt_prefixes Prompt prefixes

@@ -40,6 +40,7 @@ window = 24
 overlap = 4
 batch = 2
 output_tokens = 3
+compression_ratios = [2.5]
 [load]
 callers = [2]
 requests = 6
@@ -229,6 +230,7 @@ fn a_suite_of_a_decoder_streams_summarises_and_is_evaluated() {
         ("inference", "streaming", "output-token"),
         ("inference", "generate, batch 2", "throughput"),
         ("documents", "summarise 120 tokens", "latency"),
+        ("documents", "compress 120 tokens by 2.5", "throughput"),
         ("load", "2 callers", "throughput"),
         ("load", "p99", "first-token"),
         ("quality", "perplexity", "perplexity"),

@@ -5,7 +5,9 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kinglet::{Cancellation, Device, EmbedOptions, GenerateOptions, LoadOptions, Model, Precision, Stage, Status};
+use kinglet::{
+    Cancellation, CompressOptions, Device, EmbedOptions, GenerateOptions, LoadOptions, Model, Precision, Stage, Status,
+};
 use support::{alone, bits, fixtures, load, minilm, refs, resident, texts};
 
 /// Accepted growth of the resident set: allocators keep some pages, and the kernel counts in batches.
@@ -138,6 +140,38 @@ fn the_memory_of_a_call_does_not_grow_with_the_number_of_texts() {
     println!("classify: {peak} bytes, of which the result has {result}");
     assert!(peak < result + (16 << 20), "{peak} bytes, of which the result has {result}");
     assert_eq!(classes.best[99_996], classes.best[0]);
+}
+
+#[test]
+fn the_memory_of_compression_does_not_grow_with_the_document() {
+    let _alone = alone();
+    let load = |name: &str| {
+        let options = LoadOptions { threads: 2, ..LoadOptions::default() };
+        Model::load(fixtures().join(name), options).unwrap()
+    };
+    let sentence = "the small bird sings of rain and runs to the sea while it answers. ";
+    let document = sentence.repeat((512 << 10) / sentence.len());
+    for name in ["bert-token-classifier", "generation/gpt2", "bert"] {
+        let model = load(name);
+        let keep_label = (name == "bert-token-classifier").then(|| "O".to_string());
+        let options = CompressOptions { ratio: Some(8.0), keep_label, ..CompressOptions::default() };
+        // What a call of any length takes.
+        model.compress(&document[..100_000], &options).unwrap();
+        let mut grown = Vec::new();
+        for bytes in [document.len() / 4, document.len()] {
+            if !forget_peak() {
+                eprintln!("skipped: this system does not tell the most memory that a process has had");
+                return;
+            }
+            let before = resident("VmRSS").unwrap();
+            let result = model.compress(&document[..bytes], &options).unwrap();
+            assert!(result.windows > 500);
+            grown.push(resident("VmHWM").unwrap().saturating_sub(before));
+        }
+        println!("{name}: {grown:?} bytes for documents of {} and {} bytes", document.len() / 4, document.len());
+        // Each word takes some 20 bytes.
+        assert!(grown[1] < grown[0] + 4 * document.len() + NOISE, "{name}: {grown:?}");
+    }
 }
 
 #[cfg(feature = "onnx")]

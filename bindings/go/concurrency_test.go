@@ -117,8 +117,12 @@ func TestCancelBefore(t *testing.T) {
 		"classify pairs": func(c context.Context) error { _, err := model.ClassifyPairs(c, one, one, nil); return err },
 		"score":          func(c context.Context) error { _, err := model.Score(c, one, one, nil); return err },
 		"tokens":         func(c context.Context) error { _, err := model.ClassifyTokens(c, one, nil); return err },
-		"hidden":         func(c context.Context) error { _, err := model.HiddenStates(c, []uint32{5}, nil, []int{1}); return err },
-		"generate":       func(c context.Context) error { _, err := generator.Generate(c, one, nil); return err },
+		"compress": func(c context.Context) error {
+			_, err := model.Compress(c, "bird", &CompressOptions{Ratio: 2})
+			return err
+		},
+		"hidden":   func(c context.Context) error { _, err := model.HiddenStates(c, []uint32{5}, nil, []int{1}); return err },
+		"generate": func(c context.Context) error { _, err := generator.Generate(c, one, nil); return err },
 		"generate ids": func(c context.Context) error {
 			_, err := generator.GenerateIDs(c, []uint32{5}, []int{1}, nil)
 			return err

@@ -183,6 +183,45 @@ func (a Aggregation) String() string {
 	return name("Aggregation", uint32(a), "auto", "none", "simple")
 }
 
+// CompressMethod says how the units of a document are scored.
+type CompressMethod uint32
+
+const (
+	// By the model: a token classifier; a decoder, unless it has sentence-transformers' files; else sentence
+	// embeddings.
+	CompressMethodAuto CompressMethod = 0
+	// The probability of the label of tokens to keep, by a token classifier (LLMLingua-2).
+	CompressMethodTokenClassifier CompressMethod = 1
+	// `-ln p` of tokens given those before, by a decoder (Selective Context).
+	CompressMethodSelfInformation CompressMethod = 2
+	// The relevance and novelty of sentences by their embeddings (maximal marginal relevance).
+	CompressMethodSentenceEmbeddings CompressMethod = 3
+)
+
+// String gives the short name of the value, for instance "sentence_embeddings".
+func (c CompressMethod) String() string {
+	return name("CompressMethod", uint32(c), "auto", "token_classifier", "self_information", "sentence_embeddings")
+}
+
+// CompressUnit says what is kept or dropped as a whole.
+type CompressUnit uint32
+
+const (
+	// Words for a token classifier, else sentences.
+	CompressUnitAuto CompressUnit = 0
+	// A token of the model's tokenizer.
+	CompressUnitToken CompressUnit = 1
+	// What stands between spaces, without the punctuation at its ends, which is a unit of its own.
+	CompressUnitWord CompressUnit = 2
+	// A sentence; a long list or table is cut between words.
+	CompressUnitSentence CompressUnit = 3
+)
+
+// String gives the short name of the value, for instance "sentence".
+func (c CompressUnit) String() string {
+	return name("CompressUnit", uint32(c), "auto", "token", "word", "sentence")
+}
+
 // EarlyStopping says when beam search stops.
 type EarlyStopping uint32
 

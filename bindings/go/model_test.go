@@ -151,6 +151,7 @@ func TestClosed(t *testing.T) {
 			func() error { _, err := m.ClassifyPairs(ctx, one, one, nil); return err },
 			func() error { _, err := m.Score(ctx, one, one, nil); return err },
 			func() error { _, err := m.ClassifyTokens(ctx, one, nil); return err },
+			func() error { _, err := m.Compress(ctx, "bird", &CompressOptions{Ratio: 2}); return err },
 			func() error { _, err := m.HiddenStates(ctx, []uint32{1}, nil, []int{1}); return err },
 			func() error { _, err := m.Generate(ctx, one, nil); return err },
 			func() error { _, err := m.GenerateIDs(ctx, []uint32{1}, []int{1}, nil); return err },

@@ -7,6 +7,7 @@ use crate::generate::session::{Prefix, Session};
 use crate::generate::{Generations, Listener, Logits};
 use crate::tasks;
 use crate::tasks::classification::{Classifications, ClassifyOptions, Setting};
+use crate::tasks::compress::{CompressOptions, Compression};
 use crate::tasks::embedding::{EmbedOptions, Embeddings};
 use crate::tasks::hidden::HiddenStates;
 use crate::tasks::token_classification::{Aggregation, TokenClassifications};
@@ -91,6 +92,26 @@ impl Model {
         options: &ClassifyOptions,
     ) -> Result<TokenClassifications> {
         tasks::token_classification::classify_tokens(&self.0.engine, &self.0.classifier, texts, aggregation, options)
+    }
+
+    /// Shortens a document of any length: words or sentences that matter least are dropped, the others keep their order. A document that
+    /// fits the budget is returned as it is.
+    ///
+    /// ```no_run
+    /// # use kinglet::{CompressOptions, LoadOptions, Model};
+    /// # let model = Model::load("all-MiniLM-L6-v2", LoadOptions::default())?;
+    /// # let document = String::new();
+    /// let options = CompressOptions { ratio: Some(4.0), ..CompressOptions::default() };
+    /// let short = model.compress(&document, &options)?;
+    /// println!("{} of {} tokens: {}", short.tokens_after, short.tokens_before, short.text);
+    /// # Ok::<(), kinglet::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Not one of `ratio` and `max_tokens`; a method that the model does not serve; an option that the method does not have; a budget that
+    /// holds no unit, or not those that are kept in any case; cancellation.
+    pub fn compress(&self, document: &str, options: &CompressOptions) -> Result<Compression> {
+        tasks::compress::compress(&self.0.engine, &self.0.classifier, &self.0.embedding, document, options)
     }
 
     /// Returns the hidden states of token ids as given: no token is added, nothing is truncated. `lengths` has the number of ids of

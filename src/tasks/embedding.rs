@@ -93,6 +93,70 @@ impl Embeddings {
     }
 }
 
+/// What a call embeds by.
+pub(super) struct Embedder<'a> {
+    engine: &'a Engine,
+    normalize: Option<bool>,
+    output: EncodeOutput,
+    /// Values per row that the network gives, and those that are kept.
+    width: usize,
+    dimension: usize,
+    encode: EncodeOptions,
+    prompt: Prompt<'a>,
+}
+
+impl<'a> Embedder<'a> {
+    pub fn new(engine: &'a Engine, settings: &'a SentenceTransformers, options: &'a EmbedOptions) -> Result<Self> {
+        let output = output(engine, settings, options)?;
+        let (width, dimension) = widths(engine, settings, options, &output)?;
+        let max_length = options.max_length.map(|n| n.min(engine.spec.max_tokens()));
+        let encode = EncodeOptions { add_special_tokens: settings.special_tokens, max_length, ..Default::default() };
+        let prompt = Prompt::choose(settings, options.prompt.as_deref(), options.prompt_name.as_deref())?;
+        Ok(Self { engine, normalize: options.normalize, output, width, dimension, encode, prompt })
+    }
+
+    /// Values per embedding.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Tokens that the prompt takes of each text's limit.
+    pub fn prompt_tokens(&self, call: Call<'_>) -> Result<usize> {
+        self.prompt.tokens(self.engine, &self.encode, call)
+    }
+
+    pub fn embed(&self, texts: &[&str], call: Call<'_>) -> Result<Embeddings> {
+        let Self { engine, normalize, ref output, width, dimension, ref encode, prompt } = *self;
+        engine.tokenizer.check_lengths(texts, None)?;
+        let skip = if engine.modules.include_prompt { 0 } else { prompt.tokens(engine, encode, call)? };
+        if skip > 0 && output.layers == Layers::Graph {
+            return Err(Error::unsupported(format!(
+                "{}: prompt: the pooling is to leave the prompt out (include_prompt), and the graph has built-in pooling",
+                engine.path.display()
+            )));
+        }
+        let output = EncodeOutput { skip, ..output.clone() };
+        let mut all = Embeddings::of(texts.len(), dimension);
+        for range in batches(texts, None) {
+            let batch = &texts[range];
+            let with_prompt = prompt.before(batch);
+            let encoding = engine.encode(&prompts::refs(&with_prompt, batch), None, encode, call)?;
+            let mut values = engine.read(&encoding, &output, call)?;
+            let start = Instant::now();
+            if output.layers == Layers::Graph && engine.modules.normalizes() && normalize != Some(false) {
+                pooling::normalize(&mut values, width);
+            }
+            cut_rows(&mut values, width, dimension);
+            if normalize == Some(true) {
+                pooling::normalize(&mut values, dimension);
+                call.counters.add(Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
+            }
+            all.append(values, &encoding, output.by_token(), texts.len());
+        }
+        Ok(all)
+    }
+}
+
 /// As [`crate::Model::embed`].
 pub(crate) fn embed(
     engine: &Engine,
@@ -100,47 +164,14 @@ pub(crate) fn embed(
     texts: &[&str],
     options: &EmbedOptions,
 ) -> Result<Embeddings> {
-    let output = output(engine, settings, options)?;
-    let (width, dimension) = widths(engine, settings, options, &output)?;
-    let max_length = options.max_length.map(|n| n.min(engine.spec.max_tokens()));
-    let encode = EncodeOptions { add_special_tokens: settings.special_tokens, max_length, ..Default::default() };
-    let prompt = Prompt::choose(settings, options.prompt.as_deref(), options.prompt_name.as_deref())?;
-    let work = |call: Call<'_>| {
-        engine.tokenizer.check_lengths(texts, None)?;
-        let skip = if engine.modules.include_prompt { 0 } else { prompt.tokens(engine, &encode, call)? };
-        if skip > 0 && output.layers == Layers::Graph {
-            return Err(Error::unsupported(format!(
-                "{}: prompt: the pooling is to leave the prompt out (include_prompt), and the graph has built-in pooling",
-                engine.path.display()
-            )));
-        }
-        let output = EncodeOutput { skip, ..output };
-        let mut all = Embeddings::of(texts.len(), dimension);
-        for range in batches(texts, None) {
-            let batch = &texts[range];
-            let with_prompt = prompt.before(batch);
-            let encoding = engine.encode(&prompts::refs(&with_prompt, batch), None, &encode, call)?;
-            let mut values = engine.read(&encoding, &output, call)?;
-            let start = Instant::now();
-            if output.layers == Layers::Graph && engine.modules.normalizes() && options.normalize != Some(false) {
-                pooling::normalize(&mut values, width);
-            }
-            cut_rows(&mut values, width, dimension);
-            if options.normalize == Some(true) {
-                pooling::normalize(&mut values, dimension);
-                call.counters.add(Stage::Pool, encoding.len(), encoding.tokens(), start.elapsed());
-            }
-            all.append(values, &encoding, output.by_token(), texts.len());
-        }
-        Ok(all)
-    };
+    let embedder = Embedder::new(engine, settings, options)?;
     let limits = CallLimits {
         cancellation: options.cancellation.as_ref(),
         priority: options.priority,
         deadline: options.deadline,
         bytes: texts.iter().map(|text| text.len()).sum(),
     };
-    engine.call(limits, work, |e| (e.truncated.len(), e.tokens.iter().sum()))
+    engine.call(limits, |call| embedder.embed(texts, call), |e| (e.truncated.len(), e.tokens.iter().sum()))
 }
 
 /// As [`crate::Model::embedding_size_with`].

@@ -1,7 +1,8 @@
-//! Tasks of encoders: one file per task over an [`Engine`](crate::engine::Engine).
+//! Tasks: one file or folder per task over an [`Engine`](crate::engine::Engine).
 
 mod batches;
 pub mod classification;
+pub mod compress;
 pub mod embedding;
 pub mod hidden;
 mod logit_score;

@@ -66,6 +66,24 @@ impl Encoding {
         })
     }
 
+    /// Appends the sequences of another batch, which has offsets if this one does.
+    pub(crate) fn append(&mut self, other: Self) {
+        let tokens = self.ids.len();
+        self.starts.extend(other.starts[1..].iter().map(|start| tokens + start));
+        self.ids.extend(other.ids);
+        self.type_ids.extend(other.type_ids);
+        self.special.extend(other.special);
+        self.sequences.extend(other.sequences);
+        self.truncated.extend(other.truncated);
+        self.longest = self.longest.max(other.longest);
+        if let Some(offsets) = &mut self.offsets {
+            offsets.extend(other.offsets.unwrap_or_default());
+        }
+        if let Some(words) = &mut self.words {
+            words.extend(other.words.unwrap_or_default());
+        }
+    }
+
     /// Some of the sequences, in the given order: only their ids and types.
     pub(crate) fn select(&self, sequences: &[usize]) -> Self {
         let mut chosen = Self { starts: vec![0], pad_id: self.pad_id, ..Self::default() };

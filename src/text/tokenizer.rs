@@ -6,6 +6,7 @@
 
 mod backtracking;
 pub(crate) mod clean_up;
+mod count;
 mod cuts;
 mod fields;
 mod letters;
@@ -525,14 +526,7 @@ impl Inner {
             {
                 let shortened = cuts.shortened(text);
                 let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
-                let check = |part: &str| {
-                    call.check()?;
-                    // A part without a place to cut it.
-                    if part.len() > 4 * cuts::PART {
-                        ensure((part.len() as u64).saturating_mul(ENCODING_FACTOR), "tokenizing a text")?;
-                    }
-                    self.backtracking.check(tokenizer, part, call)
-                };
+                let check = |part: &str| self.check_part(tokenizer, part, call);
                 let encoding = cuts::encode(tokenizer, &cuts, text, cuts::PART, room, from_the_end, check)?;
                 return Ok(match shortened {
                     Some(shortened) => shortened.restore(&encoding),

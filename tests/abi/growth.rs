@@ -7,11 +7,13 @@ use kinglet::ffi::*;
 use crate::calls::{first_sizes, load, ok, refused, text};
 
 /// The size of each struct in the first version that had it. Lines are added; none is ever changed.
-const FIRST: [(&str, usize); 33] = [
+const FIRST: [(&str, usize); 35] = [
     ("kinglet_arrow_texts", 64),
     ("kinglet_batch_suggestion_view", 72),
     ("kinglet_classifications_view", 56),
     ("kinglet_classify_options", 32),
+    ("kinglet_compress_options", 128),
+    ("kinglet_compression_view", 72),
     ("kinglet_detokenize_options", 16),
     ("kinglet_device_info", 48),
     ("kinglet_devices_options", 16),

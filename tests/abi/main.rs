@@ -10,6 +10,7 @@ mod calls;
 mod arrow;
 mod batch_size;
 mod callbacks;
+mod compression;
 mod generate;
 mod growth;
 mod models;
@@ -27,6 +28,7 @@ fn every_function_is_tested() {
     let tested = [
         arrow::COVERS,
         batch_size::COVERS,
+        compression::COVERS,
         generate::COVERS,
         models::COVERS,
         requests::COVERS,
@@ -45,6 +47,7 @@ fn every_function_is_tested() {
     let sources = concat!(
         include_str!("arrow.rs"),
         include_str!("batch_size.rs"),
+        include_str!("compression.rs"),
         include_str!("generate.rs"),
         include_str!("models.rs"),
         include_str!("requests.rs"),

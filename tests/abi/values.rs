@@ -80,9 +80,11 @@ fn versions() {
 
 #[test]
 fn names_of_values_are_those_of_the_description() {
-    let names: [(&str, extern "C" fn(u32) -> *const c_char); 16] = [
+    let names: [(&str, extern "C" fn(u32) -> *const c_char); 18] = [
         ("kinglet_aggregation", kinglet_aggregation_name),
         ("kinglet_batch_goal", kinglet_batch_goal_name),
+        ("kinglet_compress_method", kinglet_compress_method_name),
+        ("kinglet_compress_unit", kinglet_compress_unit_name),
         ("kinglet_counters_format", kinglet_counters_format_name),
         ("kinglet_device", kinglet_device_name),
         ("kinglet_early_stopping", kinglet_early_stopping_name),
@@ -115,7 +117,7 @@ fn names_of_values_are_those_of_the_description() {
         assert_eq!((name(function(count as u32)), name(function(u32::MAX))), ("unknown", "unknown"), "{of}");
         enumerations += 1;
     }
-    assert_eq!(enumerations, 16);
+    assert_eq!(enumerations, 18);
     // The same names as in the command line and in exports.
     for stage in kinglet::Stage::ALL {
         assert_eq!(name(kinglet_stage_name(stage as u32)), stage.name());

@@ -44,6 +44,7 @@ static void free_nothing(void) {
     kinglet_classifications_free(NULL);
     kinglet_token_classifications_free(NULL);
     kinglet_hidden_states_free(NULL);
+    kinglet_compression_free(NULL);
     kinglet_cancellation_free(NULL);
 }
 
@@ -444,6 +445,31 @@ static void labelling(void) {
     kinglet_model_free(model);
 }
 
+static void compressing(void) {
+    const kinglet_str rain[] = {KINGLET_STR("rain")};
+    const kinglet_str text = KINGLET_STR("A small bird sings. The rain runs to the sea! It answers the stone.");
+    const kinglet_model *model = load("bert");
+    kinglet_compress_options options = {.struct_size = sizeof options, .ratio = 2, .force_tokens = rain, .force_token_count = 1};
+    kinglet_compression *made = NULL;
+    kinglet_compression_view view;
+
+    view.struct_size = sizeof view;
+    OK(kinglet_model_compress(model, text, &options, &made, &error));
+    OK(kinglet_compression_read(made, &view, &error));
+    REQUIRE(view.kept_count == 1 && view.method == KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS);
+    CHECK(same(view.text, "The rain runs to the sea!"));
+    CHECK(view.kept[0].start == 20 && view.kept[0].end == 45 && view.windows == 3);
+    CHECK(view.tokens_after * 2 <= view.tokens_before);
+    kinglet_compression_free(made);
+
+    made = NULL;
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "ratio", kinglet_model_compress(model, text, NULL, &made, &error));
+    options.method = KINGLET_COMPRESS_METHOD_TOKEN_CLASSIFIER;
+    FAILS(KINGLET_STATUS_UNSUPPORTED, "head", kinglet_model_compress(model, text, &options, &made, &error));
+    CHECK(made == NULL);
+    kinglet_model_free((kinglet_model *)model);
+}
+
 typedef struct {
     const kinglet_model *model;
     const kinglet_cancellation *cancellation;
@@ -566,6 +592,7 @@ int main(int argc, char **argv) {
     kinglet_model_free(model);
     classifying();
     labelling();
+    compressing();
     if (generate_main(fixtures) != 0 || session_main(fixtures) != 0) return 1;
     return finish("consumer.c");
 }

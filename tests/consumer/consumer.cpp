@@ -150,6 +150,17 @@ void tokenising(const kinglet::Model &model) {
     CHECK(model.detokenize(ids).value() == "bird");
     CHECK(model.detokenize(ids, {kinglet::Tristate::No}).value().find("[CLS]") != std::string::npos);
 
+    kinglet::CompressOptions shorter;
+    fails(kinglet::Status::InvalidArgument, "ratio", [&] { (void)model.compress("bird", shorter).value(); });
+    shorter.ratio = 2;
+    shorter.force_tokens = {"rain"};
+    const std::string document = "A small bird sings. The rain runs to the sea! It answers the stone.";
+    const auto compression = model.compress(document, shorter).value();
+    CHECK(compression.text() == "The rain runs to the sea!" && compression.kept().size() == 1);
+    CHECK(compression.kept()[0].start == 20 && compression.kept()[0].end == 45 && compression.windows() == 3);
+    CHECK(compression.method() == kinglet::CompressMethod::SentenceEmbeddings);
+    CHECK(compression.tokens_after() * 2 <= compression.tokens_before());
+
     const auto *before = encoding.ids().data();
     const kinglet::Encoding moved = std::move(encoding);
     CHECK(moved.ids().data() == before && encoding.size() == 0 && encoding.ids().empty());

@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 22] = [
+const FILES: [&str; 23] = [
     "version",
     "error",
     "strings",
@@ -26,6 +26,7 @@ const FILES: [&str; 22] = [
     "arrow",
     "classification",
     "token_classification",
+    "compression",
     "prefix",
     "generate_options",
     "generation",

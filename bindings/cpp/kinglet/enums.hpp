@@ -205,6 +205,41 @@ enum class Aggregation : std::uint32_t {
     return kinglet_aggregation_name(static_cast<kinglet_aggregation>(value));
 }
 
+/// How the units of a document are scored.
+enum class CompressMethod : std::uint32_t {
+    /// By the model: a token classifier; a decoder, unless it has sentence-transformers' files; else sentence
+    /// embeddings.
+    Auto = KINGLET_COMPRESS_METHOD_AUTO,
+    /// The probability of the label of tokens to keep, by a token classifier (LLMLingua-2).
+    TokenClassifier = KINGLET_COMPRESS_METHOD_TOKEN_CLASSIFIER,
+    /// `-ln p` of tokens given those before, by a decoder (Selective Context).
+    SelfInformation = KINGLET_COMPRESS_METHOD_SELF_INFORMATION,
+    /// The relevance and novelty of sentences by their embeddings (maximal marginal relevance).
+    SentenceEmbeddings = KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(CompressMethod value) noexcept {
+    return kinglet_compress_method_name(static_cast<kinglet_compress_method>(value));
+}
+
+/// What is kept or dropped as a whole.
+enum class CompressUnit : std::uint32_t {
+    /// Words for a token classifier, else sentences.
+    Auto = KINGLET_COMPRESS_UNIT_AUTO,
+    /// A token of the model's tokenizer.
+    Token = KINGLET_COMPRESS_UNIT_TOKEN,
+    /// What stands between spaces, without the punctuation at its ends, which is a unit of its own.
+    Word = KINGLET_COMPRESS_UNIT_WORD,
+    /// A sentence; a long list or table is cut between words.
+    Sentence = KINGLET_COMPRESS_UNIT_SENTENCE,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(CompressUnit value) noexcept {
+    return kinglet_compress_unit_name(static_cast<kinglet_compress_unit>(value));
+}
+
 /// When beam search stops.
 enum class EarlyStopping : std::uint32_t {
     /// As the model's files say; where they are silent, as the value `no`.

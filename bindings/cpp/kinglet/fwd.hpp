@@ -10,6 +10,7 @@ inline namespace KINGLET_FORM {
 
 class Cancellation;
 class Classifications;
+class Compression;
 class Counters;
 class Devices;
 class Embeddings;
@@ -25,6 +26,7 @@ class Session;
 class Texts;
 struct BatchSuggestion;
 struct ClassifyOptions;
+struct CompressOptions;
 struct DetokenizeOptions;
 struct EmbedOptions;
 struct GenerateOptions;

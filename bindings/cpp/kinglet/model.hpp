@@ -200,6 +200,16 @@ public:
             });
     }
 
+    /// Shortens a document of any length: the words or sentences that matter least are dropped, the others keep their order. One that fits
+    /// is returned as it is.
+    Result<Compression> compress(std::string_view text, const CompressOptions &options) const noexcept {
+        const Texts forced(options.force_tokens);
+        const auto c = detail::to_c(options, forced);
+        return detail::make<Compression, kinglet_compression>([&](kinglet_compression **made, kinglet_error **error) {
+            return kinglet_model_compress(get(), detail::to_c(text), &c, made, error);
+        });
+    }
+
     /// Runs token ids without adding tokens or cutting: the ids of all sequences one after the other, and the tokens of each sequence.
     /// `type_ids` may be empty.
     Result<HiddenStates> hidden_states(Span<const std::uint32_t> ids, Span<const std::size_t> lengths,

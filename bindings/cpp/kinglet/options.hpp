@@ -210,6 +210,39 @@ struct ClassifyOptions {
     std::uint32_t deadline_ms = 0;
 };
 
+/// Options of Model::compress. One of ratio and max_tokens is required.
+struct CompressOptions {
+    /// Tokens of the document for each token that is kept: a number above 1. 0: as max_tokens says.
+    double ratio = 0;
+    /// The most tokens that are kept, by the model's own tokenizer and without special tokens. 0: as ratio says.
+    std::size_t max_tokens = 0;
+    /// How words or sentences are scored; Auto goes by the model.
+    CompressMethod method = CompressMethod::Auto;
+    /// What is kept or dropped as a whole. Auto: words for a token classifier, else sentences.
+    CompressUnit unit = CompressUnit::Auto;
+    /// What sentences are to be relevant to. Empty: the mean of the document. Only for CompressMethod::SentenceEmbeddings, as relevance.
+    std::string query = {};
+    /// How much relevance counts, from above 0 to 1; novelty has the rest. 0: 0.7.
+    float relevance = 0;
+    /// The label of tokens to keep. Empty: the one that is named so, else the second of two. Only for CompressMethod::TokenClassifier.
+    std::string keep_label = {};
+    /// Tokens that the model reads at once, special tokens included. 0: as many as it takes, at most 2048.
+    std::size_t window = 0;
+    /// Tokens that two windows share. 0: an eighth of a window. Not for CompressMethod::SentenceEmbeddings.
+    std::size_t overlap = 0;
+    /// Keeps what has a digit.
+    bool force_digits = false;
+    /// Keeps words that begin with a capital letter and are not the first of a sentence.
+    bool force_capitalized = false;
+    /// Words, or sequences of words, that are kept wherever they are.
+    std::vector<std::string> force_tokens = {};
+    const Cancellation *cancellation = nullptr;
+    /// How urgent the call is.
+    Priority priority = Priority::Normal;
+    /// Milliseconds after which the call fails with Status::DeadlineExceeded if it is not done. 0: none.
+    std::uint32_t deadline_ms = 0;
+};
+
 /// Options of Model::hidden_states.
 struct HiddenStatesOptions {
     const Cancellation *cancellation = nullptr;
@@ -320,6 +353,27 @@ inline kinglet_classify_options to_c(const ClassifyOptions &options) noexcept {
     c.deadline_ms = options.deadline_ms;
     c.max_length = options.max_length;
     prompts(c, options);
+    return c;
+}
+
+// `forced` are the options' force_tokens.
+inline kinglet_compress_options to_c(const CompressOptions &options, const Texts &forced) noexcept {
+    auto c = cancellable<kinglet_compress_options>(options);
+    c.ratio = options.ratio;
+    c.max_tokens = options.max_tokens;
+    c.method = static_cast<kinglet_compress_method>(options.method);
+    c.unit = static_cast<kinglet_compress_unit>(options.unit);
+    c.query = to_c(std::string_view(options.query));
+    c.keep_label = to_c(std::string_view(options.keep_label));
+    c.window = options.window;
+    c.overlap = options.overlap;
+    c.relevance = options.relevance;
+    c.force_digits = options.force_digits;
+    c.force_capitalized = options.force_capitalized;
+    c.force_tokens = forced.data();
+    c.force_token_count = forced.size();
+    c.priority = static_cast<kinglet_priority>(options.priority);
+    c.deadline_ms = options.deadline_ms;
     return c;
 }
 

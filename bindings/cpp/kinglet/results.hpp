@@ -26,6 +26,8 @@ using ClassificationsHolder = Holder<kinglet_classifications, kinglet_classifica
                                      kinglet_classifications_free>;
 using TokenClassificationsHolder = Holder<kinglet_token_classifications, kinglet_token_classifications_view,
                                           kinglet_token_classifications_read, kinglet_token_classifications_free>;
+using CompressionHolder =
+    Holder<kinglet_compression, kinglet_compression_view, kinglet_compression_read, kinglet_compression_free>;
 using HiddenStatesHolder = Holder<kinglet_hidden_states, kinglet_hidden_states_view, kinglet_hidden_states_read,
                                   kinglet_hidden_states_free>;
 using SuggestionHolder = Holder<kinglet_batch_suggestion, kinglet_batch_suggestion_view, kinglet_batch_suggestion_read,
@@ -229,6 +231,26 @@ public:
     }
     Span<const float> scores() const noexcept { return {view().scores, token_count() * label_count()}; }
     bool truncated(std::size_t i) const noexcept { return view().truncated[i] != 0; }
+
+private:
+    using Holder::Holder;
+    friend Holder;
+};
+
+/// A shortened document. Const members: any thread.
+class Compression : public detail::CompressionHolder {
+public:
+    /// The text, valid as long as this object.
+    std::string_view text() const noexcept { return detail::to_cpp(view().text); }
+    /// The bytes of the document that the text is made of, in order.
+    Offsets kept() const noexcept { return Offsets({view().kept, view().kept_count}); }
+    /// Tokens of the document and of the text, without special tokens.
+    std::size_t tokens_before() const noexcept { return view().tokens_before; }
+    std::size_t tokens_after() const noexcept { return view().tokens_after; }
+    /// What the model read: windows, or sentences where each is embedded alone. 0 for a document that fits as it is.
+    std::size_t windows() const noexcept { return view().windows; }
+    /// The method; never Auto.
+    CompressMethod method() const noexcept { return static_cast<CompressMethod>(view().method); }
 
 private:
     using Holder::Holder;

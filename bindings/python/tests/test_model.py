@@ -176,6 +176,8 @@ def test_quantize(tmp_path: Path, bert: Model) -> None:
         (model.Pooling, "pooling", {"none"}),
         (model.ScoreFunction, "score_function", set()),
         (model.Aggregation, "aggregation", set()),
+        (model.CompressMethod, "compress_method", set()),
+        (model.CompressUnit, "compress_unit", set()),
         (model.Priority, "priority", set()),
         (_load.LogLevel, "log_level", {"default"}),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import kinglet
-from kinglet import Model, errors
+from kinglet import Cancellation, Model, errors
 
 from .conftest import MIXED, reference
 
@@ -57,6 +58,41 @@ def test_classify_tokens(load: Callable[[str], Model]) -> None:
     assert plain and all((e.start, e.end) in places and e.label in model.labels and 0 < e.score <= 1 for e in plain)
     simple = model.classify_tokens([text, "a"])
     assert len(simple) == 2 and all(text[e.start : e.end] and not e.label.startswith("B-") for e in simple[0])
+
+
+def test_compress(load: Callable[[str], Model]) -> None:
+    bert, gpt2, tagger = load("bert"), load("generation/gpt2"), load("bert-token-classifier")
+    document = "A small bird sings für Ærø. The rain runs to the sea! It answers 42 times. " * 5
+    for found in (
+        bert.compress(document, ratio=3, query="rain", relevance=0.5),
+        gpt2.compress(document, ratio=3, unit="word", window=40, overlap=8, force_tokens=["rain"]),
+        tagger.compress(document, ratio=3, keep_label="O", force_digits=True),
+        asyncio.run(gpt2.acompress(document, ratio=3, unit="word", force_capitalized=True)),
+    ):
+        assert found.tokens_after * 3 <= found.tokens_before and found.windows > 1 and str(found) == found.text
+        pieces = "".join(document[start:end] for start, end in found.kept)
+        assert pieces.replace(" ", "") == found.text.replace(" ", "")
+    assert found.method == "self_information"
+    assert tagger.compress(document, ratio=2, keep_label="O", force_digits=True).text.count("42") == 5
+    assert bert.compress("bird", max_tokens=9).text == "bird"
+    for options, says in (
+        ({}, "ratio: give"),
+        ({"ratio": 0}, "ratio: is 0"),
+        ({"ratio": "two"}, "ratio: a number is needed, not str"),
+        ({"ratio": 2, "max_tokens": 5}, "ratio, max_tokens"),
+        ({"ratio": 2, "method": "magic"}, "method: 'magic' is unknown"),
+        ({"ratio": 2, "window": 0}, "window: 0"),
+        ({"ratio": 2, "force_tokens": "rain"}, "force_tokens: a list of str"),
+        ({"ratio": 2, "unit": "word"}, "unit: the method"),
+    ):
+        with pytest.raises(errors.InvalidArgument, match=says):
+            bert.compress(document, **options)
+    with pytest.raises(TypeError, match="'speed'"):
+        bert.compress(document, speed=2)  # type: ignore[call-arg]
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(errors.Cancelled):
+        bert.compress(document, ratio=2, cancellation=cancellation)
 
 
 def test_tokenize(bert: Model) -> None:

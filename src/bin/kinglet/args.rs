@@ -7,11 +7,12 @@ use clap::{Args, Parser, Subcommand};
 use kinglet::{Device, Format, Precision};
 
 use crate::bench_args::BenchVerb;
+use crate::compress_args::Compress;
 use crate::run_args::Run;
 use crate::values::{at_least_one, choice, size};
 pub use crate::verb_args::*;
 
-/// Run small language models: generate text, chat, embed, classify.
+/// Run small language models: generate text, chat, embed, classify, shorten documents.
 ///
 /// PATH is a model as it is published: a Hugging Face directory, a GGUF file, an ONNX export, or a .kinglet file; or the name of a
 /// model that is in the local cache of the Hugging Face hub, where this puts it:
@@ -48,6 +49,7 @@ pub enum Verb {
     Chat(Chat),
     Embed(Embed),
     Classify(Classify),
+    Compress(Compress),
     Tokenize(Tokenize),
     Run(Box<Run>),
     Inspect(Inspect),

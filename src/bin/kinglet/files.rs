@@ -11,11 +11,21 @@ const MAX_LINE: u64 = 64 << 20;
 
 /// The text of a file of at most `limit` bytes.
 pub fn text(path: &Path, limit: u64) -> Outcome<String> {
-    let failed = |error: io::Error| Failure::new(format!("{}: {error}", path.display()));
+    document(Some(path), limit)
+}
+
+/// The text of a file, or of standard input without one, of at most `limit` bytes.
+pub fn document(path: Option<&Path>, limit: u64) -> Outcome<String> {
+    let name = path.map_or_else(|| "standard input".into(), |path| path.display().to_string());
+    let failed = |error: io::Error| Failure::new(format!("{name}: {error}"));
+    let input: Box<dyn Read> = match path {
+        Some(path) => Box::new(File::open(path).map_err(failed)?),
+        None => Box::new(io::stdin().lock()),
+    };
     let mut text = String::new();
-    File::open(path).map_err(failed)?.take(limit + 1).read_to_string(&mut text).map_err(failed)?;
+    input.take(limit.saturating_add(1)).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > limit {
-        return Err(Failure::new(format!("{}: is longer than {limit} bytes", path.display())));
+        return Err(Failure::new(format!("{name}: is longer than {limit} bytes")));
     }
     Ok(text)
 }

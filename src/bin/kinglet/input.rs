@@ -176,7 +176,7 @@ impl InputSource<'_> {
 }
 
 /// The text of a field.
-fn take(value: &Value, field: &str, kind: Kind) -> Result<String, String> {
+pub fn take(value: &Value, field: &str, kind: Kind) -> Result<String, String> {
     let Value::Object(object) = value else {
         return Err("not a JSON object".into());
     };

@@ -7,6 +7,8 @@ mod bulk;
 mod chat;
 mod check;
 mod classify;
+mod compress;
+mod compress_args;
 mod devices;
 mod embed;
 mod evaluate;
@@ -120,6 +122,7 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Chat(args) => with_model(&args.model, &|model| chat::run(model, args)),
         Verb::Embed(args) => with_model(&args.model, &|model| embed::run(model, args)),
         Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
+        Verb::Compress(args) => with_model(&args.model, &|model| compress::run(model, args)),
         Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
         Verb::Run(args) => {
             let plan = bulk::plan(args)?;

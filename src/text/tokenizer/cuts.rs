@@ -218,48 +218,7 @@ pub fn encode(
     check: impl Fn(&str) -> Result<()>,
 ) -> Result<Encoding> {
     let mut encoded = Vec::new();
-    let mut count = 0;
-    let room_is_full = |count: usize| room.is_some_and(|room| count > room);
-    for part in cuts.parts(text, size, from_the_end, &|| check("")) {
-        let part = part?;
-        let text = &text[part.before..part.end];
-        let joins = cuts.letters.as_ref().is_some_and(|letters| letters.joins);
-        if joins && text.len() > 4 * size.max(WINDOW) {
-            // From the end too, what comes first decides how the rest is merged.
-            let room = (room.filter(|_| !from_the_end), part.start - part.before);
-            if let Some(tokens) = windows::encode(tokenizer, text, size.max(WINDOW), room, &check)? {
-                let windows::Tokens { ids, offsets, words } = tokens;
-                let first = offsets.partition_point(|offsets| part.before + offsets.0 < part.start);
-                count += ids.len() - first;
-                encoded.push(Encoded {
-                    offset: part.before,
-                    ids: ids[first..].into(),
-                    offsets: offsets[first..].into(),
-                    words: words[first..].into(),
-                    word_before: first.checked_sub(1).and_then(|before| words[before]),
-                });
-                if room_is_full(count) {
-                    break;
-                }
-                continue;
-            }
-        }
-        check_length(text)?;
-        check(text)?;
-        let tokens = tokenizer.encode(text, false).map_err(super::untokenizable)?;
-        let first = tokens.get_offsets().partition_point(|offsets| part.before + offsets.0 < part.start);
-        count += tokens.len() - first;
-        encoded.push(Encoded {
-            offset: part.before,
-            ids: tokens.get_ids()[first..].into(),
-            offsets: tokens.get_offsets()[first..].into(),
-            words: tokens.get_word_ids()[first..].into(),
-            word_before: first.checked_sub(1).and_then(|before| tokens.get_word_ids()[before]),
-        });
-        if room_is_full(count) {
-            break;
-        }
-    }
+    each(tokenizer, cuts, text, size, (room, from_the_end), check, &mut |part| encoded.push(part))?;
     if from_the_end {
         encoded.reverse();
     }
@@ -298,11 +257,66 @@ pub fn check_length(text: &str) -> Result<()> {
     }
 }
 
+/// Tokenises a text part by part, and hands each one over.
+pub fn each(
+    tokenizer: &HfTokenizer,
+    cuts: &Cuts,
+    text: &str,
+    size: usize,
+    (room, from_the_end): (Option<usize>, bool),
+    check: impl Fn(&str) -> Result<()>,
+    found: &mut dyn FnMut(Encoded),
+) -> Result<()> {
+    let mut count = 0;
+    let room_is_full = |count: usize| room.is_some_and(|room| count > room);
+    for part in cuts.parts(text, size, from_the_end, &|| check("")) {
+        let part = part?;
+        let text = &text[part.before..part.end];
+        let joins = cuts.letters.as_ref().is_some_and(|letters| letters.joins);
+        if joins && text.len() > 4 * size.max(WINDOW) {
+            // From the end too, what comes first decides how the rest is merged.
+            let room = (room.filter(|_| !from_the_end), part.start - part.before);
+            if let Some(tokens) = windows::encode(tokenizer, text, size.max(WINDOW), room, &check)? {
+                let windows::Tokens { ids, offsets, words } = tokens;
+                let first = offsets.partition_point(|offsets| part.before + offsets.0 < part.start);
+                count += ids.len() - first;
+                found(Encoded {
+                    offset: part.before,
+                    ids: ids[first..].into(),
+                    offsets: offsets[first..].into(),
+                    words: words[first..].into(),
+                    word_before: first.checked_sub(1).and_then(|before| words[before]),
+                });
+                if room_is_full(count) {
+                    break;
+                }
+                continue;
+            }
+        }
+        check_length(text)?;
+        check(text)?;
+        let tokens = tokenizer.encode(text, false).map_err(super::untokenizable)?;
+        let first = tokens.get_offsets().partition_point(|offsets| part.before + offsets.0 < part.start);
+        count += tokens.len() - first;
+        found(Encoded {
+            offset: part.before,
+            ids: tokens.get_ids()[first..].into(),
+            offsets: tokens.get_offsets()[first..].into(),
+            words: tokens.get_word_ids()[first..].into(),
+            word_before: first.checked_sub(1).and_then(|before| tokens.get_word_ids()[before]),
+        });
+        if room_is_full(count) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// The tokens of a part.
-struct Encoded {
+pub struct Encoded {
     /// Added to the offsets.
     offset: usize,
-    ids: Box<[u32]>,
+    pub ids: Box<[u32]>,
     offsets: Box<[(usize, usize)]>,
     words: Box<[Option<u32>]>,
     /// The word of the token before.

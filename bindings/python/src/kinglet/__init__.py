@@ -21,6 +21,7 @@ from kinglet.model import Model
 from kinglet.results import (
     BatchSuggestion,
     Classifications,
+    Compression,
     DeviceInfo,
     Embeddings,
     Encoding,
@@ -40,6 +41,7 @@ __all__ = [
     "Cancellation",
     "Chat",
     "Classifications",
+    "Compression",
     "DeviceInfo",
     "Embeddings",
     "Encoding",

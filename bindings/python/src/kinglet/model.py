@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, Unpack, overload
 
 import numpy.typing as npt
 
-from kinglet import _batch_size, _classify, _embed, _load, _tokens, streaming
+from kinglet import _batch_size, _classify, _compress, _embed, _load, _tokens, streaming
 from kinglet._call import Cancellation, check
 from kinglet._library import CData, ffi, lib, null, own, text
 from kinglet._options import choice, choices, name_of, new
@@ -23,6 +23,7 @@ from kinglet.generation import GenerateOptions, agenerations, generations
 from kinglet.results import (
     BatchSuggestion,
     Classifications,
+    Compression,
     Embeddings,
     Encoding,
     Entity,
@@ -33,13 +34,15 @@ from kinglet.results import (
     StageTotals,
 )
 
-__all__ = ["Aggregation", "Device", "Model", "Pooling", "Precision", "ScoreFunction"]
+__all__ = ["Aggregation", "CompressMethod", "CompressUnit", "Device", "Model", "Pooling", "Precision", "ScoreFunction"]
 
 Device: TypeAlias = Literal["cpu", "candle-cpu", "cuda", "metal"]
 Precision: TypeAlias = Literal["auto", "f32", "f16", "int8", "bf16", "int4"]
 Pooling: TypeAlias = Literal["auto", "mean", "cls", "last", "max", "weightedmean", "mean_sqrt_len_tokens"]
 ScoreFunction: TypeAlias = Literal["auto", "none", "sigmoid", "softmax", "tanh"]
 Aggregation: TypeAlias = Literal["auto", "none", "simple"]
+CompressMethod: TypeAlias = Literal["auto", "token_classifier", "self_information", "sentence_embeddings"]
+CompressUnit: TypeAlias = Literal["auto", "token", "word", "sentence"]
 Priority: TypeAlias = Literal["normal", "interactive", "bulk"]
 
 
@@ -287,6 +290,15 @@ class Model:
         """The labelled parts of each text, for instance names. Positions are those of Python's strings."""
         return _classify.classify_tokens(self._handle(), texts, aggregation, options)
 
+    def compress(self, text: str, **options: Unpack[_compress.CompressOptions]) -> Compression:
+        """Shortens a document of any length: the words or sentences that matter least are dropped, the others keep their order.
+
+        Options: `ratio` or `max_tokens`, one of which is needed; `method` and `unit`, which the model decides otherwise; `query` and
+        `relevance` of sentence embeddings; `keep_label` of a token classifier; `window` and `overlap` in tokens; `force_digits`,
+        `force_capitalized`, `force_tokens`; `priority`, `deadline_ms`; `cancellation`.
+        """
+        return _compress.compress(self._handle(), text, options)
+
     # ---- Tokens ----
 
     def tokenize(
@@ -413,6 +425,11 @@ class Model:
             call = functools.partial(self.classify_tokens, texts, aggregation=aggregation, **options)
             return await streaming.in_executor(call, cancellation)
         return await _classify.aclassify_tokens(self._handle(), texts, aggregation, options)
+
+    async def acompress(self, text: str, **options: Unpack[_compress.CompressOptions]) -> Compression:
+        """Like `compress`, for `await`: on a thread."""
+        cancellation = options.pop("cancellation", None)
+        return await streaming.in_executor(functools.partial(self.compress, text, **options), cancellation)
 
     @overload
     async def agenerate(  # type: ignore[overload-overlap]

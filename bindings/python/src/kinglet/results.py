@@ -11,6 +11,7 @@ import numpy.typing as npt
 __all__ = [
     "BatchSuggestion",
     "Classifications",
+    "Compression",
     "DeviceInfo",
     "Embeddings",
     "Encoding",
@@ -150,6 +151,25 @@ class Generation:
     def finish_reason(self) -> str:
         """Why the best output ended."""
         return self.outputs[0].finish_reason
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A shortened document."""
+
+    text: str
+    #: The characters of the document that `text` is made of, from the first to before the last, in order.
+    kept: tuple[tuple[int, int], ...]
+    #: Tokens of the document and of `text`, without special tokens.
+    tokens_before: int
+    tokens_after: int
+    #: What the model read: windows, or sentences where each is embedded alone. 0 for a document that fits as it is.
+    windows: int
+    #: How words or sentences were scored.
+    method: str
 
     def __str__(self) -> str:
         return self.text

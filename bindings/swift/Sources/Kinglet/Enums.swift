@@ -233,6 +233,54 @@ public struct Aggregation: RawRepresentable, Hashable, Sendable, CaseIterable, C
     public var description: String { nameOf(self, kinglet_aggregation_name(rawValue)) }
 }
 
+/// How the units of a document are scored.
+public struct CompressMethod: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// By the model: a token classifier; a decoder, unless it has sentence-transformers' files; else sentence
+    /// embeddings.
+    public static let auto = CompressMethod(rawValue: KINGLET_COMPRESS_METHOD_AUTO.rawValue)
+    /// The probability of the label of tokens to keep, by a token classifier (LLMLingua-2).
+    public static let tokenClassifier = CompressMethod(rawValue: KINGLET_COMPRESS_METHOD_TOKEN_CLASSIFIER.rawValue)
+    /// `-ln p` of tokens given those before, by a decoder (Selective Context).
+    public static let selfInformation = CompressMethod(rawValue: KINGLET_COMPRESS_METHOD_SELF_INFORMATION.rawValue)
+    /// The relevance and novelty of sentences by their embeddings (maximal marginal relevance).
+    public static let sentenceEmbeddings = CompressMethod(rawValue: KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [CompressMethod] = [.auto, .tokenClassifier, .selfInformation,
+        .sentenceEmbeddings]
+
+    /// The short name of the value, for instance "sentence_embeddings".
+    public var description: String { nameOf(self, kinglet_compress_method_name(rawValue)) }
+}
+
+/// What is kept or dropped as a whole.
+public struct CompressUnit: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Words for a token classifier, else sentences.
+    public static let auto = CompressUnit(rawValue: KINGLET_COMPRESS_UNIT_AUTO.rawValue)
+    /// A token of the model's tokenizer.
+    public static let token = CompressUnit(rawValue: KINGLET_COMPRESS_UNIT_TOKEN.rawValue)
+    /// What stands between spaces, without the punctuation at its ends, which is a unit of its own.
+    public static let word = CompressUnit(rawValue: KINGLET_COMPRESS_UNIT_WORD.rawValue)
+    /// A sentence; a long list or table is cut between words.
+    public static let sentence = CompressUnit(rawValue: KINGLET_COMPRESS_UNIT_SENTENCE.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [CompressUnit] = [.auto, .token, .word, .sentence]
+
+    /// The short name of the value, for instance "sentence".
+    public var description: String { nameOf(self, kinglet_compress_unit_name(rawValue)) }
+}
+
 /// When beam search stops.
 public struct EarlyStopping: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// The number in C. Later versions may have others.

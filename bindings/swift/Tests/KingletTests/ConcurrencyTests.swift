@@ -92,6 +92,7 @@ import Testing
         await expectCancelled("classify pairs") { _ = try await bert.classify(one, pairs: one) }
         await expectCancelled("score") { _ = try await bert.score(queries: one, documents: one) }
         await expectCancelled("tokens") { _ = try await bert.classifyTokens(one) }
+        await expectCancelled("compress") { _ = try await bert.compress("bird", options: CompressOptions(ratio: 2)) }
         await expectCancelled("hidden states") { _ = try await bert.hiddenStates([[5]]) }
         await expectCancelled("generate") { _ = try await writer.generate(one) }
         await expectCancelled("generate from ids") { _ = try await writer.generate(ids: [[5]]) }

@@ -310,6 +310,55 @@ import Testing
         field("end of kinglet_entity", at: MemoryLayout<kinglet_entity>.stride, 56)
     }
 
+    @Test func kinglet_compress_method_values() {
+        constant("KINGLET_COMPRESS_METHOD_AUTO", KINGLET_COMPRESS_METHOD_AUTO.rawValue, 0, kinglet_compress_method_name(0), "auto")
+        constant("KINGLET_COMPRESS_METHOD_TOKEN_CLASSIFIER", KINGLET_COMPRESS_METHOD_TOKEN_CLASSIFIER.rawValue, 1, kinglet_compress_method_name(1), "token_classifier")
+        constant("KINGLET_COMPRESS_METHOD_SELF_INFORMATION", KINGLET_COMPRESS_METHOD_SELF_INFORMATION.rawValue, 2, kinglet_compress_method_name(2), "self_information")
+        constant("KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS", KINGLET_COMPRESS_METHOD_SENTENCE_EMBEDDINGS.rawValue, 3, kinglet_compress_method_name(3), "sentence_embeddings")
+    }
+
+    @Test func kinglet_compress_unit_values() {
+        constant("KINGLET_COMPRESS_UNIT_AUTO", KINGLET_COMPRESS_UNIT_AUTO.rawValue, 0, kinglet_compress_unit_name(0), "auto")
+        constant("KINGLET_COMPRESS_UNIT_TOKEN", KINGLET_COMPRESS_UNIT_TOKEN.rawValue, 1, kinglet_compress_unit_name(1), "token")
+        constant("KINGLET_COMPRESS_UNIT_WORD", KINGLET_COMPRESS_UNIT_WORD.rawValue, 2, kinglet_compress_unit_name(2), "word")
+        constant("KINGLET_COMPRESS_UNIT_SENTENCE", KINGLET_COMPRESS_UNIT_SENTENCE.rawValue, 3, kinglet_compress_unit_name(3), "sentence")
+    }
+
+    @Test func kinglet_compress_options_layout() {
+        field("kinglet_compress_options.struct_size", at: MemoryLayout<kinglet_compress_options>.offset(of: \.struct_size), 0)
+        field("kinglet_compress_options.ratio", at: MemoryLayout<kinglet_compress_options>.offset(of: \.ratio), 8)
+        field("kinglet_compress_options.max_tokens", at: MemoryLayout<kinglet_compress_options>.offset(of: \.max_tokens), 16)
+        field("kinglet_compress_options.method", at: MemoryLayout<kinglet_compress_options>.offset(of: \.method), 24)
+        field("kinglet_compress_options.unit", at: MemoryLayout<kinglet_compress_options>.offset(of: \.unit), 28)
+        field("kinglet_compress_options.query", at: MemoryLayout<kinglet_compress_options>.offset(of: \.query), 32)
+        field("kinglet_compress_options.keep_label", at: MemoryLayout<kinglet_compress_options>.offset(of: \.keep_label), 48)
+        field("kinglet_compress_options.window", at: MemoryLayout<kinglet_compress_options>.offset(of: \.window), 64)
+        field("kinglet_compress_options.overlap", at: MemoryLayout<kinglet_compress_options>.offset(of: \.overlap), 72)
+        field("kinglet_compress_options.relevance", at: MemoryLayout<kinglet_compress_options>.offset(of: \.relevance), 80)
+        field("kinglet_compress_options.force_digits", at: MemoryLayout<kinglet_compress_options>.offset(of: \.force_digits), 84)
+        field("kinglet_compress_options.force_capitalized", at: MemoryLayout<kinglet_compress_options>.offset(of: \.force_capitalized), 88)
+        field("kinglet_compress_options.reserved", at: MemoryLayout<kinglet_compress_options>.offset(of: \.reserved), 92)
+        field("kinglet_compress_options.force_tokens", at: MemoryLayout<kinglet_compress_options>.offset(of: \.force_tokens), 96)
+        field("kinglet_compress_options.force_token_count", at: MemoryLayout<kinglet_compress_options>.offset(of: \.force_token_count), 104)
+        field("kinglet_compress_options.cancellation", at: MemoryLayout<kinglet_compress_options>.offset(of: \.cancellation), 112)
+        field("kinglet_compress_options.priority", at: MemoryLayout<kinglet_compress_options>.offset(of: \.priority), 120)
+        field("kinglet_compress_options.deadline_ms", at: MemoryLayout<kinglet_compress_options>.offset(of: \.deadline_ms), 124)
+        field("end of kinglet_compress_options", at: MemoryLayout<kinglet_compress_options>.stride, 128)
+    }
+
+    @Test func kinglet_compression_view_layout() {
+        field("kinglet_compression_view.struct_size", at: MemoryLayout<kinglet_compression_view>.offset(of: \.struct_size), 0)
+        field("kinglet_compression_view.text", at: MemoryLayout<kinglet_compression_view>.offset(of: \.text), 8)
+        field("kinglet_compression_view.kept", at: MemoryLayout<kinglet_compression_view>.offset(of: \.kept), 24)
+        field("kinglet_compression_view.kept_count", at: MemoryLayout<kinglet_compression_view>.offset(of: \.kept_count), 32)
+        field("kinglet_compression_view.tokens_before", at: MemoryLayout<kinglet_compression_view>.offset(of: \.tokens_before), 40)
+        field("kinglet_compression_view.tokens_after", at: MemoryLayout<kinglet_compression_view>.offset(of: \.tokens_after), 48)
+        field("kinglet_compression_view.windows", at: MemoryLayout<kinglet_compression_view>.offset(of: \.windows), 56)
+        field("kinglet_compression_view.method", at: MemoryLayout<kinglet_compression_view>.offset(of: \.method), 64)
+        field("kinglet_compression_view.reserved", at: MemoryLayout<kinglet_compression_view>.offset(of: \.reserved), 68)
+        field("end of kinglet_compression_view", at: MemoryLayout<kinglet_compression_view>.stride, 72)
+    }
+
     @Test func kinglet_prefix_options_layout() {
         field("kinglet_prefix_options.struct_size", at: MemoryLayout<kinglet_prefix_options>.offset(of: \.struct_size), 0)
         field("kinglet_prefix_options.add_special_tokens", at: MemoryLayout<kinglet_prefix_options>.offset(of: \.add_special_tokens), 8)

@@ -59,6 +59,33 @@ let mixed = [
         }
     }
 
+    /// A shortened document is made of pieces of the document, and fits.
+    @Test func compression() async throws {
+        let document = String(repeating: "A small bird sings für Ærø. The rain runs to the sea! It answers 42 times. ", count: 5)
+        var sentences = CompressOptions(ratio: 3), tagged = CompressOptions(ratio: 2), words = CompressOptions(maxTokens: 60)
+        (sentences.query, sentences.relevance) = ("rain", 0.5)
+        (tagged.keepLabel, tagged.forceDigits) = ("O", true)
+        (words.unit, words.window, words.overlap, words.forceTokens) = (.word, 40, 8, ["rain"])
+        for (name, options, budget) in [
+            ("bert", sentences, nil), ("bert-token-classifier", tagged, nil), ("generation/gpt2", words, 60),
+        ] as [(String, CompressOptions, Int?)] {
+            let model = try await Model.load(path: fixture(name))
+            let short = try await model.compress(document, options: options)
+            #expect(try short == model.compress(document, options: options, cancellation: nil))
+            #expect(short.tokensAfter <= budget ?? short.tokensBefore / Int(options.ratio ?? 1) && short.windows > 1)
+            let pieces = try short.kept.map { try document[#require($0.range(in: document))] }.joined()
+            #expect(pieces.filter { $0 != " " } == short.text.filter { $0 != " " })
+            #expect(short.method != .auto)
+            if options.forceDigits { #expect(short.text.ranges(of: "42").count == 5) }
+            if !options.forceTokens.isEmpty { #expect(short.text.ranges(of: "rain").count == 5) }
+            var wrong = options
+            (wrong.ratio, wrong.maxTokens) = (2, 2)
+            await expectError(.invalidArgument, "ratio and maxTokens") { [wrong] in _ = try await model.compress(document, options: wrong) }
+            (wrong.ratio, wrong.maxTokens) = (0, nil)
+            await expectError(.invalidArgument, "ratio 0") { [wrong] in _ = try await model.compress(document, options: wrong) }
+        }
+    }
+
     /// An Arrow array has the vectors of its texts.
     @Test func arrow() async throws {
         let model = try await Model.load(path: fixture("bert"))

@@ -11,7 +11,7 @@ use crate::metrics::Metric;
 use crate::metrics::answers::{macro_f1, word_f1};
 use crate::metrics::bleu::{Bleu, Chrf};
 use crate::metrics::latency::LatencyStatistics;
-use crate::metrics::ranking::{ndcg, pearson, reciprocal_rank, spearman};
+use crate::metrics::ranking::{cosine, ndcg, pearson, reciprocal_rank, spearman};
 use crate::metrics::rouge::Rouge;
 use crate::progress::Meter;
 
@@ -199,11 +199,6 @@ fn embed(model: &Model, texts: &[String], batch: usize, clock: &mut Clock) -> Ou
         vectors.extend(result.values);
     }
     Ok((vectors, width))
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
 }
 
 /// Windows are evaluated independently; every token but a window's first counts.

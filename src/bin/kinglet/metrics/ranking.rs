@@ -47,3 +47,9 @@ pub fn ndcg(gains: &[f64], all: &[f64], depth: usize) -> f64 {
 pub fn reciprocal_rank(gains: &[f64]) -> f64 {
     gains.iter().position(|&gain| gain > 0.0).map_or(0.0, |i| 1.0 / (i as f64 + 1.0))
 }
+
+/// The cosine of two vectors; 0 if one of them is.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
+}

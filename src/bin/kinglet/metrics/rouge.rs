@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use super::tokens::alphanumeric;
 
+/// The most steps that looking for the longest common subsequence of documents may take.
+const TABLE: usize = 1 << 30;
+
 /// The F-measures of one case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rouge {
@@ -27,6 +30,24 @@ impl Rouge {
             l_sum: of_lines(&answer, &expected),
         }
     }
+}
+
+/// ROUGE-1, -2 and -L of a text with another that may be long.
+pub fn of_documents(answer: &str, expected: &str) -> (f64, f64, Option<f64>) {
+    let (answer, expected) = (answer.to_lowercase(), expected.to_lowercase());
+    let (words, wanted) = (alphanumeric(&answer), alphanumeric(&expected));
+    let common = if is_subsequence(&words, &wanted) {
+        Some(words.len())
+    } else {
+        (words.len().saturating_mul(wanted.len()) <= TABLE).then(|| common_subsequence(&words, &wanted))
+    };
+    let l = common.map(|common| f_measure(common, words.len(), wanted.len()));
+    (n_grams(&words, &wanted, 1), n_grams(&words, &wanted, 2), l)
+}
+
+fn is_subsequence(words: &[&str], of: &[&str]) -> bool {
+    let mut rest = of.iter();
+    words.iter().all(|word| rest.any(|other| other == word))
 }
 
 /// The harmonic mean of precision and recall; 0 if nothing is in common.

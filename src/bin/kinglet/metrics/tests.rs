@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::answers::{macro_f1, word_f1};
 use super::bleu::{Bleu, Chrf};
 use super::ranking::{ndcg, pearson, reciprocal_rank, spearman};
-use super::rouge::Rouge;
+use super::rouge::{Rouge, of_documents};
 
 fn reference() -> Value {
     serde_json::from_str(include_str!("../../../../tests/references/metrics.json")).unwrap()
@@ -38,6 +38,10 @@ fn texts_score_as_in_sacrebleu_rouge_score_and_squad() {
         };
         near(&format!("set {i}: ROUGE-1"), mean(&|a, e| Rouge::of(a, e).one), &set["rouge1"]);
         near(&format!("set {i}: ROUGE-2"), mean(&|a, e| Rouge::of(a, e).two), &set["rouge2"]);
+        for (answer, expected) in &pairs {
+            let Rouge { one, two, l, .. } = Rouge::of(answer, expected);
+            assert_eq!(of_documents(answer, expected), (one, two, Some(l)));
+        }
         near(&format!("set {i}: ROUGE-L"), mean(&|a, e| Rouge::of(a, e).l), &set["rougel"]);
         near(&format!("set {i}: ROUGE-Lsum"), mean(&|a, e| Rouge::of(a, e).l_sum), &set["rougelsum"]);
         near(&format!("set {i}: F1"), mean(&word_f1), &set["f1"]);

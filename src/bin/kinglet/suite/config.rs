@@ -231,8 +231,8 @@ impl Config {
         if documents.overlap + 2 * documents.output_tokens.max(1) > documents.window {
             return Err("documents.window: must be at least documents.overlap and twice documents.output_tokens".into());
         }
-        if !documents.compression_ratios.is_empty() {
-            return Err("documents.compression_ratios: this build has no `compress`".into());
+        if let Some(ratio) = documents.compression_ratios.iter().find(|ratio| !(**ratio > 1.0 && ratio.is_finite())) {
+            return Err(format!("documents.compression_ratios: {ratio} is not a number above 1"));
         }
         if self.tokenising.output_tokens.is_some() {
             return Err("tokenising.output_tokens: tokenising has no output".into());
@@ -310,7 +310,7 @@ mod tests {
             ("[settings]\nprecisions = [\"int3\"]", &["settings.precisions", "int3"]),
             ("[settings]\nthreads = [1, 1]", &["settings.threads", "twice"]),
             ("[documents]\noverlap = 256", &["documents.window"]),
-            ("[documents]\ncompression_ratios = [2.0]", &["documents.compression_ratios", "compress"]),
+            ("[documents]\ncompression_ratios = [2.0, 1.0]", &["documents.compression_ratios", "1 is not"]),
             ("[tokenising]\noutput_tokens = 1", &["tokenising.output_tokens"]),
             ("[thresholds]\nlatency = { warning = 0.3 }", &["thresholds.latency"]),
             ("[thresholds]\nspeed = { warning = 0.3, critical = 0.4 }", &["thresholds", "speed"]),

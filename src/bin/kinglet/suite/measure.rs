@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kinglet::{
-    Aggregation, ClassifyOptions, Counters, Device, EmbedOptions, EncodeOptions, Format, GenerateOptions, Generations,
-    Model, Precision, Stage,
+    Aggregation, ClassifyOptions, CompressOptions, Counters, Device, EmbedOptions, EncodeOptions, Format,
+    GenerateOptions, Generations, Model, Precision, Stage,
 };
 use serde::{Deserialize, Serialize};
 
@@ -328,32 +328,57 @@ impl Runner<'_> {
         }
     }
 
-    /// Long texts, in windows that overlap: embedded or, by a model that generates, summarised until one window is left.
+    /// Long texts, in windows that overlap: embedded or, by a model that generates, summarised until one window is left; and shortened.
     fn documents(&mut self, model: &Model) {
-        let suite = SuiteName::Documents;
-        let documents = &self.config.documents;
+        let (suite, documents) = (SuiteName::Documents, &self.config.documents);
         let verb = if model.can_generate() { "summarise" } else { "embed" };
+        self.of_lengths(&|tokens| format!("{verb} {tokens} tokens"), &mut |runner, case, tokens| {
+            if model.can_generate() {
+                let ids = SplitMix64(SEED).sequences(1, (tokens, tokens), model.vocabulary_size()).0;
+                return runner.measure(case, || summarise(model, ids.clone(), documents));
+            }
+            let texts = runner.texts(suite, model, 1, tokens)?;
+            let words: Vec<&str> = texts[0].split(' ').collect();
+            runner.measure(case, || embed_document(model, &words, documents))
+        });
+        for &ratio in &documents.compression_ratios {
+            let options = CompressOptions { ratio: Some(ratio), ..CompressOptions::default() };
+            self.of_lengths(&|tokens| format!("compress {tokens} tokens by {ratio}"), &mut |runner, case, tokens| {
+                let text = in_sentences(&runner.texts(suite, model, 1, tokens)?[0]);
+                runner.measure(case, || {
+                    let tokens = model.compress(&text, &options)?.tokens_before;
+                    Ok(Done { tokens, stream: None })
+                })
+            });
+        }
+    }
+
+    /// Runs a case for each length of documents, unless the one before says that it would take too long.
+    fn of_lengths(
+        &mut self,
+        name: &dyn Fn(usize) -> String,
+        run: &mut dyn FnMut(&mut Self, &Case, usize) -> Option<f64>,
+    ) {
+        let (documents, most) = (&self.config.documents, self.config.max_seconds);
         let mut before: Option<(usize, f64)> = None;
         for &tokens in &documents.tokens {
             let runs = (documents.warm_up, documents.repeats);
-            let case = Case { suite, name: format!("{verb} {tokens} tokens"), batch: None, runs };
+            let case = Case { suite: SuiteName::Documents, name: name(tokens), batch: None, runs };
             let estimate = before.map_or(0.0, |(fewer, seconds)| seconds * tokens as f64 / fewer as f64);
-            let most = self.config.max_seconds;
             if estimate > most {
-                self.refuse(suite, &case.name, format!("would take about {estimate:.0} s; max_seconds is {most}"));
+                self.refuse(case.suite, &case.name, format!("would take about {estimate:.0} s; max_seconds is {most}"));
                 continue;
             }
-            let seconds = if model.can_generate() {
-                let ids = SplitMix64(SEED).sequences(1, (tokens, tokens), model.vocabulary_size()).0;
-                self.measure(&case, || summarise(model, ids.clone(), documents))
-            } else {
-                let Some(texts) = self.texts(suite, model, 1, tokens) else { return };
-                let words: Vec<&str> = texts[0].split(' ').collect();
-                self.measure(&case, || embed_document(model, &words, documents))
-            };
-            before = seconds.map(|seconds| (tokens, seconds)).or(before);
+            before = run(self, &case, tokens).map(|seconds| (tokens, seconds)).or(before);
         }
     }
+}
+
+/// Words with a full stop after every few of them.
+fn in_sentences(words: &str) -> String {
+    const WORDS: usize = 16;
+    let words: Vec<&str> = words.split(' ').collect();
+    words.chunks(WORDS).map(|words| words.join(" ") + ". ").collect()
 }
 
 fn exactly(output_tokens: usize) -> GenerateOptions {

@@ -1,0 +1,68 @@
+//! Counting the tokens of a text of any length, without all of them in memory.
+
+use tokenizers::Tokenizer as HfTokenizer;
+
+use super::{ENCODING_FACTOR, Inner, Tokenizer, cuts, untokenizable};
+use crate::base::call::Call;
+use crate::base::error::Result;
+use crate::base::memory::ensure;
+
+impl Tokenizer {
+    /// The number of tokens of a text without special tokens, however many there are.
+    pub(crate) fn count(&self, text: &str, call: Call<'_>) -> Result<usize> {
+        self.check_lengths(&[text], None)?;
+        self.0.ensure(&[text], None, Some(0), 1, call)?;
+        self.0.count(text, call)
+    }
+}
+
+impl Inner {
+    fn count(&self, text: &str, call: Call<'_>) -> Result<usize> {
+        let tokenizer = self.hf()?;
+        if text.len() > cuts::PART
+            && let cuts = self.cuts(call)?
+            && cuts.any()
+        {
+            let shortened = cuts.shortened(text);
+            let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
+            let check = |part: &str| self.check_part(tokenizer, part, call);
+            let mut count = 0;
+            cuts::each(tokenizer, &cuts, text, cuts::PART, (None, false), check, &mut |part| count += part.ids.len())?;
+            return Ok(count);
+        }
+        self.backtracking.check(tokenizer, text, call)?;
+        tokenizer.encode_fast(text, false).map(|encoding| encoding.len()).map_err(untokenizable)
+    }
+
+    /// Checks a part of a text before it is tokenised.
+    pub(super) fn check_part(&self, tokenizer: &HfTokenizer, part: &str, call: Call<'_>) -> Result<()> {
+        call.check()?;
+        // A part without a place to cut it.
+        if part.len() > 4 * cuts::PART {
+            ensure((part.len() as u64).saturating_mul(ENCODING_FACTOR), "tokenizing a text")?;
+        }
+        self.backtracking.check(tokenizer, part, call)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::counters::Counters;
+
+    #[test]
+    fn as_many_are_counted_as_there_are() {
+        let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let counters = Counters::default();
+        for name in ["bert", "xlm-roberta", "generation/gpt2", "generation/llama", "generation/t5"] {
+            let tokenizer = Tokenizer::from_directory(&fixtures.join(name)).unwrap();
+            let words = "the small bird sings,\n\nÆrø 42 中文 of rain ";
+            for text in ["", " ", "a", &words.repeat(3), &words.repeat(3000), &"ab".repeat(60_000)] {
+                let count = tokenizer.count(text, Call::new(&counters)).unwrap();
+                assert_eq!(count, tokenizer.ids(text, false).unwrap().len(), "{name}: {} bytes", text.len());
+            }
+        }
+    }
+}
