@@ -27,6 +27,7 @@ mod network;
 mod spec;
 mod tasks;
 mod text;
+mod vectors;
 
 pub use api::{BatchGoal, BatchSuggestion, CalibrationOptions, CostTable, Curve, Workload, in_batches};
 pub use api::{Model, Request};
@@ -58,3 +59,7 @@ pub use tasks::token_classification::{Aggregation, Entity, TokenClassifications}
 pub use text::chat::Message;
 pub use text::encoding::{Encoding, NO_SEQUENCE, Span};
 pub use text::tokenizer::{EncodeOptions, Tokenizer};
+pub use vectors::{
+    EmbeddingCodes, EmbeddingRows, EmbeddingType, EmbeddingValues, SearchHits, SearchOptions, Similarity,
+    embedding_ranges, quantize_embeddings, search,
+};
