@@ -52,7 +52,7 @@ pub use load::{LoadOptions, quantize};
 #[doc(hidden)]
 pub use network::provider;
 pub use spec::{Device, DeviceInfo, Pooling, Precision};
-pub use tasks::classification::{Classifications, ClassifyOptions, ScoreFunction};
+pub use tasks::classification::{Classifications, ClassifyOptions, Ranking, ScoreFunction};
 pub use tasks::embedding::{EmbedOptions, Embeddings};
 pub use tasks::hidden::HiddenStates;
 pub use tasks::token_classification::{Aggregation, Entity, TokenClassifications};

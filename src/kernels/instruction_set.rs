@@ -152,8 +152,8 @@ macro_rules! implement_kernel {
                     fn top_k(x: &[f32], first: u32, list: &mut [TopKEntry]) = top_k::top_k::<Lanes>;
                     fn dots_f32(query: &[f32], rows: &[f32], stride: usize, out: &mut [f32]) = similarity::dots::<Lanes, f32>;
                     fn dots_f16(query: &[f32], rows: &[f16], stride: usize, out: &mut [f32]) = similarity::dots::<Lanes, f16>;
-                    fn dots_i8(query: &[i8], rows: &[i8], stride: usize, out: &mut [i32]) = similarity::dots_i8;
-                    fn dots_u8(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) = similarity::dots_u8;
+                    fn dots_i8(query: &[i8], rows: &[i8], stride: usize, out: &mut [i32]) = similarity::dots_i8::<Lanes>;
+                    fn dots_u8(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) = similarity::dots_u8::<Lanes>;
                     fn hamming(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) = similarity::hamming;
                     fn add_f32(x: &mut [f32], y: &[f32]) = embedding::add_f32::<Lanes>;
                     fn add_f16(x: &mut [f32], y: &[f16]) = embedding::add_f16::<Lanes>;

@@ -1,6 +1,7 @@
 //! Products of one query with rows of embeddings, as search needs them: operands as they lie in memory, without packing.
 //!
-//! Sums of integers are exact, so their loops are left to the compiler, which vectorises them for each instruction set.
+//! Sums of integers are exact in any order, so their loops are left to the compiler, which vectorises them for each instruction set;
+//! AVX-512 has a loop of its own for products of bytes, four times as fast.
 
 use half::f16;
 
@@ -123,41 +124,52 @@ unsafe fn dots_of_rows<V: Vector, T: Widened, const R: usize>(
 /// `out[i] = query · row i`, exactly; rows are at most 2¹⁷ - 1 long.
 ///
 /// # Safety
-/// The machine has the instructions that the caller is compiled for.
+/// The machine has `V`'s instructions.
 #[inline(always)]
-pub(super) unsafe fn dots_i8(query: &[i8], rows: &[i8], stride: usize, out: &mut [i32]) {
+pub(super) unsafe fn dots_i8<V: Vector>(query: &[i8], rows: &[i8], stride: usize, out: &mut [i32]) {
     check(query.len(), rows.len(), stride, out.len());
-    for (i, out) in out.iter_mut().enumerate() {
-        let row = &rows[i * stride..][..query.len()];
-        let mut sum = 0;
-        for (&x, &y) in query.iter().zip(row) {
-            sum += i32::from(i16::from(x) * i16::from(y));
-        }
-        *out = sum;
-    }
+    // SAFETY: the machine has the instructions, and all rows up to `out.len()` are in the slice.
+    unsafe { dots_of_bytes::<V, true>(query.as_ptr().cast(), query.len(), rows.as_ptr().cast(), stride, out) }
 }
 
 /// As [`dots_i8`]; rows are at most 33025 long.
 ///
 /// # Safety
-/// As `dots_i8`.
+/// The machine has `V`'s instructions.
 #[inline(always)]
-pub(super) unsafe fn dots_u8(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) {
+pub(super) unsafe fn dots_u8<V: Vector>(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) {
     check(query.len(), rows.len(), stride, out.len());
-    for (i, out) in out.iter_mut().enumerate() {
-        let row = &rows[i * stride..][..query.len()];
-        let mut sum = 0;
-        for (&x, &y) in query.iter().zip(row) {
-            sum += i32::from(x) * i32::from(y);
+    // SAFETY: as above.
+    unsafe { dots_of_bytes::<V, false>(query.as_ptr(), query.len(), rows.as_ptr(), stride, out) }
+}
+
+/// # Safety
+/// The machine has `V`'s instructions; the query has `width` bytes, and so have `out.len()` rows.
+#[inline(always)]
+unsafe fn dots_of_bytes<V: Vector, const SIGNED: bool>(
+    query: *const u8,
+    width: usize,
+    rows: *const u8,
+    stride: usize,
+    out: &mut [i32],
+) {
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    let whole = 4 * fours.len();
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (i, four) in fours.iter_mut().enumerate() {
+            *four = V::dots_of_bytes::<SIGNED, 4>(query, width, rows.add(4 * i * stride), stride);
         }
-        *out = sum;
+        for (i, one) in rest.iter_mut().enumerate() {
+            [*one] = V::dots_of_bytes::<SIGNED, 1>(query, width, rows.add((whole + i) * stride), stride);
+        }
     }
 }
 
 /// How many bits of the query and of each row differ.
 ///
 /// # Safety
-/// As `dots_i8`.
+/// The machine has the instructions that the caller is compiled for.
 #[inline(always)]
 pub(super) unsafe fn hamming(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) {
     check(query.len(), rows.len(), stride, out.len());

@@ -165,7 +165,7 @@ fn floats<'a>(embeddings: &EmbeddingRows<'a>) -> Result<&'a [f32]> {
     match embeddings.values {
         EmbeddingValues::Float32(values) => Ok(values),
         other => {
-            Err(Error::invalid_argument(format!("embeddings.type: is {}, and float32 is needed", other.kind().name())))
+            Err(Error::invalid_argument(format!("embeddings.kind: is {}, and float32 is needed", other.kind().name())))
         }
     }
 }

@@ -119,21 +119,29 @@ impl<'a> EmbeddingRows<'a> {
 
     /// `name` is the argument.
     fn check(&self, name: &str) -> Result<()> {
-        let bad = |what: String| Err(Error::invalid_argument(format!("{name}.{what}")));
-        let Self { count, dimension, stride, .. } = *self;
-        if !(1..=MAX_DIMENSION).contains(&dimension) {
-            return bad(format!("dimension: {dimension} is not in 1 to {MAX_DIMENSION}"));
-        }
-        let width = self.width();
-        if stride < width {
-            return bad(format!("stride: {stride} is less than the {width} elements of an embedding"));
-        }
-        let needed = elements(count, width, stride);
-        match needed {
+        let (count, width) = (self.count, self.width());
+        check_shape(name, self.dimension, width, self.stride)?;
+        match elements(count, width, self.stride) {
             Some(needed) if needed <= self.values.len() => Ok(()),
-            _ => bad(format!("count: {count} embeddings do not fit into {} elements", self.values.len())),
+            _ => Err(Error::invalid_argument(format!(
+                "{name}.count: {count} embeddings do not fit into {} elements",
+                self.values.len()
+            ))),
         }
     }
+}
+
+/// Fails unless embeddings can have this dimension, and `width` elements at this stride.
+pub(crate) fn check_shape(name: &str, dimension: usize, width: usize, stride: usize) -> Result<()> {
+    if !(1..=MAX_DIMENSION).contains(&dimension) {
+        return Err(Error::invalid_argument(format!("{name}.dimension: {dimension} is not in 1 to {MAX_DIMENSION}")));
+    }
+    if stride < width {
+        return Err(Error::invalid_argument(format!(
+            "{name}.stride: {stride} is less than the {width} elements of an embedding"
+        )));
+    }
+    Ok(())
 }
 
 /// The elements from the first of the first row to the last of the last; `None` if there cannot be so many.

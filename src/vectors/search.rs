@@ -65,6 +65,13 @@ pub struct SearchOptions<'a> {
     pub cancellation: Option<Cancellation>,
 }
 
+impl SearchOptions<'_> {
+    /// Hits of each query in a corpus of so many embeddings.
+    pub(crate) fn per_query(&self, corpus: usize) -> usize {
+        self.top_k.unwrap_or(TOP_K).min(corpus)
+    }
+}
+
 /// The hits of all queries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchHits {
@@ -122,7 +129,7 @@ pub fn search(queries: &EmbeddingRows, corpus: &EmbeddingRows, options: &SearchO
             "rescore_multiplier: is only for queries of float32 over a corpus of int8, uint8 or binary types",
         ));
     }
-    let per_query = top_k.min(corpus.count);
+    let per_query = options.per_query(corpus.count);
     catch(|| {
         let Some(converted) = converted(queries, corpus, options.ranges)? else {
             return run(queries, corpus, similarity, per_query, options);
@@ -180,7 +187,7 @@ fn converted(
         ))),
         (EmbeddingValues::Float32(_), _) => quantize_embeddings(queries, of_corpus, ranges).map(Some),
         _ => Err(Error::invalid_argument(format!(
-            "queries.type: is {}, which cannot be compared with a corpus of {}",
+            "queries.kind: is {}, which cannot be compared with a corpus of {}",
             of_queries.name(),
             of_corpus.name()
         ))),

@@ -133,7 +133,7 @@ fn what_cannot_be_quantized_is_refused() {
     says(quantize_embeddings(&rows, EmbeddingType::Int8, Some(&[0.0, 2.0, 1.0, 1.0])), "2 to 1 is no range");
     says(quantize_embeddings(&rows, EmbeddingType::Int8, Some(&[0.0, 0.0, 1.0, f32::NAN])), "0 to NaN is no range");
     let codes = EmbeddingRows::new(EmbeddingValues::Int8(&[1, 2]), 2);
-    says(quantize_embeddings(&codes, EmbeddingType::Binary, None), "embeddings.type: is int8");
+    says(quantize_embeddings(&codes, EmbeddingType::Binary, None), "embeddings.kind: is int8");
     says(
         quantize_embeddings(&EmbeddingRows { count: 2, ..rows }, EmbeddingType::Int8, None),
         "2 embeddings do not fit",
@@ -266,8 +266,8 @@ fn what_cannot_be_searched_is_refused() {
         (&floats, &codes, &plain, "ranges: are needed"),
         (&floats, &floats, &with_ranges, "ranges: are only for"),
         (&floats, &bits, &with_ranges, "ranges: are only for"),
-        (&codes, &floats, &plain, "queries.type: is int8, which cannot be compared with a corpus of float32"),
-        (&codes, &bits, &plain, "queries.type: is int8"),
+        (&codes, &floats, &plain, "queries.kind: is int8, which cannot be compared with a corpus of float32"),
+        (&codes, &bits, &plain, "queries.kind: is int8"),
         (&floats, &floats, &of(Similarity::Hamming), "similarity: hamming is not for a corpus of float32"),
         (&bits, &bits, &of(Similarity::Dot), "similarity: dot is not for a corpus of ubinary"),
         (&float_rows(&[1.0; 3], 3), &floats, &plain, "queries.dimension: is 3, and the corpus has 2"),

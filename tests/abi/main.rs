@@ -14,6 +14,7 @@ mod generate;
 mod growth;
 mod models;
 mod requests;
+mod search;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
@@ -30,6 +31,7 @@ fn every_function_is_tested() {
         generate::COVERS,
         models::COVERS,
         requests::COVERS,
+        search::COVERS,
         sessions::COVERS,
         texts::COVERS,
         values::COVERS,
@@ -48,6 +50,7 @@ fn every_function_is_tested() {
         include_str!("generate.rs"),
         include_str!("models.rs"),
         include_str!("requests.rs"),
+        include_str!("search.rs"),
         include_str!("sessions.rs"),
         include_str!("texts.rs"),
         include_str!("values.rs")

@@ -47,6 +47,8 @@ pub enum Verb {
     Chat(Chat),
     Embed(Embed),
     Classify(Classify),
+    Search(Search),
+    Rerank(Rerank),
     Tokenize(Tokenize),
     Inspect(Inspect),
     Hidden(Hidden),

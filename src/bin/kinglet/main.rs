@@ -26,6 +26,8 @@ mod progress;
 mod quantize;
 mod random;
 mod reference;
+mod rerank;
+mod search;
 mod suggest_batch_size;
 mod suite;
 mod tokenize;
@@ -103,6 +105,8 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Chat(args) => with_model(&args.model, &|model| chat::run(model, args)),
         Verb::Embed(args) => with_model(&args.model, &|model| embed::run(model, args)),
         Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
+        Verb::Search(args) => with_model(&args.model, &|model| search::run(model, args)),
+        Verb::Rerank(args) => with_model(&args.model, &|model| rerank::run(model, args)),
         Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
         Verb::Inspect(args) if args.check => check::run(args),
         Verb::Inspect(args) => with_model(&args.model, &|model| inspect::run(model, args)),

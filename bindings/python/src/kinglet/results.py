@@ -22,6 +22,7 @@ __all__ = [
     "Message",
     "Output",
     "Piece",
+    "RankedDocument",
     "StageTotals",
 ]
 
@@ -62,6 +63,16 @@ class Classifications:
     def best_labels(self) -> list[str]:
         """The name of the best label of each text."""
         return [self.labels[i] for i in self.best]
+
+
+class RankedDocument(NamedTuple):
+    """A document of a ranking."""
+
+    #: Its number in the call.
+    index: int
+    score: float
+    #: Whether the query and the document were truncated.
+    truncated: bool
 
 
 class Entity(NamedTuple):
