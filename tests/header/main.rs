@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 22] = [
+const FILES: [&str; 24] = [
     "version",
     "error",
     "strings",
@@ -24,7 +24,9 @@ const FILES: [&str; 22] = [
     "encoding",
     "embedding",
     "arrow",
+    "search",
     "classification",
+    "rerank",
     "token_classification",
     "prefix",
     "generate_options",
