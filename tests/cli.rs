@@ -709,11 +709,13 @@ fn usage_errors_are_errors_and_help_is_not() {
     }
 }
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 18] = [
     "generate",
     "chat",
     "embed",
     "classify",
+    "search",
+    "rerank",
     "tokenize",
     "inspect",
     "hidden",

@@ -45,7 +45,7 @@ def test_codes_are_searched_exactly() -> None:
     ranges = embedding_ranges(CORPUS)
     assert (ranges == [CORPUS.min(0), CORPUS.max(0)]).all()
     for kind in ("int8", "uint8"):
-        codes, queries = quantize_embeddings(CORPUS, kind, ranges), quantize_embeddings(QUERIES, kind, ranges)  # type: ignore[arg-type]
+        codes, queries = quantize_embeddings(CORPUS, kind, ranges), quantize_embeddings(QUERIES, kind, ranges)
         scores = queries.astype(np.int64) @ codes.astype(np.int64).T
         hits = search(queries, codes, 9)
         assert (hits.indices == best(scores, 9)).all() and (hits.scores == np.take_along_axis(scores, hits.indices, 1)).all()
@@ -77,8 +77,8 @@ def test_encode_in_fewer_bits(bert: Model) -> None:
     texts = ["a small bird", "the river", "a stone falls"]
     rows = model.encode(texts)
     for precision in ("int8", "uint8", "binary", "ubinary"):
-        made = model.encode(texts, precision=precision)  # type: ignore[arg-type]
-        assert (made == quantize_embeddings(rows, precision)).all(), precision  # type: ignore[arg-type]
+        made = model.encode(texts, precision=precision)
+        assert (made == quantize_embeddings(rows, precision)).all(), precision
 
 
 @pytest.mark.parametrize(

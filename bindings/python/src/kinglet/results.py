@@ -65,7 +65,8 @@ class Classifications:
         return [self.labels[i] for i in self.best]
 
 
-class RankedDocument(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
     """A document of a ranking."""
 
     #: Its number in the call.
