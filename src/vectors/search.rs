@@ -90,7 +90,7 @@ const RESCORE_MULTIPLIER: usize = 2;
 const GROUP: usize = 32;
 /// Bytes of the corpus in a block: most of a core's first cache.
 const BLOCK_BYTES: usize = 32 << 10;
-/// The least rows of the corpus in a task.
+/// The least rows of the corpus in a task, and the most in a block.
 const PART: usize = 1024;
 /// Bytes that are read of the corpus, for each query anew, from which on threads are worth their start.
 const THREADED: usize = 4 << 20;
