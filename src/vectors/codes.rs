@@ -36,7 +36,7 @@ impl EmbeddingCodes {
 /// # Errors
 /// No embeddings; another type than float32; a value that is not finite.
 pub fn embedding_ranges(embeddings: &EmbeddingRows) -> Result<Vec<f32>> {
-    let values = floats(embeddings)?;
+    let values = floats("embeddings", embeddings)?;
     let dimension = embeddings.dimension;
     if embeddings.count == 0 {
         return Err(Error::invalid_argument("embeddings.count: is 0, and ranges need an embedding"));
@@ -47,7 +47,7 @@ pub fn embedding_ranges(embeddings: &EmbeddingRows) -> Result<Vec<f32>> {
     for i in 0..embeddings.count {
         let row = row(values, dimension, embeddings.stride, i);
         if let Some(at) = row.iter().position(|x| !x.is_finite()) {
-            return Err(not_a_number(i, at, row[at]));
+            return Err(not_a_number("embeddings", i, at, row[at]));
         }
         for ((&x, least), most) in row.iter().zip(&mut *least).zip(&mut *most) {
             *least = least.min(x);
@@ -70,7 +70,17 @@ pub fn quantize_embeddings(
     to: EmbeddingType,
     ranges: Option<&[f32]>,
 ) -> Result<EmbeddingCodes> {
-    let values = floats(embeddings)?;
+    quantize("embeddings", embeddings, to, ranges)
+}
+
+/// As [`quantize_embeddings`]; `name` is the argument that holds the embeddings.
+pub(super) fn quantize(
+    name: &str,
+    embeddings: &EmbeddingRows,
+    to: EmbeddingType,
+    ranges: Option<&[f32]>,
+) -> Result<EmbeddingCodes> {
+    let values = floats(name, embeddings)?;
     let dimension = embeddings.dimension;
     let by_range = matches!(to, EmbeddingType::Int8 | EmbeddingType::Uint8);
     if let Some(ranges) = ranges {
@@ -79,7 +89,7 @@ pub fn quantize_embeddings(
     let rows = (0..embeddings.count).map(|i| row(values, dimension, embeddings.stride, i));
     for (i, row) in rows.clone().enumerate() {
         if let Some(at) = row.iter().position(|x| x.is_nan()) {
-            return Err(not_a_number(i, at, row[at]));
+            return Err(not_a_number(name, i, at, row[at]));
         }
     }
     let own = match ranges {
@@ -160,16 +170,16 @@ fn made<'a, T>(
     out
 }
 
-fn floats<'a>(embeddings: &EmbeddingRows<'a>) -> Result<&'a [f32]> {
-    embeddings.check("embeddings")?;
+fn floats<'a>(name: &str, embeddings: &EmbeddingRows<'a>) -> Result<&'a [f32]> {
+    embeddings.check(name)?;
     match embeddings.values {
         EmbeddingValues::Float32(values) => Ok(values),
         other => {
-            Err(Error::invalid_argument(format!("embeddings.kind: is {}, and float32 is needed", other.kind().name())))
+            Err(Error::invalid_argument(format!("{name}.kind: is {}, and float32 is needed", other.kind().name())))
         }
     }
 }
 
-fn not_a_number(row: usize, at: usize, value: f32) -> Error {
-    Error::invalid_argument(format!("embeddings: value {at} of embedding {row} is {value}"))
+fn not_a_number(name: &str, row: usize, at: usize, value: f32) -> Error {
+    Error::invalid_argument(format!("{name}: value {at} of embedding {row} is {value}"))
 }

@@ -17,7 +17,7 @@ use crate::base::memory::{catch, grow};
 use crate::base::threads::{self, Pool};
 use crate::kernels::{self, Kernel};
 
-use super::codes::{EmbeddingCodes, quantize_embeddings};
+use super::codes::{EmbeddingCodes, quantize};
 use super::{EmbeddingRows, EmbeddingType, EmbeddingValues, row};
 
 /// What makes two embeddings similar. The numbers are part of the C ABI: new ones are only appended.
@@ -185,7 +185,7 @@ fn converted(
             "ranges: are needed to compare queries of float32 with a corpus of {}",
             of_corpus.name()
         ))),
-        (EmbeddingValues::Float32(_), _) => quantize_embeddings(queries, of_corpus, ranges).map(Some),
+        (EmbeddingValues::Float32(_), _) => quantize("queries", queries, of_corpus, ranges).map(Some),
         _ => Err(Error::invalid_argument(format!(
             "queries.kind: is {}, which cannot be compared with a corpus of {}",
             of_queries.name(),
@@ -290,7 +290,7 @@ fn run(
     let threads = options.threads.unwrap_or_else(threads::available);
     let read = queries.count.saturating_mul(corpus.count).saturating_mul(search.row_bytes());
     let threads = if read < THREADED { 1 } else { threads };
-    let parts = match 2 * threads {
+    let parts = match threads.saturating_mul(2) {
         wanted if groups < wanted => wanted.div_ceil(groups.max(1)).min(corpus.count.div_ceil(PART)).max(1),
         _ => 1,
     };

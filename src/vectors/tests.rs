@@ -262,7 +262,13 @@ fn what_cannot_be_searched_is_refused() {
     let ranges = [0.0; 4];
     let with_ranges = SearchOptions { ranges: Some(&ranges), ..SearchOptions::default() };
     let of = |similarity| SearchOptions { similarity: Some(similarity), ..SearchOptions::default() };
-    let cases: [(&EmbeddingRows, &EmbeddingRows, &SearchOptions, &str); 14] = [
+    let cases: [(&EmbeddingRows, &EmbeddingRows, &SearchOptions, &str); 15] = [
+        (
+            &float_rows(&[0.0, f32::NAN], 2),
+            &EmbeddingRows { dimension: 2, ..bits },
+            &plain,
+            "queries: value 1 of embedding 0 is NaN",
+        ),
         (&floats, &codes, &plain, "ranges: are needed"),
         (&floats, &floats, &with_ranges, "ranges: are only for"),
         (&floats, &bits, &with_ranges, "ranges: are only for"),
