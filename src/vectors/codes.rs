@@ -160,7 +160,7 @@ fn bits(row: &[f32]) -> impl Iterator<Item = u8> + '_ {
 }
 
 fn made<'a, T>(
-    rows: impl Iterator<Item = &'a [f32]> + ExactSizeIterator,
+    rows: impl ExactSizeIterator<Item = &'a [f32]>,
     width: usize,
     append: impl Fn(&[f32], &mut Vec<T>),
 ) -> Vec<T> {

@@ -13,7 +13,7 @@ use half::f16;
 
 use crate::base::call::Cancellation;
 use crate::base::error::{Error, Result};
-use crate::base::memory::{catch, grow};
+use crate::base::memory::{catch, ensure, grow};
 use crate::base::threads::{self, Pool};
 use crate::kernels::{self, Kernel};
 
@@ -121,7 +121,7 @@ pub fn search(queries: &EmbeddingRows, corpus: &EmbeddingRows, options: &SearchO
         }
     }
     let rescored = queries.values.kind() == EmbeddingType::Float32 && is_code(corpus.values.kind());
-    if options.ranges.is_some() && !(rescored && !corpus.values.kind().is_binary()) {
+    if options.ranges.is_some() && (!rescored || corpus.values.kind().is_binary()) {
         return Err(Error::invalid_argument("ranges: are only for queries of float32 over a corpus of int8 or uint8"));
     }
     if options.rescore_multiplier.is_some() && !rescored {
@@ -295,6 +295,9 @@ fn run(
         _ => 1,
     };
     let rows = corpus.count.div_ceil(parts);
+    // Heaps grow by doubling.
+    let kept = queries.count.saturating_mul(parts).saturating_mul(top.min(rows)).saturating_mul(2 * size_of::<Hit>());
+    ensure(kept as u64, "the hits")?;
     let tasks: Vec<OnceLock<Vec<Vec<Hit>>>> = (0..groups * parts).map(|_| OnceLock::new()).collect();
     Pool::new(threads.min(tasks.len()).max(1)).run(tasks.len(), |task| {
         let (group, part) = (task / parts, task % parts);
