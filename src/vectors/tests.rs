@@ -221,10 +221,10 @@ fn queries_of_floats_are_rescored() {
             &SearchOptions { top_k: Some(12), ..SearchOptions::default() },
         );
         let (rows, numbers) = (decoded(codes.values, dimension), decoded(queries.values, dimension));
-        for q in 0..5 {
+        for (q, query) in numbers.iter().enumerate() {
             let mut scored: Vec<(f32, i64)> = candidates.indices[q * 12..][..12]
                 .iter()
-                .map(|&i| (naive(Similarity::Dot, &numbers[q], &rows[i as usize]) as f32, i))
+                .map(|&i| (naive(Similarity::Dot, query, &rows[i as usize]) as f32, i))
                 .collect();
             scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
             let found: Vec<(f32, i64)> = (q * 4..q * 4 + 4).map(|i| (hits.scores[i], hits.indices[i])).collect();
