@@ -149,6 +149,42 @@ static_assert(offsetof(kinglet_embedding_buffer, token_counts) == 40, "offset of
 static_assert(offsetof(kinglet_embedding_buffer, truncated) == 48, "offset of kinglet_embedding_buffer.truncated");
 static_assert(sizeof(kinglet_embedding_buffer) == 56, "size of kinglet_embedding_buffer");
 
+static_assert(offsetof(kinglet_embedding_rows, struct_size) == 0, "offset of kinglet_embedding_rows.struct_size");
+static_assert(offsetof(kinglet_embedding_rows, kind) == 8, "offset of kinglet_embedding_rows.kind");
+static_assert(offsetof(kinglet_embedding_rows, reserved) == 12, "offset of kinglet_embedding_rows.reserved");
+static_assert(offsetof(kinglet_embedding_rows, data) == 16, "offset of kinglet_embedding_rows.data");
+static_assert(offsetof(kinglet_embedding_rows, count) == 24, "offset of kinglet_embedding_rows.count");
+static_assert(offsetof(kinglet_embedding_rows, dimension) == 32, "offset of kinglet_embedding_rows.dimension");
+static_assert(offsetof(kinglet_embedding_rows, stride) == 40, "offset of kinglet_embedding_rows.stride");
+static_assert(sizeof(kinglet_embedding_rows) == 48, "size of kinglet_embedding_rows");
+
+static_assert(offsetof(kinglet_embedding_codes, struct_size) == 0, "offset of kinglet_embedding_codes.struct_size");
+static_assert(offsetof(kinglet_embedding_codes, kind) == 8, "offset of kinglet_embedding_codes.kind");
+static_assert(offsetof(kinglet_embedding_codes, reserved) == 12, "offset of kinglet_embedding_codes.reserved");
+static_assert(offsetof(kinglet_embedding_codes, data) == 16, "offset of kinglet_embedding_codes.data");
+static_assert(offsetof(kinglet_embedding_codes, capacity) == 24, "offset of kinglet_embedding_codes.capacity");
+static_assert(offsetof(kinglet_embedding_codes, stride) == 32, "offset of kinglet_embedding_codes.stride");
+static_assert(sizeof(kinglet_embedding_codes) == 40, "size of kinglet_embedding_codes");
+
+static_assert(offsetof(kinglet_quantize_embeddings_options, struct_size) == 0, "offset of kinglet_quantize_embeddings_options.struct_size");
+static_assert(offsetof(kinglet_quantize_embeddings_options, ranges) == 8, "offset of kinglet_quantize_embeddings_options.ranges");
+static_assert(sizeof(kinglet_quantize_embeddings_options) == 16, "size of kinglet_quantize_embeddings_options");
+
+static_assert(offsetof(kinglet_search_options, struct_size) == 0, "offset of kinglet_search_options.struct_size");
+static_assert(offsetof(kinglet_search_options, top_k) == 8, "offset of kinglet_search_options.top_k");
+static_assert(offsetof(kinglet_search_options, similarity) == 16, "offset of kinglet_search_options.similarity");
+static_assert(offsetof(kinglet_search_options, threads) == 20, "offset of kinglet_search_options.threads");
+static_assert(offsetof(kinglet_search_options, cancellation) == 24, "offset of kinglet_search_options.cancellation");
+static_assert(offsetof(kinglet_search_options, ranges) == 32, "offset of kinglet_search_options.ranges");
+static_assert(offsetof(kinglet_search_options, rescore_multiplier) == 40, "offset of kinglet_search_options.rescore_multiplier");
+static_assert(sizeof(kinglet_search_options) == 48, "size of kinglet_search_options");
+
+static_assert(offsetof(kinglet_search_buffer, struct_size) == 0, "offset of kinglet_search_buffer.struct_size");
+static_assert(offsetof(kinglet_search_buffer, indices) == 8, "offset of kinglet_search_buffer.indices");
+static_assert(offsetof(kinglet_search_buffer, scores) == 16, "offset of kinglet_search_buffer.scores");
+static_assert(offsetof(kinglet_search_buffer, capacity) == 24, "offset of kinglet_search_buffer.capacity");
+static_assert(sizeof(kinglet_search_buffer) == 32, "size of kinglet_search_buffer");
+
 static_assert(offsetof(kinglet_classify_options, struct_size) == 0, "offset of kinglet_classify_options.struct_size");
 static_assert(offsetof(kinglet_classify_options, function) == 8, "offset of kinglet_classify_options.function");
 static_assert(offsetof(kinglet_classify_options, aggregation) == 12, "offset of kinglet_classify_options.aggregation");
@@ -168,6 +204,20 @@ static_assert(offsetof(kinglet_classifications_view, best) == 32, "offset of kin
 static_assert(offsetof(kinglet_classifications_view, token_counts) == 40, "offset of kinglet_classifications_view.token_counts");
 static_assert(offsetof(kinglet_classifications_view, truncated) == 48, "offset of kinglet_classifications_view.truncated");
 static_assert(sizeof(kinglet_classifications_view) == 56, "size of kinglet_classifications_view");
+
+static_assert(offsetof(kinglet_rerank_options, struct_size) == 0, "offset of kinglet_rerank_options.struct_size");
+static_assert(offsetof(kinglet_rerank_options, top_n) == 8, "offset of kinglet_rerank_options.top_n");
+static_assert(offsetof(kinglet_rerank_options, scoring) == 16, "offset of kinglet_rerank_options.scoring");
+static_assert(sizeof(kinglet_rerank_options) == 24, "size of kinglet_rerank_options");
+
+static_assert(offsetof(kinglet_ranking_view, struct_size) == 0, "offset of kinglet_ranking_view.struct_size");
+static_assert(offsetof(kinglet_ranking_view, count) == 8, "offset of kinglet_ranking_view.count");
+static_assert(offsetof(kinglet_ranking_view, indices) == 16, "offset of kinglet_ranking_view.indices");
+static_assert(offsetof(kinglet_ranking_view, scores) == 24, "offset of kinglet_ranking_view.scores");
+static_assert(offsetof(kinglet_ranking_view, document_count) == 32, "offset of kinglet_ranking_view.document_count");
+static_assert(offsetof(kinglet_ranking_view, token_counts) == 40, "offset of kinglet_ranking_view.token_counts");
+static_assert(offsetof(kinglet_ranking_view, truncated) == 48, "offset of kinglet_ranking_view.truncated");
+static_assert(sizeof(kinglet_ranking_view) == 56, "size of kinglet_ranking_view");
 
 static_assert(offsetof(kinglet_token_classifications_view, struct_size) == 0, "offset of kinglet_token_classifications_view.struct_size");
 static_assert(offsetof(kinglet_token_classifications_view, count) == 8, "offset of kinglet_token_classifications_view.count");

@@ -1014,6 +1014,196 @@ KINGLET_API kinglet_status kinglet_model_embed_arrow(
 
 /** @} */
 
+/* ---- Search among embeddings, and embeddings in fewer bits. No model is needed --------------------------- */
+
+/** @defgroup search_among_embeddings_and_embeddings_in_fewer_bits._no_model_is_needed Search among embeddings, and embeddings in fewer bits. No model is needed
+ *  @{ */
+
+/** The type of an embedding's elements. One of the KINGLET_EMBEDDING_TYPE constants. */
+typedef uint32_t kinglet_embedding_type;
+
+/** The values of kinglet_embedding_type. */
+enum kinglet_embedding_type_values {
+  /** float. */
+  KINGLET_EMBEDDING_TYPE_FLOAT32 = 0,
+  /** IEEE half precision, two bytes. */
+  KINGLET_EMBEDDING_TYPE_FLOAT16 = 1,
+  /** One of 256 steps of the dimension's range, from -128 to 127. */
+  KINGLET_EMBEDDING_TYPE_INT8 = 2,
+  /** The same from 0 to 255. */
+  KINGLET_EMBEDDING_TYPE_UINT8 = 3,
+  /**
+   * Whether each value is above 0, as a bit: eight values to an element, the first in the highest bit, and
+   * 128 subtracted, which makes it an int8_t.
+   */
+  KINGLET_EMBEDDING_TYPE_BINARY = 4,
+  /** The same as uint8_t. */
+  KINGLET_EMBEDDING_TYPE_UBINARY = 5,
+};
+
+/**
+ * The short name of a value, for instance "ubinary"; "unknown" for a number that this version does not know.
+ */
+KINGLET_API const char *kinglet_embedding_type_name(kinglet_embedding_type value);
+
+/** What makes two embeddings similar. One of the KINGLET_SIMILARITY constants. */
+typedef uint32_t kinglet_similarity;
+
+/** The values of kinglet_similarity. */
+enum kinglet_similarity_values {
+  /** Cosine for floats, the dot product for int8 and uint8, Hamming for binary types. */
+  KINGLET_SIMILARITY_AUTO = 0,
+  /** The sum of the products of their values. Codes count as the numbers that they are. */
+  KINGLET_SIMILARITY_DOT = 1,
+  /** The same divided by the lengths of both; 0 where a length is 0. */
+  KINGLET_SIMILARITY_COSINE = 2,
+  /** Only of binary types: how many bits differ, negated, so that more is more similar. */
+  KINGLET_SIMILARITY_HAMMING = 3,
+};
+
+/**
+ * The short name of a value, for instance "hamming"; "unknown" for a number that this version does not know.
+ */
+KINGLET_API const char *kinglet_similarity_name(kinglet_similarity value);
+
+/** Embeddings in the caller's memory. They are read during the call and not kept. */
+typedef struct kinglet_embedding_rows {
+  /** sizeof(kinglet_embedding_rows), set by the caller. */
+  size_t struct_size;
+  /** The type of their elements. */
+  kinglet_embedding_type kind;
+  /** Must be 0. */
+  uint32_t reserved;
+  /** The first element of the first embedding, aligned to its type. It may be NULL if `count` is 0. */
+  const void *data;
+  /** The number of embeddings. */
+  size_t count;
+  /**
+   * Values per embedding, 1 to 32768. An embedding has as many elements; of binary types `(dimension + 7) /
+   * 8`, whose spare bits are 0.
+   */
+  size_t dimension;
+  /**
+   * The distance between the first elements of two embeddings, in elements. 0: they are one after the other.
+   */
+  size_t stride;
+} kinglet_embedding_rows;
+
+/** Where kinglet_embeddings_quantize writes, and what. */
+typedef struct kinglet_embedding_codes {
+  /** sizeof(kinglet_embedding_codes), set by the caller. */
+  size_t struct_size;
+  /** The type to write. */
+  kinglet_embedding_type kind;
+  /** Must be 0. */
+  uint32_t reserved;
+  /** Receives the embeddings; aligned to the type. */
+  void *data;
+  /**
+   * The number of elements that fit there: for `n` elements per embedding at least `(count - 1) * stride +
+   * n`.
+   */
+  size_t capacity;
+  /** As in kinglet_embedding_rows; what lies between embeddings is not written. */
+  size_t stride;
+} kinglet_embedding_codes;
+
+/** Options of kinglet_embeddings_quantize. Zero is the default of every field. */
+typedef struct kinglet_quantize_embeddings_options {
+  /** sizeof(kinglet_quantize_embeddings_options). */
+  size_t struct_size;
+  /**
+   * For int8 and uint8: `2 * dimension` values, as kinglet_embeddings_ranges gives them. Other types ignore
+   * them. NULL: the ranges of the embeddings of this call.
+   */
+  const float *ranges;
+} kinglet_quantize_embeddings_options;
+
+/** Options of kinglet_embeddings_search. Zero is the default of every field. */
+typedef struct kinglet_search_options {
+  /** sizeof(kinglet_search_options). */
+  size_t struct_size;
+  /** Hits per query; all, if the corpus has fewer embeddings. 0: 10. */
+  size_t top_k;
+  /** What makes embeddings similar. */
+  kinglet_similarity similarity;
+  /**
+   * Threads of the call, the caller's included; a small search takes only the caller's. 0: as many as the
+   * process may run at once.
+   */
+  uint32_t threads;
+  /** Cancels the call from another thread. NULL: none. */
+  const kinglet_cancellation *cancellation;
+  /**
+   * For queries of float32 over a corpus of int8 or uint8, and only then: the ranges that the corpus was
+   * quantised with, `2 * dimension` values.
+   */
+  const float *ranges;
+  /**
+   * For queries of float32 over a corpus of int8, uint8 or a binary type, and only then: `top_k` times so
+   * many candidates are found by their codes, of which the best are kept by the product of the query's own
+   * values with the codes (bits are 0 and 1). 0: 2.
+   */
+  size_t rescore_multiplier;
+} kinglet_search_options;
+
+/** Where kinglet_embeddings_search writes. Nothing is written if the call fails. */
+typedef struct kinglet_search_buffer {
+  /** sizeof(kinglet_search_buffer), set by the caller. */
+  size_t struct_size;
+  /** Receives for each query the numbers of its hits in the corpus. */
+  int64_t *indices;
+  /** Receives their scores. */
+  float *scores;
+  /** The number of values that fit into each: at least the number of queries times the hits per query. */
+  size_t capacity;
+} kinglet_search_buffer;
+
+/**
+ * Writes the range of each dimension among embeddings of float32 to `ranges`, which has room for `capacity`
+ * values, at least `2 * dimension`: the least value of each dimension, then the greatest of each. Fails with
+ * KINGLET_STATUS_INVALID_ARGUMENT if there is no embedding, or a value that is not finite.
+ */
+KINGLET_API kinglet_status kinglet_embeddings_ranges(
+    const kinglet_embedding_rows *embeddings,
+    float *ranges,
+    size_t capacity,
+    kinglet_error **error);
+
+/**
+ * Writes embeddings of float32 in another type, as sentence-transformers' `quantize_embeddings` does. int8
+ * and uint8 are `floor((value - least) / step)` within 0 and 255, where a step is a 255th of the dimension's
+ * range (1 for an empty range); int8 is less by 128. Codes that are compared must have the same ranges: give
+ * those of the corpus to the calls for its queries. `options` may be NULL. Fails with
+ * KINGLET_STATUS_INVALID_ARGUMENT for a NaN, for ranges that are none, and for a buffer that is too small;
+ * nothing is written then.
+ */
+KINGLET_API kinglet_status kinglet_embeddings_quantize(
+    const kinglet_embedding_rows *embeddings,
+    const kinglet_quantize_embeddings_options *options,
+    const kinglet_embedding_codes *codes,
+    kinglet_error **error);
+
+/**
+ * Finds for each query the embeddings of the corpus that are most similar to it, exactly, by comparing it
+ * with all of them. The first query's hits come first, the most similar one first, and the lower number of
+ * two that are equal; each query has `top_k` of them, or as many as the corpus has. Queries and corpus have
+ * the same dimension and type, or queries are float32 or float16 and the corpus any of these two, or queries
+ * are float32 and are quantised as the corpus is (`ranges`, `rescore_multiplier`). `options` may be NULL.
+ * Scores do not depend on the number of threads, and those of codes not on the machine. The corpus is read in
+ * place; the memory of the call grows with the hits only. Fails with KINGLET_STATUS_INVALID_ARGUMENT for
+ * types that do not go together or a score that is NaN, KINGLET_STATUS_OUT_OF_MEMORY, or
+ * KINGLET_STATUS_CANCELLED.
+ */
+KINGLET_API kinglet_status kinglet_embeddings_search(
+    const kinglet_embedding_rows *queries,
+    const kinglet_embedding_rows *corpus,
+    const kinglet_search_options *options,
+    const kinglet_search_buffer *buffer,
+    kinglet_error **error);
+
+/** @} */
+
 /* ---- Classification -------------------------------------------------------------------------------------- */
 
 /** @defgroup classification Classification
@@ -1170,6 +1360,73 @@ KINGLET_API kinglet_status kinglet_classifications_read(
 
 /** Frees classifications and everything borrowed from them. */
 KINGLET_API void kinglet_classifications_free(kinglet_classifications *classifications);
+
+/** @} */
+
+/* ---- Reranking ------------------------------------------------------------------------------------------- */
+
+/** @defgroup reranking Reranking
+ *  @{ */
+
+/** Options of kinglet_model_rerank. Zero is the default of every field. */
+typedef struct kinglet_rerank_options {
+  /** sizeof(kinglet_rerank_options). */
+  size_t struct_size;
+  /** The most documents in the ranking. 0: all. */
+  size_t top_n;
+  /**
+   * How pairs are scored, as by kinglet_model_score: the function, the maximum length, an instruction
+   * (`prompt`), the cancellation and so on. NULL: the defaults.
+   */
+  const kinglet_classify_options *scoring;
+} kinglet_rerank_options;
+
+/** Documents in the order of how well they answer a query. */
+typedef struct kinglet_ranking kinglet_ranking;
+
+/**
+ * Scores `count` documents for one query, as kinglet_model_score does with pairs, and sorts them: the best
+ * first, the lower number of two that are equal first. `options` may be NULL. `*ranking` receives the result.
+ * Fails as kinglet_model_score does.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_rerank(
+    const kinglet_model *model,
+    kinglet_str query,
+    const kinglet_str *documents,
+    size_t count,
+    const kinglet_rerank_options *options,
+    kinglet_ranking **ranking,
+    kinglet_error **error);
+
+/** The contents of a kinglet_ranking. */
+typedef struct kinglet_ranking_view {
+  /** sizeof(kinglet_ranking_view), set by the caller. */
+  size_t struct_size;
+  /** Documents in the ranking: `top_n`, or all if there are fewer. */
+  size_t count;
+  /** `count` values, the best first: the numbers of the documents. */
+  const size_t *indices;
+  /** `count` values: their scores. */
+  const float *scores;
+  /** Documents of the call. */
+  size_t document_count;
+  /**
+   * `document_count` values, in the order of the call: the tokens of the query with each document, special
+   * tokens included.
+   */
+  const size_t *token_counts;
+  /** `document_count` values: 1 for pairs that were truncated, else 0. */
+  const uint8_t *truncated;
+} kinglet_ranking_view;
+
+/** Fills `view`, which is valid until the ranking is freed. */
+KINGLET_API kinglet_status kinglet_ranking_read(
+    const kinglet_ranking *ranking,
+    kinglet_ranking_view *view,
+    kinglet_error **error);
+
+/** Frees a ranking and everything borrowed from it. */
+KINGLET_API void kinglet_ranking_free(kinglet_ranking *ranking);
 
 /** @} */
 

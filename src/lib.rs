@@ -27,6 +27,7 @@ mod network;
 mod spec;
 mod tasks;
 mod text;
+mod vectors;
 
 pub use api::{BatchGoal, BatchSuggestion, CalibrationOptions, CostTable, Curve, Workload, in_batches};
 pub use api::{Model, Request};
@@ -51,7 +52,7 @@ pub use load::{LoadOptions, quantize};
 #[doc(hidden)]
 pub use network::provider;
 pub use spec::{Device, DeviceInfo, Pooling, Precision};
-pub use tasks::classification::{Classifications, ClassifyOptions, ScoreFunction};
+pub use tasks::classification::{Classifications, ClassifyOptions, Ranking, ScoreFunction};
 pub use tasks::compress::{CompressMethod, CompressOptions, CompressUnit, Compression};
 pub use tasks::embedding::{EmbedOptions, Embeddings};
 pub use tasks::hidden::HiddenStates;
@@ -59,3 +60,7 @@ pub use tasks::token_classification::{Aggregation, Entity, TokenClassifications}
 pub use text::chat::Message;
 pub use text::encoding::{Encoding, NO_SEQUENCE, Span};
 pub use text::tokenizer::{EncodeOptions, Tokenizer};
+pub use vectors::{
+    EmbeddingCodes, EmbeddingRows, EmbeddingType, EmbeddingValues, SearchHits, SearchOptions, Similarity,
+    embedding_ranges, quantize_embeddings, search,
+};

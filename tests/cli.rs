@@ -309,6 +309,92 @@ fn a_cross_encoder_scores_pairs() {
 }
 
 #[test]
+fn documents_are_ranked() {
+    let documents = ["a stone falls", "a small bird", "the river"];
+    let pairs: Vec<&str> = documents.iter().flat_map(|document| ["what flies?", document]).collect();
+    let scores = run_json("classify", "roberta-cross-encoder", &[&["--score"], &pairs[..]].concat(), "");
+    let score = |i: usize| scores[i]["score"].as_f64().unwrap();
+    let mut order = [0, 1, 2];
+    order.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
+    let ranked =
+        run_json("rerank", "roberta-cross-encoder", &[&["--query", "what flies?"], &documents[..]].concat(), "");
+    for (line, &i) in ranked.iter().zip(&order) {
+        assert_eq!(line, &json!({"index": i, "score": scores[i]["score"], "text": documents[i]}));
+    }
+    assert_eq!(ranked.len(), 3);
+    let options = ["-q", "what flies?", "--top-n", "1"];
+    let best = run("rerank", "roberta-cross-encoder", &options, &joined(documents));
+    assert!(
+        best.lines().count() == 1 && best.ends_with(&format!("\t{}\t{}\n", order[0], documents[order[0]])),
+        "{best}"
+    );
+    let refused = fails(FAILED, "rerank", "bert-classifier", &["-q", "a", "b"], "");
+    assert!(refused.contains("2 labels"), "{refused}");
+}
+
+#[test]
+fn a_file_is_searched() {
+    let folder = tempfile::tempdir().unwrap();
+    let texts = ["a small bird", "the river", "a stone falls", "the quickest of its woods"];
+    let file = |name: &str, content: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let lines = file("corpus.txt", joined(texts));
+    // Each text finds itself first, in each type, and with embeddings that were made before.
+    let embedded = run("embed", "bert", &[&["--json"], &texts[..]].concat(), "");
+    let embedded = file("corpus.jsonl", embedded);
+    for corpus in [&["--corpus", &lines][..], &["--corpus", &embedded, "--corpus-format", "jsonl"]] {
+        for kind in ["float32", "int8", "uint8", "binary", "ubinary"] {
+            let options = [corpus, &["--type", kind, "--top-k", "2"]].concat();
+            let found = run_json("search", "bert", &options, &joined(texts));
+            for (i, line) in found.iter().enumerate() {
+                assert_eq!((&line["text"], line["hits"].as_array().unwrap().len()), (&json!(texts[i]), 2));
+                let best = &line["hits"][0];
+                assert!(kind != "float32" || (best["score"].as_f64().unwrap() - 1.0).abs() < 1e-5, "{best}");
+                if kind == "float32" {
+                    assert_eq!((&best["index"], &best["text"]), (&json!(i), &json!(texts[i])), "{kind}");
+                }
+            }
+        }
+    }
+    let shown = run("search", "bert", &["--corpus", &lines, "-k", "9", "the river", "a small bird"], "");
+    let shown: Vec<&str> = shown.lines().collect();
+    assert!(shown.len() == 9 && shown[4].is_empty() && shown[0].ends_with("\t1\tthe river"), "{shown:?}");
+
+    let codes = run_json("embed", "bert", &[&["--type", "ubinary"], &texts[..]].concat(), "");
+    let values = run_json("embed", "bert", &texts, "");
+    for (codes, values) in codes.iter().zip(&values) {
+        let bits = floats(&values["embedding"])
+            .chunks(8)
+            .map(|eight| eight.iter().fold(0, |byte, &x| byte << 1 | u32::from(x > 0.0)))
+            .collect::<Vec<u32>>();
+        assert_eq!(codes["embedding"], json!(bits));
+    }
+    let steps = run("embed", "bert", &[&["--type", "int8"], &texts[..]].concat(), "");
+    let columns: Vec<Vec<i32>> =
+        steps.lines().map(|row| row.split(' ').map(|x| x.parse().unwrap()).collect()).collect();
+    assert!((0..32).all(|i| columns.iter().any(|row| row[i] == -128) && columns.iter().any(|row| row[i] >= 126)));
+
+    let missing = fails(FAILED, "search", "bert", &["--corpus", "nowhere", "a"], "");
+    assert!(missing.contains("nowhere"), "{missing}");
+    for (line, says) in [
+        ("{\"text\": \"a\", \"embedding\": [1]}", "line 1: field \"embedding\" is not a list of the 32 numbers"),
+        ("{\"id\": 1}", "line 1: field \"text\" is missing"),
+        ("a", "line 1: not JSON"),
+    ] {
+        let path = file("wrong.jsonl", line.to_string());
+        let error = fails(FAILED, "search", "bert", &["--corpus", &path, "--corpus-format", "jsonl", "a"], "");
+        assert!(error.contains(says), "{error}");
+    }
+    let error = fails(USAGE, "search", "bert", &["--corpus", &lines, "--similarity", "hamming", "a"], "");
+    assert!(error.contains("similarity: hamming is not for"), "{error}");
+    let error = fails(USAGE, "embed", "bert", &["--type", "int8", "--pooling", "none", "a"], "");
+    assert!(error.contains("--type: vectors of tokens"), "{error}");
+}
+
+#[test]
 fn a_head_for_tokens_is_used_unasked() {
     let names = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"];
     let case = cases("bert-token-classifier").remove(5);
@@ -626,12 +712,15 @@ fn usage_errors_are_errors_and_help_is_not() {
     }
 }
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 20] = [
     "generate",
     "chat",
     "embed",
     "classify",
     "compress",
+    "search",
+    "rerank",
+    "run",
     "tokenize",
     "inspect",
     "hidden",

@@ -142,6 +142,20 @@ fn generate_options(options: &Value) -> GenerateOptions {
     }
 }
 
+/// Reranking gives the scores of pairs, in their order.
+fn check_ranking(model: &Model, query: &str, documents: &[&str], options: &ClassifyOptions) -> kinglet::Result<()> {
+    let pairs = model.score(&vec![query; documents.len()], documents, options)?;
+    let ranking = model.rerank(query, documents, None, options)?;
+    let mut order: Vec<usize> = (0..documents.len()).collect();
+    order.sort_by(|&a, &b| pairs.scores[b].total_cmp(&pairs.scores[a]));
+    assert_eq!(ranking.indices, order);
+    assert!(ranking.indices.iter().zip(&ranking.scores).all(|(&i, &score)| pairs.scores[i] == score));
+    assert_eq!((ranking.tokens, ranking.truncated), (pairs.tokens, pairs.truncated));
+    let best = model.rerank(query, documents, Some(1), options)?;
+    assert_eq!(best.indices, order[..1]);
+    Ok(())
+}
+
 /// Asks a model what the case asks.
 fn ask(model: &Model, case: &Value) -> kinglet::Result<Outcome> {
     let (texts, pairs, options) = (list(case, "texts"), list(case, "pairs"), &case["options"]);
@@ -155,7 +169,10 @@ fn ask(model: &Model, case: &Value) -> kinglet::Result<Outcome> {
         "score" | "classify" => {
             let options = classify_options(options);
             let scores = match (&case["task"], &pairs) {
-                (task, Some(pairs)) if task == "score" => model.score(&texts, pairs, &options)?,
+                (task, Some(pairs)) if task == "score" => {
+                    check_ranking(model, texts[0], pairs, &options)?;
+                    model.score(&texts, pairs, &options)?
+                }
                 _ => model.classify(&texts, pairs.as_deref(), &options)?,
             };
             let rows = scores.scores.chunks(scores.labels).map(<[f32]>::to_vec).collect();

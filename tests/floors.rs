@@ -9,7 +9,7 @@ const FLOORS: &[&[&str]] = &[
     &["base"],
     &["spec"],
     &["kernels"],
-    &["formats"],
+    &["formats", "vectors"],
     &["text", "families", "backend"],
     &["network"],
     &["engine"],

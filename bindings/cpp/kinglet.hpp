@@ -34,6 +34,7 @@
 #include "kinglet/request.hpp"
 #include "kinglet/result.hpp"
 #include "kinglet/results.hpp"
+#include "kinglet/search.hpp"
 #include "kinglet/span.hpp"
 
 #endif

@@ -143,6 +143,49 @@ func (p Pooling) String() string {
 	return name("Pooling", uint32(p), "auto", "mean", "cls", "last", "none", "max", "weightedmean", "mean_sqrt_len_tokens")
 }
 
+// EmbeddingType is the type of an embedding's elements.
+type EmbeddingType uint32
+
+const (
+	// float.
+	EmbeddingTypeFloat32 EmbeddingType = 0
+	// IEEE half precision, two bytes.
+	EmbeddingTypeFloat16 EmbeddingType = 1
+	// One of 256 steps of the dimension's range, from -128 to 127.
+	EmbeddingTypeINT8 EmbeddingType = 2
+	// The same from 0 to 255.
+	EmbeddingTypeUINT8 EmbeddingType = 3
+	// Whether each value is above 0, as a bit: eight values to an element, the first in the highest bit, and 128
+	// subtracted, which makes it an int8_t.
+	EmbeddingTypeBinary EmbeddingType = 4
+	// The same as uint8_t.
+	EmbeddingTypeUbinary EmbeddingType = 5
+)
+
+// String gives the short name of the value, for instance "ubinary".
+func (e EmbeddingType) String() string {
+	return name("EmbeddingType", uint32(e), "float32", "float16", "int8", "uint8", "binary", "ubinary")
+}
+
+// Similarity says what makes two embeddings similar.
+type Similarity uint32
+
+const (
+	// Cosine for floats, the dot product for int8 and uint8, Hamming for binary types.
+	SimilarityAuto Similarity = 0
+	// The sum of the products of their values. Codes count as the numbers that they are.
+	SimilarityDot Similarity = 1
+	// The same divided by the lengths of both; 0 where a length is 0.
+	SimilarityCosine Similarity = 2
+	// Only of binary types: how many bits differ, negated, so that more is more similar.
+	SimilarityHamming Similarity = 3
+)
+
+// String gives the short name of the value, for instance "hamming".
+func (s Similarity) String() string {
+	return name("Similarity", uint32(s), "auto", "dot", "cosine", "hamming")
+}
+
 // ScoreFunction says how the outputs of a classification head become scores.
 type ScoreFunction uint32
 

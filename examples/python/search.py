@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from kinglet import KingletError, Model
+from kinglet import KingletError, Model, search
 
 
 def main() -> int:
@@ -17,13 +17,12 @@ def main() -> int:
     lines = [line for line in Path(file).read_text(encoding="utf-8").splitlines() if line.strip()]
     try:
         with Model.load(path, precision="int8") as model:
-            # Unit vectors: their products are cosines.
-            scores = model.embed(lines, normalize=True) @ model.embed(query, normalize=True)
+            hits = search(model.embed([query]), model.embed(lines), top_k=5)
     except KingletError as error:
         print(f"search: {error}", file=sys.stderr)
         return 1
-    for i in scores.argsort()[::-1][:5]:
-        print(f"{scores[i]:.3f}  {lines[i]}")
+    for line, score in zip(hits.indices[0], hits.scores[0], strict=True):
+        print(f"{score:.3f}  {lines[line]}")
     return 0
 
 

@@ -6,7 +6,7 @@ use crate::generate::options::GenerateOptions;
 use crate::generate::session::{Prefix, Session};
 use crate::generate::{Generations, Listener, Logits};
 use crate::tasks;
-use crate::tasks::classification::{Classifications, ClassifyOptions, Setting};
+use crate::tasks::classification::{Classifications, ClassifyOptions, Ranking, Setting};
 use crate::tasks::compress::{CompressOptions, Compression};
 use crate::tasks::embedding::{EmbedOptions, Embeddings};
 use crate::tasks::hidden::HiddenStates;
@@ -79,6 +79,20 @@ impl Model {
     /// As [`Model::classify`]; a model with more than one label.
     pub fn score(&self, queries: &[&str], documents: &[&str], options: &ClassifyOptions) -> Result<Classifications> {
         tasks::classification::score(&self.0.engine, self.classifying(), queries, documents, options)
+    }
+
+    /// Scores documents for a query as [`Model::score`] does, and sorts them: the best first, at most `top_n` of them.
+    ///
+    /// # Errors
+    /// As [`Model::score`].
+    pub fn rerank(
+        &self,
+        query: &str,
+        documents: &[&str],
+        top_n: Option<usize>,
+        options: &ClassifyOptions,
+    ) -> Result<Ranking> {
+        tasks::classification::rerank(&self.0.engine, self.classifying(), query, documents, top_n, options)
     }
 
     /// Classifies the tokens of texts.

@@ -18,6 +18,7 @@ mod norm;
 mod paged;
 mod quantize;
 mod round;
+mod similarity;
 mod softmax;
 #[cfg(test)]
 mod tests;
@@ -260,6 +261,18 @@ pub trait Kernel: Send + Sync {
 
     /// Merges the values of `x` into a list of the largest. `first` is the index of `x[0]`; the list holds lower indices only.
     fn top_k(&self, x: &[f32], first: u32, list: &mut [TopKEntry]);
+
+    /// `out[i] = query · row i`; row i begins at `rows[i * stride]` and is as long as the query. The order of additions depends only on
+    /// that length.
+    fn dots_f32(&self, query: &[f32], rows: &[f32], stride: usize, out: &mut [f32]);
+    fn dots_f16(&self, query: &[f32], rows: &[half::f16], stride: usize, out: &mut [f32]);
+
+    /// The same for bytes, exactly. Rows are at most 2¹⁷ - 1 long, of unsigned bytes 33025.
+    fn dots_i8(&self, query: &[i8], rows: &[i8], stride: usize, out: &mut [i32]);
+    fn dots_u8(&self, query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]);
+
+    /// The same for the number of bits that differ.
+    fn hamming(&self, query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]);
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
     fn add_f32(&self, x: &mut [f32], y: &[f32]);

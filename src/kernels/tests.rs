@@ -20,6 +20,7 @@ mod logits;
 mod paged;
 mod products;
 mod rows;
+mod similarity;
 mod weights;
 
 const ACTIVATIONS: [Activation; 6] =

@@ -109,6 +109,28 @@ pub(super) trait Vector: Copy {
             sums
         }
     }
+    /// The products of `R` rows of bytes, `stride` apart, with the query `x`, each of `length` bytes; they are signed or unsigned.
+    #[inline(always)]
+    unsafe fn dots_of_bytes<const SIGNED: bool, const R: usize>(
+        x: *const u8,
+        length: usize,
+        rows: *const u8,
+        stride: usize,
+    ) -> [i32; R] {
+        let mut sums = [0; R];
+        for (r, sum) in sums.iter_mut().enumerate() {
+            for i in 0..length {
+                // SAFETY: the caller's promise.
+                let (x, y) = unsafe { (*x.add(i), *rows.add(r * stride + i)) };
+                *sum += if SIGNED {
+                    i32::from(x.cast_signed()) * i32::from(y.cast_signed())
+                } else {
+                    i32::from(x) * i32::from(y)
+                };
+            }
+        }
+        sums
+    }
     /// `sums - zero · columns` as floats.
     unsafe fn centre(sums: Self::Sums, zero: i32, columns: *const i32) -> Self;
 

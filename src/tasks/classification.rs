@@ -186,6 +186,19 @@ pub struct Classifications {
     pub truncated: Vec<u8>,
 }
 
+/// Documents in the order of how well they answer a query.
+#[derive(Clone, Debug, Default)]
+pub struct Ranking {
+    /// The numbers of the documents, the best first; of equal ones the lower number.
+    pub indices: Vec<usize>,
+    /// Their scores.
+    pub scores: Vec<f32>,
+    /// The number of tokens of the query with each document, in the order of the call.
+    pub tokens: Vec<usize>,
+    /// 1 for each of these pairs that was truncated, else 0.
+    pub truncated: Vec<u8>,
+}
+
 /// What the files say of classifying, what sentence-transformers' files say, and the chat template.
 pub(crate) type Setting<'a> = (&'a ClassifierSettings, &'a SentenceTransformers, &'a Result<ChatTemplate>);
 
@@ -237,6 +250,25 @@ pub(crate) fn score(
     let of_file = || settings.cross_encoder.clone().unwrap_or(Ok(ScoreFunction::Sigmoid));
     let function = options.function.map_or_else(of_file, Ok)?;
     run_classifier(engine, (settings, sentence, chat), queries, Some(documents), function, options)
+}
+
+/// As [`crate::Model::rerank`].
+pub(crate) fn rerank(
+    engine: &Engine,
+    setting: Setting<'_>,
+    query: &str,
+    documents: &[&str],
+    top_n: Option<usize>,
+    options: &ClassifyOptions,
+) -> Result<Ranking> {
+    let Classifications { scores, tokens, truncated, .. } =
+        score(engine, setting, &vec![query; documents.len()], documents, options)?;
+    let mut indices: Vec<usize> = (0..documents.len()).collect();
+    // A total order, also of NaN.
+    indices.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
+    indices.truncate(top_n.unwrap_or(documents.len()));
+    let scores = indices.iter().map(|&i| scores[i]).collect();
+    Ok(Ranking { indices, scores, tokens, truncated })
 }
 
 /// What a decoder without a score needs to give one.

@@ -7,7 +7,7 @@ use kinglet::ffi::*;
 use crate::calls::{first_sizes, load, ok, refused, text};
 
 /// The size of each struct in the first version that had it. Lines are added; none is ever changed.
-const FIRST: [(&str, usize); 35] = [
+const FIRST: [(&str, usize); 42] = [
     ("kinglet_arrow_texts", 64),
     ("kinglet_batch_suggestion_view", 72),
     ("kinglet_classifications_view", 56),
@@ -19,6 +19,8 @@ const FIRST: [(&str, usize); 35] = [
     ("kinglet_devices_options", 16),
     ("kinglet_embed_options", 32),
     ("kinglet_embedding_buffer", 56),
+    ("kinglet_embedding_codes", 40),
+    ("kinglet_embedding_rows", 48),
     ("kinglet_embeddings_view", 64),
     ("kinglet_encoding_view", 104),
     ("kinglet_entity", 56),
@@ -34,8 +36,13 @@ const FIRST: [(&str, usize); 35] = [
     ("kinglet_model_options", 112),
     ("kinglet_model_view", 136),
     ("kinglet_prefix_options", 24),
+    ("kinglet_quantize_embeddings_options", 16),
     ("kinglet_quantize_options", 32),
+    ("kinglet_ranking_view", 56),
+    ("kinglet_rerank_options", 24),
     ("kinglet_scheduler_options", 40),
+    ("kinglet_search_buffer", 32),
+    ("kinglet_search_options", 48),
     ("kinglet_session_options", 8),
     ("kinglet_session_view", 24),
     ("kinglet_stage_totals", 40),

@@ -15,6 +15,7 @@ mod generate;
 mod growth;
 mod models;
 mod requests;
+mod search;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
@@ -32,6 +33,7 @@ fn every_function_is_tested() {
         generate::COVERS,
         models::COVERS,
         requests::COVERS,
+        search::COVERS,
         sessions::COVERS,
         texts::COVERS,
         values::COVERS,
@@ -51,6 +53,7 @@ fn every_function_is_tested() {
         include_str!("generate.rs"),
         include_str!("models.rs"),
         include_str!("requests.rs"),
+        include_str!("search.rs"),
         include_str!("sessions.rs"),
         include_str!("texts.rs"),
         include_str!("values.rs")

@@ -24,6 +24,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_devices_free",
     "kinglet_devices_missing",
     "kinglet_early_stopping_name",
+    "kinglet_embedding_type_name",
     "kinglet_embeddings_count",
     "kinglet_embeddings_dimension",
     "kinglet_embeddings_free",
@@ -49,9 +50,11 @@ pub const COVERS: &[&str] = &[
     "kinglet_precision_name",
     "kinglet_priority_name",
     "kinglet_prefix_free",
+    "kinglet_ranking_free",
     "kinglet_schema_mode_name",
     "kinglet_score_function_name",
     "kinglet_session_free",
+    "kinglet_similarity_name",
     "kinglet_stage_name",
     "kinglet_status_name",
     "kinglet_text_free",
@@ -80,7 +83,7 @@ fn versions() {
 
 #[test]
 fn names_of_values_are_those_of_the_description() {
-    let names: [(&str, extern "C" fn(u32) -> *const c_char); 18] = [
+    let names: [(&str, extern "C" fn(u32) -> *const c_char); 20] = [
         ("kinglet_aggregation", kinglet_aggregation_name),
         ("kinglet_batch_goal", kinglet_batch_goal_name),
         ("kinglet_compress_method", kinglet_compress_method_name),
@@ -88,6 +91,7 @@ fn names_of_values_are_those_of_the_description() {
         ("kinglet_counters_format", kinglet_counters_format_name),
         ("kinglet_device", kinglet_device_name),
         ("kinglet_early_stopping", kinglet_early_stopping_name),
+        ("kinglet_embedding_type", kinglet_embedding_type_name),
         ("kinglet_finish_reason", kinglet_finish_reason_name),
         ("kinglet_grammar_kind", kinglet_grammar_kind_name),
         ("kinglet_log_level", kinglet_log_level_name),
@@ -96,6 +100,7 @@ fn names_of_values_are_those_of_the_description() {
         ("kinglet_priority", kinglet_priority_name),
         ("kinglet_schema_mode", kinglet_schema_mode_name),
         ("kinglet_score_function", kinglet_score_function_name),
+        ("kinglet_similarity", kinglet_similarity_name),
         ("kinglet_stage", kinglet_stage_name),
         ("kinglet_status", kinglet_status_name),
         ("kinglet_tristate", kinglet_tristate_name),
@@ -131,6 +136,12 @@ fn names_of_values_are_those_of_the_description() {
     for pooling in (1..).map_while(kinglet::Pooling::from_u32) {
         assert_eq!(name(kinglet_pooling_name(pooling as u32)), pooling.name());
     }
+    for kind in kinglet::EmbeddingType::ALL {
+        assert_eq!(name(kinglet_embedding_type_name(kind as u32)), kind.name());
+    }
+    for similarity in kinglet::Similarity::ALL {
+        assert_eq!(name(kinglet_similarity_name(similarity as u32)), similarity.name());
+    }
 }
 
 #[test]
@@ -151,6 +162,7 @@ fn what_cannot_fail_takes_null() {
         kinglet_generations_free(null_mut());
         kinglet_logits_free(null_mut());
         kinglet_prefix_free(null_mut());
+        kinglet_ranking_free(null_mut());
         kinglet_session_free(null_mut());
         kinglet_messages_free(null_mut());
         kinglet_devices_free(null_mut());

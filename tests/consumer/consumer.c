@@ -404,6 +404,54 @@ static void classifying(void) {
     kinglet_classifications_free(made);
 }
 
+static void searching(void) {
+    /* Rows of three values with room for one between them. */
+    static const float corpus[7] = {1, -2, 0.5f, 9, -1, 4, 0.25f};
+    kinglet_embedding_rows rows = {.struct_size = sizeof rows, .data = corpus, .count = 2, .dimension = 3, .stride = 4};
+    kinglet_search_options options = {.struct_size = sizeof options, .similarity = KINGLET_SIMILARITY_DOT};
+    int64_t indices[4];
+    float scores[4], ranges[6];
+    kinglet_search_buffer buffer = {.struct_size = sizeof buffer, .indices = indices, .scores = scores, .capacity = 4};
+    int8_t codes[6];
+    kinglet_embedding_codes into = {
+        .struct_size = sizeof into, .kind = KINGLET_EMBEDDING_TYPE_INT8, .data = codes, .capacity = 6};
+    kinglet_quantize_embeddings_options quantize = {.struct_size = sizeof quantize, .ranges = ranges};
+    kinglet_embedding_rows coded = {
+        .struct_size = sizeof coded, .kind = KINGLET_EMBEDDING_TYPE_INT8, .data = codes, .count = 2, .dimension = 3};
+
+    OK(kinglet_embeddings_search(&rows, &rows, &options, &buffer, &error));
+    CHECK(indices[0] == 0 && indices[1] == 1 && indices[2] == 1 && indices[3] == 0);
+    NEAR(scores[0], 5.25);
+    NEAR(scores[3], -8.875);
+    FAILS(KINGLET_STATUS_INVALID_ARGUMENT, "queries", kinglet_embeddings_search(NULL, &rows, NULL, &buffer, &error));
+
+    OK(kinglet_embeddings_ranges(&rows, ranges, 6, &error));
+    CHECK(ranges[0] == -1 && ranges[5] == 0.5f);
+    OK(kinglet_embeddings_quantize(&rows, &quantize, &into, &error));
+    CHECK(codes[1] == -128 && codes[4] == 127);
+    /* Queries of floats go with codes. */
+    options = (kinglet_search_options){.struct_size = sizeof options, .top_k = 1, .ranges = ranges};
+    OK(kinglet_embeddings_search(&rows, &coded, &options, &buffer, &error));
+    CHECK(indices[0] == 0 && indices[1] == 1);
+}
+
+static void ranking(void) {
+    kinglet_model *model = load("roberta-cross-encoder");
+    const kinglet_str documents[] = {KINGLET_STR("a stone falls"), KINGLET_STR("a small bird"), KINGLET_STR("the river")};
+    kinglet_rerank_options options = {.struct_size = sizeof options, .top_n = 2};
+    kinglet_ranking *made = NULL;
+    kinglet_ranking_view view = {.struct_size = sizeof view};
+
+    OK(kinglet_model_rerank(model, KINGLET_STR("what flies?"), documents, 3, &options, &made, &error));
+    /* Results outlive their model. */
+    kinglet_model_free(model);
+    OK(kinglet_ranking_read(made, &view, &error));
+    REQUIRE(view.count == 2 && view.document_count == 3);
+    CHECK(view.scores[0] >= view.scores[1] && view.indices[0] != view.indices[1] && view.indices[0] < 3);
+    CHECK(view.token_counts[0] > 4 && !view.truncated[0]);
+    kinglet_ranking_free(made);
+}
+
 static void labelling(void) {
     kinglet_model *model = load("bert-token-classifier");
     const kinglet_str texts[] = {KINGLET_STR("bird"), KINGLET_STR("  JOHN went\tfrom Berlin   to Paris.\n")};
@@ -591,6 +639,8 @@ int main(int argc, char **argv) {
     cancelling(model);
     kinglet_model_free(model);
     classifying();
+    searching();
+    ranking();
     labelling();
     compressing();
     if (generate_main(fixtures) != 0 || session_main(fixtures) != 0) return 1;

@@ -41,6 +41,7 @@ constexpr bool only_moves = std::is_nothrow_move_constructible_v<T> && std::is_n
                             !std::is_copy_constructible_v<T> && !std::is_copy_assignable_v<T>;
 static_assert(only_moves<kinglet::Encoding> && only_moves<kinglet::Embeddings>);
 static_assert(only_moves<kinglet::Classifications> && only_moves<kinglet::TokenClassifications>);
+static_assert(only_moves<kinglet::Ranking> && std::is_copy_constructible_v<kinglet::EmbeddingCodes>);
 static_assert(only_moves<kinglet::HiddenStates> && only_moves<kinglet::Cancellation>);
 static_assert(only_moves<kinglet::Request<kinglet::Embeddings>> && only_moves<kinglet::Request<kinglet::Generations>>);
 static_assert(std::is_copy_constructible_v<kinglet::Counters> && std::is_base_of_v<std::runtime_error, kinglet::Error>);
@@ -311,6 +312,22 @@ void heads(const std::string &fixtures) {
         const auto model = kinglet::Model::load(fixtures + "/roberta-cross-encoder").value();
         NEAR(model.score({"Where does the water go?"}, {"The river runs dry in the summer."}, raw).value()[0][0], 0.7342991);
         fails(kinglet::Status::InvalidArgument, "documents", [&] { (void)model.score({"a"}, {"b", "c"}).value(); });
+
+        const std::vector<std::string> documents = {"a stone falls", "a small bird", "", "a small bird"};
+        const std::vector<std::string> queries(4, "what flies?");
+        const auto scores = model.score(queries, documents).value();
+        const auto ranking = model.rerank("what flies?", documents).value();
+        CHECK(ranking.size() == 4 && ranking.document_count() == 4 && !ranking.truncated(0));
+        for (std::size_t i = 0; i < ranking.size(); ++i) {
+            CHECK(ranking[i].score == scores[ranking[i].index][0] && ranking.token_count(i) == scores.token_count(i));
+            if (i > 0) CHECK(ranking[i - 1].score > ranking[i].score || (ranking[i - 1].score == ranking[i].score && ranking[i - 1].index < ranking[i].index));
+        }
+        kinglet::RerankOptions best;
+        best.top_n = 1;
+        best.scoring = raw;
+        const auto first = model.rerank("what flies?", documents, best).value();
+        CHECK(first.size() == 1 && first.indices()[0] == ranking[0].index);
+        fails(kinglet::Status::InvalidArgument, "documents", [&] { (void)model.rerank("a", std::vector<std::string>{}).value(); });
     }
     {
         const auto model = kinglet::Model::load(fixtures + "/bert-token-classifier").value();
@@ -321,6 +338,42 @@ void heads(const std::string &fixtures) {
         CHECK(made.entities().size() == made.entity_count());
         for (const auto &entity : made.entities()) CHECK(entity.text < 2 && entity.start < entity.end && !entity.name.empty());
     }
+}
+
+void search() {
+    // Rows of three values with room for one between them.
+    const std::vector<float> corpus = {1, -2, 0.5, 9, -1, 4, 0.25};
+    const kinglet::EmbeddingRows rows(corpus, 3, 4);
+    CHECK(rows.size() == 2 && rows.dimension() == 3 && rows.kind() == kinglet::EmbeddingType::Float32);
+    kinglet::SearchOptions options;
+    options.similarity = kinglet::Similarity::Dot;
+    const auto hits = kinglet::search(rows, rows, options).value();
+    CHECK(hits.per_query == 2 && hits.indices == (std::vector<std::int64_t>{0, 1, 1, 0}));
+    CHECK(hits.scores == (std::vector<float>{5.25, -8.875, 17.0625, -8.875}));
+
+    const auto ranges = kinglet::embedding_ranges(rows).value();
+    CHECK(ranges == (std::vector<float>{-1, -2, 0.25, 1, 4, 0.5}));
+    for (const auto kind : {kinglet::EmbeddingType::Float32, kinglet::EmbeddingType::Float16, kinglet::EmbeddingType::Int8,
+                            kinglet::EmbeddingType::Uint8, kinglet::EmbeddingType::Binary, kinglet::EmbeddingType::Ubinary}) {
+        const auto codes = kinglet::quantize_embeddings(rows, kind, ranges).value();
+        CHECK(codes.kind() == kind && codes.rows().size() == 2 && codes.dimension() == 3);
+        const auto found = kinglet::search(codes.rows(), codes.rows(), {}).value();
+        CHECK(found.per_query == 2 && found.scores.size() == 4);
+    }
+    const auto bits = kinglet::quantize_embeddings(rows, kinglet::EmbeddingType::Ubinary).value();
+    CHECK(bits.bytes().size() == 2 && bits.bytes()[0] == 0xa0 && bits.bytes()[1] == 0x60);
+    const auto codes = kinglet::quantize_embeddings(rows, kinglet::EmbeddingType::Uint8, ranges).value();
+    kinglet::SearchOptions rescored;
+    rescored.top_k = 1;
+    rescored.ranges = ranges;
+    CHECK(kinglet::search(rows, codes.rows(), rescored).value().indices.size() == 2);
+    fails(kinglet::Status::InvalidArgument, "ranges: are needed", [&] { (void)kinglet::search(rows, codes.rows()).value(); });
+    fails(kinglet::Status::InvalidArgument, "hamming", [&] {
+        kinglet::SearchOptions wrong;
+        wrong.similarity = kinglet::Similarity::Hamming;
+        (void)kinglet::search(rows, rows, wrong).value();
+    });
+    fails(kinglet::Status::InvalidArgument, "dimension", [&] { (void)kinglet::embedding_ranges({corpus, 0}).value(); });
 }
 
 void results(const kinglet::Model &model) {
@@ -402,6 +455,7 @@ int main(int argc, char **argv) {
     requests(fixtures, model);
     devices();
     heads(fixtures);
+    search();
     results(model);
     CHECK(generate_main(fixtures) == 0);
     CHECK(no_exceptions_main(fixtures) == 0);

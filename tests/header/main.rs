@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 23] = [
+const FILES: [&str; 25] = [
     "version",
     "error",
     "strings",
@@ -24,7 +24,9 @@ const FILES: [&str; 23] = [
     "encoding",
     "embedding",
     "arrow",
+    "search",
     "classification",
+    "rerank",
     "token_classification",
     "compression",
     "prefix",

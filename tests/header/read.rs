@@ -215,6 +215,7 @@ fn c_type(of: &Type) -> CType {
             CType::plain(match name.as_str() {
                 "u8" => "uint8_t",
                 "u32" => "uint32_t",
+                "i64" => "int64_t",
                 "u64" => "uint64_t",
                 "usize" => "size_t",
                 "f32" => "float",

@@ -169,6 +169,45 @@ enum class Pooling : std::uint32_t {
     return kinglet_pooling_name(static_cast<kinglet_pooling>(value));
 }
 
+/// The type of an embedding's elements.
+enum class EmbeddingType : std::uint32_t {
+    /// float.
+    Float32 = KINGLET_EMBEDDING_TYPE_FLOAT32,
+    /// IEEE half precision, two bytes.
+    Float16 = KINGLET_EMBEDDING_TYPE_FLOAT16,
+    /// One of 256 steps of the dimension's range, from -128 to 127.
+    Int8 = KINGLET_EMBEDDING_TYPE_INT8,
+    /// The same from 0 to 255.
+    Uint8 = KINGLET_EMBEDDING_TYPE_UINT8,
+    /// Whether each value is above 0, as a bit: eight values to an element, the first in the highest bit, and
+    /// 128 subtracted, which makes it an int8_t.
+    Binary = KINGLET_EMBEDDING_TYPE_BINARY,
+    /// The same as uint8_t.
+    Ubinary = KINGLET_EMBEDDING_TYPE_UBINARY,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(EmbeddingType value) noexcept {
+    return kinglet_embedding_type_name(static_cast<kinglet_embedding_type>(value));
+}
+
+/// What makes two embeddings similar.
+enum class Similarity : std::uint32_t {
+    /// Cosine for floats, the dot product for int8 and uint8, Hamming for binary types.
+    Auto = KINGLET_SIMILARITY_AUTO,
+    /// The sum of the products of their values. Codes count as the numbers that they are.
+    Dot = KINGLET_SIMILARITY_DOT,
+    /// The same divided by the lengths of both; 0 where a length is 0.
+    Cosine = KINGLET_SIMILARITY_COSINE,
+    /// Only of binary types: how many bits differ, negated, so that more is more similar.
+    Hamming = KINGLET_SIMILARITY_HAMMING,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(Similarity value) noexcept {
+    return kinglet_similarity_name(static_cast<kinglet_similarity>(value));
+}
+
 /// How the outputs of a classification head become scores.
 enum class ScoreFunction : std::uint32_t {
     /// As the model's files say: for a cross-encoder its activation_fn; for others softmax or sigmoid by

@@ -191,6 +191,18 @@ public:
             });
     }
 
+    /// Scores documents for a query as score() does, and sorts them: the best first.
+    Result<Ranking> rerank(std::string_view query, const Texts &documents, const RerankOptions &options = {}) const noexcept {
+        const auto scoring = detail::to_c(options.scoring);
+        kinglet_rerank_options c{};
+        c.struct_size = sizeof c;
+        c.top_n = options.top_n;
+        c.scoring = &scoring;
+        return detail::make<Ranking, kinglet_ranking>([&](kinglet_ranking **made, kinglet_error **error) {
+            return kinglet_model_rerank(get(), detail::to_c(query), documents.data(), documents.size(), &c, made, error);
+        });
+    }
+
     /// Labels the tokens of texts.
     Result<TokenClassifications> classify_tokens(const Texts &texts, const ClassifyOptions &options = {}) const noexcept {
         const auto c = detail::to_c(options);

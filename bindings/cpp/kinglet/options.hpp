@@ -243,6 +243,14 @@ struct CompressOptions {
     std::uint32_t deadline_ms = 0;
 };
 
+/// Options of Model::rerank.
+struct RerankOptions {
+    /// The most documents in the ranking. 0: all.
+    std::size_t top_n = 0;
+    /// How pairs are scored, as by Model::score.
+    ClassifyOptions scoring = {};
+};
+
 /// Options of Model::hidden_states.
 struct HiddenStatesOptions {
     const Cancellation *cancellation = nullptr;

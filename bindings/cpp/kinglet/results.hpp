@@ -24,6 +24,7 @@ using EmbeddingsHolder =
     Holder<kinglet_embeddings, kinglet_embeddings_view, kinglet_embeddings_read, kinglet_embeddings_free>;
 using ClassificationsHolder = Holder<kinglet_classifications, kinglet_classifications_view, kinglet_classifications_read,
                                      kinglet_classifications_free>;
+using RankingHolder = Holder<kinglet_ranking, kinglet_ranking_view, kinglet_ranking_read, kinglet_ranking_free>;
 using TokenClassificationsHolder = Holder<kinglet_token_classifications, kinglet_token_classifications_view,
                                           kinglet_token_classifications_read, kinglet_token_classifications_free>;
 using CompressionHolder =
@@ -179,6 +180,33 @@ public:
     Span<const float> scores() const noexcept { return {view().scores, size() * label_count()}; }
     /// The label with the highest score.
     std::uint32_t best(std::size_t i) const noexcept { return view().best[i]; }
+    std::size_t token_count(std::size_t i) const noexcept { return view().token_counts[i]; }
+    bool truncated(std::size_t i) const noexcept { return view().truncated[i] != 0; }
+
+private:
+    using Holder::Holder;
+    friend Holder;
+};
+
+/// A document of a ranking.
+struct RankedDocument {
+    /// Its number in the call.
+    std::size_t index = 0;
+    float score = 0;
+};
+
+/// Documents in the order of how well they answer a query: ranking[0] is the best. Const members: any thread.
+class Ranking : public detail::RankingHolder, public detail::Indexed<Ranking> {
+public:
+    /// Documents in the ranking.
+    std::size_t size() const noexcept { return view().count; }
+    RankedDocument operator[](std::size_t i) const noexcept { return {view().indices[i], view().scores[i]}; }
+    Span<const std::size_t> indices() const noexcept { return {view().indices, size()}; }
+    Span<const float> scores() const noexcept { return {view().scores, size()}; }
+
+    /// Documents of the call.
+    std::size_t document_count() const noexcept { return view().document_count; }
+    /// Tokens of the query with document i of the call.
     std::size_t token_count(std::size_t i) const noexcept { return view().token_counts[i]; }
     bool truncated(std::size_t i) const noexcept { return view().truncated[i] != 0; }
 

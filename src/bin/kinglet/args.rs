@@ -50,6 +50,8 @@ pub enum Verb {
     Embed(Embed),
     Classify(Classify),
     Compress(Compress),
+    Search(Search),
+    Rerank(Rerank),
     Tokenize(Tokenize),
     Run(Box<Run>),
     Inspect(Inspect),

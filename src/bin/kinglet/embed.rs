@@ -1,10 +1,12 @@
 //! `kinglet embed`.
 
-use kinglet::{EmbedOptions, Embeddings, Model};
+use kinglet::{
+    EmbedOptions, EmbeddingCodes, EmbeddingRows, EmbeddingType, EmbeddingValues, Embeddings, Model, quantize_embeddings,
+};
 use serde::Serialize;
 
 use crate::args::Embed;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::input::{Batches, Kind};
 use crate::output::{JsonRows, Output, SpacedValues, is_false};
 
@@ -21,6 +23,7 @@ struct Line<'a> {
 enum Embedding<'a> {
     Text(&'a [f32]),
     Tokens(JsonRows<'a>),
+    Codes(Vec<i32>),
 }
 
 pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
@@ -36,6 +39,13 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
         deadline: None,
     };
     let by_token = args.pooling == Some(kinglet::Pooling::None);
+    if args.kind != EmbeddingType::Float32 {
+        return if by_token {
+            Err(Failure::usage("--type: vectors of tokens are float32"))
+        } else {
+            codes(model, args, &options)
+        };
+    }
     let mut out = Output::new();
     Batches::new(&args.input, Kind::Text, None)?.each(|batch| {
         let embeddings =
@@ -58,6 +68,45 @@ pub fn run(model: &Model, args: &Embed) -> Outcome<()> {
         out.flush()?;
         Ok(embeddings.truncated.iter().filter(|&&cut| cut != 0).count())
     })
+}
+
+/// Prints embeddings in a type of fewer bits.
+fn codes(model: &Model, args: &Embed, options: &EmbedOptions) -> Outcome<()> {
+    let mut all = (Vec::new(), Vec::new(), Vec::new());
+    let mut dimension = 0;
+    Batches::new(&args.input, Kind::Text, None)?.each(|batch| {
+        let embeddings =
+            model.embed(&batch.texts(), &EmbedOptions { deadline: args.call.deadline(), ..options.clone() })?;
+        let cut = embeddings.truncated.iter().filter(|&&cut| cut != 0).count();
+        dimension = embeddings.dimension;
+        all.0.extend(batch.texts);
+        all.1.extend(embeddings.values);
+        all.2.extend(embeddings.truncated);
+        Ok(cut)
+    })?;
+    let (texts, values, truncated) = all;
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let rows = EmbeddingRows::new(EmbeddingValues::Float32(&values), dimension);
+    let codes: Vec<i32> = match quantize_embeddings(&rows, args.kind, None)? {
+        EmbeddingCodes::Int8(codes) | EmbeddingCodes::Binary(codes) => codes.into_iter().map(i32::from).collect(),
+        EmbeddingCodes::Uint8(codes) | EmbeddingCodes::Ubinary(codes) => codes.into_iter().map(i32::from).collect(),
+        EmbeddingCodes::Float32(_) | EmbeddingCodes::Float16(_) => {
+            return Err(Failure::usage("--type: is no type of codes"));
+        }
+    };
+    let mut out = Output::new();
+    for (i, row) in codes.chunks(args.kind.width(dimension)).enumerate() {
+        if args.input.json() {
+            let embedding = Embedding::Codes(row.to_vec());
+            out.json(&Line { text: &texts[i], embedding, truncated: truncated[i] != 0 })?;
+        } else {
+            let numbers: Vec<String> = row.iter().map(i32::to_string).collect();
+            out.line(numbers.join(" "))?;
+        }
+    }
+    out.flush()
 }
 
 /// All rows of text `i`.

@@ -29,7 +29,9 @@ mod progress;
 mod quantize;
 mod random;
 mod reference;
+mod rerank;
 mod run_args;
+mod search;
 mod suggest_batch_size;
 mod suite;
 mod tokenize;
@@ -110,7 +112,9 @@ fn run(cli: &Cli) -> Outcome<()> {
     };
     let without = match &cli.verb {
         Verb::Bench(BenchVerb::Tool(_)) => Some("the subcommands of bench have many models and processes"),
-        Verb::Quantize(_) | Verb::Devices(_) | Verb::Completions(_) | Verb::Man(_) => Some("this command runs no model"),
+        Verb::Quantize(_) | Verb::Devices(_) | Verb::Completions(_) | Verb::Man(_) => {
+            Some("this command runs no model")
+        }
         Verb::Inspect(args) if args.check => Some("inspect --check has no counters"),
         _ => None,
     };
@@ -122,6 +126,8 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Chat(args) => with_model(&args.model, &|model| chat::run(model, args)),
         Verb::Embed(args) => with_model(&args.model, &|model| embed::run(model, args)),
         Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
+        Verb::Search(args) => with_model(&args.model, &|model| search::run(model, args)),
+        Verb::Rerank(args) => with_model(&args.model, &|model| rerank::run(model, args)),
         Verb::Compress(args) => with_model(&args.model, &|model| compress::run(model, args)),
         Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
         Verb::Run(args) => {

@@ -297,6 +297,36 @@ where
         _mm512_dpbusd_epi32(sums, a, w)
     }
 
+    /// The instruction multiplies unsigned bytes with signed ones. The highest bit of a row's bytes is flipped, which adds or subtracts 128,
+    /// and 128 times the query's sum corrects that.
+    #[inline(always)]
+    unsafe fn dots_of_bytes<const SIGNED: bool, const R: usize>(
+        x: *const u8,
+        length: usize,
+        rows: *const u8,
+        stride: usize,
+    ) -> [i32; R] {
+        let (flip, one) = (_mm512_set1_epi8(-128), _mm512_set1_epi8(1));
+        let (mut sums, mut of_x) = ([_mm512_setzero_si512(); R], _mm512_setzero_si512());
+        for i in (0..length).step_by(64) {
+            // Beyond the end bytes of the query are 0, and so are the products.
+            let mask = u64::MAX >> 64usize.saturating_sub(length - i);
+            let line = _mm512_maskz_loadu_epi8(mask, x.add(i).cast());
+            of_x = if SIGNED { _mm512_dpbusd_epi32(of_x, one, line) } else { _mm512_dpbusd_epi32(of_x, line, one) };
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let row = _mm512_maskz_loadu_epi8(mask, rows.add(r * stride + i).cast());
+                let row = _mm512_xor_si512(row, flip);
+                *sum = if SIGNED { _mm512_dpbusd_epi32(*sum, row, line) } else { _mm512_dpbusd_epi32(*sum, line, row) };
+            }
+        }
+        let excess = 128 * _mm512_reduce_add_epi32(of_x);
+        let mut out = [if SIGNED { -excess } else { excess }; R];
+        for (out, sum) in out.iter_mut().zip(sums) {
+            *out += _mm512_reduce_add_epi32(sum);
+        }
+        out
+    }
+
     #[inline(always)]
     unsafe fn load_nibbles(p: *const u8) -> (__m512i, __m512i) {
         let (bytes, mask) = (_mm512_loadu_si512(p.cast()), _mm512_set1_epi8(15));

@@ -13,6 +13,7 @@ from kinglet._call import Cancellation
 from kinglet._library import version as __version__
 from kinglet._load import quantize
 from kinglet._prefix import Prefix
+from kinglet._search import SearchHits, embedding_ranges, quantize_embeddings, search
 from kinglet.chat import Chat
 from kinglet.devices import devices, missing_devices
 from kinglet.errors import KingletError
@@ -32,6 +33,7 @@ from kinglet.results import (
     Message,
     Output,
     Piece,
+    RankedDocument,
     StageTotals,
 )
 from kinglet.streaming import Stream
@@ -56,11 +58,16 @@ __all__ = [
     "Output",
     "Piece",
     "Prefix",
+    "RankedDocument",
+    "SearchHits",
     "StageTotals",
     "Stream",
     "__version__",
     "devices",
+    "embedding_ranges",
     "errors",
     "missing_devices",
     "quantize",
+    "quantize_embeddings",
+    "search",
 ]

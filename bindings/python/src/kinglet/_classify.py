@@ -9,17 +9,17 @@ from kinglet._call import Cancellation, check, run
 from kinglet._library import CData, ffi, lib, own, text
 from kinglet._library import null as none
 from kinglet._memory import array
-from kinglet._options import calling, choice, integer, new, prompts
+from kinglet._options import calling, choice, integer, lend, new, prompts
 from kinglet._request import awaited
 from kinglet._texts import Packed, Texts, listed, strs
 from kinglet._tokens import characters
 from kinglet.errors import InvalidArgument
-from kinglet.results import Classifications, Entity, Floats, flags
+from kinglet.results import Classifications, Entity, Floats, RankedDocument, flags
 
 if TYPE_CHECKING:
     from kinglet.model import Aggregation, Priority, ScoreFunction
 
-__all__ = ["ClassifyOptions", "aclassify", "aclassify_tokens", "ascore", "classify", "classify_tokens", "score"]
+__all__ = ["ClassifyOptions", "aclassify", "aclassify_tokens", "ascore", "classify", "classify_tokens", "rerank", "score"]
 
 
 class ClassifyOptions(TypedDict, total=False):
@@ -107,6 +107,31 @@ def score(model: CData, queries: str | Texts, documents: Texts, options: Classif
     )
     del keep, kept, kept_too
     return array(view.scores, (count,), "<f4", owner)
+
+
+def rerank(
+    model: CData, query: str, documents: Texts, top_n: int | None, options: ClassifyOptions
+) -> list[RankedDocument]:
+    """See `Model.rerank`."""
+    scoring, keep = _options(options)
+    data, count, kept = strs(documents, "documents")
+    c, given, made = new("kinglet_rerank_options"), ffi.new("kinglet_str *"), ffi.new("kinglet_ranking **")
+    kept_query = lend(given, query, "query")
+    if top_n is not None:
+        c.top_n = integer(top_n, "top_n", 1)
+    c.scoring = scoring
+    run(
+        scoring,
+        lambda error: lib.kinglet_model_rerank(model, given[0], data, count, c, made, error),
+        options.get("cancellation"),
+    )
+    del keep, kept, kept_query
+    view = new("kinglet_ranking_view")
+    owner = own(made[0], lib.kinglet_ranking_free)
+    check(lambda error: lib.kinglet_ranking_read(owner, view, error))
+    return [
+        RankedDocument(view.indices[i], view.scores[i], bool(view.truncated[view.indices[i]])) for i in range(view.count)
+    ]
 
 
 def _take(request: CData) -> tuple[CData, CData]:

@@ -31,6 +31,7 @@ from kinglet.results import (
     Generation,
     HiddenStates,
     Latency,
+    RankedDocument,
     StageTotals,
 )
 
@@ -283,6 +284,12 @@ class Model:
     def score(self, queries: str | Texts, documents: Texts, **options: Unpack[_classify.ClassifyOptions]) -> Floats:
         """Scores pairs with a cross-encoder: one number per document. One query, or one for each document. Options as in `classify`."""
         return _classify.score(self._handle(), queries, documents, options)
+
+    def rerank(
+        self, query: str, documents: Texts, *, top_n: int | None = None, **options: Unpack[_classify.ClassifyOptions]
+    ) -> list[RankedDocument]:
+        """Scores documents for a query as `score` does, and sorts them: the best first, at most `top_n`. Options as in `classify`."""
+        return _classify.rerank(self._handle(), query, documents, top_n, options)
 
     def classify_tokens(
         self, texts: Sequence[str], *, aggregation: Aggregation = "auto", **options: Unpack[_classify.ClassifyOptions]

@@ -23,6 +23,7 @@ __all__ = [
     "Message",
     "Output",
     "Piece",
+    "RankedDocument",
     "StageTotals",
 ]
 
@@ -63,6 +64,17 @@ class Classifications:
     def best_labels(self) -> list[str]:
         """The name of the best label of each text."""
         return [self.labels[i] for i in self.best]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """A document of a ranking."""
+
+    #: Its number in the call.
+    index: int
+    score: float
+    #: Whether the query and the document were truncated.
+    truncated: bool
 
 
 class Entity(NamedTuple):

@@ -19,12 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kinglet._call import Cancellation
+from kinglet._search import Similarity, embedding_ranges, search
+from kinglet._search import quantize_embeddings as _quantize
 from kinglet._texts import listed
 from kinglet.errors import InvalidArgument, NotFound, Unsupported
 from kinglet.model import Model, Precision
 from kinglet.results import Floats
 
-__all__ = ["SentenceTransformer", "quantize_embeddings"]
+__all__ = ["SentenceTransformer", "quantize_embeddings", "semantic_search"]
 
 EmbeddingPrecision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 # Texts per call at least: the library has all cores busy, and Ctrl-C and the progress bar are soon served.
@@ -113,8 +115,7 @@ class SentenceTransformer:
                 raise Unsupported(f"{name}: is not supported by kinglet.sentence_transformers")
         if convert_to_tensor:
             raise Unsupported("convert_to_tensor: results are numpy's; torch.from_numpy makes a tensor of them without a copy")
-        if precision not in ("float32", "int8", "uint8", "binary", "ubinary"):
-            raise InvalidArgument(f"precision: {precision!r} is not one of float32, int8, uint8, binary, ubinary")
+        _known(precision)
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InvalidArgument(f"batch_size: {batch_size!r} is not a positive number")
         texts = [sentences] if isinstance(sentences, str) else listed(sentences, "sentences")
@@ -249,21 +250,34 @@ def _manhattan(first: Floats, second: Floats) -> Floats:
 _SIMILARITIES = {"cosine": _cosine, "dot": _dot, "euclidean": _euclidean, "manhattan": _manhattan}
 
 
-def quantize_embeddings(embeddings: npt.ArrayLike, precision: EmbeddingPrecision) -> npt.NDArray[Any]:
-    """Embeddings in fewer bits. "int8" and "uint8" spread each column's range in these embeddings over 256 values; "binary" and "ubinary"
-    keep the signs, eight to a byte."""
-    rows = np.asarray(embeddings, np.float32)
-    if precision in ("binary", "ubinary"):
-        bits = np.packbits(rows > 0, axis=-1)
-        return bits if precision == "ubinary" else (bits ^ np.uint8(128)).view(np.int8)
-    if precision in ("int8", "uint8"):
-        if not len(rows):
-            return rows.astype(precision)
-        least, most = rows.min(axis=0), rows.max(axis=0)
-        steps = (most - least) / 255
-        # A column whose values are all equal has no range.
-        scaled: Floats = np.clip(np.floor((rows - least) / np.where(steps == 0, np.float32(1), steps)), 0, 255)
-        return scaled.astype(np.uint8) if precision == "uint8" else (scaled - 128).astype(np.int8)
-    if precision != "float32":
+def quantize_embeddings(
+    embeddings: npt.ArrayLike,
+    precision: EmbeddingPrecision,
+    ranges: npt.ArrayLike | None = None,
+    calibration_embeddings: npt.ArrayLike | None = None,
+) -> npt.NDArray[Any]:
+    """Embeddings in fewer bits. "int8" and "uint8" spread each column's range over 256 values: `ranges`, two rows with the least and
+    the greatest values, else those of `calibration_embeddings`, else those of these embeddings; "binary" and "ubinary" keep the signs,
+    eight to a byte."""
+    _known(precision)
+    if ranges is None and calibration_embeddings is not None and precision in ("int8", "uint8"):
+        ranges = embedding_ranges(calibration_embeddings)
+    return _quantize(embeddings, precision, ranges if precision in ("int8", "uint8") else None)
+
+
+def semantic_search(
+    query_embeddings: npt.ArrayLike, corpus_embeddings: npt.ArrayLike, top_k: int = 10, similarity: Similarity = "cosine"
+) -> list[list[dict[str, int | float]]]:
+    """For each query the most similar rows of the corpus, as `sentence_transformers.util.semantic_search` lists them. `kinglet.search`
+    takes codes too."""
+    queries, corpus = _rows(query_embeddings, corpus_embeddings)
+    hits = search(queries, corpus, top_k, similarity=similarity)
+    return [
+        [{"corpus_id": int(index), "score": float(score)} for index, score in zip(*row, strict=True)]
+        for row in zip(hits.indices, hits.scores, strict=True)
+    ]
+
+
+def _known(precision: str) -> None:
+    if precision not in ("float32", "int8", "uint8", "binary", "ubinary"):
         raise InvalidArgument(f"precision: {precision!r} is not one of float32, int8, uint8, binary, ubinary")
-    return rows

@@ -185,6 +185,57 @@ public struct Pooling: RawRepresentable, Hashable, Sendable, CaseIterable, Custo
     public var description: String { nameOf(self, kinglet_pooling_name(rawValue)) }
 }
 
+/// The type of an embedding's elements.
+public struct EmbeddingType: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// float.
+    public static let float32 = EmbeddingType(rawValue: KINGLET_EMBEDDING_TYPE_FLOAT32.rawValue)
+    /// IEEE half precision, two bytes.
+    public static let float16 = EmbeddingType(rawValue: KINGLET_EMBEDDING_TYPE_FLOAT16.rawValue)
+    /// One of 256 steps of the dimension's range, from -128 to 127.
+    public static let int8 = EmbeddingType(rawValue: KINGLET_EMBEDDING_TYPE_INT8.rawValue)
+    /// The same from 0 to 255.
+    public static let uint8 = EmbeddingType(rawValue: KINGLET_EMBEDDING_TYPE_UINT8.rawValue)
+    /// Whether each value is above 0, as a bit: eight values to an element, the first in the highest bit, and
+    /// 128 subtracted, which makes it an int8_t.
+    public static let binary = EmbeddingType(rawValue: KINGLET_EMBEDDING_TYPE_BINARY.rawValue)
+    /// The same as uint8_t.
+    public static let ubinary = EmbeddingType(rawValue: KINGLET_EMBEDDING_TYPE_UBINARY.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [EmbeddingType] = [.float32, .float16, .int8, .uint8, .binary, .ubinary]
+
+    /// The short name of the value, for instance "ubinary".
+    public var description: String { nameOf(self, kinglet_embedding_type_name(rawValue)) }
+}
+
+/// What makes two embeddings similar.
+public struct Similarity: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Cosine for floats, the dot product for int8 and uint8, Hamming for binary types.
+    public static let auto = Similarity(rawValue: KINGLET_SIMILARITY_AUTO.rawValue)
+    /// The sum of the products of their values. Codes count as the numbers that they are.
+    public static let dot = Similarity(rawValue: KINGLET_SIMILARITY_DOT.rawValue)
+    /// The same divided by the lengths of both; 0 where a length is 0.
+    public static let cosine = Similarity(rawValue: KINGLET_SIMILARITY_COSINE.rawValue)
+    /// Only of binary types: how many bits differ, negated, so that more is more similar.
+    public static let hamming = Similarity(rawValue: KINGLET_SIMILARITY_HAMMING.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [Similarity] = [.auto, .dot, .cosine, .hamming]
+
+    /// The short name of the value, for instance "hamming".
+    public var description: String { nameOf(self, kinglet_similarity_name(rawValue)) }
+}
+
 /// How the outputs of a classification head become scores.
 public struct ScoreFunction: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// The number in C. Later versions may have others.

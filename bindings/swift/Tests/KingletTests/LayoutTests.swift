@@ -249,6 +249,68 @@ import Testing
         field("end of kinglet_embedding_buffer", at: MemoryLayout<kinglet_embedding_buffer>.stride, 56)
     }
 
+    @Test func kinglet_embedding_type_values() {
+        constant("KINGLET_EMBEDDING_TYPE_FLOAT32", KINGLET_EMBEDDING_TYPE_FLOAT32.rawValue, 0, kinglet_embedding_type_name(0), "float32")
+        constant("KINGLET_EMBEDDING_TYPE_FLOAT16", KINGLET_EMBEDDING_TYPE_FLOAT16.rawValue, 1, kinglet_embedding_type_name(1), "float16")
+        constant("KINGLET_EMBEDDING_TYPE_INT8", KINGLET_EMBEDDING_TYPE_INT8.rawValue, 2, kinglet_embedding_type_name(2), "int8")
+        constant("KINGLET_EMBEDDING_TYPE_UINT8", KINGLET_EMBEDDING_TYPE_UINT8.rawValue, 3, kinglet_embedding_type_name(3), "uint8")
+        constant("KINGLET_EMBEDDING_TYPE_BINARY", KINGLET_EMBEDDING_TYPE_BINARY.rawValue, 4, kinglet_embedding_type_name(4), "binary")
+        constant("KINGLET_EMBEDDING_TYPE_UBINARY", KINGLET_EMBEDDING_TYPE_UBINARY.rawValue, 5, kinglet_embedding_type_name(5), "ubinary")
+    }
+
+    @Test func kinglet_similarity_values() {
+        constant("KINGLET_SIMILARITY_AUTO", KINGLET_SIMILARITY_AUTO.rawValue, 0, kinglet_similarity_name(0), "auto")
+        constant("KINGLET_SIMILARITY_DOT", KINGLET_SIMILARITY_DOT.rawValue, 1, kinglet_similarity_name(1), "dot")
+        constant("KINGLET_SIMILARITY_COSINE", KINGLET_SIMILARITY_COSINE.rawValue, 2, kinglet_similarity_name(2), "cosine")
+        constant("KINGLET_SIMILARITY_HAMMING", KINGLET_SIMILARITY_HAMMING.rawValue, 3, kinglet_similarity_name(3), "hamming")
+    }
+
+    @Test func kinglet_embedding_rows_layout() {
+        field("kinglet_embedding_rows.struct_size", at: MemoryLayout<kinglet_embedding_rows>.offset(of: \.struct_size), 0)
+        field("kinglet_embedding_rows.kind", at: MemoryLayout<kinglet_embedding_rows>.offset(of: \.kind), 8)
+        field("kinglet_embedding_rows.reserved", at: MemoryLayout<kinglet_embedding_rows>.offset(of: \.reserved), 12)
+        field("kinglet_embedding_rows.data", at: MemoryLayout<kinglet_embedding_rows>.offset(of: \.data), 16)
+        field("kinglet_embedding_rows.count", at: MemoryLayout<kinglet_embedding_rows>.offset(of: \.count), 24)
+        field("kinglet_embedding_rows.dimension", at: MemoryLayout<kinglet_embedding_rows>.offset(of: \.dimension), 32)
+        field("kinglet_embedding_rows.stride", at: MemoryLayout<kinglet_embedding_rows>.offset(of: \.stride), 40)
+        field("end of kinglet_embedding_rows", at: MemoryLayout<kinglet_embedding_rows>.stride, 48)
+    }
+
+    @Test func kinglet_embedding_codes_layout() {
+        field("kinglet_embedding_codes.struct_size", at: MemoryLayout<kinglet_embedding_codes>.offset(of: \.struct_size), 0)
+        field("kinglet_embedding_codes.kind", at: MemoryLayout<kinglet_embedding_codes>.offset(of: \.kind), 8)
+        field("kinglet_embedding_codes.reserved", at: MemoryLayout<kinglet_embedding_codes>.offset(of: \.reserved), 12)
+        field("kinglet_embedding_codes.data", at: MemoryLayout<kinglet_embedding_codes>.offset(of: \.data), 16)
+        field("kinglet_embedding_codes.capacity", at: MemoryLayout<kinglet_embedding_codes>.offset(of: \.capacity), 24)
+        field("kinglet_embedding_codes.stride", at: MemoryLayout<kinglet_embedding_codes>.offset(of: \.stride), 32)
+        field("end of kinglet_embedding_codes", at: MemoryLayout<kinglet_embedding_codes>.stride, 40)
+    }
+
+    @Test func kinglet_quantize_embeddings_options_layout() {
+        field("kinglet_quantize_embeddings_options.struct_size", at: MemoryLayout<kinglet_quantize_embeddings_options>.offset(of: \.struct_size), 0)
+        field("kinglet_quantize_embeddings_options.ranges", at: MemoryLayout<kinglet_quantize_embeddings_options>.offset(of: \.ranges), 8)
+        field("end of kinglet_quantize_embeddings_options", at: MemoryLayout<kinglet_quantize_embeddings_options>.stride, 16)
+    }
+
+    @Test func kinglet_search_options_layout() {
+        field("kinglet_search_options.struct_size", at: MemoryLayout<kinglet_search_options>.offset(of: \.struct_size), 0)
+        field("kinglet_search_options.top_k", at: MemoryLayout<kinglet_search_options>.offset(of: \.top_k), 8)
+        field("kinglet_search_options.similarity", at: MemoryLayout<kinglet_search_options>.offset(of: \.similarity), 16)
+        field("kinglet_search_options.threads", at: MemoryLayout<kinglet_search_options>.offset(of: \.threads), 20)
+        field("kinglet_search_options.cancellation", at: MemoryLayout<kinglet_search_options>.offset(of: \.cancellation), 24)
+        field("kinglet_search_options.ranges", at: MemoryLayout<kinglet_search_options>.offset(of: \.ranges), 32)
+        field("kinglet_search_options.rescore_multiplier", at: MemoryLayout<kinglet_search_options>.offset(of: \.rescore_multiplier), 40)
+        field("end of kinglet_search_options", at: MemoryLayout<kinglet_search_options>.stride, 48)
+    }
+
+    @Test func kinglet_search_buffer_layout() {
+        field("kinglet_search_buffer.struct_size", at: MemoryLayout<kinglet_search_buffer>.offset(of: \.struct_size), 0)
+        field("kinglet_search_buffer.indices", at: MemoryLayout<kinglet_search_buffer>.offset(of: \.indices), 8)
+        field("kinglet_search_buffer.scores", at: MemoryLayout<kinglet_search_buffer>.offset(of: \.scores), 16)
+        field("kinglet_search_buffer.capacity", at: MemoryLayout<kinglet_search_buffer>.offset(of: \.capacity), 24)
+        field("end of kinglet_search_buffer", at: MemoryLayout<kinglet_search_buffer>.stride, 32)
+    }
+
     @Test func kinglet_score_function_values() {
         constant("KINGLET_SCORE_FUNCTION_AUTO", KINGLET_SCORE_FUNCTION_AUTO.rawValue, 0, kinglet_score_function_name(0), "auto")
         constant("KINGLET_SCORE_FUNCTION_NONE", KINGLET_SCORE_FUNCTION_NONE.rawValue, 1, kinglet_score_function_name(1), "none")
@@ -285,6 +347,24 @@ import Testing
         field("kinglet_classifications_view.token_counts", at: MemoryLayout<kinglet_classifications_view>.offset(of: \.token_counts), 40)
         field("kinglet_classifications_view.truncated", at: MemoryLayout<kinglet_classifications_view>.offset(of: \.truncated), 48)
         field("end of kinglet_classifications_view", at: MemoryLayout<kinglet_classifications_view>.stride, 56)
+    }
+
+    @Test func kinglet_rerank_options_layout() {
+        field("kinglet_rerank_options.struct_size", at: MemoryLayout<kinglet_rerank_options>.offset(of: \.struct_size), 0)
+        field("kinglet_rerank_options.top_n", at: MemoryLayout<kinglet_rerank_options>.offset(of: \.top_n), 8)
+        field("kinglet_rerank_options.scoring", at: MemoryLayout<kinglet_rerank_options>.offset(of: \.scoring), 16)
+        field("end of kinglet_rerank_options", at: MemoryLayout<kinglet_rerank_options>.stride, 24)
+    }
+
+    @Test func kinglet_ranking_view_layout() {
+        field("kinglet_ranking_view.struct_size", at: MemoryLayout<kinglet_ranking_view>.offset(of: \.struct_size), 0)
+        field("kinglet_ranking_view.count", at: MemoryLayout<kinglet_ranking_view>.offset(of: \.count), 8)
+        field("kinglet_ranking_view.indices", at: MemoryLayout<kinglet_ranking_view>.offset(of: \.indices), 16)
+        field("kinglet_ranking_view.scores", at: MemoryLayout<kinglet_ranking_view>.offset(of: \.scores), 24)
+        field("kinglet_ranking_view.document_count", at: MemoryLayout<kinglet_ranking_view>.offset(of: \.document_count), 32)
+        field("kinglet_ranking_view.token_counts", at: MemoryLayout<kinglet_ranking_view>.offset(of: \.token_counts), 40)
+        field("kinglet_ranking_view.truncated", at: MemoryLayout<kinglet_ranking_view>.offset(of: \.truncated), 48)
+        field("end of kinglet_ranking_view", at: MemoryLayout<kinglet_ranking_view>.stride, 56)
     }
 
     @Test func kinglet_token_classifications_view_layout() {
