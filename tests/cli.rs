@@ -623,7 +623,7 @@ fn usage_errors_are_errors_and_help_is_not() {
     }
 }
 
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "generate",
     "chat",
     "embed",
