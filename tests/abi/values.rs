@@ -122,7 +122,7 @@ fn names_of_values_are_those_of_the_description() {
         assert_eq!((name(function(count as u32)), name(function(u32::MAX))), ("unknown", "unknown"), "{of}");
         enumerations += 1;
     }
-    assert_eq!(enumerations, 18);
+    assert_eq!(enumerations, 20);
     // The same names as in the command line and in exports.
     for stage in kinglet::Stage::ALL {
         assert_eq!(name(kinglet_stage_name(stage as u32)), stage.name());
