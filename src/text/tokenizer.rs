@@ -9,9 +9,11 @@ pub(crate) mod clean_up;
 mod count;
 mod cuts;
 mod fields;
+mod files;
 mod letters;
 mod limits;
 mod long_words;
+mod parts;
 mod special;
 mod templates;
 pub(crate) mod vocabulary;
@@ -35,22 +37,15 @@ use crate::base::panics;
 use crate::base::threads::Pool;
 use crate::formats;
 use crate::formats::files::Files;
-use crate::formats::json::Config;
 use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 
 use backtracking::Backtracking;
 use cuts::Cuts;
+pub(crate) use files::TokenizerFiles;
 pub use special::SpecialTokens;
-use vocabulary::{Built, Found};
-
-/// The maximum size of `tokenizer.json`; the largest published files have about 40 MB.
-const FILE_LIMIT: u64 = 256 << 20;
 
 /// While a tokenizer is read, it takes about this many times the size of its file.
 const PARSING_FACTOR: u64 = 40;
-
-/// The longest text in bytes, if the load does not say otherwise.
-const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// The number of texts that are tokenised before they are packed.
 const BLOCK: usize = 4096;
@@ -77,61 +72,6 @@ pub struct EncodeOptions {
 impl Default for EncodeOptions {
     fn default() -> Self {
         Self { add_special_tokens: true, max_length: None, offsets: false }
-    }
-}
-
-/// The files of a tokenizer.
-pub(crate) struct TokenizerFiles {
-    /// `tokenizer.json`, or its equivalent; empty if there is none.
-    pub json: Vec<u8>,
-    /// The path of the file that has the vocabulary, for errors.
-    path: PathBuf,
-    unknown: Option<(u32, u32)>,
-    /// If there is none: why, and what helps.
-    absent: String,
-    config: Option<Config>,
-    /// Puts texts in lower case first (`do_lower_case` of sentence-transformers).
-    lower_case: bool,
-    max_text_bytes: u64,
-    special: SpecialTokens,
-    /// The class of the tokenizer, if tokenizer.json is there, and whether the files name it.
-    class: Option<(String, bool)>,
-}
-
-impl TokenizerFiles {
-    /// None means the default.
-    pub fn max_text_bytes(self, bytes: Option<u64>) -> Self {
-        Self { max_text_bytes: bytes.unwrap_or(MAX_TEXT_BYTES), ..self }
-    }
-
-    /// The fields of `tokenizer_config.json` that are not known and not used.
-    pub fn unknown_fields(&self) -> Vec<String> {
-        self.config.as_ref().map(fields::unknown).unwrap_or_default()
-    }
-
-    pub fn lower_case(self, lower_case: bool) -> Self {
-        Self { lower_case, ..self }
-    }
-
-    pub fn read(files: &Files) -> Result<Self> {
-        const FILE: &str = "tokenizer.json";
-        let path = files.name(FILE);
-        let mut special = SpecialTokens::read(files)?;
-        let config = files.config("tokenizer_config.json")?;
-        if let Some(config) = &config {
-            fields::check(config)?;
-        }
-        let has_json = files.has(FILE);
-        let class = if has_json { vocabulary::class_beside(files, config.as_ref())? } else { None };
-        let (json, path, unknown, absent) = match files.bytes(FILE, FILE_LIMIT)? {
-            Some(json) => (json, path, None, String::new()),
-            None => match vocabulary::build(files, config.as_ref(), &mut special)? {
-                Found::Vocabulary(Built { json, path, unknown }) => (json, path, unknown, String::new()),
-                Found::Nothing(absent) => (Vec::new(), path, None, absent),
-            },
-        };
-        let max_text_bytes = MAX_TEXT_BYTES;
-        Ok(Self { json, path, unknown, absent, config, special, lower_case: false, max_text_bytes, class })
     }
 }
 
@@ -527,13 +467,13 @@ impl Inner {
                 let shortened = cuts.shortened(text);
                 let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
                 let check = |part: &str| self.check_part(tokenizer, part, call);
-                let encoding = cuts::encode(tokenizer, &cuts, text, cuts::PART, room, from_the_end, check)?;
+                let encoding = parts::encode(tokenizer, &cuts, text, cuts::PART, room, from_the_end, check)?;
                 return Ok(match shortened {
                     Some(shortened) => shortened.restore(&encoding),
                     None => encoding,
                 });
             }
-            cuts::check_length(text)?;
+            parts::check_length(text)?;
             self.backtracking.check(tokenizer, text, call)?;
             let encoded =
                 if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };

@@ -9,6 +9,7 @@ use kinglet::{Device, Format, Precision};
 use crate::bench_args::BenchVerb;
 use crate::compress_args::Compress;
 use crate::run_args::Run;
+pub use crate::search_args::{Rerank, Search};
 use crate::values::{at_least_one, choice, size};
 pub use crate::verb_args::*;
 

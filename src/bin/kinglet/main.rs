@@ -32,6 +32,7 @@ mod reference;
 mod rerank;
 mod run_args;
 mod search;
+mod search_args;
 mod suggest_batch_size;
 mod suite;
 mod tokenize;

@@ -2,7 +2,7 @@
 
 use tokenizers::Tokenizer as HfTokenizer;
 
-use super::{ENCODING_FACTOR, Inner, Tokenizer, cuts, untokenizable};
+use super::{ENCODING_FACTOR, Inner, Tokenizer, cuts, parts, untokenizable};
 use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::memory::ensure;
@@ -27,7 +27,7 @@ impl Inner {
             let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
             let check = |part: &str| self.check_part(tokenizer, part, call);
             let mut count = 0;
-            cuts::each(tokenizer, &cuts, text, cuts::PART, (None, false), check, &mut |part| count += part.ids.len())?;
+            parts::each(tokenizer, &cuts, text, cuts::PART, (None, false), check, &mut |part| count += part.ids.len())?;
             return Ok(count);
         }
         self.backtracking.check(tokenizer, text, call)?;
