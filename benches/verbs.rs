@@ -27,6 +27,7 @@ fn encoders(c: &mut Criterion) {
     });
     let model = fixture("roberta-cross-encoder");
     group.bench_function("score", |b| b.iter(|| model.score(&TEXTS, &TEXTS, &options).unwrap()));
+    group.bench_function("rerank", |b| b.iter(|| model.rerank(TEXTS[0], &TEXTS, None, &options).unwrap()));
     let model = fixture("bert");
     group.bench_function("hidden states", |b| b.iter(|| model.hidden_states(&[1, 2, 3], &[3], None, None).unwrap()));
     group.bench_function("decode", |b| b.iter(|| model.decode(&[5, 6, 7], true).unwrap()));

@@ -211,11 +211,23 @@ fn bad_rows_are_put_aside() {
         (9, "the task writes a field \"embedding\" of its own", "{\"text\":\"the rain\",\"embedding\":1}"),
     ];
     assert_eq!(rejected.len(), expected.len(), "{rejected:?}");
+    let message = fails(
+        &folder,
+        2,
+        "embed",
+        "bert",
+        &["--input", "in.jsonl", "--output", "other.jsonl", "--rejected", "out.jsonl"],
+    );
+    assert!(message.contains("out.jsonl: is there already"), "{message}");
     for (found, (line, reason, row)) in rejected.iter().zip(expected) {
         assert_eq!((&found["input"], &found["line"]), (&json!("in.jsonl"), &json!(line)));
         assert!(found["reason"].as_str().unwrap().contains(reason), "{found}");
         assert_eq!(found["row"], row);
     }
+    // A run without any leaves none of the last one.
+    fs::write(folder.path().join("in.jsonl"), "{\"text\":\"a bird\"}\n").unwrap();
+    succeeds(&folder, "embed", "bert", &[&files[..], &["--overwrite"]].concat());
+    assert_eq!(names(&folder), ["in.jsonl", "out.jsonl"]);
 }
 
 #[test]

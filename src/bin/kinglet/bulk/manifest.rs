@@ -121,8 +121,10 @@ impl Output {
                 Some(manifest)
             }
         };
-        if known.is_none() && place.exists() && !overwrite {
-            return Err(Failure::usage(format!("{}: is there already; --overwrite replaces it", place.display())));
+        for path in [place, rejected_place] {
+            if known.is_none() && path.exists() && !overwrite {
+                return Err(Failure::usage(format!("{}: is there already; --overwrite replaces it", path.display())));
+            }
         }
         let fresh = Manifest {
             version: VERSION,
@@ -234,8 +236,14 @@ impl Output {
     pub fn finish(mut self) -> Outcome<Manifest> {
         self.manifest.finished = true;
         self.save()?;
-        for place in [&self.rejected_place, &self.place] {
-            let partial = beside(place, ".partial");
+        let rejected = beside(&self.rejected_place, ".partial");
+        if self.manifest.rejected == 0 {
+            // Those of a run whose output is replaced.
+            for old in [&rejected, &self.rejected_place].into_iter().filter(|path| path.exists()) {
+                fs::remove_file(old).map_err(failed(old))?;
+            }
+        }
+        for (partial, place) in [(rejected, &self.rejected_place), (beside(&self.place, ".partial"), &self.place)] {
             if partial.exists() {
                 fs::rename(&partial, place).map_err(failed(place))?;
             }
