@@ -1,9 +1,9 @@
 //! BLOOM (Le Scao et al. 2022): ALiBi, a norm after the embeddings, and one tensor of queries, keys and values.
 
-use super::equal_heads;
+use super::{equal_heads, llama};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Activation, LanguageHead, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
+use crate::spec::{Activation, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "transformer.",
@@ -33,26 +33,12 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
             config.invalid("apply_residual_connection_post_layernorm", "is true, which is not supported for bloom")
         );
     }
-    super::causal_or_not(
-        config,
-        Spec {
-            family: "bloom",
-            vocabulary: config.usize("vocab_size")?,
-            encoder: None,
-            decoder: Some(Stack {
-                activation: Activation::GeluTanh,
-                norm: Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?),
-                alibi: Some(ALIBI),
-                max_tokens: MAX_TOKENS,
-                ..Stack::new(hidden, config.usize("n_layer")?, heads, hidden.saturating_mul(4), NAMES)
-            }),
-            head: None,
-            language: Some(LanguageHead {
-                weight: super::language_weight(config, true, &["lm_head"])?,
-                bias: None,
-                scale: 1.0,
-                softcap: 0.0,
-            }),
-        },
-    )
+    let stack = Stack {
+        activation: Activation::GeluTanh,
+        norm: Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?),
+        alibi: Some(ALIBI),
+        max_tokens: MAX_TOKENS,
+        ..Stack::new(hidden, config.usize("n_layer")?, heads, hidden.saturating_mul(4), NAMES)
+    };
+    llama::model(config, "bloom", stack, true, 0.0)
 }

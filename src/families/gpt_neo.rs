@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{activation, equal_heads, usize_default};
+use super::{activation, equal_heads, llama, usize_default};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{AttentionSpec, Biases, LanguageHead, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{AttentionSpec, Biases, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "transformer.",
@@ -30,30 +30,16 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let (hidden, layers, rows) = (config.usize("hidden_size")?, config.usize("num_layers")?, super::positions(config)?);
     let intermediate = usize_default(config, "intermediate_size", None)?.unwrap_or(hidden.saturating_mul(4));
     let windows = windows(config, layers)?;
-    super::causal_or_not(
-        config,
-        Spec {
-            family: "gpt_neo",
-            vocabulary: config.usize("vocab_size")?,
-            encoder: None,
-            decoder: Some(Stack {
-                activation: activation(config, "activation_function", "gelu_new")?,
-                norm: Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?),
-                biases: Biases { qkv: false, ..Biases::ALL },
-                position: Position::Learned { rows, first: 0 },
-                max_tokens: rows,
-                attention: AttentionSpec { scale: 1.0, windows, ..AttentionSpec::plain(heads.dim) },
-                ..Stack::new(hidden, layers, heads, intermediate, NAMES)
-            }),
-            head: None,
-            language: Some(LanguageHead {
-                weight: super::language_weight(config, true, &["lm_head"])?,
-                bias: None,
-                scale: 1.0,
-                softcap: 0.0,
-            }),
-        },
-    )
+    let stack = Stack {
+        activation: activation(config, "activation_function", "gelu_new")?,
+        norm: Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?),
+        biases: Biases { qkv: false, ..Biases::ALL },
+        position: Position::Learned { rows, first: 0 },
+        max_tokens: rows,
+        attention: AttentionSpec { scale: 1.0, windows, ..AttentionSpec::plain(heads.dim) },
+        ..Stack::new(hidden, layers, heads, intermediate, NAMES)
+    };
+    llama::model(config, "gpt_neo", stack, true, 0.0)
 }
 
 /// The window of each layer: `attention_types` is a list of lists of kinds and how often they are repeated,

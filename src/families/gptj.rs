@@ -1,6 +1,6 @@
 //! GPT-J (Wang and Komatsuzaki 2021): both sublayers read one norm's output; rotary positions of neighbouring components.
 
-use super::{activation, equal_heads, usize_default};
+use super::{activation, equal_heads, llama, usize_default};
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{Biases, LanguageHead, LinearTensors, Names, Norm, NormPlace, Rotary, RotaryScaling, Spec, Stack};
@@ -34,27 +34,15 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         without: Vec::new(),
         interleaved: true,
     };
-    super::causal_or_not(
-        config,
-        Spec {
-            family: "gptj",
-            vocabulary: config.usize("vocab_size")?,
-            encoder: None,
-            decoder: Some(Stack {
-                activation: activation(config, "activation_function", "gelu_new")?,
-                norm: Norm::layer(NormPlace::Parallel, config.f32_or("layer_norm_epsilon", 1e-5)?),
-                biases: Biases { qkv: false, attention_output: false, ..Biases::ALL },
-                max_tokens,
-                rotary: Some(rotary),
-                ..Stack::new(hidden, config.usize("n_layer")?, heads, intermediate, NAMES)
-            }),
-            head: None,
-            language: Some(LanguageHead {
-                weight: super::language_weight(config, false, &["lm_head"])?,
-                bias: Some("lm_head.bias"),
-                scale: 1.0,
-                softcap: 0.0,
-            }),
-        },
-    )
+    let stack = Stack {
+        activation: activation(config, "activation_function", "gelu_new")?,
+        norm: Norm::layer(NormPlace::Parallel, config.f32_or("layer_norm_epsilon", 1e-5)?),
+        biases: Biases { qkv: false, attention_output: false, ..Biases::ALL },
+        max_tokens,
+        rotary: Some(rotary),
+        ..Stack::new(hidden, config.usize("n_layer")?, heads, intermediate, NAMES)
+    };
+    let mut spec = llama::model(config, "gptj", stack, false, 0.0)?;
+    spec.language = spec.language.map(|head| LanguageHead { bias: Some("lm_head.bias"), ..head });
+    Ok(spec)
 }

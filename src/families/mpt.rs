@@ -1,11 +1,9 @@
 //! MPT (MosaicML 2023): ALiBi, and no biases at all.
 
-use super::{bloom, equal_heads};
+use super::{bloom, equal_heads, llama};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{
-    Activation, AttentionSpec, Biases, LanguageHead, LinearTensors, Names, Norm, NormPlace, Spec, Stack,
-};
+use crate::spec::{Activation, AttentionSpec, Biases, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "transformer.",
@@ -58,28 +56,14 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
             return Err(config.invalid(name, "has a value that is not supported for mpt"));
         }
     }
-    super::causal_or_not(
-        config,
-        Spec {
-            family: "mpt",
-            vocabulary: config.usize("vocab_size")?,
-            encoder: None,
-            decoder: Some(Stack {
-                activation: Activation::Gelu,
-                norm: Norm { bias: false, ..Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?) },
-                biases: Biases::NONE,
-                alibi: Some(bloom::ALIBI),
-                attention,
-                max_tokens: config.usize_or("max_seq_len", 2048)?,
-                ..Stack::new(hidden, config.usize("n_layers")?, heads, hidden.saturating_mul(4), NAMES)
-            }),
-            head: None,
-            language: Some(LanguageHead {
-                weight: super::language_weight(config, true, &["lm_head"])?,
-                bias: None,
-                scale: 1.0,
-                softcap: 0.0,
-            }),
-        },
-    )
+    let stack = Stack {
+        activation: Activation::Gelu,
+        norm: Norm { bias: false, ..Norm::layer(NormPlace::Pre, config.f32_or("layer_norm_epsilon", 1e-5)?) },
+        biases: Biases::NONE,
+        alibi: Some(bloom::ALIBI),
+        attention,
+        max_tokens: config.usize_or("max_seq_len", 2048)?,
+        ..Stack::new(hidden, config.usize("n_layers")?, heads, hidden.saturating_mul(4), NAMES)
+    };
+    llama::model(config, "mpt", stack, true, 0.0)
 }
