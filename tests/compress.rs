@@ -389,7 +389,7 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     let (status, message) = refused(&classifier, ratio(2.0));
     assert!(status == Status::Unsupported && message.contains("has 5 (`O`, `B-PER`"), "{message}");
     let (_, message) = refused(&classifier, CompressOptions { keep_label: Some("X".into()), ..ratio(2.0) });
-    assert!(message.starts_with("keep_label: `X` is none of the model's labels"), "{message}");
+    assert!(message.starts_with("keep_label: `X` is not a label of the model"), "{message}");
     let labelled = CompressOptions { keep_label: Some("O".into()), ..ratio(2.0) };
     assert!(classifier.compress(&document(20), &labelled).is_ok());
 

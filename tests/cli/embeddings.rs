@@ -47,7 +47,7 @@ fn pooling_and_normalisation_can_be_overruled() {
     assert_close(&by_token["embedding"], &case["hidden"]);
     let normalised = floats(&line(&["--pooling", "cls", "--normalize", "yes"])["embedding"]);
     assert!((normalised.iter().map(|v| v * v).sum::<f64>() - 1.0).abs() < 1e-5);
-    // One line a token, an empty one after each text.
+    // One line per token, and an empty one after each text.
     let shown = run("embed", "bert", &["--pooling", "none", text(case)], "");
     assert_eq!(shown.lines().count(), hidden.len() + 1);
 }

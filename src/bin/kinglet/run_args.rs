@@ -8,7 +8,7 @@ use kinglet::{Aggregation, Pooling, ScoreFunction};
 
 use crate::args::{ModelArgs, Normalize, PromptArgs};
 use crate::generate_args::GenerationArgs;
-use crate::values::{at_least_one, choice};
+use crate::values::{at_least_one, choice, score_function};
 
 #[derive(Clone, Copy, PartialEq)]
 pub enum BulkTask {
@@ -126,10 +126,7 @@ pub struct Run {
     #[arg(long, value_name = "N")]
     pub truncate_dim: Option<usize>,
     /// classify, score: function from logits to scores [default: the model's own setting]
-    #[arg(long, value_parser = choice([
-        ("none", ScoreFunction::None), ("sigmoid", ScoreFunction::Sigmoid), ("softmax", ScoreFunction::Softmax),
-        ("tanh", ScoreFunction::Tanh),
-    ]))]
+    #[arg(long, value_parser = score_function())]
     pub function: Option<ScoreFunction>,
     /// classify, with a token classifier: one entity per token, or neighbouring tokens of one kind joined [default: simple]
     #[arg(long, value_parser = choice([("none", Aggregation::None), ("simple", Aggregation::Simple)]))]

@@ -6,7 +6,7 @@ use clap::Args;
 use kinglet::{EmbeddingType, ScoreFunction, Similarity};
 
 use crate::args::{CallArgs, InputFormat, ModelArgs, PromptArgs, TextArgs, embedding_type};
-use crate::values::{at_least_one, choice};
+use crate::values::{at_least_one, choice, score_function};
 
 /// Find the texts of a file that are most similar to queries
 #[derive(Args)]
@@ -67,10 +67,7 @@ pub struct Rerank {
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub top_n: Option<usize>,
     /// Function from logits to scores [default: the model's own setting]
-    #[arg(long, value_parser = choice([
-        ("none", ScoreFunction::None), ("sigmoid", ScoreFunction::Sigmoid), ("softmax", ScoreFunction::Softmax),
-        ("tanh", ScoreFunction::Tanh),
-    ]))]
+    #[arg(long, value_parser = score_function())]
     pub function: Option<ScoreFunction>,
     /// Truncate pairs to N tokens, special tokens included
     #[arg(long, value_name = "N")]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kinglet::ScoreFunction;
 
 /// A sequence of token ids; a separate type, because clap reads a `Vec` as an option that may be repeated.
 #[derive(Clone)]
@@ -18,6 +19,15 @@ where
         let found = choices.iter().find(|(name, _)| *name == given);
         found.map(|&(_, value)| value).ok_or("not one of the possible values")
     })
+}
+
+pub fn score_function() -> impl TypedValueParser<Value = ScoreFunction> {
+    choice([
+        ("none", ScoreFunction::None),
+        ("sigmoid", ScoreFunction::Sigmoid),
+        ("softmax", ScoreFunction::Softmax),
+        ("tanh", ScoreFunction::Tanh),
+    ])
 }
 
 pub fn at_least_one(text: &str) -> Result<usize, String> {

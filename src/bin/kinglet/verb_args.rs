@@ -10,7 +10,9 @@ use kinglet::{Aggregation, EmbeddingType, Pooling, Precision, Priority, ScoreFun
 
 use crate::args::{ModelArgs, PairArgs, TextArgs};
 use crate::generate_args::{GenerationArgs, LookupArgs};
-use crate::values::{Ids, at_least_one, callers, choice, ids, milliseconds, rate, resamples, size, span};
+use crate::values::{
+    Ids, at_least_one, callers, choice, ids, milliseconds, rate, resamples, score_function, size, span,
+};
 
 /// Generate text from prompts or source texts
 #[derive(Args)]
@@ -265,10 +267,7 @@ pub struct Classify {
     #[arg(long, conflicts_with_all = ["score", "pairs", "pair_field"])]
     pub tokens: bool,
     /// Function from logits to scores [default: the model's own setting]
-    #[arg(long, value_parser = choice([
-        ("none", ScoreFunction::None), ("sigmoid", ScoreFunction::Sigmoid), ("softmax", ScoreFunction::Softmax),
-        ("tanh", ScoreFunction::Tanh),
-    ]))]
+    #[arg(long, value_parser = score_function())]
     pub function: Option<ScoreFunction>,
     /// Print one entity per token, or join neighbouring tokens of one kind [default: simple]
     #[arg(long, conflicts_with_all = ["score", "pairs", "pair_field"], value_parser = choice([

@@ -26,7 +26,11 @@ pub fn keep_label(engine: &Engine, settings: &ClassifierSettings, options: &Comp
     let names = || labels.iter().map(|label| quoted(label)).collect::<Vec<_>>().join(", ");
     if let Some(name) = &options.keep_label {
         let unknown = || {
-            Error::invalid_argument(format!("keep_label: {} is none of the model's labels: {}", quoted(name), names()))
+            Error::invalid_argument(format!(
+                "keep_label: {} is not a label of the model, whose labels are {}",
+                quoted(name),
+                names()
+            ))
         };
         return labels.iter().position(|label| label == name).ok_or_else(unknown);
     }

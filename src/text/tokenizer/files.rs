@@ -23,7 +23,7 @@ pub(crate) struct TokenizerFiles {
     /// The path of the file that has the vocabulary, for errors.
     pub(super) path: PathBuf,
     pub(super) unknown: Option<(u32, u32)>,
-    /// If there is none: why, and what helps.
+    /// Why there is no tokenizer, and what helps; empty if there is one.
     pub(super) absent: String,
     pub(super) config: Option<Config>,
     /// Puts texts in lower case first (`do_lower_case` of sentence-transformers).
