@@ -79,7 +79,7 @@ pub fn score(
             let tokens = tokens.map(|t| (t, window.start + offsets[t].start..window.start + offsets[t].end));
             let mut of_words = vec![Score::default(); window.words.len()];
             overlaps(&window.words, tokens, |word, token| of_words[word].add(scores[token * labels + keep]));
-            // Each window decides on what is nearer to its middle.
+            // A word in two windows has the score of the window in which it is nearer to the middle.
             units.window(window.words, of_words, window.repeated, window.repeated / 2);
         }
     }
