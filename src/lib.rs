@@ -48,7 +48,7 @@ pub use generate::options::{EarlyStopping, GenerateOptions};
 pub use generate::session::{Prefix, Session};
 pub use generate::{FinishReason, Generations, Listener, Logits, Output, Piece};
 pub use load::devices::{Devices, DevicesOptions, devices};
-pub use load::{LoadOptions, quantize};
+pub use load::{CalibratedLayer, LoadOptions, QuantizeOptions, quantize};
 #[doc(hidden)]
 pub use network::provider;
 pub use spec::{Device, DeviceInfo, Pooling, Precision};

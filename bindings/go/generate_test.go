@@ -571,10 +571,10 @@ func TestQuantize(t *testing.T) {
 	for _, precision := range []Precision{PrecisionF32, PrecisionF16, PrecisionINT8, PrecisionBF16} {
 		place := filepath.Join(t.TempDir(), "llama.kinglet")
 		var shares []float64
-		check(t, Quantize(t.Context(), fixture(generator("llama")), place, precision, func(fraction float64) bool {
+		check(t, Quantize(t.Context(), fixture(generator("llama")), place, precision, &QuantizeOptions{Progress: func(fraction float64) bool {
 			shares = append(shares, fraction)
 			return true
-		}))
+		}}))
 		if len(shares) < 2 || !slices.IsSorted(shares) || shares[len(shares)-1] != 1 {
 			t.Errorf("shares %v", shares)
 		}
@@ -591,11 +591,11 @@ func TestQuantize(t *testing.T) {
 		check(t, model.Close())
 	}
 	place := filepath.Join(t.TempDir(), "none.kinglet")
-	if err := Quantize(t.Context(), fixture("bert"), place, PrecisionINT8, func(float64) bool { return false }); !errors.Is(err, ErrCancelled) {
+	if err := Quantize(t.Context(), fixture("bert"), place, PrecisionINT8, &QuantizeOptions{Progress: func(float64) bool { return false }}); !errors.Is(err, ErrCancelled) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err = Quantize(ctx, fixture("bert"), place, PrecisionINT8, func(float64) bool { cancel(); return true })
+	err = Quantize(ctx, fixture("bert"), place, PrecisionINT8, &QuantizeOptions{Progress: func(float64) bool { cancel(); return true }})
 	if !errors.Is(err, ErrCancelled) || !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
@@ -607,8 +607,26 @@ func TestQuantize(t *testing.T) {
 			t.Fatalf("recovered %v", value)
 		}
 	}()
-	err = Quantize(t.Context(), fixture("bert"), place, PrecisionINT8, func(float64) bool { panic("number 7") })
+	err = Quantize(t.Context(), fixture("bert"), place, PrecisionINT8, &QuantizeOptions{Progress: func(float64) bool { panic("number 7") }})
 	t.Fatalf("it returned %v", err)
+}
+
+// A calibrated file says what was chosen; texts for a type that has no calibration are refused.
+func TestQuantizeCalibrated(t *testing.T) {
+	place := filepath.Join(t.TempDir(), "bert.kinglet")
+	options := QuantizeOptions{CalibrationTexts: []string{"A bird sings.", "Rivers run to the sea."}}
+	check(t, Quantize(t.Context(), fixture("bert"), place, PrecisionINT8, &options))
+	model, err := Load(t.Context(), place, nil)
+	check(t, err)
+	defer model.Close()
+	described, err := model.Describe()
+	check(t, err)
+	if !strings.Contains(described, `"calibration":{"layers":{"`) || !strings.Contains(described, `"texts":2`) {
+		t.Error(described)
+	}
+	if err := Quantize(t.Context(), fixture("bert"), place, PrecisionF16, &options); !errors.Is(err, ErrInvalidArgument) {
+		t.Error(err)
+	}
 }
 
 // Drafts change how soon a text is there, and nothing of it.

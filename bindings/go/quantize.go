@@ -9,9 +9,11 @@ package kinglet
 // }
 //
 // static kinglet_status kinglet_go_quantize(kinglet_str source, kinglet_str destination, kinglet_precision precision,
+//                                           const kinglet_str *calibration_texts, size_t calibration_text_count,
 //                                           const kinglet_cancellation *cancellation, uintptr_t progress, kinglet_error **error) {
 //     kinglet_quantize_options options = {.struct_size = sizeof options, .cancellation = cancellation,
-//                                         .progress = kinglet_go_on_quantize, .progress_user_data = (void *)progress};
+//                                         .progress = kinglet_go_on_quantize, .progress_user_data = (void *)progress,
+//                                         .calibration_texts = calibration_texts, .calibration_text_count = calibration_text_count};
 //     return kinglet_model_quantize(source, destination, precision, &options, error);
 // }
 import "C"
@@ -22,24 +24,37 @@ import (
 	"unsafe"
 )
 
+// QuantizeOptions are the options of [Quantize]; their zero value is a conversion without calibration.
+type QuantizeOptions struct {
+	// Called as [LoadOptions].Progress is.
+	Progress func(fraction float64) bool
+	// Texts like those that the model will get, for INT8 and INT4: for each layer the change of its inputs is chosen with which
+	// rounding loses least.
+	CalibrationTexts []string
+}
+
 // Quantize reads a model, a Hugging Face directory or a GGUF file, and writes it to destination as one .kinglet file with weights in
-// the given precision, which [Load] then maps instead of converting. The file appears when it is complete. Progress may be nil; it is
-// called as [LoadOptions].Progress is.
-func Quantize(ctx context.Context, source, destination string, precision Precision, progress func(fraction float64) bool) error {
+// the given precision, which [Load] then maps instead of converting. The file appears when it is complete. Options may be nil.
+func Quantize(ctx context.Context, source, destination string, precision Precision, options *QuantizeOptions) error {
+	if options == nil {
+		options = &QuantizeOptions{}
+	}
 	// The context is asked at each report too: a short conversion may end before another goroutine can cancel it.
 	reporter := reporter{report: func(fraction float64) bool {
-		return (progress == nil || progress(fraction)) && ctx.Err() == nil
+		return (options.Progress == nil || options.Progress(fraction)) && ctx.Err() == nil
 	}}
 	handle := cgo.NewHandle(&reporter)
 	defer handle.Delete()
-	paths, err := lend([]string{source, destination})
+	named := []string{source, destination}
+	paths, err := lend(named, options.CalibrationTexts)
 	if err != nil {
 		return err
 	}
 	defer paths.free()
-	texts := unsafe.Slice(paths.strs, 2)
+	strs := unsafe.Slice(paths.strs, len(named))
+	calibration, count := paths.second(named, options.CalibrationTexts), C.size_t(len(options.CalibrationTexts))
 	err = run(ctx, func(cancellation *C.kinglet_cancellation, failure **C.kinglet_error) C.kinglet_status {
-		return C.kinglet_go_quantize(texts[0], texts[1], C.kinglet_precision(precision), cancellation, C.uintptr_t(handle), failure)
+		return C.kinglet_go_quantize(strs[0], strs[1], C.kinglet_precision(precision), calibration, count, cancellation, C.uintptr_t(handle), failure)
 	})
 	reporter.rethrow()
 	return err

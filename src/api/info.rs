@@ -24,6 +24,7 @@ impl Model {
             "kernels": self.0.engine.network.describe(),
             "threads": self.0.engine.pool.threads(),
             "weight_bytes": self.0.weight_bytes,
+            "calibration": self.0.calibration,
             "max_length": self.0.engine.max_length,
             "vocabulary": spec.vocabulary,
             "max_tokens": spec.max_tokens(),

@@ -8,6 +8,7 @@ pub mod cpu;
 pub mod host;
 mod pass;
 pub(crate) mod pooling;
+mod transform;
 mod view;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use pass::{
     AttentionInput, CacheShape, CachedSequence, DistanceRows, HeadNorms, PassInput, Rotation, Rotations, Sequences,
     Slot,
 };
+pub use transform::{FACTORS, InputTransform, ROTATION};
 pub use view::{LinearView, Order, Part, Role, RowReader};
 
 /// The target number of tokens of a pass. For MiniLM's shape, their activations fit the L2 cache of the tested machines; larger passes

@@ -3,6 +3,7 @@
 
 use half::f16;
 
+use super::transform::InputTransform;
 use crate::base::error::Result;
 use crate::formats::safetensors::TensorView;
 use crate::kernels::weight::FourBits;
@@ -42,6 +43,8 @@ pub struct LinearView<'a> {
     pub parts: Vec<Part<'a>>,
     pub inputs: usize,
     pub outputs: usize,
+    /// What the inputs are before they are multiplied with the stored weights.
+    pub transform: InputTransform,
 }
 
 /// A part of a layer: rows of one tensor.
@@ -140,14 +143,21 @@ impl<'a> RowReader<'a> {
             self.load_columns(part, first + i)?;
             let column = first + i - self.block_at.1;
             out.copy_from_slice(&self.block[column * out.len()..][..out.len()]);
-            return Ok(());
+        } else {
+            part.weight.read_row_f32(part.order.at(i), out)?;
         }
-        part.weight.read_row_f32(part.order.at(i), out)
+        self.view.transform.undo_weights(out);
+        Ok(())
+    }
+
+    /// Whether rows cannot be handed over as they are stored.
+    fn is_changed(&self, part: &Part) -> bool {
+        matches!(part.order, Order::ColumnsFrom(_)) || !self.view.transform.is_none()
     }
 
     pub fn f16(&mut self, output: usize, out: &mut [f16]) -> Result<()> {
         let (part, i) = self.find(output);
-        if let Order::ColumnsFrom(_) = part.order {
+        if self.is_changed(part) {
             let mut row = vec![0.0; out.len()];
             self.f32(output, &mut row)?;
             for (out, x) in out.iter_mut().zip(row) {
@@ -161,19 +171,19 @@ impl<'a> RowReader<'a> {
     /// An output as groups of 4 bits, if it is stored in such groups; false if not.
     pub fn four_bits(&mut self, output: usize, out: &mut [FourBits]) -> Result<bool> {
         let (part, i) = self.find(output);
-        match part.order {
-            Order::ColumnsFrom(_) => Ok(false),
-            order => part.weight.read_row_four_bits(order.at(i), out),
+        if self.is_changed(part) {
+            return Ok(false);
         }
+        part.weight.read_row_four_bits(part.order.at(i), out)
     }
 
     /// An output as bytes, and their scale, if it is stored as bytes with one scale.
     pub fn bytes(&mut self, output: usize, out: &mut [i8]) -> Result<Option<f32>> {
         let (part, i) = self.find(output);
-        match part.order {
-            Order::ColumnsFrom(_) => Ok(None),
-            order => part.weight.read_row_bytes(order.at(i), out),
+        if self.is_changed(part) {
+            return Ok(None);
         }
+        part.weight.read_row_bytes(part.order.at(i), out)
     }
 
     /// Loads the block of columns that contains `column`, unless it is loaded.

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::files::Files;
 use super::gguf::{Gguf, split};
@@ -30,6 +30,8 @@ pub struct Source {
     pub weights: Weights,
     /// The precision of a `.kinglet` file.
     pub precision: Option<Precision>,
+    /// What the calibration of a `.kinglet` file chose.
+    pub calibration: Option<Value>,
     /// Set if the model is ONNX graphs; `weights` is then empty.
     pub export: Option<Export>,
 }
@@ -60,7 +62,7 @@ impl Source {
         }
         if modules.first().is_some_and(|first| first.kind == STATIC) {
             let weights = static_embedding(&mut files, &folder)?;
-            return Ok(Self { files, weights, precision: None, export: None });
+            return Ok(Self { files, weights, precision: None, calibration: None, export: None });
         }
         if let Some(export) = Export::find(&folder) {
             return Self::of_export(export);
@@ -72,7 +74,7 @@ impl Source {
         let mut weights = Weights::open(&folder)?;
         quantised::combine(&mut weights, &files.require_config(CONFIG)?)?;
         add_modules(&mut weights, path, &modules, true)?;
-        Ok(Self { files, weights, precision: None, export: None })
+        Ok(Self { files, weights, precision: None, calibration: None, export: None })
     }
 
     fn of_export(export: Export) -> Result<Self> {
@@ -83,7 +85,7 @@ impl Source {
         let mut weights = Weights::none(export.path());
         // A graph may have the modules inside.
         add_modules(&mut weights, top.path(), &modules, false)?;
-        Ok(Self { files, weights, precision: None, export: Some(export) })
+        Ok(Self { files, weights, precision: None, calibration: None, export: Some(export) })
     }
 
     fn open_file(path: &Path, opening: Opening<'_>) -> Result<Self> {
@@ -107,14 +109,20 @@ impl Source {
                     files.insert(modules::FILE.to_string(), modules.to_string().into_bytes());
                     files.insert("1_Pooling/config.json".to_string(), pooling.to_string().into_bytes());
                 }
-                Ok(Self { files: Files::inside(path, files), weights, precision: None, export: None })
+                Ok(Self {
+                    files: Files::inside(path, files),
+                    weights,
+                    precision: None,
+                    calibration: None,
+                    export: None,
+                })
             }
             magic if *magic == packed::MAGIC => {
-                let Packed { weights, precision, files } = Packed::open(path, opening)?;
+                let Packed { weights, precision, files, calibration } = Packed::open(path, opening)?;
                 let top = Files::inside(path, files);
                 let modules = modules::read(&top)?.unwrap_or_default();
                 let files = top.folder(modules.first().map_or("", |first| &first.folder));
-                Ok(Self { files, weights, precision: Some(precision), export: None })
+                Ok(Self { files, weights, precision: Some(precision), calibration, export: None })
             }
             _ => Err(Error::invalid_file(
                 path,

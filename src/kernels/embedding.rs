@@ -1,4 +1,4 @@
-//! Sums of embedding rows, which are widened or dequantised on reading.
+//! Sums of embedding rows, which are widened or dequantised on reading, and products of rows.
 
 use super::BLOCK;
 use super::vector::Vector;
@@ -14,6 +14,21 @@ pub(super) unsafe fn add_f32<V: Vector>(x: &mut [f32], y: &[f32]) {
         unsafe {
             let p = x.as_mut_ptr().add(i);
             V::load_first(p, lanes).add(V::load_first(y.as_ptr().add(i), lanes)).store_first(p, lanes);
+        }
+    }
+}
+
+/// # Safety
+/// The machine has `V`'s instructions.
+#[inline(always)]
+pub(super) unsafe fn multiply<V: Vector>(x: &[f32], y: &[f32], out: &mut [f32]) {
+    assert!(x.len() >= out.len() && y.len() >= out.len(), "rows of different length");
+    for i in (0..out.len()).step_by(BLOCK) {
+        let lanes = (out.len() - i).min(BLOCK);
+        // SAFETY: the machine has the instructions; the assertion and `lanes` keep the accesses within the slices.
+        unsafe {
+            let product = V::load_first(x.as_ptr().add(i), lanes).mul(V::load_first(y.as_ptr().add(i), lanes));
+            product.store_first(out.as_mut_ptr().add(i), lanes);
         }
     }
 }

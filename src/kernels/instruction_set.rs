@@ -99,7 +99,7 @@ macro_rules! implement_kernel {
             use $crate::kernels::instruction_set::{InstructionSet, Multiply, methods};
             use $crate::kernels::linear::Plan;
             use $crate::kernels::weight::{Weight, WeightFormat};
-            use $crate::kernels::{activation, arg_max, attention, embedding, norm, paged, quantize, round, similarity, top_k};
+            use $crate::kernels::{activation, arg_max, attention, embedding, hadamard, norm, paged, quantize, round, similarity, top_k};
             use $crate::kernels::{Activation, Attention, Epilogue, ExpSum, Input, Kernel, Out, PagedAttention, TopKEntry, RowScale, GroupScale};
 
             type This = $kernel;
@@ -155,6 +155,8 @@ macro_rules! implement_kernel {
                     fn dots_i8(query: &[i8], rows: &[i8], stride: usize, out: &mut [i32]) = similarity::dots_i8::<Lanes>;
                     fn dots_u8(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) = similarity::dots_u8::<Lanes>;
                     fn hamming(query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]) = similarity::hamming;
+                    fn hadamard(x: &mut [f32], block: usize) = hadamard::hadamard::<Lanes>;
+                    fn multiply(x: &[f32], y: &[f32], out: &mut [f32]) = embedding::multiply::<Lanes>;
                     fn add_f32(x: &mut [f32], y: &[f32]) = embedding::add_f32::<Lanes>;
                     fn add_f16(x: &mut [f32], y: &[f16]) = embedding::add_f16::<Lanes>;
                     fn add_i8(x: &mut [f32], y: &[i8], scale: f32) = embedding::add_i8::<Lanes>;

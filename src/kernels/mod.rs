@@ -10,6 +10,7 @@ mod arg_max;
 mod attention;
 mod distances;
 mod embedding;
+mod hadamard;
 mod input;
 mod instruction_set;
 mod isa;
@@ -31,8 +32,9 @@ use std::ops::Range;
 use half::bf16;
 
 pub use crate::spec::Activation;
+pub use hadamard::{LARGEST_BLOCK, block_of};
 pub use input::{Input, InputType};
-pub use isa::{available, select};
+pub use isa::{available, portable, select};
 pub use top_k::{FREE, TopKEntry, keep_largest};
 use weight::Weight;
 
@@ -273,6 +275,13 @@ pub trait Kernel: Send + Sync {
 
     /// The same for the number of bits that differ.
     fn hamming(&self, query: &[u8], rows: &[u8], stride: usize, out: &mut [i32]);
+
+    /// `out = x · y`, element by element; all have the length of `out`.
+    fn multiply(&self, x: &[f32], y: &[f32], out: &mut [f32]);
+
+    /// Multiplies `x`, seen as `[block, x.len() / block]`, by the Hadamard matrix of `block` rows. `block` is a power of two that
+    /// divides the length. All kernels give the same bits.
+    fn hadamard(&self, x: &mut [f32], block: usize);
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.
     fn add_f32(&self, x: &mut [f32], y: &[f32]);

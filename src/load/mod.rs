@@ -1,6 +1,7 @@
 //! Loading a model from a directory, a GGUF file, a `.kinglet` file or an ONNX export: read the configuration, find and check
 //! every tensor, compare the size with the memory limit, and only then allocate and convert.
 
+mod calibrate;
 pub(crate) mod devices;
 #[cfg(feature = "onnx")]
 mod graphs;
@@ -12,6 +13,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::Value;
+
+use crate::backend::cpu::observe::Observer;
 use crate::base::call::Cancellation;
 use crate::base::counters::{Counters, Stage};
 use crate::base::error::{Error, Result};
@@ -36,8 +40,9 @@ use crate::tasks::classification::ClassifierSettings;
 use crate::text::chat::ChatTemplate;
 use crate::text::tokenizer::{SpecialTokens, Tokenizer, TokenizerFiles};
 
+pub use calibrate::CalibratedLayer;
 pub use options::LoadOptions;
-pub use quantize::quantize;
+pub use quantize::{QuantizeOptions, quantize};
 
 /// The maximum of [`LoadOptions::threads`].
 const MAX_THREADS: usize = 1024;
@@ -62,11 +67,18 @@ pub(crate) struct Loaded {
     /// Never `Auto`.
     pub precision: Precision,
     pub weight_bytes: u64,
+    /// What the calibration of a `.kinglet` file chose.
+    pub calibration: Option<Value>,
 }
 
+pub(crate) fn load(path: &Path, options: LoadOptions) -> Result<Loaded> {
+    load_observed(path, options, None)
+}
+
+/// Loads a model. On the CPU, linear layers show their inputs to the observer.
 // Only ONNX graphs change the settings that the files give.
 #[cfg_attr(not(feature = "onnx"), allow(unused_mut))]
-pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
+fn load_observed(path: &Path, mut options: LoadOptions, observer: Option<Arc<Observer>>) -> Result<Loaded> {
     let start = Instant::now();
     check(&options)?;
     let path = &*hub_cache::resolve(path)?;
@@ -81,7 +93,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
     };
     ensure(OPENING, "loading a model")?;
     let read = options.map_files == Some(false);
-    let Source { files, weights, precision: packed, export } = {
+    let Source { files, weights, precision: packed, calibration, export } = {
         let mut poll = || progress(0.0);
         Source::open(path, Opening { memory_limit: options.memory_limit, poll: Some(&mut poll), read })?
     };
@@ -136,7 +148,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
                 "{path}: this build does not support ONNX graphs; use safetensors or GGUF"
             )));
         }
-        None if here => (place.load(path, &spec, &mut view, &pool, &mut layers)?, shards),
+        None if here => (place.load(path, &spec, &mut view, &pool, observer, &mut layers)?, shards),
         None => {
             (provider::load(&place, path, &spec, &modules, &mut layers, cancellation.as_ref(), &options.log)?, shards)
         }
@@ -174,6 +186,7 @@ pub(crate) fn load(path: &Path, mut options: LoadOptions) -> Result<Loaded> {
         classifier,
         precision,
         weight_bytes,
+        calibration,
     };
     loaded.report(&unknown, threads, start);
     Ok(loaded)

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde_json::{Map, Value, json};
+
 use crate::backend::cpu::weights as pack;
-use crate::backend::{LinearView, NormView, Role};
+use crate::backend::{FACTORS, InputTransform, LinearView, NormView, ROTATION, Role};
 use crate::base::error::{Error, Result};
 use crate::base::memory::ensure;
 use crate::base::storage;
@@ -20,23 +22,45 @@ use crate::network::transformer::weights::{ModelView, StackView};
 use crate::spec::{Precision, Spec};
 use crate::text::tokenizer::vocabulary;
 
+use super::calibrate::{self, CalibratedLayer, Calibrator};
+
 /// The maximum size of a configuration or tokenizer file, in bytes.
 const FILE_LIMIT: u64 = 256 << 20;
 
-/// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one `.kinglet` file, its weights in
-/// `precision`. `progress` receives the fraction of the work that is done, and returns false to cancel.
+/// The share of the work that running the texts of a calibration is.
+const OBSERVING: f32 = 0.3;
+
+/// How to write a `.kinglet` file. A [`Precision`] alone is one without calibration.
+#[derive(Clone, Copy, Debug)]
+pub struct QuantizeOptions<'a> {
+    /// Of the weights; not [`Precision::Auto`].
+    pub precision: Precision,
+    /// Texts like those that the model will get, for int8 and int4: 128 of them, evenly spaced, and 128 tokens of each are run, and for each
+    /// layer the factors of its inputs are chosen with which rounding loses least (SmoothQuant, AWQ). Empty: no calibration.
+    pub calibration_texts: &'a [&'a str],
+}
+
+impl From<Precision> for QuantizeOptions<'_> {
+    fn from(precision: Precision) -> Self {
+        Self { precision, calibration_texts: &[] }
+    }
+}
+
+/// Reads a model (a Hugging Face directory or a GGUF file) and writes it to `destination` as one `.kinglet` file. `progress` receives the
+/// fraction of the work that is done, and returns false to cancel. Returns what calibration chose for each layer.
 ///
 /// # Errors
 /// As [`crate::Model::load`]; a source that is already a `.kinglet` file; a destination that cannot be written or that holds anything but
-/// an older `.kinglet` file. A failed or cancelled call leaves no file and does not touch an older one.
-pub fn quantize(
+/// an older `.kinglet` file; calibration texts for another precision than int8 and int4, or for a model without a tokenizer. A failed or cancelled call leaves no file and does not touch an older one.
+pub fn quantize<'a>(
     source: &Path,
     destination: &Path,
-    precision: Precision,
+    options: impl Into<QuantizeOptions<'a>>,
     progress: &mut dyn FnMut(f32) -> bool,
-) -> Result<()> {
+) -> Result<Vec<CalibratedLayer>> {
+    let QuantizeOptions { precision, calibration_texts: texts } = options.into();
     let source = &*hub_cache::resolve(source)?;
-    let Source { files, weights, precision: packed, export } = Source::open(source, Opening::default())?;
+    let Source { files, weights, precision: packed, export, .. } = Source::open(source, Opening::default())?;
     if export.is_some() {
         return Err(Error::unsupported(format!(
             "{}: an ONNX export cannot be quantized; quantize the original safetensors, or load an export in int8 \
@@ -53,17 +77,34 @@ pub fn quantize(
     if precision == Precision::Auto {
         return Err(Error::invalid_argument("precision: auto cannot be written; choose int8, int4, bf16, f16 or f32"));
     }
+    if !texts.is_empty() && !matches!(precision, Precision::Int8 | Precision::Int4) {
+        let name = precision.name();
+        return Err(Error::invalid_argument(format!(
+            "calibration_texts: {name} has no calibration; it is for int8 and int4"
+        )));
+    }
     let config = files.require_config("config.json")?;
     let spec = families::spec(&config)?;
     let settings = families::sentence_transformers(&files, &config, spec.hidden())?;
     let view = ModelView::find(&spec, &weights)?.with_modules(&settings.known_modules(), &weights)?;
-    let mut packer = Packer { writer: Writer::create(destination)?, precision, done: 0, all: steps(&spec), progress };
+    let writer = Writer::create(destination)?;
+    let mut progress = |share: f32| if progress(share) { Ok(()) } else { Err(Error::cancelled()) };
+    let (mut calibrator, mut before) = (None, 0.0);
+    if !texts.is_empty() {
+        let observed = calibrate::observe(source, texts, &mut |share| progress(OBSERVING * share))?;
+        (calibrator, before) = (Some(Calibrator::new(precision, observed)?), OBSERVING);
+    }
+    let mut packed = |share: f32| progress(before + (1.0 - before) * share);
+    let mut packer = Packer { writer, precision, calibrator, done: 0, all: steps(&spec), progress: &mut packed };
     packer.model(&view)?;
-    let progress = packer.progress;
-    packer.writer.finish(precision, &small_files(&files)?, &mut || match progress(1.0) {
-        true => Ok(()),
-        false => Err(Error::cancelled()),
-    })
+    let Packer { writer, calibrator, .. } = packer;
+    let layers = calibrator.map_or_else(Vec::new, |calibrator| calibrator.layers);
+    let calibration = (!texts.is_empty()).then(|| {
+        let layers: Map<String, Value> = layers.iter().map(|layer| (layer.name.clone(), layer.to_json())).collect();
+        json!({ "texts": texts.len(), "layers": layers })
+    });
+    writer.finish(precision, calibration.as_ref(), &small_files(&files)?, &mut || progress(1.0))?;
+    Ok(layers)
 }
 
 /// The configuration and tokenizer files, by their names from the top: those of the transformer, and those of
@@ -99,18 +140,16 @@ fn steps(spec: &Spec) -> usize {
 struct Packer<'a> {
     writer: Writer,
     precision: Precision,
+    calibrator: Option<Calibrator>,
     done: usize,
     all: usize,
-    progress: &'a mut dyn FnMut(f32) -> bool,
+    progress: &'a mut dyn FnMut(f32) -> Result<()>,
 }
 
 impl Packer<'_> {
     fn step(&mut self) -> Result<()> {
         self.done += 1;
-        match (self.progress)(self.done as f32 / self.all as f32) {
-            true => Ok(()),
-            false => Err(Error::cancelled()),
-        }
+        (self.progress)(self.done as f32 / self.all as f32)
     }
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
@@ -144,7 +183,19 @@ impl Packer<'_> {
 
     fn linear(&mut self, role: Role, view: &LinearView) -> Result<()> {
         let shape = [view.outputs, view.inputs];
-        let packed = pack::linear_load(role.precision(self.precision), view, available())?;
+        let transform = match &mut self.calibrator {
+            Some(calibrator) => calibrator.transform(role, view)?,
+            None => InputTransform::default(),
+        };
+        let packed = pack::linear_transformed(role.precision(self.precision), view, &transform, available())?;
+        if !transform.factors.is_empty() {
+            let name = format!("{}.{FACTORS}", view.key);
+            self.writer.tensor(&name, DType::F32, &[view.inputs], &[storage::bytes(&transform.factors)])?;
+        }
+        if transform.block > 0 {
+            let name = format!("{}.{ROTATION}", view.key);
+            self.writer.tensor(&name, DType::F32, &[1], &[&(transform.block as f32).to_le_bytes()])?;
+        }
         let name = format!("{}.weight", view.key);
         let weight = &packed.weight;
         self.writer.tensor(&name, DType::Packed(&weight.format().stored), &shape, &[weight.bytes()])?;

@@ -1,6 +1,6 @@
 //! The modules of sentence-transformers after a transformer or a graph: their tensors, and running them.
 
-use crate::backend::{Backend, LinearView, NormView, Order, Part, Role, pooling};
+use crate::backend::{Backend, InputTransform, LinearView, NormView, Order, Part, Role, pooling};
 use crate::base::error::Result;
 use crate::formats::weights::Weights;
 use crate::spec::{Activation, Elementwise, Module, Modules, Residual};
@@ -70,7 +70,13 @@ impl<'a> ModuleView<'a> {
             let weight = weights.require(&format!("{name}.weight"), &[outputs, inputs])?;
             let bias = bias.then(|| weights.require(&format!("{name}.bias"), &[outputs])).transpose()?;
             let part = Part { weight, bias, outputs, order: Order::From(0) };
-            Ok(LinearView { key: name.to_string(), parts: vec![part], inputs, outputs })
+            Ok(LinearView {
+                key: name.to_string(),
+                parts: vec![part],
+                inputs,
+                outputs,
+                transform: InputTransform::default(),
+            })
         };
         Ok(match module {
             Module::Dense(dense) => Self::Dense {

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backend::{Backend, cpu::Cpu};
+use crate::backend::Backend;
+use crate::backend::cpu::{Cpu, observe::Observer};
 use crate::base::error::{Error, Result};
 use crate::base::memory::{Budget, ensure};
 use crate::base::threads::Pool;
@@ -54,6 +55,7 @@ impl Placement {
         spec: &Spec,
         view: &mut ModelView,
         pool: &Arc<Pool>,
+        observer: Option<Arc<Observer>>,
         progress: Progress<'_>,
     ) -> Result<LoadedNetwork> {
         let stored = view.dtype();
@@ -61,7 +63,8 @@ impl Placement {
             Device::Cpu => {
                 let kernel = kernels::select().map_err(Error::invalid_argument)?;
                 let precision = settle(self.precision, self.packed, stored);
-                self.transformer(Cpu::new(kernel, precision, pool.clone()), directory, spec, view, progress)
+                let backend = Cpu::new(kernel, precision, pool.clone()).observed_by(observer);
+                self.transformer(backend, directory, spec, view, progress)
             }
             #[cfg(feature = "candle")]
             device => {

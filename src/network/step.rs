@@ -332,7 +332,7 @@ mod tests {
         let limit = Limit { bytes: 0, tokenizer: 0, threads: 2 };
         let place = Placement { device: Device::Cpu, index: 0, precision, packed: None, read: false, limit };
         let pool = Arc::new(Pool::new(2));
-        place.load(&path, &spec, &mut view, &pool, &mut |_, _| Ok(())).unwrap().network
+        place.load(&path, &spec, &mut view, &pool, None, &mut |_, _| Ok(())).unwrap().network
     }
 
     /// The rows of a feed, floats as bits.

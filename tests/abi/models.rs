@@ -254,6 +254,12 @@ fn quantizing() {
             |o, e| quantize(from, to, 1, o, e)
         );
         let default = sized!(kinglet_quantize_options);
+        let without = kinglet_quantize_options { calibration_text_count: 1, ..default };
+        refused(f, "options.calibration_texts", |e| quantize(from, to, 1, &without, e));
+        let texts = [text("a bird")];
+        let calibrated =
+            kinglet_quantize_options { calibration_texts: texts.as_ptr(), calibration_text_count: 1, ..default };
+        refused(f, "f32 has no calibration", |e| quantize(from, to, KINGLET_PRECISION_F32, &calibrated, e));
         for options in [
             kinglet_quantize_options { progress: Some(stop), ..default },
             kinglet_quantize_options { cancellation: cancelled, ..default },

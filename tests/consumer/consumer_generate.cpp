@@ -443,6 +443,10 @@ void files_and_answers(const std::string &fixtures) {
     } catch (int thrown) {
         CHECK(thrown == 7);
     }
+    kinglet::QuantizeOptions calibrated;
+    calibrated.calibration_texts = {"The river", small};
+    kinglet::quantize(source, destination, kinglet::Precision::Int8, calibrated).value();
+    CHECK(kinglet::Model::load(destination).value().describe().value().find("\"texts\":2") != std::string::npos);
     CHECK(kinglet::quantize(source, destination, kinglet::Precision::F32, {[](double) { return false; }}).status() ==
           kinglet::Status::Cancelled);
     fails(kinglet::Status::NotFound, "nowhere",

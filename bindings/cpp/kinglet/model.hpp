@@ -480,6 +480,11 @@ inline Result<void> quantize(std::string_view source, std::string_view destinati
         c.progress = &detail::ProgressCall::call;
         c.progress_user_data = &progress;
     }
+    std::vector<kinglet_str> texts;
+    texts.reserve(options.calibration_texts.size());
+    for (const std::string &text : options.calibration_texts) texts.push_back(detail::to_c(std::string_view(text)));
+    c.calibration_texts = texts.data();
+    c.calibration_text_count = texts.size();
     return detail::run(
         [&](kinglet_error **error) {
             return kinglet_model_quantize(detail::to_c(source), detail::to_c(destination), static_cast<kinglet_precision>(precision), &c, error);

@@ -119,6 +119,9 @@ struct QuantizeOptions {
     /// As ModelOptions::progress.
     std::function<bool(double fraction)> progress = nullptr;
     const Cancellation *cancellation = nullptr;
+    /// Texts like those that the model will get, for int8 and int4: for each layer the change of its inputs is chosen with which rounding
+    /// loses least. Empty: no calibration.
+    std::vector<std::string> calibration_texts{};
 };
 
 /// Options of Model::tokenize.

@@ -168,6 +168,15 @@ def test_quantize(tmp_path: Path, bert: Model) -> None:
     assert not (tmp_path / "b").exists()
 
 
+def test_quantize_with_calibration(tmp_path: Path, bert: Model) -> None:
+    texts = ["A bird sings.", "Rivers run to the sea."]
+    kinglet.quantize(bert.path, tmp_path / "bert.kinglet", "int8", calibration_texts=texts)
+    calibration = Model.load(tmp_path / "bert.kinglet").describe()["calibration"]
+    assert calibration["texts"] == 2 and all(layer["error"] <= layer["error_before"] for layer in calibration["layers"].values())
+    with pytest.raises(errors.InvalidArgument, match="f16 has no calibration"):
+        kinglet.quantize(bert.path, tmp_path / "b", "f16", calibration_texts=texts)
+
+
 @pytest.mark.parametrize(
     ("literal", "kind", "left_out"),
     [

@@ -33,7 +33,7 @@ impl Cpu {
     ) {
         let (rows, w) = (x.rows, head.weight);
         let (blocks, outputs) = (w.weight.blocks(), w.weight.outputs());
-        let operand = self.operand(FloatRows::of(x), head.norm, &w.weight, true);
+        let operand = self.operand(FloatRows::of(x), head.norm, w, true);
         self.pool.run(cut.groups, |group| {
             let part = part(blocks, cut.unit, cut.groups, group);
             let first = part.start * BLOCK;

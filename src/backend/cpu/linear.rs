@@ -7,7 +7,6 @@
 use std::ops::Range;
 
 use crate::backend::{Ends, FeedForward};
-use crate::kernels::weight::Weight;
 use crate::kernels::{BLOCK, Epilogue, Input, InputType, Out, Rows};
 use crate::spec::Activation;
 
@@ -102,29 +101,42 @@ impl Cpu {
         if self.kernel.has_tiles() { TILE_ROW_CHUNK } else { ROW_CHUNK }
     }
 
-    /// Applies the norm, if any, and rounds rows to the number type that `weight` multiplies. `shared` uses all threads.
+    /// Applies the norm, if any, and the layer's transform, and rounds rows to the number type that it multiplies. `shared` uses all
+    /// threads.
     pub(super) fn operand<'a>(
         &self,
         x: FloatRows<'a>,
         norm: Option<&Norm>,
-        weight: &Weight,
+        w: &Linear,
         shared: bool,
     ) -> RoundedRows<'a> {
         let (rows, width) = (x.rows(), x.width);
-        let kind = weight.format().input;
-        if kind == InputType::F32 && norm.is_none() {
+        let (kind, transform) = (w.weight.format().input, &w.transform);
+        if let Some(observer) = &self.observer {
+            for row in 0..rows {
+                let mut row = x.row(row).to_vec();
+                norm.iter().for_each(|norm| norm.apply(self.kernel, &mut row));
+                observer.record(&w.weight, &row);
+            }
+        }
+        if kind == InputType::F32 && norm.is_none() && transform.is_none() {
             return RoundedRows::Floats(x);
         }
         let mut buffer = self.scratch.take(kind.bytes(rows, width).div_ceil(size_of::<f32>()));
         let memory = SharedPointer(buffer.floats_mut().as_mut_ptr());
         let round = |range: Range<usize>| {
             let mut normed = norm.map(|_| self.scratch.take(width));
+            let mut transformed = (!transform.is_none()).then(|| self.scratch.take(width));
             for row in range {
                 let mut from = x.row(row);
                 if let (Some(norm), Some(normed)) = (norm, &mut normed) {
                     normed.floats_mut().copy_from_slice(from);
                     norm.apply(self.kernel, normed.floats_mut());
                     from = normed.floats();
+                }
+                if let Some(transformed) = &mut transformed {
+                    transform.apply(self.kernel, from, transformed.floats_mut());
+                    from = transformed.floats();
                 }
                 // SAFETY: the buffer has room for all rows and their scales, and each row is one task's.
                 unsafe { kind.convert(self.kernel, from, memory.at(0).cast(), rows, row) };
@@ -191,7 +203,7 @@ impl Cpu {
         if let Some(chunks) = Chunks::new(x.rows, self.row_chunk(), self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
                 let range = chunks.range(chunk);
-                let operand = self.operand(FloatRows::of(x).slice(range.clone()), norm, &w.weight, false);
+                let operand = self.operand(FloatRows::of(x).slice(range.clone()), norm, w, false);
                 // SAFETY: the chunk's rows lie inside the result, and are this task's.
                 unsafe {
                     let out = Out { data: out.at(range.start * width), stride: width };
@@ -199,7 +211,7 @@ impl Cpu {
                 }
             });
         } else {
-            let operand = self.operand(FloatRows::of(x), norm, &w.weight, true);
+            let operand = self.operand(FloatRows::of(x), norm, w, true);
             // SAFETY: the result has room for all rows and channels.
             unsafe {
                 let out = Out { data: out.at(0), stride: width };
@@ -216,12 +228,12 @@ impl Cpu {
         if let Some(chunks) = Chunks::new(x.rows, self.row_chunk(), self.pool.threads()) {
             self.pool.run(chunks.count, |chunk| {
                 let range = chunks.range(chunk);
-                let operand = self.operand(FloatRows::of(x).slice(range.clone()), None, &w.weight, false);
+                let operand = self.operand(FloatRows::of(x).slice(range.clone()), None, w, false);
                 // SAFETY: the chunk's rows lie inside the residual, and are this task's.
                 unsafe { self.join(&operand, range.len(), w, memory.at(range.start * width), ends, false) };
             });
         } else {
-            let operand = self.operand(FloatRows::of(x), None, &w.weight, true);
+            let operand = self.operand(FloatRows::of(x), None, w, true);
             // SAFETY: the residual has all rows, and is ours.
             unsafe { self.join(&operand, x.rows, w, memory.at(0), ends, true) };
         }
@@ -292,11 +304,11 @@ impl Cpu {
         // What tiles gain by fewer reads of the weights is more than what they lose where the inner layer exceeds the cache.
         let most = if self.kernel.has_tiles() { TILE_ROW_CHUNK } else { fitting.clamp(MIN_ROWS, ROW_CHUNK) };
         let Some(chunks) = Chunks::new(rows, most, self.pool.threads()) else {
-            let operand = self.operand(FloatRows::of(&x), f.norm, &f.up.weight, true);
+            let operand = self.operand(FloatRows::of(&x), f.norm, f.up, true);
             let inner = self.inner(&operand, rows, f, true);
             let width = f.down.weight.inputs();
             let inner = FloatRows { floats: inner.floats(), width, stride: padded(width) };
-            let operand = self.operand(inner, None, &f.down.weight, true);
+            let operand = self.operand(inner, None, f.down, true);
             let data = x.buffer.floats_mut().as_mut_ptr();
             // SAFETY: `x` has all rows, and is ours.
             unsafe { self.join(&operand, rows, f.down, data, f.ends, true) };
@@ -310,12 +322,12 @@ impl Cpu {
             let inner = {
                 // SAFETY: as above; the borrow ends before the rows are written.
                 let floats = unsafe { std::slice::from_raw_parts(data, range.len() * width) };
-                let operand = self.operand(FloatRows { floats, width, stride: width }, f.norm, &f.up.weight, false);
+                let operand = self.operand(FloatRows { floats, width, stride: width }, f.norm, f.up, false);
                 self.inner(&operand, range.len(), f, false)
             };
             let width = f.down.weight.inputs();
             let inner = FloatRows { floats: inner.floats(), width, stride: padded(width) };
-            let operand = self.operand(inner, None, &f.down.weight, false);
+            let operand = self.operand(inner, None, f.down, false);
             // SAFETY: as above.
             unsafe { self.join(&operand, range.len(), f.down, data, f.ends, false) };
         });

@@ -8,6 +8,7 @@ mod cache;
 mod distances;
 mod head;
 mod linear;
+pub(crate) mod observe;
 mod scratch;
 pub(crate) mod weights;
 
@@ -27,6 +28,7 @@ use super::{
 use attention::Pass;
 use cache::{Cache, Sequence};
 use distances::Distances;
+use observe::Observer;
 use scratch::{Buffer, Scratch};
 use weights::{Linear, Table, TableValues};
 
@@ -44,12 +46,19 @@ pub struct Cpu {
     /// Memory for the lists of passes. Separate from `scratch`: a short list that lives as long as a pass would occupy the memory of an
     /// activation.
     lists: Scratch,
+    /// Sees the inputs of linear layers.
+    observer: Option<Arc<Observer>>,
 }
 
 impl Cpu {
     /// `precision` is not `Auto`.
     pub fn new(kernel: &'static dyn Kernel, precision: Precision, pool: Arc<Pool>) -> Self {
-        Self { kernel, precision, pool, scratch: Scratch::default(), lists: Scratch::default() }
+        Self { kernel, precision, pool, scratch: Scratch::default(), lists: Scratch::default(), observer: None }
+    }
+
+    /// Shows the inputs of linear layers to an observer.
+    pub fn observed_by(self, observer: Option<Arc<Observer>>) -> Self {
+        Self { observer, ..self }
     }
 
     fn tensor(&self, rows: usize, width: usize) -> Tensor {
@@ -152,7 +161,11 @@ impl Backend for Cpu {
     }
 
     fn linear_load(&self, role: Role, view: &LinearView) -> Result<Linear> {
-        weights::linear_load(role.precision(self.precision), view, self.pool.threads())
+        let linear = weights::linear_load(role.precision(self.precision), view, self.pool.threads())?;
+        if let Some(observer) = &self.observer {
+            observer.register(&view.key, &linear.weight);
+        }
+        Ok(linear)
     }
 
     fn norm_load(&self, view: &NormView) -> Result<Norm> {
@@ -195,7 +208,10 @@ impl Backend for Cpu {
                     TableValues::F32(values) => self.kernel.add_f32(x, &values[at]),
                     TableValues::F16(values) => self.kernel.add_f16(x, &values[at]),
                     TableValues::Int8(values, scales) => self.kernel.add_i8(x, &values[at], scales[id]),
-                    TableValues::Layer(linear) => linear.weight.add_row(id, x),
+                    TableValues::Layer(linear) => {
+                        linear.weight.add_row(id, x);
+                        linear.transform.undo_weights(x);
+                    }
                 }
                 // Only the first source, the word embeddings, can have a factor.
                 if *factor != 1.0 {

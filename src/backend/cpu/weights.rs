@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
-use crate::backend::{LinearView, Order, Part, RowReader};
+use crate::backend::{InputTransform, LinearView, Order, Part, RowReader};
 use crate::base::error::{Error, Result};
 use crate::base::memory::ensure;
 use crate::base::storage::Store;
@@ -22,6 +23,8 @@ pub struct Linear {
     pub weight: Weight,
     /// One value per output; zeros if the layer has no bias.
     pub bias: Vec<f32>,
+    /// What the inputs are before they are rounded and multiplied.
+    pub transform: InputTransform,
 }
 
 /// The size of a packed layer in bytes, bias included.
@@ -32,6 +35,7 @@ pub fn linear_bytes(precision: Precision, outputs: usize, inputs: usize) -> usiz
 /// The rows of a layer to pack. It keeps the first error and releases mapped pages.
 struct LayerRows<'a> {
     rows: RowReader<'a>,
+    transform: &'a InputTransform,
     since_release: usize,
     failure: Option<Error>,
 }
@@ -52,15 +56,24 @@ impl LayerRows<'_> {
 impl RowSource for LayerRows<'_> {
     fn f32(&mut self, row: usize, out: &mut [f32]) {
         let result = self.rows.f32(row, out);
+        self.transform.weights(out);
         self.done(out.len(), result);
     }
 
     fn f16(&mut self, row: usize, out: &mut [f16]) {
+        if !self.transform.is_none() {
+            let mut wide = vec![0.0; out.len()];
+            self.f32(row, &mut wide);
+            return out.convert_from_f32_slice(&wide);
+        }
         let result = self.rows.f16(row, out);
         self.done(out.len(), result);
     }
 
     fn four_bits(&mut self, row: usize, out: &mut [FourBits]) -> bool {
+        if !self.transform.is_none() {
+            return false;
+        }
         let result = self.rows.four_bits(row, out);
         if matches!(result, Ok(false)) {
             return false;
@@ -70,6 +83,9 @@ impl RowSource for LayerRows<'_> {
     }
 
     fn bytes(&mut self, row: usize, out: &mut [i8]) -> Option<f32> {
+        if !self.transform.is_none() {
+            return None;
+        }
         let result = self.rows.bytes(row, out).transpose()?;
         let scale = result.as_ref().map_or(0.0, |scale| *scale);
         self.done(out.len(), result.map(|_| ()));
@@ -89,19 +105,29 @@ const SMALL: usize = 1 << 18;
 
 /// Packs a layer on so many threads, unless it is small or mapped.
 pub fn linear_load(precision: Precision, view: &LinearView, threads: usize) -> Result<Linear> {
+    linear_transformed(precision, view, &InputTransform::default(), threads)
+}
+
+/// As [`linear_load`], with a transform of the inputs, which is that of the file where the layer is mapped.
+pub fn linear_transformed(
+    precision: Precision,
+    view: &LinearView,
+    transform: &InputTransform,
+    threads: usize,
+) -> Result<Linear> {
     let format = Format::new(precision);
     let shape = Shape { outputs: view.outputs, inputs: view.inputs };
     if let Some(weight) = linear_mapped(format, shape, view) {
-        return Ok(Linear { weight, bias: view.bias()? });
+        return Ok(Linear { weight, bias: view.bias()?, transform: view.transform.clone() });
     }
     ensure(linear_bytes(precision, view.outputs, view.inputs) as u64, "the weights")?;
     let small = view.outputs.saturating_mul(view.inputs) < SMALL;
-    let source = |_| LayerRows { rows: view.rows(), since_release: 0, failure: None };
+    let source = |_| LayerRows { rows: view.rows(), transform, since_release: 0, failure: None };
     let mut sources: Vec<LayerRows> = (0..if small { 1 } else { threads.max(1) }).map(source).collect();
     let weight = format.pack_shared(shape, &mut sources.iter_mut().collect::<Vec<_>>());
     view.parts.iter().for_each(|part| part.weight.release());
     match sources.into_iter().find_map(|source| source.failure) {
-        None => Ok(Linear { weight, bias: view.bias()? }),
+        None => Ok(Linear { weight, bias: view.bias()?, transform: transform.clone() }),
         Some(error) => Err(error),
     }
 }

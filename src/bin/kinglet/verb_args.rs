@@ -88,8 +88,9 @@ pub struct Logits {
 /// Convert a model into one .kinglet file, which loads by mapping it
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-  kinglet quantize flan-t5-base flan-t5-base.kinglet")]
+Examples:
+  kinglet quantize flan-t5-base flan-t5-base.kinglet
+  kinglet quantize all-MiniLM-L6-v2 minilm.kinglet --calibrate queries.jsonl --text-field query")]
 pub struct Quantize {
     /// Hugging Face directory or .gguf file to read
     #[arg(value_name = "SRC")]
@@ -103,6 +104,16 @@ pub struct Quantize {
         ("f32", Precision::F32),
     ]))]
     pub precision: Precision,
+    /// Texts like those that the model will get, from which factors are chosen that make int8 and int4 more exact: JSON Lines (.jsonl),
+    /// or one text per line. 128 of them are used, evenly spaced
+    #[arg(long, value_name = "FILE")]
+    pub calibrate: Option<PathBuf>,
+    /// Field of the JSON Lines that holds the text
+    #[arg(long, value_name = "NAME", default_value = "text", requires = "calibrate")]
+    pub text_field: String,
+    /// Print one JSON object: the size and what calibration chose for each layer
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What is evaluated.

@@ -4,13 +4,13 @@
 //! | offset | |
 //! |---|---|
 //! | 0 | `KINGLET\0` |
-//! | 8 | version of the format, u32; 1 |
+//! | 8 | version of the format, u32; 1, or 2 if layers have transforms of their inputs |
 //! | 12 | 0, u32 |
 //! | 16 | length of the header, u64 |
 //! | 24 | length of the file, u64 |
 //! | 32 | checksum of everything from byte 64 on, u64 |
 //! | 40 | zeros |
-//! | 64 | the header: JSON, `{"precision", "files": {name: [offset, length]}, "tensors": {name: {"dtype", "shape", "offset"}}}` |
+//! | 64 | the header: JSON, `{"precision", "files": {name: [offset, length]}, "tensors": {name: {"dtype", "shape", "offset"}}}`, perhaps `"calibration"` |
 //!
 //! All numbers are little-endian. Files and tensors follow the header, tensors at multiples of 64. Later versions of Kinglet read earlier
 //! versions of the format or refuse them by number. An unknown type or precision is an error, so a new one is not a new version.
@@ -62,7 +62,9 @@ pub fn files() -> impl Iterator<Item = &'static str> {
 }
 
 pub const MAGIC: [u8; 8] = *b"KINGLET\0";
-const VERSION: u32 = 1;
+/// The version of a file without, and with transforms of inputs, which a reader of the first version would leave out.
+const PLAIN_VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX: usize = 64;
 const ALIGN: usize = 64;
 /// The maximum size of the header; a thousand tensors take about 100 KB.
@@ -80,6 +82,8 @@ pub struct Packed {
     pub weights: Weights,
     pub precision: Precision,
     pub files: BTreeMap<String, Vec<u8>>,
+    /// What `kinglet quantize` chose by calibration.
+    pub calibration: Option<Value>,
 }
 
 /// The type of this name; None if the format does not have it.
@@ -143,9 +147,9 @@ impl Packed {
             return Err(invalid("not a .kinglet file: its first bytes are not KINGLET".into()));
         }
         let version = word(8).ok_or_else(|| invalid("the file is truncated".into()))? as u32;
-        if version != VERSION {
+        if !(PLAIN_VERSION..=VERSION).contains(&version) {
             return Err(Error::unsupported(format!(
-                "{}: the file has version {version} of the format, and this Kinglet ({}) reads version {VERSION}; make it anew \
+                "{}: the file has version {version} of the format, and this Kinglet ({}) reads versions up to {VERSION}; make it anew \
                  with kinglet quantize",
                 path.display(),
                 env!("CARGO_PKG_VERSION")
@@ -220,7 +224,8 @@ impl Packed {
             return Err(damaged("its checksum does not match"));
         }
         let shards = vec![Shard { copied: opening.read, ..Shard::new(path, map) }];
-        Ok(Self { weights: Weights { shards, tensors, catalogue: path.to_owned() }, precision, files })
+        let calibration = value.get("calibration").cloned();
+        Ok(Self { weights: Weights { shards, tensors, catalogue: path.to_owned() }, precision, files, calibration })
     }
 }
 

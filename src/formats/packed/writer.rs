@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use super::checksum::Checksum;
-use super::{ALIGN, MAGIC, PREFIX, VERSION, bytes_of};
+use super::{ALIGN, MAGIC, PLAIN_VERSION, PREFIX, VERSION, bytes_of};
 use crate::base::error::{Error, Result, Status};
 use crate::base::file_size_guard::FileSizeGuard;
 use crate::formats::tensor::DType;
@@ -79,10 +79,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes header and files, and renames the result to its destination. `poll` is called once per MiB; an error cancels.
+    /// Writes header, with what calibration chose, and files, and renames the result to its destination. `poll` is called once per MiB; an error cancels.
     pub fn finish(
         mut self,
         precision: Precision,
+        calibration: Option<&Value>,
         files: &BTreeMap<String, Vec<u8>>,
         poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
@@ -96,6 +97,9 @@ impl Writer {
             let mut value = json!({
                 "kinglet": env!("CARGO_PKG_VERSION"), "precision": precision.name(), "files": places, "tensors": self.tensors
             });
+            if let Some(calibration) = calibration {
+                value["calibration"] = calibration.clone();
+            }
             let shift = |value: &mut Value| *value = json!(value.as_u64().unwrap_or(0) + base as u64);
             value["files"].as_object_mut().into_iter().flatten().for_each(|(_, place)| shift(&mut place[0]));
             value["tensors"].as_object_mut().into_iter().flatten().for_each(|(_, tensor)| shift(&mut tensor["offset"]));
@@ -108,7 +112,8 @@ impl Writer {
         let length = text.len();
         text.resize(reserved, b' ');
 
-        let header = Header { text, length, total: base + self.at };
+        let version = if calibration.is_some() { VERSION } else { PLAIN_VERSION };
+        let header = Header { version, text, length, total: base + self.at };
         let written = |e: io::Error| Error::io(&self.path, &e);
         let _guard = FileSizeGuard::new();
         let mut body = self.body.into_inner().map_err(|e| written(e.into_error()))?;
@@ -131,6 +136,7 @@ impl Writer {
 }
 
 struct Header {
+    version: u32,
     /// Padded with spaces.
     text: Vec<u8>,
     /// Without the padding.
@@ -164,7 +170,7 @@ fn write_whole(
     }
     let mut prefix = [0; PREFIX];
     prefix[..8].copy_from_slice(&MAGIC);
-    prefix[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    prefix[8..12].copy_from_slice(&header.version.to_le_bytes());
     prefix[16..24].copy_from_slice(&(header.length as u64).to_le_bytes());
     prefix[24..32].copy_from_slice(&(header.total as u64).to_le_bytes());
     prefix[32..40].copy_from_slice(&checksum.finish().to_le_bytes());

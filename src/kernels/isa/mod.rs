@@ -68,6 +68,11 @@ pub fn available() -> Vec<&'static dyn Kernel> {
     KERNELS.iter().filter_map(|(_, kernel)| kernel()).collect()
 }
 
+/// The kernel that runs anywhere.
+pub fn portable() -> &'static dyn Kernel {
+    &portable::Portable
+}
+
 /// The kernel to use: the best of this machine, lowered by the environment variable `KINGLET_ISA`.
 pub fn select() -> Result<&'static dyn Kernel, String> {
     let value = std::env::var_os(VARIABLE);

@@ -207,7 +207,7 @@ fn open(
     check_equal(&request.spec, &to_text(&spec, &modules))?;
     let mut view = view.with_modules(&modules, &weights)?;
     let pool = Arc::new(Pool::new(1));
-    let placed = Placement { packed, ..place }.load(&request.path, &spec, &mut view, &pool, progress)?;
+    let placed = Placement { packed, ..place }.load(&request.path, &spec, &mut view, &pool, None, progress)?;
     let description = Description {
         precision: placed.precision as u32,
         kernels: placed.network.describe(),

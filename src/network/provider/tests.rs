@@ -62,7 +62,7 @@ fn a_provider_has_the_numbers_of_its_network_and_refuses_another_spec() {
         let (path, spec, modules) = fixture(name);
         let weights = Source::open(&path, Opening::default()).unwrap().weights;
         let mut view = ModelView::find(&spec, &weights).unwrap();
-        let here = PLACE.load(&path, &spec, &mut view, &Arc::new(Pool::new(1)), &mut |_, _| Ok(())).unwrap();
+        let here = PLACE.load(&path, &spec, &mut view, &Arc::new(Pool::new(1)), None, &mut |_, _| Ok(())).unwrap();
         let there = remote(&path, &spec, &modules).unwrap();
         assert_eq!(numbers(&*there.network, &spec), numbers(&*here.network, &spec), "{name}");
 

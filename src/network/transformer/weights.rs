@@ -1,6 +1,6 @@
 //! Finds a Spec's tensors in the checkpoint and checks every shape before anything is allocated.
 
-use crate::backend::{Backend, LinearView, NormView, Order, Part, Role};
+use crate::backend::{Backend, InputTransform, LinearView, NormView, Order, Part, Role};
 use crate::base::error::{Error, Result};
 use crate::formats::safetensors::{DType, TensorView, Weights};
 
@@ -164,7 +164,13 @@ impl<'a> Finder<'a> {
                 name
             }
         };
-        Ok(LinearView { key: self.full(key, layer), parts, inputs, outputs: total })
+        Ok(LinearView {
+            key: self.full(key, layer),
+            parts,
+            inputs,
+            outputs: total,
+            transform: InputTransform::default(),
+        })
     }
 
     /// The layer in a `.kinglet` file: all parts in one tensor, under the first one's name.
@@ -181,14 +187,16 @@ impl<'a> Finder<'a> {
             return Ok(None);
         }
         let part = self.part(&key, &[total, wanted.inputs], total, wanted.bias)?;
-        Ok(Some(LinearView { key, parts: vec![part], inputs: wanted.inputs, outputs: total }))
+        let transform = InputTransform::find(self.weights, &key, wanted.inputs)?;
+        Ok(Some(LinearView { key, parts: vec![part], inputs: wanted.inputs, outputs: total, transform }))
     }
 
     /// A layer of one part, by its name.
     fn one(&self, name: &str, layer: usize, outputs: usize, inputs: usize, bias: bool) -> Result<LinearView<'a>> {
         let name = self.full(name, layer);
         let part = self.part(&name, &[outputs, inputs], outputs, bias)?;
-        Ok(LinearView { key: name, parts: vec![part], inputs, outputs })
+        let transform = InputTransform::find(self.weights, &name, inputs)?;
+        Ok(LinearView { key: name, parts: vec![part], inputs, outputs, transform })
     }
 
     /// Checkpoints converted from TensorFlow call a norm's weight and bias `gamma` and `beta`.
@@ -396,7 +404,9 @@ impl<'a> ModelView<'a> {
                 let outputs = spec.vocabulary;
                 let part = Part { weight: decoder.word, bias: None, outputs, order: Order::From(0) };
                 let key = decoder.word.name.trim_end_matches(".weight").to_string();
-                language = Some(LinearView { key, parts: vec![part], inputs: stack.hidden, outputs });
+                let (inputs, parts) = (stack.hidden, vec![part]);
+                let transform = InputTransform::find(weights, &key, inputs)?;
+                language = Some(LinearView { key, parts, inputs, outputs, transform });
             }
             if let (Some(found), Some(name)) = (&mut language, head.bias) {
                 // In a `.kinglet` file, and where the layer has a bias of its own, the bias has the weight's name.

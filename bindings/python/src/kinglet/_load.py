@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from kinglet import errors
 from kinglet._call import Cancellation, run
 from kinglet._library import CData, call_back, ffi, lib, own, text
 from kinglet._options import choice, integer, lend, name_of, new, tristate
+from kinglet._texts import strs
 from kinglet.errors import InvalidArgument
 
 __all__ = ["Log", "LogLevel", "Progress", "SchedulerOptions", "load", "quantize"]
@@ -150,20 +151,26 @@ def quantize(
     destination: str | os.PathLike[str],
     precision: Literal["f32", "f16", "int8", "bf16", "int4"] = "int8",
     *,
+    calibration_texts: Sequence[str] = (),
     progress: Progress | None = None,
     cancellation: Cancellation | None = None,
 ) -> None:
     """Writes a model (a directory in Hugging Face's layout or a GGUF file) as one .kinglet file with its weights in `precision`, which
-    `Model.load` maps instead of converting it. The file appears under its name when it is complete. `progress` as in `Model.load`."""
+    `Model.load` maps instead of converting it. The file appears under its name when it is complete. `progress` as in `Model.load`.
+    `calibration_texts`, for int8 and int4, are texts like those that the model will get: for each layer the change of its inputs is chosen
+    with which rounding loses least."""
     number = choice("precision", precision, "precision")
     if number == 0:
         raise InvalidArgument("precision: 'auto' names no format; choose one")
     options = new("kinglet_quantize_options")
     (read, keep), (written, kept) = _path(source, "source"), _path(destination, "destination")
+    calibrating = None
+    if len(calibration_texts):
+        options.calibration_texts, options.calibration_text_count, calibrating = strs(calibration_texts, "calibration_texts")
     _run(
         options,
         lambda error: lib.kinglet_model_quantize(read[0], written[0], number, options, error),
         progress,
         cancellation,
     )
-    del keep, kept
+    del keep, kept, calibrating

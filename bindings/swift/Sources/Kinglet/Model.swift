@@ -27,7 +27,7 @@ public final class Model: Sendable {
     ///
     /// - Parameters:
     ///   - path: A Hugging Face directory (config.json, tokenizer.json, and model.safetensors or its shards with their index), a GGUF file, a
-    ///     .kinglet file as ``quantize(_:to:precision:progress:cancellation:)`` writes it, an ONNX export (``ModelOptions/onnxRuntime``), or the
+    ///     .kinglet file as ``quantize(_:to:precision:calibrationTexts:progress:cancellation:)`` writes it, an ONNX export (``ModelOptions/onnxRuntime``), or the
     ///     name of a model in the local cache of the Hugging Face hub (`sentence-transformers/all-MiniLM-L6-v2`; nothing is downloaded).
     /// - Throws: ``Status/notFound``, ``Status/io``, ``Status/invalidFile`` (the message names the file), ``Status/unsupported`` (a family,
     ///   device or precision, or a library of another version), ``Status/outOfMemory`` (the limit), ``Status/invalidArgument``, and
@@ -59,10 +59,12 @@ public final class Model: Sendable {
     ///
     /// - Parameters:
     ///   - precision: The number format of the weights in the file; not ``Precision/auto``.
+    ///   - calibrationTexts: Texts like those that the model will get, for int8 and int4: for each layer the change of its inputs is
+    ///     chosen with which rounding loses least. Empty: no calibration.
     ///   - progress: Called as ``ModelOptions/progress`` is.
     public static func quantize(
-        _ source: String, to destination: String, precision: Precision, progress: (@Sendable (_ fraction: Double) -> Bool)? = nil,
-        cancellation: Cancellation? = nil
+        _ source: String, to destination: String, precision: Precision, calibrationTexts: [String] = [],
+        progress: (@Sendable (_ fraction: Double) -> Bool)? = nil, cancellation: Cancellation? = nil
     ) throws(KingletError) {
         try cancellation.use { pointer throws(KingletError) in
             // A short conversion may end before C looks at its cancellation, so that is asked at each report too.
@@ -73,18 +75,23 @@ public final class Model: Sendable {
             options.cancellation = pointer
             options.progress = onProgress
             options.progress_user_data = box.pointer
-            try withTexts([source, destination]) { paths throws(KingletError) in
+            try withTexts([source, destination] + calibrationTexts) { paths throws(KingletError) in
+                options.calibration_texts = paths! + 2
+                options.calibration_text_count = calibrationTexts.count
                 try call { failure in kinglet_model_quantize(paths![0], paths![1], precision.rawValue, &options, failure) }
             }
         }
     }
 
-    /// Writes a .kinglet file; ``quantize(_:to:precision:progress:cancellation:)`` has the details.
+    /// Writes a .kinglet file; ``quantize(_:to:precision:calibrationTexts:progress:cancellation:)`` has the details.
     public static func quantize(
-        _ source: String, to destination: String, precision: Precision, progress: (@Sendable (_ fraction: Double) -> Bool)? = nil
+        _ source: String, to destination: String, precision: Precision, calibrationTexts: [String] = [],
+        progress: (@Sendable (_ fraction: Double) -> Bool)? = nil
     ) async throws(KingletError) {
         try await offCooperativePool { cancellation throws(KingletError) in
-            try quantize(source, to: destination, precision: precision, progress: progress, cancellation: cancellation)
+            try quantize(
+                source, to: destination, precision: precision, calibrationTexts: calibrationTexts, progress: progress,
+                cancellation: cancellation)
         }
     }
 

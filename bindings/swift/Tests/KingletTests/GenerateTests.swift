@@ -333,6 +333,17 @@ import Testing
         }
     }
 
+    /// A calibrated file says what was chosen; texts for a type that has no calibration are refused.
+    @Test func quantizeCalibrated() async throws {
+        let folder = try Folder(), place = folder.file("bert.kinglet"), texts = ["A bird sings.", "Rivers run to the sea."]
+        try await Model.quantize(fixture("bert"), to: place, precision: .int8, calibrationTexts: texts)
+        let described = try await Model.load(path: place).describe()
+        #expect(described.contains("\"calibration\":{\"layers\":{\"") && described.contains("\"texts\":2"))
+        await expectError(.invalidArgument) {
+            try await Model.quantize(fixture("bert"), to: place, precision: .f16, calibrationTexts: texts)
+        }
+    }
+
     @Test func quantizeCancelled() async throws {
         let folder = try Folder(), place = folder.file("none.kinglet")
         await expectError(.cancelled) {
