@@ -59,5 +59,5 @@ def embedded(model: Model, texts: Any, options: EmbedOptions) -> Any:
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
     nulls = texts.is_null() if texts.null_count else None
-    values = model.embed(texts if nulls is None else texts.fill_null(""), **options)
+    values = model.embed(texts if nulls is None else texts.cast(pa.large_string()).fill_null(""), **options)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1], mask=nulls)
