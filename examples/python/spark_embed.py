@@ -1,4 +1,5 @@
-"""Embed the column `text` of Parquet files with Spark: spark-submit spark_embed.py MODEL IN OUT. MODEL has the same path on all machines."""
+"""Embed the column `text` of Parquet files with Spark: spark-submit spark_embed.py MODEL IN OUT. MODEL has the same path on
+all machines."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ PARTITIONS, ROWS = 24, 600
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two workers with one core and 1024 MB each."""
     os.environ.update(PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")
-    settings = {
+    settings: dict[str, Any] = {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.enabled": "false",
