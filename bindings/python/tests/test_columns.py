@@ -63,12 +63,21 @@ def test_a_process_has_one_model() -> None:
 
 
 def test_rows_of_a_call(bert: Model) -> None:
-    short, long = pa.array(["a"] * 100), pa.array([None, "a small bird sings near the river"] * 100)
-    found = _columns.rows_per_second(bert, short)
+    short, long = pa.table({"text": ["a"] * 100}), pa.table({"text": [None, "a small bird sings near the river"] * 100})
+    found = _columns.rows_per_second(bert, short, "text")
     # The same in every process: a block that is embedded again after a failure is cut into the same parts.
-    assert found == _columns.rows_per_second(Model.load(bert.path), short)
-    assert found > _columns.rows_per_second(bert, long) > 0
-    assert _columns.rows_per_second(bert, pa.array([None], pa.string())) > 0
+    assert found == _columns.rows_per_second(Model.load(bert.path), short, "text")
+    assert found > _columns.rows_per_second(bert, long, "text") > 0
+    assert _columns.rows_per_second(bert, pa.table({"text": pa.array([None], pa.string())}), "text") > 0
+
+
+def test_names_of_columns(bert: Model) -> None:
+    table = pa.table({"id": [1, 2], "body": ["a", "bird"]})
+    made = _columns.with_vectors(bert, table, "body", "vector", {})
+    assert made.column_names == ["id", "body", "vector"] and (rows(made["vector"].combine_chunks()) == bert.embed(["a", "bird"])).all()
+    for column, output, says in (("text", "vector", "column: 'text' is not among"), ("body", "id", "output: 'id' is among")):
+        with pytest.raises(errors.InvalidArgument, match=says):
+            _columns.with_vectors(bert, table, column, output, {})
 
 
 PEAK = """

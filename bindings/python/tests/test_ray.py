@@ -83,7 +83,8 @@ def test_equals_the_plain_library(cluster: Any, bert: Model, tmp_path: Path) -> 
 def test_errors_name_what_is_wrong(cluster: Any) -> None:
     dataset = ray.data.from_items([{"text": "a"}])
     bert = FIXTURES / "bert"
-    for arguments, says in (({"column": "nothing"}, "nothing"), ({"prompt_name": "unknown"}, "prompt_name")):
+    names = ({"column": "nothing"}, "column: 'nothing'"), ({"output": "text"}, "output: 'text'")
+    for arguments, says in (*names, ({"prompt_name": "unknown"}, "prompt_name")):
         with pytest.raises(Exception, match=says):
             kinglet.ray.embed(dataset, bert, **arguments).take_all()  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="load: 'presicion'"):

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from kinglet._embed import EmbedOptions
+from kinglet.errors import InvalidArgument
 from kinglet.model import Model
 
-__all__ = ["ModelPath", "embedded", "loaded", "rows_per_second", "shipped"]
+__all__ = ["ModelPath", "embedded", "loaded", "rows_per_second", "shipped", "with_vectors"]
 
 ModelPath: TypeAlias = str | os.PathLike[str]
 
@@ -46,10 +47,11 @@ def loaded(path: str, load: Mapping[str, Any]) -> Model:
         return _models[key]
 
 
-def rows_per_second(model: Model, texts: Any) -> int:
-    """As many of the suggested batches as take about a second, by the lengths of the first texts. Nothing is measured: a batch that runs
+def rows_per_second(model: Model, table: pa.Table, column: str) -> int:
+    """As many of the suggested batches as take about a second, by the lengths of the first texts. Nothing is measured: a block that runs
     again after a failure must be cut into the same parts."""
-    lengths = [len(each.ids) for each in model.tokenize(texts.slice(0, 64).drop_null().to_pylist() or [""])]
+    texts = table[column].slice(0, 64).drop_null().to_pylist() if column in table.column_names else []
+    lengths = [len(each.ids) for each in model.tokenize(texts or [""])]
     found = model.suggest_batch_size(statistics.mean(lengths), input_spread=statistics.pstdev(lengths), skip_calibration=True)
     return found.batch_size * max(1, round(1000 / found.batch_ms))
 
@@ -61,3 +63,11 @@ def embedded(model: Model, texts: Any, options: EmbedOptions) -> Any:
     nulls = texts.is_null() if texts.null_count else None
     values = model.embed(texts if nulls is None else texts.cast(pa.large_string()).fill_null(""), **options)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1], mask=nulls)
+
+
+def with_vectors(model: Model, table: pa.Table, column: str, output: str, options: EmbedOptions) -> pa.Table:
+    """The table with one column more."""
+    for name, argument, there in ((column, "column", True), (output, "output", False)):
+        if (name in table.column_names) != there:
+            raise InvalidArgument(f"{argument}: {name!r} is {'not ' if there else ''}among the columns {table.column_names}")
+    return table.append_column(output, embedded(model, table[column], options))

@@ -8,7 +8,7 @@ from typing import Any, Unpack
 import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset
 
-from kinglet._columns import ModelPath, embedded, loaded, rows_per_second, shipped
+from kinglet._columns import ModelPath, loaded, rows_per_second, shipped, with_vectors
 from kinglet._embed import EmbedOptions
 
 __all__ = ["embed"]
@@ -19,9 +19,9 @@ class _Embedder:
         self.model, self.column, self.output, self.cut, self.options = loaded(path, load), column, output, cut, options
 
     def __call__(self, block: pa.Table) -> Iterator[pa.Table]:
-        rows = rows_per_second(self.model, block[self.column]) if self.cut else max(1, len(block))
-        for part in (block.slice(start, rows) for start in range(0, len(block), rows)):
-            yield part.append_column(self.output, embedded(self.model, part[self.column], self.options))
+        rows = rows_per_second(self.model, block, self.column) if self.cut else max(1, len(block))
+        for start in range(0, len(block), rows):
+            yield with_vectors(self.model, block.slice(start, rows), self.column, self.output, self.options)
 
 
 def embed(
