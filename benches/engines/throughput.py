@@ -74,7 +74,8 @@ def with_spark(model: str, cpus: int) -> tuple[Job, Callable[[], Any]]:
     """Spark with an executor for each CPU, and how to end it."""
     os.environ.update(PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1")
     settings: dict[str, Any] = {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-    settings |= {"spark.ui.enabled": False, "spark.executor.memory": "1024m", "spark.sql.files.minPartitionNum": FILES}
+    settings |= {"spark.ui.enabled": False, "spark.ui.showConsoleProgress": False}
+    settings |= {"spark.executor.memory": "1024m", "spark.sql.files.minPartitionNum": FILES}
     session = SparkSession.builder.master(f"local-cluster[{cpus},1,1024]").config(map=settings).getOrCreate()
     session.sparkContext.setLogLevel("OFF")
     embed = kinglet.spark.embed_udf(model)
