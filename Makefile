@@ -28,6 +28,7 @@ help:
 	@echo 'make bench     run the benchmarks'
 	@echo 'make bench-release  run the benchmark suite on two models: reports in build/bench-release (docs/benchmark-suite.md)'
 	@echo 'make scheduler-check  run the scheduler under a model checker'
+	@echo 'make test-engines   run Ray Data, Spark and Daft with the Python package (installs them, 1.4 GB), beside make test'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
 	@echo 'make train-demo     train a small query rewriter (installs PyTorch, some gigabytes), and run it'
 	@echo 'make cuda      build the library for NVIDIA GPUs, which make install adds (downloads the CUDA compiler)'
@@ -100,6 +101,10 @@ docs:
 test-aarch64:
 	@scripts/test-aarch64
 
+test-engines: prefix
+	@scripts/fetch-model minilm
+	@scripts/test-engines
+
 train-demo: build
 	@scripts/train-demo
 
@@ -135,11 +140,11 @@ bench-release: build
 
 clean:
 	cargo clean
-	rm -rf build/container build/kubernetes-venv build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log build/bench-against build/bench-quick build/bench-release
+	rm -rf build/container build/kubernetes-venv build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/mypy-engines build/engines-venv build/engines.log build/engines-pytest.log build/engines build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log build/bench-against build/bench-quick build/bench-release
 
 # The handing on of the scheduler's lead, in thousands of orders, under the model checker shuttle.
 scheduler-check:
 	cargo test --manifest-path crates/scheduler-check/Cargo.toml
 
-.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 cuda header abi-baseline compatibility fuzz-smoke bench bench-release clean train-demo
+.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 test-engines cuda header abi-baseline compatibility fuzz-smoke bench bench-release clean train-demo
 .DEFAULT_GOAL := help

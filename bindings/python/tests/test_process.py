@@ -217,6 +217,20 @@ def test_memory_is_flat() -> None:
     assert loads < 1500 and others < 1500, f"{loads} and {others} KiB more after {calls} calls"
 
 
+@pytest.mark.parametrize("home", ["kinglet._load", "kinglet._library", "kinglet.model", "json", "threading", "numpy", "sys"])
+def test_a_model_that_lives_to_the_end(home: str) -> None:
+    """Python clears modules in an order of its own: the library and its callbacks are there until the last model is freed."""
+    out = ran(
+        f"""
+        import importlib, json
+        importlib.import_module({home!r}).held = Model.load(FIXTURES + "/bert")
+        importlib.import_module({home!r}).other = Model.load(FIXTURES + "/generation/gpt2").prefix("The river")
+        print("loaded")
+        """
+    )
+    assert out == "loaded\n"
+
+
 def test_ending_beside_requests() -> None:
     """A program that ends while requests run, and the child of a fork, whose awaited calls run on threads."""
     ran(

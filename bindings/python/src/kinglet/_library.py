@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 try:
     from kinglet._ffi import ABI, VERSION, ffi
@@ -16,10 +17,18 @@ except ImportError as error:
         "kinglet._ffi is missing: it is made when the package is built; install a wheel (scripts/wheel in Kinglet's repository)"
     ) from error
 
-__all__ = ["call_back", "ffi", "lib", "null", "own", "release_pending", "text", "version"]
+__all__ = ["call_back", "ffi", "immortal", "lib", "null", "own", "release_pending", "text", "version"]
 
 # A result of cffi; its fields are those of the C struct.
 CData = Any
+_Any = TypeVar("_Any")
+
+
+def immortal(thing: _Any) -> _Any:
+    """Keeps an object until the process ends. When Python ends it clears modules, this package's before others that may hold a model;
+    what freeing the model needs must be there still."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+    return thing
 
 
 def _open() -> Any:
@@ -36,7 +45,8 @@ def _open() -> Any:
     return opened
 
 
-lib: Any = _open()
+# Closed with its object.
+lib: Any = immortal(_open())
 null: CData = ffi.NULL
 version: str = ffi.string(lib.kinglet_version()).decode()
 
@@ -60,9 +70,10 @@ def own(pointer: CData, free: Callable[[CData], None]) -> CData:
     """Frees a handle with its Python object. Python may collect objects in the middle of a callback that must not call Kinglet: handles
     that are found then are freed later."""
 
-    def release(handle: CData) -> None:
-        if _inside.flag:
-            _pending.append((free, handle))
+    # Its own references: at the end of the interpreter the module's names may be gone.
+    def release(handle: CData, inside: _Inside = _inside, pending: Any = _pending) -> None:
+        if inside.flag:
+            pending.append((free, handle))
         else:
             free(handle)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from kinglet import errors
 from kinglet._call import Cancellation, run
-from kinglet._library import CData, call_back, ffi, lib, own, text
+from kinglet._library import CData, call_back, ffi, immortal, lib, own, text
 from kinglet._options import choice, integer, lend, name_of, new, tristate
 from kinglet._texts import strs
 from kinglet.errors import InvalidArgument
@@ -36,6 +36,7 @@ _logs: dict[int, Log] = {}
 _numbers = itertools.count(1)
 
 
+@immortal
 @ffi.callback("void(void *, const kinglet_log_record *)")  # type: ignore[untyped-decorator]
 def _on_log(user_data: CData, record: CData) -> None:
     log = _logs.get(int(ffi.cast("uintptr_t", user_data)))
@@ -44,9 +45,10 @@ def _on_log(user_data: CData, record: CData) -> None:
         call_back(lambda: log(level, message))
 
 
+@immortal
 @ffi.callback("void(void *)")  # type: ignore[untyped-decorator]
-def _on_log_release(user_data: CData) -> None:
-    _logs.pop(int(ffi.cast("uintptr_t", user_data)), None)
+def _on_log_release(user_data: CData, logs: dict[int, Log] = _logs, cast: Callable[[str, CData], CData] = ffi.cast) -> None:
+    logs.pop(int(cast("uintptr_t", user_data)), None)
 
 
 class _Report:
