@@ -63,9 +63,11 @@ pub unsafe extern "C" fn kinglet_model_quantize(
                 return Err(Error::invalid_argument(format!("{name}: is empty")));
             }
         }
-        // SAFETY: C passes as many texts as it says.
-        let calibration_texts =
-            unsafe { texts(o.calibration_texts, o.calibration_text_count, "options.calibration_texts") }?;
+        let calibration_texts = match o.calibration_text_count {
+            0 => Vec::new(),
+            // SAFETY: C passes as many texts as it says.
+            count => unsafe { texts(o.calibration_texts, count, "options.calibration_texts") }?,
+        };
         let precision = Precision::from_u32(precision).ok_or_else(|| unknown(precision, "precision"))?;
         // SAFETY: C passes NULL or a live cancellation.
         let cancellation = unsafe { cancellation::optional(o.cancellation) };

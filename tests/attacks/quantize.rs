@@ -12,7 +12,7 @@ fn llama() -> PathBuf {
 }
 
 fn quantize(source: &Path, destination: &Path) -> kinglet::Result<()> {
-    kinglet::quantize(source, destination, Precision::Int8, &mut |_| true)
+    kinglet::quantize(source, destination, Precision::Int8, &mut |_| true).map(drop)
 }
 
 fn names(folder: &Path) -> Vec<String> {

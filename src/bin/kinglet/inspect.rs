@@ -33,6 +33,12 @@ pub fn run(model: &Model, args: &Inspect) -> Outcome<()> {
         row(&mut out, "KV cache", "none; each token reprocesses the whole text")?;
     }
     row(&mut out, "weights", &bytes(model.weight_bytes()))?;
+    if let Some(layers) = info["calibration"]["layers"].as_object() {
+        let scaled = layers.values().filter(|layer| !layer["exponent"].is_null()).count();
+        let rotated = layers.values().filter(|layer| layer["rotation"] != 0).count();
+        let count = layers.len();
+        row(&mut out, "calibration", &format!("of {count} layers {scaled} have factors, {rotated} a rotation"))?;
+    }
     row(&mut out, "longest text", &format!("{} tokens", model.max_length()))?;
     row(&mut out, "pooling", &plain(&info["embedding"]["pooling"]))?;
     for module in info["embedding"]["modules"].as_array().into_iter().flatten() {
