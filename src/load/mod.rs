@@ -117,6 +117,10 @@ fn load_observed(path: &Path, mut options: LoadOptions, observer: Option<Arc<Obs
     if export.is_none() {
         view = ModelView::find(&spec, &weights)?;
         view.settle(&mut spec);
+        if let Some(error) = &view.unfit {
+            let what = "the head of a masked language model cannot be used";
+            options.log.warning(|| format!("{}; {what}", error.message()));
+        }
     }
     let mut view = view.with_modules(&modules, &weights)?;
     let tokenizer_files = TokenizerFiles::read(&files)?.lower_case(embedding.do_lower_case);

@@ -153,10 +153,12 @@ impl Packer<'_> {
     }
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
-        // The language head first: if it is tied to the word embeddings, these are then already packed.
-        for linear in view.language.iter().chain(&view.head) {
+        // The language heads first: if they are tied to the word embeddings, these are then already packed.
+        let masked = view.masked.iter().flat_map(|masked| [&masked.dense, &masked.decoder]);
+        for linear in view.language.iter().chain(&view.head).chain(masked) {
             self.linear(Role::Head, linear)?;
         }
+        view.masked.iter().try_for_each(|masked| self.norm(&masked.norm))?;
         self.step()?;
         [&view.encoder, &view.decoder].into_iter().flatten().try_for_each(|stack| self.stack(stack))?;
         view.modules.linears().try_for_each(|linear| self.linear(Role::Vector, linear))?;

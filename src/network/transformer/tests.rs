@@ -385,7 +385,7 @@ fn plain_language() -> LanguageHead {
 
 fn spec(encoder: Option<Stack>, decoder: Option<Stack>) -> Spec {
     let language = decoder.as_ref().map(|_| plain_language());
-    Spec { family: "test", vocabulary: VOCABULARY, encoder, decoder, head: None, language }
+    Spec { family: "test", vocabulary: VOCABULARY, encoder, decoder, head: None, language, masked: None }
 }
 
 /// The texts of a pass: short ones, and one of more keys than the kernels take at once. Some tokens are padding.
