@@ -72,13 +72,15 @@ fn hypotheses(labels: &[&str], options: &ZeroShotOptions) -> Result<Vec<String>>
     if let Some(i) = labels.iter().position(|label| label.trim().is_empty()) {
         return Err(Error::invalid_argument(format!("labels[{i}]: is empty")));
     }
-    if !template.contains(PLACE) {
-        let template = quoted(template);
-        return Err(Error::invalid_argument(format!(
-            "hypothesis_template: {template} has no {PLACE}, which stands for the label"
-        )));
+    match template.split_once(PLACE) {
+        Some((before, after)) if !before.contains(['{', '}']) && !after.contains(['{', '}']) => {
+            Ok(labels.iter().map(|label| format!("{before}{label}{after}")).collect())
+        }
+        _ => Err(Error::invalid_argument(format!(
+            "hypothesis_template: {} must have {PLACE} once, in the place of the label, and no other braces",
+            quoted(template)
+        ))),
     }
-    Ok(labels.iter().map(|label| template.replace(PLACE, label)).collect())
 }
 
 /// As [`crate::Model::classify_zero_shot`].
@@ -180,10 +182,14 @@ mod tests {
             hypotheses(labels, &ZeroShotOptions { hypothesis_template, ..ZeroShotOptions::default() })
         };
         assert_eq!(with(None, &["art", "law"]).unwrap(), ["This example is art.", "This example is law."]);
-        assert_eq!(with(Some("On {}, {}?"), &["art"]).unwrap(), ["On art, art?"]);
-        for (template, labels, named) in
-            [(Some("none"), &["a"][..], "hypothesis_template"), (None, &[], "labels"), (None, &["a", " "], "labels[1]")]
-        {
+        assert_eq!(with(Some("On {}?"), &["{}"]).unwrap(), ["On {}?"]);
+        for (template, labels, named) in [
+            (Some("none"), &["a"][..], "hypothesis_template"),
+            (Some("{} {}"), &["a"], "hypothesis_template"),
+            (Some("{{}"), &["a"], "hypothesis_template"),
+            (None, &[], "labels"),
+            (None, &["a", " "], "labels[1]"),
+        ] {
             assert!(with(template, labels).unwrap_err().message().contains(named));
         }
     }
