@@ -121,6 +121,7 @@ mod tests {
             ("LayerNorm", &[LAYER_NORM]),
             ("Normalize", &[NORMALIZE]),
             ("LogitScore", &[LOGIT_SCORE]),
+            ("SpladePooling", &[SPLADE_POOLING]),
             ("Transformer", &[TRANSFORMER, REFUSED]),
             ("config_sentence_transformers.json", &[WHOLE, WHOLE_IRRELEVANT]),
             ("modules.json", &[ENTRY]),
@@ -133,7 +134,7 @@ mod tests {
             }
         }
         // A Dropout does nothing here, whatever it says.
-        assert_eq!(files.len(), 9, "{:?}", files.keys());
+        assert_eq!(files.len(), 10, "{:?}", files.keys());
         for name in REFUSED {
             let config = Config::from_value(Path::new("sentence_bert_config.json"), json!({ *name: 3 })).unwrap();
             assert!(known(&config, TRANSFORMER).unwrap_err().message().contains(name));
