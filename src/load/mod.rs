@@ -233,7 +233,11 @@ impl Loaded {
             let (path, absent) = (engine.tokenizer.path().display(), engine.tokenizer.absent());
             log.warning(|| format!("{path}: {absent}; the model accepts only token ids"));
         }
-        if let Err(error) = &embedding.modules {
+        // A sparse encoder has no modules of embeddings.
+        let is_sparse = embedding.sparse.is_ok() && engine.spec.masked.is_some();
+        if let Err(error) = &embedding.modules
+            && !is_sparse
+        {
             log.warning(|| format!("{}; a call that names a pooling embeds without it", error.message()));
         }
         if !embedding.found && engine.spec.head.is_none() {
