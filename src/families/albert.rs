@@ -33,7 +33,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
             ("predictions.dense", encoder.activation),
             "predictions.LayerNorm",
             &["predictions.decoder"],
-            &["predictions.bias", "predictions.decoder.bias"],
+            &["predictions.decoder.bias", "predictions.bias"],
         )?,
         encoder: Some(Stack { embedding_size, shared_layers: true, ..encoder }),
         decoder: None,

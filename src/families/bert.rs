@@ -47,7 +47,7 @@ pub(super) fn masked_head(config: &Config, activation: Activation) -> Result<Opt
         ("cls.predictions.transform.dense", activation),
         "cls.predictions.transform.LayerNorm",
         &["cls.predictions.decoder"],
-        &["cls.predictions.bias", "cls.predictions.decoder.bias"],
+        &["cls.predictions.decoder.bias", "cls.predictions.bias"],
     )
 }
 

@@ -60,8 +60,10 @@ fn masked_head(config: &Config, activation: Activation) -> Result<Option<MaskedH
         return bert::masked_head(config, activation);
     }
     let dense = ("lm_predictions.lm_head.dense", activation);
-    let found = masked(config, dense, "lm_predictions.lm_head.LayerNorm", &[], &["lm_predictions.lm_head.bias"])?;
-    Ok(found.map(|head| MaskedHead { weight: LanguageWeight::Tied, ..head }))
+    // Only `.kinglet` files have a decoder.
+    let (decoder, bias) = (&["lm_predictions.lm_head.decoder"], &["lm_predictions.lm_head.bias"]);
+    let found = masked(config, dense, "lm_predictions.lm_head.LayerNorm", decoder, bias)?;
+    Ok(found.map(|head| MaskedHead { weight: LanguageWeight::OwnOrTied(decoder), ..head }))
 }
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {

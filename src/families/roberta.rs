@@ -12,7 +12,7 @@ pub(super) fn masked_head(config: &Config) -> Result<Option<MaskedHead>> {
         ("lm_head.dense", Activation::Gelu),
         "lm_head.layer_norm",
         &["lm_head.decoder"],
-        &["lm_head.bias", "lm_head.decoder.bias"],
+        &["lm_head.decoder.bias", "lm_head.bias"],
     )
 }
 

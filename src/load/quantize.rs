@@ -154,11 +154,18 @@ impl Packer<'_> {
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
         // The language heads first: if they are tied to the word embeddings, these are then already packed.
-        let masked = view.masked.iter().flat_map(|masked| [&masked.dense, &masked.decoder]);
-        for linear in view.language.iter().chain(&view.head).chain(masked) {
+        for linear in view.language.iter().chain(&view.head) {
             self.linear(Role::Head, linear)?;
         }
-        view.masked.iter().try_for_each(|masked| self.norm(&masked.norm))?;
+        if let Some(masked) = &view.masked {
+            let mut decoder = masked.decoder.clone();
+            if let Some(name) = masked.own_name.filter(|_| !pack::tables_are_exact(self.precision)) {
+                decoder.key = name.to_string();
+            }
+            self.linear(Role::Head, &masked.dense)?;
+            self.linear(Role::Head, &decoder)?;
+            self.norm(&masked.norm)?;
+        }
         self.step()?;
         [&view.encoder, &view.decoder].into_iter().flatten().try_for_each(|stack| self.stack(stack))?;
         view.modules.linears().try_for_each(|linear| self.linear(Role::Vector, linear))?;

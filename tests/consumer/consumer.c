@@ -478,7 +478,7 @@ static void masked_models(void) {
     kinglet_mask_fills_free(fills);
     OK(kinglet_sparse_embeddings_read(sparse, &weights, &error));
     REQUIRE(weights.count == 2 && weights.dimension == 300 && weights.starts[2] == 8);
-    CHECK(weights.indices[0] < weights.indices[1] && weights.weights[7] > 0 && weights.token_counts[0] == 5);
+    CHECK(weights.indices[0] < weights.indices[1] && weights.weights[7] > 0 && weights.token_counts[0] > 4);
     kinglet_sparse_embeddings_free(sparse);
 
     model = load("tasks/nli");

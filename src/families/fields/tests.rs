@@ -201,7 +201,7 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
         "classifier_activation" | "classifier_bias" | "decoder_bias" | "legacy" => {
             json!({"architectures": ["XForMaskedLM"]})
         }
-        "tie_word_embeddings" if crate::families::is_masked_family(family) => {
+        "tie_word_embeddings" if MASKED_FAMILIES.contains(&family) => {
             json!({"architectures": ["XForMaskedLM"]})
         }
         // As published.

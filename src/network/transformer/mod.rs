@@ -95,7 +95,7 @@ impl<B: Backend> Transformer<B> {
             }),
             _ => None,
         };
-        let tied = masked.as_ref().filter(|_| view.masked.as_ref().is_some_and(|view| view.tied));
+        let tied = masked.as_ref().filter(|_| view.masked_words(&backend));
         let word = match tied {
             Some(masked) => Some(Arc::new(backend.table_of(&masked.decoder)?)),
             None => decoder.as_ref().filter(|_| shared).map(|decoder| decoder.word.clone()),

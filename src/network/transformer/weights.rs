@@ -79,6 +79,8 @@ pub struct MaskedView<'a> {
     pub decoder: LinearView<'a>,
     /// Whether `decoder` is the encoder's word embeddings.
     pub tied: bool,
+    /// What a decoder of its own is called.
+    pub own_name: Option<&'static str>,
 }
 
 impl<'a> MaskedView<'a> {
@@ -90,14 +92,15 @@ impl<'a> MaskedView<'a> {
         }
         let find = Finder { weights, prefix: "", norm: stack.norm };
         let (outputs, width) = (word.rows(), stack.embedding_size);
-        let own = |names: &'static [&'static str]| names.iter().find_map(|name| Some((*name, stored(name)?)));
+        let names = match head.weight {
+            LanguageWeight::Tied => &[],
+            LanguageWeight::Own(names) | LanguageWeight::OwnOrTied(names) => names,
+        };
+        let own = names.iter().find_map(|name| Some((*name, stored(name)?)));
         let own = match head.weight {
-            LanguageWeight::Tied => None,
-            LanguageWeight::Own(names) => match own(names) {
-                None => return Ok(None),
-                found => found,
-            },
-            LanguageWeight::OwnOrTied(names) => own(names).filter(|(_, weight)| !weight.equals(word)),
+            LanguageWeight::Own(_) if own.is_none() => return Ok(None),
+            LanguageWeight::Own(_) => own,
+            _ => own.filter(|(_, weight)| !weight.equals(word)),
         };
         let mut decoder = match own {
             Some((name, _)) => find.one(name, 0, outputs, width, false)?,
@@ -120,6 +123,7 @@ impl<'a> MaskedView<'a> {
             norm: find.norm(head.norm, 0, width)?,
             decoder,
             tied: own.is_none(),
+            own_name: names.first().copied(),
         }))
     }
 }
@@ -525,6 +529,11 @@ impl<'a> ModelView<'a> {
         }
     }
 
+    /// Whether the decoder of a masked language model serves as the encoder's word embeddings on a backend.
+    pub fn masked_words<B: Backend>(&self, backend: &B) -> bool {
+        self.masked.as_ref().is_some_and(|masked| masked.tied) && backend.tables_are_exact()
+    }
+
     /// The size of the weights on a backend, in bytes.
     pub fn bytes<B: Backend>(&self, backend: &B, spec: &Spec) -> u64 {
         let stacks = [(&self.encoder, &spec.encoder), (&self.decoder, &spec.decoder)];
@@ -539,9 +548,7 @@ impl<'a> ModelView<'a> {
             _ => 0,
         };
         let encoder_words = match &self.encoder {
-            Some(view) if !self.shares_words() && !self.masked.as_ref().is_some_and(|masked| masked.tied) => {
-                own_words(view)
-            }
+            Some(view) if !self.shares_words() && !self.masked_words(backend) => own_words(view),
             _ => 0,
         };
         stacks + heads + decoder_words + encoder_words + self.modules.bytes()
