@@ -104,12 +104,12 @@ impl<'a> MaskedView<'a> {
         };
         let mut decoder = match own {
             Some((name, _)) => find.one(name, 0, outputs, width, false)?,
-            None => LinearView {
-                key: word.name.trim_end_matches(".weight").to_string(),
-                parts: vec![Part { weight: *word, bias: None, outputs, order: Order::From(0) }],
-                inputs: width,
-                outputs,
-            },
+            None => {
+                let key = word.name.trim_end_matches(".weight").to_string();
+                let parts = vec![Part { weight: *word, bias: None, outputs, order: Order::From(0) }];
+                let transform = InputTransform::find(weights, &key, width)?;
+                LinearView { key, parts, inputs: width, outputs, transform }
+            }
         };
         if let Some(first) = head.bias.first() {
             // In a `.kinglet` file the bias has the weight's name.
