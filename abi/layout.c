@@ -129,6 +129,26 @@ static_assert(offsetof(kinglet_embeddings_view, token_counts) == 48, "offset of 
 static_assert(offsetof(kinglet_embeddings_view, truncated) == 56, "offset of kinglet_embeddings_view.truncated");
 static_assert(sizeof(kinglet_embeddings_view) == 64, "size of kinglet_embeddings_view");
 
+static_assert(offsetof(kinglet_sparse_options, struct_size) == 0, "offset of kinglet_sparse_options.struct_size");
+static_assert(offsetof(kinglet_sparse_options, max_active_dims) == 8, "offset of kinglet_sparse_options.max_active_dims");
+static_assert(offsetof(kinglet_sparse_options, max_length) == 16, "offset of kinglet_sparse_options.max_length");
+static_assert(offsetof(kinglet_sparse_options, cancellation) == 24, "offset of kinglet_sparse_options.cancellation");
+static_assert(offsetof(kinglet_sparse_options, prompt_name) == 32, "offset of kinglet_sparse_options.prompt_name");
+static_assert(offsetof(kinglet_sparse_options, prompt) == 48, "offset of kinglet_sparse_options.prompt");
+static_assert(offsetof(kinglet_sparse_options, priority) == 64, "offset of kinglet_sparse_options.priority");
+static_assert(offsetof(kinglet_sparse_options, deadline_ms) == 68, "offset of kinglet_sparse_options.deadline_ms");
+static_assert(sizeof(kinglet_sparse_options) == 72, "size of kinglet_sparse_options");
+
+static_assert(offsetof(kinglet_sparse_embeddings_view, struct_size) == 0, "offset of kinglet_sparse_embeddings_view.struct_size");
+static_assert(offsetof(kinglet_sparse_embeddings_view, count) == 8, "offset of kinglet_sparse_embeddings_view.count");
+static_assert(offsetof(kinglet_sparse_embeddings_view, dimension) == 16, "offset of kinglet_sparse_embeddings_view.dimension");
+static_assert(offsetof(kinglet_sparse_embeddings_view, starts) == 24, "offset of kinglet_sparse_embeddings_view.starts");
+static_assert(offsetof(kinglet_sparse_embeddings_view, indices) == 32, "offset of kinglet_sparse_embeddings_view.indices");
+static_assert(offsetof(kinglet_sparse_embeddings_view, weights) == 40, "offset of kinglet_sparse_embeddings_view.weights");
+static_assert(offsetof(kinglet_sparse_embeddings_view, token_counts) == 48, "offset of kinglet_sparse_embeddings_view.token_counts");
+static_assert(offsetof(kinglet_sparse_embeddings_view, truncated) == 56, "offset of kinglet_sparse_embeddings_view.truncated");
+static_assert(sizeof(kinglet_sparse_embeddings_view) == 64, "size of kinglet_sparse_embeddings_view");
+
 static_assert(offsetof(kinglet_arrow_texts, struct_size) == 0, "offset of kinglet_arrow_texts.struct_size");
 static_assert(offsetof(kinglet_arrow_texts, count) == 8, "offset of kinglet_arrow_texts.count");
 static_assert(offsetof(kinglet_arrow_texts, first) == 16, "offset of kinglet_arrow_texts.first");
@@ -237,6 +257,51 @@ static_assert(offsetof(kinglet_entity, name) == 32, "offset of kinglet_entity.na
 static_assert(offsetof(kinglet_entity, label) == 48, "offset of kinglet_entity.label");
 static_assert(offsetof(kinglet_entity, score) == 52, "offset of kinglet_entity.score");
 static_assert(sizeof(kinglet_entity) == 56, "size of kinglet_entity");
+
+static_assert(offsetof(kinglet_zero_shot_options, struct_size) == 0, "offset of kinglet_zero_shot_options.struct_size");
+static_assert(offsetof(kinglet_zero_shot_options, hypothesis_template) == 8, "offset of kinglet_zero_shot_options.hypothesis_template");
+static_assert(offsetof(kinglet_zero_shot_options, max_length) == 24, "offset of kinglet_zero_shot_options.max_length");
+static_assert(offsetof(kinglet_zero_shot_options, cancellation) == 32, "offset of kinglet_zero_shot_options.cancellation");
+static_assert(offsetof(kinglet_zero_shot_options, multi_label) == 40, "offset of kinglet_zero_shot_options.multi_label");
+static_assert(offsetof(kinglet_zero_shot_options, reserved) == 44, "offset of kinglet_zero_shot_options.reserved");
+static_assert(offsetof(kinglet_zero_shot_options, priority) == 48, "offset of kinglet_zero_shot_options.priority");
+static_assert(offsetof(kinglet_zero_shot_options, deadline_ms) == 52, "offset of kinglet_zero_shot_options.deadline_ms");
+static_assert(sizeof(kinglet_zero_shot_options) == 56, "size of kinglet_zero_shot_options");
+
+static_assert(offsetof(kinglet_zero_shot_results_view, struct_size) == 0, "offset of kinglet_zero_shot_results_view.struct_size");
+static_assert(offsetof(kinglet_zero_shot_results_view, count) == 8, "offset of kinglet_zero_shot_results_view.count");
+static_assert(offsetof(kinglet_zero_shot_results_view, label_count) == 16, "offset of kinglet_zero_shot_results_view.label_count");
+static_assert(offsetof(kinglet_zero_shot_results_view, labels) == 24, "offset of kinglet_zero_shot_results_view.labels");
+static_assert(offsetof(kinglet_zero_shot_results_view, scores) == 32, "offset of kinglet_zero_shot_results_view.scores");
+static_assert(offsetof(kinglet_zero_shot_results_view, token_counts) == 40, "offset of kinglet_zero_shot_results_view.token_counts");
+static_assert(offsetof(kinglet_zero_shot_results_view, truncated) == 48, "offset of kinglet_zero_shot_results_view.truncated");
+static_assert(sizeof(kinglet_zero_shot_results_view) == 56, "size of kinglet_zero_shot_results_view");
+
+static_assert(offsetof(kinglet_fill_mask_options, struct_size) == 0, "offset of kinglet_fill_mask_options.struct_size");
+static_assert(offsetof(kinglet_fill_mask_options, top_k) == 8, "offset of kinglet_fill_mask_options.top_k");
+static_assert(offsetof(kinglet_fill_mask_options, targets) == 16, "offset of kinglet_fill_mask_options.targets");
+static_assert(offsetof(kinglet_fill_mask_options, target_count) == 24, "offset of kinglet_fill_mask_options.target_count");
+static_assert(offsetof(kinglet_fill_mask_options, max_length) == 32, "offset of kinglet_fill_mask_options.max_length");
+static_assert(offsetof(kinglet_fill_mask_options, cancellation) == 40, "offset of kinglet_fill_mask_options.cancellation");
+static_assert(offsetof(kinglet_fill_mask_options, priority) == 48, "offset of kinglet_fill_mask_options.priority");
+static_assert(offsetof(kinglet_fill_mask_options, deadline_ms) == 52, "offset of kinglet_fill_mask_options.deadline_ms");
+static_assert(sizeof(kinglet_fill_mask_options) == 56, "size of kinglet_fill_mask_options");
+
+static_assert(offsetof(kinglet_mask_fills_view, struct_size) == 0, "offset of kinglet_mask_fills_view.struct_size");
+static_assert(offsetof(kinglet_mask_fills_view, count) == 8, "offset of kinglet_mask_fills_view.count");
+static_assert(offsetof(kinglet_mask_fills_view, mask_count) == 16, "offset of kinglet_mask_fills_view.mask_count");
+static_assert(offsetof(kinglet_mask_fills_view, top_k) == 24, "offset of kinglet_mask_fills_view.top_k");
+static_assert(offsetof(kinglet_mask_fills_view, starts) == 32, "offset of kinglet_mask_fills_view.starts");
+static_assert(offsetof(kinglet_mask_fills_view, token_counts) == 40, "offset of kinglet_mask_fills_view.token_counts");
+static_assert(offsetof(kinglet_mask_fills_view, truncated) == 48, "offset of kinglet_mask_fills_view.truncated");
+static_assert(sizeof(kinglet_mask_fills_view) == 56, "size of kinglet_mask_fills_view");
+
+static_assert(offsetof(kinglet_mask_fill, struct_size) == 0, "offset of kinglet_mask_fill.struct_size");
+static_assert(offsetof(kinglet_mask_fill, token) == 8, "offset of kinglet_mask_fill.token");
+static_assert(offsetof(kinglet_mask_fill, score) == 12, "offset of kinglet_mask_fill.score");
+static_assert(offsetof(kinglet_mask_fill, token_text) == 16, "offset of kinglet_mask_fill.token_text");
+static_assert(offsetof(kinglet_mask_fill, sequence) == 32, "offset of kinglet_mask_fill.sequence");
+static_assert(sizeof(kinglet_mask_fill) == 48, "size of kinglet_mask_fill");
 
 static_assert(offsetof(kinglet_compress_options, struct_size) == 0, "offset of kinglet_compress_options.struct_size");
 static_assert(offsetof(kinglet_compress_options, ratio) == 8, "offset of kinglet_compress_options.ratio");
@@ -433,7 +498,9 @@ static_assert(offsetof(kinglet_quantize_options, struct_size) == 0, "offset of k
 static_assert(offsetof(kinglet_quantize_options, cancellation) == 8, "offset of kinglet_quantize_options.cancellation");
 static_assert(offsetof(kinglet_quantize_options, progress) == 16, "offset of kinglet_quantize_options.progress");
 static_assert(offsetof(kinglet_quantize_options, progress_user_data) == 24, "offset of kinglet_quantize_options.progress_user_data");
-static_assert(sizeof(kinglet_quantize_options) == 32, "size of kinglet_quantize_options");
+static_assert(offsetof(kinglet_quantize_options, calibration_texts) == 32, "offset of kinglet_quantize_options.calibration_texts");
+static_assert(offsetof(kinglet_quantize_options, calibration_text_count) == 40, "offset of kinglet_quantize_options.calibration_text_count");
+static_assert(sizeof(kinglet_quantize_options) == 48, "size of kinglet_quantize_options");
 
 static_assert(offsetof(kinglet_workload, struct_size) == 0, "offset of kinglet_workload.struct_size");
 static_assert(offsetof(kinglet_workload, input_tokens) == 8, "offset of kinglet_workload.input_tokens");

@@ -5,8 +5,8 @@ mod support;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kinglet::{
-    Aggregation, BatchGoal, CalibrationOptions, ClassifyOptions, Device, EmbedOptions, GenerateOptions, LoadOptions,
-    Model, Precision, Priority, Workload,
+    Aggregation, BatchGoal, CalibrationOptions, ClassifyOptions, Device, EmbedOptions, FillMaskOptions,
+    GenerateOptions, LoadOptions, Model, Precision, Priority, SparseOptions, Workload, ZeroShotOptions,
 };
 use support::{fixtures, load};
 
@@ -28,6 +28,16 @@ fn encoders(c: &mut Criterion) {
     let model = fixture("roberta-cross-encoder");
     group.bench_function("score", |b| b.iter(|| model.score(&TEXTS, &TEXTS, &options).unwrap()));
     group.bench_function("rerank", |b| b.iter(|| model.rerank(TEXTS[0], &TEXTS, None, &options).unwrap()));
+    let model = fixture("tasks/nli");
+    let options = ZeroShotOptions::default();
+    group.bench_function("classify zero-shot", |b| {
+        b.iter(|| model.classify_zero_shot(&TEXTS, &["water", "birds"], &options).unwrap());
+    });
+    let model = fixture("tasks/bert");
+    let options = FillMaskOptions::default();
+    group.bench_function("fill masks", |b| b.iter(|| model.fill_mask(&["the [MASK]", "a [MASK]"], &options).unwrap()));
+    let options = SparseOptions::default();
+    group.bench_function("sparse embeddings", |b| b.iter(|| model.sparse_embed(&TEXTS, &options).unwrap()));
     let model = fixture("bert");
     group.bench_function("hidden states", |b| b.iter(|| model.hidden_states(&[1, 2, 3], &[3], None, None).unwrap()));
     group.bench_function("decode", |b| b.iter(|| model.decode(&[5, 6, 7], true).unwrap()));

@@ -938,6 +938,92 @@ KINGLET_API void kinglet_embeddings_free(kinglet_embeddings *embeddings);
 
 /** @} */
 
+/* ---- Sparse embeddings ----------------------------------------------------------------------------------- */
+
+/** @defgroup sparse_embeddings Sparse embeddings
+ *  @{ */
+
+/** Options of kinglet_model_sparse_embed. Zero is the default of every field. */
+typedef struct kinglet_sparse_options {
+  /** sizeof(kinglet_sparse_options). */
+  size_t struct_size;
+  /** Keeps only so many weights of each text, the largest ones. 0: as the model's files say, else all. */
+  size_t max_active_dims;
+  /**
+   * The maximum number of tokens of a text, special tokens included; longer texts are truncated. 0: the
+   * model's maximum.
+   */
+  size_t max_length;
+  /** Cancels the call from another thread. NULL: none. */
+  const kinglet_cancellation *cancellation;
+  /**
+   * The name of a prompt in the model's config_sentence_transformers.json, which is put before each text.
+   * Empty: its `default_prompt_name`, if it has one.
+   */
+  kinglet_str prompt_name;
+  /**
+   * A prompt that is put before each text; `prompt_name` is then ignored. With `data` not NULL and `size` 0:
+   * no prompt.
+   */
+  kinglet_str prompt;
+  /** How urgent the call is. */
+  kinglet_priority priority;
+  /**
+   * Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether
+   * it runs or waits. 0: none.
+   */
+  uint32_t deadline_ms;
+} kinglet_sparse_options;
+
+/** The sparse embeddings of a batch of texts. */
+typedef struct kinglet_sparse_embeddings kinglet_sparse_embeddings;
+
+/**
+ * Computes sparse embeddings of `count` texts with a masked language model (SPLADE): a weight for each token
+ * of the vocabulary that a text stands for. How well two texts match is the dot product of their weights.
+ * `options` may be NULL. `*embeddings` receives them. Fails with KINGLET_STATUS_UNSUPPORTED if the model has
+ * no masked language head or its sentence-transformers files are of another kind of model,
+ * KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_sparse_embed(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_sparse_options *options,
+    kinglet_sparse_embeddings **embeddings,
+    kinglet_error **error);
+
+/** The contents of a kinglet_sparse_embeddings: compressed rows (CSR). */
+typedef struct kinglet_sparse_embeddings_view {
+  /** sizeof(kinglet_sparse_embeddings_view), set by the caller. */
+  size_t struct_size;
+  /** Texts in the batch. */
+  size_t count;
+  /** The size of the vocabulary; all indices are below it. */
+  size_t dimension;
+  /** `count + 1` values: the weights of text i are those from `starts[i]` to `starts[i + 1]` (exclusive). */
+  const size_t *starts;
+  /** `starts[count]` values: token ids, ascending for each text. */
+  const uint32_t *indices;
+  /** `starts[count]` values: their weights, all greater than 0. */
+  const float *weights;
+  /** `count` values: the tokens of each text, special tokens included. */
+  const size_t *token_counts;
+  /** `count` values: 1 for texts that were truncated, else 0. */
+  const uint8_t *truncated;
+} kinglet_sparse_embeddings_view;
+
+/** Fills `view`, which is valid until the embeddings are freed. */
+KINGLET_API kinglet_status kinglet_sparse_embeddings_read(
+    const kinglet_sparse_embeddings *embeddings,
+    kinglet_sparse_embeddings_view *view,
+    kinglet_error **error);
+
+/** Frees sparse embeddings and everything borrowed from them. */
+KINGLET_API void kinglet_sparse_embeddings_free(kinglet_sparse_embeddings *embeddings);
+
+/** @} */
+
 /* ---- Embeddings of texts in Arrow's layout, written into the caller's memory ----------------------------- */
 
 /** @defgroup embeddings_of_texts_in_arrow's_layout_written_into_the_caller's_memory Embeddings of texts in Arrow's layout, written into the caller's memory
@@ -1508,6 +1594,198 @@ KINGLET_API kinglet_status kinglet_token_classifications_entity(
 
 /** Frees token classifications and everything borrowed from them. */
 KINGLET_API void kinglet_token_classifications_free(kinglet_token_classifications *classifications);
+
+/** @} */
+
+/* ---- Zero-shot classification ---------------------------------------------------------------------------- */
+
+/** @defgroup zero-shot_classification Zero-shot classification
+ *  @{ */
+
+/** Options of kinglet_model_classify_zero_shot. Zero is the default of every field. */
+typedef struct kinglet_zero_shot_options {
+  /** sizeof(kinglet_zero_shot_options). */
+  size_t struct_size;
+  /** The hypothesis about a label, which takes the place of `{}`. Empty: `This example is {}.` */
+  kinglet_str hypothesis_template;
+  /**
+   * The maximum number of tokens of a text with a hypothesis, special tokens included. The text is truncated,
+   * never the hypothesis. 0: the model's maximum.
+   */
+  size_t max_length;
+  /** Cancels the call from another thread. NULL: none. */
+  const kinglet_cancellation *cancellation;
+  /**
+   * 1: a text may have several labels, and each score is between 0 and 1 on its own. 0: the scores of a text
+   * sum to 1, unless there is only one label.
+   */
+  uint32_t multi_label;
+  /** Must be 0. */
+  uint32_t reserved;
+  /** How urgent the call is. */
+  kinglet_priority priority;
+  /**
+   * Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether
+   * it runs or waits. 0: none.
+   */
+  uint32_t deadline_ms;
+} kinglet_zero_shot_options;
+
+/** The labels of a batch of texts, sorted by their scores. */
+typedef struct kinglet_zero_shot_results kinglet_zero_shot_results;
+
+/**
+ * Classifies `count` texts by `label_count` labels with a model of natural language inference, which says how
+ * far a text entails a hypothesis about each label. `options` may be NULL. `*results` receives the labels of
+ * each text, sorted. Fails with KINGLET_STATUS_UNSUPPORTED if no label of the model begins with "entail" (the
+ * message names its labels), KINGLET_STATUS_INVALID_ARGUMENT for no label, an empty one, or one that leaves
+ * no room for a text; KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_classify_zero_shot(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_str *labels,
+    size_t label_count,
+    const kinglet_zero_shot_options *options,
+    kinglet_zero_shot_results **results,
+    kinglet_error **error);
+
+/** The contents of a kinglet_zero_shot_results. */
+typedef struct kinglet_zero_shot_results_view {
+  /** sizeof(kinglet_zero_shot_results_view), set by the caller. */
+  size_t struct_size;
+  /** Texts in the batch. */
+  size_t count;
+  /** Labels of the call. */
+  size_t label_count;
+  /**
+   * `count * label_count` values, text by text: the numbers of the labels, the likeliest first; of equal ones
+   * the lower number first.
+   */
+  const uint32_t *labels;
+  /** `count * label_count` values: their scores, in the same order. */
+  const float *scores;
+  /** `count` values: the tokens of each text with all hypotheses, special tokens included. */
+  const size_t *token_counts;
+  /** `count` values: 1 for texts that were truncated for at least one hypothesis, else 0. */
+  const uint8_t *truncated;
+} kinglet_zero_shot_results_view;
+
+/** Fills `view`, which is valid until the results are freed. */
+KINGLET_API kinglet_status kinglet_zero_shot_results_read(
+    const kinglet_zero_shot_results *results,
+    kinglet_zero_shot_results_view *view,
+    kinglet_error **error);
+
+/** Frees results and everything borrowed from them. */
+KINGLET_API void kinglet_zero_shot_results_free(kinglet_zero_shot_results *results);
+
+/** @} */
+
+/* ---- Filling masks --------------------------------------------------------------------------------------- */
+
+/** @defgroup filling_masks Filling masks
+ *  @{ */
+
+/** Options of kinglet_model_fill_mask. Zero is the default of every field. */
+typedef struct kinglet_fill_mask_options {
+  /** sizeof(kinglet_fill_mask_options). */
+  size_t struct_size;
+  /** The tokens of each mask, the likeliest ones. 0: 5. */
+  size_t top_k;
+  /**
+   * `target_count` texts: only these tokens are looked at. Of a text that is no token of the vocabulary its
+   * first token counts, and a warning is logged. NULL: the whole vocabulary.
+   */
+  const kinglet_str *targets;
+  /** The number of targets. */
+  size_t target_count;
+  /**
+   * The maximum number of tokens of a text, special tokens included; longer texts are truncated. 0: the
+   * model's maximum.
+   */
+  size_t max_length;
+  /** Cancels the call from another thread. NULL: none. */
+  const kinglet_cancellation *cancellation;
+  /** How urgent the call is. */
+  kinglet_priority priority;
+  /**
+   * Milliseconds after which the call fails with KINGLET_STATUS_DEADLINE_EXCEEDED if it is not done, whether
+   * it runs or waits. 0: none.
+   */
+  uint32_t deadline_ms;
+} kinglet_fill_mask_options;
+
+/** The tokens for the masks of a batch of texts. */
+typedef struct kinglet_mask_fills kinglet_mask_fills;
+
+/**
+ * Finds the likeliest tokens for each mask token (`[MASK]`, `<mask>`) of `count` texts with a masked language
+ * model. `options` may be NULL. `*fills` receives them. Fails with KINGLET_STATUS_INVALID_ARGUMENT for a text
+ * without a mask token, which the message names, or a target without a token; KINGLET_STATUS_UNSUPPORTED if
+ * the model has no masked language head, KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_fill_mask(
+    const kinglet_model *model,
+    const kinglet_str *texts,
+    size_t count,
+    const kinglet_fill_mask_options *options,
+    kinglet_mask_fills **fills,
+    kinglet_error **error);
+
+/** The contents of a kinglet_mask_fills. */
+typedef struct kinglet_mask_fills_view {
+  /** sizeof(kinglet_mask_fills_view), set by the caller. */
+  size_t struct_size;
+  /** Texts in the batch. */
+  size_t count;
+  /** Masks in all texts. */
+  size_t mask_count;
+  /** Tokens for each mask: `top_k` of the call, or fewer if there are fewer targets. */
+  size_t top_k;
+  /** `count + 1` values: the masks of text i are those from `starts[i]` to `starts[i + 1]` (exclusive). */
+  const size_t *starts;
+  /** `count` values: the tokens of each text, special tokens included. */
+  const size_t *token_counts;
+  /** `count` values: 1 for texts that were truncated, else 0. */
+  const uint8_t *truncated;
+} kinglet_mask_fills_view;
+
+/** Fills `view`, which is valid until the fills are freed. */
+KINGLET_API kinglet_status kinglet_mask_fills_read(
+    const kinglet_mask_fills *fills,
+    kinglet_mask_fills_view *view,
+    kinglet_error **error);
+
+/** A token for a mask. */
+typedef struct kinglet_mask_fill {
+  /** sizeof(kinglet_mask_fill), set by the caller. */
+  size_t struct_size;
+  /** The token's id. */
+  uint32_t token;
+  /** Its probability among all tokens of the vocabulary. */
+  float score;
+  /** The token as text. */
+  kinglet_str token_text;
+  /** The text with the token in the place of the mask; if it has several masks, with its special tokens. */
+  kinglet_str sequence;
+} kinglet_mask_fill;
+
+/**
+ * Fills `fill` with a token, valid until the fills are freed: of `mask`, counted through all texts, the token
+ * number `rank`, of which 0 is the likeliest. Fails with KINGLET_STATUS_INVALID_ARGUMENT if there is no such
+ * mask or token.
+ */
+KINGLET_API kinglet_status kinglet_mask_fills_fill(
+    const kinglet_mask_fills *fills,
+    size_t mask,
+    size_t rank,
+    kinglet_mask_fill *fill,
+    kinglet_error **error);
+
+/** Frees fills and everything borrowed from them. */
+KINGLET_API void kinglet_mask_fills_free(kinglet_mask_fills *fills);
 
 /** @} */
 
@@ -2807,6 +3085,14 @@ typedef struct kinglet_quantize_options {
   kinglet_progress_callback progress;
   /** The first argument of `progress`. */
   void *progress_user_data;
+  /**
+   * Texts like those that the model will get, for INT8 and INT4: some of them are run, and for each layer the
+   * change of its inputs is chosen with which rounding loses least (factors, or a rotation). The call then
+   * takes as long as running 128 texts of 128 tokens in F32 and some 15 conversions. NULL: no calibration.
+   */
+  const kinglet_str *calibration_texts;
+  /** The number of `calibration_texts`. */
+  size_t calibration_text_count;
 } kinglet_quantize_options;
 
 /**
@@ -2816,8 +3102,8 @@ typedef struct kinglet_quantize_options {
  * fails leaves nothing. Only a .kinglet file or an empty file is replaced, and no link is followed. Fails
  * with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the
  * file), KINGLET_STATUS_UNSUPPORTED for an ONNX export or an unknown family, KINGLET_STATUS_INVALID_ARGUMENT
- * for a source that is a .kinglet file already or a destination that is anything else, or
- * KINGLET_STATUS_CANCELLED.
+ * for a source that is a .kinglet file already, a destination that is anything else or calibration texts for
+ * another precision than INT8 and INT4, or KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API kinglet_status kinglet_model_quantize(
     kinglet_str source,

@@ -43,7 +43,7 @@ fn budget(tokens: usize) -> CompressOptions {
 
 /// The tokens of a text as a user counts them.
 fn tokens(model: &Model, text: &str) -> usize {
-    let options = EncodeOptions { add_special_tokens: false, max_length: Some(usize::MAX), offsets: false };
+    let options = EncodeOptions { add_special_tokens: false, max_length: Some(usize::MAX), ..EncodeOptions::default() };
     model.tokenize(&[text], None, &options, None).unwrap().tokens()
 }
 
@@ -134,7 +134,12 @@ fn kept(document: &str, units: &[Scored], result: &Compression) -> Vec<bool> {
 
 /// The tokens of a text without special tokens, with their places.
 fn spans(model: &Model, text: &str) -> Vec<std::ops::Range<usize>> {
-    let options = EncodeOptions { add_special_tokens: false, max_length: Some(usize::MAX), offsets: true };
+    let options = EncodeOptions {
+        add_special_tokens: false,
+        max_length: Some(usize::MAX),
+        offsets: true,
+        ..EncodeOptions::default()
+    };
     let encoding = model.tokenize(&[text], None, &options, None).unwrap();
     encoding.offsets().unwrap().iter().map(|span| span.start..span.end).collect()
 }

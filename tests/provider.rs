@@ -51,10 +51,12 @@ fn fixture(name: &str) -> String {
 fn a_provider_gives_the_results_of_this_build() {
     let Some(provider) = provider() else { return };
     let (bert, t5, llama) = (fixture("bert"), fixture("generation/t5"), fixture("generation/llama"));
-    let classifier = fixture("bert-classifier");
-    let commands: [&[&str]; 6] = [
+    let (classifier, masked, sparse) = (fixture("bert-classifier"), fixture("tasks/bert"), fixture("tasks/splade-sum"));
+    let commands: [&[&str]; 8] = [
         &["embed", "--model", &bert, "a small bird", "and another, rather larger one"],
         &["classify", "--model", &classifier, "a small bird", "rivers"],
+        &["fill-mask", "--model", &masked, "a small [MASK]", "[MASK] and [MASK]"],
+        &["sparse-embed", "--model", &sparse, "a small bird", "rivers"],
         &["generate", "--model", &t5, "--max-new-tokens", "12", "a small bird", "sings"],
         &["generate", "--model", &t5, "--max-new-tokens", "12", "--num-beams", "4", "a small bird sings of rivers"],
         &["generate", "--model", &llama, "--max-new-tokens", "12", "--num-beams", "3", "a small bird", "sings of it"],

@@ -29,6 +29,7 @@
 #include "kinglet/enums.hpp"
 #include "kinglet/fwd.hpp"
 #include "kinglet/generation.hpp"
+#include "kinglet/masked.hpp"
 #include "kinglet/model.hpp"
 #include "kinglet/options.hpp"
 #include "kinglet/request.hpp"

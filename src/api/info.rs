@@ -33,6 +33,7 @@ impl Model {
             "embedding": self.embedding_info(),
             "head": head,
             "labels": classifier.labels,
+            "masked_language_head": spec.masked.is_some(),
         });
         if let (Value::Object(info), Value::Object(more)) = (&mut info, self.0.engine.network.info()) {
             info.extend(more);

@@ -9,8 +9,11 @@ use crate::tasks;
 use crate::tasks::classification::{Classifications, ClassifyOptions, Ranking, Setting};
 use crate::tasks::compress::{CompressOptions, Compression};
 use crate::tasks::embedding::{EmbedOptions, Embeddings};
+use crate::tasks::fill_mask::{FillMaskOptions, MaskFills};
 use crate::tasks::hidden::HiddenStates;
+use crate::tasks::sparse::{SparseEmbeddings, SparseOptions};
 use crate::tasks::token_classification::{Aggregation, TokenClassifications};
+use crate::tasks::zero_shot::{ZeroShot, ZeroShotOptions};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
@@ -106,6 +109,44 @@ impl Model {
         options: &ClassifyOptions,
     ) -> Result<TokenClassifications> {
         tasks::token_classification::classify_tokens(&self.0.engine, &self.0.classifier, texts, aggregation, options)
+    }
+
+    /// Classifies texts by labels that the call names, with a model of natural language inference: each text is paired with a hypothesis
+    /// about each label, and the label's score tells how far the text entails it.
+    ///
+    /// ```no_run
+    /// # use kinglet::{LoadOptions, Model, ZeroShotOptions};
+    /// # let model = Model::load("deberta-v3-base-zeroshot-v2.0", LoadOptions::default())?;
+    /// let labels = ["politics", "sport"];
+    /// let found = model.classify_zero_shot(&["The match ended 3 to 1."], &labels, &ZeroShotOptions::default())?;
+    /// println!("{}: {}", labels[found.order[0] as usize], found.scores[0]);
+    /// # Ok::<(), kinglet::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A model without a sequence classification head, or without a label that begins with "entail" (the message names its labels); no
+    /// label; a template without `{}`; a hypothesis that leaves no room for a text; cancellation.
+    pub fn classify_zero_shot(&self, texts: &[&str], labels: &[&str], options: &ZeroShotOptions) -> Result<ZeroShot> {
+        tasks::zero_shot::classify_zero_shot(&self.0.engine, &self.0.classifier, texts, labels, options)
+    }
+
+    /// Finds the tokens that the mask tokens in texts stand for, with a masked language model.
+    ///
+    /// # Errors
+    /// A model without a masked language head; a text without a mask token (the message names the token); a target without a token;
+    /// cancellation.
+    pub fn fill_mask(&self, texts: &[&str], options: &FillMaskOptions) -> Result<MaskFills> {
+        tasks::fill_mask::fill_mask(&self.0.engine, texts, options)
+    }
+
+    /// Embeds texts as weights of tokens of the vocabulary, with a sparse encoder (SPLADE) or another masked language model. The dot product
+    /// of two embeddings ([`SparseEmbeddings::dot`]) tells how well the texts match.
+    ///
+    /// # Errors
+    /// A model without a masked language head; sentence-transformers' files of another kind of model, or with modules that Kinglet does
+    /// not support (named in the message); a prompt's name that they do not have; cancellation.
+    pub fn sparse_embed(&self, texts: &[&str], options: &SparseOptions) -> Result<SparseEmbeddings> {
+        tasks::sparse::sparse_embed(&self.0.engine, &self.0.embedding, texts, options)
     }
 
     /// Shortens a document of any length: words or sentences that matter least are dropped, the others keep their order. A document that

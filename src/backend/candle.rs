@@ -218,6 +218,10 @@ impl Backend for Candle {
         self.upload(values, &[rows, width])?.to_dtype(dense_type(self.precision)).map_err(failed)
     }
 
+    fn tables_are_exact(&self) -> bool {
+        !matches!(self.precision, Precision::Int8 | Precision::Int4)
+    }
+
     fn table_of(&self, linear: &Arc<Linear>) -> Result<Tensor> {
         linear.weight.rows().map_err(failed)
     }

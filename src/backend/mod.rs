@@ -205,6 +205,8 @@ pub trait Backend: Send + Sync + 'static {
     fn table_load(&self, view: &TensorView) -> Result<Self::Table>;
     /// A table of computed values.
     fn table_from(&self, values: Vec<f32>, width: usize) -> Result<Self::Table>;
+    /// Whether a table of a head's weight ([`Self::table_of`]) has the numbers of one that is loaded by itself.
+    fn tables_are_exact(&self) -> bool;
     /// A layer's rows as a table: word embeddings that are tied to the language head.
     fn table_of(&self, linear: &Arc<Self::Linear>) -> Result<Self::Table>;
     /// `by_distance[head][key - query + longest - 1]`, for sequences of up to `longest` tokens.

@@ -118,6 +118,18 @@ impl Engine {
         self.birth.was_in_a_parent() && !self.network.survives_fork()
     }
 
+    /// Refuses a model that is no masked language model, or without the weights of its head.
+    pub fn require_masked(&self, task: &str) -> Result<()> {
+        if self.spec.masked.is_some() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Error::unsupported(format!(
+            "{path}: the model has no masked language head for {task}: \"architectures\" in config.json must name one (ForMaskedLM), \
+             and the weights must have it; those of ONNX graphs are not supported"
+        )))
+    }
+
     /// Refuses a task whose head the model does not have.
     pub fn require_head(&self, kind: HeadKind, task: &str) -> Result<()> {
         match &self.spec.head {

@@ -1,6 +1,6 @@
 //! ALBERT (Lan et al. 2020): BERT with narrow embeddings and one layer's weights in all layers.
 
-use super::{bert, head};
+use super::{bert, head, masked};
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, LinearTensors, Names, Spec, Stack};
@@ -28,6 +28,13 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     Ok(Spec {
         family: "albert",
         vocabulary: config.usize("vocab_size")?,
+        masked: masked(
+            config,
+            ("predictions.dense", encoder.activation),
+            "predictions.LayerNorm",
+            &["predictions.decoder"],
+            &["predictions.decoder.bias", "predictions.bias"],
+        )?,
         encoder: Some(Stack { embedding_size, shared_layers: true, ..encoder }),
         decoder: None,
         head: head(config, dense, "classifier")?,

@@ -96,5 +96,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: Some(Stack { position, max_tokens, ..stack(config, decoder, place)? }),
         head: None,
         language: Some(language(config)?),
+        masked: None,
     })
 }

@@ -1,9 +1,9 @@
 //! BERT (Devlin et al. 2018), and the many encoders with the same structure and names.
 
-use super::{activation, equal_heads, head};
+use super::{activation, equal_heads, head, masked};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{Activation, Dense, LinearTensors, MaskedHead, Names, Norm, NormPlace, Position, Spec, Stack};
 
 /// The names that BERT shares with RoBERTa.
 pub(super) const NAMES: Names = Names {
@@ -40,12 +40,25 @@ pub(super) fn encoder(config: &Config, names: Names, default: &str) -> Result<St
     })
 }
 
+/// The head of a masked language model whose activation is the encoder's.
+pub(super) fn masked_head(config: &Config, activation: Activation) -> Result<Option<MaskedHead>> {
+    masked(
+        config,
+        ("cls.predictions.transform.dense", activation),
+        "cls.predictions.transform.LayerNorm",
+        &["cls.predictions.decoder"],
+        &["cls.predictions.decoder.bias", "cls.predictions.bias"],
+    )
+}
+
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let dense = Dense { name: "pooler.dense", bias: true, activation: Activation::Tanh, prefixed: true };
+    let encoder = encoder(config, NAMES, "gelu")?;
     Ok(Spec {
         family: "bert",
         vocabulary: config.usize("vocab_size")?,
-        encoder: Some(encoder(config, NAMES, "gelu")?),
+        masked: masked_head(config, encoder.activation)?,
+        encoder: Some(encoder),
         decoder: None,
         head: head(config, dense, "classifier")?,
         language: None,

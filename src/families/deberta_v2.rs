@@ -1,9 +1,12 @@
 //! DeBERTa v2 and v3 (He et al. 2021): BERT with disentangled attention, most often without absolute positions and token types.
 
-use super::{activation, bert, equal_heads, head};
+use super::{activation, bert, equal_heads, head, masked};
 use crate::base::error::{Error, Result, quoted};
 use crate::formats::json::Config;
-use crate::spec::{AttentionSpec, Dense, Disentangled, LinearTensors, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{
+    Activation, AttentionSpec, Dense, Disentangled, LanguageWeight, LinearTensors, MaskedHead, Names, Norm, NormPlace,
+    Position, Spec, Stack,
+};
 
 const NAMES: Names = Names {
     prefix: "deberta.",
@@ -51,6 +54,18 @@ fn is_hidden(config: &Config, key: &str, hidden: usize) -> Result<()> {
     }
 }
 
+/// The head of a masked language model: BERT's, or with `legacy` false that of the published pretraining.
+fn masked_head(config: &Config, activation: Activation) -> Result<Option<MaskedHead>> {
+    if config.bool_or("legacy", true)? {
+        return bert::masked_head(config, activation);
+    }
+    let dense = ("lm_predictions.lm_head.dense", activation);
+    // Only `.kinglet` files have a decoder.
+    let (decoder, bias) = (&["lm_predictions.lm_head.decoder"], &["lm_predictions.lm_head.bias"]);
+    let found = masked(config, dense, "lm_predictions.lm_head.LayerNorm", decoder, bias)?;
+    Ok(found.map(|head| MaskedHead { weight: LanguageWeight::OwnOrTied(decoder), ..head }))
+}
+
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let rows = super::positions(config)?;
     let heads = equal_heads(config, "hidden_size", "num_attention_heads")?;
@@ -79,11 +94,12 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let absolute = config.bool_or("position_biased_input", true)?;
     let pooler = activation(config, "pooler_hidden_act", "gelu")?;
     let dense = Dense { name: "pooler.dense", bias: true, activation: pooler, prefixed: false };
+    let activation = activation(config, "hidden_act", "gelu")?;
     Ok(Spec {
         family: "deberta-v2",
         vocabulary: config.usize("vocab_size")?,
         encoder: Some(Stack {
-            activation: activation(config, "hidden_act", "gelu")?,
+            activation,
             norm: Norm::layer(NormPlace::Post, config.f32_or("layer_norm_eps", 1e-7)?),
             position: if absolute { Position::Learned { rows, first: 0 } } else { Position::None },
             disentangled,
@@ -98,6 +114,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: head(config, dense, "classifier")?,
         language: None,
+        masked: masked_head(config, activation)?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! DistilBERT (Sanh et al. 2019): BERT without token types, with its own tensor names.
 
-use super::{activation, head, heads};
+use super::{activation, head, heads, masked};
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, LinearTensors, Names, Position, Spec, Stack};
@@ -29,11 +29,12 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let dense = Dense { name: "pre_classifier", bias: true, activation: Activation::Relu, prefixed: false };
     let (hidden, layers) = (config.usize_or("dim", 768)?, config.usize_or("n_layers", 6)?);
     let heads = heads(config, hidden, config.usize_or("n_heads", 12)?)?;
+    let activation = activation(config, "activation", "gelu")?;
     Ok(Spec {
         family: "distilbert",
         vocabulary: config.usize_or("vocab_size", 30522)?,
         encoder: Some(Stack {
-            activation: activation(config, "activation", "gelu")?,
+            activation,
             position: Position::Learned { rows, first: 0 },
             max_tokens: rows,
             ..Stack::new(hidden, layers, heads, config.usize_or("hidden_dim", 3072)?, NAMES)
@@ -41,5 +42,12 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: head(config, dense, "classifier")?,
         language: None,
+        masked: masked(
+            config,
+            ("vocab_transform", activation),
+            "vocab_layer_norm",
+            &["vocab_projector"],
+            &["vocab_projector.bias"],
+        )?,
     })
 }

@@ -1,6 +1,6 @@
 //! ELECTRA (Clark et al. 2020): BERT whose embeddings may be narrower than the hidden size.
 
-use super::{bert, head};
+use super::{bert, head, masked};
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, Names, Spec, Stack};
@@ -17,5 +17,12 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: head(config, dense, "classifier.out_proj")?,
         language: None,
+        masked: masked(
+            config,
+            ("generator_predictions.dense", Activation::Gelu),
+            "generator_predictions.LayerNorm",
+            &["generator_lm_head"],
+            &["generator_lm_head.bias"],
+        )?,
     })
 }

@@ -56,6 +56,7 @@ pub(super) fn spec(config: &Config, has_decoder: bool) -> Result<Spec> {
         encoder: (both || !decodes).then(|| stack(false)).transpose()?,
         decoder: decodes.then(|| stack(both)).transpose()?,
         head: kind.map(|kind| Head { kind, token: HeadToken::First, layers: Vec::new(), labels }),
+        masked: None,
         language: decodes.then_some(LanguageHead {
             weight: LanguageWeight::Tied,
             bias: None,

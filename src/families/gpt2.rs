@@ -52,6 +52,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 ..Stack::new(hidden, config.usize("n_layer")?, heads, intermediate, names)
             }),
             head: None,
+            masked: None,
             language: Some(LanguageHead {
                 weight: super::language_weight(config, true, &["lm_head"])?,
                 bias: None,

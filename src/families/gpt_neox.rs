@@ -43,6 +43,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 ..Stack::new(hidden, layers, heads, config.usize("intermediate_size")?, NAMES)
             }),
             head: None,
+            masked: None,
             language: Some(LanguageHead {
                 weight: super::language_weight(config, false, &["embed_out", "lm_head"])?,
                 bias: None,

@@ -66,5 +66,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: head(config, dense, "classifier")?,
         language: None,
+        masked: None,
     })
 }

@@ -73,6 +73,7 @@ pub(super) fn model(config: &Config, family: &'static str, decoder: Stack, tied:
             encoder: None,
             decoder: Some(decoder),
             head: None,
+            masked: None,
             language: Some(LanguageHead {
                 weight: super::language_weight(config, tied, &["lm_head"])?,
                 bias: None,

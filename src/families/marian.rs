@@ -17,5 +17,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: Some(stack(side("decoder", true, bart::DECODER))?),
         head: None,
         language: Some(bart::language(config)?),
+        masked: None,
     })
 }

@@ -40,6 +40,7 @@ mod rope;
 mod sentence_fields;
 mod sentence_transformers;
 mod smollm3;
+mod sparse_encoder;
 mod stablelm;
 mod starcoder2;
 mod static_embedding;
@@ -48,7 +49,9 @@ mod transformer_module;
 
 use crate::base::error::{Error, Result, Status, quoted};
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, Head, HeadKind, HeadToken, Heads, LanguageWeight, Position, Spec, Stack};
+use crate::spec::{
+    Activation, Dense, Head, HeadKind, HeadToken, Heads, LanguageWeight, MaskedHead, Position, Spec, Stack,
+};
 
 pub use fields::unknown_fields;
 
@@ -423,4 +426,25 @@ fn head(config: &Config, dense: Dense, output: &'static str) -> Result<Option<He
         HeadKind::Sequence => Head { kind, token: HeadToken::First, layers: vec![dense, last(output)], labels },
         HeadKind::Token => Head { kind, token: HeadToken::First, layers: vec![last("classifier")], labels },
     }))
+}
+
+/// Whether `architectures` names a masked language model.
+fn is_masked(config: &Config) -> bool {
+    config.get("architectures").and_then(|v| v[0].as_str()).is_some_and(|name| name.ends_with("ForMaskedLM"))
+}
+
+/// The head of a masked language model, if `architectures` names one: a dense layer with a bias and this activation, a norm, and the
+/// decoder, which is the word embeddings unless the checkpoint has another.
+fn masked(
+    config: &Config,
+    (dense, activation): (&'static str, Activation),
+    norm: &'static str,
+    decoder: &'static [&'static str],
+    bias: &'static [&'static str],
+) -> Result<Option<MaskedHead>> {
+    if !is_masked(config) {
+        return Ok(None);
+    }
+    let dense = Dense { name: dense, bias: true, activation, prefixed: false };
+    Ok(Some(MaskedHead { dense, norm, weight: language_weight(config, true, decoder)?, bias }))
 }

@@ -1,9 +1,9 @@
 //! ModernBERT (Warner et al. 2024): pre-norm, rotary positions, a gated feed-forward, and a window in two of three layers.
 
-use super::{activation, equal_heads, llama, rope};
+use super::{activation, equal_heads, is_masked, language_weight, llama, rope};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{AttentionSpec, Biases, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
+use crate::spec::{AttentionSpec, Biases, Dense, LinearTensors, MaskedHead, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "model.",
@@ -59,5 +59,21 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: None,
         language: None,
+        masked: if is_masked(config) { Some(masked_head(config)?) } else { None },
+    })
+}
+
+/// The head of a masked language model.
+fn masked_head(config: &Config) -> Result<MaskedHead> {
+    Ok(MaskedHead {
+        dense: Dense {
+            name: "head.dense",
+            bias: config.bool_or("classifier_bias", false)?,
+            activation: activation(config, "classifier_activation", "gelu")?,
+            prefixed: false,
+        },
+        norm: "head.norm",
+        weight: language_weight(config, true, &["decoder"])?,
+        bias: if config.bool_or("decoder_bias", true)? { &["decoder.bias"] } else { &[] },
     })
 }

@@ -1,6 +1,6 @@
 //! MPNet (Song et al. 2020): BERT with learned positions and T5's relative position bias, and without token types.
 
-use super::{activation, head, heads};
+use super::{activation, head, heads, roberta};
 use crate::base::error::Result;
 use crate::formats::json::Config;
 use crate::spec::{Activation, Dense, LinearTensors, Names, Norm, NormPlace, Position, Relative, Spec, Stack};
@@ -52,5 +52,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: head(config, dense, "classifier.out_proj")?,
         language: None,
+        masked: roberta::masked_head(config)?,
     })
 }

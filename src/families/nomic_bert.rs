@@ -62,6 +62,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: None,
         language: None,
+        masked: None,
     })
 }
 

@@ -47,6 +47,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
                 ..Stack::new(hidden, config.usize("num_hidden_layers")?, heads, config.usize("ffn_dim")?, NAMES)
             }),
             head: None,
+            masked: None,
             language: Some(LanguageHead {
                 weight: super::language_weight(config, true, &["lm_head"])?,
                 bias: None,

@@ -35,5 +35,6 @@ fn build(config: &Config, family: &'static str, positions: [Position; 2], langua
         decoder: Some(stack(side("decoder", true, bart::DECODER, "decoder.layer_norm"), positions[1])?),
         head: None,
         language: Some(language),
+        masked: None,
     })
 }

@@ -1,9 +1,20 @@
 //! RoBERTa (Liu et al. 2019), CamemBERT (Martin et al. 2020) and XLM-RoBERTa (Conneau et al. 2020): BERT with positions that start at the padding id plus 1.
 
-use super::{activation, bert, equal_heads, head};
+use super::{activation, bert, equal_heads, head, masked};
 use crate::base::error::Result;
 use crate::formats::json::Config;
-use crate::spec::{Activation, Dense, Names, Norm, NormPlace, Position, Spec, Stack};
+use crate::spec::{Activation, Dense, MaskedHead, Names, Norm, NormPlace, Position, Spec, Stack};
+
+/// The head of a masked language model, whose activation is no setting.
+pub(super) fn masked_head(config: &Config) -> Result<Option<MaskedHead>> {
+    masked(
+        config,
+        ("lm_head.dense", Activation::Gelu),
+        "lm_head.layer_norm",
+        &["lm_head.decoder"],
+        &["lm_head.decoder.bias", "lm_head.bias"],
+    )
+}
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let rows = super::positions(config)?;
@@ -31,5 +42,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: head(config, dense, "classifier.out_proj")?,
         language: None,
+        masked: masked_head(config)?,
     })
 }

@@ -36,6 +36,9 @@ pub(super) const LAYER_NORM: &[&str] = &["dimension"];
 
 pub(super) const NORMALIZE: &[&str] = &["module_input_name", "module_output_name"];
 
+pub(super) const SPLADE_POOLING: &[&str] =
+    &["activation_function", "embedding_dimension", "pooling_strategy", "word_embedding_dimension"];
+
 pub(super) const LOGIT_SCORE: &[&str] = &["false_token_id", "module_input_name", "true_token_id"];
 
 /// Of `sentence_bert_config.json` and its like; the names that end in `_args` are those of older versions.
@@ -57,8 +60,15 @@ pub(super) const TRANSFORMER: &[&str] = &[
 ];
 
 /// Of `config_sentence_transformers.json`, read.
-const WHOLE: &[&str] =
-    &["activation_fn", "default_prompt_name", "model_type", "prompts", "similarity_fn_name", "truncate_dim"];
+const WHOLE: &[&str] = &[
+    "activation_fn",
+    "default_prompt_name",
+    "max_active_dims",
+    "model_type",
+    "prompts",
+    "similarity_fn_name",
+    "truncate_dim",
+];
 
 /// Fields of `config_sentence_transformers.json` that do not change results: versions, and modules to keep in f32.
 const WHOLE_IRRELEVANT: &[&str] = &["__version__", "keep_in_fp32_modules"];
@@ -111,6 +121,7 @@ mod tests {
             ("LayerNorm", &[LAYER_NORM]),
             ("Normalize", &[NORMALIZE]),
             ("LogitScore", &[LOGIT_SCORE]),
+            ("SpladePooling", &[SPLADE_POOLING]),
             ("Transformer", &[TRANSFORMER, REFUSED]),
             ("config_sentence_transformers.json", &[WHOLE, WHOLE_IRRELEVANT]),
             ("modules.json", &[ENTRY]),
@@ -123,7 +134,7 @@ mod tests {
             }
         }
         // A Dropout does nothing here, whatever it says.
-        assert_eq!(files.len(), 9, "{:?}", files.keys());
+        assert_eq!(files.len(), 10, "{:?}", files.keys());
         for name in REFUSED {
             let config = Config::from_value(Path::new("sentence_bert_config.json"), json!({ *name: 3 })).unwrap();
             assert!(known(&config, TRANSFORMER).unwrap_err().message().contains(name));

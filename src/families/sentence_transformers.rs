@@ -9,15 +9,19 @@ use serde_json::Value;
 
 use super::cross_encoder::{self, CrossEncoder};
 use super::sentence_fields::{self as fields, known};
+use super::sparse_encoder;
 use super::transformer_module::TransformerModule;
 use crate::base::error::{Error, Result, Status, quoted};
 use crate::formats::files::Files;
 use crate::formats::json::Config;
 use crate::formats::modules::{self, Entry};
-use crate::spec::{Elementwise, Module, ModuleDense, Modules, Pooling, Residual};
+use crate::spec::{Elementwise, Module, ModuleDense, Modules, Pooling, Residual, SparsePooling};
 
 /// The file of prompts and of what else belongs to the whole chain.
 const CONFIG: &str = "config_sentence_transformers.json";
+
+/// The `model_type` of models whose embeddings are sparse.
+const SPARSE: &str = "SparseEncoder";
 
 /// What modules pass on: a vector per token, and a vector per text.
 const TOKENS: &str = "token_embeddings";
@@ -50,6 +54,10 @@ pub struct SentenceTransformers {
     pub unknown: Vec<String>,
     /// How a `CrossEncoder` scores, if the files are of one, or what of its modules is not honoured.
     pub cross_encoder: Option<Result<CrossEncoder>>,
+    /// How a `SparseEncoder` pools, or what is not honoured or why the files are of another kind of model.
+    pub sparse: Result<SparsePooling>,
+    /// The largest so many weights of a sparse embedding are kept.
+    pub max_active_dims: Option<usize>,
 }
 
 impl SentenceTransformers {
@@ -74,6 +82,10 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
     let is_static = entries.as_ref().is_some_and(|list| list[0].kind == "StaticEmbedding");
     let chain = match &entries {
         Some(_) if cross_encoder.is_some() => Ok(default_modules(model)),
+        Some(entries) if kind == SPARSE || sparse_encoder::is_one(entries) => Err(Error::unsupported(format!(
+            "{}: the model is a SparseEncoder; its embeddings are sparse",
+            top.name(CONFIG).display()
+        ))),
         Some(_) if kind != "SentenceTransformer" => Err(Error::unsupported(format!(
             "{}: model_type {} is not supported",
             top.name(CONFIG).display(),
@@ -85,11 +97,13 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
             None => Ok(default_modules(model)),
         },
     };
-    let refused = if cross_encoder.is_none() { transformer.of_texts() } else { Ok(()) };
+    let is_sparse = kind == SPARSE || sparse_encoder::is_one(all);
+    let sparse = sparse_encoder::read(&top, entries.as_deref(), &transformer);
+    let refused = if cross_encoder.is_none() && !is_sparse { transformer.of_texts() } else { Ok(()) };
     let pooling = top.config("1_Pooling/config.json")?;
     let found = entries.is_some() || whole.is_some() || transformer.is_found() || pooling.is_some();
     // Names that every model has; they stand for no text unless the file gives one.
-    let names = if kind == "SentenceTransformer" { &["query", "document"][..] } else { &[] };
+    let names = if kind == "SentenceTransformer" || is_sparse { &["query", "document"][..] } else { &[] };
     let mut read = SentenceTransformers {
         found,
         modules: refused.and(chain).and_then(|modules| fitting(&top, modules, hidden)),
@@ -103,6 +117,8 @@ pub fn read(files: &Files, model: &Config, hidden: usize) -> Result<SentenceTran
         activation_fn: None,
         unknown: fields::unknown(whole.as_ref(), top.json(modules::FILE)?.as_ref()),
         cross_encoder,
+        sparse,
+        max_active_dims: None,
     };
     if let Some(whole) = &whole {
         read.whole(whole)?;
@@ -130,6 +146,10 @@ impl SentenceTransformers {
         self.truncate_dim = config.usize_opt("truncate_dim")?;
         if self.truncate_dim == Some(0) {
             return Err(config.invalid("truncate_dim", "is 0"));
+        }
+        self.max_active_dims = config.usize_opt("max_active_dims")?;
+        if self.max_active_dims == Some(0) {
+            return Err(config.invalid("max_active_dims", "is 0"));
         }
         // Those of other kinds of models are left out, as by sentence-transformers.
         let known = |name: &&str| ["cosine", "dot", "euclidean", "manhattan"].contains(name);

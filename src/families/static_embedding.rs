@@ -23,5 +23,6 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         decoder: None,
         head: None,
         language: None,
+        masked: None,
     })
 }

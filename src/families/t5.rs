@@ -122,6 +122,7 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         vocabulary: config.usize("vocab_size")?,
         encoder: Some(stack(layers, false)?),
         head: None,
+        masked: None,
         language: decoder.as_ref().map(|_| LanguageHead {
             weight: LanguageWeight::OwnOrTied(&["lm_head"]),
             bias: None,

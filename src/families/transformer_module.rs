@@ -78,6 +78,20 @@ impl TransformerModule {
         }
     }
 
+    /// What the module makes of its model, if the file says it.
+    pub fn task(&self) -> Result<Option<&str>> {
+        self.config.as_ref().map_or(Ok(None), |config| config.str_opt("transformer_task"))
+    }
+
+    /// Refuses what would change the logits of a text's tokens.
+    pub fn of_logits(&self, expected: (&str, &str)) -> Result<()> {
+        let Some(config) = &self.config else { return Ok(()) };
+        match check(config, expected, "logits")? {
+            Some(_) => Err(unsupported(config, MESSAGES)),
+            None => Ok(()),
+        }
+    }
+
     /// How pairs are read, by a module whose task and output are `expected`.
     pub fn of_pairs(&self, expected: (&str, &str)) -> Result<Option<PairTemplate>> {
         self.config.as_ref().map_or(Ok(None), |config| check(config, expected, "logits"))

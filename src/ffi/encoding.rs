@@ -122,6 +122,7 @@ pub unsafe extern "C" fn kinglet_model_tokenize(
             add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true),
             max_length: (o.max_length != 0).then_some(o.max_length),
             offsets: flag(o.offsets, "options.offsets")?,
+            ..EncodeOptions::default()
         };
         // SAFETY: C passes NULL or a live cancellation.
         let cancellation = unsafe { cancellation::optional(o.cancellation) };

@@ -230,7 +230,12 @@ impl Generator {
         // Without the option a source text may be truncated; a prompt without its end would give wrong output.
         let max_length = if self.engine.spec.encoder.is_some() { bounded } else { bounded.or(Some(usize::MAX)) };
         let add_special_tokens = options.add_special_tokens.unwrap_or(true);
-        self.engine.encode(texts, None, &EncodeOptions { add_special_tokens, max_length, offsets: false }, call)
+        self.engine.encode(
+            texts,
+            None,
+            &EncodeOptions { add_special_tokens, max_length, ..EncodeOptions::default() },
+            call,
+        )
     }
 
     fn settle(&self, options: &GenerateOptions, streams: bool) -> Result<Settings> {

@@ -41,7 +41,8 @@ impl Prefix {
         let engine = &generator.engine;
         generator.require_plain_decoder("a prefix")?;
         let work = |call: Call<'_>| {
-            let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), offsets: false };
+            let options =
+                EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), ..EncodeOptions::default() };
             let encoding = engine.encode(&[text], None, &options, call)?;
             let tokens = encoding.ids().to_vec();
             let mut sequence = engine.network.sequence()?;

@@ -117,6 +117,10 @@ fn load_observed(path: &Path, mut options: LoadOptions, observer: Option<Arc<Obs
     if export.is_none() {
         view = ModelView::find(&spec, &weights)?;
         view.settle(&mut spec);
+        if let Some(error) = &view.unfit {
+            let what = "the head of a masked language model cannot be used";
+            options.log.warning(|| format!("{}; {what}", error.message()));
+        }
     }
     let mut view = view.with_modules(&modules, &weights)?;
     let tokenizer_files = TokenizerFiles::read(&files)?.lower_case(embedding.do_lower_case);
@@ -229,7 +233,11 @@ impl Loaded {
             let (path, absent) = (engine.tokenizer.path().display(), engine.tokenizer.absent());
             log.warning(|| format!("{path}: {absent}; the model accepts only token ids"));
         }
-        if let Err(error) = &embedding.modules {
+        // A sparse encoder has no modules of embeddings.
+        let is_sparse = embedding.sparse.is_ok() && engine.spec.masked.is_some();
+        if let Err(error) = &embedding.modules
+            && !is_sparse
+        {
             log.warning(|| format!("{}; a call that names a pooling embeds without it", error.message()));
         }
         if !embedding.found && engine.spec.head.is_none() {

@@ -153,9 +153,18 @@ impl Packer<'_> {
     }
 
     fn model(&mut self, view: &ModelView) -> Result<()> {
-        // The language head first: if it is tied to the word embeddings, these are then already packed.
+        // The language heads first: if they are tied to the word embeddings, these are then already packed.
         for linear in view.language.iter().chain(&view.head) {
             self.linear(Role::Head, linear)?;
+        }
+        if let Some(masked) = &view.masked {
+            let mut decoder = masked.decoder.clone();
+            if let Some(name) = masked.own_name.filter(|_| !pack::tables_are_exact(self.precision)) {
+                decoder.key = name.to_string();
+            }
+            self.linear(Role::Head, &masked.dense)?;
+            self.linear(Role::Head, &decoder)?;
+            self.norm(&masked.norm)?;
         }
         self.step()?;
         [&view.encoder, &view.decoder].into_iter().flatten().try_for_each(|stack| self.stack(stack))?;

@@ -2,8 +2,8 @@
 
 use super::{
     Activation, AttentionSpec, Biases, Dense, Disentangled, Head, HeadKind, HeadToken, Heads, LanguageHead,
-    LanguageWeight, LinearTensors, Names, Norm, NormKind, NormPlace, Position, Relative, Rotary, RotaryScaling, Spec,
-    Stack,
+    LanguageWeight, LinearTensors, MaskedHead, Names, Norm, NormKind, NormPlace, Position, Relative, Rotary,
+    RotaryScaling, Spec, Stack,
 };
 
 type StackChange = fn(&mut Stack);
@@ -92,10 +92,11 @@ pub fn of_stack() -> Vec<&'static str> {
 
 /// The fields of a Spec but those of its stacks.
 pub fn of_spec() -> Vec<&'static str> {
-    let whole = fields!("", Spec { family, vocabulary, encoder, decoder, head, language });
-    let parts: [&[&str]; 2] = [
+    let whole = fields!("", Spec { family, vocabulary, encoder, decoder, head, language, masked });
+    let parts: [&[&str]; 3] = [
         &fields!("head.", Head { kind, token, layers, labels }),
         &fields!("language.", LanguageHead { weight, bias, scale, softcap }),
+        &fields!("masked.", MaskedHead { dense, norm, weight, bias }),
     ];
     leaves(&whole, &parts)
 }
@@ -212,6 +213,10 @@ pub const SPEC_CHANGES: &[(&str, SpecChange)] = &[
     ("language.bias", |s| language(s).bias = Some("other")),
     ("language.scale", |s| language(s).scale += 0.5),
     ("language.softcap", |s| language(s).softcap += 0.5),
+    ("masked.dense", |s| masked(s).dense.activation = Activation::Tanh),
+    ("masked.norm", |s| masked(s).norm = "other"),
+    ("masked.weight", |s| masked(s).weight = LanguageWeight::Own(&["other"])),
+    ("masked.bias", |s| masked(s).bias = &["other"]),
 ];
 
 fn relative(stack: &mut Stack) -> &mut Relative {
@@ -242,6 +247,12 @@ fn head(spec: &mut Spec) -> &mut Head {
 fn language(spec: &mut Spec) -> &mut LanguageHead {
     let plain = LanguageHead { weight: LanguageWeight::Tied, bias: None, scale: 1.0, softcap: 0.0 };
     spec.language.get_or_insert(plain)
+}
+
+fn masked(spec: &mut Spec) -> &mut MaskedHead {
+    let dense = Dense { name: "dense", bias: true, activation: Activation::Gelu, prefixed: false };
+    let plain = MaskedHead { dense, norm: "norm", weight: LanguageWeight::Tied, bias: &[] };
+    spec.masked.get_or_insert(plain)
 }
 
 /// Fails unless each field begins the name of a case.

@@ -12,7 +12,7 @@ mod position;
 
 pub use device::{Device, DeviceInfo, Precision};
 pub use modules::{Elementwise, Module, ModuleDense, Modules, Residual};
-pub use output::{Dense, EncodeOutput, Head, HeadKind, HeadToken, Layers};
+pub use output::{Dense, EncodeOutput, Head, HeadKind, HeadToken, Layers, MaskedHead, SparsePooling, VocabularyRows};
 pub use packed::{Batch, Layout};
 pub use pooling::Pooling;
 pub use position::Position;
@@ -29,6 +29,8 @@ pub struct Spec {
     pub head: Option<Head>,
     /// From the decoder's last hidden state to logits.
     pub language: Option<LanguageHead>,
+    /// From the encoder's hidden states to the tokens that masks stand for.
+    pub masked: Option<MaskedHead>,
 }
 
 impl Spec {

@@ -1,6 +1,6 @@
 //! Classification heads and the outputs of an encoder as data.
 
-use super::{Activation, Modules, Pooling, Spec};
+use super::{Activation, LanguageWeight, Modules, Pooling, Spec};
 
 /// A classification head: dense layers over the hidden states that its kind reads.
 #[derive(Clone, Debug)]
@@ -22,6 +22,19 @@ pub struct Dense {
     pub activation: Activation,
     /// Whether its name begins with [`Names::prefix`](super::Names::prefix).
     pub prefixed: bool,
+}
+
+/// The head of a masked language model: from a token's hidden state to a score for each token of the vocabulary,
+/// `norm(activation(dense(x)))·Wᵀ + b`. The dense layer is as wide as the word embeddings.
+#[derive(Clone, Debug)]
+pub struct MaskedHead {
+    pub dense: Dense,
+    /// The norm's name; its kind, epsilon and bias are those of the encoder's norms.
+    pub norm: &'static str,
+    /// `Tied` means the encoder's word embeddings.
+    pub weight: LanguageWeight,
+    /// The names of the bias on the scores, to try in order; empty if there is none.
+    pub bias: &'static [&'static str],
 }
 
 /// The token of a text whose hidden state a head of sequences reads.
@@ -85,6 +98,26 @@ pub enum Layers {
     Modules { texts: usize },
     /// Those inside an ONNX graph ([`Modules::graph`]).
     Graph,
+    /// The head of a masked language model.
+    Vocabulary(VocabularyRows),
+}
+
+/// What is taken of the scores that the head of a masked language model gives, a number for each token of the vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VocabularyRows {
+    /// The logits of each token that has this id.
+    Masks(u32),
+    /// One row per text.
+    Texts(SparsePooling),
+}
+
+/// How the logits of a text's tokens become one row (SPLADE, Formal et al. 2021; sentence-transformers' module `SpladePooling`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SparsePooling {
+    /// The sum over all tokens, and not the largest value.
+    pub sum: bool,
+    /// `ln(1 + ln(1 + relu(x)))`, and not `ln(1 + relu(x))`.
+    pub twice: bool,
 }
 
 impl EncodeOutput {
@@ -94,6 +127,16 @@ impl EncodeOutput {
 
     pub fn head(kind: HeadKind) -> Self {
         Self { layers: Layers::Head, ..Self::states(kind.pooling()) }
+    }
+
+    /// The logits of each token that has this id.
+    pub fn masks(id: u32) -> Self {
+        Self { layers: Layers::Vocabulary(VocabularyRows::Masks(id)), ..Self::states(Pooling::None) }
+    }
+
+    /// A row of weights of the vocabulary's tokens for each text.
+    pub fn sparse(pooling: SparsePooling) -> Self {
+        Self { layers: Layers::Vocabulary(VocabularyRows::Texts(pooling)), ..Self::states(Pooling::Max) }
     }
 
     /// Whether there is one row per token.
@@ -112,12 +155,17 @@ impl EncodeOutput {
                 super::modules::width(&modules.texts[..texts], pooled)
             }
             (Layers::Graph, _) => modules.graph.unwrap_or(hidden),
+            (Layers::Vocabulary(_), _) => spec.vocabulary,
             _ => hidden * self.poolings.len(),
         }
     }
 
-    /// The number of rows for this many texts and tokens.
-    pub fn rows(&self, texts: usize, tokens: usize) -> usize {
-        if self.by_token() { tokens } else { texts }
+    /// The number of rows for this many texts with these tokens.
+    pub fn rows(&self, texts: usize, ids: &[u32]) -> usize {
+        match self.layers {
+            Layers::Vocabulary(VocabularyRows::Masks(mask)) => ids.iter().filter(|&&id| id == mask).count(),
+            _ if self.by_token() => ids.len(),
+            _ => texts,
+        }
     }
 }

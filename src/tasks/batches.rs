@@ -25,6 +25,26 @@ pub(super) fn batches<'a>(
     })
 }
 
+/// The bytes of rows that a call holds beside its result.
+const ROW_BYTES: usize = 64 << 20;
+
+/// Cuts texts into parts of which each has rows of at most [`ROW_BYTES`], or one text. `rows` are those of each text, `width` values wide.
+pub(super) fn by_rows(rows: &[usize], width: usize) -> Vec<Vec<usize>> {
+    let most = (ROW_BYTES / (width * size_of::<f32>()).max(1)).max(1);
+    let (mut parts, mut count): (Vec<Vec<usize>>, usize) = (Vec::new(), 0);
+    for (text, &rows) in rows.iter().enumerate() {
+        match parts.last_mut() {
+            Some(part) if count + rows <= most => part.push(text),
+            _ => {
+                parts.push(vec![text]);
+                count = 0;
+            }
+        }
+        count += rows;
+    }
+    parts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +61,13 @@ mod tests {
         let long = "a".repeat(10 << 20);
         assert_eq!(ranges(&[&long, &long, &long], None), [(0, 2), (2, 3)]);
         assert_eq!(ranges(&["a", "b", "c"], Some(&[&long, &long, &long])), [(0, 2), (2, 3)]);
+    }
+
+    #[test]
+    fn parts_by_rows_hold_one_text_or_little() {
+        let width = ROW_BYTES / size_of::<f32>() / 4;
+        assert_eq!(by_rows(&[1, 2, 1, 1, 9, 4], width), [vec![0, 1, 2], vec![3], vec![4], vec![5]]);
+        assert_eq!(by_rows(&[1, 1], usize::MAX >> 8), [vec![0], vec![1]]);
+        assert!(by_rows(&[], width).is_empty());
     }
 }

@@ -48,7 +48,7 @@ impl ScoreFunction {
     }
 
     /// Applies it to rows of `labels` values.
-    fn apply(self, scores: &mut [f32], labels: usize) {
+    pub(super) fn apply(self, scores: &mut [f32], labels: usize) {
         match self {
             Self::None => {}
             Self::Sigmoid => scores.iter_mut().for_each(|s| *s = 1.0 / (1.0 + (-*s).exp())),
@@ -73,6 +73,8 @@ pub struct ClassifierSettings {
     cross_encoder: Option<Result<ScoreFunction>>,
     /// How a cross-encoder reads pairs and scores them.
     pub(crate) scoring: CrossEncoder,
+    /// The output of a model of natural language inference that stands for entailment.
+    pub(crate) entailment: Option<usize>,
 }
 
 impl ClassifierSettings {
@@ -128,7 +130,20 @@ impl ClassifierSettings {
             (Some(Ok(_)), None) => Some(Ok(default)),
             (None, None) => None,
         };
-        Ok(Self { labels, function: Some(function), cross_encoder, scoring })
+        let entailment = entailment(config, &labels);
+        Ok(Self { labels, function: Some(function), cross_encoder, scoring, entailment })
+    }
+}
+
+/// The output whose name begins with "entail": by `label2id`, as in transformers, or by the labels where the file has none.
+fn entailment(config: &Config, labels: &[String]) -> Option<usize> {
+    let is = |name: &str| name.to_lowercase().starts_with("entail");
+    match config.get("label2id").and_then(|v| v.as_object()) {
+        Some(ids) => {
+            let (_, id) = ids.iter().find(|(name, _)| is(name))?;
+            id.as_u64().and_then(|id| usize::try_from(id).ok())
+        }
+        None => labels.iter().position(|name| is(name)),
     }
 }
 

@@ -97,6 +97,11 @@ impl Encoding {
         chosen
     }
 
+    /// A sequence's ids.
+    pub(crate) fn ids_of(&self, sequence: usize) -> &[u32] {
+        &self.ids[self.starts[sequence]..self.starts[sequence + 1]]
+    }
+
     /// Writes tokens over the last ones of each sequence that was truncated.
     pub(crate) fn restore_ends(&mut self, tokens: &[u32]) {
         for (i, _) in self.truncated.iter().enumerate().filter(|(_, cut)| **cut != 0) {

@@ -67,11 +67,13 @@ pub struct EncodeOptions {
     pub max_length: Option<usize>,
     /// Computes the byte range of each token in its text.
     pub offsets: bool,
+    /// Truncates only the first text of a pair that is too long, and not the longer one. A second text that leaves no room is an error.
+    pub only_first: bool,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { add_special_tokens: true, max_length: None, offsets: false }
+        Self { add_special_tokens: true, max_length: None, offsets: false, only_first: false }
     }
 }
 
@@ -238,7 +240,7 @@ impl Tokenizer {
     pub fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
         let counters = crate::base::counters::Counters::default();
         let call = Call::new(&counters);
-        let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), offsets: false };
+        let options = EncodeOptions { add_special_tokens, max_length: Some(usize::MAX), ..EncodeOptions::default() };
         Ok(self.encode(&[text], None, &options, &Pool::new(1), call)?.ids().to_vec())
     }
 
@@ -255,6 +257,11 @@ impl Tokenizer {
     /// Whether there is a tokenizer: a model without one accepts only token ids.
     pub fn is_present(&self) -> bool {
         self.0.tokenizer.is_some()
+    }
+
+    /// The id of a token by its text as the vocabulary has it.
+    pub fn token_id(&self, token: &str) -> Option<u32> {
+        self.0.tokenizer.as_ref()?.token_to_id(token)
     }
 
     /// Whether a token is one that the tokenizer calls special.
@@ -365,6 +372,11 @@ impl Tokenizer {
         if let Some((i, id)) = ids.iter().enumerate().find(|&(_, &id)| tokenizer.id_to_token(id).is_none()) {
             return Err(Error::invalid_argument(format!("ids[{i}]: {id} is not in the vocabulary")));
         }
+        self.decode_lenient(ids, skip_special_tokens)
+    }
+
+    /// As `decode`, for ids of which the vocabulary may lack some (models' tables are padded): these have no text.
+    pub(crate) fn decode_lenient(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
         let text = self.decode_known(ids, skip_special_tokens)?;
         Ok(if self.0.cleans_up { clean_up::clean_up(&text).into_owned() } else { text })
     }
@@ -482,6 +494,15 @@ impl Inner {
         let failed = untokenizable;
         let mut first = raw(text, limit)?;
         let mut second = pair.map(|pair| raw(pair, limit)).transpose()?;
+        if let (true, Some(room), Some(other)) = (options.only_first, limit, &second)
+            && other.len() >= room
+            && first.len() + other.len() > room
+        {
+            return Err(Error::invalid_argument(format!(
+                "pairs: a second text of {} tokens leaves no room for the first one, of {room} tokens that both may have",
+                other.len()
+            )));
+        }
         // Both texts get half of the room; if it is odd, the one with more tokens gets one more.
         if let (Some(room), Some(pair), Some(other)) = (limit, pair, &second)
             && room % 2 == 1
@@ -497,7 +518,8 @@ impl Inner {
             && first.len() + second.as_ref().map_or(0, |e| e.len()) > room
         {
             truncated = true;
-            let strategy = TruncationStrategy::LongestFirst;
+            let first_only = options.only_first && second.is_some();
+            let strategy = if first_only { TruncationStrategy::OnlyFirst } else { TruncationStrategy::LongestFirst };
             let params = TruncationParams { direction: self.direction, max_length: room, strategy, stride: 0 };
             (first, second) = truncate_encodings(first, second, &params).map_err(failed)?;
             // The crate keeps the truncated parts as further encodings, which are not needed.

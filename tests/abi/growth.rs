@@ -7,7 +7,7 @@ use kinglet::ffi::*;
 use crate::calls::{first_sizes, load, ok, refused, text};
 
 /// The size of each struct in the first version that had it. Lines are added; none is ever changed.
-const FIRST: [(&str, usize); 42] = [
+const FIRST: [(&str, usize); 49] = [
     ("kinglet_arrow_texts", 64),
     ("kinglet_batch_suggestion_view", 72),
     ("kinglet_classifications_view", 56),
@@ -24,6 +24,7 @@ const FIRST: [(&str, usize); 42] = [
     ("kinglet_embeddings_view", 64),
     ("kinglet_encoding_view", 104),
     ("kinglet_entity", 56),
+    ("kinglet_fill_mask_options", 56),
     ("kinglet_generate_options", 304),
     ("kinglet_generation_output", 64),
     ("kinglet_generations_view", 32),
@@ -32,6 +33,8 @@ const FIRST: [(&str, usize); 42] = [
     ("kinglet_latency", 80),
     ("kinglet_logits_options", 24),
     ("kinglet_logits_view", 32),
+    ("kinglet_mask_fill", 48),
+    ("kinglet_mask_fills_view", 56),
     ("kinglet_message", 40),
     ("kinglet_model_options", 112),
     ("kinglet_model_view", 136),
@@ -45,11 +48,15 @@ const FIRST: [(&str, usize); 42] = [
     ("kinglet_search_options", 48),
     ("kinglet_session_options", 8),
     ("kinglet_session_view", 24),
+    ("kinglet_sparse_embeddings_view", 64),
+    ("kinglet_sparse_options", 72),
     ("kinglet_stage_totals", 40),
     ("kinglet_suggest_batch_size_options", 64),
     ("kinglet_token_classifications_view", 64),
     ("kinglet_tokenize_options", 32),
     ("kinglet_workload", 40),
+    ("kinglet_zero_shot_options", 56),
+    ("kinglet_zero_shot_results_view", 56),
 ];
 
 #[test]

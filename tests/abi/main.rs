@@ -13,6 +13,7 @@ mod callbacks;
 mod compression;
 mod generate;
 mod growth;
+mod masked;
 mod models;
 mod requests;
 mod search;
@@ -31,6 +32,7 @@ fn every_function_is_tested() {
         batch_size::COVERS,
         compression::COVERS,
         generate::COVERS,
+        masked::COVERS,
         models::COVERS,
         requests::COVERS,
         search::COVERS,
@@ -51,6 +53,7 @@ fn every_function_is_tested() {
         include_str!("batch_size.rs"),
         include_str!("compression.rs"),
         include_str!("generate.rs"),
+        include_str!("masked.rs"),
         include_str!("models.rs"),
         include_str!("requests.rs"),
         include_str!("search.rs"),

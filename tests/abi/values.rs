@@ -41,6 +41,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_hidden_states_free",
     "kinglet_log_level_name",
     "kinglet_logits_free",
+    "kinglet_mask_fills_free",
     "kinglet_messages_count",
     "kinglet_messages_free",
     "kinglet_model_free",
@@ -55,6 +56,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_score_function_name",
     "kinglet_session_free",
     "kinglet_similarity_name",
+    "kinglet_sparse_embeddings_free",
     "kinglet_stage_name",
     "kinglet_status_name",
     "kinglet_text_free",
@@ -62,6 +64,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_token_classifications_free",
     "kinglet_tristate_name",
     "kinglet_version",
+    "kinglet_zero_shot_results_free",
 ];
 
 fn name(made: *const c_char) -> &'static str {
@@ -163,6 +166,9 @@ fn what_cannot_fail_takes_null() {
         kinglet_logits_free(null_mut());
         kinglet_prefix_free(null_mut());
         kinglet_ranking_free(null_mut());
+        kinglet_sparse_embeddings_free(null_mut());
+        kinglet_mask_fills_free(null_mut());
+        kinglet_zero_shot_results_free(null_mut());
         kinglet_session_free(null_mut());
         kinglet_messages_free(null_mut());
         kinglet_devices_free(null_mut());

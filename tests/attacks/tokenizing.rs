@@ -90,7 +90,11 @@ fn numbers_and_other_alphabets_are_tokenised_as_far_as_they_count() {
 #[test]
 fn pairs_are_tokenised_as_far_as_they_count() {
     let ids = |model: &Model, text: &str, pair: Option<&str>, max_length: usize, add_special_tokens: bool| {
-        let options = kinglet::EncodeOptions { max_length: Some(max_length), add_special_tokens, offsets: false };
+        let options = kinglet::EncodeOptions {
+            max_length: Some(max_length),
+            add_special_tokens,
+            ..kinglet::EncodeOptions::default()
+        };
         let pair = pair.map(|pair| [pair]);
         model.tokenize(&[text], pair.as_ref().map(|pair| &pair[..]), &options, None).unwrap().ids().to_vec()
     };
@@ -128,7 +132,12 @@ fn pairs_are_tokenised_as_far_as_they_count() {
         let found = ids(&model, short, Some(&document), 64, true);
         assert_eq!(found.len(), 64);
         // With the places of the tokens in the text.
-        let options = kinglet::EncodeOptions { max_length: Some(64), add_special_tokens: false, offsets: true };
+        let options = kinglet::EncodeOptions {
+            max_length: Some(64),
+            add_special_tokens: false,
+            offsets: true,
+            ..kinglet::EncodeOptions::default()
+        };
         let encoding = model.tokenize(&[&document], None, &options, None).unwrap();
         let spans = encoding.offsets().unwrap();
         let words: Vec<&str> = spans.iter().map(|span| &document[span.start..span.end]).collect();

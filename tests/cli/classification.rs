@@ -115,3 +115,60 @@ fn a_head_for_tokens_is_used_unasked() {
         2
     );
 }
+
+fn reference(name: &str) -> Value {
+    let path = fixture("tasks").join(name).join("reference.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn zero_shot_labels_are_sorted() {
+    let case = &reference("nli")["zero_shot"][1];
+    let labels = case["labels"].as_array().unwrap().iter().map(|l| l.as_str().unwrap()).collect::<Vec<_>>().join(", ");
+    let text = case["text"].as_str().unwrap();
+    let arguments = ["--labels", &labels, "--multi-label", text];
+    let found = run_json("zero-shot", "tasks/nli", &arguments, "");
+    assert_eq!((&found[0]["labels"], &found[0]["text"]), (&case["order"], &case["text"]));
+    assert_close(&found[0]["scores"], &case["scores"]);
+    let shown = run("zero-shot", "tasks/nli", &arguments, "");
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines.len() == 4 && lines[3].is_empty(), "{shown}");
+    let columns: Vec<&str> = lines[0].split('\t').collect();
+    assert_eq!(columns[1..], [case["order"][0].as_str().unwrap(), text]);
+}
+
+#[test]
+fn masks_are_filled() {
+    let all = reference("bert");
+    let case = &all["fill_mask"][0];
+    let text = case["text"].as_str().unwrap();
+    let found = run_json("fill-mask", "tasks/bert", &[text], "");
+    let (tokens, expected) = (&found[0]["masks"][0], case["masks"][0].as_array().unwrap());
+    for (token, expected) in tokens.as_array().unwrap().iter().zip(expected) {
+        assert_eq!((&token["token"], &token["token_str"]), (&expected["token"], &expected["token_str"]));
+        assert_eq!(token["sequence"], expected["sequence"]);
+        assert_close(&token["score"], &expected["score"]);
+    }
+    let shown = run("fill-mask", "tasks/bert", &["--targets", "river,bird", "-k", "1", "[MASK] [MASK]"], "");
+    assert_eq!(shown.lines().filter(|line| line.is_empty()).count(), 2, "{shown}");
+}
+
+#[test]
+fn sparse_embeddings_and_their_dot_products() {
+    let texts = ["a small bird", "the river"];
+    let found = run_json("sparse-embed", "tasks/splade", &texts, "");
+    let row = |i: usize| {
+        let indices = found[i]["indices"].as_array().unwrap().iter().map(|index| index.as_u64().unwrap());
+        indices.zip(floats(&found[i]["weights"])).collect::<Vec<_>>()
+    };
+    assert!(row(0).len() == 20 && row(0).is_sorted());
+    let common = |(index, weight): &(u64, f64)| {
+        row(1).iter().find(|(other, _)| other == index).map_or(0.0, |(_, other)| other * weight)
+    };
+    let dot: f64 = row(0).iter().map(common).sum();
+    let scored = run_json("sparse-embed", "tasks/splade", &["--query", texts[0], texts[1]], "");
+    assert_eq!(scored[0]["text"], texts[1]);
+    assert!((scored[0]["score"].as_f64().unwrap() - dot).abs() < 1e-3, "{scored:?} {dot}");
+    let shown = run("sparse-embed", "tasks/splade", &["--max-active-dims", "3", texts[0]], "");
+    assert!(shown.split_whitespace().count() >= 3 && shown.matches(':').count() >= 3, "{shown}");
+}

@@ -7,7 +7,7 @@ type Wrong<'a> = (i32, &'a str, &'a str, &'a [&'a str], &'a str, &'a [&'a str]);
 
 #[test]
 fn errors_name_what_is_wrong() {
-    let wrong: [Wrong; 21] = [
+    let wrong: [Wrong; 26] = [
         (FAILED, "embed", "nowhere", &["a"], "", &["nowhere"]),
         (
             FAILED,
@@ -33,6 +33,18 @@ fn errors_name_what_is_wrong() {
         (FAILED, "classify", "bert-classifier", &["--score", "a", "b"], "", &["one output", "classify"]),
         (USAGE, "classify", "bert-classifier", &["--pairs", "a"], "", &["pairs", "two arguments"]),
         (FAILED, "classify", "bert-classifier", &["--pairs"], "a\tb\nc\n", &["line 2", "tab"]),
+        (FAILED, "zero-shot", "bert-classifier", &["--labels", "a,b", "c"], "", &["entail", "NEGATIVE"]),
+        (
+            USAGE,
+            "zero-shot",
+            "tasks/nli",
+            &["--labels", "a", "--hypothesis-template", "b", "c"],
+            "",
+            &["hypothesis_template"],
+        ),
+        (USAGE, "fill-mask", "tasks/bert", &["a bird"], "", &["texts[0]", "[MASK]"]),
+        (FAILED, "fill-mask", "bert", &["[MASK]"], "", &["ForMaskedLM"]),
+        (FAILED, "sparse-embed", "bert", &["a"], "", &["ForMaskedLM"]),
         (FAILED, "tokenize", "bert", &["--decode", "2,x"], "", &["\"x\"", "token id"]),
         (USAGE, "hidden", "bert", &["--ids", "2,5000"], "", &["5000"]),
         (USAGE, "hidden", "bert", &["--ids", "2,3", "--type-ids", "0"], "", &["--type-ids"]),
@@ -67,11 +79,14 @@ fn usage_errors_are_errors_and_help_is_not() {
     }
 }
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 23] = [
     "generate",
     "chat",
     "embed",
     "classify",
+    "zero-shot",
+    "fill-mask",
+    "sparse-embed",
     "compress",
     "search",
     "rerank",

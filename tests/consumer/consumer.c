@@ -452,6 +452,44 @@ static void ranking(void) {
     kinglet_ranking_free(made);
 }
 
+static void masked_models(void) {
+    const kinglet_str texts[] = {KINGLET_STR("a [MASK] bird"), KINGLET_STR("[MASK] and [MASK]")};
+    const kinglet_str labels[] = {KINGLET_STR("birds"), KINGLET_STR("trains")};
+    kinglet_fill_mask_options mask_options = {.struct_size = sizeof mask_options, .top_k = 2};
+    kinglet_mask_fills *fills = NULL;
+    kinglet_mask_fills_view masks = {.struct_size = sizeof masks};
+    kinglet_mask_fill fill = {.struct_size = sizeof fill};
+    kinglet_sparse_options sparse_options = {.struct_size = sizeof sparse_options, .max_active_dims = 4};
+    kinglet_sparse_embeddings *sparse = NULL;
+    kinglet_sparse_embeddings_view weights = {.struct_size = sizeof weights};
+    kinglet_zero_shot_options label_options = {.struct_size = sizeof label_options, .multi_label = 1};
+    kinglet_zero_shot_results *results = NULL;
+    kinglet_zero_shot_results_view ranked = {.struct_size = sizeof ranked};
+
+    kinglet_model *model = load("tasks/bert");
+    OK(kinglet_model_fill_mask(model, texts, 2, &mask_options, &fills, &error));
+    OK(kinglet_model_sparse_embed(model, texts, 2, &sparse_options, &sparse, &error));
+    /* Results outlive their model. */
+    kinglet_model_free(model);
+    OK(kinglet_mask_fills_read(fills, &masks, &error));
+    REQUIRE(masks.count == 2 && masks.mask_count == 3 && masks.top_k == 2 && masks.starts[1] == 1);
+    OK(kinglet_mask_fills_fill(fills, 2, 1, &fill, &error));
+    CHECK(fill.score > 0 && fill.token_text.size > 0 && fill.sequence.size > 0);
+    kinglet_mask_fills_free(fills);
+    OK(kinglet_sparse_embeddings_read(sparse, &weights, &error));
+    REQUIRE(weights.count == 2 && weights.dimension == 300 && weights.starts[2] == 8);
+    CHECK(weights.indices[0] < weights.indices[1] && weights.weights[7] > 0 && weights.token_counts[0] > 4);
+    kinglet_sparse_embeddings_free(sparse);
+
+    model = load("tasks/nli");
+    OK(kinglet_model_classify_zero_shot(model, texts, 2, labels, 2, &label_options, &results, &error));
+    kinglet_model_free(model);
+    OK(kinglet_zero_shot_results_read(results, &ranked, &error));
+    REQUIRE(ranked.count == 2 && ranked.label_count == 2);
+    CHECK(ranked.scores[0] >= ranked.scores[1] && ranked.labels[0] + ranked.labels[1] == 1 && !ranked.truncated[0]);
+    kinglet_zero_shot_results_free(results);
+}
+
 static void labelling(void) {
     kinglet_model *model = load("bert-token-classifier");
     const kinglet_str texts[] = {KINGLET_STR("bird"), KINGLET_STR("  JOHN went\tfrom Berlin   to Paris.\n")};
@@ -641,6 +679,7 @@ int main(int argc, char **argv) {
     classifying();
     searching();
     ranking();
+    masked_models();
     labelling();
     compressing();
     if (generate_main(fixtures) != 0 || session_main(fixtures) != 0) return 1;

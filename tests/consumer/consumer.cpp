@@ -330,6 +330,37 @@ void heads(const std::string &fixtures) {
         fails(kinglet::Status::InvalidArgument, "documents", [&] { (void)model.rerank("a", std::vector<std::string>{}).value(); });
     }
     {
+        const auto model = kinglet::Model::load(fixtures + "/tasks/splade").value();
+        const std::vector<std::string> texts = {"a [MASK] bird", "[MASK] and [MASK]"};
+        kinglet::FillMaskOptions few;
+        few.targets = {"river", "bird"};
+        const auto fills = model.fill_mask(texts, few).value();
+        CHECK(fills.size() == 2 && fills.mask_count() == 3 && fills.top_k() == 2 && fills.starts()[2] == 3 && fills.token_count(0) > 4);
+        const auto likely = fills.fills(2);
+        CHECK(likely.size() == 2 && likely[0].score >= likely[1].score && !likely[0].sequence.empty() && !fills.truncated(1));
+        CHECK(fills.fill(3, 0).sequence.empty());
+        const auto sparse = model.sparse_embed(texts).value();
+        CHECK(sparse.size() == 2 && sparse.dimension() == 300 && sparse[0].indices.size() == 20 && !sparse.truncated(0));
+        CHECK(sparse.indices().size() == sparse.weights().size() && sparse.starts()[2] == sparse.indices().size());
+        CHECK(sparse[0].dot(sparse[1]) == sparse[1].dot(sparse[0]) && sparse[0].dot(sparse[0]) > 0 && sparse.token_count(1) > 4);
+        kinglet::SparseOptions named;
+        named.prompt_name = "query";
+        named.max_active_dims = 3;
+        const auto query = model.sparse_embed(texts, named).value();
+        CHECK(query[1].weights.size() == 3 && query.token_count(0) > sparse.token_count(0));
+        fails(kinglet::Status::InvalidArgument, "no mask token", [&] { (void)model.fill_mask({"a bird"}).value(); });
+    }
+    {
+        const auto model = kinglet::Model::load(fixtures + "/tasks/nli").value();
+        kinglet::ZeroShotOptions each;
+        each.multi_label = true;
+        each.hypothesis_template = "About {}.";
+        const auto results = model.classify_zero_shot({"a small bird", "the train"}, {"birds", "trains", "money"}, each).value();
+        CHECK(results.size() == 2 && results.label_count() == 3 && !results.truncated(0) && results.token_count(1) > 6);
+        CHECK(results[1].labels.size() == 3 && results[1].scores[0] >= results[1].scores[2]);
+        fails(kinglet::Status::InvalidArgument, "labels", [&] { (void)model.classify_zero_shot({"a"}, std::vector<std::string>{}).value(); });
+    }
+    {
         const auto model = kinglet::Model::load(fixtures + "/bert-token-classifier").value();
         const auto made = model.classify_tokens({"bird", "fox"}, raw).value();
         CHECK(made.size() == 2 && made.label_count() == 5 && made[0].size() == 4 * 5 && !made.truncated(1));

@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 25] = [
+const FILES: [&str; 28] = [
     "version",
     "error",
     "strings",
@@ -23,11 +23,14 @@ const FILES: [&str; 25] = [
     "model",
     "encoding",
     "embedding",
+    "sparse",
     "arrow",
     "search",
     "classification",
     "rerank",
     "token_classification",
+    "zero_shot",
+    "fill_mask",
     "compression",
     "prefix",
     "generate_options",

@@ -4,6 +4,7 @@
 #define KINGLET_MODEL_HPP
 
 #include "generation.hpp"
+#include "masked.hpp"
 #include "options.hpp"
 #include "request.hpp"
 #include "result.hpp"
@@ -209,6 +210,37 @@ public:
         return detail::make<TokenClassifications, kinglet_token_classifications>(
             [&](kinglet_token_classifications **made, kinglet_error **error) {
                 return kinglet_model_classify_tokens(get(), texts.data(), texts.size(), &c, made, error);
+            });
+    }
+
+    /// Classifies texts by labels of the call, with a model of natural language inference. Status::Unsupported if no label of the model
+    /// begins with "entail".
+    Result<ZeroShotResults> classify_zero_shot(const Texts &texts, const Texts &labels,
+                                               const ZeroShotOptions &options = {}) const noexcept {
+        const auto c = detail::to_c(options);
+        return detail::make<ZeroShotResults, kinglet_zero_shot_results>(
+            [&](kinglet_zero_shot_results **made, kinglet_error **error) {
+                return kinglet_model_classify_zero_shot(get(), texts.data(), texts.size(), labels.data(), labels.size(), &c, made,
+                                                        error);
+            });
+    }
+
+    /// Finds the likeliest tokens for each mask token of the texts, with a masked language model. Status::InvalidArgument for a text without a
+    /// mask token.
+    Result<MaskFills> fill_mask(const Texts &texts, const FillMaskOptions &options = {}) const noexcept {
+        const Texts targets(options.targets);
+        const auto c = detail::to_c(options, targets);
+        return detail::make<MaskFills, kinglet_mask_fills>([&](kinglet_mask_fills **made, kinglet_error **error) {
+            return kinglet_model_fill_mask(get(), texts.data(), texts.size(), &c, made, error);
+        });
+    }
+
+    /// Embeds texts as weights of tokens of the vocabulary, with a masked language model (SPLADE).
+    Result<SparseEmbeddings> sparse_embed(const Texts &texts, const SparseOptions &options = {}) const noexcept {
+        const auto c = detail::to_c(options);
+        return detail::make<SparseEmbeddings, kinglet_sparse_embeddings>(
+            [&](kinglet_sparse_embeddings **made, kinglet_error **error) {
+                return kinglet_model_sparse_embed(get(), texts.data(), texts.size(), &c, made, error);
             });
     }
 

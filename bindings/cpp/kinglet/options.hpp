@@ -254,6 +254,56 @@ struct RerankOptions {
     ClassifyOptions scoring = {};
 };
 
+/// Options of Model::sparse_embed.
+struct SparseOptions {
+    /// Keeps only so many weights of each text, the largest ones. 0: as the model's files say, else all.
+    std::size_t max_active_dims = 0;
+    /// The most tokens of a text, special tokens and the prompt included. 0: the model's limit.
+    std::size_t max_length = 0;
+    /// The name of a prompt in the model's config_sentence_transformers.json, which is put before each text. Empty: its
+    /// default_prompt_name, if it has one.
+    std::string prompt_name = {};
+    /// A prompt that is put there, whatever prompt_name says; empty for no prompt.
+    std::optional<std::string> prompt = std::nullopt;
+    const Cancellation *cancellation = nullptr;
+    /// How urgent the call is.
+    Priority priority = Priority::Normal;
+    /// Milliseconds after which the call fails with Status::DeadlineExceeded if it is not done. 0: none.
+    std::uint32_t deadline_ms = 0;
+};
+
+/// Options of Model::fill_mask.
+struct FillMaskOptions {
+    /// The tokens of each mask, the likeliest ones. 0: 5.
+    std::size_t top_k = 0;
+    /// Only these tokens are looked at; empty for the whole vocabulary. Of a text that is no token its first token counts, and a warning is
+    /// logged.
+    std::vector<std::string> targets = {};
+    /// The most tokens of a text, special tokens included. 0: the model's limit.
+    std::size_t max_length = 0;
+    const Cancellation *cancellation = nullptr;
+    /// How urgent the call is.
+    Priority priority = Priority::Normal;
+    /// Milliseconds after which the call fails with Status::DeadlineExceeded if it is not done. 0: none.
+    std::uint32_t deadline_ms = 0;
+};
+
+/// Options of Model::classify_zero_shot.
+struct ZeroShotOptions {
+    /// The hypothesis about a label, which takes the place of {}. Empty: "This example is {}."
+    std::string hypothesis_template = {};
+    /// Whether a text may have several labels: each score is then between 0 and 1 on its own. Otherwise a text's scores sum to 1, unless there
+    /// is only one label.
+    bool multi_label = false;
+    /// The most tokens of a text with a hypothesis, special tokens included. The text is cut, never the hypothesis. 0: the model's limit.
+    std::size_t max_length = 0;
+    const Cancellation *cancellation = nullptr;
+    /// How urgent the call is.
+    Priority priority = Priority::Normal;
+    /// Milliseconds after which the call fails with Status::DeadlineExceeded if it is not done. 0: none.
+    std::uint32_t deadline_ms = 0;
+};
+
 /// Options of Model::hidden_states.
 struct HiddenStatesOptions {
     const Cancellation *cancellation = nullptr;
@@ -364,6 +414,38 @@ inline kinglet_classify_options to_c(const ClassifyOptions &options) noexcept {
     c.deadline_ms = options.deadline_ms;
     c.max_length = options.max_length;
     prompts(c, options);
+    return c;
+}
+
+inline kinglet_sparse_options to_c(const SparseOptions &options) noexcept {
+    auto c = cancellable<kinglet_sparse_options>(options);
+    c.max_active_dims = options.max_active_dims;
+    c.max_length = options.max_length;
+    prompts(c, options);
+    c.priority = static_cast<kinglet_priority>(options.priority);
+    c.deadline_ms = options.deadline_ms;
+    return c;
+}
+
+// `targets` are the options' own.
+inline kinglet_fill_mask_options to_c(const FillMaskOptions &options, const Texts &targets) noexcept {
+    auto c = cancellable<kinglet_fill_mask_options>(options);
+    c.top_k = options.top_k;
+    c.targets = targets.data();
+    c.target_count = targets.size();
+    c.max_length = options.max_length;
+    c.priority = static_cast<kinglet_priority>(options.priority);
+    c.deadline_ms = options.deadline_ms;
+    return c;
+}
+
+inline kinglet_zero_shot_options to_c(const ZeroShotOptions &options) noexcept {
+    auto c = cancellable<kinglet_zero_shot_options>(options);
+    c.hypothesis_template = to_c(std::string_view(options.hypothesis_template));
+    c.multi_label = options.multi_label;
+    c.max_length = options.max_length;
+    c.priority = static_cast<kinglet_priority>(options.priority);
+    c.deadline_ms = options.deadline_ms;
     return c;
 }
 

@@ -183,6 +183,10 @@ impl Backend for Cpu {
         Ok(Table::from_values(values, width))
     }
 
+    fn tables_are_exact(&self) -> bool {
+        weights::tables_are_exact(self.precision())
+    }
+
     fn table_of(&self, linear: &Arc<Linear>) -> Result<Table> {
         Ok(Table { width: linear.weight.inputs(), values: TableValues::Layer(linear.clone()) })
     }

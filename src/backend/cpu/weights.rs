@@ -158,6 +158,11 @@ pub fn table_bytes(precision: Precision, rows: usize, width: usize) -> usize {
     Format::new(precision).table.bytes(rows, width)
 }
 
+/// As [`Backend::tables_are_exact`](crate::backend::Backend::tables_are_exact): the tables of bf16 models are f16.
+pub fn tables_are_exact(precision: Precision) -> bool {
+    precision != Precision::Bf16
+}
+
 /// Calls `read` for each row and releases mapped pages.
 fn each_row(view: &TensorView, mut read: impl FnMut(usize) -> Result<()>) -> Result<()> {
     let group = (RESIDENT / (view.cols() * size_of::<f32>()).max(1)).max(1);

@@ -8,6 +8,7 @@ use kinglet::{Device, Format, Precision};
 
 use crate::bench_args::BenchVerb;
 use crate::compress_args::Compress;
+pub use crate::masked_args::{FillMask, SparseEmbed, ZeroShot};
 use crate::run_args::Run;
 pub use crate::search_args::{Rerank, Search};
 use crate::values::{at_least_one, choice, size};
@@ -50,6 +51,9 @@ pub enum Verb {
     Chat(Chat),
     Embed(Embed),
     Classify(Classify),
+    ZeroShot(ZeroShot),
+    FillMask(FillMask),
+    SparseEmbed(SparseEmbed),
     Compress(Compress),
     Search(Search),
     Rerank(Rerank),

@@ -76,11 +76,15 @@ fn tries(model: &Model) -> Vec<(&'static str, Result<(), String>)> {
         let mut session = model.session()?;
         session.send(TEXT, &short, None).map(drop)
     };
+    let mask = model.tokenizer().special_tokens().get("mask_token").unwrap_or(TEXT);
     let results = [
         ("tokenize", model.tokenize(&[TEXT], None, &Default::default(), None).map(drop)),
         ("embed", model.embed(&[TEXT], &Default::default()).map(drop)),
         ("classify", model.classify(&[TEXT], None, &Default::default()).map(drop)),
         ("classify tokens", model.classify_tokens(&[TEXT], Default::default(), &Default::default()).map(drop)),
+        ("zero-shot", model.classify_zero_shot(&[TEXT], &[TEXT], &Default::default()).map(drop)),
+        ("fill masks", model.fill_mask(&[mask], &Default::default()).map(drop)),
+        ("embed sparsely", model.sparse_embed(&[TEXT], &Default::default()).map(drop)),
         ("score pairs", model.score(&[TEXT], &[TEXT], &Default::default()).map(drop)),
         ("generate", model.generate(&[TEXT], &short, None).map(drop)),
         ("chat", chat()),

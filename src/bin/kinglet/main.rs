@@ -14,6 +14,7 @@ mod embed;
 mod evaluate;
 mod failure;
 mod files;
+mod fill_mask;
 mod generate;
 mod generate_args;
 mod hidden;
@@ -23,6 +24,7 @@ mod interrupt;
 mod load_test;
 mod logits;
 mod machine;
+mod masked_args;
 mod metrics;
 mod output;
 mod progress;
@@ -33,12 +35,14 @@ mod rerank;
 mod run_args;
 mod search;
 mod search_args;
+mod sparse_embed;
 mod suggest_batch_size;
 mod suite;
 mod tokenize;
 mod values;
 mod verb_args;
 mod words;
+mod zero_shot;
 
 use std::process::ExitCode;
 
@@ -129,6 +133,9 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Classify(args) => with_model(&args.model, &|model| classify::run(model, args)),
         Verb::Search(args) => with_model(&args.model, &|model| search::run(model, args)),
         Verb::Rerank(args) => with_model(&args.model, &|model| rerank::run(model, args)),
+        Verb::FillMask(args) => with_model(&args.model, &|model| fill_mask::run(model, args)),
+        Verb::SparseEmbed(args) => with_model(&args.model, &|model| sparse_embed::run(model, args)),
+        Verb::ZeroShot(args) => with_model(&args.model, &|model| zero_shot::run(model, args)),
         Verb::Compress(args) => with_model(&args.model, &|model| compress::run(model, args)),
         Verb::Tokenize(args) => with_model(&args.model, &|model| tokenize::run(model, args)),
         Verb::Run(args) => {

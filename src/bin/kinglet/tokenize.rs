@@ -36,6 +36,7 @@ pub fn run(model: &Model, args: &Tokenize) -> Outcome<()> {
         add_special_tokens: !args.no_special_tokens,
         max_length: args.max_length,
         offsets: args.offsets,
+        ..EncodeOptions::default()
     };
     let kind = if args.pair.asked() { Kind::Pair } else { Kind::Text };
     let mut out = Output::new();

@@ -104,7 +104,7 @@ impl Engine {
     /// Computes `output` for a batch and joins the rows of all passes.
     pub fn read(&self, encoding: &Encoding, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         // Allocated at once: growing would copy a large result.
-        let values = output.rows(encoding.len(), encoding.tokens()) * output.width(&self.spec, &self.modules);
+        let values = output.rows(encoding.len(), encoding.ids()) * output.width(&self.spec, &self.modules);
         let mut rows = Vec::new();
         grow(&mut rows, values, "the result");
         let texts = Texts { encoding, output: Some(output), next: 0, end: encoding.len(), rows, sequences: Vec::new() };
@@ -240,7 +240,7 @@ impl Engine {
         let width = output.width(&self.spec, &self.modules);
         let mut rest = &rows[..];
         for (&(request, _), (encoding, text)) in items.iter().zip(texts) {
-            let count = output.rows(1, encoding.tokens_of(text)) * width;
+            let count = output.rows(1, encoding.ids_of(text)) * width;
             let row = rest.split_off(..count).ok_or_else(|| Error::internal("a pass with fewer rows than texts"))?;
             // SAFETY: as above.
             let texts = texts_of(unsafe { &mut *request })?;

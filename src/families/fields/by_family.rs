@@ -11,6 +11,9 @@ const BERT: &[&str] = &[
     "type_vocab_size",
 ];
 
+/// Of the head of a masked language model.
+const MASKED: &[&str] = &["tie_word_embeddings"];
+
 /// NomicBERT's, by transformers 5 and as published.
 const NOMIC_BERT: &[&str] = &[
     "activation_function",
@@ -129,6 +132,7 @@ const BART: &[&str] = &[
 
 /// What DeBERTa v2 has beside BERT's.
 const DEBERTA: &[&str] = &[
+    "legacy",
     "max_relative_positions",
     "norm_rel_ebd",
     "pooler_hidden_act",
@@ -137,6 +141,7 @@ const DEBERTA: &[&str] = &[
     "position_buckets",
     "relative_attention",
     "share_att_key",
+    "tie_word_embeddings",
 ];
 
 const GPT2: &[&str] = &[
@@ -298,17 +303,19 @@ const GEMMA: &[&str] = &[
 /// The fields that a family reads into its Spec, in one or two lists.
 pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
     match family {
-        "bert" | "roberta" | "xlm-roberta" | "camembert" => [BERT, &[]],
-        "electra" | "albert" => [BERT, &["embedding_size"]],
+        "bert" | "roberta" | "xlm-roberta" | "camembert" => [BERT, MASKED],
+        "electra" | "albert" => [BERT, &["embedding_size", "tie_word_embeddings"]],
         "deberta-v2" => [BERT, DEBERTA],
         "nomic_bert" => [NOMIC_BERT, &[]],
-        "modernbert" => [MODERNBERT, &[]],
+        "modernbert" => {
+            [MODERNBERT, &["classifier_activation", "classifier_bias", "decoder_bias", "tie_word_embeddings"]]
+        }
         "eurobert" => [EUROBERT, &[]],
         "opt" => [OPT, &[]],
         "phi" => [PHI, &[]],
         "stablelm" => [PHI, &["use_parallel_residual", "use_qkv_bias"]],
-        "distilbert" => [DISTILBERT, &[]],
-        "mpnet" => [MPNET, &[]],
+        "distilbert" => [DISTILBERT, MASKED],
+        "mpnet" => [MPNET, MASKED],
         "t5" => [T5, &["scale_decoder_outputs", "tie_word_embeddings"]],
         "mt5" => [T5, &[]],
         "bart" | "mbart" => [BART, &[]],
@@ -392,39 +399,18 @@ pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
 /// Fields that a family's class has and that change nothing in this family.
 pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
     match family {
-        // Encoders have no language head, and T5 with untied embeddings is told by its weights.
-        "bert" | "roberta" | "xlm-roberta" | "camembert" | "distilbert" | "mpnet" => &["tie_word_embeddings"],
-        "electra" => &[
-            "summary_activation",
-            "summary_first_dropout",
-            "summary_last_dropout",
-            "summary_type",
-            "summary_use_proj",
-            "tie_word_embeddings",
-        ],
-        // The published files have some of Google's.
-        "albert" => {
-            &["down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks", "tie_word_embeddings"]
+        "electra" => {
+            &["summary_activation", "summary_first_dropout", "summary_last_dropout", "summary_type", "summary_use_proj"]
         }
-        // The family refuses widths that differ from the hidden size; the others are of dropout, of the refused convolution and of the head
-        // for masks.
-        "deberta-v2" => &[
-            "conv_act",
-            "conv_groups",
-            "embedding_size",
-            "legacy",
-            "pooler_dropout",
-            "pooler_hidden_size",
-            "tie_word_embeddings",
-        ],
+        // The published files have some of Google's.
+        "albert" => &["down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks"],
+        // The family refuses widths that differ from the hidden size; the others are of dropout and of the refused convolution.
+        "deberta-v2" => &["conv_act", "conv_groups", "embedding_size", "pooler_dropout", "pooler_hidden_size"],
         // The family refuses a width that differs from the hidden size.
         "opt" => &["is_decoder", "word_embed_proj_dim"],
         // What these say is of heads that are not read.
         "modernbert" => &[
-            "classifier_activation",
-            "classifier_bias",
             "classifier_pooling",
-            "decoder_bias",
             "deterministic_flash_attn",
             "embedding_dropout",
             "initializer_cutoff_factor",
@@ -435,7 +421,6 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
             "repad_logits_with_grad",
             "sparse_pred_ignore_index",
             "sparse_prediction",
-            "tie_word_embeddings",
         ],
         "eurobert" => &["classifier_pooling", "is_causal", "is_decoder", "tie_word_embeddings"],
         "nomic_bert" => &[

@@ -125,6 +125,20 @@ fn published(more: Value) -> Value {
     fields
 }
 
+/// The families with a head of masked language models.
+const MASKED_FAMILIES: [&str; 10] = [
+    "bert",
+    "distilbert",
+    "roberta",
+    "xlm-roberta",
+    "camembert",
+    "mpnet",
+    "electra",
+    "albert",
+    "modernbert",
+    "deberta-v2",
+];
+
 /// Another value of a field, and what else has to be set for it to count.
 fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
     let long =
@@ -184,6 +198,12 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
         "hidden_size" if family == "opt" => json!({"word_embed_proj_dim": null}),
         "hidden_size" if family == "deberta-v2" => json!({"pooler_hidden_size": null}),
         "pooler_hidden_act" => json!({"architectures": ["DebertaV2ForSequenceClassification"]}),
+        "classifier_activation" | "classifier_bias" | "decoder_bias" | "legacy" => {
+            json!({"architectures": ["XForMaskedLM"]})
+        }
+        "tie_word_embeddings" if MASKED_FAMILIES.contains(&family) => {
+            json!({"architectures": ["XForMaskedLM"]})
+        }
         // As published.
         "max_trained_positions" if family == "nomic_bert" => published(json!({"rotary_scaling_factor": 2.0})),
         "activation_function" | "layer_norm_epsilon" | "rotary_emb_base" | "rotary_scaling_factor"

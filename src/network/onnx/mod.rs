@@ -134,6 +134,7 @@ impl OnnxNetwork {
             });
             spec.head = None;
         }
+        spec.masked = None;
         check::check(spec, encoder.as_ref(), first.as_ref())?;
         check::limit(spec, log);
         let encoder = encoder.map(|graph| EncoderGraph::new(graph, spec, config, modules)).transpose()?;
@@ -201,6 +202,8 @@ impl Network for OnnxNetwork {
     fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         match output.layers {
             Layers::Head => self.require_encoder()?.classify(pass, call),
+            // `open` takes the head from the Spec, so that tasks refuse the model.
+            Layers::Vocabulary(_) => Err(Error::internal("the vocabulary of a graph")),
             _ => self.pooled(pass, output, call),
         }
     }

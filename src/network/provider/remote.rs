@@ -15,12 +15,15 @@ use crate::base::error::{Error, Result, Status};
 use crate::base::memory::Budget;
 use crate::network::placement::{LoadedNetwork, Placement, Progress};
 use crate::network::{Feed, Network, Sequence, SequenceState, StepOutput, Want};
-use crate::spec::{Batch, Device, DeviceInfo, EncodeOutput, Layers, Modules, Precision, RotarySwitch, Spec};
+use crate::spec::{
+    Batch, Device, DeviceInfo, EncodeOutput, Layers, Modules, Precision, RotarySwitch, SparsePooling, Spec,
+    VocabularyRows,
+};
 
 use super::serve::{Description, DeviceEntry, Request, to_text};
 use super::table::{
-    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice,
-    WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MASKS, LAYERS_MODULES, LAYERS_NONE, LAYERS_SPARSE, NO_TOKEN,
+    OutputView, PassView, Slice, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
 /// What a call sends back.
@@ -238,13 +241,26 @@ impl Network for Remote {
     fn encode(&self, pass: &Batch, output: &EncodeOutput, call: Call<'_>) -> Result<Vec<f32>> {
         let (t, view) = (self.table, view(pass));
         let poolings: Vec<u32> = output.poolings.iter().map(|&pooling| pooling as u32).collect();
-        let (layers, texts) = match output.layers {
+        let (mut texts, mut mask, mut sparse) = (0, 0, SparsePooling::default());
+        let layers = match output.layers {
             // Graphs do not run in providers.
-            Layers::None | Layers::Graph => (LAYERS_NONE, 0),
-            Layers::Head => (LAYERS_HEAD, 0),
-            Layers::Modules { texts } => (LAYERS_MODULES, texts),
+            Layers::None | Layers::Graph => LAYERS_NONE,
+            Layers::Head => LAYERS_HEAD,
+            Layers::Modules { texts: count } => {
+                texts = count;
+                LAYERS_MODULES
+            }
+            Layers::Vocabulary(VocabularyRows::Masks(id)) => {
+                mask = id;
+                LAYERS_MASKS
+            }
+            Layers::Vocabulary(VocabularyRows::Texts(pooling)) => {
+                sparse = pooling;
+                LAYERS_SPARSE
+            }
         };
-        let output = OutputView { poolings: Slice::of(&poolings), skip: output.skip, layers, texts };
+        let (poolings, SparsePooling { sum, twice }) = (Slice::of(&poolings), sparse);
+        let output = OutputView { poolings, skip: output.skip, layers, texts, mask, sum, twice };
         // SAFETY: the table's contract.
         let run = |caller| unsafe { (t.encode)(self.network, &view, &output, caller) };
         Ok(self.call(call, run)?.floats)

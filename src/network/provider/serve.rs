@@ -19,12 +19,13 @@ use crate::network::placement::{Limit, LoadedNetwork, Placement};
 use crate::network::transformer::weights::ModelView;
 use crate::network::{Feed, Network, Sequence, StepOutput, Want};
 use crate::spec::{
-    Batch, Device, DeviceInfo, EncodeOutput, Layers, Layout, Modules, Pooling, Precision, RotarySwitch, Spec,
+    Batch, Device, DeviceInfo, EncodeOutput, Layers, Layout, Modules, Pooling, Precision, RotarySwitch, SparsePooling,
+    Spec, VocabularyRows,
 };
 
 use super::table::{
-    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MODULES, LAYERS_NONE, NO_TOKEN, OutputView, PassView, Slice,
-    VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
+    Caller, FeedView, FunctionTable, LAYERS_HEAD, LAYERS_MASKS, LAYERS_MODULES, LAYERS_NONE, LAYERS_SPARSE, NO_TOKEN,
+    OutputView, PassView, Slice, VERSION, WANT_LOGITS, WANT_NOTHING, WANT_TOKEN, WANT_TOP_K,
 };
 
 pub static TABLE: FunctionTable = FunctionTable {
@@ -281,6 +282,10 @@ unsafe fn output(view: &OutputView) -> Result<EncodeOutput> {
             LAYERS_NONE => Layers::None,
             LAYERS_HEAD => Layers::Head,
             LAYERS_MODULES => Layers::Modules { texts: view.texts },
+            LAYERS_MASKS => Layers::Vocabulary(VocabularyRows::Masks(view.mask)),
+            LAYERS_SPARSE => {
+                Layers::Vocabulary(VocabularyRows::Texts(SparsePooling { sum: view.sum, twice: view.twice }))
+            }
             _ => return Err(unknown()),
         },
     })

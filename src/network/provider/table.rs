@@ -74,11 +74,18 @@ pub struct OutputView {
     pub layers: u32,
     /// How many modules of texts.
     pub texts: usize,
+    /// With [`LAYERS_MASKS`]: the id of the tokens whose logits are wanted.
+    pub mask: u32,
+    /// With [`LAYERS_SPARSE`]: whether the weights of a text's tokens are summed, and whether the logarithm is taken twice.
+    pub sum: bool,
+    pub twice: bool,
 }
 
 pub const LAYERS_NONE: u32 = 0;
 pub const LAYERS_HEAD: u32 = 1;
 pub const LAYERS_MODULES: u32 = 2;
+pub const LAYERS_MASKS: u32 = 3;
+pub const LAYERS_SPARSE: u32 = 4;
 
 /// A [`Feed`](crate::network::Feed).
 #[repr(C)]

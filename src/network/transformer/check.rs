@@ -20,6 +20,8 @@ pub fn check(spec: &Spec) -> Result<()> {
     refuse(empty, "head.layers", "a classification head has at least one")?;
     let token = spec.head.as_ref().is_some_and(|head| head.kind == HeadKind::Token && head.token != HeadToken::First);
     refuse(token, "head.token", "a head of tokens reads all of them")?;
+    let alone = spec.masked.is_some() && spec.encoder.is_none();
+    refuse(alone, "masked", "the head of a masked language model needs an encoder")?;
     if let Some(language) = &spec.language {
         let Some(decoder) = &spec.decoder else { return refuse(true, "language", "a language head needs a decoder") };
         let scaled = language.scale != 1.0 && decoder.names.final_norm.is_none();

@@ -65,6 +65,9 @@ impl<B: Backend> Transformer<B> {
             // Only graphs have modules inside.
             Layers::None | Layers::Graph => pool(&hidden, width),
             Layers::Head => call.counters.time(Stage::Linear, items, tokens, || self.head(hidden, pass, output)),
+            Layers::Vocabulary(rows) => {
+                call.counters.time(Stage::Linear, items, tokens, || self.vocabulary(&hidden, pass, rows, call))
+            }
             Layers::Modules { texts } => {
                 let Chain { tokens: before, texts: after } = &self.modules;
                 let token_width = self.modules.token_width(width);

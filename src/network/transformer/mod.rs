@@ -4,6 +4,7 @@ mod check;
 mod decoder;
 mod distances;
 mod encoder;
+mod masked;
 mod relative;
 mod rotary;
 mod stack;
@@ -20,7 +21,7 @@ use crate::base::call::Call;
 use crate::base::error::Result;
 use crate::base::fork::Lock;
 use crate::base::memory::Budget;
-use crate::spec::{Batch, EncodeOutput, LanguageHead, RotarySwitch, Spec};
+use crate::spec::{Activation, Batch, EncodeOutput, LanguageHead, RotarySwitch, Spec};
 
 use super::modules::Chain;
 use super::{Feed, Network, Sequence, StepOutput};
@@ -38,9 +39,18 @@ pub struct Transformer<B: Backend> {
     head: Vec<B::Linear>,
     modules: Chain<B>,
     language: Option<(Arc<B::Linear>, LanguageHead)>,
+    masked: Option<Masked<B>>,
     cache: Option<B::Cache>,
     buffers: Lock<Vec<StepBuffers<B>>>,
     budget: Arc<Budget>,
+}
+
+/// The head of a masked language model.
+struct Masked<B: Backend> {
+    dense: B::Linear,
+    activation: Activation,
+    norm: B::Norm,
+    decoder: Arc<B::Linear>,
 }
 
 impl<B: Backend> Transformer<B> {
@@ -76,7 +86,20 @@ impl<B: Backend> Transformer<B> {
             (Some(stack), Some(view)) => Some(LoadedStack::load(&backend, stack, view, tied, &mut layer)?),
             _ => None,
         };
-        let word = decoder.as_ref().filter(|_| shared).map(|decoder| decoder.word.clone());
+        let masked = match (&spec.masked, &view.masked) {
+            (Some(head), Some(view)) => Some(Masked {
+                dense: backend.linear_load(Role::Head, &view.dense)?,
+                activation: head.dense.activation,
+                norm: backend.norm_load(&view.norm)?,
+                decoder: backend.linear_load(Role::Head, &view.decoder).map(Arc::new)?,
+            }),
+            _ => None,
+        };
+        let tied = masked.as_ref().filter(|_| view.masked_words(&backend));
+        let word = match tied {
+            Some(masked) => Some(Arc::new(backend.table_of(&masked.decoder)?)),
+            None => decoder.as_ref().filter(|_| shared).map(|decoder| decoder.word.clone()),
+        };
         let encoder = match (&spec.encoder, &view.encoder) {
             (Some(stack), Some(view)) => Some(LoadedStack::load(&backend, stack, view, word, &mut layer)?),
             _ => None,
@@ -92,6 +115,7 @@ impl<B: Backend> Transformer<B> {
             head: view.head.iter().map(|l| backend.linear_load(Role::Head, l)).collect::<Result<_>>()?,
             modules: Chain::load(&backend, &view.modules)?,
             language: language.zip(spec.language.clone()),
+            masked,
             cache,
             buffers: Lock::default(),
             budget: budget.clone(),

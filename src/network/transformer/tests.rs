@@ -1,6 +1,7 @@
 //! Every field of the Spec is honoured, by every backend and for encoders and decoders: the numbers are those of a naive transformer, or
 //! loading fails and names the field.
 
+mod masked;
 mod reference;
 
 use std::path::Path;
@@ -385,7 +386,7 @@ fn plain_language() -> LanguageHead {
 
 fn spec(encoder: Option<Stack>, decoder: Option<Stack>) -> Spec {
     let language = decoder.as_ref().map(|_| plain_language());
-    Spec { family: "test", vocabulary: VOCABULARY, encoder, decoder, head: None, language }
+    Spec { family: "test", vocabulary: VOCABULARY, encoder, decoder, head: None, language, masked: None }
 }
 
 /// The texts of a pass: short ones, and one of more keys than the kernels take at once. Some tokens are padding.
@@ -638,7 +639,7 @@ fn texts_longer_than_max_tokens_are_refused() {
 fn every_field_has_a_case() {
     let cases = CHANGES.iter().chain(ENCODER_CHANGES).map(|(name, _)| *name);
     fields::assert_cases(&fields::of_stack(), cases.chain(ELSEWHERE));
-    let cases = LANGUAGE_CHANGES.iter().chain(HEAD_CHANGES).map(|(name, _)| *name);
+    let cases = LANGUAGE_CHANGES.iter().chain(HEAD_CHANGES).chain(masked::CHANGES).map(|(name, _)| *name);
     // The family is a name. All tables have Specs with and without an encoder and a decoder.
     fields::assert_cases(&fields::of_spec(), cases.chain(["family", "encoder", "decoder"]));
 }

@@ -7,7 +7,8 @@ use crate::formats::safetensors::{DType, TensorView, Weights};
 use super::distances;
 use crate::network::modules::ModulesView;
 use crate::spec::{
-    Disentangled, Heads, LanguageWeight, LinearTensors, Modules, Norm, NormKind, NormPlace, Position, Spec, Stack,
+    Disentangled, Heads, LanguageWeight, LinearTensors, MaskedHead, Modules, Norm, NormKind, NormPlace, Position, Spec,
+    Stack,
 };
 
 pub struct LayerView<'a> {
@@ -71,6 +72,62 @@ pub struct StackView<'a> {
     pub final_norm: Option<NormView<'a>>,
 }
 
+/// The head of a masked language model.
+pub struct MaskedView<'a> {
+    pub dense: LinearView<'a>,
+    pub norm: NormView<'a>,
+    pub decoder: LinearView<'a>,
+    /// Whether `decoder` is the encoder's word embeddings.
+    pub tied: bool,
+    /// What a decoder of its own is called.
+    pub own_name: Option<&'static str>,
+}
+
+impl<'a> MaskedView<'a> {
+    /// None if the checkpoint has no such head.
+    fn find(head: &MaskedHead, stack: &Stack, word: &TensorView<'a>, weights: &'a Weights) -> Result<Option<Self>> {
+        let stored = |name: &str| weights.get(&format!("{name}.weight"));
+        if stored(head.dense.name).is_none() {
+            return Ok(None);
+        }
+        let find = Finder { weights, prefix: "", norm: stack.norm };
+        let (outputs, width) = (word.rows(), stack.embedding_size);
+        let names = match head.weight {
+            LanguageWeight::Tied => &[],
+            LanguageWeight::Own(names) | LanguageWeight::OwnOrTied(names) => names,
+        };
+        let own = names.iter().find_map(|name| Some((*name, stored(name)?)));
+        let own = match head.weight {
+            LanguageWeight::Own(_) if own.is_none() => return Ok(None),
+            LanguageWeight::Own(_) => own,
+            _ => own.filter(|(_, weight)| !weight.equals(word)),
+        };
+        let mut decoder = match own {
+            Some((name, _)) => find.one(name, 0, outputs, width, false)?,
+            None => {
+                let key = word.name.trim_end_matches(".weight").to_string();
+                let parts = vec![Part { weight: *word, bias: None, outputs, order: Order::From(0) }];
+                let transform = InputTransform::find(weights, &key, width)?;
+                LinearView { key, parts, inputs: width, outputs, transform }
+            }
+        };
+        if let Some(first) = head.bias.first() {
+            // In a `.kinglet` file the bias has the weight's name.
+            let packed = format!("{}.bias", decoder.key);
+            let names = head.bias.iter().copied().chain([packed.as_str()]);
+            let name = names.into_iter().find(|name| weights.get(name).is_some()).unwrap_or(first);
+            decoder.parts[0].bias = Some(weights.require(name, &[outputs])?);
+        }
+        Ok(Some(Self {
+            dense: find.one(head.dense.name, 0, width, stack.hidden, head.dense.bias)?,
+            norm: find.norm(head.norm, 0, width)?,
+            decoder,
+            tied: own.is_none(),
+            own_name: names.first().copied(),
+        }))
+    }
+}
+
 /// The tensors of a whole model; empty for ONNX graphs.
 #[derive(Default)]
 pub struct ModelView<'a> {
@@ -81,6 +138,9 @@ pub struct ModelView<'a> {
     pub language: Option<LinearView<'a>>,
     /// Whether `language` is the decoder's word embeddings.
     pub tied: bool,
+    pub masked: Option<MaskedView<'a>>,
+    /// Why the head of a masked language model cannot be used; the rest of the model can.
+    pub unfit: Option<Error>,
     pub modules: ModulesView<'a>,
 }
 
@@ -418,7 +478,15 @@ impl<'a> ModelView<'a> {
                 }
             }
         }
-        Ok(Self { encoder, decoder, head: head_layers, language, tied, modules: ModulesView::default() })
+        let (mut masked, mut unfit) = (None, None);
+        if let (Some(head), Some(stack), Some(encoder)) = (&spec.masked, &spec.encoder, &encoder) {
+            match MaskedView::find(head, stack, &encoder.word, weights) {
+                Ok(found) => masked = found,
+                Err(error) => unfit = Some(error),
+            }
+        }
+        let modules = ModulesView::default();
+        Ok(Self { encoder, decoder, head: head_layers, language, tied, masked, unfit, modules })
     }
 
     /// Finds the tensors of what follows the transformer too.
@@ -426,10 +494,13 @@ impl<'a> ModelView<'a> {
         Ok(Self { modules: ModulesView::find(modules, weights)?, ..self })
     }
 
-    /// Takes the language head from the Spec of a checkpoint that has none, as of a base model: it can embed.
+    /// Takes the language heads from the Spec of a checkpoint that has none, as of a base model: it can embed.
     pub fn settle(&self, spec: &mut Spec) {
         if self.language.is_none() {
             spec.language = None;
+        }
+        if self.masked.is_none() {
+            spec.masked = None;
         }
     }
 
@@ -458,12 +529,18 @@ impl<'a> ModelView<'a> {
         }
     }
 
+    /// Whether the decoder of a masked language model serves as the encoder's word embeddings on a backend.
+    pub fn masked_words<B: Backend>(&self, backend: &B) -> bool {
+        self.masked.as_ref().is_some_and(|masked| masked.tied) && backend.tables_are_exact()
+    }
+
     /// The size of the weights on a backend, in bytes.
     pub fn bytes<B: Backend>(&self, backend: &B, spec: &Spec) -> u64 {
         let stacks = [(&self.encoder, &spec.encoder), (&self.decoder, &spec.decoder)];
         let stacks = stacks.into_iter().filter_map(|(view, stack)| Some((view.as_ref()?, stack.as_ref()?)));
         let stacks: u64 = stacks.map(|(view, stack)| view.bytes(backend, stack)).sum();
-        let heads = self.head.iter().chain(&self.language);
+        let masked = self.masked.iter().flat_map(|masked| [&masked.dense, &masked.decoder]);
+        let heads = self.head.iter().chain(&self.language).chain(masked);
         let heads: u64 = heads.map(|l| backend.linear_bytes(Role::Head, l.outputs, l.inputs) as u64).sum();
         let own_words = |view: &StackView| backend.table_bytes(view.word.shape[0], view.word.shape[1]) as u64;
         let decoder_words = match &self.decoder {
@@ -471,7 +548,7 @@ impl<'a> ModelView<'a> {
             _ => 0,
         };
         let encoder_words = match &self.encoder {
-            Some(view) if !self.shares_words() => own_words(view),
+            Some(view) if !self.shares_words() && !self.masked_words(backend) => own_words(view),
             _ => 0,
         };
         stacks + heads + decoder_words + encoder_words + self.modules.bytes()

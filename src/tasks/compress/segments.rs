@@ -55,7 +55,12 @@ impl<'a> Segments<'a> {
                 begins_sentence: i == 0,
             }));
         }
-        let options = EncodeOptions { add_special_tokens: false, max_length: Some(usize::MAX), offsets: true };
+        let options = EncodeOptions {
+            add_special_tokens: false,
+            max_length: Some(usize::MAX),
+            offsets: true,
+            ..EncodeOptions::default()
+        };
         let encoding = self.engine.encode(&[&self.document[start..self.next]], None, &options, call)?;
         let offsets = encoding.offsets().unwrap_or_default().iter().map(|span| start + span.start..start + span.end);
         Ok(Some(count(self.document, found, offsets, self.longest)))

@@ -30,11 +30,14 @@ from kinglet.results import (
     Generation,
     HiddenStates,
     Latency,
+    MaskFill,
     Message,
     Output,
     Piece,
     RankedDocument,
+    SparseEmbeddings,
     StageTotals,
+    ZeroShotLabel,
 )
 from kinglet.streaming import Stream
 
@@ -53,6 +56,7 @@ __all__ = [
     "HiddenStates",
     "KingletError",
     "Latency",
+    "MaskFill",
     "Message",
     "Model",
     "Output",
@@ -60,8 +64,10 @@ __all__ = [
     "Prefix",
     "RankedDocument",
     "SearchHits",
+    "SparseEmbeddings",
     "StageTotals",
     "Stream",
+    "ZeroShotLabel",
     "__version__",
     "devices",
     "embedding_ranges",

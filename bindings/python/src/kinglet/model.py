@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, Unpack, overload
 
 import numpy.typing as npt
 
-from kinglet import _batch_size, _classify, _compress, _embed, _load, _tokens, streaming
+from kinglet import _batch_size, _classify, _compress, _embed, _load, _masked, _tokens, streaming
 from kinglet._call import Cancellation, check
 from kinglet._library import CData, ffi, lib, null, own, text
 from kinglet._options import choice, choices, name_of, new
@@ -31,8 +31,11 @@ from kinglet.results import (
     Generation,
     HiddenStates,
     Latency,
+    MaskFill,
     RankedDocument,
+    SparseEmbeddings,
     StageTotals,
+    ZeroShotLabel,
 )
 
 __all__ = ["Aggregation", "CompressMethod", "CompressUnit", "Device", "Model", "Pooling", "Precision", "ScoreFunction"]
@@ -297,6 +300,29 @@ class Model:
         """The labelled parts of each text, for instance names. Positions are those of Python's strings."""
         return _classify.classify_tokens(self._handle(), texts, aggregation, options)
 
+    def classify_zero_shot(
+        self, texts: Texts, labels: Sequence[str], **options: Unpack[_masked.ZeroShotOptions]
+    ) -> list[list[ZeroShotLabel]]:
+        """Classifies texts by labels of the call, with a model of natural language inference: the labels of each text, the likeliest first.
+
+        Options: `hypothesis_template` ("This example is {}."), `multi_label`; `max_length`; `priority`, `deadline_ms`; `cancellation`.
+        """
+        return _masked.classify_zero_shot(self._handle(), texts, labels, options)
+
+    def fill_mask(self, texts: Texts, **options: Unpack[_masked.FillMaskOptions]) -> list[list[list[MaskFill]]]:
+        """The likeliest tokens for each mask token of the texts, with a masked language model: for each text its masks.
+
+        Options: `top_k` (5), `targets`; `max_length`; `priority`, `deadline_ms`; `cancellation`.
+        """
+        return _masked.fill_mask(self._handle(), texts, options)
+
+    def sparse_embed(self, texts: Texts, **options: Unpack[_masked.SparseOptions]) -> SparseEmbeddings:
+        """Embeds texts as weights of tokens of the vocabulary, with a masked language model (SPLADE).
+
+        Options: `max_active_dims`; `max_length`, `prompt_name`, `prompt`; `priority`, `deadline_ms`; `cancellation`.
+        """
+        return _masked.sparse_embed(self._handle(), texts, options)
+
     def compress(self, text: str, **options: Unpack[_compress.CompressOptions]) -> Compression:
         """Shortens a document of any length: the words or sentences that matter least are dropped, the others keep their order.
 
@@ -432,6 +458,26 @@ class Model:
             call = functools.partial(self.classify_tokens, texts, aggregation=aggregation, **options)
             return await streaming.in_executor(call, cancellation)
         return await _classify.aclassify_tokens(self._handle(), texts, aggregation, options)
+
+    async def aclassify_zero_shot(
+        self, texts: Texts, labels: Sequence[str], **options: Unpack[_masked.ZeroShotOptions]
+    ) -> list[list[ZeroShotLabel]]:
+        """Like `classify_zero_shot`, for `await`: on a thread."""
+        cancellation = options.pop("cancellation", None)
+        call = functools.partial(self.classify_zero_shot, texts, labels, **options)
+        return await streaming.in_executor(call, cancellation)
+
+    async def afill_mask(
+        self, texts: Texts, **options: Unpack[_masked.FillMaskOptions]
+    ) -> list[list[list[MaskFill]]]:
+        """Like `fill_mask`, for `await`: on a thread."""
+        cancellation = options.pop("cancellation", None)
+        return await streaming.in_executor(functools.partial(self.fill_mask, texts, **options), cancellation)
+
+    async def asparse_embed(self, texts: Texts, **options: Unpack[_masked.SparseOptions]) -> SparseEmbeddings:
+        """Like `sparse_embed`, for `await`: on a thread."""
+        cancellation = options.pop("cancellation", None)
+        return await streaming.in_executor(functools.partial(self.sparse_embed, texts, **options), cancellation)
 
     async def acompress(self, text: str, **options: Unpack[_compress.CompressOptions]) -> Compression:
         """Like `compress`, for `await`: on a thread."""

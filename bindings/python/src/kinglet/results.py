@@ -20,11 +20,14 @@ __all__ = [
     "Generation",
     "HiddenStates",
     "Latency",
+    "MaskFill",
     "Message",
     "Output",
     "Piece",
     "RankedDocument",
+    "SparseEmbeddings",
     "StageTotals",
+    "ZeroShotLabel",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -75,6 +78,63 @@ class RankedDocument:
     score: float
     #: Whether the query and the document were truncated.
     truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroShotLabel:
+    """A label of a text."""
+
+    label: str
+    #: Its number in the call.
+    index: int
+    #: How far the text entails the hypothesis about it.
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFill:
+    """A token for a mask."""
+
+    token: int
+    #: The token as text.
+    token_text: str
+    #: Its probability among all tokens of the vocabulary.
+    score: float
+    #: The text with the token in the place of the mask; if it has several masks, with its special tokens.
+    sequence: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseEmbeddings:
+    """The sparse embeddings of a batch of texts, as compressed rows: `scipy.sparse.csr_array((weights, indices, starts))`."""
+
+    #: The weights of text i are those from `starts[i]` to `starts[i + 1]`.
+    starts: npt.NDArray[np.uint64]
+    #: Token ids, ascending for each text.
+    indices: npt.NDArray[np.uint32]
+    #: Their weights, all greater than 0.
+    weights: Floats
+    #: The size of the vocabulary; all indices are below it.
+    dimension: int
+    #: The tokens of each text, special tokens included.
+    token_counts: npt.NDArray[np.uint64]
+    #: Which texts were truncated.
+    truncated: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, i: int) -> tuple[npt.NDArray[np.uint32], Floats]:
+        """The indices and weights of a text."""
+        i = range(len(self))[i]
+        part = slice(int(self.starts[i]), int(self.starts[i + 1]))
+        return self.indices[part], self.weights[part]
+
+    def dot(self, i: int, other: SparseEmbeddings, j: int) -> float:
+        """How well text i matches text j of `other`: the dot product of their embeddings."""
+        (left, weights), (right, others) = self[i], other[j]
+        _, a, b = np.intersect1d(left, right, assume_unique=True, return_indices=True)
+        return float(weights[a] @ others[b])
 
 
 class Entity(NamedTuple):

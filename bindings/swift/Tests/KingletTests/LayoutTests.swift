@@ -225,6 +225,30 @@ import Testing
         field("end of kinglet_embeddings_view", at: MemoryLayout<kinglet_embeddings_view>.stride, 64)
     }
 
+    @Test func kinglet_sparse_options_layout() {
+        field("kinglet_sparse_options.struct_size", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.struct_size), 0)
+        field("kinglet_sparse_options.max_active_dims", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.max_active_dims), 8)
+        field("kinglet_sparse_options.max_length", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.max_length), 16)
+        field("kinglet_sparse_options.cancellation", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.cancellation), 24)
+        field("kinglet_sparse_options.prompt_name", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.prompt_name), 32)
+        field("kinglet_sparse_options.prompt", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.prompt), 48)
+        field("kinglet_sparse_options.priority", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.priority), 64)
+        field("kinglet_sparse_options.deadline_ms", at: MemoryLayout<kinglet_sparse_options>.offset(of: \.deadline_ms), 68)
+        field("end of kinglet_sparse_options", at: MemoryLayout<kinglet_sparse_options>.stride, 72)
+    }
+
+    @Test func kinglet_sparse_embeddings_view_layout() {
+        field("kinglet_sparse_embeddings_view.struct_size", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.struct_size), 0)
+        field("kinglet_sparse_embeddings_view.count", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.count), 8)
+        field("kinglet_sparse_embeddings_view.dimension", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.dimension), 16)
+        field("kinglet_sparse_embeddings_view.starts", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.starts), 24)
+        field("kinglet_sparse_embeddings_view.indices", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.indices), 32)
+        field("kinglet_sparse_embeddings_view.weights", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.weights), 40)
+        field("kinglet_sparse_embeddings_view.token_counts", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.token_counts), 48)
+        field("kinglet_sparse_embeddings_view.truncated", at: MemoryLayout<kinglet_sparse_embeddings_view>.offset(of: \.truncated), 56)
+        field("end of kinglet_sparse_embeddings_view", at: MemoryLayout<kinglet_sparse_embeddings_view>.stride, 64)
+    }
+
     @Test func kinglet_arrow_texts_layout() {
         field("kinglet_arrow_texts.struct_size", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.struct_size), 0)
         field("kinglet_arrow_texts.count", at: MemoryLayout<kinglet_arrow_texts>.offset(of: \.count), 8)
@@ -388,6 +412,61 @@ import Testing
         field("kinglet_entity.label", at: MemoryLayout<kinglet_entity>.offset(of: \.label), 48)
         field("kinglet_entity.score", at: MemoryLayout<kinglet_entity>.offset(of: \.score), 52)
         field("end of kinglet_entity", at: MemoryLayout<kinglet_entity>.stride, 56)
+    }
+
+    @Test func kinglet_zero_shot_options_layout() {
+        field("kinglet_zero_shot_options.struct_size", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.struct_size), 0)
+        field("kinglet_zero_shot_options.hypothesis_template", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.hypothesis_template), 8)
+        field("kinglet_zero_shot_options.max_length", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.max_length), 24)
+        field("kinglet_zero_shot_options.cancellation", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.cancellation), 32)
+        field("kinglet_zero_shot_options.multi_label", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.multi_label), 40)
+        field("kinglet_zero_shot_options.reserved", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.reserved), 44)
+        field("kinglet_zero_shot_options.priority", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.priority), 48)
+        field("kinglet_zero_shot_options.deadline_ms", at: MemoryLayout<kinglet_zero_shot_options>.offset(of: \.deadline_ms), 52)
+        field("end of kinglet_zero_shot_options", at: MemoryLayout<kinglet_zero_shot_options>.stride, 56)
+    }
+
+    @Test func kinglet_zero_shot_results_view_layout() {
+        field("kinglet_zero_shot_results_view.struct_size", at: MemoryLayout<kinglet_zero_shot_results_view>.offset(of: \.struct_size), 0)
+        field("kinglet_zero_shot_results_view.count", at: MemoryLayout<kinglet_zero_shot_results_view>.offset(of: \.count), 8)
+        field("kinglet_zero_shot_results_view.label_count", at: MemoryLayout<kinglet_zero_shot_results_view>.offset(of: \.label_count), 16)
+        field("kinglet_zero_shot_results_view.labels", at: MemoryLayout<kinglet_zero_shot_results_view>.offset(of: \.labels), 24)
+        field("kinglet_zero_shot_results_view.scores", at: MemoryLayout<kinglet_zero_shot_results_view>.offset(of: \.scores), 32)
+        field("kinglet_zero_shot_results_view.token_counts", at: MemoryLayout<kinglet_zero_shot_results_view>.offset(of: \.token_counts), 40)
+        field("kinglet_zero_shot_results_view.truncated", at: MemoryLayout<kinglet_zero_shot_results_view>.offset(of: \.truncated), 48)
+        field("end of kinglet_zero_shot_results_view", at: MemoryLayout<kinglet_zero_shot_results_view>.stride, 56)
+    }
+
+    @Test func kinglet_fill_mask_options_layout() {
+        field("kinglet_fill_mask_options.struct_size", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.struct_size), 0)
+        field("kinglet_fill_mask_options.top_k", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.top_k), 8)
+        field("kinglet_fill_mask_options.targets", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.targets), 16)
+        field("kinglet_fill_mask_options.target_count", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.target_count), 24)
+        field("kinglet_fill_mask_options.max_length", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.max_length), 32)
+        field("kinglet_fill_mask_options.cancellation", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.cancellation), 40)
+        field("kinglet_fill_mask_options.priority", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.priority), 48)
+        field("kinglet_fill_mask_options.deadline_ms", at: MemoryLayout<kinglet_fill_mask_options>.offset(of: \.deadline_ms), 52)
+        field("end of kinglet_fill_mask_options", at: MemoryLayout<kinglet_fill_mask_options>.stride, 56)
+    }
+
+    @Test func kinglet_mask_fills_view_layout() {
+        field("kinglet_mask_fills_view.struct_size", at: MemoryLayout<kinglet_mask_fills_view>.offset(of: \.struct_size), 0)
+        field("kinglet_mask_fills_view.count", at: MemoryLayout<kinglet_mask_fills_view>.offset(of: \.count), 8)
+        field("kinglet_mask_fills_view.mask_count", at: MemoryLayout<kinglet_mask_fills_view>.offset(of: \.mask_count), 16)
+        field("kinglet_mask_fills_view.top_k", at: MemoryLayout<kinglet_mask_fills_view>.offset(of: \.top_k), 24)
+        field("kinglet_mask_fills_view.starts", at: MemoryLayout<kinglet_mask_fills_view>.offset(of: \.starts), 32)
+        field("kinglet_mask_fills_view.token_counts", at: MemoryLayout<kinglet_mask_fills_view>.offset(of: \.token_counts), 40)
+        field("kinglet_mask_fills_view.truncated", at: MemoryLayout<kinglet_mask_fills_view>.offset(of: \.truncated), 48)
+        field("end of kinglet_mask_fills_view", at: MemoryLayout<kinglet_mask_fills_view>.stride, 56)
+    }
+
+    @Test func kinglet_mask_fill_layout() {
+        field("kinglet_mask_fill.struct_size", at: MemoryLayout<kinglet_mask_fill>.offset(of: \.struct_size), 0)
+        field("kinglet_mask_fill.token", at: MemoryLayout<kinglet_mask_fill>.offset(of: \.token), 8)
+        field("kinglet_mask_fill.score", at: MemoryLayout<kinglet_mask_fill>.offset(of: \.score), 12)
+        field("kinglet_mask_fill.token_text", at: MemoryLayout<kinglet_mask_fill>.offset(of: \.token_text), 16)
+        field("kinglet_mask_fill.sequence", at: MemoryLayout<kinglet_mask_fill>.offset(of: \.sequence), 32)
+        field("end of kinglet_mask_fill", at: MemoryLayout<kinglet_mask_fill>.stride, 48)
     }
 
     @Test func kinglet_compress_method_values() {
@@ -701,7 +780,9 @@ import Testing
         field("kinglet_quantize_options.cancellation", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.cancellation), 8)
         field("kinglet_quantize_options.progress", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.progress), 16)
         field("kinglet_quantize_options.progress_user_data", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.progress_user_data), 24)
-        field("end of kinglet_quantize_options", at: MemoryLayout<kinglet_quantize_options>.stride, 32)
+        field("kinglet_quantize_options.calibration_texts", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.calibration_texts), 32)
+        field("kinglet_quantize_options.calibration_text_count", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.calibration_text_count), 40)
+        field("end of kinglet_quantize_options", at: MemoryLayout<kinglet_quantize_options>.stride, 48)
     }
 
     @Test func kinglet_batch_goal_values() {

@@ -9,8 +9,8 @@ use serde_json::{Map, json};
 
 use crate::network::transformer::{distances, relative};
 use crate::spec::{
-    Activation, Head, HeadKind, HeadToken, LanguageHead, LanguageWeight, LinearTensors, Norm, NormKind, NormPlace,
-    Position, RotaryScaling, Stack,
+    Activation, Head, HeadKind, HeadToken, LanguageHead, LanguageWeight, LinearTensors, MaskedHead, Norm, NormKind,
+    NormPlace, Position, RotaryScaling, Stack,
 };
 
 type Vectors = Vec<Vec<f64>>;
@@ -408,6 +408,20 @@ impl Reference<'_> {
                 row.iter_mut().for_each(|x| *x = softcap * (*x / softcap).tanh());
             }
         }
+        logits
+    }
+
+    /// What the head of a masked language model makes of hidden states.
+    pub fn masked(&self, states: &Vectors, head: &MaskedHead) -> Vectors {
+        let mut x = self.linear(head.dense.name, states, self.stack.embedding_size, head.dense.bias);
+        x.iter_mut().flatten().for_each(|x| *x = activate(*x, head.dense.activation));
+        let name = match head.weight {
+            LanguageWeight::Tied => self.stack.names.word[0],
+            LanguageWeight::Own(names) | LanguageWeight::OwnOrTied(names) => names[0],
+        };
+        let mut logits = self.linear(name, &self.norms(head.norm, &x), self.vocabulary, false);
+        let bias = head.bias.first().map(|name| self.tensor(name, &[self.vocabulary]));
+        logits.iter_mut().for_each(|row| row.iter_mut().zip(bias.iter().flatten()).for_each(|(x, bias)| *x += bias));
         logits
     }
 
