@@ -57,7 +57,7 @@ pub use tasks::compress::{CompressMethod, CompressOptions, CompressUnit, Compres
 pub use tasks::embedding::{EmbedOptions, Embeddings};
 pub use tasks::hidden::HiddenStates;
 pub use tasks::token_classification::{Aggregation, Entity, TokenClassifications};
-pub use text::chat::Message;
+pub use text::chat::{ChatOptions, Message, ToolCall, ToolChoice, ToolFormat};
 pub use text::encoding::{Encoding, NO_SEQUENCE, Span};
 pub use text::tokenizer::{EncodeOptions, Tokenizer};
 pub use vectors::{

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::api::{Model, Request};
 use crate::base::call::{Cancellation, Priority};
 use crate::base::error::{Error, Result};
-use crate::generate::Generations;
 use crate::tasks::classification::Classifications;
 use crate::tasks::embedding::Embeddings;
 use crate::tasks::token_classification::TokenClassifications;
@@ -16,7 +15,7 @@ use super::classification::{self, kinglet_classifications, kinglet_classify_opti
 use super::embedding::{self, kinglet_embed_options, kinglet_embeddings};
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, PieceCallback, kinglet_generate_options};
-use super::generation::{kinglet_generations, listening};
+use super::generation::{Answers, kinglet_generations, listening};
 use super::handle::{self, Handle, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};
@@ -36,7 +35,7 @@ pub enum Pending {
     Embeddings(Request<Embeddings>),
     Classifications(Request<Classifications>),
     TokenClassifications(Request<TokenClassifications>),
-    Generations(Request<Generations>),
+    Generations(Request<Answers>),
 }
 
 /// Tells that a request is done, on a thread of the model's: kinglet_request_wait then returns at once. Called exactly once, also for a
@@ -226,7 +225,7 @@ pub unsafe extern "C" fn kinglet_model_submit_generate(
         let request =
             submit(&loaded.model, priority, cancellation, completion(done, user_data), move |model, cancel| {
                 options.cancellation = Some(cancel);
-                listening(pieces.get(), |listener| model.generate(&refs(&texts), &options, listener))
+                listening(pieces.get(), |listener| model.generate(&refs(&texts), &options, listener)).map(Answers::from)
             })?;
         Ok(Pending::Generations(request))
     })

@@ -14,7 +14,7 @@ mod read;
 use std::path::Path;
 
 /// The files of `src/ffi` in the order in which a reader of the header needs them; each comes after those whose types it uses.
-const FILES: [&str; 25] = [
+const FILES: [&str; 26] = [
     "version",
     "error",
     "strings",
@@ -33,6 +33,7 @@ const FILES: [&str; 25] = [
     "generate_options",
     "generation",
     "request",
+    "chat",
     "session",
     "logits",
     "hidden",

@@ -37,7 +37,7 @@ use checksum::Checksum;
 pub use writer::Writer;
 
 /// The small files that are stored with the weights, besides [`TRANSFORMER_FILES`].
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -45,6 +45,7 @@ const FILES: [&str; 16] = [
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "additional_chat_templates/tool_use.jinja",
     "modules.json",
     "config_sentence_transformers.json",
     "vocab.txt",

@@ -1,0 +1,196 @@
+//! The grammar of an answer that must call tools: the model's format around the schemas of the tools' parameters.
+
+use serde_json::{Map, Value as Json};
+
+use crate::base::error::{Error, Result, quoted};
+use crate::text::chat::{Function, Habits, ToolFormat};
+use crate::text::tokenizer::Tokenizer;
+
+use super::constraint::Grammar;
+
+/// The most calls of an answer that must have some, so that a model that repeats itself comes to an end.
+const MAX_CALLS: usize = 16;
+
+/// Keywords of a schema that say nothing of its values.
+const ANNOTATIONS: [&str; 7] = ["description", "title", "default", "examples", "$comment", "deprecated", "$schema"];
+
+/// What is to be called, and how.
+pub(super) struct ToolGrammar<'a> {
+    pub tokenizer: &'a Tokenizer,
+    pub format: ToolFormat,
+    pub habits: Habits,
+    /// One of these is called.
+    pub functions: Vec<&'a Function>,
+    /// Exactly one call.
+    pub once: bool,
+    /// The prompt has begun what the model thinks.
+    pub is_thinking: bool,
+}
+
+impl ToolGrammar<'_> {
+    pub fn grammar(&self) -> Result<Grammar> {
+        let mut rules = vec![format!("start: {}calls", self.lead())];
+        if self.is_thinking || self.habits.thoughts.is_some() {
+            rules.extend(self.thought());
+            rules.push("gap: /[ \\n]{0,4}/".into());
+        }
+        // Llama's templates write one call only.
+        let once = self.once || self.format == ToolFormat::Llama3;
+        let more = |between: &str| match once {
+            true => String::new(),
+            false => format!(" ({between} call){{0,{}}}", MAX_CALLS - 1),
+        };
+        match self.format {
+            ToolFormat::Hermes | ToolFormat::QwenXml => {
+                let (begin, end) = (self.mark("<tool_call>"), self.mark("</tool_call>"));
+                rules.push(format!("calls: call{}", more("\"\\n\"")));
+                rules.push(format!("call: {begin} \"\\n\" body \"\\n\" {end}"));
+            }
+            ToolFormat::Llama3 => rules.push("calls: body".into()),
+            ToolFormat::Mistral if self.habits.mistral_args => {
+                rules.push(format!("calls: call{}", more("")));
+                rules.push(format!("call: {} body", self.mark("[TOOL_CALLS]")));
+            }
+            ToolFormat::Mistral => {
+                let between = more("\", \"");
+                rules.push(format!("calls: {} \"[\" call{between} \"]\"", self.mark("[TOOL_CALLS]")));
+                rules.push("call: body".into());
+            }
+        }
+        let bodies: Vec<_> = (0..self.functions.len()).map(|i| format!("body{i}")).collect();
+        rules.push(format!("body: {}", bodies.join(" | ")));
+        for (i, function) in self.functions.iter().enumerate() {
+            self.body(i, function, &mut rules)?;
+        }
+        Ok(Grammar::Lark(rules.join("\n") + "\n"))
+    }
+
+    /// A text of the format: a special token, if the tokenizer has it as one, since texts do not match those.
+    fn mark(&self, text: &str) -> String {
+        match self.tokenizer.special_id(text) {
+            Some(id) => format!("<[{id}]>"),
+            None => literal(text),
+        }
+    }
+
+    /// What the model may think before it calls.
+    fn lead(&self) -> String {
+        match self.habits.thoughts {
+            _ if self.is_thinking => "thought gap ".into(),
+            Some((begin, _)) => format!("({} thought gap)? ", self.mark(begin)),
+            None => String::new(),
+        }
+    }
+
+    /// The rule of a thought and of its end.
+    fn thought(&self) -> Option<String> {
+        let (_, end) = self.habits.thoughts?;
+        Some(match self.tokenizer.special_id(end) {
+            Some(id) => format!("thought: /(?s:.*)/ <[{id}]>"),
+            None => format!("thought[suffix={}]: /(?s:.*)/", literal(end)),
+        })
+    }
+
+    /// The rules of a call of one function.
+    fn body(&self, i: usize, function: &Function, rules: &mut Vec<String>) -> Result<()> {
+        let name = &function.name;
+        let arguments = |key: &str| literal(&format!("{{\"name\": \"{name}\", \"{key}\": "));
+        let body = match self.format {
+            ToolFormat::QwenXml => return self.xml_body(i, function, rules),
+            ToolFormat::Hermes => format!("{} arguments{i} \"}}\"", arguments("arguments")),
+            ToolFormat::Llama3 => format!("{} arguments{i} \"}}\"", arguments("parameters")),
+            ToolFormat::Mistral if self.habits.mistral_args => {
+                format!("{} {} arguments{i}", literal(name), self.mark("[ARGS]"))
+            }
+            ToolFormat::Mistral => format!("{} arguments{i} \"}}\"", arguments("arguments")),
+        };
+        rules.push(format!("body{i}: {body}"));
+        let mut schema = function.parameters.clone();
+        schema.entry("type").or_insert_with(|| "object".into());
+        rules.push(format!("arguments{i}: %json {}", Json::Object(schema)));
+        Ok(())
+    }
+
+    /// `<function=name>` and its parameters, in the order of the schema.
+    fn xml_body(&self, i: usize, function: &Function, rules: &mut Vec<String>) -> Result<()> {
+        let name = &function.name;
+        let schema = &function.parameters;
+        let known = ["type", "properties", "required", "additionalProperties", "$defs", "definitions"];
+        refuse_others(schema, &known, &format!("{name}.parameters"))?;
+        let empty = Map::new();
+        let properties = schema.get("properties").and_then(Json::as_object).unwrap_or(&empty);
+        let required: Vec<&str> = match schema.get("required").and_then(Json::as_array) {
+            Some(names) => names.iter().filter_map(Json::as_str).collect(),
+            None => Vec::new(),
+        };
+        if let Some(missing) = required.iter().find(|&&key| !properties.contains_key(key)) {
+            let what = format!("tools: {name}.parameters.required: {} is no property", quoted(missing));
+            return Err(Error::invalid_argument(what));
+        }
+        let mut body = format!("body{i}: {}", literal(&format!("<function={name}>\n")));
+        for (j, (key, property)) in properties.iter().enumerate() {
+            if key.is_empty() || !key.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c)) {
+                let what =
+                    format!("tools: {name}.parameters.properties: {} cannot be written in this format", quoted(key));
+                return Err(Error::invalid_argument(what));
+            }
+            let optional = if required.contains(&key.as_str()) { "" } else { "?" };
+            body += &format!(" (parameter{i}x{j}){optional}");
+            let begin = literal(&format!("<parameter={key}>\n"));
+            rules.push(format!("parameter{i}x{j}: {begin} value{i}x{j}"));
+            rules.extend(xml_value(
+                &format!("value{i}x{j}"),
+                property,
+                schema,
+                &format!("{name}.parameters.properties.{key}"),
+            )?);
+        }
+        rules.push(body + " \"</function>\"");
+        Ok(())
+    }
+}
+
+/// The rules of a parameter's value and of the tag that ends it.
+fn xml_value(rule: &str, property: &Json, schema: &Map<String, Json>, place: &str) -> Result<Vec<String>> {
+    const END: &str = "\n</parameter>\n";
+    let is_text = property.get("type").is_some_and(|kind| kind == "string");
+    let Some(object) = property.as_object().filter(|_| is_text) else {
+        let mut property = property.clone();
+        if let Json::Object(property) = &mut property {
+            for key in ["$defs", "definitions"] {
+                if let Some(definitions) = schema.get(key) {
+                    property.entry(key).or_insert_with(|| definitions.clone());
+                }
+            }
+        }
+        return Ok(vec![format!("{rule}: {rule}json {}", literal(END)), format!("{rule}json: %json {property}")]);
+    };
+    refuse_others(object, &["type", "enum", "const"], place)?;
+    let choices = match (object.get("enum"), object.get("const")) {
+        (None, None) => return Ok(vec![format!("{rule}[suffix={}]: /(?s:.*)/", literal(END))]),
+        (Some(Json::Array(choices)), None) => choices.iter().collect(),
+        (None, Some(only)) => vec![only],
+        _ => return Err(Error::invalid_argument(format!("tools: {place}.enum: cannot be enforced in this format"))),
+    };
+    let choices: Vec<String> = choices.into_iter().filter_map(Json::as_str).map(literal).collect();
+    if choices.is_empty() {
+        return Err(Error::invalid_argument(format!("tools: {place}.enum: has no text")));
+    }
+    Ok(vec![format!("{rule}: ({}) {}", choices.join(" | "), literal(END))])
+}
+
+/// Keywords that the grammar of a format without quotation marks does not enforce.
+fn refuse_others(schema: &Map<String, Json>, known: &[&str], place: &str) -> Result<()> {
+    match schema.keys().find(|key| !known.contains(&key.as_str()) && !ANNOTATIONS.contains(&key.as_str())) {
+        Some(key) => Err(Error::unsupported(format!(
+            "tools: {place}.{key}: cannot be enforced while a call is generated in the format {}; set tool_choice to auto",
+            ToolFormat::QwenXml.name()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// A text as a grammar in Lark has it.
+fn literal(text: &str) -> String {
+    Json::from(text).to_string()
+}
