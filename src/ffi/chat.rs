@@ -9,8 +9,8 @@ use super::enums::enumeration;
 use super::error::{kinglet_error, kinglet_status};
 use super::handle;
 use super::model::kinglet_model;
-use super::strings::{kinglet_str, kinglet_text, kinglet_tristate, optional};
-use super::structs::{self, choice, flag, reserved, tristate, versioned};
+use super::strings::{kinglet_str, kinglet_text, optional};
+use super::structs::{self, choice, flag, reserved, versioned};
 
 enumeration! {
     /// How a model writes the calls of tools.
@@ -42,8 +42,8 @@ pub struct kinglet_chat_options {
     pub template_variables: kinglet_str,
     /// How the model writes the calls of tools.
     pub tool_format: kinglet_tool_format,
-    /// Ends the prompt with what begins an answer. AUTO: yes, and no with `continue_final_message`. A session has it always.
-    pub add_generation_prompt: kinglet_tristate,
+    /// 1 ends the prompt with what begins an answer; 0 is the default. A session does so always.
+    pub add_generation_prompt: u32,
     /// 1 ends the prompt in the last message, so that the model continues it; 0 is the default. Not for a session.
     pub continue_final_message: u32,
     /// Must be 0.
@@ -71,7 +71,7 @@ pub(super) unsafe fn read(pointer: *const kinglet_chat_options) -> Result<(ChatO
         documents: json(o.documents, "options.documents")?,
         template_variables: json(o.template_variables, "options.template_variables")?,
         tool_format: choice(o.tool_format, "options.tool_format", ToolFormat::from_u32)?,
-        add_generation_prompt: tristate(o.add_generation_prompt, "options.add_generation_prompt")?,
+        add_generation_prompt: flag(o.add_generation_prompt, "options.add_generation_prompt")?,
         continue_final_message: flag(o.continue_final_message, "options.continue_final_message")?,
     };
     // SAFETY: as above.

@@ -106,15 +106,10 @@ impl Session {
     /// As [`crate::Model::session_with`].
     pub(crate) fn new(generator: &Arc<Generator>, options: &ChatOptions) -> Result<Self> {
         generator.require_plain_decoder("a chat")?;
-        if options.add_generation_prompt == Some(false) {
-            return Err(Error::invalid_argument(
-                "add_generation_prompt: a session's prompt ends with it; leave it out",
-            ));
-        }
         if options.continue_final_message {
             return Err(Error::invalid_argument("continue_final_message: a session begins its replies; leave it out"));
         }
-        let setup = options.read()?;
+        let setup = Setup { add_generation_prompt: true, ..options.read()? };
         generator.chat_template()?.habits(&setup)?;
         Ok(Self { generator: generator.clone(), setup, messages: Vec::new(), cached: None, prompt_tokens: 0 })
     }

@@ -60,6 +60,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_text_free",
     "kinglet_text_str",
     "kinglet_token_classifications_free",
+    "kinglet_tool_format_name",
     "kinglet_tristate_name",
     "kinglet_version",
 ];
@@ -122,7 +123,7 @@ fn names_of_values_are_those_of_the_description() {
         assert_eq!((name(function(count as u32)), name(function(u32::MAX))), ("unknown", "unknown"), "{of}");
         enumerations += 1;
     }
-    assert_eq!(enumerations, 20);
+    assert_eq!(enumerations, 21);
     // The same names as in the command line and in exports.
     for stage in kinglet::Stage::ALL {
         assert_eq!(name(kinglet_stage_name(stage as u32)), stage.name());

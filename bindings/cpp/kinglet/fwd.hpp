@@ -28,6 +28,7 @@ class Ranking;
 class Session;
 class Texts;
 struct BatchSuggestion;
+struct ChatOptions;
 struct ClassifyOptions;
 struct CompressOptions;
 struct DetokenizeOptions;

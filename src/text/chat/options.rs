@@ -22,8 +22,8 @@ pub struct ChatOptions {
     pub template_variables: Option<String>,
     /// How the model writes its calls. Default: as the template says.
     pub tool_format: Option<ToolFormat>,
-    /// Ends the prompt with what begins an answer. Default true, and false with `continue_final_message`. A session has it always.
-    pub add_generation_prompt: Option<bool>,
+    /// Ends the prompt with what begins an answer. A session does so always.
+    pub add_generation_prompt: bool,
     /// Ends the prompt in the last message, so that the model continues it. Not for a session.
     pub continue_final_message: bool,
 }
@@ -145,7 +145,7 @@ impl ChatOptions {
     pub(crate) fn read(&self) -> Result<Setup> {
         let Self { tools, documents, template_variables, tool_format, add_generation_prompt, continue_final_message } =
             self;
-        if *continue_final_message && *add_generation_prompt == Some(true) {
+        if *continue_final_message && *add_generation_prompt {
             return Err(Error::invalid_argument(
                 "add_generation_prompt: begins another message, and continue_final_message goes on with the last one",
             ));
@@ -166,7 +166,7 @@ impl ChatOptions {
             documents: documents.map(Json::Array),
             variables,
             tool_format: *tool_format,
-            add_generation_prompt: add_generation_prompt.unwrap_or(!continue_final_message),
+            add_generation_prompt: *add_generation_prompt,
             continue_final_message: *continue_final_message,
         })
     }

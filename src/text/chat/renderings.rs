@@ -17,7 +17,8 @@ fn options(given: &Json) -> ChatOptions {
         documents: text("documents"),
         template_variables: text("variables"),
         tool_format: None,
-        add_generation_prompt: given.get("add_generation_prompt").map(|value| value.as_bool().unwrap()),
+        // The script's default.
+        add_generation_prompt: given.get("add_generation_prompt").is_none_or(|value| value == true),
         continue_final_message: given.get("continue_final_message").is_some_and(|value| value == true),
     }
 }
@@ -102,8 +103,7 @@ fn options_that_are_not_as_they_should_be_are_refused_by_name() {
     let documents = |json: &str| ChatOptions { documents: Some(json.into()), ..ChatOptions::default() };
     let variables = |json: &str| ChatOptions { template_variables: Some(json.into()), ..ChatOptions::default() };
     let function = |rest: &str| tools(&format!(r#"[{{"type": "function", "function": {{{rest}}}}}]"#));
-    let both =
-        ChatOptions { add_generation_prompt: Some(true), continue_final_message: true, ..ChatOptions::default() };
+    let both = ChatOptions { add_generation_prompt: true, continue_final_message: true, ..ChatOptions::default() };
     for (options, says) in [
         (tools("["), "tools: is not valid JSON: "),
         (tools(&"[".repeat(100_000)), "tools: is not valid JSON: "),

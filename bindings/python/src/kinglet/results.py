@@ -134,6 +134,8 @@ class Output:
     score: float
     #: "eos", "stop_string" or "length".
     finish_reason: str
+    #: Of a chat: the reply as a message, with `reasoning_content` and `tool_calls` apart from `content`.
+    message: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -163,6 +165,11 @@ class Generation:
     def finish_reason(self) -> str:
         """Why the best output ended."""
         return self.outputs[0].finish_reason
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """A chat's reply as a message, with `reasoning_content` and `tool_calls` apart from `content`."""
+        return self.outputs[0].message or {"role": "assistant", "content": self.text}
 
     def __str__(self) -> str:
         return self.text
@@ -209,6 +216,8 @@ class Message(NamedTuple):
 
     role: str
     content: str
+    #: The whole message, if it has more than a role and a text.
+    fields: dict[str, Any] | None = None
 
 
 class StageTotals(NamedTuple):
