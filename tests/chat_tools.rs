@@ -29,17 +29,19 @@ fn template(format: ToolFormat) -> String {
         "{{# {marks} #}}{{% for t in tools or [] %}}[{{{{ (t.function or t).name }}}}]{{% endfor %}}\
          {{% for m in messages %}}<{{{{ m.role }}}}>{{{{ m.reasoning_content or '' }}}}{{{{ m.content or '' }}}}\
          {{% for c in m.tool_calls or [] %}}!{{{{ c.id }}}} {{{{ c.function.name }}}} {{{{ c.function.arguments | tojson }}}}{{% endfor %}}\
-         \n{{% endfor %}}{{% if add_generation_prompt %}}<assistant>{{% endif %}}"
+         ;{{% endfor %}}{{% if add_generation_prompt %}}<assistant>{{% endif %}}"
     )
 }
 
 /// A decoder fixture with a chat template.
 fn chatty(folder: &Path, template: &str) -> Model {
-    for entry in std::fs::read_dir(fixtures().join("generation/llama")).unwrap() {
+    for entry in std::fs::read_dir(fixtures().join("generation/bloom")).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
     }
     std::fs::write(folder.join("chat_template.jinja"), template).unwrap();
+    // The fixture's own has letters among its end tokens.
+    std::fs::write(folder.join("generation_config.json"), r#"{"eos_token_id": 0}"#).unwrap();
     load(folder, Device::Cpu, Precision::F32, 2)
 }
 
@@ -79,7 +81,7 @@ fn satisfies(arguments: &str) -> bool {
 #[test]
 fn a_reply_that_must_call_a_tool_satisfies_its_schema() {
     for format in ToolFormat::ALL {
-        for source in [template(format), template(format) + "{# [ARGS] <think></think> #}"] {
+        for source in [template(format), template(format) + "{# [ARGS] #}"] {
             let folder = tempfile::tempdir().unwrap();
             let model = chatty(folder.path(), &source);
             let mut session = model.session_with(&tools()).unwrap();
@@ -98,8 +100,8 @@ fn a_reply_that_must_call_a_tool_satisfies_its_schema() {
             let prompt = session.prompt(None).unwrap();
             let arguments: Value = serde_json::from_str(&calls[0].arguments).unwrap();
             let steps = arguments["steps"].to_string();
-            assert!(prompt.starts_with("[go][stop]<user>go\n<assistant>!call00000 go {"), "{prompt}");
-            assert!(prompt.contains(&steps) && prompt.ends_with("<tool>3\n<assistant>"), "{prompt}");
+            assert!(prompt.starts_with("[go][stop]<user>go;<assistant>!call00000 go {"), "{prompt}");
+            assert!(prompt.contains(&steps) && prompt.ends_with("<tool>3;<assistant>"), "{prompt}");
             let (output, message) = reply(&mut session, ToolChoice::Required);
             let calls = message.tool_calls();
             assert!(!calls.is_empty() && calls.iter().all(|call| call.name == "stop" || satisfies(&call.arguments)));
@@ -205,7 +207,7 @@ fn the_cache_is_kept_as_far_as_the_prompt_is_the_same() {
 #[test]
 fn special_tokens_of_a_format_are_read_and_written() {
     let folder = tempfile::tempdir().unwrap();
-    chatty(folder.path(), &(template(ToolFormat::Mistral) + "{# [ARGS] [THINK][/THINK] #}"));
+    chatty(folder.path(), &(template(ToolFormat::Mistral) + "{# [ARGS] #}"));
     // Tokens that the fixture has no use for become those of the format.
     let path = folder.path().join("tokenizer.json");
     let mut tokenizer: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -213,7 +215,7 @@ fn special_tokens_of_a_format_are_read_and_written() {
     let mut unused: Vec<(String, u64)> =
         vocabulary.iter().map(|(token, id)| (token.clone(), id.as_u64().unwrap())).collect();
     unused.sort_by_key(|(_, id)| std::cmp::Reverse(*id));
-    let marks = ["[TOOL_CALLS]", "[ARGS]", "[THINK]", "[/THINK]"];
+    let marks = ["[TOOL_CALLS]", "[ARGS]"];
     let merges = tokenizer["model"]["merges"].clone();
     let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
     let mut added = Vec::new();
@@ -257,16 +259,16 @@ fn prompts_can_be_read() {
     let model = chatty(folder.path(), &template(ToolFormat::Hermes));
     let messages = [Message::new("user", "a"), Message::new("assistant", "b")];
     let prompt = |options: &ChatOptions| model.apply_chat_template(&messages, options, None).unwrap();
-    assert_eq!(prompt(&ChatOptions::default()), "<user>a\n<assistant>b\n");
+    assert_eq!(prompt(&ChatOptions::default()), "<user>a;<assistant>b;");
     assert_eq!(
         prompt(&ChatOptions { add_generation_prompt: true, ..tools() }),
-        "[go][stop]<user>a\n<assistant>b\n<assistant>"
+        "[go][stop]<user>a;<assistant>b;<assistant>"
     );
     let continued = ChatOptions { continue_final_message: true, ..ChatOptions::default() };
-    assert_eq!(prompt(&continued), "<user>a\n<assistant>b");
+    assert_eq!(prompt(&continued), "<user>a;<assistant>b");
     let mut session = model.session_with(&tools()).unwrap();
     messages.into_iter().for_each(|message| session.add_message(message));
-    assert_eq!(session.prompt(None).unwrap(), "[go][stop]<user>a\n<assistant>b\n<assistant>");
+    assert_eq!(session.prompt(None).unwrap(), "[go][stop]<user>a;<assistant>b;<assistant>");
     let plain = load(&fixtures().join("generation/llama"), Device::Cpu, Precision::F32, 1);
     let error = plain.apply_chat_template(&[], &tools(), None).unwrap_err();
     assert_eq!(error.status(), Status::Unsupported);
@@ -286,4 +288,27 @@ fn responses_are_read_by_the_template_s_format() {
     // Without tools there are no calls of tools.
     let message = model.parse_response(text, "", &ChatOptions::default()).unwrap();
     assert!(message.content.starts_with("I go.\n<tool_call>") && message.tool_calls().is_empty());
+}
+
+/// From a file of its own, from a list, and after packing.
+#[test]
+fn a_model_s_own_template_for_tools_is_taken() {
+    let prompts = |model: &Model| {
+        [ChatOptions::default(), tools()].map(|options| model.apply_chat_template(&[], &options, None).unwrap())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("additional_chat_templates");
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("tool_use.jinja"), "tools").unwrap();
+    let model = chatty(folder.path(), "plain");
+    assert_eq!(prompts(&model), ["plain", "tools"]);
+    let packed = folder.path().join("packed.kinglet");
+    kinglet::quantize(folder.path(), &packed, Precision::F16, &mut |_| true).unwrap();
+    assert_eq!(prompts(&load(&packed, Device::Cpu, Precision::Auto, 1)), ["plain", "tools"]);
+    std::fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();
+    std::fs::remove_dir_all(path).unwrap();
+    let config =
+        json!({"chat_template": [{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]});
+    std::fs::write(folder.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+    assert_eq!(prompts(&load(folder.path(), Device::Cpu, Precision::F32, 1)), ["d", "t"]);
 }

@@ -1,8 +1,9 @@
 //! Generation.
 
 use crate::base::error::Result;
-use crate::generate::{Generations, Listener, Piece};
+use crate::generate::{Listener, Piece};
 
+use super::answers::Answers;
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, PieceCallback, kinglet_finish_reason, kinglet_generate_options};
@@ -10,18 +11,6 @@ use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{array, kinglet_str, texts};
 use super::structs::{Results, versioned};
-
-/// The outputs of a call; of a chat's, the reply as JSON too.
-pub struct Answers {
-    pub(super) generations: Generations,
-    pub(super) message: String,
-}
-
-impl From<Generations> for Answers {
-    fn from(generations: Generations) -> Self {
-        Self { generations, message: String::new() }
-    }
-}
 
 handle! {
     /// The outputs for a batch of inputs.

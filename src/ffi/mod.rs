@@ -7,6 +7,7 @@
 //! `struct_size`, must not be added: see `docs/abi-policy.md`.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
+mod answers;
 mod arrow;
 mod batch_size;
 mod boundary;

@@ -10,12 +10,13 @@ use crate::tasks::classification::Classifications;
 use crate::tasks::embedding::Embeddings;
 use crate::tasks::token_classification::TokenClassifications;
 
+use super::answers::Answers;
 use super::boundary::{boundary, callback, quietly};
 use super::classification::{self, kinglet_classifications, kinglet_classify_options};
 use super::embedding::{self, kinglet_embed_options, kinglet_embeddings};
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, PieceCallback, kinglet_generate_options};
-use super::generation::{Answers, kinglet_generations, listening};
+use super::generation::{kinglet_generations, listening};
 use super::handle::{self, Handle, OutPointer, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, texts};

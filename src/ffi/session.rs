@@ -9,11 +9,12 @@ use crate::generate::session::Session;
 use crate::generate::{Generations, Output};
 use crate::text::chat::Message;
 
+use super::answers::Answers;
 use super::boundary::boundary;
 use super::chat::{self, kinglet_chat_options};
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, kinglet_generate_options};
-use super::generation::{Answers, kinglet_generations, listening};
+use super::generation::{kinglet_generations, listening};
 use super::handle::{self, handle};
 use super::model::kinglet_model;
 use super::strings::{kinglet_str, kinglet_text};

@@ -1,6 +1,6 @@
 //! The grammar of an answer that must call tools: the model's format around the schemas of the tools' parameters.
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use crate::base::error::{Error, Result, quoted};
 use crate::text::chat::{Function, Habits, ToolFormat};
@@ -107,7 +107,7 @@ impl ToolGrammar<'_> {
         rules.push(format!("body{i}: {body}"));
         let mut schema = function.parameters.clone();
         schema.entry("type").or_insert_with(|| "object".into());
-        rules.push(format!("arguments{i}: %json {}", Json::Object(schema)));
+        rules.push(format!("arguments{i}: %json {}", spelled(schema)));
         Ok(())
     }
 
@@ -155,14 +155,18 @@ fn xml_value(rule: &str, property: &Json, schema: &Map<String, Json>, place: &st
     const END: &str = "\n</parameter>\n";
     let is_text = property.get("type").is_some_and(|kind| kind == "string");
     let Some(object) = property.as_object().filter(|_| is_text) else {
-        let mut property = property.clone();
-        if let Json::Object(property) = &mut property {
-            for key in ["$defs", "definitions"] {
-                if let Some(definitions) = schema.get(key) {
-                    property.entry(key).or_insert_with(|| definitions.clone());
+        let property = match property {
+            Json::Object(property) => {
+                let mut property = property.clone();
+                for key in ["$defs", "definitions"] {
+                    if let Some(definitions) = schema.get(key) {
+                        property.entry(key).or_insert_with(|| definitions.clone());
+                    }
                 }
+                spelled(property)
             }
-        }
+            any => any.clone(),
+        };
         return Ok(vec![format!("{rule}: {rule}json {}", literal(END)), format!("{rule}json: %json {property}")]);
     };
     refuse_others(object, &["type", "enum", "const"], place)?;
@@ -179,6 +183,13 @@ fn xml_value(rule: &str, property: &Json, schema: &Map<String, Json>, place: &st
     Ok(vec![format!("{rule}: ({}) {}", choices.join(" | "), literal(END))])
 }
 
+/// A schema whose values are spelled as templates spell them again (`tojson`), so that the KV cache of a call stays of use.
+fn spelled(mut schema: Map<String, Json>) -> Json {
+    let spelling = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "});
+    schema.entry("x-guidance").or_insert(spelling);
+    schema.into()
+}
+
 /// Keywords that the grammar of a format without quotation marks does not enforce.
 fn refuse_others(schema: &Map<String, Json>, known: &[&str], place: &str) -> Result<()> {
     match schema.keys().find(|key| !known.contains(&key.as_str()) && !ANNOTATIONS.contains(&key.as_str())) {
@@ -193,4 +204,139 @@ fn refuse_others(schema: &Map<String, Json>, known: &[&str], place: &str) -> Res
 /// A text as a grammar in Lark has it.
 fn literal(text: &str) -> String {
     Json::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::constraint::{Constraint, GrammarLimits, GrammarVocabulary, SchemaMode};
+    use super::*;
+    use crate::text::chat::{ChatOptions, Setup};
+
+    const TOOLS: &str = r##"[
+        {"name": "go", "parameters": {"type": "object", "properties": {"where": {"type": "string"},
+            "how": {"type": "string", "enum": ["fast", "slow"]}, "at": {"$ref": "#/$defs/place"}},
+            "required": ["where"], "additionalProperties": false,
+            "$defs": {"place": {"type": "array", "items": {"type": "integer"}, "maxItems": 2}}}},
+        {"name": "stop"}]"##;
+
+    fn setup() -> Setup {
+        ChatOptions { tools: Some(TOOLS.into()), ..ChatOptions::default() }.read().unwrap()
+    }
+
+    /// For each text: whether it may be an answer.
+    fn check(format: ToolFormat, template: &str, once: bool, is_thinking: bool, cases: &[(bool, &str)]) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation/llama");
+        let tokenizer = &Tokenizer::from_directory(&folder).unwrap();
+        let (setup, habits) = (setup(), Habits::of(template));
+        let functions: Vec<_> = setup.functions().iter().filter(|function| !once || function.name == "go").collect();
+        let grammar = ToolGrammar { tokenizer, format, habits, functions, once, is_thinking }.grammar().unwrap();
+        let vocabulary = GrammarVocabulary::of(tokenizer, tokenizer.vocabulary_size(), &[1]).unwrap();
+        let start = vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None).unwrap();
+        for &(is_answer, text) in cases {
+            assert_eq!(accepts(start.clone(), tokenizer, text), is_answer, "{text}\n{grammar:?}");
+        }
+    }
+
+    fn accepts(mut constraint: Constraint, tokenizer: &Tokenizer, text: &str) -> bool {
+        let ids = tokenizer.ids(text, false).unwrap();
+        ids.into_iter().all(|id| constraint.accept(id).is_ok()) && constraint.may_end()
+    }
+
+    #[test]
+    fn answers_are_calls_in_the_model_s_format() {
+        let go = r#"{"name": "go", "arguments": {"where": "a\"}b", "how": "slow", "at": [1, 2]}}"#;
+        let one = &format!("<tool_call>\n{go}\n</tool_call>");
+        let two = &format!("{one}\n<tool_call>\n{{\"name\": \"stop\", \"arguments\": {{}}}}\n</tool_call>");
+        let hermes = [
+            (true, one.as_str()),
+            (true, two),
+            (false, go),
+            (false, "<tool_call>"),
+            (false, "<tool_call>\n{\"name\": \"go\", \"arguments\": {}}\n</tool_call>"),
+            (false, "<tool_call>\n{\"name\": \"fly\", \"arguments\": {}}\n</tool_call>"),
+            (false, &one.replace("slow", "late")),
+            (false, &one.replace("[1, 2]", "[1, 2, 3]")),
+            (false, &one.replace("{\"where", "{ \"where")),
+            (false, &format!("I go. {one}")),
+            (false, &format!("{one}.")),
+        ];
+        check(ToolFormat::Hermes, "<tool_call>", false, false, &hermes);
+        check(ToolFormat::Hermes, "<tool_call>", true, false, &[(true, one), (false, two)]);
+        let go = &go.replace("arguments", "parameters");
+        let both = &format!("{go}; {go}");
+        check(ToolFormat::Llama3, "ipython", false, false, &[(true, go), (false, both), (false, one)]);
+        let list = "[TOOL_CALLS][{\"name\": \"stop\", \"arguments\": {}}, {\"name\": \"go\", \"arguments\": {\"where\": \"\"}}]";
+        check(ToolFormat::Mistral, "", false, false, &[(true, list), (false, "[TOOL_CALLS][]"), (false, go)]);
+        let named = "[TOOL_CALLS]go[ARGS]{\"where\": \"x\"}";
+        let several = &format!("{named}[TOOL_CALLS]stop[ARGS]{{}}");
+        check(ToolFormat::Mistral, "[ARGS]", false, false, &[(true, named), (true, several), (false, list)]);
+    }
+
+    #[test]
+    fn xml_has_values_without_quotation_marks() {
+        let call = |parameters: &str| format!("<tool_call>\n<function=go>\n{parameters}</function>\n</tool_call>");
+        let parameter = |key: &str, value: &str| format!("<parameter={key}>\n{value}\n</parameter>\n");
+        let place = parameter("where", "up <b> \"and\"\n\ndown");
+        let all = call(&(place.clone() + &parameter("how", "fast") + &parameter("at", "[1]")));
+        let cases = [
+            (true, all.as_str()),
+            (true, &call(&place)),
+            (true, &call(&(place.clone() + &parameter("at", "[1]")))),
+            (false, &call("")),
+            (false, &call(&parameter("how", "fast"))),
+            (false, &all.replace("fast", "late")),
+            (false, &all.replace("[1]", "x")),
+            (true, &format!("{all}\n<tool_call>\n<function=stop>\n</function>\n</tool_call>")),
+        ];
+        check(ToolFormat::QwenXml, "", false, false, &cases);
+    }
+
+    #[test]
+    fn a_thought_may_come_first() {
+        let call = "<tool_call>\n{\"name\": \"stop\", \"arguments\": {}}\n</tool_call>";
+        let thought = &format!("<think>\nHm <b>?\n</think>\n\n{call}");
+        let rest = &thought["<think>".len()..];
+        let habits = "<tool_call></think>";
+        check(
+            ToolFormat::Hermes,
+            habits,
+            false,
+            false,
+            &[(true, call), (true, thought), (false, "<think>Hm.</think>")],
+        );
+        check(ToolFormat::Hermes, habits, false, true, &[(true, rest), (false, call), (false, "Hm.</think>")]);
+        check(ToolFormat::Hermes, "<tool_call>", false, false, &[(false, thought)]);
+    }
+
+    #[test]
+    fn what_a_format_cannot_enforce_is_refused_by_name() {
+        let refused = |schema: &str| {
+            let tools = format!(r#"[{{"name": "f", "parameters": {schema}}}]"#);
+            let setup = ChatOptions { tools: Some(tools), ..ChatOptions::default() }.read().unwrap();
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/generation/llama");
+            let tokenizer = &Tokenizer::from_directory(&folder).unwrap();
+            let (format, habits) = (ToolFormat::QwenXml, Habits::default());
+            let functions = setup.functions().iter().collect();
+            let grammar = ToolGrammar { tokenizer, format, habits, functions, once: true, is_thinking: false };
+            grammar.grammar().unwrap_err().message().to_string()
+        };
+        for (schema, says) in [
+            (r#"{"minProperties": 1}"#, "f.parameters.minProperties: cannot be enforced"),
+            (r#"{"required": ["a"]}"#, "f.parameters.required: `a` is no property"),
+            (r#"{"properties": {"a b": {}}}"#, "f.parameters.properties: `a b` cannot be written"),
+            (
+                r#"{"properties": {"a": {"type": "string", "pattern": "x"}}}"#,
+                "f.parameters.properties.a.pattern: cannot",
+            ),
+            (
+                r#"{"properties": {"a": {"type": "string", "enum": [1]}}}"#,
+                "f.parameters.properties.a.enum: has no text",
+            ),
+        ] {
+            let message = refused(schema);
+            assert!(message.contains(says), "{message}");
+        }
+    }
 }

@@ -179,9 +179,9 @@ impl Packed {
         let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         let (mut files, mut copied) = (BTreeMap::new(), 0);
         for (name, place) in value["files"].as_object().into_iter().flatten() {
-            // A folder before the name is a module's.
-            let own = name.rsplit('/').next().unwrap_or(name);
-            if !self::files().any(|kept| kept == own) {
+            // A folder before the name may be a module's.
+            let own = |name: &str| name.rsplit('/').next().map(str::to_owned);
+            if !self::files().any(|kept| own(kept) == own(name)) {
                 continue;
             }
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));

@@ -147,7 +147,9 @@ impl Grammar {
                 return Err(self.error(format!("/x-guidance/{name}: is not supported; see schema_mode")));
             }
         }
-        options.whitespace_pattern.get_or_insert_with(|| WHITESPACE.into());
+        if options.whitespace_flexible {
+            options.whitespace_pattern.get_or_insert_with(|| WHITESPACE.into());
+        }
         if !has_control_characters(schema) {
             options.json_allowed_escapes.get_or_insert_with(|| ESCAPES.into());
         }
