@@ -15,11 +15,13 @@ const goTools = `[{"type": "function", "function": {"name": "go", "parameters": 
 // toolChat is a model whose template writes tools and calls.
 func toolChat(t testing.TB) *Model {
 	t.Helper()
-	place := chatFixture(t, "llama")
+	place := chatFixture(t, "bloom")
 	template := `{% for t in tools or [] %}[{{ t.function.name }}]{% endfor %}{% for d in documents or [] %}({{ d.text }}){% endfor %}{{ note }}` +
 		`{% for m in messages %}<{{ m.role }}>{{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }}{% endfor %}` +
 		`{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}`
 	check(t, os.WriteFile(filepath.Join(place, "chat_template.jinja"), []byte(template), 0o666))
+	// The fixture's own has letters among its end tokens.
+	check(t, os.WriteFile(filepath.Join(place, "generation_config.json"), []byte(`{"eos_token_id": 0}`), 0o666))
 	return load(t, place, nil)
 }
 

@@ -227,8 +227,8 @@ GO = {
 }
 
 
-def test_chat_with_tools(talker: Model) -> None:
-    with talker.chat(tools=[{"type": "function", "function": GO}], tool_format="hermes", template_variables={"a": 1}) as chat:
+def test_chat_with_tools(caller: Model) -> None:
+    with caller.chat(tools=[{"type": "function", "function": GO}], tool_format="hermes", template_variables={"a": 1}) as chat:
         reply = chat.send("hi", tool_choice="go", max_new_tokens=300, **GREEDY)
         (call,) = reply.message["tool_calls"]
         assert call["id"] == "call00000" and call["function"]["name"] == "go"
@@ -244,27 +244,27 @@ def test_chat_with_tools(talker: Model) -> None:
             chat.add({})
         with pytest.raises(errors.InvalidArgument, match="message: cannot be written as JSON"):
             chat.add({"role": object()})
-    assert talker.generate("a", max_new_tokens=1).message == {"role": "assistant", "content": talker.generate("a", max_new_tokens=1).text}
+    assert caller.generate("a", max_new_tokens=1).message == {"role": "assistant", "content": caller.generate("a", max_new_tokens=1).text}
 
 
-def test_chat_template(talker: Model) -> None:
+def test_chat_template(caller: Model) -> None:
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-    assert talker.apply_chat_template(chat) == "<user>a<assistant>b"
-    assert talker.apply_chat_template(chat, [GO], add_generation_prompt=True, enable_thinking=False) == "<user>a<assistant>b<assistant>"
-    assert talker.apply_chat_template(chat, continue_final_message=True) == "<user>a<assistant>b"
-    message = talker.parse_response('<think>Hm.</think>{"name": "go", "parameters": {}}', tools=[GO], tool_format="llama3")
+    assert caller.apply_chat_template(chat) == "<user>a<assistant>b"
+    assert caller.apply_chat_template(chat, [GO], add_generation_prompt=True, enable_thinking=False) == "<user>a<assistant>b<assistant>"
+    assert caller.apply_chat_template(chat, continue_final_message=True) == "<user>a<assistant>b"
+    message = caller.parse_response('<think>Hm.</think>{"name": "go", "parameters": {}}', tools=[GO], tool_format="llama3")
     assert message["reasoning_content"] == "Hm." and message["tool_calls"][0]["function"] == {"name": "go", "arguments": {}}
     for call, says in [
-        (lambda: talker.apply_chat_template([{}]), r"messages\[0\]\.role: is missing"),
-        (lambda: talker.apply_chat_template(chat, messages=[]), "template_variables.messages: "),
-        (lambda: talker.chat(tools=[{}]), r"tools\[0\]\.name: "),
-        (lambda: talker.parse_response("", tool_format="other"), "tool_format: 'other' is unknown"),
-        (lambda: talker.generate("a", tool_choice="required"), "tool_choice: is for chats"),
+        (lambda: caller.apply_chat_template([{}]), r"messages\[0\]\.role: is missing"),
+        (lambda: caller.apply_chat_template(chat, messages=[]), "template_variables.messages: "),
+        (lambda: caller.chat(tools=[{}]), r"tools\[0\]\.name: "),
+        (lambda: caller.parse_response("", tool_format="other"), "tool_format: 'other' is unknown"),
+        (lambda: caller.generate("a", tool_choice="required"), "tool_choice: is for chats"),
     ]:
         with pytest.raises(errors.InvalidArgument, match=says):
             call()
     with pytest.raises(TypeError, match="no option 'other'"):
-        talker.chat(other=1)  # type: ignore[call-arg]
+        caller.chat(other=1)  # type: ignore[call-arg]
 
 
 def test_prefix(gpt2: Model) -> None:
