@@ -51,7 +51,7 @@ fn tools() -> ChatOptions {
 
 fn calling(choice: ToolChoice) -> GenerateOptions {
     GenerateOptions {
-        max_new_tokens: Some(400),
+        max_new_tokens: Some(3000),
         do_sample: Some(false),
         num_beams: Some(1),
         tool_choice: choice,

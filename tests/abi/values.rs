@@ -84,7 +84,7 @@ fn versions() {
 
 #[test]
 fn names_of_values_are_those_of_the_description() {
-    let names: [(&str, extern "C" fn(u32) -> *const c_char); 20] = [
+    let names: [(&str, extern "C" fn(u32) -> *const c_char); 21] = [
         ("kinglet_aggregation", kinglet_aggregation_name),
         ("kinglet_batch_goal", kinglet_batch_goal_name),
         ("kinglet_compress_method", kinglet_compress_method_name),
@@ -104,6 +104,7 @@ fn names_of_values_are_those_of_the_description() {
         ("kinglet_similarity", kinglet_similarity_name),
         ("kinglet_stage", kinglet_stage_name),
         ("kinglet_status", kinglet_status_name),
+        ("kinglet_tool_format", kinglet_tool_format_name),
         ("kinglet_tristate", kinglet_tristate_name),
     ];
     let api = api();

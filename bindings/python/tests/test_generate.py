@@ -254,13 +254,14 @@ def test_chat_template(caller: Model) -> None:
     assert caller.apply_chat_template(chat, continue_final_message=True) == "<user>a<assistant>b"
     message = caller.parse_response('<think>Hm.</think>{"name": "go", "parameters": {}}', tools=[GO], tool_format="llama3")
     assert message["reasoning_content"] == "Hm." and message["tool_calls"][0]["function"] == {"name": "go", "arguments": {}}
-    for call, says in [
+    refused: list[tuple[Callable[[], object], str]] = [
         (lambda: caller.apply_chat_template([{}]), r"messages\[0\]\.role: is missing"),
         (lambda: caller.apply_chat_template(chat, messages=[]), "template_variables.messages: "),
         (lambda: caller.chat(tools=[{}]), r"tools\[0\]\.name: "),
         (lambda: caller.parse_response("", tool_format="other"), "tool_format: 'other' is unknown"),
         (lambda: caller.generate("a", tool_choice="required"), "tool_choice: is for chats"),
-    ]:
+    ]
+    for call, says in refused:
         with pytest.raises(errors.InvalidArgument, match=says):
             call()
     with pytest.raises(TypeError, match="no option 'other'"):
