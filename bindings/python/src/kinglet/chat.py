@@ -55,7 +55,12 @@ def _options(options: Mapping[str, Any], template_variables: Mapping[str, Any] |
 def _made(work: Any, c: CData, cancellation: Cancellation | None = None) -> str:
     made = ffi.new("kinglet_text **")
     run(c, lambda error: work(made, error), cancellation)
-    return text(lib.kinglet_text_str(own(made[0], lib.kinglet_text_free)))
+    return _taken(made)
+
+
+def _taken(made: CData) -> str:
+    owner = own(made[0], lib.kinglet_text_free)
+    return text(lib.kinglet_text_str(owner))
 
 
 def apply_chat_template(
@@ -168,7 +173,7 @@ class Chat:
         """What the next reply continues: the messages so far as the chat template writes them."""
         handle, made = self._handle(), ffi.new("kinglet_text **")
         check(lambda error: lib.kinglet_session_prompt(handle, made, error))
-        return text(lib.kinglet_text_str(own(made[0], lib.kinglet_text_free)))
+        return _taken(made)
 
     @property
     def held_tokens(self) -> int:
