@@ -76,10 +76,8 @@ pub(super) unsafe fn read(pointer: *const kinglet_chat_options) -> Result<(ChatO
     };
     // SAFETY: as above.
     let cancellation = unsafe { cancellation::optional(o.cancellation) };
-    if let Some(cancellation) = &cancellation {
-        if cancellation.is_cancelled() {
-            return Err(Error::cancelled());
-        }
+    if cancellation.as_ref().is_some_and(Cancellation::is_cancelled) {
+        return Err(Error::cancelled());
     }
     Ok((options, cancellation))
 }

@@ -255,3 +255,50 @@ fn a_megabyte_of_anything_is_read_and_kept() {
     let call = "<tool_call>{\"name\": \"get\", \"arguments\": {}}</tool_call>";
     assert_eq!(read(ToolFormat::Hermes, &call.repeat(20_000)).2.len(), 20_000);
 }
+
+/// Without a call nothing is taken away; with some, what is left has no more than the whole.
+#[test]
+fn nothing_is_lost_of_random_answers() {
+    let pieces = [
+        "<tool_call>",
+        "</tool_call>",
+        "{\"name\": \"get\", \"arguments\": {}}",
+        "{\"name\": \"get\", \"parameters\": {\"a\": \"é\"}}",
+        "[TOOL_CALLS]",
+        "[{\"name\": \"get\", \"arguments\": {}}]",
+        "get",
+        "[ARGS]",
+        "[CALL_ID]",
+        "<|python_tag|>",
+        "<function=get>",
+        "<parameter=a>",
+        "</parameter>",
+        "</function>",
+        "\n",
+        " ",
+        ";",
+        "é",
+        "{",
+        "}",
+        "\"",
+        "\\",
+    ];
+    let (mut state, mut calls) = (1u64, 0);
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..20_000 {
+        let text: String = (0..random(12)).map(|_| pieces[random(pieces.len())]).collect();
+        for format in ToolFormat::ALL {
+            let (content, reasoning, found) = read(format, &text);
+            assert_eq!(reasoning, None);
+            match found.is_empty() {
+                true => assert_eq!(content, text),
+                false => assert!(content.len() + found.len() * "get{}".len() <= text.len(), "{text}"),
+            }
+            calls += found.len();
+        }
+    }
+    assert!(calls > 1000, "{calls}");
+}
