@@ -7,7 +7,7 @@ use crate::base::error::{Error, Result, quoted};
 use crate::text::chat::{ChatOptions, Habits, Message, Response, Rules, Setup, ToolChoice, is_marker};
 
 use super::Generator;
-use super::constraint::Grammar;
+use super::constraint::{Grammar, GrammarLimits};
 use super::detokenize::finished;
 use super::options::GenerateOptions;
 use super::search::{FinishReason, Output};
@@ -34,11 +34,12 @@ impl Generator {
     /// The grammar of a reply by the choice of tools; None if the model decides.
     pub(super) fn tool_grammar(
         &self,
-        choice: &ToolChoice,
         setup: &Setup,
         habits: &Habits,
         prompt: &str,
+        options: &GenerateOptions,
     ) -> Result<Option<Grammar>> {
+        let choice = &options.tool_choice;
         let functions: Vec<_> = match choice {
             ToolChoice::Auto | ToolChoice::None => return Ok(None),
             ToolChoice::Required => setup.functions().iter().collect(),
@@ -60,8 +61,12 @@ impl Generator {
         };
         let once = matches!(choice, ToolChoice::Function(_));
         let is_thinking = is_thinking(habits, prompt);
-        let tokenizer = &self.engine.tokenizer;
-        ToolGrammar { tokenizer, format, habits: *habits, functions, once, is_thinking }.grammar().map(Some)
+        let (tokenizer, default) = (&self.engine.tokenizer, GrammarLimits::default());
+        let limits = GrammarLimits {
+            work: options.grammar_work_limit.unwrap_or(default.work),
+            memory: options.grammar_memory_limit.unwrap_or(default.memory),
+        };
+        ToolGrammar { tokenizer, format, habits: *habits, functions, once, is_thinking, limits }.grammar().map(Some)
     }
 
     /// The text of a reply with those special tokens that belong to a format of calls or of thoughts.

@@ -186,7 +186,7 @@ impl Session {
         let template = self.generator.chat_template()?;
         let habits = template.habits(setup)?;
         let text = template.prompt(&self.messages, setup, options.cancellation.as_ref())?;
-        let grammar = self.generator.tool_grammar(&options.tool_choice, setup, &habits, &text)?;
+        let grammar = self.generator.tool_grammar(setup, &habits, &text, options)?;
         if grammar.is_some() && options.grammar.is_some() {
             return Err(Error::invalid_argument("tool_choice: contradicts grammar; choose one"));
         }

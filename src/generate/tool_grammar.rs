@@ -6,7 +6,7 @@ use crate::base::error::{Error, Result, quoted};
 use crate::text::chat::{Function, Habits, ToolFormat};
 use crate::text::tokenizer::Tokenizer;
 
-use super::constraint::Grammar;
+use super::constraint::{Grammar, GrammarLimits};
 
 /// The most calls of an answer that must have some, so that a model that repeats itself comes to an end.
 const MAX_CALLS: usize = 16;
@@ -25,6 +25,7 @@ pub(super) struct ToolGrammar<'a> {
     pub once: bool,
     /// The prompt has begun what the model thinks.
     pub is_thinking: bool,
+    pub limits: GrammarLimits,
 }
 
 impl ToolGrammar<'_> {
@@ -107,7 +108,7 @@ impl ToolGrammar<'_> {
         rules.push(format!("body{i}: {body}"));
         let mut schema = function.parameters.clone();
         schema.entry("type").or_insert_with(|| "object".into());
-        rules.push(format!("arguments{i}: %json {}", spelled(schema)));
+        rules.push(format!("arguments{i}: {}", self.json(schema, &format!("{name}.parameters"))?));
         Ok(())
     }
 
@@ -138,56 +139,58 @@ impl ToolGrammar<'_> {
             body += &format!(" (parameter{i}x{j}){optional}");
             let begin = literal(&format!("<parameter={key}>\n"));
             rules.push(format!("parameter{i}x{j}: {begin} value{i}x{j}"));
-            rules.extend(xml_value(
-                &format!("value{i}x{j}"),
-                property,
-                schema,
-                &format!("{name}.parameters.properties.{key}"),
-            )?);
+            let place = format!("{name}.parameters.properties.{key}");
+            rules.extend(self.xml_value(&format!("value{i}x{j}"), property, schema, &place)?);
         }
         rules.push(body + " \"</function>\"");
         Ok(())
     }
-}
 
-/// The rules of a parameter's value and of the tag that ends it.
-fn xml_value(rule: &str, property: &Json, schema: &Map<String, Json>, place: &str) -> Result<Vec<String>> {
-    const END: &str = "\n</parameter>\n";
-    let is_text = property.get("type").is_some_and(|kind| kind == "string");
-    let Some(object) = property.as_object().filter(|_| is_text) else {
-        let property = match property {
-            Json::Object(property) => {
-                let mut property = property.clone();
-                for key in ["$defs", "definitions"] {
-                    if let Some(definitions) = schema.get(key) {
-                        property.entry(key).or_insert_with(|| definitions.clone());
+    /// The rules of a parameter's value and of the tag that ends it.
+    fn xml_value(&self, rule: &str, property: &Json, schema: &Map<String, Json>, place: &str) -> Result<Vec<String>> {
+        const END: &str = "\n</parameter>\n";
+        let is_text = property.get("type").is_some_and(|kind| kind == "string");
+        let Some(object) = property.as_object().filter(|_| is_text) else {
+            let json = match property {
+                Json::Object(property) => {
+                    let mut property = property.clone();
+                    for key in ["$defs", "definitions"] {
+                        if let Some(definitions) = schema.get(key) {
+                            property.entry(key).or_insert_with(|| definitions.clone());
+                        }
                     }
+                    self.json(property, place)?
                 }
-                spelled(property)
-            }
-            any => any.clone(),
+                any => format!("%json {any}"),
+            };
+            return Ok(vec![format!("{rule}: {rule}json {}", literal(END)), format!("{rule}json: {json}")]);
         };
-        return Ok(vec![format!("{rule}: {rule}json {}", literal(END)), format!("{rule}json: %json {property}")]);
-    };
-    refuse_others(object, &["type", "enum", "const"], place)?;
-    let choices = match (object.get("enum"), object.get("const")) {
-        (None, None) => return Ok(vec![format!("{rule}[suffix={}]: /(?s:.*)/", literal(END))]),
-        (Some(Json::Array(choices)), None) => choices.iter().collect(),
-        (None, Some(only)) => vec![only],
-        _ => return Err(Error::invalid_argument(format!("tools: {place}.enum: cannot be enforced in this format"))),
-    };
-    let choices: Vec<String> = choices.into_iter().filter_map(Json::as_str).map(literal).collect();
-    if choices.is_empty() {
-        return Err(Error::invalid_argument(format!("tools: {place}.enum: has no text")));
+        refuse_others(object, &["type", "enum", "const"], place)?;
+        let choices = match (object.get("enum"), object.get("const")) {
+            (None, None) => return Ok(vec![format!("{rule}[suffix={}]: /(?s:.*)/", literal(END))]),
+            (Some(Json::Array(choices)), None) => choices.iter().collect(),
+            (None, Some(only)) => vec![only],
+            _ => {
+                return Err(Error::invalid_argument(format!("tools: {place}.enum: cannot be enforced in this format")));
+            }
+        };
+        let choices: Vec<String> = choices.into_iter().filter_map(Json::as_str).map(literal).collect();
+        if choices.is_empty() {
+            return Err(Error::invalid_argument(format!("tools: {place}.enum: has no text")));
+        }
+        Ok(vec![format!("{rule}: ({}) {}", choices.join(" | "), literal(END))])
     }
-    Ok(vec![format!("{rule}: ({}) {}", choices.join(" | "), literal(END))])
-}
 
-/// A schema whose values are spelled as templates spell them again (`tojson`), so that the KV cache of a call stays of use.
-fn spelled(mut schema: Map<String, Json>) -> Json {
-    let spelling = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "});
-    schema.entry("x-guidance").or_insert(spelling);
-    schema.into()
+    /// The grammar of values of a schema, spelled as templates spell them again (`tojson`), so that the KV cache of a call stays of use.
+    fn json(&self, mut schema: Map<String, Json>, place: &str) -> Result<String> {
+        let spelling = json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "});
+        schema.entry("x-guidance").or_insert(spelling);
+        let schema = Json::Object(schema).to_string();
+        // The compiler of the whole would not say which tool's it is.
+        let enforced = Grammar::JsonSchema(schema.clone()).require_enforced(self.limits);
+        enforced.map_err(|error| Error::new(error.status(), format!("tools: {place}: {}", error.message())))?;
+        Ok(format!("%json {schema}"))
+    }
 }
 
 /// Keywords that the grammar of a format without quotation marks does not enforce.
@@ -231,7 +234,10 @@ mod tests {
         let tokenizer = &Tokenizer::from_directory(&folder).unwrap();
         let (setup, habits) = (setup(), Habits::of(template));
         let functions: Vec<_> = setup.functions().iter().filter(|function| !once || function.name == "go").collect();
-        let grammar = ToolGrammar { tokenizer, format, habits, functions, once, is_thinking }.grammar().unwrap();
+        let grammar =
+            ToolGrammar { tokenizer, format, habits, functions, once, is_thinking, limits: GrammarLimits::default() }
+                .grammar()
+                .unwrap();
         let vocabulary = GrammarVocabulary::of(tokenizer, tokenizer.vocabulary_size(), &[1]).unwrap();
         let start = vocabulary.constraint(&grammar, SchemaMode::Check, GrammarLimits::default(), None).unwrap();
         for &(is_answer, text) in cases {
@@ -319,7 +325,8 @@ mod tests {
             let tokenizer = &Tokenizer::from_directory(&folder).unwrap();
             let (format, habits) = (ToolFormat::QwenXml, Habits::default());
             let functions = setup.functions().iter().collect();
-            let grammar = ToolGrammar { tokenizer, format, habits, functions, once: true, is_thinking: false };
+            let limits = GrammarLimits::default();
+            let grammar = ToolGrammar { tokenizer, format, habits, functions, once: true, is_thinking: false, limits };
             grammar.grammar().unwrap_err().message().to_string()
         };
         for (schema, says) in [

@@ -87,6 +87,11 @@ impl Grammar {
         ))
     }
 
+    /// Refuses a schema with keywords that cannot be enforced while the text is generated.
+    pub fn require_enforced(&self, limits: GrammarLimits) -> Result<()> {
+        self.parsed(SchemaMode::Strict, limits, LeftToCheck::default()).map(drop)
+    }
+
     /// `left` is what llguidance refused before.
     pub(super) fn parsed(&self, mode: SchemaMode, limits: GrammarLimits, left: LeftToCheck) -> Result<Parsed> {
         let grammar = match self {
