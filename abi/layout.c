@@ -448,7 +448,9 @@ static_assert(offsetof(kinglet_quantize_options, struct_size) == 0, "offset of k
 static_assert(offsetof(kinglet_quantize_options, cancellation) == 8, "offset of kinglet_quantize_options.cancellation");
 static_assert(offsetof(kinglet_quantize_options, progress) == 16, "offset of kinglet_quantize_options.progress");
 static_assert(offsetof(kinglet_quantize_options, progress_user_data) == 24, "offset of kinglet_quantize_options.progress_user_data");
-static_assert(sizeof(kinglet_quantize_options) == 32, "size of kinglet_quantize_options");
+static_assert(offsetof(kinglet_quantize_options, calibration_texts) == 32, "offset of kinglet_quantize_options.calibration_texts");
+static_assert(offsetof(kinglet_quantize_options, calibration_text_count) == 40, "offset of kinglet_quantize_options.calibration_text_count");
+static_assert(sizeof(kinglet_quantize_options) == 48, "size of kinglet_quantize_options");
 
 static_assert(offsetof(kinglet_workload, struct_size) == 0, "offset of kinglet_workload.struct_size");
 static_assert(offsetof(kinglet_workload, input_tokens) == 8, "offset of kinglet_workload.input_tokens");

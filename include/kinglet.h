@@ -2941,6 +2941,14 @@ typedef struct kinglet_quantize_options {
   kinglet_progress_callback progress;
   /** The first argument of `progress`. */
   void *progress_user_data;
+  /**
+   * Texts like those that the model will get, for INT8 and INT4: some of them are run, and for each layer the
+   * change of its inputs is chosen with which rounding loses least (factors, or a rotation). The call then
+   * takes as long as running 128 texts of 128 tokens in F32 and some 15 conversions. NULL: no calibration.
+   */
+  const kinglet_str *calibration_texts;
+  /** The number of `calibration_texts`. */
+  size_t calibration_text_count;
 } kinglet_quantize_options;
 
 /**
@@ -2950,8 +2958,8 @@ typedef struct kinglet_quantize_options {
  * fails leaves nothing. Only a .kinglet file or an empty file is replaced, and no link is followed. Fails
  * with KINGLET_STATUS_NOT_FOUND, KINGLET_STATUS_IO or KINGLET_STATUS_INVALID_FILE (the message names the
  * file), KINGLET_STATUS_UNSUPPORTED for an ONNX export or an unknown family, KINGLET_STATUS_INVALID_ARGUMENT
- * for a source that is a .kinglet file already or a destination that is anything else, or
- * KINGLET_STATUS_CANCELLED.
+ * for a source that is a .kinglet file already, a destination that is anything else or calibration texts for
+ * another precision than INT8 and INT4, or KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API kinglet_status kinglet_model_quantize(
     kinglet_str source,

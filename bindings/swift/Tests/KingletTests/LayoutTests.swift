@@ -726,7 +726,9 @@ import Testing
         field("kinglet_quantize_options.cancellation", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.cancellation), 8)
         field("kinglet_quantize_options.progress", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.progress), 16)
         field("kinglet_quantize_options.progress_user_data", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.progress_user_data), 24)
-        field("end of kinglet_quantize_options", at: MemoryLayout<kinglet_quantize_options>.stride, 32)
+        field("kinglet_quantize_options.calibration_texts", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.calibration_texts), 32)
+        field("kinglet_quantize_options.calibration_text_count", at: MemoryLayout<kinglet_quantize_options>.offset(of: \.calibration_text_count), 40)
+        field("end of kinglet_quantize_options", at: MemoryLayout<kinglet_quantize_options>.stride, 48)
     }
 
     @Test func kinglet_batch_goal_values() {
