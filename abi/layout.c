@@ -407,7 +407,8 @@ static_assert(offsetof(kinglet_generate_options, deadline_ms) == 400, "offset of
 static_assert(offsetof(kinglet_generate_options, reserved) == 404, "offset of kinglet_generate_options.reserved");
 static_assert(offsetof(kinglet_generate_options, grammar_work_limit) == 408, "offset of kinglet_generate_options.grammar_work_limit");
 static_assert(offsetof(kinglet_generate_options, grammar_memory_limit) == 416, "offset of kinglet_generate_options.grammar_memory_limit");
-static_assert(sizeof(kinglet_generate_options) == 424, "size of kinglet_generate_options");
+static_assert(offsetof(kinglet_generate_options, tool_choice) == 424, "offset of kinglet_generate_options.tool_choice");
+static_assert(sizeof(kinglet_generate_options) == 440, "size of kinglet_generate_options");
 
 static_assert(offsetof(kinglet_generations_view, struct_size) == 0, "offset of kinglet_generations_view.struct_size");
 static_assert(offsetof(kinglet_generations_view, count) == 8, "offset of kinglet_generations_view.count");
@@ -423,15 +424,29 @@ static_assert(offsetof(kinglet_generation_output, token_count) == 40, "offset of
 static_assert(offsetof(kinglet_generation_output, logprobs) == 48, "offset of kinglet_generation_output.logprobs");
 static_assert(offsetof(kinglet_generation_output, score) == 56, "offset of kinglet_generation_output.score");
 static_assert(offsetof(kinglet_generation_output, finish_reason) == 60, "offset of kinglet_generation_output.finish_reason");
-static_assert(sizeof(kinglet_generation_output) == 64, "size of kinglet_generation_output");
+static_assert(offsetof(kinglet_generation_output, message) == 64, "offset of kinglet_generation_output.message");
+static_assert(sizeof(kinglet_generation_output) == 80, "size of kinglet_generation_output");
+
+static_assert(offsetof(kinglet_chat_options, struct_size) == 0, "offset of kinglet_chat_options.struct_size");
+static_assert(offsetof(kinglet_chat_options, tools) == 8, "offset of kinglet_chat_options.tools");
+static_assert(offsetof(kinglet_chat_options, documents) == 24, "offset of kinglet_chat_options.documents");
+static_assert(offsetof(kinglet_chat_options, template_variables) == 40, "offset of kinglet_chat_options.template_variables");
+static_assert(offsetof(kinglet_chat_options, tool_format) == 56, "offset of kinglet_chat_options.tool_format");
+static_assert(offsetof(kinglet_chat_options, add_generation_prompt) == 60, "offset of kinglet_chat_options.add_generation_prompt");
+static_assert(offsetof(kinglet_chat_options, continue_final_message) == 64, "offset of kinglet_chat_options.continue_final_message");
+static_assert(offsetof(kinglet_chat_options, reserved) == 68, "offset of kinglet_chat_options.reserved");
+static_assert(offsetof(kinglet_chat_options, cancellation) == 72, "offset of kinglet_chat_options.cancellation");
+static_assert(sizeof(kinglet_chat_options) == 80, "size of kinglet_chat_options");
 
 static_assert(offsetof(kinglet_message, struct_size) == 0, "offset of kinglet_message.struct_size");
 static_assert(offsetof(kinglet_message, role) == 8, "offset of kinglet_message.role");
 static_assert(offsetof(kinglet_message, content) == 24, "offset of kinglet_message.content");
-static_assert(sizeof(kinglet_message) == 40, "size of kinglet_message");
+static_assert(offsetof(kinglet_message, json) == 40, "offset of kinglet_message.json");
+static_assert(sizeof(kinglet_message) == 56, "size of kinglet_message");
 
 static_assert(offsetof(kinglet_session_options, struct_size) == 0, "offset of kinglet_session_options.struct_size");
-static_assert(sizeof(kinglet_session_options) == 8, "size of kinglet_session_options");
+static_assert(offsetof(kinglet_session_options, chat) == 8, "offset of kinglet_session_options.chat");
+static_assert(sizeof(kinglet_session_options) == 16, "size of kinglet_session_options");
 
 static_assert(offsetof(kinglet_session_view, struct_size) == 0, "offset of kinglet_session_view.struct_size");
 static_assert(offsetof(kinglet_session_view, message_count) == 8, "offset of kinglet_session_view.message_count");

@@ -5,8 +5,9 @@ mod support;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kinglet::{
-    Aggregation, BatchGoal, CalibrationOptions, ClassifyOptions, Device, EmbedOptions, FillMaskOptions,
-    GenerateOptions, LoadOptions, Model, Precision, Priority, SparseOptions, Workload, ZeroShotOptions,
+    Aggregation, BatchGoal, CalibrationOptions, ChatOptions, ClassifyOptions, Device, EmbedOptions, FillMaskOptions,
+    GenerateOptions, LoadOptions, Message, Model, Precision, Priority, SparseOptions, ToolChoice, ToolFormat, Workload,
+    ZeroShotOptions,
 };
 use support::{fixtures, load};
 
@@ -85,6 +86,27 @@ fn decoders(c: &mut Criterion) {
             let mut session = model.session().unwrap();
             session.send("Hello", &greedy, None).unwrap()
         });
+    });
+    // SmolLM2's template knows no tools; the work is the same.
+    let chat = ChatOptions {
+        tools: Some(r#"[{"name": "go", "parameters": {"type": "object", "properties": {}}}]"#.into()),
+        tool_format: Some(ToolFormat::Hermes),
+        ..ChatOptions::default()
+    };
+    let calling = GenerateOptions { tool_choice: ToolChoice::Required, ..greedy.clone() };
+    c.bench_function("chat reply that calls a tool", |b| {
+        b.iter(|| {
+            let mut session = model.session_with(&chat).unwrap();
+            session.send("Hello", &calling, None).unwrap()
+        });
+    });
+    let messages: Vec<_> = (0..20).map(|i| Message::new(["user", "assistant"][i % 2], TEXTS[0])).collect();
+    c.bench_function("chat template over 20 messages", |b| {
+        b.iter(|| model.apply_chat_template(&messages, &chat, None).unwrap());
+    });
+    let answer = "<tool_call>{\"name\": \"go\", \"arguments\": {\"a\": [1, 2]}}</tool_call>\n".repeat(1000);
+    c.bench_function("response with 1,000 calls", |b| {
+        b.iter(|| model.parse_response(&answer, "", &chat).unwrap());
     });
 }
 

@@ -2320,6 +2320,12 @@ typedef struct kinglet_generate_options {
    * refused, or ends the generation with an error. 0: 256 MB.
    */
   uint64_t grammar_memory_limit;
+  /**
+   * Of a session with tools: which of them the model is to call. `auto`: the model decides; `none`: none, and
+   * the prompt does not name them; `required`: one or more; the name of a tool: this one, once. With the last
+   * two the text is constrained to calls whose arguments satisfy the tools' schemas. Empty: auto.
+   */
+  kinglet_str tool_choice;
 } kinglet_generate_options;
 
 /**
@@ -2411,6 +2417,11 @@ typedef struct kinglet_generation_output {
   float score;
   /** Why the text ended. */
   kinglet_finish_reason finish_reason;
+  /**
+   * Of a session's reply: the message that kinglet_model_parse_response reads in it, as JSON. Otherwise
+   * empty.
+   */
+  kinglet_str message;
 } kinglet_generation_output;
 
 /**
@@ -2569,6 +2580,108 @@ KINGLET_API void kinglet_request_free(kinglet_request *request);
 
 /** @} */
 
+/* ---- Chat templates: prompts, and what answers say ------------------------------------------------------- */
+
+/** @defgroup chat_templates:_prompts_and_what_answers_say Chat templates: prompts, and what answers say
+ *  @{ */
+
+/** How a model writes the calls of tools. One of the KINGLET_TOOL_FORMAT constants. */
+typedef uint32_t kinglet_tool_format;
+
+/** The values of kinglet_tool_format. */
+enum kinglet_tool_format_values {
+  /** As the model's chat template says. */
+  KINGLET_TOOL_FORMAT_AUTO = 0,
+  /** `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Hermes, Qwen 2.5 and 3. */
+  KINGLET_TOOL_FORMAT_HERMES = 1,
+  /**
+   * `{"name": ..., "parameters": {...}}` at the beginning of the answer, with or without `<|python_tag|>`:
+   * Llama 3.
+   */
+  KINGLET_TOOL_FORMAT_LLAMA3 = 2,
+  /** `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral. */
+  KINGLET_TOOL_FORMAT_MISTRAL = 3,
+  /** `<tool_call><function=name><parameter=key>value</parameter></function></tool_call>`: Qwen 3 Coder. */
+  KINGLET_TOOL_FORMAT_QWEN_XML = 4,
+};
+
+/**
+ * The short name of a value, for instance "qwen_xml"; "unknown" for a number that this version does not know.
+ */
+KINGLET_API const char *kinglet_tool_format_name(kinglet_tool_format value);
+
+/**
+ * What a chat has beside its messages, by the names of transformers' apply_chat_template. Zero is the default
+ * of every field.
+ */
+typedef struct kinglet_chat_options {
+  /** sizeof(kinglet_chat_options). */
+  size_t struct_size;
+  /**
+   * A JSON array of the functions that the model may call: `{"type": "function", "function": {"name",
+   * "description", "parameters"}}`, or what `function` is there alone. `parameters` is a JSON schema of type
+   * object. Empty: none.
+   */
+  kinglet_str tools;
+  /** A JSON array of documents, objects with the members that the template reads. Empty: none. */
+  kinglet_str documents;
+  /**
+   * A JSON object of further variables of the template, for instance `{"enable_thinking": false}`. Empty:
+   * none.
+   */
+  kinglet_str template_variables;
+  /** How the model writes the calls of tools. */
+  kinglet_tool_format tool_format;
+  /** 1 ends the prompt with what begins an answer; 0 is the default. A session does so always. */
+  uint32_t add_generation_prompt;
+  /**
+   * 1 ends the prompt in the last message, so that the model continues it; 0 is the default. Not for a
+   * session.
+   */
+  uint32_t continue_final_message;
+  /** Must be 0. */
+  uint32_t reserved;
+  /**
+   * Cancels the call from another thread. NULL: none. Not the replies of a session: kinglet_generate_options
+   * has one for each.
+   */
+  const kinglet_cancellation *cancellation;
+} kinglet_chat_options;
+
+/**
+ * Writes the prompt that the model's chat template makes of a chat. `messages` is a JSON array of messages,
+ * each an object with a `role`, a `content` (a text, a list of parts, or none) and what else the template
+ * reads, as transformers' apply_chat_template takes them. `options` may be NULL. `*text` receives the prompt;
+ * special tokens are in it, so generate with `add_special_tokens` off. Fails with KINGLET_STATUS_UNSUPPORTED
+ * if the model has no chat template, KINGLET_STATUS_INVALID_ARGUMENT for messages and options that are not as
+ * they should be or that the template rejects, KINGLET_STATUS_INVALID_FILE if the template itself is broken,
+ * or KINGLET_STATUS_CANCELLED.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_apply_chat_template(
+    const kinglet_model *model,
+    kinglet_str messages,
+    const kinglet_chat_options *options,
+    kinglet_text **text,
+    kinglet_error **error);
+
+/**
+ * Reads the text of an answer, `response`. `*text` receives a JSON object with `role`, `content` and, where
+ * there is any, `reasoning_content` (what the model thought) and `tool_calls` (the tools of `options` that it
+ * calls, as `{"type": "function", "id": ..., "function": {"name": ..., "arguments": {...}}}`). What is no
+ * whole call of one of these tools stays in the content. `prefix` is the prompt, or its end, or empty: some
+ * templates begin the thought themselves. `options` may be NULL. Fails with KINGLET_STATUS_UNSUPPORTED if the
+ * model has no chat template, and KINGLET_STATUS_INVALID_ARGUMENT for options that are not as they should be.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_parse_response(
+    const kinglet_model *model,
+    kinglet_str response,
+    kinglet_str prefix,
+    const kinglet_chat_options *options,
+    kinglet_text **text,
+    kinglet_error **error);
+
+/** @} */
+
 /* ---- Chat sessions --------------------------------------------------------------------------------------- */
 
 /** @defgroup chat_sessions Chat sessions
@@ -2578,16 +2691,24 @@ KINGLET_API void kinglet_request_free(kinglet_request *request);
 typedef struct kinglet_message {
   /** sizeof(kinglet_message), set by the caller. */
   size_t struct_size;
-  /** `system`, `user`, `assistant`, or another role that the model's chat template knows. */
+  /** `system`, `user`, `assistant`, `tool`, or another role that the model's chat template knows. */
   kinglet_str role;
   /** The text of the message. */
   kinglet_str content;
+  /**
+   * The whole message as a JSON object, if it has more than a role and a text: `tool_calls`, `tool_call_id`,
+   * `name`, `reasoning_content`, a `content` of parts, or what else the template reads. Empty: none. A role
+   * and a content beside it must be empty, or the same as in it.
+   */
+  kinglet_str json;
 } kinglet_message;
 
-/** Options of kinglet_session_new. Zero is the default of every field. This version has none. */
+/** Options of kinglet_session_new. Zero is the default of every field. */
 typedef struct kinglet_session_options {
   /** sizeof(kinglet_session_options). */
   size_t struct_size;
+  /** Tools, documents and variables of the template. They are read during the call. NULL: none. */
+  const kinglet_chat_options *chat;
 } kinglet_session_options;
 
 /**
@@ -2599,7 +2720,8 @@ typedef struct kinglet_session kinglet_session;
 
 /**
  * Starts a chat. `options` may be NULL. `*session` receives the session. Fails with
- * KINGLET_STATUS_UNSUPPORTED if the model is not a decoder or has no chat template.
+ * KINGLET_STATUS_UNSUPPORTED if the model is not a decoder or has no chat template, and with
+ * KINGLET_STATUS_INVALID_ARGUMENT for options that are not as they should be.
  */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_session_new(
     const kinglet_model *model,
@@ -2607,7 +2729,10 @@ KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_session_new(
     kinglet_session **session,
     kinglet_error **error);
 
-/** Adds a message without asking for a reply, for instance a system prompt or an example. */
+/**
+ * Adds a message without asking for a reply, for instance a system prompt, an example or the result of a
+ * tool.
+ */
 KINGLET_API kinglet_status kinglet_session_add(
     kinglet_session *session,
     const kinglet_message *message,
@@ -2658,6 +2783,15 @@ typedef struct kinglet_session_view {
 KINGLET_API kinglet_status kinglet_session_read(
     const kinglet_session *session,
     kinglet_session_view *view,
+    kinglet_error **error);
+
+/**
+ * Writes the prompt that the next reply continues: the messages so far as the chat template writes them.
+ * `*text` receives it. Fails like kinglet_model_apply_chat_template.
+ */
+KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_session_prompt(
+    const kinglet_session *session,
+    kinglet_text **text,
     kinglet_error **error);
 
 /** The messages of a chat at one moment; a copy. */

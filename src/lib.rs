@@ -60,7 +60,7 @@ pub use tasks::hidden::HiddenStates;
 pub use tasks::sparse::{SparseEmbeddings, SparseOptions};
 pub use tasks::token_classification::{Aggregation, Entity, TokenClassifications};
 pub use tasks::zero_shot::{ZeroShot, ZeroShotOptions};
-pub use text::chat::Message;
+pub use text::chat::{ChatOptions, Message, ToolCall, ToolChoice, ToolFormat};
 pub use text::encoding::{Encoding, NO_SEQUENCE, Span};
 pub use text::tokenizer::{EncodeOptions, Tokenizer};
 pub use vectors::{

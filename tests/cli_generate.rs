@@ -315,3 +315,36 @@ fn load_tests_generate_the_same_bits_greedy_sampled_and_with_beams() {
         }
     }
 }
+
+#[test]
+fn a_chat_in_a_file_is_answered_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixtures().join("generation/bloom")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let template = "{{ date }}{% for t in tools or [] %}[{{ t.name }}]{% endfor %}{% for m in messages %}{{ m.role }}: \
+                    {{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>{{ c.function.name }}{% endfor %}\n{% endfor %}";
+    std::fs::write(folder.path().join("chat_template.jinja"), template).unwrap();
+    std::fs::write(folder.path().join("generation_config.json"), r#"{"eos_token_id": 0}"#).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let tools = write("tools.json", r#"[{"name": "go"}, {"name": "stop"}]"#);
+    let chat = write("chat.json", r#"[{"role": "user", "content": "hello"}]"#);
+    let model = folder.path().to_str().unwrap();
+    let base = ["chat", "--model", model, "--tools", &tools];
+    let with = |more: &[&str], input: &str| run(&[&base, more].concat(), input);
+    let prompt = with(&["--messages", &chat, "--render", "--template-variables", r#"{"date": "today"}"#], "");
+    assert_eq!(prompt, "today[go][stop]user: hello\n");
+    let reply = with(&["--messages", "-", "--tool-choice", "stop"], r#"[{"role": "user", "content": "hello"}]"#);
+    let reply: Value = serde_json::from_str(&reply).unwrap();
+    assert_eq!(reply["tool_calls"][0]["function"], json!({"name": "stop", "arguments": {}}));
+    let lines = with(&["--tool-choice", "go"], "hello\n/tool 3\n/tool 4\n");
+    assert_eq!(lines.matches("<tool_call>").count(), 3, "{lines}");
+    assert!(fails(&["chat", "--model", model, "--tool-choice", "go"]).contains("--tools"));
+    assert!(fails(&[&base[..], &["--messages", &tools]].concat()).contains("messages[0].role: is missing"));
+    assert!(fails(&[&base[..], &["--template-variables", "5"]].concat()).contains("template_variables: `5`"));
+}

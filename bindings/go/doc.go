@@ -24,7 +24,7 @@
 // # Generation
 //
 // [Model.Generate] returns whole texts, [Model.Stream] yields pieces while they are generated, in a loop that may be left at any time. A
-// [Session] is a chat; a [Prefix] is a cached prompt prefix. [GenerateOptions] has Hugging Face's names, and unset options have the values
+// [Session] is a chat, with tools if [Model.SessionWith] began it; a [Prefix] is a cached prompt prefix. [GenerateOptions] has Hugging Face's names, and unset options have the values
 // that the model's files recommend:
 //
 //	for piece, err := range model.Stream(ctx, []string{"Once upon a time"}, &kinglet.GenerateOptions{

@@ -325,6 +325,28 @@ func (f FinishReason) String() string {
 	return name("FinishReason", uint32(f), "none", "eos", "stop_string", "length", "schema_mismatch")
 }
 
+// ToolFormat says how a model writes the calls of tools.
+type ToolFormat uint32
+
+const (
+	// As the model's chat template says.
+	ToolFormatAuto ToolFormat = 0
+	// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Hermes, Qwen 2.5 and 3.
+	ToolFormatHermes ToolFormat = 1
+	// `{"name": ..., "parameters": {...}}` at the beginning of the answer, with or without `<|python_tag|>`:
+	// Llama 3.
+	ToolFormatLlama3 ToolFormat = 2
+	// `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral.
+	ToolFormatMistral ToolFormat = 3
+	// `<tool_call><function=name><parameter=key>value</parameter></function></tool_call>`: Qwen 3 Coder.
+	ToolFormatQwenXML ToolFormat = 4
+)
+
+// String gives the short name of the value, for instance "qwen_xml".
+func (t ToolFormat) String() string {
+	return name("ToolFormat", uint32(t), "auto", "hermes", "llama3", "mistral", "qwen_xml")
+}
+
 // Stage is a stage of the work. Later versions may add values.
 type Stage uint32
 

@@ -121,6 +121,10 @@ type GenerateOptions struct {
 	GrammarWorkLimit uint64
 	// GrammarMemoryLimit is the most memory that the compiled grammar may take, in bytes (estimated). 0: 256 MB.
 	GrammarMemoryLimit uint64
+	// ToolChoice says which of a session's tools the model is to call. "auto": the model decides; "none": none, and the prompt does not
+	// name them; "required": one or more; the name of a tool: this one, once. With the last two the text is constrained to calls whose
+	// arguments satisfy the tools' schemas. Default: auto.
+	ToolChoice string
 	// AddSpecialTokens adds the tokenizer's special tokens to the input. Default: yes; a [Session] never does, because its template
 	// writes them.
 	AddSpecialTokens *bool
@@ -193,6 +197,8 @@ type Output struct {
 	Score float32
 	// FinishReason says why it ended.
 	FinishReason FinishReason
+	// Message is a session's reply with the reasoning and the calls of tools apart from the content; otherwise nil.
+	Message *AssistantMessage
 }
 
 // generateOptions are options in C memory, with all that they point at.
@@ -309,13 +315,14 @@ func (lent *generateOptions) fill(options *GenerateOptions, listen listener) (er
 	o.grammar_memory_limit = C.uint64_t(options.GrammarMemoryLimit)
 	o.priority = C.kinglet_priority(options.Priority)
 
-	grammar := []string{options.Grammar.source}
+	grammar := []string{options.Grammar.source, options.ToolChoice}
 	if lent.texts, err = lend(options.StopStrings, grammar, options.DecoderInputTexts); err != nil {
 		return err
 	}
 	stops := len(options.StopStrings)
 	o.stop_strings, o.stop_string_count = lent.texts.strs, C.size_t(stops)
-	o.grammar_kind, o.grammar = options.Grammar.kind, *lent.texts.second(options.StopStrings, grammar)
+	fixed := unsafe.Slice(lent.texts.second(options.StopStrings, grammar), len(grammar))
+	o.grammar_kind, o.grammar, o.tool_choice = options.Grammar.kind, fixed[0], fixed[1]
 	before := append(options.StopStrings[:stops:stops], grammar...)
 	o.decoder_input_texts = lent.texts.second(before, options.DecoderInputTexts)
 	o.decoder_input_text_count = C.size_t(len(options.DecoderInputTexts))
@@ -496,12 +503,17 @@ func outputs(generations *C.kinglet_generations, i int) (all []Output, err error
 		if err := result(C.kinglet_generations_output(generations, C.size_t(i), number, &c, &failure), &failure); err != nil {
 			return nil, err
 		}
+		message, err := readMessage(bytesOf(c.message))
+		if err != nil {
+			return nil, err
+		}
 		all = append(all, Output{
 			Text:         string(bytesOf(c.text)),
 			Tokens:       copied[uint32](c.tokens, c.token_count),
 			LogProbs:     copied[float32](c.logprobs, c.token_count),
 			Score:        float32(c.score),
 			FinishReason: FinishReason(c.finish_reason),
+			Message:      message,
 		})
 	}
 	return all, nil

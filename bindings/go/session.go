@@ -1,6 +1,12 @@
 package kinglet
 
 // #include "library.h"
+//
+// static kinglet_status kinglet_go_session_new(kinglet_model *model, const kinglet_chat_options *chat, kinglet_session **session,
+//                                              kinglet_error **error) {
+//     kinglet_session_options options = {sizeof options, chat};
+//     return kinglet_session_new(model, &options, session, error);
+// }
 import "C"
 
 import (
@@ -110,14 +116,6 @@ func (p *prefix) free() {
 	p.model.exit()
 }
 
-// Message is a message of a chat.
-type Message struct {
-	// Role is "system", "user", "assistant", or another role that the model's chat template knows.
-	Role string
-	// Content is the text.
-	Content string
-}
-
 // Session is a chat with a model. The KV cache of earlier turns is kept, so that a turn costs only its own tokens. Calls on one session
 // wait for each other; while a reply is streamed, they fail with [ErrInvalidArgument] instead, because a call in the loop's body would
 // wait for itself.
@@ -143,14 +141,20 @@ type chat struct {
 }
 
 // Session begins a chat. [ErrUnsupported] if the model has no chat template, has an encoder or does not generate.
-func (m *Model) Session() (*Session, error) {
+func (m *Model) Session() (*Session, error) { return m.SessionWith(nil) }
+
+// SessionWith is [Model.Session] with tools, documents or variables of the template. Options may be nil.
+func (m *Model) SessionWith(options *ChatOptions) (*Session, error) {
 	core, err := m.enter()
 	if err != nil {
 		return nil, err
 	}
 	made := &chat{model: core, turn: make(chan struct{}, 1)}
-	var failure *C.kinglet_error
-	if err := result(C.kinglet_session_new(core.model, nil, &made.c, &failure), &failure); err != nil {
+	err = options.use(nil, func(o *C.kinglet_chat_options, _ []C.kinglet_str) error {
+		var failure *C.kinglet_error
+		return result(C.kinglet_go_session_new(core.model, o, &made.c, &failure), &failure)
+	})
+	if err != nil {
 		core.leave()
 		return nil, err
 	}
@@ -226,17 +230,42 @@ func (s *Session) Add(role, content string) error {
 		return err
 	}
 	defer c.leave()
-	return c.add(role, content)
+	return c.add(Message{Role: role, Content: content})
 }
 
-func (c *chat) add(role, content string) error {
-	message, err := lend([]string{role, content})
+// AddMessage adds a message of any form without asking for a reply: a tool's result, a reply with its calls.
+func (s *Session) AddMessage(message Message) error {
+	c, err := s.enter(context.Background())
+	if err != nil {
+		return err
+	}
+	defer c.leave()
+	return c.add(message)
+}
+
+// Prompt is what the next reply continues: the messages so far as the chat template writes them.
+func (s *Session) Prompt() (string, error) {
+	c, err := s.enter(context.Background())
+	if err != nil {
+		return "", err
+	}
+	defer c.leave()
+	var text *C.kinglet_text
+	var failure *C.kinglet_error
+	if err := result(C.kinglet_session_prompt(c.c, &text, &failure), &failure); err != nil {
+		return "", err
+	}
+	return taken(text), nil
+}
+
+func (c *chat) add(mine Message) error {
+	message, err := lend([]string{mine.Role, mine.Content, mine.JSON})
 	if err != nil {
 		return err
 	}
 	defer message.free()
-	texts := unsafe.Slice(message.strs, 2)
-	m := C.kinglet_message{role: texts[0], content: texts[1]}
+	texts := unsafe.Slice(message.strs, 3)
+	m := C.kinglet_message{role: texts[0], content: texts[1], json: texts[2]}
 	m.struct_size = C.size_t(unsafe.Sizeof(m))
 	var failure *C.kinglet_error
 	return result(C.kinglet_session_add(c.c, &m, &failure), &failure)
@@ -344,7 +373,9 @@ func (s *Session) Messages() ([]Message, error) {
 		if err := result(C.kinglet_messages_get(all, C.size_t(i), &message, &failure), &failure); err != nil {
 			return nil, err
 		}
-		messages[i] = Message{Role: string(bytesOf(message.role)), Content: string(bytesOf(message.content))}
+		messages[i] = Message{
+			Role: string(bytesOf(message.role)), Content: string(bytesOf(message.content)), JSON: string(bytesOf(message.json)),
+		}
 	}
 	return messages, nil
 }

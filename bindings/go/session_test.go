@@ -84,7 +84,7 @@ func TestSession(t *testing.T) {
 				t.Errorf("messages of %s", roles)
 			}
 			check(t, session.Rewind(1))
-			if got := messages(t, session); !slices.Equal(got, []Message{{"system", "Be short."}}) {
+			if got := messages(t, session); !slices.Equal(got, []Message{{Role: "system", Content: "Be short."}}) {
 				t.Errorf("after the rewind %v", got)
 			}
 			prompt = "<system>Be short.<user>again"

@@ -14,6 +14,7 @@ use crate::tasks::hidden::HiddenStates;
 use crate::tasks::sparse::{SparseEmbeddings, SparseOptions};
 use crate::tasks::token_classification::{Aggregation, TokenClassifications};
 use crate::tasks::zero_shot::{ZeroShot, ZeroShotOptions};
+use crate::text::chat::{ChatOptions, Message};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
@@ -238,6 +239,38 @@ impl Model {
     /// # Errors
     /// A model without a chat template, or with one that is broken.
     pub fn session(&self) -> Result<Session> {
-        Session::new(&self.0.generator)
+        self.session_with(&ChatOptions::default())
+    }
+
+    /// Starts a chat session with tools, documents or variables of the template.
+    ///
+    /// # Errors
+    /// As [`Model::session`]; options that are not as they should be, by their names.
+    pub fn session_with(&self, options: &ChatOptions) -> Result<Session> {
+        Session::new(&self.0.generator, options)
+    }
+
+    /// The prompt that the model's chat template makes of a chat, as transformers' `apply_chat_template` does. Special tokens are in it:
+    /// generate with `add_special_tokens` off.
+    ///
+    /// # Errors
+    /// A model without a chat template; options that are not as they should be; messages that the template rejects; cancellation.
+    pub fn apply_chat_template(
+        &self,
+        messages: &[Message],
+        options: &ChatOptions,
+        cancellation: Option<&Cancellation>,
+    ) -> Result<String> {
+        self.0.generator.apply_chat_template(messages, options, cancellation)
+    }
+
+    /// Reads the text of an answer: what the model thought (`reasoning_content`), what it says, and which of the options' tools it calls
+    /// (`tool_calls`). What is no whole call of one of these tools stays in the content. `prefix` is the prompt, or its end, or empty: some
+    /// templates begin the thought themselves.
+    ///
+    /// # Errors
+    /// A model without a chat template; options that are not as they should be.
+    pub fn parse_response(&self, text: &str, prefix: &str, options: &ChatOptions) -> Result<Message> {
+        self.0.generator.parse_response(text, prefix, options)
     }
 }

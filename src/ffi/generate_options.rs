@@ -6,6 +6,7 @@ use crate::base::error::{Error, Result};
 use crate::generate::constraint::{Grammar, SchemaMode};
 use crate::generate::options::{EarlyStopping, GenerateOptions};
 use crate::generate::{FinishReason, Piece};
+use crate::text::chat::ToolChoice;
 
 use super::boundary::quietly;
 use super::cancellation::{self, kinglet_cancellation};
@@ -246,6 +247,10 @@ pub struct kinglet_generate_options {
     /// The most memory that the compiled `grammar` may take, in bytes (estimated). A grammar that needs more is refused, or ends the
     /// generation with an error. 0: 256 MB.
     pub grammar_memory_limit: u64,
+    /// Of a session with tools: which of them the model is to call. `auto`: the model decides; `none`: none, and the prompt does not name
+    /// them; `required`: one or more; the name of a tool: this one, once. With the last two the text is constrained to calls whose arguments
+    /// satisfy the tools' schemas. Empty: auto.
+    pub tool_choice: kinglet_str,
 }
 
 versioned!(kinglet_generate_options, "options", 304);
@@ -399,6 +404,11 @@ pub(super) unsafe fn read(
     };
     reserved(o.reserved)?;
     let callback = o.on_piece.map(|callback| PieceCallback { callback, user_data: o.on_piece_user_data });
+    // SAFETY: as above.
+    let tool_choice = match unsafe { o.tool_choice.text(|| "options.tool_choice".into()) }? {
+        "" => ToolChoice::Auto,
+        name => ToolChoice::named(name),
+    };
     let options = GenerateOptions {
         max_input_length: count(o.max_input_length, "max_input_length")?.filter(|&n| n > 0),
         max_new_tokens: count(o.max_new_tokens, "max_new_tokens")?,
@@ -439,6 +449,7 @@ pub(super) unsafe fn read(
         schema_mode: choice(o.schema_mode, "options.schema_mode", SchemaMode::from_u32)?,
         grammar_work_limit: Some(o.grammar_work_limit).filter(|&n| n > 0),
         grammar_memory_limit: Some(o.grammar_memory_limit).filter(|&n| n > 0),
+        tool_choice,
         add_special_tokens: tristate(o.add_special_tokens, "options.add_special_tokens")?,
         skip_special_tokens: tristate(o.skip_special_tokens, "options.skip_special_tokens")?,
         prompt_lookup_num_tokens: count(o.prompt_lookup_num_tokens, "prompt_lookup_num_tokens")?,

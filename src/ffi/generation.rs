@@ -1,8 +1,9 @@
 //! Generation.
 
 use crate::base::error::Result;
-use crate::generate::{Generations, Listener, Piece};
+use crate::generate::{Listener, Piece};
 
+use super::answers::Answers;
 use super::boundary::boundary;
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, PieceCallback, kinglet_finish_reason, kinglet_generate_options};
@@ -13,7 +14,7 @@ use super::structs::{Results, versioned};
 
 handle! {
     /// The outputs for a batch of inputs.
-    pub struct kinglet_generations: Owned<Generations>, "generations";
+    pub struct kinglet_generations: Owned<Answers>, "generations";
     /// Frees generations and everything borrowed from them.
     pub fn kinglet_generations_free;
 }
@@ -46,7 +47,7 @@ pub unsafe extern "C" fn kinglet_model_generate(
         let (loaded, texts, (options, callback)) =
             // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, generate_options::read(options)?) };
-        listening(callback, |listener| loaded.model.generate(&texts, &options, listener))
+        listening(callback, |listener| loaded.model.generate(&texts, &options, listener)).map(Answers::from)
     })
 }
 
@@ -69,7 +70,7 @@ pub unsafe extern "C" fn kinglet_model_generate_ids(
             let (ids, lengths) = (array(ids, id_count, "ids")?, array(lengths, count, "lengths")?);
             (handle::borrow(model)?, ids, lengths, generate_options::read(options)?)
         };
-        listening(callback, |listener| loaded.model.generate_ids(ids, lengths, &options, listener))
+        listening(callback, |listener| loaded.model.generate_ids(ids, lengths, &options, listener)).map(Answers::from)
     })
 }
 
@@ -81,7 +82,7 @@ pub unsafe extern "C" fn kinglet_generations_text(
     index: usize,
 ) -> kinglet_str {
     // SAFETY: C passes NULL or a live handle.
-    let output = unsafe { handle::borrow(generations) }.ok().and_then(|g| g.outputs.get(index)?.first());
+    let output = unsafe { handle::borrow(generations) }.ok().and_then(|g| g.generations.outputs.get(index)?.first());
     output.map_or(kinglet_str::EMPTY, |output| kinglet_str::lend(&output.text))
 }
 
@@ -110,7 +111,7 @@ pub unsafe extern "C" fn kinglet_generations_read(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (g, view) = unsafe { (handle::borrow(generations)?, Results::new(view)?) };
+        let (g, view) = unsafe { (&handle::borrow(generations)?.generations, Results::new(view)?) };
         view.write(kinglet_generations_view {
             struct_size: 0,
             count: g.outputs.len(),
@@ -141,6 +142,8 @@ pub struct kinglet_generation_output {
     pub score: f32,
     /// Why the text ended.
     pub finish_reason: kinglet_finish_reason,
+    /// Of a session's reply: the message that kinglet_model_parse_response reads in it, as JSON. Otherwise empty.
+    pub message: kinglet_str,
 }
 
 versioned!(kinglet_generation_output, "output", 64);
@@ -157,8 +160,8 @@ pub unsafe extern "C" fn kinglet_generations_output(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
-        let (g, place) = unsafe { (handle::borrow(generations)?, Results::new(output)?) };
-        let all = handle::item(&g.outputs, index, "index")?;
+        let (answers, place) = unsafe { (handle::borrow(generations)?, Results::new(output)?) };
+        let all = handle::item(&answers.generations.outputs, index, "index")?;
         let o = handle::item(all, sequence, "sequence")?;
         place.write(kinglet_generation_output {
             struct_size: 0,
@@ -169,6 +172,7 @@ pub unsafe extern "C" fn kinglet_generations_output(
             logprobs: if o.logprobs.is_empty() { std::ptr::null() } else { o.logprobs.as_ptr() },
             score: o.score,
             finish_reason: o.finish_reason as u32,
+            message: kinglet_str::lend(&answers.message),
         });
         Ok(())
     })

@@ -7,10 +7,12 @@
 //! `struct_size`, must not be added: see `docs/abi-policy.md`.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
+mod answers;
 mod arrow;
 mod batch_size;
 mod boundary;
 mod cancellation;
+mod chat;
 mod classification;
 mod compression;
 mod counters;
@@ -43,6 +45,7 @@ mod zero_shot;
 pub use arrow::*;
 pub use batch_size::*;
 pub use cancellation::*;
+pub use chat::*;
 pub use classification::*;
 pub use compression::*;
 pub use counters::*;

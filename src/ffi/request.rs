@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::api::{Model, Request};
 use crate::base::call::{Cancellation, Priority};
 use crate::base::error::{Error, Result};
-use crate::generate::Generations;
 use crate::tasks::classification::Classifications;
 use crate::tasks::embedding::Embeddings;
 use crate::tasks::token_classification::TokenClassifications;
 
+use super::answers::Answers;
 use super::boundary::{boundary, callback, quietly};
 use super::classification::{self, kinglet_classifications, kinglet_classify_options};
 use super::embedding::{self, kinglet_embed_options, kinglet_embeddings};
@@ -36,7 +36,7 @@ pub enum Pending {
     Embeddings(Request<Embeddings>),
     Classifications(Request<Classifications>),
     TokenClassifications(Request<TokenClassifications>),
-    Generations(Request<Generations>),
+    Generations(Request<Answers>),
 }
 
 /// Tells that a request is done, on a thread of the model's: kinglet_request_wait then returns at once. Called exactly once, also for a
@@ -226,7 +226,7 @@ pub unsafe extern "C" fn kinglet_model_submit_generate(
         let request =
             submit(&loaded.model, priority, cancellation, completion(done, user_data), move |model, cancel| {
                 options.cancellation = Some(cancel);
-                listening(pieces.get(), |listener| model.generate(&refs(&texts), &options, listener))
+                listening(pieces.get(), |listener| model.generate(&refs(&texts), &options, listener)).map(Answers::from)
             })?;
         Ok(Pending::Generations(request))
     })

@@ -9,13 +9,15 @@ use crate::generate::session::Session;
 use crate::generate::{Generations, Output};
 use crate::text::chat::Message;
 
+use super::answers::Answers;
 use super::boundary::boundary;
+use super::chat::{self, kinglet_chat_options};
 use super::error::{kinglet_error, kinglet_status};
 use super::generate_options::{self, kinglet_generate_options};
 use super::generation::{kinglet_generations, listening};
 use super::handle::{self, handle};
 use super::model::kinglet_model;
-use super::strings::kinglet_str;
+use super::strings::{kinglet_str, kinglet_text};
 use super::structs::{Results, options, versioned};
 
 /// A message of a chat.
@@ -24,20 +26,26 @@ use super::structs::{Results, options, versioned};
 pub struct kinglet_message {
     /// sizeof(kinglet_message), set by the caller.
     pub struct_size: usize,
-    /// `system`, `user`, `assistant`, or another role that the model's chat template knows.
+    /// `system`, `user`, `assistant`, `tool`, or another role that the model's chat template knows.
     pub role: kinglet_str,
     /// The text of the message.
     pub content: kinglet_str,
+    /// The whole message as a JSON object, if it has more than a role and a text: `tool_calls`, `tool_call_id`, `name`,
+    /// `reasoning_content`, a `content` of parts, or what else the template reads. Empty: none. A role and a content beside it must be
+    /// empty, or the same as in it.
+    pub json: kinglet_str,
 }
 
 versioned!(kinglet_message, "message", 40);
 
-/// Options of kinglet_session_new. Zero is the default of every field. This version has none.
+/// Options of kinglet_session_new. Zero is the default of every field.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct kinglet_session_options {
     /// sizeof(kinglet_session_options).
     pub struct_size: usize,
+    /// Tools, documents and variables of the template. They are read during the call. NULL: none.
+    pub chat: *const kinglet_chat_options,
 }
 
 versioned!(kinglet_session_options, "options", 8);
@@ -96,7 +104,7 @@ unsafe fn lock<'a>(session: *const kinglet_session) -> Result<(&'a Chat, MutexGu
 }
 
 /// Starts a chat. `options` may be NULL. `*session` receives the session. Fails with KINGLET_STATUS_UNSUPPORTED if the model is not a
-/// decoder or has no chat template.
+/// decoder or has no chat template, and with KINGLET_STATUS_INVALID_ARGUMENT for options that are not as they should be.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_new(
     model: *const kinglet_model,
@@ -106,16 +114,13 @@ pub unsafe extern "C" fn kinglet_session_new(
 ) -> kinglet_status {
     handle::create(session, error, || {
         // SAFETY: C passes a live handle and options of the size that they state.
-        let loaded = unsafe {
-            self::options(options)?;
-            handle::borrow(model)?
-        };
-        let session = Mutex::new(loaded.model.session()?);
+        let (loaded, (chat, _)) = unsafe { (handle::borrow(model)?, chat::read(self::options(options)?.chat)?) };
+        let session = Mutex::new(loaded.model.session_with(&chat)?);
         Ok(Chat { session, generating: Lock::new(None), birth: Birth::now() })
     })
 }
 
-/// Adds a message without asking for a reply, for instance a system prompt or an example.
+/// Adds a message without asking for a reply, for instance a system prompt, an example or the result of a tool.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn kinglet_session_add(
     session: *mut kinglet_session,
@@ -124,22 +129,35 @@ pub unsafe extern "C" fn kinglet_session_add(
 ) -> kinglet_status {
     boundary(error, || {
         // SAFETY: C passes a live handle and a message of the size that it states, with texts as their sizes say.
-        let ((_, mut session), role, content) = unsafe {
+        let ((_, mut session), role, content, json) = unsafe {
             let session = lock(session)?;
             if message.is_null() {
                 return Err(handle::null("message"));
             }
             let m = self::options(message)?;
-            (session, m.role.text(|| "message.role".into())?, m.content.text(|| "message.content".into())?)
+            let (role, content) =
+                (m.role.text(|| "message.role".into())?, m.content.text(|| "message.content".into())?);
+            (session, role, content, m.json.text(|| "message.json".into())?)
         };
-        session.add(role, content);
+        let message = match json {
+            "" => Message::new(role, content),
+            json => Message::from_json(json)?,
+        };
+        for (name, set, read) in [("role", role, &message.role), ("content", content, &message.content)] {
+            if !set.is_empty() && set != read {
+                let what = format!("message.{name}: differs from that in message.json; leave it out");
+                return Err(Error::invalid_argument(what));
+            }
+        }
+        session.add_message(message);
         Ok(())
     })
 }
 
-fn reply_of(session: &Session, output: Output) -> Generations {
+fn reply_of(session: &Session, output: Output) -> Answers {
     let input_tokens = vec![session.prompt_tokens()];
-    Generations { outputs: vec![vec![output]], input_tokens, truncated: vec![0] }
+    let message = output.message.as_ref().map(Message::to_json).unwrap_or_default();
+    Answers { generations: Generations { outputs: vec![vec![output]], input_tokens, truncated: vec![0] }, message }
 }
 
 /// Adds a user's message, generates the reply and adds it. `options` may be NULL. `*generations` receives the reply as its only output.
@@ -222,9 +240,34 @@ pub unsafe extern "C" fn kinglet_session_read(
     })
 }
 
+/// Writes the prompt that the next reply continues: the messages so far as the chat template writes them. `*text` receives it. Fails like
+/// kinglet_model_apply_chat_template.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn kinglet_session_prompt(
+    session: *const kinglet_session,
+    text: *mut *mut kinglet_text,
+    error: *mut *mut kinglet_error,
+) -> kinglet_status {
+    // SAFETY: C passes a live handle.
+    handle::create(text, error, || Ok(unsafe { lock(session) }?.1.prompt(None)?.into_boxed_str()))
+}
+
+/// A message, and its JSON if it has more than a role and a text.
+pub(super) struct Copied {
+    message: Message,
+    json: String,
+}
+
+impl From<&Message> for Copied {
+    fn from(message: &Message) -> Self {
+        let json = if message.is_plain() { String::new() } else { message.to_json() };
+        Self { message: message.clone(), json }
+    }
+}
+
 handle! {
     /// The messages of a chat at one moment; a copy.
-    pub struct kinglet_messages: Owned<Vec<Message>>, "messages";
+    pub struct kinglet_messages: Owned<Vec<Copied>>, "messages";
     /// Frees messages and everything borrowed from them.
     pub fn kinglet_messages_free;
 }
@@ -237,7 +280,7 @@ pub unsafe extern "C" fn kinglet_session_messages(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     // SAFETY: C passes a live handle.
-    handle::create(messages, error, || Ok(unsafe { lock(session) }?.1.messages().to_vec()))
+    handle::create(messages, error, || Ok(unsafe { lock(session) }?.1.messages().iter().map(Copied::from).collect()))
 }
 
 /// The number of messages; 0 if `messages` is NULL.
@@ -259,9 +302,9 @@ pub unsafe extern "C" fn kinglet_messages_get(
     boundary(error, || {
         // SAFETY: C passes a live handle and a struct of the size that it states.
         let (messages, place) = unsafe { (handle::borrow(messages)?, Results::new(message)?) };
-        let m = handle::item(messages, index, "index")?;
-        let (role, content) = (kinglet_str::lend(&m.role), kinglet_str::lend(&m.content));
-        place.write(kinglet_message { struct_size: 0, role, content });
+        let Copied { message, json } = handle::item(messages, index, "index")?;
+        let [role, content, json] = [&message.role, &message.content, json].map(|text| kinglet_str::lend(text));
+        place.write(kinglet_message { struct_size: 0, role, content, json });
         Ok(())
     })
 }

@@ -120,7 +120,14 @@ mod tests {
 
     fn output(text: &str) -> Vec<Output> {
         let (tokens, logprobs) = (vec![1, 2], Vec::new());
-        vec![Output { text: text.into(), tokens, logprobs, score: 0.0, finish_reason: FinishReason::Eos }]
+        vec![Output {
+            text: text.into(),
+            tokens,
+            logprobs,
+            score: 0.0,
+            finish_reason: FinishReason::Eos,
+            message: None,
+        }]
     }
 
     #[test]

@@ -318,7 +318,14 @@ impl Search for BeamSearch {
             let finish_reason = d.reason?;
             let text = finished(&self.context, &d.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens);
             let logprobs = if s.logprobs { d.logprobs } else { Vec::new() };
-            Some(text.map(|text| Output { text, tokens: d.tokens, logprobs, score: d.score, finish_reason }))
+            Some(text.map(|text| Output {
+                text,
+                tokens: d.tokens,
+                logprobs,
+                score: d.score,
+                finish_reason,
+                message: None,
+            }))
         });
         Ok((outputs.collect::<Result<_>>()?, None))
     }

@@ -309,7 +309,7 @@ impl Constraint {
 
     /// Whether the text so far is a complete match.
     #[cfg(test)]
-    fn may_end(&mut self) -> bool {
+    pub fn may_end(&mut self) -> bool {
         self.is_finished() || self.matcher.is_accepting().unwrap_or(false)
     }
 

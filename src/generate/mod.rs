@@ -2,6 +2,7 @@
 
 pub(crate) mod answer_cache;
 mod beam;
+pub(crate) mod chat;
 pub(crate) mod constraint;
 mod decoding;
 pub(crate) mod defaults;
@@ -14,6 +15,7 @@ mod search;
 pub(crate) mod session;
 mod settings;
 mod single;
+mod tool_grammar;
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use crate::base::error::{Error, Result};
 use crate::base::fork::Lock;
 use crate::engine::Engine;
 use crate::network::{Feed, Sequence, StepOutput, Want};
-use crate::text::chat::ChatTemplate;
+use crate::text::chat::{ChatTemplate, ToolChoice};
 use crate::text::encoding::Encoding;
 use crate::text::tokenizer::EncodeOptions;
 
@@ -239,6 +241,9 @@ impl Generator {
     }
 
     fn settle(&self, options: &GenerateOptions, streams: bool) -> Result<Settings> {
+        if options.tool_choice != ToolChoice::Auto {
+            return Err(Error::invalid_argument("tool_choice: is for chats with tools"));
+        }
         let settings = options.settle(&self.defaults, self.engine.spec.vocabulary)?;
         if options.grammar.is_some() && options.eos_token_id.is_some() {
             return Err(Error::invalid_argument(

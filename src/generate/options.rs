@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use crate::base::call::{CallLimits, Cancellation, Priority};
 
+use crate::text::chat::ToolChoice;
+
 use super::constraint::{Grammar, SchemaMode};
 use super::session::Prefix;
 
@@ -118,6 +120,9 @@ pub struct GenerateOptions {
     pub grammar_work_limit: Option<u64>,
     /// The most memory that the compiled grammar may take, in bytes. Default 256 MB.
     pub grammar_memory_limit: Option<u64>,
+    /// Of a chat with tools: which of them the model is to call. With [`ToolChoice::Required`] or a tool's name the text is constrained to
+    /// calls whose arguments satisfy the tools' schemas. Default [`ToolChoice::Auto`].
+    pub tool_choice: ToolChoice,
     /// Adds the tokenizer's special tokens to the input. Default true.
     pub add_special_tokens: Option<bool>,
     /// Leaves special tokens out of the text. Default true.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::error::{Error, Result};
 use crate::base::fork::Lock;
 use crate::network::{Feed, Sequence, StepRows};
+use crate::text::chat::Message;
 use crate::text::tokenizer::Tokenizer;
 
 use super::constraint::Constraint;
@@ -51,6 +52,8 @@ pub struct Output {
     /// without them.
     pub score: f32,
     pub finish_reason: FinishReason,
+    /// Of a chat: the reply as a message, with the reasoning and the calls of tools apart from the content.
+    pub message: Option<Message>,
 }
 
 /// What searches of one call share.

@@ -6,10 +6,11 @@ use crate::base::call::{Call, CallLimits, Cancellation};
 use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::network::{Feed, Sequence, StepOutput};
-use crate::text::chat::Message;
+use crate::text::chat::{ChatOptions, Message, Response, Setup, ToolChoice, Writes};
 use crate::text::tokenizer::EncodeOptions;
 
 use super::Generator;
+use super::chat::rules;
 use super::decoding::Listener;
 use super::options::GenerateOptions;
 use super::search::Output;
@@ -96,26 +97,36 @@ impl Generator {
 /// A chat session. The KV cache of earlier turns is kept, so a turn processes only its own tokens.
 pub struct Session {
     generator: Arc<Generator>,
+    setup: Setup,
     messages: Vec<Message>,
     cached: Option<Prefix>,
     prompt_tokens: usize,
 }
 
 impl Session {
-    /// As [`crate::Model::session`].
-    pub(crate) fn new(generator: &Arc<Generator>) -> Result<Self> {
+    /// As [`crate::Model::session_with`].
+    pub(crate) fn new(generator: &Arc<Generator>, options: &ChatOptions) -> Result<Self> {
         generator.require_plain_decoder("a chat")?;
-        generator.chat_template()?;
-        Ok(Self { generator: generator.clone(), messages: Vec::new(), cached: None, prompt_tokens: 0 })
+        if options.continue_final_message {
+            return Err(Error::invalid_argument("continue_final_message: a session begins its replies; leave it out"));
+        }
+        let setup = Setup { add_generation_prompt: true, ..options.read()? };
+        generator.chat_template()?.habits(&setup)?;
+        Ok(Self { generator: generator.clone(), setup, messages: Vec::new(), cached: None, prompt_tokens: 0 })
     }
 
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// Adds a message without generating a reply: a system prompt, an example, a tool's result.
+    /// Adds a message without generating a reply: a system prompt, an example.
     pub fn add(&mut self, role: impl Into<String>, content: impl Into<String>) {
-        self.messages.push(Message { role: role.into(), content: content.into() });
+        self.add_message(Message::new(role, content));
+    }
+
+    /// Adds a message of any form without generating a reply: a tool's result, a reply with its calls.
+    pub fn add_message(&mut self, message: Message) {
+        self.messages.push(message);
     }
 
     /// Drops the messages from index `messages` on. The KV cache of the others stays.
@@ -133,6 +144,14 @@ impl Session {
         self.prompt_tokens
     }
 
+    /// The prompt that the next reply continues: the messages as the chat template writes them.
+    ///
+    /// # Errors
+    /// As [`crate::Model::apply_chat_template`].
+    pub fn prompt(&self, cancellation: Option<&Cancellation>) -> Result<String> {
+        self.generator.chat_template()?.prompt(&self.messages, &self.setup, cancellation)
+    }
+
     /// Adds a user message, generates the reply and adds it. After an error or a cancellation the chat is unchanged.
     pub fn send(
         &mut self,
@@ -148,7 +167,8 @@ impl Session {
         result
     }
 
-    /// Generates the assistant's next message and adds it.
+    /// Generates the assistant's next message and adds it. [`Output::message`] has its reasoning and its calls apart. In the chat they are
+    /// so only if the template writes them again from there; otherwise they stay in the content.
     pub fn reply(&mut self, options: &GenerateOptions, listener: Option<Listener<'_>>) -> Result<Output> {
         if options.num_return_sequences.is_some_and(|n| n > 1) {
             return Err(Error::invalid_argument("num_return_sequences: a chat returns one reply"));
@@ -156,18 +176,42 @@ impl Session {
         if options.max_input_length.is_some() {
             return Err(Error::invalid_argument("max_input_length: a chat is not cut; leave it out"));
         }
-        let prompt = self.generator.chat_template()?.render(&self.messages, options.cancellation.as_ref())?;
+        let without_tools;
+        let setup = match options.tool_choice {
+            ToolChoice::None => {
+                without_tools = self.setup.without_tools();
+                &without_tools
+            }
+            _ => &self.setup,
+        };
+        let template = self.generator.chat_template()?;
+        let habits = template.habits(setup)?;
+        let text = template.prompt(&self.messages, setup, options.cancellation.as_ref())?;
+        let grammar = self.generator.tool_grammar(setup, &habits, &text, options)?;
+        if grammar.is_some() && options.grammar.is_some() {
+            return Err(Error::invalid_argument("tool_choice: contradicts grammar; choose one"));
+        }
         // The template contains the special tokens.
         let options = GenerateOptions {
             add_special_tokens: Some(false),
             prefix: self.cached.clone().or(options.prefix.clone()),
             // Overrides the model's files.
             num_return_sequences: Some(1),
+            tool_choice: ToolChoice::Auto,
+            grammar: grammar.or(options.grammar.clone()),
             ..options.clone()
         };
-        let (outputs, prompt, sequence) = self.generator.generate_one(&prompt, &options, listener)?;
-        let output = outputs.into_iter().next().ok_or_else(|| Error::internal("a reply without an output"))?;
-        self.messages.push(Message { role: "assistant".into(), content: output.text.clone() });
+        let (outputs, prompt, sequence) = self.generator.generate_one(&text, &options, listener)?;
+        let mut output = outputs.into_iter().next().ok_or_else(|| Error::internal("a reply without an output"))?;
+        let marked = self.generator.marked_text(&output, &options)?;
+        let response = Response::read(&marked, rules(setup, &habits, &text));
+        let calls_before = self.messages.iter().map(|message| message.tool_calls().len()).sum();
+        let writes = Writes { calls: habits.writes_calls, reasoning: habits.writes_reasoning };
+        self.messages.push(match response.is_plain() {
+            true => Message::new("assistant", &*output.text),
+            false => response.kept(&marked, writes, calls_before),
+        });
+        output.message = Some(response.message(calls_before));
         self.prompt_tokens = prompt.len();
         // Beam search gives no single sequence to continue from; the KV cache of earlier turns stays.
         if let Some(sequence) = sequence {

@@ -216,7 +216,8 @@ impl Search for Single {
         let text = finished(&self.context, &self.tokens, context.tokenizer, &s.stop_strings, s.skip_special_tokens)?;
         // The sum of an empty list is -0.
         let score = self.logprobs.iter().sum::<f32>() + 0.0;
-        let output = Output { text, tokens: self.tokens, logprobs: self.logprobs, score, finish_reason: self.reason };
+        let (tokens, logprobs, finish_reason) = (self.tokens, self.logprobs, self.reason);
+        let output = Output { text, tokens, logprobs, score, finish_reason, message: None };
         Ok((vec![output], Some(self.sequence)))
     }
 }

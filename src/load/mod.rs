@@ -261,6 +261,7 @@ impl Loaded {
 fn chat_template(files: &Files, special: &SpecialTokens) -> Result<Result<ChatTemplate>> {
     const JINJA: &str = "chat_template.jinja";
     const CONFIG: &str = "tokenizer_config.json";
+    const TOOL_USE: &str = "additional_chat_templates/tool_use.jinja";
     let (jinja, config) = (files.text(JINJA, TEMPLATE_LIMIT)?, files.json(CONFIG)?);
     let Some(source) = ChatTemplate::source_of(jinja.as_deref(), config.as_ref()) else {
         let path = files.path().display();
@@ -270,5 +271,17 @@ fn chat_template(files: &Files, special: &SpecialTokens) -> Result<Result<ChatTe
     };
     let origin = files.name(if jinja.is_some() { JINJA } else { CONFIG });
     let special: Vec<_> = special.variables().collect();
-    Ok(ChatTemplate::new(&source, &special, &origin))
+    let template = ChatTemplate::new(&source, &special, &origin);
+    // As transformers does, a chat with tools takes another template if the files have one for it.
+    let tool_use = match files.text(TOOL_USE, TEMPLATE_LIMIT)? {
+        Some(source) => Some((source, TOOL_USE)),
+        None if jinja.is_none() => {
+            ChatTemplate::named_source(config.as_ref(), "tool_use").map(|source| (source, CONFIG))
+        }
+        None => None,
+    };
+    Ok(match tool_use {
+        Some((source, file)) => template.map(|template| template.with_tool_use(&source, &files.name(file))),
+        None => template,
+    })
 }

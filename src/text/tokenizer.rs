@@ -272,6 +272,17 @@ impl Tokenizer {
         token.is_some_and(|token| token.special)
     }
 
+    /// The text of a token that the tokenizer calls special.
+    pub(crate) fn special_text(&self, id: u32) -> Option<String> {
+        self.0.tokenizer.as_ref().filter(|_| self.is_special(id))?.id_to_token(id)
+    }
+
+    /// The id of a special token, by its text.
+    pub(crate) fn special_id(&self, text: &str) -> Option<u32> {
+        let id = self.0.tokenizer.as_ref()?.token_to_id(text)?;
+        self.is_special(id).then_some(id)
+    }
+
     /// The id of the padding token, if the files name one.
     pub fn pad_id(&self) -> Option<u32> {
         self.0.pad_id

@@ -98,6 +98,8 @@ fn generating() {
             ("options.suppress_tokens: a size", Options { suppress_tokens: huge, ..default }),
             ("options.eos_token_ids: is NULL", Options { eos_token_ids: none, ..default }),
             ("options.forced_eos_token_ids: is NULL", Options { forced_eos_token_ids: none, ..default }),
+            ("options.tool_choice: is not UTF-8", Options { tool_choice: bad, ..default }),
+            ("tool_choice: is for chats", Options { tool_choice: text("required"), ..default }),
             ("options.grammar: is not UTF-8", Options { grammar_kind: 2, grammar: bad, ..default }),
         ] {
             refused(f, says, |e| generate(writer, t, 1, &options, out, e));

@@ -7,9 +7,10 @@ use kinglet::ffi::*;
 use crate::calls::{first_sizes, load, ok, refused, text};
 
 /// The size of each struct in the first version that had it. Lines are added; none is ever changed.
-const FIRST: [(&str, usize); 49] = [
+const FIRST: [(&str, usize); 50] = [
     ("kinglet_arrow_texts", 64),
     ("kinglet_batch_suggestion_view", 72),
+    ("kinglet_chat_options", 80),
     ("kinglet_classifications_view", 56),
     ("kinglet_classify_options", 32),
     ("kinglet_compress_options", 128),

@@ -62,6 +62,7 @@ pub const COVERS: &[&str] = &[
     "kinglet_text_free",
     "kinglet_text_str",
     "kinglet_token_classifications_free",
+    "kinglet_tool_format_name",
     "kinglet_tristate_name",
     "kinglet_version",
     "kinglet_zero_shot_results_free",
@@ -86,7 +87,7 @@ fn versions() {
 
 #[test]
 fn names_of_values_are_those_of_the_description() {
-    let names: [(&str, extern "C" fn(u32) -> *const c_char); 20] = [
+    let names: [(&str, extern "C" fn(u32) -> *const c_char); 21] = [
         ("kinglet_aggregation", kinglet_aggregation_name),
         ("kinglet_batch_goal", kinglet_batch_goal_name),
         ("kinglet_compress_method", kinglet_compress_method_name),
@@ -106,6 +107,7 @@ fn names_of_values_are_those_of_the_description() {
         ("kinglet_similarity", kinglet_similarity_name),
         ("kinglet_stage", kinglet_stage_name),
         ("kinglet_status", kinglet_status_name),
+        ("kinglet_tool_format", kinglet_tool_format_name),
         ("kinglet_tristate", kinglet_tristate_name),
     ];
     let api = api();
@@ -125,7 +127,7 @@ fn names_of_values_are_those_of_the_description() {
         assert_eq!((name(function(count as u32)), name(function(u32::MAX))), ("unknown", "unknown"), "{of}");
         enumerations += 1;
     }
-    assert_eq!(enumerations, 20);
+    assert_eq!(enumerations, 21);
     // The same names as in the command line and in exports.
     for stage in kinglet::Stage::ALL {
         assert_eq!(name(kinglet_stage_name(stage as u32)), stage.name());

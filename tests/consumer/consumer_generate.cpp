@@ -412,6 +412,27 @@ void sessions(const std::string &fixtures) {
     fails(kinglet::Status::InvalidArgument, "NULL", [&] { session.add("user", "a").value(); });
     moved.rewind(0).value();
     CHECK(moved.messages().empty());
+    // Tools. The fixture's own file has letters among its end tokens.
+    std::ofstream(scratch.path / "generation_config.json") << R"({"eos_token_id": 0})";
+    const auto talker = kinglet::Model::load(scratch.path.string()).value();
+    kinglet::ChatOptions chat;
+    chat.tools = R"([{"name": "go"}])";
+    chat.tool_format = kinglet::ToolFormat::Hermes;
+    auto caller = talker.session(chat).value();
+    auto calling = defaults();
+    calling.tool_choice = "go";
+    calling.max_new_tokens = 100;
+    const auto called = caller.send("hi", calling).value();
+    CHECK(called[0].message.find("\"tool_calls\"") != std::string_view::npos);
+    kinglet::Message result;
+    result.json = R"({"role":"tool","content":"3","tool_call_id":"call00000"})";
+    caller.add(result).value();
+    CHECK(caller.messages()[2].json == result.json && caller.messages()[2].role == "tool");
+    CHECK(caller.prompt().value().find("3") != std::string::npos);
+    CHECK(talker.apply_chat_template(R"([{"role": "user", "content": "a"}])").value() != "");
+    const auto read = talker.parse_response("<think>Hm.</think>Yes.", chat, "prompt").value();
+    CHECK(read == R"({"role":"assistant","content":"Yes.","reasoning_content":"Hm."})");
+    fails(kinglet::Status::InvalidArgument, "messages: ", [&] { (void)talker.apply_chat_template("5").value(); });
     moved = kinglet::Model::load(scratch.path.string()).value().session().value();
     fails(kinglet::Status::Unsupported, "chat template",
           [&] { (void)kinglet::Model::load(fixtures + "/generation/gpt2").value().session().value(); });

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::read::{Declaration, Enumeration, Section, Value};
 
 /// Words that Go and Swift write in capitals.
-const INITIALISMS: [&str; 12] =
-    ["bf16", "cls", "cpu", "csv", "cuda", "eos", "f16", "f32", "int8", "int4", "json", "uint8"];
+const INITIALISMS: [&str; 13] =
+    ["bf16", "cls", "cpu", "csv", "cuda", "eos", "f16", "f32", "int8", "int4", "json", "uint8", "xml"];
 
 /// Go's name of a type and what its constants begin with, where that is not the type's name itself.
 fn go_names(name: &str) -> (String, String) {

@@ -333,6 +333,26 @@ enum class FinishReason : std::uint32_t {
     return kinglet_finish_reason_name(static_cast<kinglet_finish_reason>(value));
 }
 
+/// How a model writes the calls of tools.
+enum class ToolFormat : std::uint32_t {
+    /// As the model's chat template says.
+    Auto = KINGLET_TOOL_FORMAT_AUTO,
+    /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Hermes, Qwen 2.5 and 3.
+    Hermes = KINGLET_TOOL_FORMAT_HERMES,
+    /// `{"name": ..., "parameters": {...}}` at the beginning of the answer, with or without `<|python_tag|>`:
+    /// Llama 3.
+    Llama3 = KINGLET_TOOL_FORMAT_LLAMA3,
+    /// `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral.
+    Mistral = KINGLET_TOOL_FORMAT_MISTRAL,
+    /// `<tool_call><function=name><parameter=key>value</parameter></function></tool_call>`: Qwen 3 Coder.
+    QwenXml = KINGLET_TOOL_FORMAT_QWEN_XML,
+};
+
+/// The short name of a value; "unknown" for a number that the library does not know.
+[[nodiscard]] inline const char *name(ToolFormat value) noexcept {
+    return kinglet_tool_format_name(static_cast<kinglet_tool_format>(value));
+}
+
 /// A stage of the work. Later versions may add values.
 enum class Stage : std::uint32_t {
     /// Reading, converting and packing the model.

@@ -31,6 +31,7 @@ class SparseEmbeddings;
 class Texts;
 class ZeroShotResults;
 struct BatchSuggestion;
+struct ChatOptions;
 struct ClassifyOptions;
 struct CompressOptions;
 struct DetokenizeOptions;

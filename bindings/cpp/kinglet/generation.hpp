@@ -184,6 +184,9 @@ struct GenerateOptions {
     std::uint64_t grammar_work_limit = 0;
     /// The most memory that the compiled grammar may take, in bytes (estimated). 0: 256 MB.
     std::uint64_t grammar_memory_limit = 0;
+    /// Of a session with tools: which of them the model is to call. "auto": the model decides; "none": none, and the prompt does not name
+    /// them; "required": one or more; the name of a tool: this one, once. Empty: auto.
+    std::string tool_choice{};
     /// A prefix of the same model. It must live until the call has returned.
     const Prefix *prefix = nullptr;
     /// Cancels the call from another thread, within one step.
@@ -272,6 +275,7 @@ private:
         set(c_.schema_mode, options.schema_mode);
         c_.grammar_work_limit = options.grammar_work_limit;
         c_.grammar_memory_limit = options.grammar_memory_limit;
+        c_.tool_choice = detail::to_c(std::string_view(options.tool_choice));
         strs(stop_strings_, options.stop_strings);
         c_.stop_strings = stop_strings_.data();
         c_.stop_string_count = stop_strings_.size();
@@ -366,6 +370,8 @@ struct Output {
     /// With beams the log-probability divided by length^length_penalty, else the sum of logprobs.
     float score = 0;
     FinishReason finish_reason = FinishReason::None;
+    /// Of a session's reply: the message as JSON, with the reasoning and the calls of tools apart from the content. Otherwise empty.
+    std::string_view message;
 };
 
 /// The result of a generation; generations[i] is the best output of text i. Const members: any thread.
@@ -379,7 +385,7 @@ public:
     Output output(std::size_t i, std::size_t sequence = 0) const noexcept {
         const kinglet_generation_output c = fetch(i, sequence);
         return {detail::to_cpp(c.text), {c.tokens, c.token_count}, {c.logprobs, c.logprobs ? c.token_count : 0}, c.score,
-                static_cast<FinishReason>(c.finish_reason)};
+                static_cast<FinishReason>(c.finish_reason), detail::to_cpp(c.message)};
     }
     /// Outputs of text i: num_return_sequences, or fewer if fewer beams were finished.
     std::size_t output_count(std::size_t i) const noexcept { return fetch(i, 0).output_count; }
@@ -431,7 +437,46 @@ private:
 struct Message {
     std::string role;
     std::string content;
+    /// The whole message as a JSON object, if it has more than a role and a text: `tool_calls`, `tool_call_id`, `reasoning_content`, a
+    /// `content` of parts, or what else the template reads. Empty: none. A role and a content beside it must be empty, or the same as in it.
+    std::string json{};
 };
+
+/// What a chat has beside its messages, by the names of transformers' apply_chat_template.
+struct ChatOptions {
+    /// A JSON array of the functions that the model may call: {"type": "function", "function": {"name", "description", "parameters"}}, or
+    /// what "function" is there alone. `parameters` is a JSON schema of type object.
+    std::string tools{};
+    /// A JSON array of documents, objects with the members that the template reads.
+    std::string documents{};
+    /// A JSON object of further variables of the template, for instance {"enable_thinking": false}.
+    std::string template_variables{};
+    /// How the model writes the calls of tools. Default: as its chat template says.
+    ToolFormat tool_format = ToolFormat::Auto;
+    /// Ends the prompt with what begins an answer. A session does so always.
+    bool add_generation_prompt = false;
+    /// Ends the prompt in the last message, so that the model continues it. Not for a session.
+    bool continue_final_message = false;
+    /// Cancels the call from another thread; not the replies of a session.
+    const Cancellation *cancellation = nullptr;
+};
+
+namespace detail {
+
+inline kinglet_chat_options to_c(const ChatOptions &options) noexcept {
+    kinglet_chat_options c{};
+    c.struct_size = sizeof c;
+    c.tools = to_c(std::string_view(options.tools));
+    c.documents = to_c(std::string_view(options.documents));
+    c.template_variables = to_c(std::string_view(options.template_variables));
+    c.tool_format = static_cast<kinglet_tool_format>(options.tool_format);
+    c.add_generation_prompt = options.add_generation_prompt;
+    c.continue_final_message = options.continue_final_message;
+    c.cancellation = to_c(options.cancellation);
+    return c;
+}
+
+} // namespace detail
 
 /// A chat with a model. The KV cache of earlier turns is kept; it keeps the model alive. Calls on one session wait for each other.
 class Session : public detail::Owner<kinglet_session, kinglet_session_free> {
@@ -444,6 +489,22 @@ public:
         message.role = detail::to_c(role);
         message.content = detail::to_c(content);
         return detail::run([&](kinglet_error **error) { return kinglet_session_add(get(), &message, error); });
+    }
+    /// Adds a message of any form: a tool's result, a reply with its calls.
+    Result<void> add(const Message &mine) noexcept {
+        kinglet_message message{};
+        message.struct_size = sizeof message;
+        message.role = detail::to_c(std::string_view(mine.role));
+        message.content = detail::to_c(std::string_view(mine.content));
+        message.json = detail::to_c(std::string_view(mine.json));
+        return detail::run([&](kinglet_error **error) { return kinglet_session_add(get(), &message, error); });
+    }
+
+    /// The prompt that the next reply continues: the messages so far as the chat template writes them.
+    Result<std::string> prompt() const noexcept {
+        return detail::make_string([&](kinglet_text **text, kinglet_error **error) {
+            return kinglet_session_prompt(get(), text, error);
+        });
     }
 
     /// Adds a user's message and generates the reply, which is added too and is the Generations' only text. If it fails or is cancelled,
@@ -475,7 +536,8 @@ public:
         kinglet_message message{};
         message.struct_size = sizeof message;
         for (std::size_t i = 0; kinglet_messages_get(c, i, &message, nullptr) == KINGLET_STATUS_OK; ++i) {
-            all.push_back({std::string(detail::to_cpp(message.role)), std::string(detail::to_cpp(message.content))});
+            all.push_back({std::string(detail::to_cpp(message.role)), std::string(detail::to_cpp(message.content)),
+                           std::string(detail::to_cpp(message.json))});
         }
         kinglet_messages_free(c);
         return all;

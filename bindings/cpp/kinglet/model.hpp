@@ -381,6 +381,36 @@ public:
             return kinglet_session_new(get(), nullptr, session, error);
         });
     }
+    /// Begins a chat with tools, documents or variables of the template.
+    Result<Session> session(const ChatOptions &options) const noexcept {
+        const kinglet_chat_options chat = detail::to_c(options);
+        kinglet_session_options c{};
+        c.struct_size = sizeof c;
+        c.chat = &chat;
+        return detail::make<Session, kinglet_session>([&](kinglet_session **session, kinglet_error **error) {
+            return kinglet_session_new(get(), &c, session, error);
+        });
+    }
+
+    /// The prompt that the model's chat template makes of a chat. `messages` is a JSON array of messages, as transformers'
+    /// apply_chat_template takes them. Special tokens are in it: generate with add_special_tokens off.
+    Result<std::string> apply_chat_template(std::string_view messages, const ChatOptions &options = {}) const noexcept {
+        const kinglet_chat_options c = detail::to_c(options);
+        return detail::make_string([&](kinglet_text **text, kinglet_error **error) {
+            return kinglet_model_apply_chat_template(get(), detail::to_c(messages), &c, text, error);
+        });
+    }
+
+    /// Reads the text of an answer: a JSON object with `role`, `content` and, where there is any, `reasoning_content` and `tool_calls`. What
+    /// is no whole call of one of the options' tools stays in the content. `prefix` is the prompt, or its end, or empty: some templates
+    /// begin the thought themselves.
+    Result<std::string> parse_response(std::string_view response, const ChatOptions &options = {},
+                                       std::string_view prefix = {}) const noexcept {
+        const kinglet_chat_options c = detail::to_c(options);
+        return detail::make_string([&](kinglet_text **text, kinglet_error **error) {
+            return kinglet_model_parse_response(get(), detail::to_c(response), detail::to_c(prefix), &c, text, error);
+        });
+    }
 
     /// Suggests how many texts to give to one call, for this model, machine and workload. The first question runs the model, for some seconds
     /// at most; let nothing else run meanwhile, or keep the times in SuggestBatchSizeOptions::calibration_file.

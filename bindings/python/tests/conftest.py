@@ -58,6 +58,17 @@ def talker(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 @pytest.fixture(scope="session")
+def caller(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A talker with room for calls of tools. The fixture's own generation_config.json has letters among its end tokens."""
+    folder = tmp_path_factory.mktemp("models") / "tools"
+    shutil.copytree(FIXTURES / "generation/bloom", folder)
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    (folder / "chat_template.jinja").write_text(template)
+    (folder / "generation_config.json").write_text('{"eos_token_id": 0}')
+    return Model.load(folder)
+
+
+@pytest.fixture(scope="session")
 def minilm() -> Model:
     """The real all-MiniLM-L6-v2."""
     if not MINILM.exists():

@@ -216,6 +216,58 @@ def test_chat(talker: Model) -> None:
             call()
 
 
+GO = {
+    "name": "go",
+    "parameters": {
+        "type": "object",
+        "properties": {"where": {"type": "string", "enum": ["up", "down"]}},
+        "required": ["where"],
+        "additionalProperties": False,
+    },
+}
+
+
+def test_chat_with_tools(caller: Model) -> None:
+    with caller.chat(tools=[{"type": "function", "function": GO}], tool_format="hermes", template_variables={"a": 1}) as chat:
+        reply = chat.send("hi", tool_choice="go", max_new_tokens=300, **GREEDY)
+        (call,) = reply.message["tool_calls"]
+        assert call["id"] == "call00000" and call["function"]["name"] == "go"
+        assert call["function"]["arguments"]["where"] in ("up", "down")
+        # The template writes no calls, so the chat keeps the text.
+        assert chat.messages[1].content == reply.text and chat.messages[1].fields is None
+        chat.add({"role": "tool", "content": "3", "tool_call_id": "call00000"})
+        assert chat.messages[2].fields == {"role": "tool", "content": "3", "tool_call_id": "call00000"}
+        assert chat.prompt == f"<user>hi<assistant>{reply.text}<tool>3<assistant>"
+        with pytest.raises(errors.InvalidArgument, match="content: "):
+            chat.add({"role": "tool"}, "3")
+        with pytest.raises(errors.InvalidArgument, match=r"message\.role: is missing"):
+            chat.add({})
+        with pytest.raises(errors.InvalidArgument, match="message: cannot be written as JSON"):
+            chat.add({"role": object()})
+    assert caller.generate("a", max_new_tokens=1).message == {"role": "assistant", "content": caller.generate("a", max_new_tokens=1).text}
+
+
+def test_chat_template(caller: Model) -> None:
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert caller.apply_chat_template(chat) == "<user>a<assistant>b"
+    assert caller.apply_chat_template(chat, [GO], add_generation_prompt=True, enable_thinking=False) == "<user>a<assistant>b<assistant>"
+    assert caller.apply_chat_template(chat, continue_final_message=True) == "<user>a<assistant>b"
+    message = caller.parse_response('<think>Hm.</think>{"name": "go", "parameters": {}}', tools=[GO], tool_format="llama3")
+    assert message["reasoning_content"] == "Hm." and message["tool_calls"][0]["function"] == {"name": "go", "arguments": {}}
+    refused: list[tuple[Callable[[], object], str]] = [
+        (lambda: caller.apply_chat_template([{}]), r"messages\[0\]\.role: is missing"),
+        (lambda: caller.apply_chat_template(chat, messages=[]), "template_variables.messages: "),
+        (lambda: caller.chat(tools=[{}]), r"tools\[0\]\.name: "),
+        (lambda: caller.parse_response("", tool_format="other"), "tool_format: 'other' is unknown"),
+        (lambda: caller.generate("a", tool_choice="required"), "tool_choice: is for chats"),
+    ]
+    for call, says in refused:
+        with pytest.raises(errors.InvalidArgument, match=says):
+            call()
+    with pytest.raises(TypeError, match="no option 'other'"):
+        caller.chat(other=1)  # type: ignore[call-arg]
+
+
 def test_prefix(gpt2: Model) -> None:
     expected = gpt2.generate("The small bird sings", max_new_tokens=8, **GREEDY)
     with gpt2.prefix("The small bird") as prefix:

@@ -215,6 +215,8 @@ impl GenerationArgs {
             schema_mode: self.schema_mode,
             grammar_work_limit: self.grammar_work_limit,
             grammar_memory_limit: self.grammar_memory_limit,
+            // Of `chat`, which has an option for it.
+            tool_choice: Default::default(),
             add_special_tokens: self.no_special_tokens.then_some(false),
             skip_special_tokens: self.keep_special_tokens.then_some(false),
             prompt_lookup_num_tokens: self.lookup.prompt_lookup_num_tokens,

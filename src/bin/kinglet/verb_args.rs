@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use clap::builder::TypedValueParser;
 use clap_complete::Shell;
-use kinglet::{Aggregation, EmbeddingType, Pooling, Precision, Priority, ScoreFunction};
+use kinglet::{Aggregation, EmbeddingType, Pooling, Precision, Priority, ScoreFunction, ToolFormat};
 
 use crate::args::{ModelArgs, PairArgs, TextArgs};
 use crate::generate_args::{GenerationArgs, LookupArgs};
@@ -45,15 +45,37 @@ pub struct Generate {
 #[derive(Args)]
 #[command(after_help = "\
 Ctrl-C stops a reply; at the prompt it ends the program, as Ctrl-D does. Without a terminal, each line of standard input is one
-message.
+message. If a reply calls tools, /tool RESULT answers the calls one after the other.
 
 Examples:
   kinglet chat -m SmolLM2-135M-Instruct.Q4_1.gguf -p int8 -s 'Answer in one sentence.'
-  echo 'What is the capital of France?' | kinglet chat -m SmolLM2-135M-Instruct.Q4_1.gguf")]
+  echo 'What is the capital of France?' | kinglet chat -m SmolLM2-135M-Instruct.Q4_1.gguf
+  kinglet chat -m Qwen3-0.6B --tools tools.json --messages chat.json --tool-choice required")]
 pub struct Chat {
     /// Begin the chat with this system message
     #[arg(short, long, value_name = "TEXT")]
     pub system: Option<String>,
+    /// Answer the chat in FILE, a JSON array of messages, once, and print the reply as a JSON message; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["system", "verbose"])]
+    pub messages: Option<PathBuf>,
+    /// With --messages: print the prompt and generate nothing
+    #[arg(long, requires = "messages")]
+    pub render: bool,
+    /// The functions that the model may call: a JSON array in FILE, as transformers' apply_chat_template takes them
+    #[arg(long, value_name = "FILE")]
+    pub tools: Option<PathBuf>,
+    /// Which tool to call: auto, none, required, or the name of one
+    #[arg(long, value_name = "NAME", requires = "tools")]
+    pub tool_choice: Option<String>,
+    /// How the model writes its calls [default: as the chat template says]
+    #[arg(long, value_parser = choice(ToolFormat::ALL.map(|format| (format.name(), format))))]
+    pub tool_format: Option<ToolFormat>,
+    /// Documents for the chat template: a JSON array in FILE
+    #[arg(long, value_name = "FILE")]
+    pub documents: Option<PathBuf>,
+    /// Further variables of the chat template: a JSON object, for instance '{"enable_thinking": false}'
+    #[arg(long, value_name = "JSON")]
+    pub template_variables: Option<String>,
     /// Print the size of the KV cache after each reply
     #[arg(short, long)]
     pub verbose: bool,

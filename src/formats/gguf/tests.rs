@@ -197,6 +197,9 @@ fn a_llama_gets_the_contents_of_its_original_directory() {
     let expected = json!({"eos_token": "<s>", "add_bos_token": false, "add_eos_token": false,
         "clean_up_tokenization_spaces": false, "chat_template": "{{ x }}"});
     assert_eq!(model.tokenizer_config, expected);
+    let named = decoder("llama").text("tokenizer.chat_template", "d").text("tokenizer.chat_template.tool_use", "t");
+    let expected = json!([{"name": "default", "template": "d"}, {"name": "tool_use", "template": "t"}]);
+    assert_eq!(open(&named).unwrap().tokenizer_config["chat_template"], expected);
     let expected = [
         "model.embed_tokens.weight",
         "model.layers.0.mlp.up_proj.weight",

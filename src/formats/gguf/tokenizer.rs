@@ -372,7 +372,14 @@ impl Parts {
         config.insert("add_eos_token".into(), last.is_some().into());
         config.insert("clean_up_tokenization_spaces".into(), false.into());
         if let Some(template) = metadata.text_opt("tokenizer.chat_template")? {
-            config.insert("chat_template".into(), template.into());
+            let template = match metadata.text_opt("tokenizer.chat_template.tool_use")? {
+                None => template.into(),
+                Some(tool_use) => json!([
+                    {"name": "default", "template": template},
+                    {"name": "tool_use", "template": tool_use},
+                ]),
+            };
+            config.insert("chat_template".into(), template);
         }
         Ok(Tokenizer {
             json,

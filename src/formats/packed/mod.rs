@@ -37,7 +37,7 @@ use checksum::Checksum;
 pub use writer::Writer;
 
 /// The small files that are stored with the weights, besides [`TRANSFORMER_FILES`].
-const FILES: [&str; 16] = [
+const FILES: [&str; 17] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -45,6 +45,7 @@ const FILES: [&str; 16] = [
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "additional_chat_templates/tool_use.jinja",
     "modules.json",
     "config_sentence_transformers.json",
     "vocab.txt",
@@ -178,9 +179,9 @@ impl Packed {
         let number = |value: &Value| value.as_u64().and_then(|n| usize::try_from(n).ok());
         let (mut files, mut copied) = (BTreeMap::new(), 0);
         for (name, place) in value["files"].as_object().into_iter().flatten() {
-            // A folder before the name is a module's.
-            let own = name.rsplit('/').next().unwrap_or(name);
-            if !self::files().any(|kept| kept == own) {
+            // A folder before the name may be a module's.
+            let own = |name: &str| name.rsplit('/').next().map(str::to_owned);
+            if !self::files().any(|kept| own(kept) == own(name)) {
                 continue;
             }
             let range = number(&place[0]).zip(number(&place[1])).and_then(|(at, len)| Some(at..at.checked_add(len)?));

@@ -87,6 +87,11 @@ impl Grammar {
         ))
     }
 
+    /// Refuses a schema with keywords that cannot be enforced while the text is generated.
+    pub fn require_enforced(&self, limits: GrammarLimits) -> Result<()> {
+        self.parsed(SchemaMode::Strict, limits, LeftToCheck::default()).map(drop)
+    }
+
     /// `left` is what llguidance refused before.
     pub(super) fn parsed(&self, mode: SchemaMode, limits: GrammarLimits, left: LeftToCheck) -> Result<Parsed> {
         let grammar = match self {
@@ -147,7 +152,9 @@ impl Grammar {
                 return Err(self.error(format!("/x-guidance/{name}: is not supported; see schema_mode")));
             }
         }
-        options.whitespace_pattern.get_or_insert_with(|| WHITESPACE.into());
+        if options.whitespace_flexible {
+            options.whitespace_pattern.get_or_insert_with(|| WHITESPACE.into());
+        }
         if !has_control_characters(schema) {
             options.json_allowed_escapes.get_or_insert_with(|| ESCAPES.into());
         }

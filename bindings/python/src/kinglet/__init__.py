@@ -14,7 +14,7 @@ from kinglet._library import version as __version__
 from kinglet._load import quantize
 from kinglet._prefix import Prefix
 from kinglet._search import SearchHits, embedding_ranges, quantize_embeddings, search
-from kinglet.chat import Chat
+from kinglet.chat import Chat, ChatOptions
 from kinglet.devices import devices, missing_devices
 from kinglet.errors import KingletError
 from kinglet.generation import GenerateOptions
@@ -45,6 +45,7 @@ __all__ = [
     "BatchSuggestion",
     "Cancellation",
     "Chat",
+    "ChatOptions",
     "Classifications",
     "Compression",
     "DeviceInfo",

@@ -71,6 +71,8 @@ class GenerateOptions(TypedDict, total=False):
     regex: str | None
     #: The text follows this grammar, in llguidance's variant of Lark.
     lark: str | None
+    #: Of a chat with tools: "auto", "none", "required", or the name of the tool to call.
+    tool_choice: str | None
     stop_strings: str | Sequence[str] | None
     bad_words_ids: Sequence[Sequence[int]] | None
     suppress_tokens: Sequence[int] | None
@@ -219,6 +221,9 @@ class Options:
     def _schema_mode(self, value: Any) -> None:
         self.c.schema_mode = choice("schema_mode", value, "schema_mode")
 
+    def _tool_choice(self, value: Any) -> None:
+        self.keep.append(lend(self.c.tool_choice, value, "tool_choice"))
+
     def _priority(self, value: Any) -> None:
         calling(self.c, value, None)
 
@@ -340,5 +345,6 @@ def _outputs(owner: CData, index: int) -> tuple[Output, ...]:
         shape = (c.token_count,)
         tokens = array(c.tokens, shape, "<u4", owner)
         logprobs = array(c.logprobs, shape, "<f4", owner) if c.logprobs != null else None
-        outputs.append(Output(text(c.text), tokens, logprobs, c.score, name_of("finish_reason", c.finish_reason)))
+        message = json.loads(text(c.message)) if c.message.size else None
+        outputs.append(Output(text(c.text), tokens, logprobs, c.score, name_of("finish_reason", c.finish_reason), message))
     return tuple(outputs)

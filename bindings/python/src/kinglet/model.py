@@ -17,7 +17,7 @@ from kinglet._library import CData, ffi, lib, null, own, text
 from kinglet._options import choice, choices, name_of, new
 from kinglet._prefix import Prefix
 from kinglet._texts import Texts, strs
-from kinglet.chat import Chat
+from kinglet.chat import Chat, ChatOptions, apply_chat_template, parse_response
 from kinglet.errors import Closed, InvalidArgument
 from kinglet.generation import GenerateOptions, agenerations, generations
 from kinglet.results import (
@@ -405,9 +405,38 @@ class Model:
         self._handle()
         return streaming.Stream(functools.partial(self.generate, _one(prompt)), dict(options))
 
-    def chat(self, system: str | None = None) -> Chat:
-        """Starts a chat, with a system prompt if it is given."""
-        return Chat(self._handle(), system)
+    def chat(
+        self,
+        system: str | None = None,
+        *,
+        template_variables: Mapping[str, Any] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> Chat:
+        """Starts a chat, with a system prompt if it is given. `template_variables` are further variables of the chat template, for
+        instance `{"enable_thinking": False}`."""
+        return Chat(self._handle(), system, options, template_variables)
+
+    def apply_chat_template(
+        self,
+        conversation: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        documents: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        add_generation_prompt: bool = False,
+        continue_final_message: bool = False,
+        cancellation: Cancellation | None = None,
+        **template_variables: Any,
+    ) -> str:
+        """The prompt that the model's chat template makes of a chat, as transformers' method of this name does with `tokenize=False`.
+        Special tokens are in it: generate with `add_special_tokens=False`."""
+        switches, options = (add_generation_prompt, continue_final_message), {"tools": tools, "documents": documents}
+        return apply_chat_template(self._handle(), conversation, switches, options, template_variables, cancellation)
+
+    def parse_response(self, response: str, *, prefix: str = "", **options: Unpack[ChatOptions]) -> dict[str, Any]:
+        """Reads the text of an answer: a message with `role`, `content` and, where there is any, `reasoning_content` (what the model
+        thought) and `tool_calls` (the tools of the options that it calls). What is no whole call of one of them stays in the content.
+        `prefix` is the prompt, or its end: some templates begin the thought themselves."""
+        return parse_response(self._handle(), response, prefix, options)
 
     def prefix(
         self, text: str, *, add_special_tokens: bool | None = None, cancellation: Cancellation | None = None

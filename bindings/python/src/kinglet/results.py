@@ -194,6 +194,8 @@ class Output:
     score: float
     #: "eos", "stop_string" or "length".
     finish_reason: str
+    #: Of a chat: the reply as a message, with `reasoning_content` and `tool_calls` apart from `content`.
+    message: dict[str, Any] | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -223,6 +225,11 @@ class Generation:
     def finish_reason(self) -> str:
         """Why the best output ended."""
         return self.outputs[0].finish_reason
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """A chat's reply as a message, with `reasoning_content` and `tool_calls` apart from `content`."""
+        return self.outputs[0].message or {"role": "assistant", "content": self.text}
 
     def __str__(self) -> str:
         return self.text
@@ -269,6 +276,8 @@ class Message(NamedTuple):
 
     role: str
     content: str
+    #: The whole message, if it has more than a role and a text.
+    fields: dict[str, Any] | None = None
 
 
 class StageTotals(NamedTuple):

@@ -404,6 +404,32 @@ public struct FinishReason: RawRepresentable, Hashable, Sendable, CaseIterable, 
     public var description: String { nameOf(self, kinglet_finish_reason_name(rawValue)) }
 }
 
+/// How a model writes the calls of tools.
+public struct ToolFormat: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    /// The number in C. Later versions may have others.
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// As the model's chat template says.
+    public static let auto = ToolFormat(rawValue: KINGLET_TOOL_FORMAT_AUTO.rawValue)
+    /// `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`: Hermes, Qwen 2.5 and 3.
+    public static let hermes = ToolFormat(rawValue: KINGLET_TOOL_FORMAT_HERMES.rawValue)
+    /// `{"name": ..., "parameters": {...}}` at the beginning of the answer, with or without `<|python_tag|>`:
+    /// Llama 3.
+    public static let llama3 = ToolFormat(rawValue: KINGLET_TOOL_FORMAT_LLAMA3.rawValue)
+    /// `[TOOL_CALLS][{"name": ..., "arguments": {...}}]`, or `[TOOL_CALLS]name[ARGS]{...}`: Mistral.
+    public static let mistral = ToolFormat(rawValue: KINGLET_TOOL_FORMAT_MISTRAL.rawValue)
+    /// `<tool_call><function=name><parameter=key>value</parameter></function></tool_call>`: Qwen 3 Coder.
+    public static let qwenXML = ToolFormat(rawValue: KINGLET_TOOL_FORMAT_QWEN_XML.rawValue)
+
+    /// The values that this version knows.
+    public static let allCases: [ToolFormat] = [.auto, .hermes, .llama3, .mistral, .qwenXML]
+
+    /// The short name of the value, for instance "qwen_xml".
+    public var description: String { nameOf(self, kinglet_tool_format_name(rawValue)) }
+}
+
 /// A stage of the work. Later versions may add values.
 public struct Stage: RawRepresentable, Hashable, Sendable, CaseIterable, CustomStringConvertible {
     /// The number in C. Later versions may have others.

@@ -90,6 +90,8 @@ public struct GenerateOptions: Sendable {
     public var grammarWorkLimit: Int?
     /// The most memory that the compiled grammar may take, in bytes (estimated). Default: 256 MB.
     public var grammarMemoryLimit: Int?
+    /// Of a session with tools: which of them the model is to call. Default: ``ToolChoice/auto``.
+    public var toolChoice: ToolChoice = .auto
     /// Adds the tokenizer's special tokens to the input. Default: yes; a ``Session`` never does, because its template writes them.
     public var addSpecialTokens: Bool?
     /// Leaves special tokens out of the text. Default: yes.
@@ -191,11 +193,12 @@ extension GenerateOptions {
         case .regex(let expression)?: (text, options.grammar_kind) = (expression, KINGLET_GRAMMAR_KIND_REGEX.rawValue)
         case .lark(let grammar)?: (text, options.grammar_kind) = (grammar, KINGLET_GRAMMAR_KIND_LARK.rawValue)
         }
-        return try withTexts([text] + stopStrings + decoderInputTexts) { texts throws(KingletError) in
+        return try withTexts([text, toolChoice.name] + stopStrings + decoderInputTexts) { texts throws(KingletError) in
             options.grammar = texts![0]
-            options.stop_strings = stopStrings.isEmpty ? nil : texts! + 1
+            options.tool_choice = texts![1]
+            options.stop_strings = stopStrings.isEmpty ? nil : texts! + 2
             options.stop_string_count = stopStrings.count
-            options.decoder_input_texts = decoderInputTexts.isEmpty ? nil : texts! + 1 + stopStrings.count
+            options.decoder_input_texts = decoderInputTexts.isEmpty ? nil : texts! + 2 + stopStrings.count
             options.decoder_input_text_count = decoderInputTexts.count
             let biases = sequenceBias.map(\.bias.bitPattern)
             let fixed = [suppressTokens, beginSuppressTokens, eosTokenIDs, forcedEOSTokenIDs, biases]

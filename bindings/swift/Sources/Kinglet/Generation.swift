@@ -113,6 +113,8 @@ public struct Output: Hashable, Sendable {
     public let score: Float
     /// Why it ended.
     public let finishReason: FinishReason
+    /// Of a session's reply: the message as JSON, with the reasoning and the calls of tools apart from the content. Otherwise empty.
+    public let message: String
 
     init(_ c: kinglet_generation_output) {
         text = String(c.text)
@@ -120,6 +122,7 @@ public struct Output: Hashable, Sendable {
         logprobs = c.logprobs.map { Array(UnsafeBufferPointer(start: $0, count: c.token_count)) }
         score = c.score
         finishReason = FinishReason(rawValue: c.finish_reason)
+        message = String(c.message)
     }
 }
 

@@ -1,30 +1,5 @@
 import CKinglet
 
-extension Model {
-    /// Begins a chat.
-    ///
-    /// - Throws: ``Status/unsupported`` if ``Properties/canChat`` is false: the model is no decoder or has no chat template.
-    public func session() throws(KingletError) -> Session {
-        let session = try handle.use { model throws(KingletError) in
-            try Handle.make(free: kinglet_session_free) { session, failure in kinglet_session_new(model, nil, session, failure) }
-        }
-        return Session(session)
-    }
-}
-
-/// A message of a chat.
-public struct Message: Hashable, Sendable {
-    /// "system", "user", "assistant", or another role that the model's chat template knows.
-    public var role: String
-    /// The text.
-    public var content: String
-
-    public init(role: String, content: String) {
-        self.role = role
-        self.content = content
-    }
-}
-
 /// A chat with a model. The KV cache of earlier turns is kept, so that a turn costs only its own tokens. It keeps its model.
 ///
 /// Calls on one session wait for each other. While a reply is streamed, they throw ``Status/invalidArgument`` instead, because a call in the
@@ -35,14 +10,15 @@ public final class Session: Sendable {
 
     init(_ handle: Handle) { self.handle = handle }
 
-    /// Adds a message without asking for a reply, for instance a system prompt or an example.
+    /// Adds a message without asking for a reply, for instance a system prompt, an example or a tool's result.
     public func add(_ message: Message) throws(KingletError) {
         try turn.use { () throws(KingletError) in
-            try withTexts([message.role, message.content]) { texts throws(KingletError) in
+            try withTexts([message.role, message.content, message.json]) { texts throws(KingletError) in
                 var c = kinglet_message()
                 c.struct_size = MemoryLayout<kinglet_message>.size
                 c.role = texts![0]
                 c.content = texts![1]
+                c.json = texts![2]
                 try handle.use { session throws(KingletError) in
                     try call { failure in kinglet_session_add(session, &c, failure) }
                 }
@@ -122,7 +98,7 @@ public final class Session: Sendable {
                 c.struct_size = MemoryLayout<kinglet_message>.size
                 for index in 0..<kinglet_messages_count(all) {
                     try call { failure in kinglet_messages_get(all, index, &c, failure) }
-                    messages.append(Message(role: String(c.role), content: String(c.content)))
+                    messages.append(Message(role: String(c.role), content: String(c.content), json: String(c.json)))
                 }
                 return messages
             }
@@ -132,6 +108,20 @@ public final class Session: Sendable {
     /// The messages so far. With `await` the thread does not wait for the turn.
     public func messages() async throws(KingletError) -> [Message] {
         try await offCooperativePool { [self] _ throws(KingletError) in try messages() }
+    }
+
+    /// The prompt that the next reply continues: the messages so far as the chat template writes them.
+    public func prompt() throws(KingletError) -> String {
+        try turn.use { () throws(KingletError) in
+            try handle.use { session throws(KingletError) in
+                try String.make { text, failure in kinglet_session_prompt(session, text, failure) }
+            }
+        }
+    }
+
+    /// The prompt that the next reply continues. With `await` the thread does not wait for the turn.
+    public func prompt() async throws(KingletError) -> String {
+        try await offCooperativePool { [self] _ throws(KingletError) in try prompt() }
     }
 
     /// The tokens in the KV cache for the next turn.

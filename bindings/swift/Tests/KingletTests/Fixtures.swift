@@ -199,12 +199,13 @@ final class Folder {
 }
 
 /// A copy of a generation fixture with a chat template.
-func chatModel(_ name: String, options: ModelOptions = ModelOptions()) async throws -> Model {
+func chatModel(_ name: String, options: ModelOptions = ModelOptions(), generationConfig: String? = nil) async throws -> Model {
     let folder = try Folder()
     let copy = folder.file(name)
     try FileManager.default.copyItem(atPath: generator(name), toPath: copy)
     let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
     try template.write(toFile: "\(copy)/chat_template.jinja", atomically: true, encoding: .utf8)
+    try generationConfig?.write(toFile: "\(copy)/generation_config.json", atomically: true, encoding: .utf8)
     return try await Model.load(path: copy, options: options)
 }
 

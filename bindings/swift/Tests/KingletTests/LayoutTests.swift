@@ -624,7 +624,8 @@ import Testing
         field("kinglet_generate_options.reserved", at: MemoryLayout<kinglet_generate_options>.offset(of: \.reserved), 404)
         field("kinglet_generate_options.grammar_work_limit", at: MemoryLayout<kinglet_generate_options>.offset(of: \.grammar_work_limit), 408)
         field("kinglet_generate_options.grammar_memory_limit", at: MemoryLayout<kinglet_generate_options>.offset(of: \.grammar_memory_limit), 416)
-        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 424)
+        field("kinglet_generate_options.tool_choice", at: MemoryLayout<kinglet_generate_options>.offset(of: \.tool_choice), 424)
+        field("end of kinglet_generate_options", at: MemoryLayout<kinglet_generate_options>.stride, 440)
     }
 
     @Test func kinglet_generations_view_layout() {
@@ -644,19 +645,43 @@ import Testing
         field("kinglet_generation_output.logprobs", at: MemoryLayout<kinglet_generation_output>.offset(of: \.logprobs), 48)
         field("kinglet_generation_output.score", at: MemoryLayout<kinglet_generation_output>.offset(of: \.score), 56)
         field("kinglet_generation_output.finish_reason", at: MemoryLayout<kinglet_generation_output>.offset(of: \.finish_reason), 60)
-        field("end of kinglet_generation_output", at: MemoryLayout<kinglet_generation_output>.stride, 64)
+        field("kinglet_generation_output.message", at: MemoryLayout<kinglet_generation_output>.offset(of: \.message), 64)
+        field("end of kinglet_generation_output", at: MemoryLayout<kinglet_generation_output>.stride, 80)
+    }
+
+    @Test func kinglet_tool_format_values() {
+        constant("KINGLET_TOOL_FORMAT_AUTO", KINGLET_TOOL_FORMAT_AUTO.rawValue, 0, kinglet_tool_format_name(0), "auto")
+        constant("KINGLET_TOOL_FORMAT_HERMES", KINGLET_TOOL_FORMAT_HERMES.rawValue, 1, kinglet_tool_format_name(1), "hermes")
+        constant("KINGLET_TOOL_FORMAT_LLAMA3", KINGLET_TOOL_FORMAT_LLAMA3.rawValue, 2, kinglet_tool_format_name(2), "llama3")
+        constant("KINGLET_TOOL_FORMAT_MISTRAL", KINGLET_TOOL_FORMAT_MISTRAL.rawValue, 3, kinglet_tool_format_name(3), "mistral")
+        constant("KINGLET_TOOL_FORMAT_QWEN_XML", KINGLET_TOOL_FORMAT_QWEN_XML.rawValue, 4, kinglet_tool_format_name(4), "qwen_xml")
+    }
+
+    @Test func kinglet_chat_options_layout() {
+        field("kinglet_chat_options.struct_size", at: MemoryLayout<kinglet_chat_options>.offset(of: \.struct_size), 0)
+        field("kinglet_chat_options.tools", at: MemoryLayout<kinglet_chat_options>.offset(of: \.tools), 8)
+        field("kinglet_chat_options.documents", at: MemoryLayout<kinglet_chat_options>.offset(of: \.documents), 24)
+        field("kinglet_chat_options.template_variables", at: MemoryLayout<kinglet_chat_options>.offset(of: \.template_variables), 40)
+        field("kinglet_chat_options.tool_format", at: MemoryLayout<kinglet_chat_options>.offset(of: \.tool_format), 56)
+        field("kinglet_chat_options.add_generation_prompt", at: MemoryLayout<kinglet_chat_options>.offset(of: \.add_generation_prompt), 60)
+        field("kinglet_chat_options.continue_final_message", at: MemoryLayout<kinglet_chat_options>.offset(of: \.continue_final_message), 64)
+        field("kinglet_chat_options.reserved", at: MemoryLayout<kinglet_chat_options>.offset(of: \.reserved), 68)
+        field("kinglet_chat_options.cancellation", at: MemoryLayout<kinglet_chat_options>.offset(of: \.cancellation), 72)
+        field("end of kinglet_chat_options", at: MemoryLayout<kinglet_chat_options>.stride, 80)
     }
 
     @Test func kinglet_message_layout() {
         field("kinglet_message.struct_size", at: MemoryLayout<kinglet_message>.offset(of: \.struct_size), 0)
         field("kinglet_message.role", at: MemoryLayout<kinglet_message>.offset(of: \.role), 8)
         field("kinglet_message.content", at: MemoryLayout<kinglet_message>.offset(of: \.content), 24)
-        field("end of kinglet_message", at: MemoryLayout<kinglet_message>.stride, 40)
+        field("kinglet_message.json", at: MemoryLayout<kinglet_message>.offset(of: \.json), 40)
+        field("end of kinglet_message", at: MemoryLayout<kinglet_message>.stride, 56)
     }
 
     @Test func kinglet_session_options_layout() {
         field("kinglet_session_options.struct_size", at: MemoryLayout<kinglet_session_options>.offset(of: \.struct_size), 0)
-        field("end of kinglet_session_options", at: MemoryLayout<kinglet_session_options>.stride, 8)
+        field("kinglet_session_options.chat", at: MemoryLayout<kinglet_session_options>.offset(of: \.chat), 8)
+        field("end of kinglet_session_options", at: MemoryLayout<kinglet_session_options>.stride, 16)
     }
 
     @Test func kinglet_session_view_layout() {

@@ -34,6 +34,37 @@ import Testing
         #expect(try model.memoryUse().cacheBytes > 0)
     }
 
+    /// Replies that must call a tool, and what a chat keeps of them.
+    @Test func tools() async throws {
+        let model = try await chatModel("bloom", generationConfig: #"{"eos_token_id": 0}"#)
+        let tools = #"[{"name": "go"}]"#
+        let options = ChatOptions(tools: tools, templateVariables: #"{"a": 1}"#, toolFormat: .hermes)
+        let session = try model.session(options: options)
+        var calling = greedy(200)
+        for (choice, count) in [(ToolChoice.function("go"), 1), (.none, 0)] {
+            calling.toolChoice = choice
+            let reply = try await session.send("hi", options: calling)
+            #expect(reply.outputs[0].message.contains("\"tool_calls\"") == (count == 1))
+        }
+        try await session.rewind(0)
+        let json = #"{"role":"tool","content":"3","tool_call_id":"x"}"#
+        try await session.add(Message(json: json))
+        #expect(try await session.messages() == [Message(role: "tool", content: "3", json: json)])
+        #expect(try await session.prompt() == "<tool>3<assistant>")
+
+        let chat = #"[{"role": "user", "content": "a"}]"#
+        #expect(try model.applyChatTemplate(chat) == "<user>a")
+        #expect(try model.applyChatTemplate(chat, options: ChatOptions(addGenerationPrompt: true)) == "<user>a<assistant>")
+        let answer = #"<think>Hm.</think><tool_call>{"name": "go", "arguments": {}}</tool_call>"#
+        let message = try model.parseResponse(answer, options: options)
+        #expect(message.contains(#""reasoning_content":"Hm.""#) && message.contains(#""name":"go""#))
+        await expectError(.invalidArgument, naming: "tools: ") { _ = try model.session(options: ChatOptions(tools: "5")) }
+        await expectError(.invalidArgument, naming: "messages: ") { _ = try model.applyChatTemplate("5") }
+        await expectError(.invalidArgument, naming: "continue_final_message: ") {
+            _ = try model.session(options: ChatOptions(continueFinalMessage: true))
+        }
+    }
+
     /// The variants that block.
     @Test func blocking() async throws {
         let model = try await chatModel("llama")
@@ -44,6 +75,7 @@ import Testing
             try session.rewind(2)
             _ = try session.reply(options: greedy(4))
             #expect(try session.heldTokens() > 0)
+            #expect(try session.prompt().hasPrefix("<system>Be short.<user>The river"))
             return try session.messages()
         }
         #expect(try chat().map(\.role) == ["system", "user", "assistant"])
