@@ -74,3 +74,36 @@ fn embeddings_agree_with_transformers() {
         assert!(cosines[worst] >= worst_bar && mean >= mean_bar, "{device} {name}: worst {low}, mean {mean}");
     }
 }
+
+/// Sentences of this project's documents, none of which is a text of the reference.
+fn sentences() -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+    files.sort();
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).unwrap());
+    let sentences = texts.flat_map(|text| text.split(". ").map(str::to_owned).collect::<Vec<_>>());
+    sentences.filter(|sentence| sentence.len() > 3).collect()
+}
+
+#[test]
+fn calibration_halves_what_int8_loses() {
+    let Some(path) = minilm() else { return };
+    let reference = reference();
+    let (texts, sentences) = (refs(&reference.texts), sentences());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("minilm.kinglet");
+    let calibration_texts = refs(&sentences);
+    let options = kinglet::QuantizeOptions { precision: Precision::Int8, calibration_texts: &calibration_texts };
+    kinglet::quantize(&path, &file, options, &mut |_| true).unwrap();
+    let lost = |path: &std::path::Path, precision: Precision| {
+        let result = load(path, Device::Cpu, precision, 2).embed(&texts, &EmbedOptions::default()).unwrap();
+        let lost = |i: usize| 1.0 - cosine(result.row(i), &reference.embeddings[i * 384..][..384]);
+        let all: Vec<f64> = (0..texts.len()).map(lost).collect();
+        (all.iter().copied().fold(0.0, f64::max), all.iter().sum::<f64>() / texts.len() as f64)
+    };
+    let (plain, calibrated) = (lost(&path, Precision::Int8), lost(&file, Precision::Auto));
+    println!("1 - cosine, worst and mean: {plain:?}, calibrated {calibrated:?}");
+    assert!(calibrated.0 < 0.0065 && calibrated.0 < 0.7 * plain.0, "worst {calibrated:?} of {plain:?}");
+    assert!(calibrated.1 < 0.0014 && calibrated.1 < 0.7 * plain.1, "mean {calibrated:?} of {plain:?}");
+}

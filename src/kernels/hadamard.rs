@@ -4,53 +4,69 @@
 use super::BLOCK;
 use super::vector::Vector;
 
-/// The largest block. Larger ones spread further, and each factor of 4 is one more pass over a row.
-pub const LARGEST_BLOCK: usize = 64;
+/// The largest block.
+const LARGEST: usize = 64;
 
-/// The block for rows of this length: the largest power of two that divides it, at most [`LARGEST_BLOCK`]. 1 changes nothing.
+/// The block for rows of this length: the largest power of two, at most 64, that leaves whole vectors. 1 changes nothing.
 pub fn block_of(inputs: usize) -> usize {
-    match inputs {
-        0 => 1,
-        _ => 1 << inputs.trailing_zeros().min(LARGEST_BLOCK.ilog2()),
-    }
+    let vectors = inputs / BLOCK;
+    if vectors == 0 || !inputs.is_multiple_of(BLOCK) { 1 } else { (1 << vectors.trailing_zeros()).min(LARGEST) }
 }
 
 /// Multiplies `x`, seen as `[block, x.len() / block]`, by the Hadamard matrix of `block` rows, whose entries are 1 and -1; twice is
-/// multiplying by `block`. `block` is a power of two that divides the length. All instruction sets give the same bits.
+/// multiplying by `block`. `block` divides [`block_of`] the length. All instruction sets give the same bits.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
 #[inline(always)]
 pub(super) unsafe fn hadamard<V: Vector>(x: &mut [f32], block: usize) {
-    assert!(block.is_power_of_two() && x.len().is_multiple_of(block), "no such block");
-    let (run, p) = (x.len() / block, x.as_mut_ptr());
+    assert!(block.is_power_of_two() && block_of(x.len()).is_multiple_of(block), "no such block");
     let mut step = 1;
     while step < block {
-        let last = 2 * step == block;
-        for first in (0..block).filter(|row| row & step == 0 && (last || row & (2 * step) == 0)) {
+        // SAFETY: the machine has the instructions; by the assertion the rows are whole vectors, and `step` times the rows of a
+        // butterfly is at most `block`.
+        step *= unsafe {
+            match block / step {
+                2 => butterflies::<V, 2>(x, block, step),
+                4 => butterflies::<V, 4>(x, block, step),
+                _ => butterflies::<V, 8>(x, block, step),
+            }
+        };
+    }
+}
+
+/// The butterflies of `R` rows that are `step` rows apart: log2(R) steps in one pass. Returns `R`.
+///
+/// # Safety
+/// The machine has `V`'s instructions, `x` has `block` rows of whole vectors, and `R · step` divides `block`.
+#[inline(always)]
+unsafe fn butterflies<V: Vector, const R: usize>(x: &mut [f32], block: usize, step: usize) -> usize {
+    let (run, p) = (x.len() / block, x.as_mut_ptr());
+    for group in (0..block).step_by(R * step) {
+        for first in group..group + step {
             for i in (0..run).step_by(BLOCK) {
-                let lanes = (run - i).min(BLOCK);
-                // SAFETY: the machine has the instructions; the rows `first`, `+ step`, `+ 2 · step` and `+ 3 · step` are below
-                // `block`, and `lanes` ends at the row's end.
+                // SAFETY: the caller's promise: rows `first`, `first + step`, … are below `block`.
                 unsafe {
-                    let at = |row: usize| p.add((first + row * step) * run + i);
-                    let (a, b) = (V::load_first(at(0), lanes), V::load_first(at(1), lanes));
-                    let (sum, difference) = (a.add(b), a.sub(b));
-                    if last {
-                        sum.store_first(at(0), lanes);
-                        difference.store_first(at(1), lanes);
-                        continue;
+                    let mut rows = [V::splat(0.0); R];
+                    for (row, vector) in rows.iter_mut().enumerate() {
+                        *vector = V::load(p.add((first + row * step) * run + i));
                     }
-                    // Two steps in one pass.
-                    let (c, d) = (V::load_first(at(2), lanes), V::load_first(at(3), lanes));
-                    let (sum_after, difference_after) = (c.add(d), c.sub(d));
-                    sum.add(sum_after).store_first(at(0), lanes);
-                    difference.add(difference_after).store_first(at(1), lanes);
-                    sum.sub(sum_after).store_first(at(2), lanes);
-                    difference.sub(difference_after).store_first(at(3), lanes);
+                    let mut half = 1;
+                    while half < R {
+                        for row in 0..R {
+                            if row & half == 0 {
+                                let (a, b) = (rows[row], rows[row + half]);
+                                (rows[row], rows[row + half]) = (a.add(b), a.sub(b));
+                            }
+                        }
+                        half *= 2;
+                    }
+                    for (row, vector) in rows.into_iter().enumerate() {
+                        vector.store(p.add((first + row * step) * run + i));
+                    }
                 }
             }
         }
-        step *= if last { 2 } else { 4 };
     }
+    R
 }

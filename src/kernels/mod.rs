@@ -32,7 +32,7 @@ use std::ops::Range;
 use half::bf16;
 
 pub use crate::spec::Activation;
-pub use hadamard::{LARGEST_BLOCK, block_of};
+pub use hadamard::block_of;
 pub use input::{Input, InputType};
 pub use isa::{available, portable, select};
 pub use top_k::{FREE, TopKEntry, keep_largest};
@@ -279,8 +279,8 @@ pub trait Kernel: Send + Sync {
     /// `out = x · y`, element by element; all have the length of `out`.
     fn multiply(&self, x: &[f32], y: &[f32], out: &mut [f32]);
 
-    /// Multiplies `x`, seen as `[block, x.len() / block]`, by the Hadamard matrix of `block` rows. `block` is a power of two that
-    /// divides the length. All kernels give the same bits.
+    /// Multiplies `x`, seen as `[block, x.len() / block]`, by the Hadamard matrix of `block` rows. `block` is a power of two that divides
+    /// [`block_of`] the length. All kernels give the same bits.
     fn hadamard(&self, x: &mut [f32], block: usize);
 
     /// `x += y`, `x += y` widened, `x += scale·y`: the embedding sums.

@@ -51,7 +51,7 @@ const EXPONENTS: [f32; 6] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
 const ROTATED_EXPONENTS: &[Option<f32>] = &[None, Some(0.5), Some(0.6), Some(0.7)];
 
 /// A rotation costs time with every row: it is for layers whose error becomes smaller by this factor.
-const ROTATION_GAIN: f64 = 0.75;
+const ROTATION_GAIN: f64 = 0.5;
 
 /// Factors are within this range and its inverse.
 const LARGEST_FACTOR: f32 = 1e4;

@@ -78,3 +78,29 @@ fn every_f16_widens() {
         }
     }
 }
+
+#[test]
+fn the_hadamard_transform_agrees_with_its_matrix_and_has_the_same_bits_everywhere() {
+    for (count, block) in [(16, 1), (96, 2), (64, 4), (128, 8), (384, 8), (768, 16), (1536, 32), (1024, 64)] {
+        let x = Numbers(count as u64).vec(count);
+        let run = count / block;
+        let wanted = |i: usize| -> f64 {
+            let sign = |row: usize| if (i / run & row).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+            (0..block).map(|row| sign(row) * f64::from(x[row * run + i % run])).sum()
+        };
+        let mut first: Option<Vec<f32>> = None;
+        for kernel in available() {
+            let mut y = x.clone();
+            kernel.hadamard(&mut y, block);
+            for (i, &y) in y.iter().enumerate() {
+                close(&kernel.name(), y, wanted(i), 1e-4);
+            }
+            assert_eq!(&y, first.get_or_insert_with(|| y.clone()), "{}", kernel.name());
+            let mut product = vec![0.0; count];
+            kernel.multiply(&x, &y, &mut product);
+            assert!(product.iter().zip(&x).zip(&y).all(|((p, x), y)| *p == x * y), "{}", kernel.name());
+        }
+    }
+    let lengths = [(0, 1), (15, 1), (16, 1), (24, 1), (384, 8), (576, 4), (1536, 32), (4096, 64)];
+    assert!(lengths.iter().all(|&(inputs, block)| crate::kernels::block_of(inputs) == block));
+}
