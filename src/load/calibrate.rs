@@ -65,15 +65,15 @@ pub struct CalibratedLayer {
     pub exponent: Option<f32>,
     /// The rows of the Hadamard matrix that rotates the inputs; 0 for no rotation.
     pub rotation: usize,
-    /// The mean relative squared error of the layer's output, per token, with and without the factors.
+    /// The mean relative squared error of the layer's output, per token, with what was chosen and without.
     pub error: f64,
     pub error_before: f64,
 }
 
 impl CalibratedLayer {
-    /// The exponent and the errors.
+    /// What was chosen, and the errors.
     pub fn to_json(&self) -> Value {
-        json!({ "exponent": self.exponent, "rotation": self.rotation, "error": self.error, "error_before": self.error_before })
+        json!({ "exponent": self.exponent.map(|a| (f64::from(a) * 10.0).round() / 10.0), "rotation": self.rotation, "error": self.error, "error_before": self.error_before })
     }
 }
 

@@ -85,7 +85,7 @@ fn the_hadamard_transform_agrees_with_its_matrix_and_has_the_same_bits_everywher
         let x = Numbers(count as u64).vec(count);
         let run = count / block;
         let wanted = |i: usize| -> f64 {
-            let sign = |row: usize| if (i / run & row).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+            let sign = |row: usize| if ((i / run) & row).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
             (0..block).map(|row| sign(row) * f64::from(x[row * run + i % run])).sum()
         };
         let mut first: Option<Vec<f32>> = None;
