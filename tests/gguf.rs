@@ -182,8 +182,8 @@ fn damaged_packed_files_are_refused() {
         }
     }
     let mut later = good.clone();
-    later[8] = 2;
-    refused(&later, "version 2");
+    later[8] = 3;
+    refused(&later, "version 3");
     // The header is read before the checksum.
     let header_end = 64 + u64::from_le_bytes(*good[16..].first_chunk().unwrap()) as usize;
     for at in (64..good.len()).step_by(997) {
