@@ -979,8 +979,8 @@ typedef struct kinglet_sparse_options {
 typedef struct kinglet_sparse_embeddings kinglet_sparse_embeddings;
 
 /**
- * Computes sparse embeddings of `count` texts with a masked language model (SPLADE): a weight for each token
- * of the vocabulary that a text stands for. How well two texts match is the dot product of their weights.
+ * Computes sparse embeddings of `count` texts with a masked language model (SPLADE): the weights of each text
+ * over the vocabulary, without those that are 0. The dot product of two texts' weights is their similarity.
  * `options` may be NULL. `*embeddings` receives them. Fails with KINGLET_STATUS_UNSUPPORTED if the model has
  * no masked language head or its sentence-transformers files are of another kind of model,
  * KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
@@ -1635,11 +1635,11 @@ typedef struct kinglet_zero_shot_options {
 typedef struct kinglet_zero_shot_results kinglet_zero_shot_results;
 
 /**
- * Classifies `count` texts by `label_count` labels with a model of natural language inference, which says how
- * far a text entails a hypothesis about each label. `options` may be NULL. `*results` receives the labels of
- * each text, sorted. Fails with KINGLET_STATUS_UNSUPPORTED if no label of the model begins with "entail" (the
- * message names its labels), KINGLET_STATUS_INVALID_ARGUMENT for no label, an empty one, or one that leaves
- * no room for a text; KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
+ * Classifies `count` texts by `label_count` labels with a model of natural language inference, which scores
+ * whether a text entails a hypothesis about each label. `options` may be NULL. `*results` receives the labels
+ * of each text, sorted. Fails with KINGLET_STATUS_UNSUPPORTED if no label of the model begins with "entail"
+ * (the message names its labels), KINGLET_STATUS_INVALID_ARGUMENT for no label, an empty one, or one that
+ * leaves no room for a text; KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
  */
 KINGLET_API KINGLET_WARN_UNUSED kinglet_status kinglet_model_classify_zero_shot(
     const kinglet_model *model,
@@ -1695,8 +1695,8 @@ typedef struct kinglet_fill_mask_options {
   /** The tokens of each mask, the likeliest ones. 0: 5. */
   size_t top_k;
   /**
-   * `target_count` texts: only these tokens are looked at. Of a text that is no token of the vocabulary its
-   * first token counts, and a warning is logged. NULL: the whole vocabulary.
+   * `target_count` texts: only these tokens are looked at. If a target is not one token, its first token is
+   * used, and a warning is logged. NULL: the whole vocabulary.
    */
   const kinglet_str *targets;
   /** The number of targets. */

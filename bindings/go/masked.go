@@ -131,7 +131,7 @@ func (m *Model) SparseEmbed(ctx context.Context, texts []string, options *Sparse
 type FillMaskOptions struct {
 	// TopK is how many tokens there are for each mask, the likeliest ones. 0: 5.
 	TopK int
-	// Targets are the only tokens that are looked at. Of a text that is no token of the vocabulary its first token counts, and a warning
+	// Targets are the only tokens that are looked at. If a target is not one token of the vocabulary, its first token is used, and a warning
 	// is logged. Default: the whole vocabulary.
 	Targets []string
 	// MaxLength is the most tokens of a text, special tokens included; longer ones are cut. 0: the model's limit.
@@ -272,7 +272,7 @@ type RankedLabel struct {
 	// Index is the number of the label in the call, and Label its name.
 	Index int
 	Label string
-	// Score says how far the text entails the hypothesis about it.
+	// Score is the probability that the text entails the hypothesis about it.
 	Score float32
 }
 

@@ -113,7 +113,7 @@ impl Model {
     }
 
     /// Classifies texts by labels that the call names, with a model of natural language inference: each text is paired with a hypothesis
-    /// about each label, and the label's score tells how far the text entails it.
+    /// about each label, and the label's score is the probability that the text entails it.
     ///
     /// ```no_run
     /// # use kinglet::{LoadOptions, Model, ZeroShotOptions};
@@ -131,7 +131,7 @@ impl Model {
         tasks::zero_shot::classify_zero_shot(&self.0.engine, &self.0.classifier, texts, labels, options)
     }
 
-    /// Finds the tokens that the mask tokens in texts stand for, with a masked language model.
+    /// Finds the most likely tokens for the mask tokens in texts, with a masked language model.
     ///
     /// # Errors
     /// A model without a masked language head; a text without a mask token (the message names the token); a target without a token;

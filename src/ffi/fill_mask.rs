@@ -20,7 +20,7 @@ pub struct kinglet_fill_mask_options {
     pub struct_size: usize,
     /// The tokens of each mask, the likeliest ones. 0: 5.
     pub top_k: usize,
-    /// `target_count` texts: only these tokens are looked at. Of a text that is no token of the vocabulary its first token counts, and a
+    /// `target_count` texts: only these tokens are looked at. If a target is not one token, its first token is used, and a
     /// warning is logged. NULL: the whole vocabulary.
     pub targets: *const kinglet_str,
     /// The number of targets.

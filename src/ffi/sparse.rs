@@ -43,8 +43,8 @@ handle! {
     pub fn kinglet_sparse_embeddings_free;
 }
 
-/// Computes sparse embeddings of `count` texts with a masked language model (SPLADE): a weight for each token of the vocabulary that a text
-/// stands for. How well two texts match is the dot product of their weights. `options` may be NULL. `*embeddings` receives them. Fails with
+/// Computes sparse embeddings of `count` texts with a masked language model (SPLADE): the weights of each text over the vocabulary,
+/// without those that are 0. The dot product of two texts' weights is their similarity. `options` may be NULL. `*embeddings` receives them. Fails with
 /// KINGLET_STATUS_UNSUPPORTED if the model has no masked language head or its sentence-transformers files are of another kind of model,
 /// KINGLET_STATUS_OUT_OF_MEMORY, or KINGLET_STATUS_CANCELLED.
 #[unsafe(no_mangle)]

@@ -44,7 +44,7 @@ handle! {
     pub fn kinglet_zero_shot_results_free;
 }
 
-/// Classifies `count` texts by `label_count` labels with a model of natural language inference, which says how far a text entails a
+/// Classifies `count` texts by `label_count` labels with a model of natural language inference, which scores whether a text entails a
 /// hypothesis about each label. `options` may be NULL. `*results` receives the labels of each text, sorted. Fails with
 /// KINGLET_STATUS_UNSUPPORTED if no label of the model begins with "entail" (the message names its labels),
 /// KINGLET_STATUS_INVALID_ARGUMENT for no label, an empty one, or one that leaves no room for a text; KINGLET_STATUS_OUT_OF_MEMORY, or

@@ -29,7 +29,7 @@ pub struct Spec {
     pub head: Option<Head>,
     /// From the decoder's last hidden state to logits.
     pub language: Option<LanguageHead>,
-    /// From the encoder's hidden states to the tokens that masks stand for.
+    /// From the encoder's hidden states to logits over the vocabulary.
     pub masked: Option<MaskedHead>,
 }
 

@@ -33,7 +33,7 @@ pub struct MaskedHead {
     pub norm: &'static str,
     /// `Tied` means the encoder's word embeddings.
     pub weight: LanguageWeight,
-    /// The names of the bias on the scores, to try in order; empty if there is none.
+    /// The bias of the logits: tensor names in the order in which they are tried; empty without a bias.
     pub bias: &'static [&'static str],
 }
 

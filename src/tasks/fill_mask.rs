@@ -1,4 +1,4 @@
-//! The tokens that masks in texts stand for, as transformers' fill-mask pipeline finds them.
+//! The most likely tokens for masks in texts, as transformers' fill-mask pipeline finds them.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ const TOP_K: usize = 5;
 pub struct FillMaskOptions {
     /// The tokens of each mask, the likeliest ones. `None`: 5.
     pub top_k: Option<usize>,
-    /// Only these tokens are looked at; empty for the whole vocabulary. Of a text that is no token, its first token counts, and a warning is
+    /// Only these tokens are looked at; empty for the whole vocabulary. If a target is not one token, its first token is used, and a warning is
     /// logged.
     pub targets: Vec<String>,
     /// The maximum number of tokens of a text, special tokens included; longer texts are truncated.
@@ -135,7 +135,11 @@ fn target_ids(engine: &Engine, targets: &[String]) -> Result<Option<Vec<u32>>> {
                     .ok_or_else(|| Error::invalid_argument(format!("targets[{i}]: {} has no token", quoted(target))))?;
                 let token = engine.tokenizer.decode(&[id], false)?;
                 let (target, token) = (quoted(target), quoted(&token));
-                engine.log.warning(|| format!("targets[{i}]: {target} is no token of the vocabulary; {token} is used"));
+                engine.log.warning(|| {
+                    format!(
+                        "targets[{i}]: {target} is not one token of the vocabulary; its first token {token} is used"
+                    )
+                });
                 id
             }
         };

@@ -1,4 +1,4 @@
-//! Sparse embeddings: a weight for each token of the vocabulary that a text stands for (SPLADE, Formal et al. 2021), as
+//! Sparse embeddings: the weights of a text over the vocabulary, most of them 0 (SPLADE, Formal et al. 2021), as
 //! sentence-transformers' `SparseEncoder` computes them.
 
 use std::time::Instant;

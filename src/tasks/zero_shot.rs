@@ -1,4 +1,4 @@
-//! Zero-shot classification: a model of natural language inference says how far a text entails a hypothesis about each label (Yin et al.
+//! Zero-shot classification: a model of natural language inference scores whether a text entails a hypothesis about each label (Yin et al.
 //! 2019), as transformers' pipeline of this name computes it.
 
 use std::time::Instant;

@@ -276,7 +276,7 @@ struct SparseOptions {
 struct FillMaskOptions {
     /// The tokens of each mask, the likeliest ones. 0: 5.
     std::size_t top_k = 0;
-    /// Only these tokens are looked at; empty for the whole vocabulary. Of a text that is no token its first token counts, and a warning is
+    /// Only these tokens are looked at; empty for the whole vocabulary. If a target is not one token, its first token is used, and a warning is
     /// logged.
     std::vector<std::string> targets = {};
     /// The most tokens of a text, special tokens included. 0: the model's limit.

@@ -72,7 +72,7 @@ public struct SparseEmbeddings: Hashable, Sendable {
 public struct FillMaskOptions: Hashable, Sendable {
     /// The tokens of each mask, the likeliest ones. Default: 5.
     public var topK: Int?
-    /// Only these tokens are looked at; empty for the whole vocabulary. Of a text that is no token its first token counts, and a warning is
+    /// Only these tokens are looked at; empty for the whole vocabulary. If a target is not one token, its first token is used, and a warning is
     /// logged.
     public var targets: [String]
     /// The maximum number of tokens of a text, special tokens included; longer texts are truncated. Default: the model's maximum.

@@ -188,7 +188,7 @@ fn thoughts() {
     check("Hm.</think>Yes.", false, "Yes.", Some("Hm."));
     check("Yes.", false, "Yes.", None);
     check("A <think> tag</think>.", false, "A <think> tag</think>.", None);
-    // A call that is only thought of is none.
+    // Calls within the reasoning are not parsed.
     let call = "<tool_call>{\"name\": \"get\", \"arguments\": {}}</tool_call>";
     let found = read(ToolFormat::Hermes, &format!("<think>{call}</think>\n{call}"));
     assert_eq!(found, (String::new(), Some(call.into()), vec![json!(["get", {}])]));
