@@ -17,6 +17,7 @@ mod parts;
 mod special;
 mod templates;
 pub(crate) mod vocabulary;
+mod whole;
 mod windows;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ use crate::text::encoding::{Encoding, NO_SEQUENCE, Span};
 use backtracking::Backtracking;
 use cuts::Cuts;
 pub(crate) use files::TokenizerFiles;
+use parts::Steps;
 pub use special::SpecialTokens;
 
 /// While a tokenizer is read, it takes about this many times the size of its file.
@@ -472,14 +474,13 @@ impl Inner {
     }
 
     fn encode_one(
-        &self,
+        self: &Arc<Self>,
         text: &str,
         pair: Option<&str>,
         options: &EncodeOptions,
         limit: Option<usize>,
         call: Call<'_>,
     ) -> Result<One> {
-        let tokenizer = self.hf()?;
         let from_the_end = self.direction == TruncationDirection::Left;
         let raw = |text: &str, room: Option<usize>| {
             // The post-processor was removed, so this is the text without special tokens, to be truncated before they are added.
@@ -489,18 +490,16 @@ impl Inner {
             {
                 let shortened = cuts.shortened(text);
                 let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
-                let check = |part: &str| self.check_part(tokenizer, part, call);
-                let encoding = parts::encode(tokenizer, &cuts, text, cuts::PART, room, from_the_end, check)?;
+                let (tokenize, poll) = (|part: &str| self.encode_whole(part, true, call), || call.check());
+                let steps = Steps { tokenize: &tokenize, poll: &poll };
+                let encoding = parts::encode(&steps, &cuts, text, cuts::PART, room, from_the_end)?;
                 return Ok(match shortened {
                     Some(shortened) => shortened.restore(&encoding),
                     None => encoding,
                 });
             }
             parts::check_length(text)?;
-            self.backtracking.check(tokenizer, text, call)?;
-            let encoded =
-                if options.offsets { tokenizer.encode(text, false) } else { tokenizer.encode_fast(text, false) };
-            encoded.map_err(untokenizable)
+            self.encode_whole(text, options.offsets, call)
         };
         let failed = untokenizable;
         let mut first = raw(text, limit)?;

@@ -217,8 +217,7 @@ fn a_text_without_spaces_can_be_cancelled() {
 
 #[test]
 fn a_text_that_cannot_be_cut_has_a_limit() {
-    // Unigram looks at the whole of what has no place to cut it. At once 5 MB would take half a second and 600 MB, and no cancellation would
-    // be noticed.
+    // Unigram looks at the whole of what has no place to cut it. At once 5 MB would take half a second and 600 MB.
     let folder = support::fixtures().join("xlm-roberta");
     let model = Model::load(folder, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
     let embed = |text: &str| model.embed(&[text], &EmbedOptions::default());
@@ -228,6 +227,28 @@ fn a_text_that_cannot_be_cut_has_a_limit() {
         assert_eq!(error.status(), Status::InvalidArgument, "{error}");
         assert!(error.message().contains("bytes without a place where it can be cut"), "{error}");
         embed(&format!("{} a bird sings {}", text.repeat(300_000), text.repeat(300_000))).unwrap();
+    }
+}
+
+#[test]
+fn a_text_that_cannot_be_cut_can_be_cancelled() {
+    let folder = support::fixtures().join("xlm-roberta");
+    let model = Model::load(folder, LoadOptions { threads: 2, ..LoadOptions::default() }).unwrap();
+    let options = kinglet::EncodeOptions { max_length: Some(usize::MAX), ..Default::default() };
+    for run in ["1234567890", "=", "🐦"] {
+        let long = run.repeat((4 << 20) / run.len());
+        let cancellation = Cancellation::new();
+        let start = Instant::now();
+        let error = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(20));
+                cancellation.cancel();
+            });
+            model.tokenize(&[&long], None, &options, Some(&cancellation)).unwrap_err()
+        });
+        assert_eq!(error.status(), Status::Cancelled, "{error}");
+        println!("{run}: ended after {:?}", start.elapsed());
+        assert!(start.elapsed() < WATCHDOG);
     }
 }
 

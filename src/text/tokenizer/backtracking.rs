@@ -12,9 +12,11 @@ use tokenizers::{
     Tokenizer as HfTokenizer,
 };
 
-use crate::base::call::Call;
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
+
+/// Called between two matches; its error ends the check.
+pub type Poll<'a> = &'a (dyn Fn() -> Result<()> + Sync);
 
 /// Whether the engine may give up on a text. What is a plain regular expression runs in linear time, and so does what most published
 /// tokenizers have beside one: the last space before a word is split from the others.
@@ -42,12 +44,12 @@ impl Backtracking {
         Ok(if some { Self { normalizers, pre_tokenizers } } else { Self::default() })
     }
 
-    /// Fails if an expression gives up on a text. Cancellation is noticed between matches.
-    pub fn check(&self, tokenizer: &HfTokenizer, text: &str, call: Call<'_>) -> Result<()> {
+    /// Fails if an expression gives up on a text.
+    pub fn check(&self, tokenizer: &HfTokenizer, text: &str, poll: Poll<'_>) -> Result<()> {
         if self.normalizers.is_empty() && self.pre_tokenizers.is_empty() {
             return Ok(());
         }
-        let checked = Checked { steps: &self.normalizers, call, failure: OnceLock::new() };
+        let checked = Checked { steps: &self.normalizers, poll, failure: OnceLock::new() };
         let mut split = tokenizer.get_added_vocabulary().extract_and_normalize(Some(&checked), text);
         if let Some(error) = checked.failure.into_inner() {
             return Err(error);
@@ -57,7 +59,7 @@ impl Backtracking {
                 let parts = split.get_splits(OffsetReferential::Normalized, OffsetType::None);
                 // What is a token already is not split any more.
                 let texts = parts.into_iter().filter(|(_, _, tokens)| tokens.is_none()).map(|(text, ..)| text);
-                texts.into_iter().try_for_each(|text| run(expression, text, call))?;
+                texts.into_iter().try_for_each(|text| run(expression, text, poll))?;
             }
             step.pre_tokenize(&mut split).map_err(super::untokenizable)?;
         }
@@ -65,9 +67,9 @@ impl Backtracking {
     }
 }
 
-fn run(expression: &Regex, text: &str, call: Call<'_>) -> Result<()> {
+fn run(expression: &Regex, text: &str, poll: Poll<'_>) -> Result<()> {
     for found in expression.find_iter(text) {
-        call.check()?;
+        poll()?;
         if let Err(error) = found {
             let expression = quoted(expression.as_str());
             let what = format!("the tokenizer's expression {expression} fails on it: {error}");
@@ -80,7 +82,7 @@ fn run(expression: &Regex, text: &str, call: Call<'_>) -> Result<()> {
 /// The normalizers, with a check before each.
 struct Checked<'a> {
     steps: &'a [Step<NormalizerWrapper>],
-    call: Call<'a>,
+    poll: Poll<'a>,
     /// The crate drops a normalizer's error.
     failure: OnceLock<Error>,
 }
@@ -89,7 +91,7 @@ impl Normalizer for Checked<'_> {
     fn normalize(&self, text: &mut NormalizedString) -> tokenizers::Result<()> {
         for Step(step, expression) in self.steps {
             if let Some(expression) = expression
-                && let Err(error) = run(expression, text.get(), self.call)
+                && let Err(error) = run(expression, text.get(), self.poll)
             {
                 // The first failure stays.
                 let _ = self.failure.set(error);

@@ -1,11 +1,11 @@
 //! Counting the tokens of a text of any length, without all of them in memory.
 
-use tokenizers::Tokenizer as HfTokenizer;
+use std::sync::Arc;
 
-use super::{ENCODING_FACTOR, Inner, Tokenizer, cuts, parts, untokenizable};
+use super::parts::{self, Steps};
+use super::{Inner, Tokenizer, cuts};
 use crate::base::call::Call;
 use crate::base::error::Result;
-use crate::base::memory::ensure;
 
 impl Tokenizer {
     /// The number of tokens of a text without special tokens, however many there are.
@@ -17,31 +17,20 @@ impl Tokenizer {
 }
 
 impl Inner {
-    fn count(&self, text: &str, call: Call<'_>) -> Result<usize> {
-        let tokenizer = self.hf()?;
+    fn count(self: &Arc<Self>, text: &str, call: Call<'_>) -> Result<usize> {
         if text.len() > cuts::PART
             && let cuts = self.cuts(call)?
             && cuts.any()
         {
             let shortened = cuts.shortened(text);
             let text = shortened.as_ref().map_or(text, |shortened| &shortened.text);
-            let check = |part: &str| self.check_part(tokenizer, part, call);
+            let (tokenize, poll) = (|part: &str| self.encode_whole(part, true, call), || call.check());
+            let steps = Steps { tokenize: &tokenize, poll: &poll };
             let mut count = 0;
-            parts::each(tokenizer, &cuts, text, cuts::PART, (None, false), check, &mut |part| count += part.ids.len())?;
+            parts::each(&steps, &cuts, text, cuts::PART, (None, false), &mut |part| count += part.ids.len())?;
             return Ok(count);
         }
-        self.backtracking.check(tokenizer, text, call)?;
-        tokenizer.encode_fast(text, false).map(|encoding| encoding.len()).map_err(untokenizable)
-    }
-
-    /// Checks a part of a text before it is tokenised.
-    pub(super) fn check_part(&self, tokenizer: &HfTokenizer, part: &str, call: Call<'_>) -> Result<()> {
-        call.check()?;
-        // A part without a place to cut it.
-        if part.len() > 4 * cuts::PART {
-            ensure((part.len() as u64).saturating_mul(ENCODING_FACTOR), "tokenizing a text")?;
-        }
-        self.backtracking.check(tokenizer, part, call)
+        self.encode_whole(text, false, call).map(|encoding| encoding.len())
     }
 }
 

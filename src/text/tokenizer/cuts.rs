@@ -297,7 +297,7 @@ pub struct Part {
 pub(super) mod tests {
     use std::path::{Path, PathBuf};
 
-    use super::super::parts::encode;
+    use super::super::parts::{Steps, encode};
     use super::*;
     use crate::base::error::{Error, Status};
 
@@ -439,6 +439,8 @@ pub(super) mod tests {
             spaces += usize::from(cuts.spaces != Spaces::Never);
             alphabets += usize::from(cuts.spaces == Spaces::BetweenLetters);
             println!("{}: spaces {:?}, letters {}", file.display(), cuts.spaces, cuts.letters.is_some());
+            let tokenize = |part: &str| Ok(tokenizer.encode(part, false).unwrap());
+            let steps = Steps { tokenize: &tokenize, poll: &|| Ok(()) };
             let mut seed = 1;
             let mut parts = 0;
             for round in 0..40 {
@@ -450,12 +452,12 @@ pub(super) mod tests {
                     parts += cuts.parts(&text, size, false, &|| Ok(())).count() - 1;
                 }
                 for from_the_end in [false, true] {
-                    let all = encode(&tokenizer, &cuts, &text, size, None, from_the_end, |_| Ok(())).unwrap();
+                    let all = encode(&steps, &cuts, &text, size, None, from_the_end).unwrap();
                     let what = || format!("{}, parts of {size}: {text:?}", file.display());
                     assert_eq!(all.get_ids(), whole.get_ids(), "{}", what());
                     assert_eq!(all.get_offsets(), whole.get_offsets(), "{}", what());
                     assert_eq!(all.get_word_ids(), whole.get_word_ids(), "{}", what());
-                    let some = encode(&tokenizer, &cuts, &text, size, Some(room), from_the_end, |_| Ok(())).unwrap();
+                    let some = encode(&steps, &cuts, &text, size, Some(room), from_the_end).unwrap();
                     assert_eq!(some.len() > room, whole.len() > room, "{}", what());
                     let count = some.len().min(room);
                     let ends = |ids: &[u32]| match from_the_end {
@@ -506,12 +508,13 @@ pub(super) mod tests {
     fn a_cancelled_text_is_tokenised_no_further() {
         let (_, tokenizer) = tokenizers().into_iter().find(|(_, tokenizer)| cuts_at_spaces(tokenizer)).unwrap();
         let checked = std::cell::Cell::new(0);
-        let check = |_: &str| {
+        let tokenize = |part: &str| {
             checked.set(checked.get() + 1);
-            if checked.get() == 3 { Err(Error::cancelled()) } else { Ok(()) }
+            if checked.get() == 3 { Err(Error::cancelled()) } else { Ok(tokenizer.encode(part, false).unwrap()) }
         };
+        let steps = Steps { tokenize: &tokenize, poll: &|| Ok(()) };
         let cuts = Cuts::of(&tokenizer, &|| Ok(())).unwrap();
-        let error = encode(&tokenizer, &cuts, &"some words ".repeat(1000), 100, None, false, check).err().unwrap();
+        let error = encode(&steps, &cuts, &"some words ".repeat(1000), 100, None, false).err().unwrap();
         assert_eq!((error.status(), checked.get()), (Status::Cancelled, 3));
     }
 

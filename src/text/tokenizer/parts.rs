@@ -1,32 +1,38 @@
 //! Tokenising a long text part by part, cut where [`super::cuts`] finds places.
 
-use tokenizers::{Encoding, Tokenizer as HfTokenizer};
+use tokenizers::Encoding;
 
 use super::cuts::Cuts;
 use super::windows;
 use crate::base::error::{Error, Result};
 
 /// The longest part in bytes that is tokenised at once, where there is no place to cut it and windows cannot be joined: it takes up to half
-/// a second and 500 MB, and notices no cancellation.
+/// a second and 500 MB.
 const MAX_PART: usize = 4 << 20;
 
 /// The least size of windows.
 const WINDOW: usize = 4 << 10;
 
+/// How a part is tokenised.
+pub struct Steps<'a> {
+    /// Tokenises a part at once, with offsets.
+    pub tokenize: &'a dyn Fn(&str) -> Result<Encoding>,
+    /// Called while a place to cut is searched; its error ends that.
+    pub poll: &'a dyn Fn() -> Result<()>,
+}
+
 /// Tokenises a text part by part: the same tokens, words and offsets as the whole. Ends early when there are more than `room` tokens,
-/// which are then the first ones, or the last ones `from_the_end`. `check` sees each part first; it sees nothing while a place to cut is
-/// searched.
+/// which are then the first ones, or the last ones `from_the_end`.
 pub fn encode(
-    tokenizer: &HfTokenizer,
+    steps: &Steps<'_>,
     cuts: &Cuts,
     text: &str,
     size: usize,
     room: Option<usize>,
     from_the_end: bool,
-    check: impl Fn(&str) -> Result<()>,
 ) -> Result<Encoding> {
     let mut encoded = Vec::new();
-    each(tokenizer, cuts, text, size, (room, from_the_end), check, &mut |part| encoded.push(part))?;
+    each(steps, cuts, text, size, (room, from_the_end), &mut |part| encoded.push(part))?;
     if from_the_end {
         encoded.reverse();
     }
@@ -67,23 +73,22 @@ pub fn check_length(text: &str) -> Result<()> {
 
 /// Tokenises a text part by part, and hands each one over.
 pub fn each(
-    tokenizer: &HfTokenizer,
+    steps: &Steps<'_>,
     cuts: &Cuts,
     text: &str,
     size: usize,
     (room, from_the_end): (Option<usize>, bool),
-    check: impl Fn(&str) -> Result<()>,
     found: &mut dyn FnMut(Encoded),
 ) -> Result<()> {
     let mut count = 0;
     let room_is_full = |count: usize| room.is_some_and(|room| count > room);
-    for part in cuts.parts(text, size, from_the_end, &|| check("")) {
+    for part in cuts.parts(text, size, from_the_end, steps.poll) {
         let part = part?;
         let text = &text[part.before..part.end];
         if cuts.joins() && text.len() > 4 * size.max(WINDOW) {
             // From the end too, what comes first decides how the rest is merged.
             let room = (room.filter(|_| !from_the_end), part.start - part.before);
-            if let Some(tokens) = windows::encode(tokenizer, text, size.max(WINDOW), room, &check)? {
+            if let Some(tokens) = windows::encode(text, size.max(WINDOW), room, steps.tokenize)? {
                 let windows::Tokens { ids, offsets, words } = tokens;
                 let first = offsets.partition_point(|offsets| part.before + offsets.0 < part.start);
                 count += ids.len() - first;
@@ -101,8 +106,7 @@ pub fn each(
             }
         }
         check_length(text)?;
-        check(text)?;
-        let tokens = tokenizer.encode(text, false).map_err(super::untokenizable)?;
+        let tokens = (steps.tokenize)(text)?;
         let first = tokens.get_offsets().partition_point(|offsets| part.before + offsets.0 < part.start);
         count += tokens.len() - first;
         found(Encoded {

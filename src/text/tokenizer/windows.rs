@@ -6,7 +6,7 @@
 //! a list of tokens of which all neighbours are neighbours in some window is the result for the whole. At the ends of a window words may
 //! end that do not end in the whole, so nothing is joined near them.
 
-use tokenizers::Tokenizer as HfTokenizer;
+use tokenizers::Encoding;
 
 use crate::base::error::Result;
 
@@ -60,18 +60,16 @@ fn floor(text: &str, at: usize) -> usize {
 }
 
 /// Tokenises a text by windows of about `size` bytes, until there are more than `room` tokens from the byte `counted` on. None if two windows have no token in common
-/// where they overlap. `check` sees each window first.
+/// where they overlap. `tokenize` tokenises one window.
 pub fn encode(
-    tokenizer: &HfTokenizer,
     text: &str,
     size: usize,
     (room, counted): (Option<usize>, usize),
-    check: &dyn Fn(&str) -> Result<()>,
+    tokenize: &dyn Fn(&str) -> Result<Encoding>,
 ) -> Result<Option<Tokens>> {
     let window = |from: usize| -> Result<(Vec<Token>, usize)> {
         let end = floor(text, from.saturating_add(size + SHARED));
-        check(&text[from..end])?;
-        let encoding = tokenizer.encode(&text[from..end], false).map_err(super::untokenizable)?;
+        let encoding = tokenize(&text[from..end])?;
         let offsets = encoding.get_offsets().iter().zip(encoding.get_word_ids());
         let tokens = encoding.get_ids().iter().zip(offsets).map(|(&id, (&(start, end), &word))| Token {
             id,
@@ -135,6 +133,7 @@ mod tests {
                 continue;
             }
             let mut seed = 7;
+            let tokenize = |part: &str| Ok(tokenizer.encode(part, false).unwrap());
             for round in 0..12 {
                 let text = match round {
                     0 => "a".repeat(20_000),
@@ -149,13 +148,13 @@ mod tests {
                 let whole = tokenizer.encode(text.as_str(), false).unwrap();
                 let what = || format!("{}: {text:?}", file.display());
                 tried += 1;
-                let Some(all) = encode(&tokenizer, &text, 3000, (None, 0), &|_| Ok(())).unwrap() else { continue };
+                let Some(all) = encode(&text, 3000, (None, 0), &tokenize).unwrap() else { continue };
                 joined += 1;
                 assert_eq!(all.ids, whole.get_ids(), "{}", what());
                 assert_eq!(all.offsets, whole.get_offsets(), "{}", what());
                 assert_eq!(all.words, whole.get_word_ids(), "{}", what());
                 let (room, counted) = (random(&mut seed, whole.len()), random(&mut seed, text.len()));
-                let some = encode(&tokenizer, &text, 3000, (Some(room), counted), &|_| Ok(())).unwrap().unwrap();
+                let some = encode(&text, 3000, (Some(room), counted), &tokenize).unwrap().unwrap();
                 assert_eq!(some.ids, whole.get_ids()[..some.ids.len()], "{}", what());
                 let count = |offsets: &[(usize, usize)]| offsets.iter().filter(|place| place.0 >= counted).count();
                 assert_eq!(count(&some.offsets) > room, count(whole.get_offsets()) > room, "{}", what());
