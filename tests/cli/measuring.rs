@@ -144,6 +144,50 @@ fn load_tests_report_every_call_in_each_format() {
 }
 
 #[test]
+fn a_plan_comes_from_measured_times_or_from_their_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("times.json");
+    let file = file.to_str().unwrap();
+    let workload = ["--threads", "2", "--inputs", "4", "--input-tokens", "4-9"];
+    let fleet = ["--requests-per-day", "1e9", "--peak", "2", "--price", "0.5", "--json"];
+    let measured = run("plan", "bert", &[&workload[..], &fleet, &["--save-times", file]].concat(), "");
+    let measured: Value = serde_json::from_str(&measured).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kinglet"));
+    command.env_remove("KINGLET_MODEL").args(["plan", "--times", file]).args(fleet);
+    let again: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
+    assert_eq!(measured, again);
+
+    assert_eq!(
+        (&again["task"], &again["input_tokens"], &again["check"]),
+        (&json!("embed"), &json!("4-9"), &Value::Null)
+    );
+    let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{again}"));
+    let (replica, fleet) = (&again["replica"], &again["fleet"]);
+    let load = number(&replica["load_within_objective"]);
+    assert!(load > 0.0 && load <= 0.95, "{load}");
+    assert!((number(&fleet["peak_requests_per_s"]) / number(&fleet["mean_requests_per_s"]) - 2.0).abs() < 1e-6);
+    let needed = number(&fleet["peak_requests_per_s"]) / (load * number(&replica["capacity_requests_per_s"]));
+    // One is to spare; those that take the place of a failed one are beside them while they start.
+    let most = number(&fleet["fixed"]["most_replicas"]);
+    assert!(most >= needed.ceil() && most <= needed.ceil() + 4.0, "{needed} {fleet}");
+    let [fixed, autoscaled] = ["fixed", "autoscaled"].map(|name| number(&fleet[name]["replica_hours_per_day"]));
+    assert!(autoscaled <= fixed * 1.1, "{fleet}");
+    let cost = number(&fleet["fixed"]["cost_per_million"]);
+    assert!((cost / (fixed * 0.5 / 1000.0) - 1.0).abs() < 1e-2, "{fleet}");
+    assert_eq!(replica["levels"].as_array().unwrap().len(), 19);
+
+    for (arguments, part) in [
+        (&["--peak", "0.5"][..], "1 to 20"),
+        (&["--requests-per-day", "1e13"], "at most 1e12"),
+        (&["--zones", "0"], "--zones"),
+    ] {
+        assert!(fails(USAGE, "plan", "bert", arguments, "").contains(part), "{arguments:?}");
+    }
+    let impossible = ["--inputs", "4", "--requests-per-day", "1000", "--p99", "0.000001"];
+    assert!(fails(FAILED, "plan", "bert", &impossible, "").contains("no fleet keeps the objective"));
+}
+
+#[test]
 fn counters_go_to_standard_error() {
     for (format, part) in [("json", "\"tokenize\":{\"calls\":2,"), ("csv", "\ntokenize,2,"), ("prometheus", "# TYPE ")]
     {

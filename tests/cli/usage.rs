@@ -79,7 +79,7 @@ fn usage_errors_are_errors_and_help_is_not() {
     }
 }
 
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 24] = [
     "generate",
     "chat",
     "embed",
@@ -100,6 +100,7 @@ const VERBS: [&str; 23] = [
     "devices",
     "bench",
     "load-test",
+    "plan",
     "suggest-batch-size",
     "completions",
     "man",

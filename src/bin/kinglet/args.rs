@@ -8,6 +8,7 @@ use kinglet::{Device, Format, Precision};
 
 use crate::bench_args::BenchVerb;
 use crate::compress_args::Compress;
+pub use crate::load_args::*;
 pub use crate::masked_args::{FillMask, SparseEmbed, ZeroShot};
 use crate::run_args::Run;
 pub use crate::search_args::{Rerank, Search};
@@ -68,6 +69,7 @@ pub enum Verb {
     /// Measure speed on random token ids, or run suites and compare their reports
     Bench(BenchVerb),
     LoadTest(LoadTest),
+    Plan(Box<Plan>),
     SuggestBatchSize(SuggestBatchSize),
     Completions(Completions),
     Man(Man),

@@ -1,6 +1,6 @@
 //! `kinglet load-test`: many callers at once, in this process, without a network.
 
-mod callers;
+pub mod callers;
 mod report;
 mod workload;
 
@@ -14,26 +14,35 @@ use crate::args::LoadTest;
 use crate::failure::{Failure, Outcome};
 use crate::machine;
 
-use callers::Tally;
+pub use callers::{Load, Tally};
 use report::{BatchFigures, Measured};
-use workload::{Calling, Workload};
+pub use workload::{Calling, Workload};
 
 /// The batch to compare with runs until so much time has passed, and so many times at least; the median counts.
 const BATCH_TIME: Duration = Duration::from_millis(500);
 const BATCH_RUNS: usize = 3;
 
 pub fn run(model: &Model, args: &LoadTest) -> Outcome<()> {
-    let workload = Workload::new(model, args)?;
+    let workload = Workload::new(model, &args.workload)?;
     let (alone, wanted) = alone(&workload)?;
     let batch = batch(&workload, args.callers, &wanted)?;
-    let idle = args.bulk.map(|_| callers::run(args, &workload, &wanted)).transpose()?;
+    let load = Load {
+        callers: args.callers,
+        rate: args.rate,
+        requests: args.requests,
+        duration: args.duration,
+        calling: Calling { priority: args.priority(), limit: args.call.limit },
+        seed: args.workload.seed,
+    };
+    let idle = args.bulk.map(|_| callers::run(&load, &workload, &wanted)).transpose()?;
     let rss_before = machine::rss_mb();
     let (load, bulk) = match args.bulk {
         Some(count) => {
-            let (load, bulk) = beside_bulk(args, &workload, &wanted, count)?;
+            let calling = Calling { priority: args.bulk_priority, limit: None };
+            let (load, bulk) = beside_bulk(&load, &workload, &wanted, count, calling)?;
             (load, Some(bulk))
         }
-        None => (callers::run(args, &workload, &wanted)?, None),
+        None => (callers::run(&load, &workload, &wanted)?, None),
     };
     let measured = Measured { alone, batch, idle, load, bulk, rss_before, rss_after: machine::rss_mb() };
     report::print(model, args, &measured)?;
@@ -44,7 +53,7 @@ pub fn run(model: &Model, args: &LoadTest) -> Outcome<()> {
 }
 
 /// Runs each input alone. Returns the hash of each result.
-fn alone(workload: &Workload) -> Outcome<(Tally, Vec<u64>)> {
+pub fn alone(workload: &Workload) -> Outcome<(Tally, Vec<u64>)> {
     // Not recorded: the first call allocates what later ones reuse.
     workload.call(0, Calling::default())?;
     let tally = Mutex::new(Tally::new()?);
@@ -77,9 +86,14 @@ fn batch(workload: &Workload, texts: usize, wanted: &[u64]) -> Outcome<BatchFigu
 }
 
 /// Runs the callers beside a thread that makes one call of `texts` inputs again and again, and once at least.
-fn beside_bulk(args: &LoadTest, workload: &Workload, wanted: &[u64], texts: usize) -> Outcome<(Tally, BatchFigures)> {
+fn beside_bulk(
+    load: &Load,
+    workload: &Workload,
+    wanted: &[u64],
+    texts: usize,
+    calling: Calling,
+) -> Outcome<(Tally, BatchFigures)> {
     let ended = AtomicBool::new(false);
-    let calling = Calling { priority: args.bulk_priority, limit: None };
     std::thread::scope(|scope| {
         let bulk = scope.spawn(|| {
             let mut figures = BatchFigures { texts, ..BatchFigures::default() };
@@ -91,7 +105,7 @@ fn beside_bulk(args: &LoadTest, workload: &Workload, wanted: &[u64], texts: usiz
             figures.seconds = start.elapsed().as_secs_f64();
             Ok::<_, kinglet::Error>(figures)
         });
-        let load = callers::run(args, workload, wanted);
+        let load = callers::run(load, workload, wanted);
         ended.store(true, Ordering::Relaxed);
         let bulk = bulk.join().map_err(|_| Failure::new("the bulk call panicked"))?;
         Ok((load?, bulk?))

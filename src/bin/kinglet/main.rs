@@ -21,12 +21,14 @@ mod hidden;
 mod input;
 mod inspect;
 mod interrupt;
+mod load_args;
 mod load_test;
 mod logits;
 mod machine;
 mod masked_args;
 mod metrics;
 mod output;
+mod plan;
 mod progress;
 mod quantize;
 mod random;
@@ -121,6 +123,7 @@ fn run(cli: &Cli) -> Outcome<()> {
             Some("this command runs no model")
         }
         Verb::Inspect(args) if args.check => Some("inspect --check has no counters"),
+        Verb::Plan(args) if args.model.is_none() => Some("plan --times runs no model"),
         _ => None,
     };
     if let (Some(why), Some(_)) = (without, cli.counters) {
@@ -151,6 +154,10 @@ fn run(cli: &Cli) -> Outcome<()> {
         Verb::Bench(BenchVerb::Tool(tool)) => suite::run(tool),
         Verb::SuggestBatchSize(args) => with_model(&args.model, &|model| suggest_batch_size::run(model, args)),
         Verb::LoadTest(args) => with_model(&args.model, &|model| load_test::run(model, args)),
+        Verb::Plan(args) => match &args.model {
+            Some(model) => with_model(model, &|model| plan::measure(model, args)),
+            None => plan::read(args),
+        },
         Verb::Quantize(args) => quantize::run(args),
         Verb::Devices(args) => devices::run(args),
         Verb::Completions(args) => reference::completions(args),

@@ -55,6 +55,16 @@ pub fn rate(text: &str) -> Result<f64, String> {
     number.ok_or_else(|| "expected a number above 0".into())
 }
 
+/// Requests of a day.
+pub fn day(text: &str) -> Result<f64, String> {
+    rate(text).ok().filter(|x| *x <= 1e12).ok_or_else(|| "expected a number above 0 and at most 1e12".into())
+}
+
+/// The rate at the peak over the mean.
+pub fn peak(text: &str) -> Result<f64, String> {
+    rate(text).ok().filter(|x| (1.0..=20.0).contains(x)).ok_or_else(|| "expected a number from 1 to 20".into())
+}
+
 pub fn size(text: &str) -> Result<u64, String> {
     let shift = match text.to_ascii_uppercase().bytes().last() {
         Some(b'K') => 10,

@@ -10,9 +10,8 @@ use kinglet::{Aggregation, EmbeddingType, Pooling, Precision, Priority, ScoreFun
 
 use crate::args::{ModelArgs, PairArgs, TextArgs};
 use crate::generate_args::{GenerationArgs, LookupArgs};
-use crate::values::{
-    Ids, at_least_one, callers, choice, ids, milliseconds, rate, resamples, score_function, size, span,
-};
+use crate::load_args::Task;
+use crate::values::{Ids, at_least_one, choice, ids, milliseconds, rate, resamples, score_function, size, span};
 
 /// Generate text from prompts or source texts
 #[derive(Args)]
@@ -431,96 +430,6 @@ pub struct Bench {
     pub json: bool,
     #[command(flatten)]
     pub model: ModelArgs,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub enum Task {
-    Embed,
-    Generate,
-}
-
-/// Measure many callers at once, and compare each result with that of its input alone
-#[derive(Args)]
-#[command(after_help = "\
-The callers are threads of this process. Without --rate each of them calls again as soon as its call has returned (closed loop); with it,
-calls arrive at random times, whether earlier ones have returned or not (open loop, Poisson), and a call that finds all callers busy
-counts its wait. Beside --bulk the callers are interactive and the bulk call has the lowest priority, unless options say otherwise. Every input also runs alone and in one batch of the size of --callers: the figures to compare with. If a result differs
-from its input's alone by a single bit, the exit status is 1.
-
-Examples:
-  kinglet load-test -m all-MiniLM-L6-v2 -p int8 --callers 64
-  kinglet load-test -m gpt2 -p int8 --task generate --callers 8 --input-tokens 128 --output-tokens 64
-  kinglet load-test -m all-MiniLM-L6-v2 -p int8 --callers 4 --rate 20 --duration 60 --bulk 5000")]
-pub struct LoadTest {
-    /// Measure this task
-    #[arg(long, default_value = "embed", value_name = "TASK", value_parser = choice([
-        ("embed", Task::Embed), ("generate", Task::Generate),
-    ]))]
-    pub task: Task,
-    /// Threads that call, 1 to 1024
-    #[arg(short, long, default_value_t = 8, value_name = "N", value_parser = callers)]
-    pub callers: usize,
-    /// Calls per second, all callers together [default: as many as they can make]
-    #[arg(long, value_name = "X", value_parser = rate)]
-    pub rate: Option<f64>,
-    /// Calls to make [default: 1000, or no limit with --duration]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub requests: Option<usize>,
-    /// Begin no call after SECONDS
-    #[arg(long, value_name = "SECONDS", value_parser = rate)]
-    pub duration: Option<f64>,
-    /// Different inputs, which the calls use in turn
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = at_least_one)]
-    pub inputs: usize,
-    /// Tokens per input, special tokens included, or the range that they are drawn from
-    #[arg(long, default_value = "12", value_name = "N|LO-HI", value_parser = span)]
-    pub input_tokens: (usize, usize),
-    /// Tokens to generate, exactly (--task generate)
-    #[arg(long, default_value_t = 32, value_name = "N", value_parser = at_least_one)]
-    pub output_tokens: usize,
-    /// Beams (--task generate)
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = at_least_one)]
-    pub beams: usize,
-    /// Sample with a fixed seed (--task generate)
-    #[arg(long, conflicts_with = "beams")]
-    pub sample: bool,
-    /// Beside the callers, make one call of N inputs again and again (mixed load); the callers are measured without it first
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub bulk: Option<usize>,
-    /// The bulk call's priority
-    #[arg(long, default_value = "bulk", requires = "bulk", value_name = "NAME", value_parser = choice(Priority::ALL.map(|p| (p.name(), p))))]
-    pub bulk_priority: Priority,
-    /// Seed of the inputs, of the arrivals and of the sampling
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
-    /// Format of the report: a table, one JSON object, or CSV of one header line and one line of values
-    #[arg(long, default_value = "table", value_name = "FORMAT", value_parser = choice([
-        ("table", ReportFormat::Table), ("json", ReportFormat::Json), ("csv", ReportFormat::Csv),
-    ]))]
-    pub output_format: ReportFormat,
-    /// Short for --output-format json
-    #[arg(long, conflicts_with = "output_format")]
-    pub json: bool,
-    /// Priority and deadline of the callers' calls; beside --bulk they are interactive by default
-    #[command(flatten)]
-    pub call: CallArgs,
-    #[command(flatten)]
-    pub model: ModelArgs,
-}
-
-impl LoadTest {
-    /// The callers' priority.
-    pub fn priority(&self) -> Priority {
-        let default = if self.bulk.is_some() { Priority::Interactive } else { Priority::Normal };
-        self.call.priority.unwrap_or(default)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub enum ReportFormat {
-    Table,
-    Json,
-    Csv,
 }
 
 /// Suggest a batch size for a workload on this machine

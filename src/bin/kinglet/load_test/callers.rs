@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use crate::args::LoadTest;
 use crate::failure::{Failure, Outcome};
 use crate::random::SplitMix64;
 
@@ -19,6 +18,20 @@ const REQUESTS: usize = 1000;
 const LATE: Duration = Duration::from_millis(1);
 /// The seed of the arrivals is another than that of the inputs.
 const ARRIVALS: u64 = 0x5eed;
+
+/// Who calls, and how often.
+pub struct Load {
+    /// Threads.
+    pub callers: usize,
+    /// Calls per second in an open loop; `None` for a closed one.
+    pub rate: Option<f64>,
+    /// At most so many calls.
+    pub requests: Option<usize>,
+    /// No call begins after so many seconds.
+    pub duration: Option<f64>,
+    pub calling: Calling,
+    pub seed: u64,
+}
 
 /// What the calls of one run gave.
 pub struct Tally {
@@ -112,15 +125,15 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn new(args: &LoadTest, start: Instant) -> Self {
-        let mut random = SplitMix64(args.seed ^ ARRIVALS);
+    fn new(load: &Load, start: Instant) -> Self {
+        let mut random = SplitMix64(load.seed ^ ARRIVALS);
         Self {
-            requests: args.requests.unwrap_or(if args.duration.is_some() { usize::MAX } else { REQUESTS }),
-            seconds: args.duration.unwrap_or(f64::INFINITY),
-            rate: args.rate,
+            requests: load.requests.unwrap_or(if load.duration.is_some() { usize::MAX } else { REQUESTS }),
+            seconds: load.duration.unwrap_or(f64::INFINITY),
+            rate: load.rate,
             start,
             next: 0,
-            arrival: args.rate.map_or(0.0, |rate| random.exponential() / rate),
+            arrival: load.rate.map_or(0.0, |rate| random.exponential() / rate),
             random,
         }
     }
@@ -142,15 +155,14 @@ impl Schedule {
 }
 
 /// Runs all calls of the schedule. `wanted` has the hash of each input's result alone.
-pub fn run(args: &LoadTest, workload: &Workload, wanted: &[u64]) -> Outcome<Tally> {
+pub fn run(load: &Load, workload: &Workload, wanted: &[u64]) -> Outcome<Tally> {
     let tally = Mutex::new(Tally::new()?);
-    let calling = Calling { priority: args.priority(), limit: args.call.limit };
     // The threads wait here, so that none calls while others are being started.
     let gate = RwLock::new(None::<Instant>);
-    let schedule = Mutex::new(Schedule::new(args, Instant::now()));
+    let schedule = Mutex::new(Schedule::new(load, Instant::now()));
     let seconds = std::thread::scope(|scope| {
         let mut closed = gate.write().unwrap_or_else(PoisonError::into_inner);
-        for i in 0..args.callers {
+        for i in 0..load.callers {
             let caller = || {
                 if gate.read().unwrap_or_else(PoisonError::into_inner).is_none() {
                     return;
@@ -167,14 +179,14 @@ pub fn run(args: &LoadTest, workload: &Workload, wanted: &[u64]) -> Outcome<Tall
                             }
                             None => Instant::now(),
                         };
-                    Tally::call(&tally, workload, input, calling, Some(wanted[input]), begin);
+                    Tally::call(&tally, workload, input, load.calling, Some(wanted[input]), begin);
                 }
             };
             let spawned = std::thread::Builder::new().name(format!("caller-{i}")).spawn_scoped(scope, caller);
             spawned.map_err(|error| Failure::new(format!("--callers: only {i} threads could be started: {error}")))?;
         }
         let start = Instant::now();
-        *schedule.lock().unwrap_or_else(PoisonError::into_inner) = Schedule::new(args, start);
+        *schedule.lock().unwrap_or_else(PoisonError::into_inner) = Schedule::new(load, start);
         *closed = Some(start);
         Ok::<_, Failure>(start)
     })?

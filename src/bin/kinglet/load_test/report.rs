@@ -73,9 +73,9 @@ impl Measured {
     }
 
     fn json(&self, model: &Model, args: &LoadTest, isa: &str) -> Value {
-        let (load, generates) = (&self.load, args.task == Task::Generate);
+        let (load, generates) = (&self.load, args.workload.task == Task::Generate);
         let texts_per_s = load.calls as f64 / load.seconds;
-        let (low, high) = args.input_tokens;
+        let (low, high) = args.workload.input_tokens;
         let p99 = |tally: &Tally| tally.latency.value_at_quantile(0.99) as f64;
         json!({
             "engine": "kinglet",
@@ -86,12 +86,12 @@ impl Measured {
             "priority": args.priority().name(),
             "bulk_priority": args.bulk.map(|_| args.bulk_priority.name()),
             "deadline_ms": args.call.limit.map(|limit| limit.as_millis() as u64),
-            "inputs": args.inputs,
+            "inputs": args.workload.inputs,
             "input_tokens": if low == high { low.to_string() } else { format!("{low}-{high}") },
-            "output_tokens": generates.then_some(args.output_tokens),
-            "beams": generates.then_some(args.beams),
-            "sample": generates.then_some(args.sample),
-            "seed": args.seed,
+            "output_tokens": generates.then_some(args.workload.output_tokens),
+            "beams": generates.then_some(args.workload.beams),
+            "sample": generates.then_some(args.workload.sample),
+            "seed": args.workload.seed,
             "precision": model.precision().name(),
             "threads": model.threads(),
             "isa": isa,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use kinglet::{EmbedOptions, GenerateOptions, Model, Output, Priority};
 
-use crate::args::{LoadTest, Task};
+use crate::args::{Task, WorkloadArgs};
 use crate::failure::{Failure, Outcome};
 use crate::random::SplitMix64;
 use crate::words::Words;
@@ -37,7 +37,7 @@ enum Inputs {
 }
 
 impl<'a> Workload<'a> {
-    pub fn new(model: &'a Model, args: &LoadTest) -> Outcome<Self> {
+    pub fn new(model: &'a Model, args: &WorkloadArgs) -> Outcome<Self> {
         let mut random = SplitMix64(args.seed);
         let inputs = match args.task {
             Task::Embed => Inputs::Texts(texts(model, args, &mut random)?),
@@ -150,7 +150,7 @@ impl Fnv {
 }
 
 /// Texts of the wanted numbers of tokens.
-fn texts(model: &Model, args: &LoadTest, random: &mut SplitMix64) -> Outcome<Vec<String>> {
+fn texts(model: &Model, args: &WorkloadArgs, random: &mut SplitMix64) -> Outcome<Vec<String>> {
     let (low, high) = args.input_tokens;
     if high > model.max_length() {
         let most = model.max_length();
