@@ -3,7 +3,7 @@
 use crate::base::error::{Error, Result};
 use crate::formats::quoted;
 use crate::formats::safetensors::Weights;
-use crate::kernels::{Kernel, block_of, portable};
+use crate::kernels::{BLOCK, Kernel, block_of, portable};
 
 /// The tensors of a layer's transform in a `.kinglet` file, after the layer's name.
 pub const FACTORS: &str = "input_factors";
@@ -15,7 +15,7 @@ pub const ROTATION: &str = "input_rotation";
 pub struct InputTransform {
     /// Empty if all are 1.
     pub factors: Vec<f32>,
-    /// A divisor of [`block_of`] the inputs; 0 for no rotation.
+    /// A divisor of [`block_of`] the inputs, at least 16; 0 for no rotation.
     pub block: usize,
 }
 
@@ -30,7 +30,7 @@ impl InputTransform {
         };
         let (factors, rotation) = (values(FACTORS, inputs)?, values(ROTATION, 1)?);
         let block = rotation.first().map_or(0, |&block| block as usize);
-        if block > 0 && !(block.is_power_of_two() && block_of(inputs).is_multiple_of(block)) {
+        if block > 0 && !(block.is_power_of_two() && block >= BLOCK && block_of(inputs).is_multiple_of(block)) {
             let (name, file) =
                 (quoted(&format!("{key}.{ROTATION}")), weights.require(&format!("{key}.{ROTATION}"), &[1])?.file);
             return Err(Error::invalid_file(file, format!("tensor {name} is {block} for {inputs} inputs")));
@@ -84,7 +84,7 @@ mod tests {
             |seed: usize| (0..INPUTS).map(move |i| ((i * 37 + seed * 11) % 19) as f32 - 9.0).collect::<Vec<_>>();
         let (x, w) = (numbers(1), numbers(2));
         let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-        for block in [0, 2, 4, 8, 16, 32] {
+        for block in [0, 16, 32, 128, 512] {
             let factors = numbers(3).iter().map(|x| x.abs() + 0.5).collect();
             let transform = InputTransform { factors, block };
             let (mut inputs, mut weights) = (vec![0.0; INPUTS], w.clone());

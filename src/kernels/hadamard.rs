@@ -4,32 +4,42 @@
 use super::BLOCK;
 use super::vector::Vector;
 
-/// The largest block.
+/// The most vectors of a block.
 const LARGEST: usize = 64;
 
-/// The block for rows of this length: the largest power of two, at most 64, that leaves whole vectors. 1 changes nothing.
+/// The block for rows of this length: sixteen lanes, times the largest power of two, at most 64, into which the vectors can be divided. 1
+/// changes nothing: rows that are not whole vectors have no block.
 pub fn block_of(inputs: usize) -> usize {
     let vectors = inputs / BLOCK;
-    if vectors == 0 || !inputs.is_multiple_of(BLOCK) { 1 } else { (1 << vectors.trailing_zeros()).min(LARGEST) }
+    let whole = vectors > 0 && inputs.is_multiple_of(BLOCK);
+    if whole { BLOCK * (1 << vectors.trailing_zeros()).min(LARGEST) } else { 1 }
 }
 
-/// Multiplies `x`, seen as `[block, x.len() / block]`, by the Hadamard matrix of `block` rows, whose entries are 1 and -1; twice is
-/// multiplying by `block`. `block` divides [`block_of`] the length. All instruction sets give the same bits.
+/// Multiplies `x`, seen as `[block / 16, n, 16]`, by the Hadamard matrix over the first and the last dimension, whose entries are 1 and -1;
+/// twice is multiplying by `block`. `block` divides [`block_of`] the length, and is at least 16. All instruction sets give the same bits.
 ///
 /// # Safety
 /// The machine has `V`'s instructions.
 #[inline(always)]
 pub(super) unsafe fn hadamard<V: Vector>(x: &mut [f32], block: usize) {
-    assert!(block.is_power_of_two() && block_of(x.len()).is_multiple_of(block), "no such block");
-    let mut step = 1;
-    while step < block {
+    let whole = block.is_power_of_two() && block >= BLOCK;
+    assert!(whole && block_of(x.len()).is_multiple_of(block), "no such block");
+    for i in (0..x.len()).step_by(BLOCK) {
+        // SAFETY: by the assertion there are whole vectors; the machine has the instructions.
+        unsafe {
+            let p = x.as_mut_ptr().add(i);
+            V::load(p).hadamard().store(p);
+        }
+    }
+    let (rows, mut step) = (block / BLOCK, 1);
+    while step < rows {
         // SAFETY: the machine has the instructions; by the assertion the rows are whole vectors, and `step` times the rows of a
-        // butterfly is at most `block`.
+        // butterfly is at most `rows`.
         step *= unsafe {
-            match block / step {
-                2 => butterflies::<V, 2>(x, block, step),
-                4 => butterflies::<V, 4>(x, block, step),
-                _ => butterflies::<V, 8>(x, block, step),
+            match rows / step {
+                2 => butterflies::<V, 2>(x, rows, step),
+                4 => butterflies::<V, 4>(x, rows, step),
+                _ => butterflies::<V, 8>(x, rows, step),
             }
         };
     }
@@ -38,14 +48,14 @@ pub(super) unsafe fn hadamard<V: Vector>(x: &mut [f32], block: usize) {
 /// The butterflies of `R` rows that are `step` rows apart: log2(R) steps in one pass. Returns `R`.
 ///
 /// # Safety
-/// The machine has `V`'s instructions, `x` has `block` rows of whole vectors, and `R · step` divides `block`.
+/// The machine has `V`'s instructions, `x` has `all` rows of whole vectors, and `R · step` divides `all`.
 #[inline(always)]
-unsafe fn butterflies<V: Vector, const R: usize>(x: &mut [f32], block: usize, step: usize) -> usize {
-    let (run, p) = (x.len() / block, x.as_mut_ptr());
-    for group in (0..block).step_by(R * step) {
+unsafe fn butterflies<V: Vector, const R: usize>(x: &mut [f32], all: usize, step: usize) -> usize {
+    let (run, p) = (x.len() / all, x.as_mut_ptr());
+    for group in (0..all).step_by(R * step) {
         for first in group..group + step {
             for i in (0..run).step_by(BLOCK) {
-                // SAFETY: the caller's promise: rows `first`, `first + step`, … are below `block`.
+                // SAFETY: the caller's promise: rows `first`, `first + step`, … are below `all`.
                 unsafe {
                     let mut rows = [V::splat(0.0); R];
                     for (row, vector) in rows.iter_mut().enumerate() {

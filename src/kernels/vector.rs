@@ -76,6 +76,10 @@ pub(super) trait Vector: Copy {
         }
     }
 
+    /// Multiplies the lanes by the Hadamard matrix of sixteen rows, whose entries are 1 and -1: lanes that are
+    /// one apart first, then two, four and eight, so that all give the same bits.
+    unsafe fn hadamard(self) -> Self;
+
     unsafe fn no_sums() -> Self::Sums;
     /// Four activations.
     unsafe fn load_bytes(p: *const u8) -> Self::Bytes;

@@ -161,6 +161,21 @@ impl ByteLanes for Lanes {
     }
 }
 
+/// Multiplies the lanes by the Hadamard matrix of eight rows.
+///
+/// # Safety
+/// The machine has AVX2.
+#[inline(always)]
+unsafe fn hadamard8(x: __m256) -> __m256 {
+    // The partner of a lane, and the lanes that are subtracted from it.
+    let y = _mm256_permute_ps::<0b10_11_00_01>(x);
+    let x = _mm256_blend_ps::<0b1010_1010>(_mm256_add_ps(x, y), _mm256_sub_ps(y, x));
+    let y = _mm256_permute_ps::<0b01_00_11_10>(x);
+    let x = _mm256_blend_ps::<0b1100_1100>(_mm256_add_ps(x, y), _mm256_sub_ps(y, x));
+    let y = _mm256_permute2f128_ps::<1>(x, x);
+    _mm256_blend_ps::<0b1111_0000>(_mm256_add_ps(x, y), _mm256_sub_ps(y, x))
+}
+
 impl<const VNNI: bool> Vector for Pair<VNNI>
 where
     Self: ByteLanes,
@@ -187,6 +202,12 @@ where
     #[inline(always)]
     unsafe fn tile<T: Tile<Self>>(tile: &T, rows: usize, blocks: usize, at: TilePosition) {
         <Self as ByteLanes>::tile(tile, rows, blocks, at);
+    }
+
+    #[inline(always)]
+    unsafe fn hadamard(self) -> Self {
+        let (a, b) = (hadamard8(self.0), hadamard8(self.1));
+        Self(_mm256_add_ps(a, b), _mm256_sub_ps(a, b))
     }
 
     #[inline(always)]

@@ -128,6 +128,20 @@ where
     }
 
     #[inline(always)]
+    unsafe fn hadamard(self) -> Self {
+        // The partner of a lane, and the lanes that are subtracted from it.
+        let x = self.0;
+        let y = _mm512_permute_ps::<0b10_11_00_01>(x);
+        let x = _mm512_mask_sub_ps(_mm512_add_ps(x, y), 0xaaaa, y, x);
+        let y = _mm512_permute_ps::<0b01_00_11_10>(x);
+        let x = _mm512_mask_sub_ps(_mm512_add_ps(x, y), 0xcccc, y, x);
+        let y = _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x);
+        let x = _mm512_mask_sub_ps(_mm512_add_ps(x, y), 0xf0f0, y, x);
+        let y = _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x);
+        Self(_mm512_mask_sub_ps(_mm512_add_ps(x, y), 0xff00, y, x))
+    }
+
+    #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Self(_mm512_set1_ps(x))
     }

@@ -230,6 +230,19 @@ impl<D: Dot> Vector for Lanes<D> {
     const BYTE_OFFSET: i32 = 128;
 
     #[inline(always)]
+    unsafe fn hadamard(self) -> Self {
+        // Lanes that are one and two apart, then registers.
+        let [a, b, c, d] = self.0.map(|x| {
+            let y = vrev64q_f32(x);
+            let x = vtrn1q_f32(vaddq_f32(x, y), vsubq_f32(x, y));
+            let y = vextq_f32::<2>(x, x);
+            vcombine_f32(vget_low_f32(vaddq_f32(x, y)), vget_low_f32(vsubq_f32(x, y)))
+        });
+        let (a, b, c, d) = (vaddq_f32(a, b), vsubq_f32(a, b), vaddq_f32(c, d), vsubq_f32(c, d));
+        Self::of([vaddq_f32(a, c), vaddq_f32(b, d), vsubq_f32(a, c), vsubq_f32(b, d)])
+    }
+
+    #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Self::of([vdupq_n_f32(x); 4])
     }

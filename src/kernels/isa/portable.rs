@@ -70,6 +70,19 @@ impl Vector for Lanes {
     tile_shapes! { ; 1: 2, 1; }
 
     #[inline(always)]
+    unsafe fn hadamard(self) -> Self {
+        let mut x = self.0;
+        for half in [1, 2, 4, 8] {
+            for i in 0..16 {
+                if i & half == 0 {
+                    (x[i], x[i + half]) = (x[i] + x[i + half], x[i] - x[i + half]);
+                }
+            }
+        }
+        Self(x)
+    }
+
+    #[inline(always)]
     unsafe fn splat(x: f32) -> Self {
         Self([x; 16])
     }

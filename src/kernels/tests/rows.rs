@@ -81,12 +81,15 @@ fn every_f16_widens() {
 
 #[test]
 fn the_hadamard_transform_agrees_with_its_matrix_and_has_the_same_bits_everywhere() {
-    for (count, block) in [(16, 1), (96, 2), (64, 4), (128, 8), (384, 8), (768, 16), (1536, 32), (1024, 64)] {
+    for (count, block) in [(16, 16), (96, 32), (64, 64), (48, 16), (384, 128), (768, 64), (1536, 512), (1024, 1024)] {
         let x = Numbers(count as u64).vec(count);
+        // The rows of the matrix are over the first and the last dimension of [block / 16, run, 16].
         let run = count / block;
+        let row = |i: usize| i / (16 * run) * 16 + i % 16;
         let wanted = |i: usize| -> f64 {
-            let sign = |row: usize| if ((i / run) & row).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
-            (0..block).map(|row| sign(row) * f64::from(x[row * run + i % run])).sum()
+            let sign = |j: usize| if (row(i) & row(j)).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+            let same = |&j: &usize| j / 16 % run == i / 16 % run;
+            (0..count).filter(same).map(|j| sign(j) * f64::from(x[j])).sum()
         };
         let mut first: Option<Vec<f32>> = None;
         for kernel in available() {
@@ -101,6 +104,6 @@ fn the_hadamard_transform_agrees_with_its_matrix_and_has_the_same_bits_everywher
             assert!(product.iter().zip(&x).zip(&y).all(|((p, x), y)| *p == x * y), "{}", kernel.name());
         }
     }
-    let lengths = [(0, 1), (15, 1), (16, 1), (24, 1), (384, 8), (576, 4), (1536, 32), (4096, 64)];
+    let lengths = [(0, 1), (15, 1), (16, 16), (24, 1), (384, 128), (576, 64), (1536, 512), (4096, 1024)];
     assert!(lengths.iter().all(|&(inputs, block)| crate::kernels::block_of(inputs) == block));
 }
