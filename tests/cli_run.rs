@@ -2,6 +2,9 @@
 
 #![cfg(all(feature = "cli", unix))]
 
+#[cfg(feature = "parquet")]
+#[path = "cli_run/columns.rs"]
+mod columns;
 mod support;
 
 use std::fs;
@@ -104,6 +107,12 @@ fn each_task_writes_its_fields() {
         ("classify", "bert-token-classifier", &[], &["id", "text", "entities"]),
         ("generate", "generation/llama", &["-n", "5"], &["id", "text", "generated_text", "finish_reason"]),
         ("tokenize", "bert", &["--keep", "id"], &["id", "input_ids"]),
+        (
+            "compress",
+            "bert",
+            &["--ratio", "2", "--keep", "id"],
+            &["id", "compressed_text", "tokens_before", "tokens_after", "ratio"],
+        ),
     ] {
         succeeds(&folder, task, model, &[&files[..], more].concat());
         let found = rows(&out);
@@ -266,19 +275,25 @@ fn what_does_not_fit_is_refused_by_name() {
     let path = |name: &str| -> PathBuf { folder.path().join(name) };
     fs::write(path("there.jsonl"), "x").unwrap();
     fs::write(path("packed.jsonl.gz"), "x").unwrap();
+    #[cfg(not(feature = "parquet"))]
     fs::write(path("table.parquet"), "x").unwrap();
     let to = |input: &'static str, output: &'static str| vec!["--input", input, "--output", output];
     for (task, status, args, reason) in [
         ("embed", 2, to("in.jsonl", "there.jsonl"), "there.jsonl: is there already; --overwrite"),
         ("embed", 2, to("in.jsonl", "in.jsonl"), "in.jsonl: is read and written"),
-        ("embed", 2, to("in.jsonl", "out.bin"), "must end in .jsonl or .csv"),
+        ("embed", 2, to("in.jsonl", "out.bin"), "must end in .jsonl, .csv, .parquet or .arrow"),
         ("embed", 2, to("packed.jsonl.gz", "o.jsonl"), "is compressed"),
-        ("embed", 2, to("table.parquet", "o.jsonl"), "Parquet and Arrow files are not read"),
+        #[cfg(not(feature = "parquet"))]
+        ("embed", 2, to("table.parquet", "o.jsonl"), "table.parquet: this build of kinglet lacks Parquet and Arrow"),
+        #[cfg(not(feature = "parquet"))]
+        ("embed", 2, to("in.jsonl", "o.arrow"), "o.arrow: this build of kinglet lacks Parquet and Arrow"),
         ("embed", 1, to("nowhere.jsonl", "o.jsonl"), "nowhere.jsonl"),
         ("embed", 1, to("in.jsonl", "nowhere/o.jsonl"), "nowhere/o.jsonl"),
         ("embed", 2, [to("in.jsonl", "o.jsonl"), vec!["--top-k", "3"]].concat(), "--top-k: not for --task embed"),
         ("embed", 2, [to("in.jsonl", "o.jsonl"), vec!["--aggregation", "none"]].concat(), "--aggregation: not for"),
         ("score", 2, to("in.jsonl", "o.jsonl"), "needs --pair-field"),
+        ("compress", 2, to("in.jsonl", "o.jsonl"), "needs --ratio or --max-tokens"),
+        ("embed", 2, [to("in.jsonl", "o.jsonl"), vec!["--ratio", "2"]].concat(), "--ratio: not for --task embed"),
         (
             "tokenize",
             2,

@@ -33,11 +33,11 @@ struct TokensLine<'a> {
 
 #[derive(Serialize)]
 pub struct EntityLine<'a> {
-    entity: &'a str,
-    score: f32,
-    start: usize,
-    end: usize,
-    text: &'a str,
+    pub entity: &'a str,
+    pub score: f32,
+    pub start: usize,
+    pub end: usize,
+    pub text: &'a str,
 }
 
 pub fn run(model: &Model, args: &Classify) -> Outcome<()> {

@@ -51,23 +51,8 @@ struct Measures {
 }
 
 pub fn run(model: &Model, args: &Compress) -> Outcome<()> {
-    let options = CompressOptions {
-        ratio: args.ratio,
-        max_tokens: args.max_tokens,
-        method: args.method,
-        unit: args.unit,
-        query: args.query.clone(),
-        relevance: args.relevance,
-        keep_label: args.keep_label.clone(),
-        window: args.window,
-        overlap: args.overlap,
-        force_digits: args.force_digits,
-        force_capitalized: args.force_capitalized,
-        force_tokens: args.force_tokens.clone(),
-        cancellation: None,
-        priority: args.call.priority.unwrap_or_default(),
-        deadline: None,
-    };
+    let priority = args.call.priority.unwrap_or_default();
+    let options = CompressOptions { priority, ..args.compression.options() };
     let embedder = args.embedder.as_deref().map(|path| Model::load(path, LoadOptions::default())).transpose()?;
     let file = args.file.as_deref().filter(|path| path.as_os_str() != "-");
     let limit = args.model.max_text_bytes.unwrap_or(LIMIT);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kinglet::{CompressMethod, CompressUnit};
+use kinglet::{CompressMethod, CompressOptions, CompressUnit};
 
 use crate::args::ModelArgs;
 use crate::values::{at_least_one, choice, rate};
@@ -24,6 +24,29 @@ pub struct Compress {
     /// File with the document; - or none reads standard input
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub compression: CompressionArgs,
+    /// Read one JSON object per line, with the document in this field
+    #[arg(long, value_name = "FIELD")]
+    pub jsonl: Option<String>,
+    /// Print one JSON object per document
+    #[arg(long)]
+    pub json: bool,
+    /// Print tokens per second, peak memory, and how much was retained; without --json on standard error
+    #[arg(long)]
+    pub measure: bool,
+    /// With --measure: compare the embeddings of document and result by this model
+    #[arg(long, value_name = "PATH", requires = "measure")]
+    pub embedder: Option<PathBuf>,
+    #[command(flatten)]
+    pub call: CallArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+// How documents are compressed.
+#[derive(Args)]
+pub struct CompressionArgs {
     /// Keep one token of every R
     #[arg(short, long, value_name = "R", value_parser = rate)]
     pub ratio: Option<f64>,
@@ -60,20 +83,24 @@ pub struct Compress {
     /// Keep this word, or these words in sequence, wherever they are; repeat for more
     #[arg(long = "force-token", value_name = "TEXT")]
     pub force_tokens: Vec<String>,
-    /// Read one JSON object per line, with the document in this field
-    #[arg(long, value_name = "FIELD")]
-    pub jsonl: Option<String>,
-    /// Print one JSON object per document
-    #[arg(long)]
-    pub json: bool,
-    /// Print tokens per second, peak memory, and how much was retained; without --json on standard error
-    #[arg(long)]
-    pub measure: bool,
-    /// With --measure: compare the embeddings of document and result by this model
-    #[arg(long, value_name = "PATH", requires = "measure")]
-    pub embedder: Option<PathBuf>,
-    #[command(flatten)]
-    pub call: CallArgs,
-    #[command(flatten)]
-    pub model: ModelArgs,
+}
+
+impl CompressionArgs {
+    pub fn options(&self) -> CompressOptions {
+        CompressOptions {
+            ratio: self.ratio,
+            max_tokens: self.max_tokens,
+            method: self.method,
+            unit: self.unit,
+            query: self.query.clone(),
+            relevance: self.relevance,
+            keep_label: self.keep_label.clone(),
+            window: self.window,
+            overlap: self.overlap,
+            force_digits: self.force_digits,
+            force_capitalized: self.force_capitalized,
+            force_tokens: self.force_tokens.clone(),
+            ..CompressOptions::default()
+        }
+    }
 }

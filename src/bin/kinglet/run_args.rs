@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches, Args, Command};
 use kinglet::{Aggregation, Pooling, ScoreFunction};
 
 use crate::args::{ModelArgs, Normalize, PromptArgs};
+use crate::compress_args::CompressionArgs;
 use crate::generate_args::GenerationArgs;
 use crate::values::{at_least_one, choice, score_function};
 
@@ -17,10 +18,12 @@ pub enum BulkTask {
     Score,
     Generate,
     Tokenize,
+    Compress,
 }
 
 impl BulkTask {
-    pub const ALL: [Self; 5] = [Self::Embed, Self::Classify, Self::Score, Self::Generate, Self::Tokenize];
+    pub const ALL: [Self; 6] =
+        [Self::Embed, Self::Classify, Self::Score, Self::Generate, Self::Tokenize, Self::Compress];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -29,6 +32,7 @@ impl BulkTask {
             Self::Score => "score",
             Self::Generate => "generate",
             Self::Tokenize => "tokenize",
+            Self::Compress => "compress",
         }
     }
 }
@@ -39,16 +43,26 @@ pub enum RowFormat {
     Jsonl,
     Csv,
     Text,
+    Parquet,
+    /// Arrow's IPC file, and as an input its stream too.
+    Arrow,
 }
 
 impl RowFormat {
-    pub const ALL: [Self; 3] = [Self::Jsonl, Self::Csv, Self::Text];
+    pub const ALL: [Self; 5] = [Self::Jsonl, Self::Csv, Self::Text, Self::Parquet, Self::Arrow];
+
+    /// Whether a file has columns with types, and no lines.
+    pub fn has_columns(self) -> bool {
+        matches!(self, Self::Parquet | Self::Arrow)
+    }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
             Self::Text => "text",
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
         }
     }
 }
@@ -62,6 +76,7 @@ Each row of the input gives one row of the output, in the same order: its own fi
   score     score (of the fields of --text-field and --pair-field)
   generate  generated_text, finish_reason (lists with --num-return-sequences)
   tokenize  input_ids
+  compress  compressed_text, tokens_before, tokens_after, ratio; all options of kinglet compress
 and truncated, if the text was too long. Rows that cannot be read or processed go to the file of --rejected with the reason.
 
 While it runs, results are in OUTPUT.partial and the place reached in OUTPUT.manifest.json. The same command goes on from there after
@@ -69,6 +84,7 @@ Ctrl-C, a crash or a kill: no row is lost or done twice.
 
 Examples:
   kinglet run --task embed -m all-MiniLM-L6-v2 -p int8 --input 'docs/*.jsonl' --text-field body --output vectors.jsonl
+  kinglet run --task embed -m all-MiniLM-L6-v2 -i 'docs/*.parquet' --text-field body --keep id -o vectors.parquet
   kinglet run --task classify -m distilbert-sst2 --input reviews.csv --text-field review --output labels.csv
   zcat prompts.jsonl.gz | kinglet run --task generate -m flan-t5-small -n 40 --input - --output answers.jsonl")]
 pub struct Run {
@@ -78,13 +94,13 @@ pub struct Run {
     /// Files to read, patterns with *, ? and [...], or - for standard input; repeatable. The files of a pattern are in the order of their names
     #[arg(short, long, required = true, value_name = "FILE", num_args = 1..)]
     pub input: Vec<String>,
-    /// File to write: .jsonl or .csv
+    /// File to write: .jsonl, .csv, .parquet or .arrow
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
     /// File for the rows that cannot be processed, with the reason [default: OUTPUT.rejected.jsonl]
     #[arg(long, value_name = "FILE")]
     pub rejected: Option<PathBuf>,
-    /// Format of the input; text has one text per line [default: by the name: .jsonl, .csv, .txt; jsonl for standard input]
+    /// Format of the input; text has one text per line [default: by the name: .jsonl, .csv, .txt, .parquet, .arrow; jsonl for standard input]
     #[arg(long, value_name = "FORMAT", value_parser = choice(RowFormat::ALL.map(|format| (format.name(), format))))]
     pub input_format: Option<RowFormat>,
     /// Field or column of the text
@@ -102,6 +118,9 @@ pub struct Run {
     /// Read and process this many rows together
     #[arg(short, long, default_value_t = 512, value_name = "N", value_parser = at_least_one)]
     pub batch_size: usize,
+    /// End a row group of a Parquet output after N rows, or after 64 MB
+    #[arg(long, default_value_t = 131_072, value_name = "N", value_parser = at_least_one)]
+    pub row_group_size: usize,
     /// Replace an output that is there
     #[arg(long)]
     pub overwrite: bool,
@@ -137,17 +156,22 @@ pub struct Run {
     pub model: ModelArgs,
     #[command(flatten)]
     pub generation: GenerationArgs,
-    /// The first option of generation that was given.
+    #[command(flatten, next_help_heading = "Compression")]
+    pub compression: CompressionArgs,
+    /// The first option of generation that was given, and that of compression.
     #[arg(skip)]
     pub first_of_generation: Option<String>,
+    #[arg(skip)]
+    pub first_of_compression: Option<String>,
 }
 
 impl Run {
     /// Takes from the command line what its values do not tell: which options were given at all.
     pub fn look_at(&mut self, matches: &ArgMatches) {
-        let generation = GenerationArgs::augment_args(Command::new("generation"));
         let given = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-        let first = generation.get_arguments().find(given).and_then(Arg::get_long);
-        self.first_of_generation = first.map(|name| format!("--{name}"));
+        let first =
+            |of: Command| of.get_arguments().find(given).and_then(Arg::get_long).map(|name| format!("--{name}"));
+        self.first_of_generation = first(GenerationArgs::augment_args(Command::new("generation")));
+        self.first_of_compression = first(CompressionArgs::augment_args(Command::new("compression")));
     }
 }

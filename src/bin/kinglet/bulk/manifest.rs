@@ -1,6 +1,7 @@
 //! How far a run has come, beside its output: `OUTPUT.partial` has the results, `OUTPUT.manifest.json` says how many bytes of it count and
 //! where the next row of the input begins. The manifest is replaced as a whole after the bytes are on the disk, so that at any moment
-//! it describes results that are there; what was written after it is cut off when the run goes on.
+//! it describes results that are there; what was written after it is cut off when the run goes on. Rows of a row group of Parquet that is
+//! not whole are in `OUTPUT.partial.rows`.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -11,12 +12,13 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::columns::Kind;
 use super::rows::{Input, Place};
 use crate::failure::{Failure, Outcome};
 use crate::files;
 
 /// The format of the file.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The longest manifest that is read, in bytes.
 const MAX_MANIFEST: u64 = 64 << 20;
 
@@ -35,6 +37,11 @@ pub struct Manifest {
     pub truncated: u64,
     /// The columns of an output in CSV, once its header is written.
     pub columns: Option<Vec<String>>,
+    /// The columns of an output in Parquet or Arrow that are made of JSON or CSV, once the first rows have told them.
+    pub kinds: Option<Vec<(String, Kind)>>,
+    /// Of Parquet: the bytes of each row group that is written, and those of the rows that wait for the next.
+    pub groups: Vec<u64>,
+    pub waiting_bytes: u64,
     /// The bytes of the results, and of the file of rejected rows.
     output_bytes: u64,
     rejected_bytes: u64,
@@ -50,6 +57,12 @@ struct InputFile {
     bytes: Option<u64>,
     /// Nanoseconds since 1970.
     modified: Option<u64>,
+}
+
+impl Manifest {
+    pub fn output_bytes(&self) -> u64 {
+        self.output_bytes
+    }
 }
 
 impl InputFile {
@@ -75,6 +88,8 @@ pub struct Output {
     results: File,
     /// Made when the first row is rejected.
     rejected: Option<File>,
+    /// Made when the first row waits.
+    waiting: Option<File>,
     pub manifest: Manifest,
 }
 
@@ -135,6 +150,9 @@ impl Output {
             rejected: 0,
             truncated: 0,
             columns: None,
+            kinds: None,
+            groups: Vec::new(),
+            waiting_bytes: 0,
             output_bytes: 0,
             rejected_bytes: 0,
             finished: false,
@@ -162,8 +180,14 @@ impl Output {
                 (results, fresh)
             }
         };
-        let mut output =
-            Self { place: place.into(), rejected_place: rejected_place.into(), results, rejected: None, manifest };
+        let mut output = Self {
+            place: place.into(),
+            rejected_place: rejected_place.into(),
+            results,
+            rejected: None,
+            waiting: None,
+            manifest,
+        };
         output.cut(&partial)?;
         Ok(output)
     }
@@ -180,11 +204,16 @@ impl Output {
             Ok(())
         };
         to(&mut self.results, self.manifest.output_bytes, partial)?;
-        let rejected = beside(&self.rejected_place, ".partial");
-        if rejected.exists() {
-            let mut file = writable(&rejected, false).map_err(failed(&rejected))?;
-            to(&mut file, self.manifest.rejected_bytes, &rejected)?;
-            self.rejected = Some(file);
+        let others = [
+            (beside(&self.rejected_place, ".partial"), self.manifest.rejected_bytes, &mut self.rejected),
+            (beside(&self.place, ".partial.rows"), self.manifest.waiting_bytes, &mut self.waiting),
+        ];
+        for (path, bytes, open) in others {
+            if bytes > 0 || path.exists() {
+                let mut file = writable(&path, false).map_err(failed(&path))?;
+                to(&mut file, bytes, &path)?;
+                *open = Some(file);
+            }
         }
         self.save()
     }
@@ -210,11 +239,48 @@ impl Output {
         Ok(())
     }
 
+    /// Appends rows that wait for the others of their row group.
+    pub fn append_waiting(&mut self, rows: &[u8]) -> Outcome<()> {
+        let path = beside(&self.place, ".partial.rows");
+        let file = match &mut self.waiting {
+            Some(file) => file,
+            none => none.insert(writable(&path, true).map_err(failed(&path))?),
+        };
+        file.write_all(rows).map_err(failed(&path))?;
+        self.manifest.waiting_bytes += rows.len() as u64;
+        Ok(())
+    }
+
+    /// Appends a row group, for which no row waits any longer.
+    pub fn append_group(&mut self, group: &[u8]) -> Outcome<()> {
+        self.append(group, &[])?;
+        self.manifest.groups.push(group.len() as u64);
+        self.manifest.waiting_bytes = 0;
+        // Before the rows are gone.
+        self.save()?;
+        if let Some(file) = &mut self.waiting {
+            file.set_len(0).and_then(|()| file.rewind()).map_err(failed(&self.place))?;
+        }
+        Ok(())
+    }
+
+    /// The rows that wait, from the first one on.
+    pub fn waiting(&self) -> Outcome<File> {
+        let path = beside(&self.place, ".partial.rows");
+        File::open(&path).map_err(failed(&path))
+    }
+
+    /// The results, from the first one on.
+    pub fn reader(&self) -> Outcome<File> {
+        let path = beside(&self.place, ".partial");
+        File::open(&path).map_err(failed(&path))
+    }
+
     /// Makes what was appended permanent: it counts from now on.
     pub fn save(&mut self) -> Outcome<()> {
         self.results.sync_data().map_err(failed(&self.place))?;
-        if let Some(file) = &self.rejected {
-            file.sync_data().map_err(failed(&self.rejected_place))?;
+        for file in self.rejected.iter().chain(&self.waiting) {
+            file.sync_data().map_err(failed(&self.place))?;
         }
         let path = beside(&self.place, ".manifest.json");
         let folder = match path.parent() {
@@ -242,6 +308,10 @@ impl Output {
             for old in [&rejected, &self.rejected_place].into_iter().filter(|path| path.exists()) {
                 fs::remove_file(old).map_err(failed(old))?;
             }
+        }
+        let waiting = beside(&self.place, ".partial.rows");
+        if waiting.exists() {
+            fs::remove_file(&waiting).map_err(failed(&waiting))?;
         }
         for (partial, place) in [(rejected, &self.rejected_place), (beside(&self.place, ".partial"), &self.place)] {
             if partial.exists() {

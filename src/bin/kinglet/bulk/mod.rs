@@ -1,34 +1,39 @@
 //! `kinglet run`: a task over files of any length. One thread reads and parses rows, one calls the model, one writes: memory is bounded by
 //! the batches between them. See [`manifest`] for how a run goes on after an interruption.
 
+#[cfg(feature = "parquet")]
+mod columns;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_columns.rs"]
+mod columns;
 mod manifest;
 mod rows;
 mod tasks;
+mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kinglet::{Cancellation, Model, Status};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
 use crate::interrupt;
 use crate::output;
-use crate::progress::Meter;
 use crate::run_args::{RowFormat, Run};
 
+use columns::{Columns, Source};
 use manifest::{Manifest, Output};
-use rows::{BadRow, Input, Reader, Row, RowBatch};
-use tasks::{Fields, Line, Results, Task};
+use rows::{Input, Reader, Row, RowBatch};
+use tasks::{Results, Task};
+use writer::Writer;
 
 /// Batches that wait between two threads.
 const WAITING: usize = 2;
-/// The time between two manifests.
-const SAVED: Duration = Duration::from_secs(1);
 /// The time in which a signal is noticed.
 const NOTICED: Duration = Duration::from_millis(50);
 
@@ -37,16 +42,21 @@ pub struct Plan {
     inputs: Vec<Input>,
     output_format: RowFormat,
     rejected: PathBuf,
+    fields: rows::Fields,
+    /// Of inputs that have columns: those that the output has.
+    columns: Option<Columns>,
+    /// A source of columns on standard input.
+    stream: Mutex<Option<Source>>,
 }
 
 pub fn plan(args: &Run) -> Outcome<Plan> {
     Task::check(args)?;
     let output_format = match rows::format_of(&args.output) {
-        Ok(RowFormat::Text) | Err(_) => {
-            let what = format!("--output {}: the name must end in .jsonl or .csv", args.output.display());
-            return Err(Failure::usage(what));
+        Ok(format) if format != RowFormat::Text && !is_stream(&args.output) => format,
+        _ => {
+            let names = ".jsonl, .csv, .parquet or .arrow";
+            return Err(Failure::usage(format!("--output {}: the name must end in {names}", args.output.display())));
         }
-        Ok(format) => format,
     };
     let mut inputs = Vec::new();
     for given in &args.input {
@@ -77,7 +87,49 @@ pub fn plan(args: &Run) -> Outcome<Plan> {
     if args.output == rejected {
         return Err(Failure::usage("--rejected: is the output"));
     }
-    Ok(Plan { inputs, output_format, rejected })
+    let as_columns = output_format.has_columns();
+    columns::check_build(inputs.iter().find(|input| input.format.has_columns()).map(Input::name), as_columns, args)?;
+    let fields = rows::Fields {
+        text: args.text_field.clone(),
+        pair: args.pair_field.clone(),
+        only: args.keep.clone(),
+        none: args.keep_none,
+        as_columns,
+    };
+    let (columns, stream) = look_at(&inputs, &fields)?;
+    Ok(Plan { inputs, output_format, rejected, fields, columns, stream: Mutex::new(stream) })
+}
+
+/// The stream of Arrow, which an output cannot be: it is a file with a footer.
+fn is_stream(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("arrows"))
+}
+
+/// Opens the inputs that have columns, and returns the columns that the output has of them.
+fn look_at(inputs: &[Input], fields: &rows::Fields) -> Outcome<(Option<Columns>, Option<Source>)> {
+    let (mut first, mut stream) = (None::<(String, Columns)>, None);
+    for input in inputs.iter().filter(|input| input.format.has_columns()) {
+        let source = Source::open(input, fields, 0)?;
+        match &mut first {
+            Some((name, columns)) if fields.as_columns => columns::join(columns, source.columns()).map_err(|what| {
+                Failure::usage(format!(
+                    "{}: {what} in {name}; the columns of an output are those of all inputs",
+                    input.name()
+                ))
+            })?,
+            Some(_) => {}
+            none => *none = Some((input.name(), source.columns().clone())),
+        }
+        if input.path.is_none() {
+            stream = Some(source);
+        }
+    }
+    let other = inputs.iter().find(|input| !input.format.has_columns());
+    if let (Some((name, _)), Some(other)) = (first.as_ref().filter(|_| fields.as_columns), other) {
+        let what = format!("{} has no columns, and {name} has", other.name());
+        return Err(Failure::usage(format!("--input: {what}; for an output with columns all inputs must be alike")));
+    }
+    Ok((first.map(|(_, columns)| columns), stream))
 }
 
 /// The files of a name or a pattern.
@@ -106,7 +158,13 @@ pub fn run(model: &Model, args: &Run, plan: &Plan) -> Outcome<()> {
     let task = Task::new(model, args)?;
     // What fails with any text is no fault of a row.
     let sample = args.pair_field.as_ref().map(|_| &["a"][..]);
-    task.run(model, &["a"], sample, 0, &Cancellation::new())?;
+    let sample = task.run(model, &["a"], sample, 0, &Cancellation::new())?;
+    let taken = |name: &&str| plan.columns.iter().flatten().any(|column| column.name().as_str() == *name);
+    if let Some(name) = task.fields().iter().copied().find(taken) {
+        return Err(Failure::usage(format!(
+            "the task writes a column {name:?} of its own, as the input has; see --keep"
+        )));
+    }
     let settings = json!({
         "task": args.task.name(),
         "model": args.model.model.display().to_string(),
@@ -115,6 +173,7 @@ pub fn run(model: &Model, args: &Run, plan: &Plan) -> Outcome<()> {
         "options": task.settings(),
         "fields": json!([args.text_field, args.pair_field, args.keep, args.keep_none]),
         "batch size": args.batch_size,
+        "row group size": args.row_group_size,
         "rejected": plan.rejected.display().to_string(),
     });
     interrupt::remember_endings();
@@ -124,20 +183,29 @@ pub fn run(model: &Model, args: &Run, plan: &Plan) -> Outcome<()> {
         output::note(&format!("going on after {before} rows"));
     }
     let start = Instant::now();
-    let manifest = if output.is_finished() { output.finish()? } else { work(model, args, plan, &task, output)? };
+    let manifest =
+        if output.is_finished() { output.finish()? } else { work((model, args, plan), &task, &sample, output)? };
     report(args, plan, &manifest, before, start.elapsed())
 }
 
-fn work(model: &Model, args: &Run, plan: &Plan, task: &Task, output: Output) -> Outcome<Manifest> {
-    let (batches, to_run) = sync_channel::<Outcome<RowBatch>>(WAITING);
-    let fields = rows::Fields { text: args.text_field.clone(), pair: args.pair_field.clone() };
-    let (inputs, place, size) = (plan.inputs.clone(), output.manifest.place.clone(), args.batch_size);
+fn work(
+    (model, args, plan): (&Model, &Run, &Plan),
+    task: &Task,
+    sample: &Results,
+    output: Output,
+) -> Outcome<Manifest> {
+    let (batches, to_run) = sync_channel::<Outcome<Option<RowBatch>>>(WAITING);
+    let (inputs, fields) = (plan.inputs.clone(), plan.fields.clone());
+    let (place, size) = (output.manifest.place.clone(), args.batch_size);
+    let stream = plan.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mut first = output.manifest.rows;
+    let writer = Writer::new((model, args, plan), task, sample, output)?;
     // It is not joined: it may wait for standard input.
     thread::spawn(move || {
-        let mut reader = Reader::new(inputs, fields, place);
-        while let Some(batch) = reader.batch(size).transpose() {
-            let is_last = batch.is_err();
+        let mut reader = Reader::new(inputs, fields, place, stream);
+        loop {
+            let batch = reader.batch(size);
+            let is_last = !matches!(batch, Ok(Some(_)));
             if batches.send(batch).is_err() || is_last {
                 break;
             }
@@ -156,19 +224,22 @@ fn work(model: &Model, args: &Run, plan: &Plan, task: &Task, output: Output) -> 
     });
     let (finished, to_write) = sync_channel::<Done>(WAITING);
     let result = thread::scope(|scope| {
-        let writer = Writer { model, args, task, format: plan.output_format, inputs: &plan.inputs, output };
         let writer = scope.spawn(move || writer.run(to_write));
         let mut failure = None;
         while !cancellation.is_cancelled() {
             // Not longer, because a signal may come while nothing is read.
             let batch = match to_run.recv_timeout(NOTICED) {
-                Ok(Ok(batch)) => batch,
+                Ok(Ok(Some(batch))) => batch,
+                Ok(Ok(None)) => break,
                 Ok(Err(error)) => {
                     failure = Some(error);
                     break;
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => continue,
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
+                    failure = Some(Failure::new("the rows could not be read: a fault of kinglet"));
+                    break;
+                }
             };
             let count = batch.rows.len() as u64;
             match process(model, task, batch, first, &cancellation) {
@@ -186,12 +257,12 @@ fn work(model: &Model, args: &Run, plan: &Plan, task: &Task, output: Output) -> 
             }
         }
         drop(finished);
-        let output =
+        let writer =
             writer.join().map_err(|_| Failure::new("the results could not be written: a fault of kinglet"))??;
         match failure {
-            Some(failure) => Err((output.manifest.rows, failure)),
-            None if cancellation.is_cancelled() => Err((output.manifest.rows, Failure::new("stopped"))),
-            None => Ok(output),
+            Some(failure) => Err((writer.rows(), failure)),
+            None if cancellation.is_cancelled() => Err((writer.rows(), Failure::new("stopped"))),
+            None => Ok(writer),
         }
         .map_err(|(rows, failure)| {
             Failure::new(format!("{}; {rows} rows are done, and the same command goes on", failure.message()))
@@ -241,120 +312,6 @@ fn process(
         }
     }
     Ok(Done { batch, results, places })
-}
-
-struct Writer<'a> {
-    model: &'a Model,
-    args: &'a Run,
-    task: &'a Task,
-    format: RowFormat,
-    inputs: &'a [Input],
-    output: Output,
-}
-
-impl Writer<'_> {
-    /// Writes what comes, until no more does.
-    fn run(mut self, batches: Receiver<Done>) -> Outcome<Output> {
-        let mut meter = Meter::new("rows", None, false);
-        let mut saved = Instant::now();
-        for done in batches {
-            meter.add(done.batch.rows.len() as u64);
-            self.write(done)?;
-            if saved.elapsed() >= SAVED {
-                self.output.save()?;
-                saved = Instant::now();
-            }
-        }
-        self.output.save()?;
-        Ok(self.output)
-    }
-
-    fn write(&mut self, done: Done) -> Outcome<()> {
-        let Done { batch, results, places } = done;
-        let (mut written, mut rejected) = (Vec::new(), Vec::new());
-        let mut places = places.into_iter();
-        for (input, number, row) in batch.rows {
-            self.output.manifest.rows += 1;
-            let refused = match row {
-                Err(bad) => Some(bad),
-                Ok(Row { fields, text, .. }) => {
-                    let (kept, source) = self.kept(fields);
-                    let result = match (places.next(), self.taken(&kept)) {
-                        (_, Some(name)) => Err(format!("the task writes a field {name:?} of its own; see --keep")),
-                        (Some(Ok((result, row))), _) => {
-                            let fields = Fields { model: self.model, results: &results[result], row, text: &text };
-                            self.line(&Line { kept: &kept, fields }, &mut written)
-                        }
-                        (Some(Err(reason)), _) => Err(reason),
-                        (None, _) => Err("was not processed: a fault of kinglet".into()),
-                    };
-                    result.err().map(|reason| {
-                        let whole: Map<String, Value> = kept.into_iter().chain(source).collect();
-                        BadRow { reason, source: Value::Object(whole).to_string() }
-                    })
-                }
-            };
-            if let Some(BadRow { reason, source }) = refused {
-                self.output.manifest.rejected += 1;
-                let line = json!({"input": self.inputs[input].name(), "line": number, "reason": reason, "row": source});
-                rejected.extend(format!("{line}\n").into_bytes());
-            }
-        }
-        self.output.append(&written, &rejected)?;
-        self.output.manifest.place = batch.end;
-        Ok(())
-    }
-
-    /// The fields that are kept, and the others.
-    fn kept(&self, fields: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
-        let keeps =
-            |name: &String| !self.args.keep_none && (self.args.keep.is_empty() || self.args.keep.contains(name));
-        fields.into_iter().partition(|(name, _)| keeps(name))
-    }
-
-    /// A field that would be there twice.
-    fn taken(&self, kept: &Map<String, Value>) -> Option<&'static str> {
-        self.task.fields().iter().copied().find(|&name| kept.contains_key(name))
-    }
-
-    /// Appends a row, or says why it cannot be written.
-    fn line(&mut self, line: &Line<'_>, written: &mut Vec<u8>) -> Result<(), String> {
-        if self.format == RowFormat::Csv {
-            let cells = line.cells();
-            let columns = self.columns(line.kept, written)?;
-            if let Some((name, _)) = cells.iter().find(|(name, _)| !columns.contains(name)) {
-                return Err(format!(
-                    "field {name:?} is no column of the output, which are those of the first row; see --keep"
-                ));
-            }
-            let cell = |column: &String| cells.iter().find(|(name, _)| name == column).map_or("", |(_, cell)| cell);
-            record(columns.iter().map(cell), written)?;
-        } else {
-            serde_json::to_writer(&mut *written, line).map_err(|error| error.to_string())?;
-            written.push(b'\n');
-        }
-        self.output.manifest.truncated += u64::from(line.fields.truncated());
-        Ok(())
-    }
-
-    /// The columns of CSV; the first row, which has them, gets the header before it.
-    fn columns(&mut self, first: &Map<String, Value>, written: &mut Vec<u8>) -> Result<Vec<String>, String> {
-        if let Some(columns) = &self.output.manifest.columns {
-            return Ok(columns.clone());
-        }
-        let mut columns: Vec<String> =
-            if self.args.keep.is_empty() { first.keys().cloned().collect() } else { self.args.keep.clone() };
-        columns.extend(self.task.fields().iter().map(|&name| name.into()));
-        record(columns.iter().map(String::as_str), written)?;
-        self.output.manifest.columns = Some(columns.clone());
-        Ok(columns)
-    }
-}
-
-/// Appends a record of CSV.
-fn record<'a>(cells: impl Iterator<Item = &'a str>, written: &mut Vec<u8>) -> Result<(), String> {
-    let mut writer = csv::Writer::from_writer(written);
-    writer.write_record(cells).and_then(|()| Ok(writer.flush()?)).map_err(|error| error.to_string())
 }
 
 fn report(args: &Run, plan: &Plan, manifest: &Manifest, before: u64, time: Duration) -> Outcome<()> {

@@ -1,4 +1,4 @@
-//! Reading rows from JSON Lines, CSV and text files, in batches of bounded size, from any place on.
+//! Reading rows in batches of bounded size, from any place on.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -10,6 +10,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::columns::{Cells, Source};
 use crate::failure::{Failure, Outcome};
 use crate::run_args::RowFormat;
 
@@ -42,23 +43,57 @@ pub struct Place {
     pub input: usize,
     /// Bytes before it.
     pub offset: u64,
-    /// Lines before it.
+    /// Lines before it; of Parquet and Arrow, rows.
     pub line: u64,
     /// Of CSV: the names of the columns, once they are read.
     pub columns: Option<Vec<String>>,
 }
 
-/// The fields that a row must have.
+/// The fields that a row must have, and those that the output has.
 #[derive(Clone)]
 pub struct Fields {
     pub text: String,
     pub pair: Option<String>,
+    /// Those that the output has; empty: all, unless it has none.
+    pub only: Vec<String>,
+    pub none: bool,
+    /// Whether the output has columns.
+    pub as_columns: bool,
+}
+
+impl Fields {
+    pub fn keeps(&self, name: &String) -> bool {
+        !self.none && (self.only.is_empty() || self.only.contains(name))
+    }
 }
 
 pub struct Row {
-    pub fields: Map<String, Value>,
+    pub own: Own,
     pub text: String,
     pub pair: Option<String>,
+}
+
+/// What a row has of its own.
+pub enum Own {
+    Fields(Map<String, Value>),
+    /// Of columns that become columns again.
+    Cells(Cells),
+}
+
+impl Own {
+    pub fn fields(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Fields(fields) => Some(fields),
+            Self::Cells(_) => None,
+        }
+    }
+
+    pub fn cells(&self) -> Option<&Cells> {
+        match self {
+            Self::Cells(cells) => Some(cells),
+            Self::Fields(_) => None,
+        }
+    }
 }
 
 /// A row that cannot be read.
@@ -79,6 +114,7 @@ pub struct RowBatch {
 enum Raw {
     Line(Vec<u8>),
     Record(Vec<String>),
+    Cells(Cells),
     Bad(BadRow),
 }
 
@@ -87,9 +123,12 @@ pub struct Reader {
     fields: Fields,
     place: Place,
     open: Option<Open>,
+    /// Of standard input, which is opened once.
+    stream: Option<Source>,
 }
 
 enum Open {
+    Columns(Box<Source>),
     Lines(Box<dyn BufRead>),
     /// `start` is the place where the reader was opened, `left` what may still be read of the row.
     Csv {
@@ -100,8 +139,9 @@ enum Open {
 }
 
 impl Reader {
-    pub fn new(inputs: Vec<Input>, fields: Fields, place: Place) -> Self {
-        Self { inputs, fields, place, open: None }
+    /// `stream` is a source of columns on standard input.
+    pub fn new(inputs: Vec<Input>, fields: Fields, place: Place, stream: Option<Source>) -> Self {
+        Self { inputs, fields, place, open: None, stream }
     }
 
     /// The next batch of at most `size` rows; None at the end of all inputs.
@@ -116,6 +156,7 @@ impl Reader {
             bytes += match &row {
                 Raw::Line(line) => line.len(),
                 Raw::Record(cells) => cells.iter().map(String::len).sum(),
+                Raw::Cells(cells) => cells.size(),
                 Raw::Bad(bad) => bad.source.len(),
             };
             raw.push((
@@ -135,6 +176,7 @@ impl Reader {
                 Raw::Line(line) if inputs[input].format == RowFormat::Text => text_row(line, fields),
                 Raw::Line(line) => json_row(line, fields),
                 Raw::Record(cells) => record_row(columns.unwrap_or_default(), cells, fields),
+                Raw::Cells(cells) => cells_row(cells, fields),
                 Raw::Bad(bad) => Err(bad),
             };
             (input, line, row)
@@ -157,12 +199,26 @@ impl Reader {
     /// The next row of the current input with its line; None at its end.
     fn raw(&mut self) -> Outcome<Option<(u64, Raw)>> {
         let input = &self.inputs[self.place.input];
+        if self.open.is_none() && input.format.has_columns() {
+            self.open = Some(Open::Columns(Box::new(match (&input.path, self.stream.take()) {
+                (None, Some(mut stream)) => {
+                    stream.skip(self.place.line)?;
+                    stream
+                }
+                _ => Source::open(input, &self.fields, self.place.line)?,
+            })));
+        }
         let failed = |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", input.name()));
         let open = match &mut self.open {
             Some(open) => open,
             None => self.open.insert(open(input, &mut self.place).map_err(|error| failed(&error))?),
         };
         match open {
+            Open::Columns(source) => {
+                let Some(cells) = source.next()? else { return Ok(None) };
+                self.place.line += 1;
+                Ok(Some((self.place.line, Raw::Cells(cells))))
+            }
             Open::Lines(source) => loop {
                 let mut line = Vec::new();
                 let count = source.take(MAX_ROW as u64 + 1).read_until(b'\n', &mut line).map_err(|e| failed(&e))?;
@@ -350,7 +406,21 @@ fn row(map: Map<String, Value>, fields: &Fields) -> Result<Row, String> {
     };
     let text = take(&fields.text)?;
     let pair = fields.pair.as_ref().map(take).transpose()?;
-    Ok(Row { fields: map, text, pair })
+    Ok(Row { own: Own::Fields(map), text, pair })
+}
+
+fn cells_row(cells: Cells, fields: &Fields) -> Result<Row, BadRow> {
+    let bad = |reason: String| BadRow { reason, source: Value::Object(cells.json()).to_string() };
+    let take = |text: Option<&str>, field: &String| match text {
+        Some(text) if text.len() > MAX_ROW => {
+            Err(bad(format!("field {field:?} has {} bytes; the maximum is {MAX_ROW}", text.len())))
+        }
+        Some(text) => Ok(text.to_string()),
+        None => Err(bad(format!("field {field:?} is null"))),
+    };
+    let text = take(cells.text(), &fields.text)?;
+    let pair = fields.pair.as_ref().map(|field| take(cells.pair(), field)).transpose()?;
+    Ok(Row { own: if fields.as_columns { Own::Cells(cells) } else { Own::Fields(cells.json()) }, text, pair })
 }
 
 /// The format that a file's name tells.
@@ -363,10 +433,8 @@ pub fn format_of(path: &Path) -> Outcome<RowFormat> {
         "gz" | "zst" | "bz2" | "xz" => {
             Err(Failure::usage(format!("{}: is compressed; decompress it into `--input -`", path.display())))
         }
-        "parquet" | "arrow" | "feather" => Err(Failure::usage(format!(
-            "{}: Parquet and Arrow files are not read; write them as JSON Lines, or use the Python package, which takes Arrow columns",
-            path.display()
-        ))),
+        "parquet" => Ok(RowFormat::Parquet),
+        "arrow" | "arrows" | "feather" | "ipc" => Ok(RowFormat::Arrow),
         _ => Err(Failure::usage(format!("{}: the name does not tell the format; see --input-format", path.display()))),
     }
 }

@@ -1,10 +1,12 @@
 //! The tasks of `kinglet run`: their options, one call on a batch, and the fields of its results.
 
 use std::ops::Range;
+use std::panic::resume_unwind;
+use std::thread;
 
 use kinglet::{
-    Cancellation, Classifications, ClassifyOptions, EmbedOptions, Embeddings, EncodeOptions, Encoding, Entity,
-    GenerateOptions, Generations, Model, Pooling, TokenClassifications,
+    Cancellation, Classifications, ClassifyOptions, CompressOptions, Compression, EmbedOptions, Embeddings,
+    EncodeOptions, Encoding, Entity, GenerateOptions, Generations, Model, Pooling, TokenClassifications,
 };
 use serde::ser::{Serialize, SerializeMap};
 use serde_json::{Map, Value};
@@ -21,6 +23,7 @@ pub enum Task {
     Score(ClassifyOptions),
     Generate(Box<GenerateOptions>),
     Tokenize(EncodeOptions),
+    Compress(Box<CompressOptions>),
 }
 
 /// The results of a batch.
@@ -33,6 +36,29 @@ pub enum Results {
     Scores(Classifications),
     Texts(Generations),
     Tokens(Encoding),
+    Compressions(Vec<Compression>),
+}
+
+impl Results {
+    pub fn truncated(&self, row: usize) -> bool {
+        let all = match self {
+            Self::Embeddings(embeddings, _) => &embeddings.truncated,
+            Self::Classes(classes) | Self::Scores(classes) => &classes.truncated,
+            Self::Entities(found, _) => &found.truncated,
+            Self::Texts(texts) => &texts.truncated,
+            Self::Tokens(encoding) => encoding.truncated(),
+            // Documents of any length are read.
+            Self::Compressions(_) => return false,
+        };
+        all[row] != 0
+    }
+
+    pub fn compression(&self, row: usize) -> Option<&Compression> {
+        match self {
+            Self::Compressions(all) => all.get(row),
+            _ => None,
+        }
+    }
 }
 
 impl Task {
@@ -42,6 +68,7 @@ impl Task {
         let prompt = args.prompt.prompt.is_some() || args.prompt.prompt_name.is_some();
         let pair = args.pair_field.is_some();
         let generation = args.first_of_generation.as_deref();
+        let compression = args.first_of_compression.as_deref();
         for (given, option, tasks) in [
             (args.max_length.is_some(), "--max-length", &[Embed, Classify, Score, Tokenize][..]),
             (args.pooling.is_some(), "--pooling", &[Embed]),
@@ -52,6 +79,7 @@ impl Task {
             (prompt, "--prompt and --prompt-name", &[Embed, Classify, Score]),
             (pair, "--pair-field", &[Classify, Score, Tokenize]),
             (generation.is_some(), generation.unwrap_or_default(), &[Generate]),
+            (compression.is_some(), compression.unwrap_or_default(), &[Compress]),
         ] {
             if given && !tasks.contains(&args.task) {
                 return Err(Failure::usage(format!("{option}: not for --task {}", args.task.name())));
@@ -59,6 +87,9 @@ impl Task {
         }
         match args.task {
             Score if !pair => Err(Failure::usage("--task score needs --pair-field, the field of the second text")),
+            Compress if args.compression.ratio.is_none() && args.compression.max_tokens.is_none() => {
+                Err(Failure::usage("--task compress needs --ratio or --max-tokens"))
+            }
             _ => Ok(()),
         }
     }
@@ -96,6 +127,7 @@ impl Task {
             BulkTask::Tokenize => {
                 Self::Tokenize(EncodeOptions { max_length: args.max_length, ..EncodeOptions::default() })
             }
+            BulkTask::Compress => Self::Compress(Box::new(args.compression.options())),
         })
     }
 
@@ -107,6 +139,7 @@ impl Task {
             Self::Entities(options, aggregation) => format!("{options:?} {aggregation:?}"),
             Self::Generate(options) => format!("{options:?}"),
             Self::Tokenize(options) => format!("{options:?}"),
+            Self::Compress(options) => format!("{options:?}"),
         }
     }
 
@@ -119,6 +152,7 @@ impl Task {
             Self::Score(_) => &["score", "truncated"],
             Self::Generate(_) => &["generated_text", "finish_reason", "truncated"],
             Self::Tokenize(_) => &["input_ids", "truncated"],
+            Self::Compress(_) => &["compressed_text", "tokens_before", "tokens_after", "ratio"],
         }
     }
 
@@ -160,8 +194,23 @@ impl Task {
                 Results::Texts(model.generate(texts, &options, None)?)
             }
             Self::Tokenize(options) => Results::Tokens(model.tokenize(texts, pairs, options, Some(cancellation))?),
+            Self::Compress(options) => {
+                let options = CompressOptions { cancellation: cancelled, ..(**options).clone() };
+                Results::Compressions(compress(model, texts, &options)?)
+            }
         })
     }
+}
+
+/// Compresses documents, several at a time: one of a few windows does not give work to all CPUs.
+fn compress(model: &Model, texts: &[&str], options: &CompressOptions) -> kinglet::Result<Vec<Compression>> {
+    let callers = thread::available_parallelism().map_or(1, usize::from);
+    let share = texts.len().div_ceil(callers).max(1);
+    let call = &|texts: &[&str]| texts.iter().map(|text| model.compress(text, options)).collect::<Vec<_>>();
+    thread::scope(|scope| {
+        let callers: Vec<_> = texts.chunks(share).map(|texts| scope.spawn(move || call(texts))).collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap_or_else(|fault| resume_unwind(fault))).collect()
+    })
 }
 
 /// The results of row `row` of a batch, as fields.
@@ -174,14 +223,7 @@ pub struct Fields<'a> {
 
 impl Fields<'_> {
     pub fn truncated(&self) -> bool {
-        let all = match self.results {
-            Results::Embeddings(embeddings, _) => &embeddings.truncated,
-            Results::Classes(classes) | Results::Scores(classes) => &classes.truncated,
-            Results::Entities(found, _) => &found.truncated,
-            Results::Texts(texts) => &texts.truncated,
-            Results::Tokens(encoding) => encoding.truncated(),
-        };
-        all[self.row] != 0
+        self.results.truncated(self.row)
     }
 
     pub fn write<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
@@ -230,6 +272,13 @@ impl Fields<'_> {
             Results::Tokens(encoding) => {
                 let tokens = encoding.starts()[row]..encoding.starts()[row + 1];
                 map.serialize_entry("input_ids", &encoding.ids()[tokens])?;
+            }
+            Results::Compressions(all) => {
+                let found = &all[row];
+                map.serialize_entry("compressed_text", &found.text)?;
+                map.serialize_entry("tokens_before", &found.tokens_before)?;
+                map.serialize_entry("tokens_after", &found.tokens_after)?;
+                map.serialize_entry("ratio", &found.ratio())?;
             }
         }
         if self.truncated() { map.serialize_entry("truncated", &true) } else { Ok(()) }
