@@ -208,7 +208,7 @@ fn each_task_has_its_columns() {
         (
             "compress",
             "bert",
-            &["--max-tokens", "4"],
+            &["--ratio", "2"],
             vec![
                 ("compressed_text", string),
                 ("tokens_before", DataType::UInt64),
@@ -383,7 +383,7 @@ fn what_columns_do_not_fit_is_refused_by_name() {
         (1, to("cut.arrow", "o.jsonl"), "cut.arrow: "),
         (1, to("old.feather", "o.jsonl"), "old.feather: is in the first format of Feather"),
         (1, to("cut.arrows", "o.jsonl"), "cut.arrows: ends within a message"),
-        (1, to("brotli.parquet", "o.jsonl"), "brotli.parquet: column \"id\": is compressed by BROTLI"),
+        (1, to("brotli.parquet", "o.jsonl"), "brotli.parquet: column \"id\" is compressed by BROTLI;"),
         (
             1,
             [to("rows.parquet", "o.jsonl"), vec!["--text-field", "body"]].concat(),

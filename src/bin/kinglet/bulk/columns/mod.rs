@@ -109,7 +109,7 @@ impl Source {
             }
         }
         match &mut opened {
-            AnyInput::Parquet(input) => input.select(&read, skipped),
+            AnyInput::Parquet(input) => input.select(&read, skipped)?,
             AnyInput::Arrow(input) => input.select(&read, skipped),
         }
         Ok(Self { name: input.name(), input: opened, columns, text, pair, table: None })

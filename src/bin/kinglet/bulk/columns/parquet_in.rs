@@ -49,9 +49,24 @@ impl ParquetInput {
     }
 
     /// Reads these columns only, and leaves out rows at the beginning.
-    pub fn select(&mut self, columns: &[usize], skipped: u64) {
+    pub fn select(&mut self, columns: &[usize], skipped: u64) -> Result<(), String> {
+        use Compression::*;
         self.columns = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
         self.skipped = skipped;
+        for group in self.metadata.metadata().row_groups() {
+            let columns = group.columns().iter().enumerate().filter(|(leaf, _)| self.columns.leaf_included(*leaf));
+            for (_, column) in columns {
+                let codec = column.compression();
+                if !matches!(codec, UNCOMPRESSED | SNAPPY | GZIP(_) | ZSTD(_) | LZ4_RAW) {
+                    let (name, codec) = (column.column_path().string(), codec.to_string());
+                    let codec = codec.split('(').next().unwrap_or_default();
+                    return Err(format!(
+                        "column {name:?} is compressed by {codec}; snappy, gzip, zstd and LZ4_RAW are read"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     pub fn next(&mut self) -> Result<Option<RecordBatch>, String> {
@@ -98,11 +113,6 @@ impl ParquetInput {
 
 /// Checks the pages of a column, and returns how many bytes they have, decompressed.
 fn check_pages(file: &mut File, column: &ColumnChunkMetaData) -> Result<u64, String> {
-    use Compression::*;
-    let codec = column.compression();
-    if !matches!(codec, UNCOMPRESSED | SNAPPY | GZIP(_) | ZSTD(_) | LZ4_RAW) {
-        return Err(format!("is compressed by {codec}; snappy, gzip, zstd and LZ4_RAW are read"));
-    }
     let (mut at, length) = column.byte_range();
     let end = at.checked_add(length).ok_or("is beyond the end of the file")?;
     let mut all = 0u64;
@@ -112,7 +122,7 @@ fn check_pages(file: &mut File, column: &ColumnChunkMetaData) -> Result<u64, Str
         if sizes.compressed > end - start {
             return Err("a page is longer than its column".into());
         }
-        let gzip = matches!(codec, GZIP(_)) && sizes.compressed > MAX_PAGE / MAX_DEFLATE;
+        let gzip = matches!(column.compression(), Compression::GZIP(_)) && sizes.compressed > MAX_PAGE / MAX_DEFLATE;
         if sizes.uncompressed > MAX_PAGE || (gzip && !inflates(file, start, sizes.compressed)?) {
             return Err(format!("a page has more than {} MiB", MAX_PAGE >> 20));
         }
