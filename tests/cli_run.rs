@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kinglet::{EmbedOptions, LoadOptions, Model};
+use kinglet::{CompressOptions, CompressUnit, EmbedOptions, LoadOptions, Model};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -109,8 +109,8 @@ fn each_task_writes_its_fields() {
         ("tokenize", "bert", &["--keep", "id"], &["id", "input_ids"]),
         (
             "compress",
-            "bert",
-            &["--ratio", "2", "--keep", "id"],
+            "generation/llama",
+            &["--max-tokens", "20", "--unit", "word", "--keep", "id"],
             &["id", "compressed_text", "tokens_before", "tokens_after", "ratio"],
         ),
     ] {
@@ -125,6 +125,28 @@ fn each_task_writes_its_fields() {
     let several = ["-n", "5", "--num-beams", "2", "--num-return-sequences", "2", "--keep-none"];
     succeeds(&folder, "generate", "generation/llama", &[&files[..], &several].concat());
     assert_eq!(rows(&out)[0]["generated_text"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn documents_are_compressed_as_by_the_library() {
+    let texts = texts(40);
+    let folder = folder_of(&texts);
+    let more =
+        ["--input", "in.jsonl", "--output", "out.jsonl", "--max-tokens", "20", "--unit", "word", "--batch-size", "7"];
+    succeeds(&folder, "compress", "generation/llama", &more);
+    let model = Model::load(support::fixtures().join("generation/llama"), LoadOptions::default()).unwrap();
+    let options = CompressOptions { max_tokens: Some(20), unit: Some(CompressUnit::Word), ..Default::default() };
+    let found = rows(&folder.path().join("out.jsonl"));
+    assert_eq!(found.len(), texts.len());
+    let mut shorter = 0;
+    for (row, text) in found.iter().zip(&texts) {
+        let expected = model.compress(text, &options).unwrap();
+        let counts = (json!(expected.tokens_before), json!(expected.tokens_after));
+        assert_eq!((&row["compressed_text"], &row["text"]), (&json!(expected.text), &json!(text)));
+        assert_eq!((&row["tokens_before"], &row["tokens_after"]), (&counts.0, &counts.1));
+        shorter += usize::from(expected.tokens_after < expected.tokens_before);
+    }
+    assert!(shorter > 10, "{shorter}");
 }
 
 #[test]

@@ -234,7 +234,7 @@ impl Messages {
         let mut body = MutableBuffer::new(0);
         while (body.len() as u64) < length {
             let start = body.len();
-            let end = (length as usize).min((2 * start).max(64 << 20));
+            let end = (length as usize).min((2 * start).max(1 << 20));
             body.resize(end, 0);
             source.read_exact(&mut body[start..]).map_err(|_| "ends within a message")?;
         }

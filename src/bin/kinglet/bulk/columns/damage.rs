@@ -61,12 +61,10 @@ fn damaged_bytes() {
     for (path, format) in fixtures() {
         let bytes = fs::read(&path).unwrap();
         for at in 0..bytes.len() {
-            for change in [0xff, 0x01, 0x80] {
-                let mut damaged = bytes.clone();
-                damaged[at] ^= change;
-                fs::write(&copy, &damaged).unwrap();
-                refused += usize::from(read(&copy, format, 0).is_err());
-            }
+            let mut damaged = bytes.clone();
+            damaged[at] ^= [0xff, 0x01, 0x80][at % 3];
+            fs::write(&copy, &damaged).unwrap();
+            refused += usize::from(read(&copy, format, 0).is_err());
         }
         for length in (0..bytes.len()).step_by(7) {
             fs::write(&copy, &bytes[..length]).unwrap();

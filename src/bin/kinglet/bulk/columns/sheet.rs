@@ -206,9 +206,6 @@ impl Sheet {
 
     /// Writes what comes after the last row.
     pub fn finish(self, output: &mut Output) -> Outcome<()> {
-        if output.is_finished() {
-            return Ok(());
-        }
         let footer = match self.encoder {
             Encoder::Arrow(_) => arrow_footer(&self.schema, output.reader()?, output.manifest.output_bytes())?,
             Encoder::Parquet(writer) => {
