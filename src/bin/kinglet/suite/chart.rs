@@ -128,7 +128,7 @@ impl Chart {
             let marks = if points.len() > MOST_MARKS { 0 } else { 3 };
             chart.draw_series(LineSeries::new(points.iter().copied(), line).point_size(marks))?;
             let at = LEGEND_LINE as i32 * i as i32;
-            legend.draw(&PathElement::new(vec![(90, at + 8), (108, at + 8)], line))?;
+            legend.draw(&PathElement::new(vec![(90, at + 6), (108, at + 6)], line))?;
             legend.draw(&Text::new(name.as_str(), (116, at), (FONT, 14)))?;
         }
         area.present()
