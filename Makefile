@@ -27,6 +27,7 @@ help:
 	@echo 'make abi-baseline   accept the ABI of src/ffi as what later versions must keep (docs/abi-policy.md)'
 	@echo 'make bench     run the benchmarks'
 	@echo 'make bench-release  run the benchmark suite on two models: reports in build/bench-release (docs/benchmark-suite.md)'
+	@echo 'make bench-baseline run it for docs/baseline-performance.md, on an idle machine'
 	@echo 'make scheduler-check  run the scheduler under a model checker'
 	@echo 'make test-engines   run Ray Data, Spark and Daft with the Python package (installs them, 1.4 GB), beside make test'
 	@echo 'make fuzz-smoke     run each fuzz target for a minute (nightly Rust, cargo-fuzz)'
@@ -62,6 +63,8 @@ test:
 	@scripts/fetch-model minilm
 	@scripts/fetch-model smollm2
 	@scripts/fetch-model onnxruntime && scripts/fetch-model minilm-onnx || printf '\n*** The tests of ONNX graphs will be skipped\n\n'
+	scripts/speed-chart --check
+	scripts/bench-docs --check
 	cargo fmt --check
 	cargo clippy --all-targets --features '$(FEATURES)' -- -D warnings
 	cargo test --features '$(FEATURES)'
@@ -138,13 +141,17 @@ bench-release: build
 	@scripts/fetch-model minilm
 	$${CARGO_TARGET_DIR:-target}/release/kinglet bench suite --config benches/suites/release.toml --output build/bench-release --history $(BENCH_HISTORY)
 
+# The page of the first baseline. Refused if the machine was busy or the tree has changes.
+bench-baseline: bench-release
+	scripts/bench-docs --baseline build/bench-release/report.json
+
 clean:
 	cargo clean
-	rm -rf build/container build/kubernetes-venv build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/mypy-engines build/engines-venv build/engines.log build/engines-pytest.log build/engines build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log build/bench-against build/bench-quick build/bench-release
+	rm -rf build/container build/kubernetes-venv build/prefix build/demo build/demo.log build/consumers build/docs build/go-test.log build/go-service build/cpp-search build/dist build/readme build/python-venv build/wheel-venv build/python-empty build/mypy build/mypy-engines build/engines-venv build/engines.log build/engines-pytest.log build/engines build/python.log build/pytest.log build/readme.py build/readme.out build/data build/training.log build/bench-against build/bench-quick build/bench-release build/bench-verdicts
 
 # The handing on of the scheduler's lead, in thousands of orders, under the model checker shuttle.
 scheduler-check:
 	cargo test --manifest-path crates/scheduler-check/Cargo.toml
 
-.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 test-engines cuda header abi-baseline compatibility fuzz-smoke bench bench-release clean train-demo
+.PHONY: scheduler-check help deps build install uninstall prefix demo test dist dist-aarch64 test-dist docs test-aarch64 test-engines cuda header abi-baseline compatibility fuzz-smoke bench bench-release bench-baseline clean train-demo
 .DEFAULT_GOAL := help

@@ -199,9 +199,11 @@ fn a_suite_of_an_encoder_writes_every_report() {
         html.starts_with("<!doctype html>") && html.matches("<svg").count() == 3 && !html.contains("src="),
         "{html}"
     );
-    for chart in ["batch_size_speedup_chart.svg", "inference_speedup_chart.svg", "latency_distribution.svg"] {
-        let svg = read(chart);
+    for chart in ["batch_size_speedup_chart", "inference_speedup_chart", "latency_distribution"] {
+        let svg = read(&format!("{chart}.svg"));
         assert!(svg.starts_with("<svg") && svg.contains("currentColor") && !svg.contains("#000000"), "{svg}");
+        let png = fs::read(Path::new(&output).join(format!("{chart}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG\r\n\x1a\n") && png.len() > 2000, "{chart}.png: {} bytes", png.len());
     }
     let action: Value = serde_json::from_str(&read("github-action.json")).unwrap();
     for entry in action.as_array().unwrap() {

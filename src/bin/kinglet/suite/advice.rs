@@ -70,8 +70,9 @@ pub fn of(report: &Report) -> Vec<String> {
     let noisy = report.figures.iter().filter(noisy).count();
     if noisy > 0 {
         advice.push(format!(
-            "{noisy} figures differ between rounds by more than their threshold, so a change of that size cannot be told from noise: \
-             use an idle machine or more rounds."
+            "Of {noisy} figure{} the rounds differ by more than the threshold, so a change of that size cannot be told from noise: \
+             use an idle machine or more rounds.",
+            if noisy == 1 { "" } else { "s" }
         ));
     }
     if let Some(governor) = report.machine.governor.as_deref().filter(|governor| *governor != "performance") {

@@ -1,48 +1,25 @@
-//! Pages of one file: a report, and the trends of a history. Charts are SVG, in the page and as files.
+//! Pages of one file: a report, and the trends of a history. Charts are SVG in them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use plotters::prelude::*;
-
 use super::advice;
+use super::chart::{Chart, Line, Points};
 use super::compare::Comparison;
 use super::figure::{Figure, Measure, SuiteName};
 use super::history::{self, HistoryFile, Row};
 use super::report::{Report, number};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 
-const SIZE: (u32, u32) = (760, 380);
-/// Readable on white and on black.
-const COLOURS: [RGBColor; 6] = [
-    RGBColor(0x1f, 0x83, 0xc9),
-    RGBColor(0xd9, 0x6b, 0x12),
-    RGBColor(0x2c, 0x9e, 0x4b),
-    RGBColor(0xc2, 0x4a, 0x8c),
-    RGBColor(0x8a, 0x6f, 0xd8),
-    RGBColor(0x9a, 0x8b, 0x1e),
-];
-/// Charts with more lines cannot be read.
-const MOST_LINES: usize = 12;
 const STYLE: &str = "<style>
 :root{color-scheme:light dark}
 body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
 table{border-collapse:collapse;display:block;overflow-x:auto}
-td,th{padding:.2rem .6rem;border-bottom:1px solid #8886;text-align:left}td.n{text-align:right;font-variant-numeric:tabular-nums}
+td,th{padding:.2rem .6rem;border-bottom:1px solid #8886;text-align:left}td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .bar{background:#1f83c9;height:.7rem}svg{max-width:100%;height:auto}
 .critical{color:#c62828}.warning{color:#b26a00}.better{color:#2e7d32}
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#161616}.critical{color:#ff7b72}.warning{color:#e3a13f}.better{color:#6cc070}}
 </style>";
-
-type Points = Vec<(f64, f64)>;
-/// A line of a chart: its name and its points.
-type Line = (String, Points);
-
-/// A chart with the name of its file.
-pub struct Chart {
-    pub file: &'static str,
-    pub svg: String,
-}
 
 /// The page of a report, with the history of its machine if there is one.
 pub fn page(report: &Report, history: &[&Row], comparison: Option<&Comparison>) -> Outcome<String> {
@@ -58,8 +35,8 @@ pub fn page(report: &Report, history: &[&Row], comparison: Option<&Comparison>) 
         None => text += "<p>There is nothing to compare with: give --compare-with.</p>\n",
     }
     section(&mut text, "Charts");
-    for chart in charts(report)? {
-        text += &chart.svg;
+    for (_, chart) in charts(report) {
+        text += &chart.svg()?;
     }
     memory(&mut text, report);
     section(&mut text, "Results");
@@ -93,8 +70,8 @@ pub fn trends(files: &[HistoryFile]) -> Outcome<String> {
     Ok(text + "</body></html>\n")
 }
 
-/// The charts of a report, of those for which it has figures.
-pub fn charts(report: &Report) -> Outcome<Vec<Chart>> {
+/// The charts of a report with the names of their files, of those for which it has figures.
+pub fn charts(report: &Report) -> Vec<(&'static str, Chart)> {
     let speedups: Vec<Line> = advice::speedups(report)
         .into_iter()
         .map(|s| (format!("{}: {}", s.target, s.suite.name()), s.points.iter().map(|&(x, y)| (x as f64, y)).collect()))
@@ -114,19 +91,14 @@ pub fn charts(report: &Report) -> Outcome<Vec<Chart>> {
         let points = times.iter().enumerate().map(|(i, &time)| (time, 100.0 * (i + 1) as f64 / count)).collect();
         (format!("{}: {}", figure.target, figure.case), points)
     };
+    let latencies = of_inference(Measure::Latency).map(distribution).collect();
     let wanted = [
-        ("batch_size_speedup_chart.svg", "Texts per second, beside the smallest batch", "batch", "times", speedups),
-        ("inference_speedup_chart.svg", "Speed of inference", "batch", "tokens/s", rates.into_iter().collect()),
-        (
-            "latency_distribution.svg",
-            "Latency of inference",
-            "ms",
-            "% of calls are as fast",
-            of_inference(Measure::Latency).map(distribution).collect(),
-        ),
+        ("batch_size_speedup_chart", "Texts per second, beside the smallest batch", ["batch", "times"], speedups),
+        ("inference_speedup_chart", "Speed of inference", ["batch", "tokens/s"], rates.into_iter().collect()),
+        ("latency_distribution", "Latency of inference", ["ms", "% of calls are as fast"], latencies),
     ];
     let drawn = wanted.into_iter().filter(|(.., lines)| !lines.is_empty());
-    drawn.map(|(file, title, x, y, lines)| Ok(Chart { file, svg: chart(title, x, y, lines)? })).collect()
+    drawn.map(|(file, title, axes, lines)| (file, Chart::new(title, axes, lines))).collect()
 }
 
 /// What has become worse, and one chart per measure and suite over the runs.
@@ -157,7 +129,7 @@ fn trend_charts(text: &mut String, rows: &[&Row]) -> Outcome<()> {
             let name = case.split_once(": ").and_then(|(_, rest)| rest.split_once(", ")).map_or(case, |(_, name)| name);
             (name.to_string(), points)
         });
-        *text += &chart(&title, "run", "", lines.collect())?;
+        *text += &Chart::new(&title, ["run", ""], lines.collect()).svg()?;
     }
     *text += "<details><summary>Runs</summary><table>\n";
     for (run, row) in rows.iter().enumerate() {
@@ -245,52 +217,6 @@ fn memory(text: &mut String, report: &Report) {
         );
     }
     *text += "</table>\n";
-}
-
-/// Lines over numbers. Text takes the colour of the page, or of the system's theme where the chart is a file.
-fn chart(title: &str, x: &str, y: &str, mut lines: Vec<Line>) -> Outcome<String> {
-    let all = lines.len();
-    lines.truncate(MOST_LINES);
-    let title = if all > lines.len() { format!("{title} (the first {MOST_LINES} of {all})") } else { title.into() };
-    let points = || lines.iter().flat_map(|(_, points)| points);
-    let (low, high) = points().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), p| (l.min(p.0), h.max(p.0)));
-    let top = points().fold(0.0, |top, p| p.1.max(top));
-    let high = if high > low { high } else { low + 1.0 };
-    let top = if top > 0.0 { 1.05 * top } else { 1.0 };
-    let failed = |e: String| Failure::new(format!("chart {title:?}: {e}"));
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        let draw = || -> Result<(), Box<dyn std::error::Error>> {
-            let mut chart = ChartBuilder::on(&area)
-                .caption(&title, ("sans-serif", 20))
-                .margin(10)
-                .x_label_area_size(36)
-                .y_label_area_size(64)
-                .build_cartesian_2d(low..high, 0.0..top)?;
-            chart.configure_mesh().light_line_style(TRANSPARENT).x_desc(x).y_desc(y).draw()?;
-            for (i, (name, points)) in lines.iter().enumerate() {
-                let colour = COLOURS[i % COLOURS.len()];
-                chart
-                    .draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)).point_size(3))?
-                    .label(name)
-                    .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 14, y)], colour.stroke_width(2)));
-            }
-            chart
-                .configure_series_labels()
-                .position(SeriesLabelPosition::LowerRight)
-                .border_style(TRANSPARENT)
-                .label_font(("sans-serif", 14))
-                .draw()?;
-            area.present()?;
-            Ok(())
-        };
-        draw().map_err(|e| failed(e.to_string()))?;
-    }
-    let style =
-        "<style>.kinglet-chart{color:#222}@media(prefers-color-scheme:dark){.kinglet-chart{color:#ddd}}</style>";
-    let svg = svg.replace("#000000", "currentColor").replacen("<svg ", "<svg class=\"kinglet-chart\" ", 1);
-    Ok(svg.replacen(">\n", &format!(">\n{style}\n"), 1))
 }
 
 fn head(title: &str) -> String {

@@ -12,6 +12,7 @@ use kinglet::{
 use serde::{Deserialize, Serialize};
 
 use super::config::{Batches, Config, Documents};
+use super::delay::Delay;
 use super::figure::{Measure, NotMeasured, Samples, SuiteName, Target};
 use crate::args::ModelArgs;
 use crate::failure::{Failure, Outcome};
@@ -51,7 +52,8 @@ pub struct Round {
 pub fn run() -> Outcome<()> {
     let plan: Plan = serde_json::from_reader(io::stdin().lock()).map_err(Failure::new)?;
     let args = model_args(&plan)?;
-    let mut runner = Runner { config: &plan.config, samples: Vec::new(), not_measured: Vec::new() };
+    let mut runner =
+        Runner { config: &plan.config, delay: Delay::read()?, samples: Vec::new(), not_measured: Vec::new() };
     let model = runner.loading(&args)?;
     for suite in &plan.config.suites {
         match suite {
@@ -118,6 +120,7 @@ struct Case {
 
 struct Runner<'a> {
     config: &'a Config,
+    delay: Delay,
     samples: Vec<Samples>,
     not_measured: Vec<NotMeasured>,
 }
@@ -137,6 +140,7 @@ impl Runner<'_> {
     /// Measures a case. Returns the median of its times in seconds, if it could be measured.
     fn measure(&mut self, case: &Case, mut work: impl FnMut() -> Outcome<Done>) -> Option<f64> {
         let (warm_up, repeats) = case.runs;
+        let delay = &self.delay;
         let mut measured = || -> Outcome<_> {
             let (mut times, mut done) = (Vec::new(), Vec::new());
             let resets = machine::reset_peak_rss();
@@ -149,6 +153,7 @@ impl Runner<'_> {
             {
                 let start = Instant::now();
                 done.push(work()?);
+                delay.follow(start);
                 times.push(start.elapsed().as_secs_f64());
             }
             Ok((times, done, machine::peak_rss_mb().filter(|_| resets && case.suite != SuiteName::Statistics)))

@@ -1,8 +1,10 @@
 //! `kinglet bench suite`: many cases of a model, each with its samples, in several processes that take turns.
 
 mod advice;
+mod chart;
 mod compare;
 mod config;
+mod delay;
 pub mod figure;
 mod history;
 mod html;

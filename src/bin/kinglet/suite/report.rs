@@ -73,22 +73,26 @@ impl Report {
 
     /// Writes the files of the configuration's formats.
     pub fn write(&self, folder: &Path, history: &[&Row], comparison: Option<&Comparison>) -> Outcome<Vec<PathBuf>> {
-        let mut files = Vec::new();
+        let mut files: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut add = |name: &str, text: String| files.push((name.into(), text.into_bytes()));
         for format in &self.configuration.reporting.formats {
             match format {
-                Format::Json => files.push((FILE, format!("{}\n", serde_json::to_string(self).map_err(Failure::new)?))),
-                Format::Csv => files.push(("report.csv", self.csv())),
-                Format::Markdown => files.push(("report.md", self.markdown(comparison))),
-                Format::GithubAction => files.push(("github-action.json", format!("{}\n", self.github_action()))),
-                Format::Html => {
-                    files.push(("report.html", html::page(self, history, comparison)?));
-                    files.extend(html::charts(self)?.into_iter().map(|chart| (chart.file, chart.svg)));
-                }
+                Format::Json => add(FILE, format!("{}\n", serde_json::to_string(self).map_err(Failure::new)?)),
+                Format::Csv => add("report.csv", self.csv()),
+                Format::Markdown => add("report.md", self.markdown(comparison)),
+                Format::GithubAction => add("github-action.json", format!("{}\n", self.github_action())),
+                Format::Html => add("report.html", html::page(self, history, comparison)?),
             }
         }
-        let write = |(name, text): (&str, String)| {
+        if self.configuration.reporting.formats.contains(&Format::Html) {
+            for (name, chart) in html::charts(self) {
+                files.push((format!("{name}.svg"), chart.svg()?.into_bytes()));
+                files.push((format!("{name}.png"), chart.png()?));
+            }
+        }
+        let write = |(name, content): (String, Vec<u8>)| {
             let path = folder.join(name);
-            std::fs::write(&path, text).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
+            std::fs::write(&path, content).map_err(|e| Failure::new(format!("{}: {e}", path.display())))?;
             Ok(path)
         };
         files.into_iter().map(write).collect()
