@@ -105,6 +105,6 @@ fn calibration_halves_what_int8_loses() {
     let (plain, calibrated) = (lost(&path, Precision::Int8), lost(&file, Precision::Auto));
     println!("1 - cosine, worst and mean: {plain:?}, calibrated {calibrated:?}");
     // The worst text depends on the sample of the calibration, which differs between instruction sets.
-    assert!(calibrated.0 < 0.0085 && calibrated.0 < 0.85 * plain.0, "worst {calibrated:?} of {plain:?}");
-    assert!(calibrated.1 < 0.0014 && calibrated.1 < 0.7 * plain.1, "mean {calibrated:?} of {plain:?}");
+    assert!(calibrated.0 < 0.005 && calibrated.0 < 0.5 * plain.0, "worst {calibrated:?} of {plain:?}");
+    assert!(calibrated.1 < 0.001 && calibrated.1 < 0.5 * plain.1, "mean {calibrated:?} of {plain:?}");
 }

@@ -50,7 +50,7 @@ const EXPONENTS: [f32; 6] = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8];
 /// Those that are tried together with a rotation; None is the rotation alone.
 const ROTATED_EXPONENTS: &[Option<f32>] = &[None, Some(0.5), Some(0.6), Some(0.7)];
 
-/// A rotation costs some hundredths of the time: it is for layers whose error becomes smaller by this factor.
+/// A rotation costs a few hundredths of the time: it is for layers whose error becomes smaller by this factor.
 const ROTATION_GAIN: f64 = 0.8;
 
 /// Factors are within this range and its inverse.
