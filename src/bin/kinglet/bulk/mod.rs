@@ -1,6 +1,9 @@
 //! `kinglet run`: a task over files of any length. One thread reads and parses rows, one calls the model, one writes: memory is bounded by
 //! the batches between them. See [`manifest`] for how a run goes on after an interruption.
 
+// What only columns use is unused in a build without them.
+#![cfg_attr(not(feature = "parquet"), allow(dead_code))]
+
 #[cfg(feature = "parquet")]
 mod columns;
 #[cfg(not(feature = "parquet"))]

@@ -26,7 +26,6 @@ pub enum OwnColumns {
     Fields(Vec<(String, Kind)>),
 }
 
-#[expect(dead_code, reason = "nothing reads what no sheet takes")]
 pub struct Accepted {
     pub own: Own,
     pub result: usize,
