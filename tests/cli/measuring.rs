@@ -156,6 +156,11 @@ fn a_plan_comes_from_measured_times_or_from_their_file() {
     command.env_remove("KINGLET_MODEL").args(["plan", "--times", file]).args(fleet);
     let again: Value = serde_json::from_slice(&command.output().unwrap().stdout).unwrap();
     assert_eq!(measured, again);
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kinglet"));
+    command.env_remove("KINGLET_MODEL").args(["plan", "--times", file, "--input-tokens", "5"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(USAGE));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--input-tokens"));
 
     assert_eq!(
         (&again["task"], &again["input_tokens"], &again["check"]),

@@ -144,7 +144,9 @@ pub struct Plan {
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = at_least_one)]
     pub zones: usize,
     /// Read the times that --save-times wrote, instead of measuring a model (--model or KINGLET_MODEL)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "save_times", "check"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "model", "save_times", "check", "task", "inputs", "input_tokens", "output_tokens", "beams", "sample",
+    ])]
     pub times: Option<PathBuf>,
     /// Write the measured times to FILE
     #[arg(long, value_name = "FILE")]
