@@ -9,7 +9,7 @@ use crate::load_test::{Load, Workload, alone, callers};
 use super::fleet::Replica;
 use super::replica::{self, Figures};
 use super::report::Checked;
-use super::service::{Times, closed};
+use super::service::{OPEN_CALLERS, Times, closed};
 
 /// Seconds of each load test.
 const SECONDS: f64 = 10.0;
@@ -17,8 +17,6 @@ const SECONDS: f64 = 10.0;
 const CLOSED: [usize; 2] = [16, 64];
 /// Open loops: shares of the capacity.
 const OPEN: [f64; 4] = [0.2, 0.4, 0.6, 0.8];
-/// Threads of an open loop.
-const CALLERS: usize = 256;
 /// Calls of a simulation.
 const CALLS: usize = 100_000;
 
@@ -30,7 +28,7 @@ pub fn run(model: &Model, args: &Plan, times: &Times, replica: &Replica) -> Outc
     let loops = CLOSED.map(|callers| (load(callers, None), replica::closed(times, callers, CALLS, seed)));
     let open = OPEN.map(|share| {
         let rate = share * replica.capacity;
-        (load(CALLERS, Some(rate)), replica::open(times, rate, CALLS, seed))
+        (load(OPEN_CALLERS, Some(rate)), replica::open(times, rate, CALLS, seed))
     });
     let measure = |(load, expected): (Load, Figures)| {
         let tally = callers::run(&load, &workload, &wanted)?;

@@ -10,6 +10,9 @@ use super::service::Times;
 /// The most sequences that share a pass or step, as in the library.
 const SEQUENCES: usize = 256;
 
+/// So many arrivals of a pass make it longer.
+const ARRIVALS: usize = 5;
+
 /// What the calls of a simulation met. Times are in seconds.
 #[derive(Clone, Debug)]
 pub struct Figures {
@@ -104,16 +107,19 @@ fn run(times: &Times, source: &mut impl Source, calls: usize, seed: u64) -> Figu
     let (low, high) = times.input_tokens;
     let (mut queue, mut active) = (VecDeque::<Call>::new(), Vec::<Call>::new());
     let mut latencies = Vec::with_capacity(calls);
-    let (mut now, mut busy) = (0.0, 0.0);
+    let (mut now, mut busy, mut idle) = (0.0, 0.0, 0.0);
     while latencies.len() < calls {
-        while let Some(arrival) = source.next().filter(|&arrival| arrival <= now) {
+        let mut arrive = |queue: &mut VecDeque<Call>, until: f64| {
+            let arrival = source.next().filter(|&arrival| arrival <= until)?;
             source.take();
             let tokens = lengths.between(low, high + 1) as f64;
             queue.push_back(Call { arrival, tokens, left: times.output_tokens.max(1) });
-        }
+            Some(())
+        };
+        while arrive(&mut queue, now).is_some() {}
         if queue.is_empty() && active.is_empty() {
             match source.next() {
-                Some(arrival) => now = arrival,
+                Some(arrival) => (now, idle) = (arrival, arrival - now),
                 None => break,
             }
             continue;
@@ -127,7 +133,15 @@ fn run(times: &Times, source: &mut impl Source, calls: usize, seed: u64) -> Figu
             (joining, tokens) = (joining + 1, tokens + call.tokens);
         }
         active.extend(queue.drain(..joining));
-        let time = times.step(continued) + times.pass(joining, tokens);
+        let mut time = times.step(continued) + times.pass(joining, tokens) + times.cold(idle);
+        idle = 0.0;
+        // A caller that arrives takes a core from the pass. Those of closed loops call when a pass has ended, so that what they cost is in the
+        // time of larger passes: more than a few do not count.
+        let mut arrived = 0;
+        while arrive(&mut queue, now + time).is_some() {
+            time += if arrived < ARRIVALS { times.arrival } else { 0.0 };
+            arrived += 1;
+        }
         now += time;
         busy += time;
         active.retain_mut(|call| {

@@ -17,11 +17,20 @@ const VERSION: u32 = 1;
 /// Closed loops of so many callers are measured, for so many seconds each. The last one shows what a replica can do at most.
 const CALLERS: [usize; 6] = [2, 4, 8, 16, 32, 64];
 const SECONDS: f64 = 1.5;
+/// Single inputs are measured after pauses of so many seconds, for so many seconds each.
+const PAUSES: [f64; 5] = [0.001, 0.002, 0.005, 0.02, 0.1];
+const PAUSED: f64 = 1.0;
 /// Batches of generations: the most inputs; each size runs for so long, and so many times at least.
 const MOST: usize = 64;
 const TIME: Duration = Duration::from_millis(800);
 const RUNS: usize = 3;
-/// The cost of a call is searched in so many halvings.
+/// An open loop at this share of the capacity, for as long as so many calls need and within these seconds, shows what an arrival costs.
+const OPEN: f64 = 0.6;
+const OPEN_CALLS: f64 = 200.0;
+const OPEN_SECONDS: (f64, f64) = (4.0, 15.0);
+/// Threads of an open loop.
+pub const OPEN_CALLERS: usize = 256;
+/// The cost of a call or an arrival is searched in so many halvings.
 const HALVINGS: usize = 24;
 
 /// The measured times of a model on a machine, in seconds.
@@ -46,6 +55,10 @@ pub struct Times {
     pub steps: Vec<(f64, f64)>,
     /// The part of the time of one input that does not depend on its number of tokens.
     pub fixed: f64,
+    /// What a pass takes longer that begins after so many seconds without work: caches are cold then, and threads sleep.
+    pub idle: Vec<(f64, f64)>,
+    /// What each of the first calls adds that arrive during a pass: their threads take a core from it.
+    pub arrival: f64,
     /// What each call after the first adds to a pass of prompts beside its inputs. May be negative.
     pub call: f64,
 }
@@ -69,6 +82,8 @@ impl Times {
             passes: vec![(1.0, tally.seconds / tally.calls as f64)],
             steps: Vec::new(),
             fixed: fixed(&workload, args)?,
+            idle: idle(&workload)?,
+            arrival: 0.0,
             call: 0.0,
         };
         let mut rate_of_16 = 0.0;
@@ -108,23 +123,33 @@ impl Times {
             }
             times.fit_call(16, rate_of_16);
         }
+        let rate = OPEN * times.capacity;
+        let duration = Some((OPEN_CALLS / rate).clamp(OPEN_SECONDS.0, OPEN_SECONDS.1));
+        let load = Load { rate: Some(rate), duration, ..closed(OPEN_CALLERS, args.seed) };
+        let tally = callers::run(&load, &workload, &wanted)?;
+        if let Some(error) = tally.error {
+            return Err(Failure::new(error));
+        }
+        times.fit_arrival(rate, tally.latency.value_at_quantile(0.5) as f64 / 1e9);
         times.check().map_err(Failure::new)?;
         Ok(times)
+    }
+
+    /// Chooses [`Self::arrival`] so that a simulated open loop has a measured median, which single disturbances do not move.
+    fn fit_arrival(&mut self, rate: f64, median: f64) {
+        self.arrival = searched(0.0, self.passes[0].1, |arrival| {
+            replica::open(&Self { arrival, ..self.clone() }, rate, 10_000, 1).quantile(0.5) < median
+        });
     }
 
     /// Chooses [`Self::call`] so that a simulated closed loop has a measured rate.
     fn fit_call(&mut self, callers: usize, rate: f64) {
         let [one, most] = [1, MOST].map(|inputs| at(&self.passes, inputs));
         // Not less than half of what an input costs in a batch.
-        let (mut low, mut high) = (-0.5 * (most - one).max(0.0) / (MOST - 1) as f64, 2.0 * one);
-        for _ in 0..HALVINGS {
-            self.call = (low + high) / 2.0;
-            if replica::closed(self, callers, 4_000, 1).rate > rate {
-                low = self.call;
-            } else {
-                high = self.call;
-            }
-        }
+        let low = -0.5 * (most - one).max(0.0) / (MOST - 1) as f64;
+        self.call = searched(low, 2.0 * one, |call| {
+            replica::closed(&Self { call, ..self.clone() }, callers, 4_000, 1).rate > rate
+        });
     }
 
     pub fn read(path: &std::path::Path) -> Outcome<Self> {
@@ -141,7 +166,7 @@ impl Times {
         }
         let sorted = |list: &[(f64, f64)]| list.windows(2).all(|pair| pair[0].0 < pair[1].0);
         let positive = |list: &[(f64, f64)]| list.iter().all(|&(n, time)| n > 0.0 && time.is_finite() && time >= 0.0);
-        for (name, list) in [("passes", &self.passes), ("steps", &self.steps)] {
+        for (name, list) in [("passes", &self.passes), ("steps", &self.steps), ("idle", &self.idle)] {
             if !sorted(list) || !positive(list) {
                 return Err(format!("{name}: numbers of inputs must grow, and seconds must be at least 0"));
             }
@@ -159,8 +184,8 @@ impl Times {
         if !(self.capacity > 0.0 && self.capacity.is_finite()) || self.pass_tokens < 0.0 {
             return Err("capacity must be above 0, and pass_tokens at least 0".into());
         }
-        if !(0.0..=1.0).contains(&self.fixed) || !self.call.is_finite() {
-            return Err("fixed must be from 0 to 1, and call a number".into());
+        if !(0.0..=1.0).contains(&self.fixed) || !self.call.is_finite() || self.arrival.is_nan() || self.arrival < 0.0 {
+            return Err("fixed must be from 0 to 1, call a number, and arrival at least 0".into());
         }
         Ok(())
     }
@@ -184,10 +209,33 @@ impl Times {
         time + self.call * (inputs - 1) as f64
     }
 
+    /// What a pass takes longer after so many seconds without work.
+    pub fn cold(&self, idle: f64) -> f64 {
+        let after = self.idle.partition_point(|point| point.0 < idle);
+        let (a, low) = if after == 0 { (0.0, 0.0) } else { self.idle[after - 1] };
+        match self.idle.get(after) {
+            Some(&(b, high)) => low + (high - low) * (idle - a) / (b - a),
+            None => low,
+        }
+    }
+
     /// Seconds of a step that continues so many texts.
     pub fn step(&self, inputs: usize) -> f64 {
         if inputs == 0 { 0.0 } else { at(&self.steps, inputs) }
     }
+}
+
+/// The value between two at which something stops holding.
+fn searched(mut low: f64, mut high: f64, holds: impl Fn(f64) -> bool) -> f64 {
+    for _ in 0..HALVINGS {
+        let middle = (low + high) / 2.0;
+        if holds(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }
 
 /// A closed loop of so many callers.
@@ -248,6 +296,28 @@ fn fixed(workload: &Workload, args: &WorkloadArgs) -> Outcome<f64> {
     Ok(intercept(&points))
 }
 
+/// What single inputs take longer after pauses than without one.
+fn idle(workload: &Workload) -> Outcome<Vec<(f64, f64)>> {
+    let mean = |pause: f64| {
+        let (mut runs, mut seconds) = (0, 0.0);
+        let start = Instant::now();
+        // Whole rounds over the inputs, so that each pause has the same texts, but not longer than twice the time.
+        while runs % workload.inputs() != 0 || start.elapsed().as_secs_f64() < PAUSED {
+            if runs >= RUNS && start.elapsed().as_secs_f64() > 2.0 * PAUSED {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs_f64(pause));
+            let begun = Instant::now();
+            workload.call(runs % workload.inputs(), Calling::default())?;
+            seconds += begun.elapsed().as_secs_f64();
+            runs += 1;
+        }
+        Ok::<_, Failure>(seconds / runs as f64)
+    };
+    let without = mean(0.0)?;
+    PAUSES.iter().map(|&pause| Ok((pause, (mean(pause)? - without).max(0.0)))).collect()
+}
+
 /// The value of a line of least squares at 0, as a share of the mean, from 0 to 1.
 fn intercept(points: &[(f64, f64)]) -> f64 {
     let n = points.len() as f64;
@@ -276,6 +346,8 @@ pub mod tests {
             passes: vec![(1.0, 1e-3), (3.0, 2e-3)],
             steps: if output_tokens > 1 { vec![(1.0, 1e-3), (5.0, 3e-3)] } else { Vec::new() },
             fixed: 0.0,
+            idle: Vec::new(),
+            arrival: 0.0,
             call: 0.0,
         }
     }
@@ -303,6 +375,29 @@ pub mod tests {
     }
 
     #[test]
+    fn the_cost_of_an_arrival_is_found_from_a_median() {
+        let mut times = Times { arrival: 1e-4, ..simple(0) };
+        let median = replica::open(&times, 1200.0, 10_000, 1).quantile(0.5);
+        times.arrival = 0.0;
+        assert!(replica::open(&times, 1200.0, 10_000, 1).quantile(0.5) < 0.95 * median);
+        times.fit_arrival(1200.0, median);
+        assert!((times.arrival - 1e-4).abs() < 1e-5, "{}", times.arrival);
+    }
+
+    #[test]
+    fn a_pass_after_a_pause_takes_longer() {
+        let times = Times { idle: vec![(1e-3, 0.0), (2e-3, 1e-3), (4e-3, 2e-3)], ..simple(0) };
+        for (idle, cold) in [(0.0, 0.0), (5e-4, 0.0), (1.5e-3, 5e-4), (3e-3, 1.5e-3), (9.0, 2e-3)] {
+            assert!((times.cold(idle) - cold).abs() < 1e-12, "{idle}: {}", times.cold(idle));
+        }
+        // One call a second: 1 ms, and 2 ms because all is cold.
+        let rare = replica::open(&times, 1.0, 1_000, 1);
+        assert!((rare.quantile(0.5) - 3e-3).abs() < 1e-4, "{}", rare.quantile(0.5));
+        let frequent = replica::closed(&times, 1, 1_000, 1);
+        assert!((frequent.mean() - 1e-3).abs() < 1e-6, "{}", frequent.mean());
+    }
+
+    #[test]
     fn a_line_through_points_has_its_intercept() {
         let points = [(1.0, 3.0), (2.0, 4.0), (3.0, 5.0)];
         assert!((intercept(&points) - 0.5).abs() < 1e-12);
@@ -320,6 +415,7 @@ pub mod tests {
             (r#""version": 1"#, r#""version": 9"#),
             (r#""output_tokens": 4"#, r#""output_token": 4"#),
             (r#""fixed": 0.0"#, r#""fixed": 2.0"#),
+            (r#""arrival": 0.0"#, r#""arrival": -1.0"#),
         ] {
             let text = serde_json::to_string_pretty(&times).unwrap();
             assert!(text.contains(change), "{text}");
