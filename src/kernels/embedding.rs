@@ -8,13 +8,15 @@ use super::vector::Vector;
 #[inline(always)]
 pub(super) unsafe fn add_f32<V: Vector>(x: &mut [f32], y: &[f32]) {
     assert!(y.len() >= x.len(), "rows of different length");
-    for i in (0..x.len()).step_by(BLOCK) {
-        let lanes = (x.len() - i).min(BLOCK);
-        // SAFETY: the machine has the instructions; the assertion and `lanes` keep the accesses within the slices.
-        unsafe {
-            let p = x.as_mut_ptr().add(i);
-            V::load_first(p, lanes).add(V::load_first(y.as_ptr().add(i), lanes)).store_first(p, lanes);
+    let whole = x.len() / BLOCK * BLOCK;
+    let rest = x.len() - whole;
+    // SAFETY: the machine has the instructions; the assertion, `whole` and `rest` keep the accesses within the slices.
+    unsafe {
+        let (p, y) = (x.as_mut_ptr(), y.as_ptr());
+        for i in (0..whole).step_by(BLOCK) {
+            V::load(p.add(i)).add(V::load(y.add(i))).store(p.add(i));
         }
+        V::load_first(p.add(whole), rest).add(V::load_first(y.add(whole), rest)).store_first(p.add(whole), rest);
     }
 }
 
@@ -23,13 +25,16 @@ pub(super) unsafe fn add_f32<V: Vector>(x: &mut [f32], y: &[f32]) {
 #[inline(always)]
 pub(super) unsafe fn multiply<V: Vector>(x: &[f32], y: &[f32], out: &mut [f32]) {
     assert!(x.len() >= out.len() && y.len() >= out.len(), "rows of different length");
-    for i in (0..out.len()).step_by(BLOCK) {
-        let lanes = (out.len() - i).min(BLOCK);
-        // SAFETY: the machine has the instructions; the assertion and `lanes` keep the accesses within the slices.
-        unsafe {
-            let product = V::load_first(x.as_ptr().add(i), lanes).mul(V::load_first(y.as_ptr().add(i), lanes));
-            product.store_first(out.as_mut_ptr().add(i), lanes);
+    let whole = out.len() / BLOCK * BLOCK;
+    let rest = out.len() - whole;
+    // SAFETY: the machine has the instructions; the assertion, `whole` and `rest` keep the accesses within the slices.
+    unsafe {
+        let (x, y, out) = (x.as_ptr(), y.as_ptr(), out.as_mut_ptr());
+        // What reads the products next would wait for masked stores: they are not forwarded.
+        for i in (0..whole).step_by(BLOCK) {
+            V::load(x.add(i)).mul(V::load(y.add(i))).store(out.add(i));
         }
+        V::load_first(x.add(whole), rest).mul(V::load_first(y.add(whole), rest)).store_first(out.add(whole), rest);
     }
 }
 
