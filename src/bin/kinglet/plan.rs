@@ -17,8 +17,8 @@ use fleet::{Demand, Replica, Scaling};
 use report::{Checked, Fleets, Report};
 use service::Times;
 
-/// Without an objective: so many times what a request takes alone.
-const OBJECTIVE: f64 = 5.0;
+/// Without an objective: so many times what a request takes alone, and at least so many times the least p99.
+const OBJECTIVE: (f64, f64) = (5.0, 2.0);
 
 /// Measures the model, and plans.
 pub fn measure(model: &Model, args: &Plan) -> Outcome<()> {
@@ -41,13 +41,14 @@ pub fn read(args: &Plan) -> Outcome<()> {
 }
 
 fn plan(args: &Plan, times: &Times, replica: &Replica, checked: Option<Vec<Checked>>) -> Outcome<()> {
-    let objective = args.p99.map_or(OBJECTIVE * replica.alone.mean(), |ms| ms / 1e3);
+    let unless_given = (OBJECTIVE.0 * replica.alone.mean()).max(OBJECTIVE.1 * replica.least());
+    let objective = args.p99.map_or(unless_given, |ms| ms / 1e3);
     let load = replica.most(objective);
     let fleets = match (args.requests_per_day, load) {
         (None, _) => None,
         (Some(_), None) => {
-            let least = 1e3 * replica.levels[0].1.quantile(0.99);
-            let what = format!("--p99: a replica that is nearly idle has {least:.3} ms; no fleet keeps the objective");
+            let least = 1e3 * replica.least();
+            let what = format!("--p99: a replica has {least:.3} ms at the best load; no fleet keeps the objective");
             return Err(Failure::new(what));
         }
         (Some(per_day), Some(load)) => Some(fleets(args, replica, per_day, load)),

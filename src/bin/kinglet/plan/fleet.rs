@@ -45,12 +45,17 @@ impl Replica {
 
     /// The largest load at which 99 of 100 requests take at most so many seconds.
     pub fn most(&self, objective: f64) -> Option<f64> {
-        let kept = |(_, figures): &&(f64, Figures)| figures.quantile(0.99) <= objective;
-        let kept = self.levels.iter().take_while(kept).count();
-        let (low, figures) = self.levels.get(kept.checked_sub(1)?)?;
-        let Some((high, beyond)) = self.levels.get(kept) else { return Some(*low) };
+        // A replica that is nearly idle may be slower than a busier one, because its caches are cold.
+        let kept = self.levels.iter().rposition(|(_, figures)| figures.quantile(0.99) <= objective)?;
+        let (low, figures) = &self.levels[kept];
+        let Some((high, beyond)) = self.levels.get(kept + 1) else { return Some(*low) };
         let (a, b) = (figures.quantile(0.99), beyond.quantile(0.99));
         Some(low + (high - low) * (objective - a) / (b - a))
+    }
+
+    /// The least p99 of all loads, in seconds.
+    pub fn least(&self) -> f64 {
+        self.levels.iter().map(|(_, figures)| figures.quantile(0.99)).fold(f64::INFINITY, f64::min)
     }
 
     /// The latencies at a load; above the highest level those of that level.
