@@ -96,8 +96,8 @@ pub unsafe extern "C" fn kinglet_model_apply_chat_template(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     handle::create(text, error, || {
-        // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
         let (loaded, messages, (options, cancellation)) =
+            // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
             unsafe { (handle::borrow(model)?, messages.text(|| "messages".into())?, read(options)?) };
         let messages = Message::list_from_json(messages)?;
         Ok(loaded.model.apply_chat_template(&messages, &options, cancellation.as_ref())?.into_boxed_str())

@@ -141,8 +141,8 @@ pub unsafe extern "C" fn kinglet_model_compress(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     handle::create(compression, error, || {
-        // SAFETY: C passes a live handle, a text and options of the size that they state.
         let (loaded, text, options) =
+            // SAFETY: C passes a live handle, a text and options of the size that they state.
             unsafe { (handle::borrow(model)?, text.text(|| "text".to_string())?, read(options)?) };
         loaded.model.compress(text, &options)
     })

@@ -109,8 +109,8 @@ pub unsafe extern "C" fn kinglet_model_embed(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     handle::create(embeddings, error, || {
-        // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, options) =
+            // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, read(options)?) };
         loaded.model.embed(&texts, &options)
     })

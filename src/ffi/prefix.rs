@@ -46,8 +46,8 @@ pub unsafe extern "C" fn kinglet_prefix_new(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     handle::create(prefix, error, || {
-        // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
         let (loaded, text, o) =
+            // SAFETY: C passes a live handle, a text as its size says and options of the size that they state.
             unsafe { (handle::borrow(model)?, text.text(|| "text".into())?, self::options(options)?) };
         reserved(o.reserved)?;
         let add_special_tokens = tristate(o.add_special_tokens, "options.add_special_tokens")?.unwrap_or(true);

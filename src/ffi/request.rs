@@ -98,8 +98,8 @@ pub unsafe extern "C" fn kinglet_model_submit_embed(
     error: *mut *mut kinglet_error,
 ) -> kinglet_status {
     handle::create(request, error, || {
-        // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
         let (loaded, texts, mut options) =
+            // SAFETY: C passes a live handle, an array of `count` texts and options of the size that they state.
             unsafe { (handle::borrow(model)?, self::texts(texts, count, "texts")?, embedding::read(options)?) };
         let texts = owned(texts);
         let (priority, cancellation) = (options.priority, options.cancellation.take());

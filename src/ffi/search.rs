@@ -184,8 +184,8 @@ pub unsafe extern "C" fn kinglet_embeddings_quantize(
         if codes.is_null() {
             return Err(null("codes"));
         }
-        // SAFETY: C passes structs of the size that they state, and memory as they say.
         let (embeddings, options, codes) =
+            // SAFETY: C passes structs of the size that they state, and memory as they say.
             unsafe { (rows(embeddings, "embeddings")?, self::options(options)?, self::options(codes)?) };
         let kind = kind(codes.kind, codes.reserved, "codes")?;
         let (count, width) = (embeddings.count, kind.width(embeddings.dimension));

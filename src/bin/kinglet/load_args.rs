@@ -125,7 +125,8 @@ pub struct Plan {
     /// Rate at the peak of the day over the day's mean, 1 to 20
     #[arg(long, default_value_t = 3.0, value_name = "X", value_parser = peak)]
     pub peak: f64,
-    /// The objective: the most milliseconds of 99 of 100 requests [default: five times the mean of a request alone, and at least twice the least p99 that a replica has at any load]
+    /// The objective: the highest p99 in milliseconds [default: five times the mean of a request alone, and at least twice the lowest p99
+    /// of all simulated loads]
     #[arg(long, value_name = "MS", value_parser = rate)]
     pub p99: Option<f64>,
     /// Price of a replica for an hour, in any currency

@@ -10,7 +10,7 @@ use super::service::Times;
 /// The most sequences that share a pass or step, as in the library.
 const SEQUENCES: usize = 256;
 
-/// So many arrivals of a pass make it longer.
+/// The most arrivals during a pass that make it longer; further ones cost nothing. Fitted to load tests of MiniLM.
 const ARRIVALS: usize = 5;
 
 /// What the calls of a simulation met. Times are in seconds.

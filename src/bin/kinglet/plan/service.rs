@@ -17,14 +17,14 @@ const VERSION: u32 = 1;
 /// Closed loops of so many callers are measured, for so many seconds each. The last one shows what a replica can do at most.
 const CALLERS: [usize; 6] = [2, 4, 8, 16, 32, 64];
 const SECONDS: f64 = 1.5;
-/// Single inputs are measured after pauses of so many seconds, for so many seconds each.
+/// Pauses in seconds after which single inputs are measured, and the seconds of each measurement.
 const PAUSES: [f64; 5] = [0.001, 0.002, 0.005, 0.02, 0.1];
 const PAUSED: f64 = 1.0;
 /// Batches of generations: the most inputs; each size runs for so long, and so many times at least.
 const MOST: usize = 64;
 const TIME: Duration = Duration::from_millis(800);
 const RUNS: usize = 3;
-/// An open loop at this share of the capacity, for as long as so many calls need and within these seconds, shows what an arrival costs.
+/// The open loop that shows what an arrival costs: its share of the capacity, its calls, and the least and most seconds.
 const OPEN: f64 = 0.6;
 const OPEN_CALLS: f64 = 200.0;
 const OPEN_SECONDS: (f64, f64) = (4.0, 15.0);
@@ -298,24 +298,29 @@ fn fixed(workload: &Workload, args: &WorkloadArgs) -> Outcome<f64> {
 
 /// What single inputs take longer after pauses than without one.
 fn idle(workload: &Workload) -> Outcome<Vec<(f64, f64)>> {
-    let mean = |pause: f64| {
+    let timed = |input| {
+        let begun = Instant::now();
+        workload.call(input, Calling::default())?;
+        Ok::<_, Failure>(begun.elapsed().as_secs_f64())
+    };
+    let mut without = vec![0.0; workload.inputs()];
+    for _ in 0..RUNS {
+        for (input, mean) in without.iter_mut().enumerate() {
+            *mean += timed(input)? / RUNS as f64;
+        }
+    }
+    let longer = |&pause: &f64| {
         let (mut runs, mut seconds) = (0, 0.0);
         let start = Instant::now();
-        // Whole rounds over the inputs, so that each pause has the same texts, but not longer than twice the time.
-        while runs % workload.inputs() != 0 || start.elapsed().as_secs_f64() < PAUSED {
-            if runs >= RUNS && start.elapsed().as_secs_f64() > 2.0 * PAUSED {
-                break;
-            }
+        while runs < RUNS || start.elapsed().as_secs_f64() < PAUSED {
             std::thread::sleep(Duration::from_secs_f64(pause));
-            let begun = Instant::now();
-            workload.call(runs % workload.inputs(), Calling::default())?;
-            seconds += begun.elapsed().as_secs_f64();
+            let input = runs % without.len();
+            seconds += timed(input)? - without[input];
             runs += 1;
         }
-        Ok::<_, Failure>(seconds / runs as f64)
+        Ok((pause, (seconds / runs as f64).max(0.0)))
     };
-    let without = mean(0.0)?;
-    PAUSES.iter().map(|&pause| Ok((pause, (mean(pause)? - without).max(0.0)))).collect()
+    PAUSES.iter().map(longer).collect()
 }
 
 /// The value of a line of least squares at 0, as a share of the mean, from 0 to 1.
