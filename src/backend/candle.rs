@@ -28,7 +28,7 @@ use super::{
 use attention::{Distances, Plans, RelativeBias};
 use cache::{Cache, Sequence};
 use pass::Pass;
-use weights::{Linear, Norm, activate, dense_type};
+use weights::{Linear, Norm, dense_type};
 
 /// The target number of tokens of a pass on a GPU: enough to keep it busy.
 const DEVICE_PASS_TOKENS: usize = 4096;
@@ -268,16 +268,21 @@ impl Backend for Candle {
     }
 
     fn feed_forward(&self, x: Tensor, feed: &FeedForward<Self>) -> Result<Tensor> {
-        let compute = || {
-            let inner = if feed.gated {
-                let halves = feed.up.project(&x, feed.norm, Activation::None)?.chunk(2, 1)?;
-                (activate(&halves[0].contiguous()?, feed.activation)? * halves[1].contiguous()?)?
-            } else {
-                feed.up.project(&x, feed.norm, feed.activation)?
-            };
-            feed.down.join(&inner, x, feed.ends)
-        };
+        let compute = || feed.down.join(&weights::inner(&x, feed)?, x, feed.ends);
         compute().map_err(failed)
+    }
+
+    fn expert(&self, x: &Tensor, feed: &FeedForward<Self>) -> Result<Tensor> {
+        let compute = || feed.down.project(&weights::inner(x, feed)?, None, Activation::None)?.to_dtype(DType::F32);
+        compute().map_err(failed)
+    }
+
+    fn add_rows(&self, x: Tensor, y: &Tensor, rows: &[usize], factors: &[f32]) -> Result<Tensor> {
+        let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        let count = rows.len();
+        let rows = self.upload(rows, &[count])?;
+        let factors = self.upload(factors.to_vec(), &[count, 1])?;
+        y.broadcast_mul(&factors).and_then(|y| x.index_add(&rows, &y, 0)).map_err(failed)
     }
 
     fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Pass<'a>> {

@@ -240,6 +240,10 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Result<Self::Tensor>;
     /// The feed-forward of `x` added to it.
     fn feed_forward(&self, x: Self::Tensor, feed: &FeedForward<Self>) -> Result<Self::Tensor>;
+    /// The feed-forward of an expert, which is added to nothing: `down(activation(up(x)))`. The norms of `feed` are none.
+    fn expert(&self, x: &Self::Tensor, feed: &FeedForward<Self>) -> Result<Self::Tensor>;
+    /// Adds the rows of `y`, each times its factor, to those rows of `x` that `rows` lists. No row is listed twice.
+    fn add_rows(&self, x: Self::Tensor, y: &Self::Tensor, rows: &[usize], factors: &[f32]) -> Result<Self::Tensor>;
     /// Rows of `width` values in the host's memory, as an activation.
     fn tensor_from(&self, values: Vec<f32>, width: usize) -> Result<Self::Tensor>;
     /// The rows of `x` with these indices.

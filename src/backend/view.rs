@@ -20,6 +20,8 @@ pub enum Role {
     /// The language head and classifiers, whose errors reach the result directly, and the projection of embeddings, whose errors reach all
     /// layers: at least 8 bits.
     Head,
+    /// The router of a mixture of experts, whose errors pick other experts: f32.
+    Router,
     /// Over one vector per text, which costs next to nothing: at least 16 bits.
     Vector,
 }
@@ -29,6 +31,7 @@ impl Role {
     pub fn precision(self, model: Precision) -> Precision {
         match (self, model) {
             (Self::Head, Precision::Int4) => Precision::Int8,
+            (Self::Router, _) => Precision::F32,
             (Self::Vector, Precision::Int4 | Precision::Int8) => Precision::F16,
             _ => model,
         }

@@ -21,6 +21,15 @@ pub(super) const NAMES: Names = Names {
     key_norm: Some("layers.{}.self_attn.k_norm"),
     up: LinearTensors::Separate(&["layers.{}.mlp.gate_proj", "layers.{}.mlp.up_proj"]),
     down: LinearTensors::Single("layers.{}.mlp.down_proj"),
+    router: Some("layers.{}.mlp.gate"),
+    expert_up: LinearTensors::Separate(&["layers.{}.mlp.experts.{e}.gate_proj", "layers.{}.mlp.experts.{e}.up_proj"]),
+    expert_down: LinearTensors::Single("layers.{}.mlp.experts.{e}.down_proj"),
+    shared_up: LinearTensors::Separate(&[
+        "layers.{}.mlp.shared_expert.gate_proj",
+        "layers.{}.mlp.shared_expert.up_proj",
+    ]),
+    shared_down: LinearTensors::Single("layers.{}.mlp.shared_expert.down_proj"),
+    shared_gate: Some("layers.{}.mlp.shared_expert_gate"),
     output_norm: "layers.{}.post_attention_layernorm",
     final_norm: Some("norm"),
     ..Names::EMPTY

@@ -25,11 +25,13 @@ mod gte;
 mod llama;
 mod marian;
 mod mistral;
+mod mixtral;
 mod modernbert;
 mod mpnet;
 mod mpt;
 mod nomic_bert;
 mod olmo2;
+mod olmoe;
 mod opt;
 mod pegasus;
 mod phi;
@@ -65,6 +67,9 @@ const MAX_TOKENS: usize = 1 << 24;
 
 /// The maximum number of labels of a head.
 const MAX_LABELS: usize = 1 << 20;
+
+/// The maximum number of experts of a layer.
+const MAX_EXPERTS: usize = 1 << 10;
 
 /// The families, by `model_type`.
 const FAMILIES: &[(&str, Reader)] = &[
@@ -109,6 +114,11 @@ const FAMILIES: &[(&str, Reader)] = &[
     ("mistral", mistral::spec),
     ("qwen2", qwen::spec),
     ("qwen3", qwen::spec),
+    ("mixtral", mixtral::spec),
+    ("qwen2_moe", qwen::moe),
+    ("qwen3_moe", qwen::moe),
+    ("olmoe", olmoe::spec),
+    ("granitemoe", granite::moe),
     ("smollm3", smollm3::spec),
     ("granite", granite::spec),
     ("gemma", gemma::first),
@@ -219,9 +229,19 @@ fn check_stack(config: &Config, stack: &Stack, least_layers: usize) -> Result<()
             rotary.dim, heads.dim
         ));
     }
+    let inner = stack.experts.as_ref().map_or(0, |experts| experts.intermediate.max(experts.shared.unwrap_or(0)));
+    if let Some(experts) = &stack.experts {
+        if experts.count == 0 || experts.intermediate == 0 || experts.shared == Some(0) {
+            return bad("an expert has no size, or there are none".into());
+        }
+        // A file has tensors for each, which are looked up by name; the check before is against 0 in a field.
+        if experts.count > MAX_EXPERTS {
+            return bad(format!("{} experts; at most {MAX_EXPERTS} are supported", experts.count));
+        }
+    }
     // The 32-bit sums of 8-bit products cannot overflow up to this many inputs.
     let max = (i32::MAX / (255 * 128)) as usize;
-    let inputs = hidden.max(stack.intermediate).max(heads.count.saturating_mul(heads.dim));
+    let inputs = hidden.max(stack.intermediate).max(inner).max(heads.count.saturating_mul(heads.dim));
     if inputs > max {
         return bad(format!("a layer has {inputs} inputs; at most {max} are supported"));
     }
@@ -255,11 +275,11 @@ fn positions(config: &Config) -> Result<usize> {
     let default = match config.str("model_type")? {
         "bert" | "roberta" | "xlm-roberta" | "camembert" | "electra" | "albert" | "deberta-v2" => 512,
         "bart" | "mbart" | "marian" | "pegasus" | "m2m_100" => 1024,
-        "llama" | "gpt_neo" | "gpt_neox" | "olmo2" | "opt" | "phi" | "granite" | "nomic_bert" => 2048,
-        "phi3" | "stablelm" | "starcoder2" | "helium" => 4096,
+        "llama" | "gpt_neo" | "gpt_neox" | "olmo2" | "opt" | "phi" | "granite" | "granitemoe" | "nomic_bert" => 2048,
+        "phi3" | "stablelm" | "starcoder2" | "helium" | "olmoe" => 4096,
         "gemma" | "gemma2" | "modernbert" | "eurobert" | "gte" | "cohere" => 8192,
-        "qwen2" | "qwen3" | "smollm3" => 32768,
-        "mistral" | "gemma3_text" | "glm" | "ernie4_5" => 131_072,
+        "qwen2" | "qwen3" | "qwen2_moe" | "qwen3_moe" | "smollm3" => 32768,
+        "mistral" | "mixtral" | "gemma3_text" | "glm" | "ernie4_5" => 131_072,
         "seed_oss" => 524_288,
         _ => return config.usize("max_position_embeddings"),
     };

@@ -146,8 +146,9 @@ impl Calibrator {
 
     /// The transform of a layer's inputs; none if it would gain nothing, or if no text reached the layer.
     pub fn transform(&mut self, role: Role, view: &LinearView) -> Result<InputTransform> {
-        // Those over one vector per text are not rounded to few bits.
-        let observed = if role == Role::Vector { None } else { self.observed.remove(&view.key) };
+        // Those over one vector per text and routers are not rounded to few bits.
+        let rounded = !matches!(role, Role::Vector | Role::Router);
+        let observed = if rounded { self.observed.remove(&view.key) } else { None };
         let Some(observed) = observed else { return Ok(InputTransform::default()) };
         let x = self.exact.tensor_from(observed.rows(), view.inputs)?;
         let wanted = output(&self.exact, &x, &linear_load(Precision::F32, view, available())?)?;

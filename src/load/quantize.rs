@@ -183,7 +183,8 @@ impl Packer<'_> {
         view.embedding_projection.iter().try_for_each(|linear| self.linear(Role::Head, linear))?;
         self.step()?;
         for layer in &view.layers {
-            layer.linears().chain(layer.applied()).try_for_each(|linear| self.linear(Role::Layer, linear))?;
+            layer.linears().try_for_each(|(role, linear)| self.linear(role, linear))?;
+            layer.applied().try_for_each(|linear| self.linear(Role::Layer, linear))?;
             layer.norms().try_for_each(|norm| self.norm(norm))?;
             self.step()?;
         }

@@ -8,11 +8,15 @@ pub const ACCOUNTED_TOKENS: usize = 1024;
 /// The bytes of activations per token on the CPU: residual stream, queries, keys and values (or the feed-forward's inner layer),
 /// attention output, their 8-bit copy, and a head's scratch.
 fn token_bytes(stack: &Stack) -> u64 {
-    let inner = if stack.gated { 2 * stack.intermediate } else { stack.intermediate };
+    let experts = stack.experts.as_ref();
+    let expert = experts.map_or(0, |experts| experts.intermediate.max(experts.shared.unwrap_or(0)));
+    let inner = if stack.gated { 2 } else { 1 } * stack.intermediate.max(expert);
+    // The router's logits, the normed rows, those of an expert and its outputs.
+    let routed = experts.map_or(0, |experts| 3 * stack.hidden as u64 + 4 * experts.count as u64);
     let wide = stack.heads.qkv_width().max(inner) as u64;
     // With vectors of distances: those of a head, expanded, and the products of keys with them.
     let distances = stack.disentangled.map_or(0, |_| 2 * stack.heads.dim as u64 + 160);
-    let floats = 2 * stack.hidden as u64 + wide + wide.div_ceil(4) + 4 * stack.heads.dim as u64 + distances;
+    let floats = 2 * stack.hidden as u64 + wide + wide.div_ceil(4) + 4 * stack.heads.dim as u64 + distances + routed;
     floats.saturating_mul(size_of::<f32>() as u64)
 }
 

@@ -1,7 +1,7 @@
 //! For tests: every field of a Spec, with a change of each. A field that is added and not listed here does not compile.
 
 use super::{
-    Activation, AttentionSpec, Biases, Dense, Disentangled, Head, HeadKind, HeadToken, Heads, LanguageHead,
+    Activation, AttentionSpec, Biases, Dense, Disentangled, Experts, Head, HeadKind, HeadToken, Heads, LanguageHead,
     LanguageWeight, LinearTensors, MaskedHead, Names, Norm, NormKind, NormPlace, Position, Relative, Rotary,
     RotaryScaling, Spec, Stack,
 };
@@ -31,6 +31,7 @@ pub fn of_stack() -> Vec<&'static str> {
             intermediate,
             activation,
             gated,
+            experts,
             norm,
             biases,
             embedding_scale,
@@ -72,13 +73,20 @@ pub fn of_stack() -> Vec<&'static str> {
             cross_norm,
             up,
             down,
+            router,
+            expert_up,
+            expert_down,
+            shared_up,
+            shared_down,
+            shared_gate,
             output_norm,
             output_post_norm,
             final_norm
         }
     );
-    let parts: [&[&str]; 8] = [
+    let parts: [&[&str]; 9] = [
         &fields!("heads.", Heads { count, kv, dim }),
+        &fields!("experts.", Experts { count, per_token, intermediate, normalized, shared, layers }),
         &fields!("norm.", Norm { kind, place, eps, bias, shift, first_attention }),
         &fields!("biases.", Biases { qkv, attention_output, feed_forward, feed_forward_output }),
         &fields!("relative.", Relative { buckets, max_distance, bidirectional }),
@@ -122,6 +130,15 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("intermediate", |s| s.intermediate += 1),
     ("activation", |s| s.activation = Activation::Tanh),
     ("gated", |s| s.gated = !s.gated),
+    ("experts.count", |s| experts(s).count += 1),
+    ("experts.per_token", |s| experts(s).per_token += 1),
+    ("experts.intermediate", |s| experts(s).intermediate += 1),
+    ("experts.normalized", |s| experts(s).normalized = true),
+    ("experts.shared", |s| experts(s).shared = Some(7)),
+    ("experts.layers", |s| {
+        let layers = s.layers;
+        experts(s).layers = vec![false; layers];
+    }),
     ("norm.kind", |s| {
         s.norm.kind = if s.norm.kind == NormKind::RmsNorm { NormKind::LayerNorm } else { NormKind::RmsNorm }
     }),
@@ -189,6 +206,12 @@ pub const STACK_CHANGES: &[(&str, StackChange)] = &[
     ("names.cross_norm", |s| s.names.cross_norm = Some("other")),
     ("names.up", |s| s.names.up = LinearTensors::Single("other")),
     ("names.down", |s| s.names.down = LinearTensors::Single("other")),
+    ("names.router", |s| s.names.router = Some("other")),
+    ("names.expert_up", |s| s.names.expert_up = LinearTensors::Single("other")),
+    ("names.expert_down", |s| s.names.expert_down = LinearTensors::Single("other")),
+    ("names.shared_up", |s| s.names.shared_up = LinearTensors::Single("other")),
+    ("names.shared_down", |s| s.names.shared_down = LinearTensors::Single("other")),
+    ("names.shared_gate", |s| s.names.shared_gate = Some("other")),
     ("names.output_norm", |s| s.names.output_norm = "other"),
     ("names.output_post_norm", |s| s.names.output_post_norm = Some("other")),
     ("names.final_norm", |s| s.names.final_norm = Some("other")),
@@ -221,6 +244,12 @@ pub const SPEC_CHANGES: &[(&str, SpecChange)] = &[
 
 fn relative(stack: &mut Stack) -> &mut Relative {
     stack.relative.get_or_insert(Relative { buckets: 8, max_distance: 20, bidirectional: true })
+}
+
+fn experts(stack: &mut Stack) -> &mut Experts {
+    let plain =
+        Experts { count: 4, per_token: 2, intermediate: 8, normalized: false, shared: None, layers: Vec::new() };
+    stack.experts.get_or_insert(plain)
 }
 
 fn disentangled(stack: &mut Stack) -> &mut Disentangled {

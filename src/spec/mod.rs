@@ -64,6 +64,8 @@ pub struct Stack {
     pub activation: Activation,
     /// A gated feed-forward (SwiGLU, GeGLU; Shazeer 2020): `down(activation(gate(x)) · up(x))`. [`Names::up`] then has the gate first.
     pub gated: bool,
+    /// A mixture of experts in place of the feed-forward.
+    pub experts: Option<Experts>,
     pub norm: Norm,
     pub biases: Biases,
     /// The factor of word embeddings.
@@ -106,6 +108,7 @@ impl Stack {
             intermediate,
             activation: Activation::Gelu,
             gated: false,
+            experts: None,
             norm: Norm::layer(NormPlace::Post, 1e-12),
             biases: Biases::ALL,
             embedding_scale: 1.0,
@@ -153,6 +156,30 @@ impl Heads {
     /// The outputs of the fused query, key and value layer.
     pub fn qkv_width(self) -> usize {
         self.query_width() + 2 * self.kv_width()
+    }
+}
+
+/// A mixture of experts (Shazeer et al. 2017; Fedus et al. 2022): a router picks a few of many feed-forwards for each token, and their
+/// outputs are added, each times the softmax of the router's logits. All have the stack's activation and gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Experts {
+    pub count: usize,
+    /// Experts that a token is sent to: those of the largest logits, of equals the first.
+    pub per_token: usize,
+    pub intermediate: usize,
+    /// Whether the factors of a token's experts are divided by their sum.
+    pub normalized: bool,
+    /// The intermediate size of an expert that takes every token, times the sigmoid of a score where [`Names::shared_gate`] names one
+    /// (Qwen2-MoE).
+    pub shared: Option<usize>,
+    /// Whether each layer has experts; empty if all have. The others have the stack's feed-forward.
+    pub layers: Vec<bool>,
+}
+
+impl Experts {
+    /// Whether a layer has experts.
+    pub fn is_in(&self, layer: usize) -> bool {
+        self.layers.get(layer).copied().unwrap_or(true)
     }
 }
 
@@ -390,6 +417,18 @@ pub enum LinearTensors {
     ByHead(&'static str),
 }
 
+impl LinearTensors {
+    /// The names.
+    pub fn names(&self) -> &[&'static str] {
+        match self {
+            Self::Separate(names) => names,
+            Self::Single(name) | Self::Reversed(name) | Self::Transposed(name) | Self::ByHead(name) => {
+                std::slice::from_ref(name)
+            }
+        }
+    }
+}
+
 /// Tensor names. `{}` is replaced by the layer's number; weights and biases add `.weight` and `.bias`.
 #[derive(Clone, Copy, Debug)]
 pub struct Names {
@@ -423,6 +462,15 @@ pub struct Names {
     pub cross_norm: Option<&'static str>,
     pub up: LinearTensors,
     pub down: LinearTensors,
+    /// Of [`Experts`]: the router, and the experts' layers. `{e}` is the expert's number; without it, or where there are no tensors of
+    /// one expert, all are in one tensor `[experts, outputs, inputs]`, whose name lacks `.{e}`.
+    pub router: Option<&'static str>,
+    pub expert_up: LinearTensors,
+    pub expert_down: LinearTensors,
+    pub shared_up: LinearTensors,
+    pub shared_down: LinearTensors,
+    /// The score of the shared expert.
+    pub shared_gate: Option<&'static str>,
     /// The feed-forward's norm.
     pub output_norm: &'static str,
     pub output_post_norm: Option<&'static str>,
@@ -456,6 +504,12 @@ impl Names {
         cross_norm: None,
         up: LinearTensors::Single(""),
         down: LinearTensors::Single(""),
+        router: None,
+        expert_up: LinearTensors::Single(""),
+        expert_down: LinearTensors::Single(""),
+        shared_up: LinearTensors::Single(""),
+        shared_down: LinearTensors::Single(""),
+        shared_gate: None,
         output_norm: "",
         output_post_norm: None,
         final_norm: None,

@@ -6,7 +6,8 @@
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{DType, Module, Result, Tensor};
 
-use crate::backend::Ends;
+use super::Candle;
+use crate::backend::{Ends, FeedForward};
 use crate::spec::{Activation, Precision};
 
 /// Inputs per block of the quantised types, which share a scale.
@@ -150,7 +151,16 @@ impl Norm {
     }
 }
 
-pub fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
+/// The inner layer of a feed-forward.
+pub fn inner(x: &Tensor, feed: &FeedForward<Candle>) -> Result<Tensor> {
+    if !feed.gated {
+        return feed.up.project(x, feed.norm, feed.activation);
+    }
+    let halves = feed.up.project(x, feed.norm, Activation::None)?.chunk(2, 1)?;
+    activate(&halves[0].contiguous()?, feed.activation)? * halves[1].contiguous()?
+}
+
+fn activate(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match activation {
         Activation::None => Ok(x.clone()),
         Activation::Relu => x.relu(),

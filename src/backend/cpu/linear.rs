@@ -334,6 +334,23 @@ impl Cpu {
         x
     }
 
+    /// The feed-forward of `x`'s rows, without norms and added to nothing.
+    pub(super) fn feed_apart(&self, x: &Tensor, f: &FeedForward<Cpu>) -> Tensor {
+        let operand = self.operand(FloatRows::of(x), None, f.up, true);
+        let inner = self.inner(&operand, x.rows, f, true);
+        let width = f.down.weight.inputs();
+        let inner = FloatRows { floats: inner.floats(), width, stride: padded(width) };
+        let operand = self.operand(inner, None, f.down, true);
+        let mut result = self.tensor(x.rows, x.width);
+        let out = Out { data: result.buffer.floats_mut().as_mut_ptr(), stride: x.width };
+        // SAFETY: the result has room for all rows and channels, and is ours.
+        unsafe {
+            let e = Shareable { activation: Activation::None, residual: None };
+            self.multiply_shared(&operand, x.rows, f.down, out, &e);
+        }
+        result
+    }
+
     /// The inner layer of a feed-forward, in rows [`padded`] apart.
     fn inner(&self, x: &RoundedRows, rows: usize, f: &FeedForward<Cpu>, shared: bool) -> Buffer {
         let (w, width) = (f.up, f.down.weight.inputs());

@@ -243,6 +243,20 @@ impl Backend for Cpu {
         Ok(self.feed(x, feed))
     }
 
+    fn expert(&self, x: &Tensor, feed: &FeedForward<Self>) -> Result<Tensor> {
+        Ok(self.feed_apart(x, feed))
+    }
+
+    fn add_rows(&self, mut x: Tensor, y: &Tensor, rows: &[usize], factors: &[f32]) -> Result<Tensor> {
+        let width = x.width;
+        let floats = x.buffer.floats_mut();
+        for ((&row, factor), y) in rows.iter().zip(factors).zip(y.buffer.floats().chunks_exact(width.max(1))) {
+            let x = &mut floats[row * width..][..width];
+            x.iter_mut().zip(y).for_each(|(x, y)| *x += factor * y);
+        }
+        Ok(x)
+    }
+
     fn begin<'a>(&self, input: PassInput<'a, Self>) -> Result<Pass<'a>> {
         Ok(self.pass(input))
     }

@@ -300,6 +300,46 @@ const GEMMA: &[&str] = &[
     "sliding_window",
 ];
 
+const QWEN2_MOE: &[&str] = &[
+    "decoder_sparse_step",
+    "hidden_act",
+    "layer_types",
+    "max_window_layers",
+    "mlp_only_layers",
+    "moe_intermediate_size",
+    "norm_topk_prob",
+    "num_experts",
+    "num_experts_per_tok",
+    "qkv_bias",
+    "shared_expert_intermediate_size",
+    "sliding_window",
+    "use_sliding_window",
+];
+
+const QWEN3_MOE: &[&str] = &[
+    "attention_bias",
+    "decoder_sparse_step",
+    "hidden_act",
+    "mlp_only_layers",
+    "moe_intermediate_size",
+    "norm_topk_prob",
+    "num_experts_per_tok",
+    "num_local_experts",
+    "sliding_window",
+    "use_sliding_window",
+];
+
+const GRANITE_MOE: &[&str] = &[
+    "attention_bias",
+    "attention_multiplier",
+    "embedding_multiplier",
+    "hidden_act",
+    "logits_scaling",
+    "num_experts_per_tok",
+    "num_local_experts",
+    "residual_multiplier",
+];
+
 /// The fields that a family reads into its Spec, in one or two lists.
 pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
     match family {
@@ -374,6 +414,11 @@ pub(super) fn honoured(family: &str) -> [&'static [&'static str]; 2] {
                 "use_sliding_window",
             ],
         ],
+        "mixtral" => [LLAMA, &["hidden_act", "num_experts_per_tok", "num_local_experts", "sliding_window"]],
+        "qwen2_moe" => [LLAMA, QWEN2_MOE],
+        "qwen3_moe" => [LLAMA, QWEN3_MOE],
+        "olmoe" => [LLAMA, &["attention_bias", "hidden_act", "norm_topk_prob", "num_experts", "num_experts_per_tok"]],
+        "granitemoe" => [LLAMA, GRANITE_MOE],
         "phi3" => [LLAMA, &["hidden_act", "partial_rotary_factor", "sliding_window"]],
         "gemma" => [LLAMA, &["attention_bias", "hidden_act", "use_bidirectional_attention"]],
         "gemma2" => [LLAMA, GEMMA],
@@ -402,6 +447,9 @@ pub(super) fn irrelevant_here(family: &str) -> &'static [&'static str] {
         "electra" => {
             &["summary_activation", "summary_first_dropout", "summary_last_dropout", "summary_type", "summary_use_proj"]
         }
+        // Other names of fields that are read.
+        "mixtral" | "qwen3_moe" => &["num_experts"],
+        "olmoe" => &["num_local_experts"],
         // The published files have some of Google's.
         "albert" => &["down_scale_factor", "gap_size", "net_structure_type", "num_memory_blocks"],
         // The family refuses widths that differ from the hidden size; the others are of dropout and of the refused convolution.
@@ -521,6 +569,8 @@ pub(in crate::families) fn aliases(family: &str) -> &'static [(&'static str, &'s
             ("num_attention_heads", "encoder_attention_heads"),
             ("num_hidden_layers", "encoder_layers"),
         ],
+        "mixtral" | "qwen3_moe" => &[("num_experts", "num_local_experts")],
+        "olmoe" => &[("num_local_experts", "num_experts")],
         "gpt_neo" => &[("num_attention_heads", "num_heads"), ("num_hidden_layers", "num_layers")],
         "bloom" => &[("num_attention_heads", "n_head"), ("num_hidden_layers", "n_layer")],
         "mpt" => &[("hidden_size", "d_model"), ("num_attention_heads", "n_heads"), ("num_hidden_layers", "n_layers")],

@@ -111,6 +111,10 @@ fn base(family: &str) -> Map<String, Value> {
         fields.insert("relative_attention".into(), json!(true));
         fields.insert("pos_att_type".into(), json!(["p2c", "c2p"]));
     }
+    if family == "qwen3_moe" {
+        // The class has the number under two names.
+        fields.remove("num_experts");
+    }
     fields.insert("model_type".into(), json!(family));
     fields.remove("layer_types");
     fields.remove("rope_parameters");
@@ -165,6 +169,7 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
         ("attn_config", _) => json!({"softmax_scale": 0.5}),
         ("pack_qkv", _) => json!(false),
         ("rotary_dim", _) => json!(4),
+        ("mlp_only_layers", _) => json!([1]),
         ("intermediate_size", Value::Null) => json!(48),
         ("no_rope_layers", _) => json!([1, 0, 1, 1]),
         ("no_rope_layer_interval", _) => json!(3),
@@ -345,6 +350,14 @@ fn absent_fields_have_the_defaults_of_the_classes() {
     let decoder = |family: &str, absent: &str, null: bool| spec(family, absent, null).decoder.unwrap();
     assert_eq!(decoder("mistral", "sliding_window", false).attention.windows, [4096; 4]);
     assert_eq!(decoder("mistral", "sliding_window", true).attention.windows, [0usize; 0]);
+    assert_eq!(decoder("mixtral", "sliding_window", false).attention.windows, [0usize; 0]);
+    let experts = |family: &str| decoder(family, "num_experts_per_tok", false).experts.unwrap();
+    let mut fields = base("qwen2_moe");
+    fields.extend(json!({"decoder_sparse_step": 2, "mlp_only_layers": [3]}).as_object().unwrap().clone());
+    let layers = families::spec(&config(fields)).unwrap().decoder.unwrap().experts.unwrap().layers;
+    assert_eq!(layers, [false, true, false, false]);
+    assert_eq!((experts("mixtral").per_token, experts("qwen2_moe").per_token), (2, 4));
+    assert_eq!((experts("qwen3_moe").per_token, experts("olmoe").per_token), (8, 8));
     assert_eq!(decoder("mistral", "num_key_value_heads", false).heads.kv, 8);
     assert_eq!(decoder("llama", "num_key_value_heads", false).heads.kv, 8);
     assert_eq!(decoder("qwen3", "head_dim", false).heads.dim, 128);

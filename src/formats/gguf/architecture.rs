@@ -10,10 +10,12 @@ use super::metadata::Metadata;
 /// A value of `general.architecture`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Architecture {
-    /// Llama, Mistral, SmolLM and others with the same arithmetic.
+    /// Llama, Mistral, Mixtral, SmolLM and others with the same arithmetic.
     Llama,
     Qwen2,
+    Qwen2Moe,
     Qwen3,
+    Qwen3Moe,
     Gemma2,
     Gemma3,
     Phi3,
@@ -24,9 +26,10 @@ pub(super) enum Architecture {
     NomicBert,
 }
 
-use Architecture::{Bert, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, NomicBert, Phi3, Qwen2, Qwen3, T5};
+use Architecture::{Bert, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, NomicBert, Phi3, Qwen2, Qwen2Moe, Qwen3, Qwen3Moe, T5};
 
-const ALL: [Architecture; 11] = [Llama, Qwen2, Qwen3, Gemma2, Gemma3, Phi3, Gpt2, GptNeoX, T5, Bert, NomicBert];
+const ALL: [Architecture; 13] =
+    [Llama, Qwen2, Qwen2Moe, Qwen3, Qwen3Moe, Gemma2, Gemma3, Phi3, Gpt2, GptNeoX, T5, Bert, NomicBert];
 
 type Table = &'static [(&'static str, &'static str)];
 
@@ -42,6 +45,26 @@ const LLAMA: Table = &[
     ("ffn_gate", "mlp.gate_proj"),
     ("ffn_up", "mlp.up_proj"),
     ("ffn_down", "mlp.down_proj"),
+];
+
+/// Mixtral's experts, all in one tensor.
+const MIXTRAL: Table = &[
+    ("ffn_gate_inp", "block_sparse_moe.gate"),
+    ("ffn_gate_exps", "block_sparse_moe.experts.w1"),
+    ("ffn_up_exps", "block_sparse_moe.experts.w3"),
+    ("ffn_down_exps", "block_sparse_moe.experts.w2"),
+];
+
+/// The experts of Qwen, all in one tensor, and the one for all tokens.
+const QWEN_MOE: Table = &[
+    ("ffn_gate_inp", "mlp.gate"),
+    ("ffn_gate_exps", "mlp.experts.gate_proj"),
+    ("ffn_up_exps", "mlp.experts.up_proj"),
+    ("ffn_down_exps", "mlp.experts.down_proj"),
+    ("ffn_gate_inp_shexp", "mlp.shared_expert_gate"),
+    ("ffn_gate_shexp", "mlp.shared_expert.gate_proj"),
+    ("ffn_up_shexp", "mlp.shared_expert.up_proj"),
+    ("ffn_down_shexp", "mlp.shared_expert.down_proj"),
 ];
 
 /// Where Gemma differs from [`LLAMA`].
@@ -134,8 +157,9 @@ impl Architecture {
                 quoted(name)
             )));
         };
-        if metadata.usize_opt(&format!("{name}.expert_count"))?.unwrap_or(0) > 0 {
-            return Err(unsupported("mixtures of experts are not supported".into()));
+        let experts = metadata.usize_opt(&format!("{name}.expert_count"))?.unwrap_or(0);
+        if experts > 0 && !matches!(found, Llama | Qwen2Moe | Qwen3Moe) {
+            return Err(unsupported(format!("mixtures of experts are not supported for the architecture {name}")));
         }
         Ok(found)
     }
@@ -145,7 +169,9 @@ impl Architecture {
         match self {
             Llama => "llama",
             Qwen2 => "qwen2",
+            Qwen2Moe => "qwen2moe",
             Qwen3 => "qwen3",
+            Qwen3Moe => "qwen3moe",
             Gemma2 => "gemma2",
             Gemma3 => "gemma3",
             Phi3 => "phi3",
@@ -202,7 +228,9 @@ impl Architecture {
         // Another spelling of the same number would give two tensors one name.
         layer.parse::<u32>().ok().filter(|number| number.to_string() == layer)?;
         let tables: &[Table] = match self {
-            Llama | Qwen2 | Qwen3 => &[LLAMA],
+            Llama => &[LLAMA, MIXTRAL],
+            Qwen2 | Qwen3 => &[LLAMA],
+            Qwen2Moe | Qwen3Moe => &[LLAMA, QWEN_MOE],
             Gemma2 | Gemma3 => &[GEMMA, LLAMA],
             Phi3 => &[PHI3, LLAMA],
             Gpt2 => &[GPT2],
@@ -266,6 +294,8 @@ mod tests {
             (Llama, "blk.29.attn_q.bias", "model.layers.29.self_attn.q_proj.bias"),
             (Llama, "blk.0.ffn_norm.weight", "model.layers.0.post_attention_layernorm.weight"),
             (Qwen3, "blk.1.attn_k_norm.weight", "model.layers.1.self_attn.k_norm.weight"),
+            (Llama, "blk.1.ffn_gate_exps.weight", "model.layers.1.block_sparse_moe.experts.w1.weight"),
+            (Qwen2Moe, "blk.1.ffn_gate_inp_shexp.weight", "model.layers.1.mlp.shared_expert_gate.weight"),
             (Gemma3, "blk.1.ffn_norm.weight", "model.layers.1.pre_feedforward_layernorm.weight"),
             (Gemma2, "blk.1.attn_output.weight", "model.layers.1.self_attn.o_proj.weight"),
             (Bert, "token_embd_norm.bias", "embeddings.LayerNorm.bias"),

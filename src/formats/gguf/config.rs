@@ -92,11 +92,21 @@ fn fraction(rotated: usize, dim: usize) -> f32 {
 
 /// The configuration, without token ids. `weights` have Hugging Face's names, and `gated` is as in [`Architecture::rename`].
 pub(super) fn config(fields: &Fields, weights: &Weights, vocabulary: usize, gated: bool) -> Result<Value> {
-    use Architecture::{Bert, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, NomicBert, Phi3, Qwen2, Qwen3, T5};
+    use Architecture::{
+        Bert, Gemma2, Gemma3, Gpt2, GptNeoX, Llama, NomicBert, Phi3, Qwen2, Qwen2Moe, Qwen3, Qwen3Moe, T5,
+    };
     let mut config = match fields.architecture {
+        Llama if fields.size_opt("expert_count")?.unwrap_or(0) > 0 => {
+            let mut config = llama(fields, weights, "mixtral", "MixtralForCausalLM")?;
+            config.insert("num_local_experts".into(), fields.size("expert_count")?.into());
+            config.insert("num_experts_per_tok".into(), fields.size("expert_used_count")?.into());
+            config
+        }
         Llama => llama(fields, weights, "llama", "LlamaForCausalLM")?,
         Qwen2 => llama(fields, weights, "qwen2", "Qwen2ForCausalLM")?,
         Qwen3 => llama(fields, weights, "qwen3", "Qwen3ForCausalLM")?,
+        Qwen2Moe => qwen_moe(fields, weights, "qwen2_moe", "Qwen2MoeForCausalLM")?,
+        Qwen3Moe => qwen_moe(fields, weights, "qwen3_moe", "Qwen3MoeForCausalLM")?,
         Gemma2 => gemma(fields, weights, "gemma2", "Gemma2ForCausalLM")?,
         Gemma3 => gemma(fields, weights, "gemma3_text", "Gemma3ForCausalLM")?,
         Phi3 => phi3(fields, weights)?,
@@ -169,6 +179,30 @@ fn llama(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> R
     }
     if matches!(fields.architecture, Architecture::Qwen2 | Architecture::Qwen3) {
         config.insert("use_sliding_window".into(), false.into());
+    }
+    Ok(config)
+}
+
+fn qwen_moe(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> Result<Map<String, Value>> {
+    let mut config = llama(fields, weights, model_type, class)?;
+    // Older files do not have the sizes.
+    let size = |name: &str, from_last: usize| {
+        let tensor = weights.get(&format!("model.layers.0.mlp.{name}.weight"));
+        tensor.and_then(|tensor| tensor.shape.iter().rev().nth(from_last).copied())
+    };
+    let third = fields.architecture == Architecture::Qwen3Moe;
+    config.extend(object(json!({
+        "num_experts": fields.size("expert_count")?,
+        "num_experts_per_tok": fields.size("expert_used_count")?,
+        "moe_intermediate_size": size("experts.gate_proj", 1),
+        // As llama.cpp has it for these architectures.
+        "norm_topk_prob": third,
+        "use_sliding_window": false,
+    })));
+    if !third {
+        config.remove("attention_bias");
+        config.insert("qkv_bias".into(), weights.get("model.layers.0.self_attn.q_proj.bias").is_some().into());
+        config.insert("shared_expert_intermediate_size".into(), json!(size("shared_expert.gate_proj", 1)));
     }
     Ok(config)
 }

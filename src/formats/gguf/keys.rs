@@ -27,6 +27,7 @@ const READ: &[&str] = &[
     "decoder_start_token_id",
     "embedding_length",
     "expert_count",
+    "expert_used_count",
     "feed_forward_length",
     "final_logit_softcapping",
     "pooling_type",

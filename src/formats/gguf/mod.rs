@@ -169,7 +169,12 @@ fn weights(path: &Path, parts: &[Container], fields: &Fields, gated: bool) -> Re
             return Err(Error::invalid_file(path, what));
         }
         let shift = architecture.shift(&name);
-        let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
+        let dtype = tensor.dtype;
+        // A layer of one output, which the converter writes as a vector.
+        let shape = match *tensor.shape.as_slice() {
+            [inputs] if name.ends_with(".shared_expert_gate.weight") => vec![1, inputs],
+            _ => tensor.shape.clone(),
+        };
         let entry = Entry { order, shift, ..Entry::new(shard, dtype, shape, tensor.offset, tensor.bytes) };
         if tensors.insert(name.clone(), entry).is_some() {
             let what = format!("tensor {} appears under two names", quoted(&name));

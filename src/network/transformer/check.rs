@@ -65,6 +65,19 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
         let near = disentangled.max_distance.is_some_and(|most| most < disentangled.span / 2 + 2);
         refuse(near, "disentangled.max_distance", "no distance shares a row")?;
     }
+    if let Some(experts) = &stack.experts {
+        refuse(names.router.is_none(), "experts", unnamed)?;
+        let many = experts.per_token == 0 || experts.per_token > experts.count;
+        refuse(many, "experts.per_token", "it must be from 1 to the number of experts")?;
+        let layers = experts.layers.len();
+        refuse(layers != 0 && layers != stack.layers, "experts.layers", "there must be one per layer")?;
+        refuse(stack.shared_layers, "experts", "all layers have the same weights")?;
+        let tensors = [names.expert_up, names.expert_down];
+        let rows = tensors.iter().all(|t| matches!(t, LinearTensors::Separate(_) | LinearTensors::Single(_)));
+        refuse(!rows, "names.expert_up", "the rows of an expert are together")?;
+        let norms = stack.norm.place.has_output_norms();
+        refuse(norms, "experts", "the outputs of experts are not normalised")?;
+    }
     refuse(stack.token_types > 0 && names.token_type.is_none(), "token_types", unnamed)?;
     let post_norms = names.attention_post_norm.is_some() && names.output_post_norm.is_some();
     refuse(stack.norm.place.has_output_norms() && !post_norms, "norm.place", unnamed)?;

@@ -5,6 +5,7 @@ mod decoder;
 mod distances;
 mod encoder;
 mod masked;
+mod mixture;
 mod relative;
 mod rotary;
 mod stack;

@@ -12,8 +12,9 @@ use crate::base::counters::Stage;
 use crate::base::error::{Error, Result};
 use crate::base::memory::ensure;
 
+use super::mixture::Mixture;
 use super::rotary::Frequencies;
-use super::weights::{LayerView, StackView};
+use super::weights::{FeedView, LayerView, StackView};
 use super::{distances, relative};
 use crate::spec::{self, Activation, NormPlace, RotarySwitch};
 
@@ -42,10 +43,14 @@ struct Layer<B: Backend> {
     head_norms: Option<HeadNorms<B::Norm>>,
     distances: Option<B::Distances>,
     cross: Option<Cross<B>>,
-    up: B::Linear,
-    down: B::Linear,
+    feed: Feed<B>,
     output_norm: Option<B::Norm>,
     output_post_norm: Option<B::Norm>,
+}
+
+enum Feed<B: Backend> {
+    Plain { up: B::Linear, down: B::Linear },
+    Mixture(Mixture<B>),
 }
 
 struct Cross<B: Backend> {
@@ -217,17 +222,25 @@ impl<B: Backend> LoadedStack<B> {
         let qkv = project(&x, layer.attention_norm.as_ref(), &layer.qkv)?;
         let attended =
             attend(AttentionInput::Own { qkv, norms: layer.head_norms.as_ref(), distances: layer.distances.as_ref() })?;
-        let feed = FeedForward {
-            norm: before(layer.output_norm.as_ref()),
-            up: &layer.up,
-            activation: spec.activation,
-            gated: spec.gated,
-            down: &layer.down,
-            ends: ends(layer.output_post_norm.as_ref(), layer.output_norm.as_ref()),
+        let feed = |x| match &layer.feed {
+            Feed::Plain { up, down } => {
+                let (norm, activation, gated) = (before(layer.output_norm.as_ref()), spec.activation, spec.gated);
+                let ends = ends(layer.output_post_norm.as_ref(), layer.output_norm.as_ref());
+                let feed = FeedForward { norm, up, activation, gated, down, ends };
+                run.time(Stage::Linear, || backend.feed_forward(x, &feed))
+            }
+            Feed::Mixture(mixture) => {
+                let norm = layer.output_norm.as_ref();
+                let x = mixture.apply(run, spec, x, before(norm))?;
+                match norm.filter(|_| post) {
+                    Some(norm) => run.time(Stage::Linear, || backend.norm(x, norm)),
+                    None => Ok(x),
+                }
+            }
         };
         if spec.norm.place == NormPlace::Parallel {
+            let x = feed(x)?;
             return run.time(Stage::Linear, || {
-                let x = backend.feed_forward(x, &feed)?;
                 backend.project_add(&attended, &layer.attention_output, x, Ends { post: None, after: None })
             });
         }
@@ -241,7 +254,7 @@ impl<B: Backend> LoadedStack<B> {
                 backend.project_add(&attended, &layer.output, x, ends(None, Some(&layer.norm)))
             })?;
         }
-        run.time(Stage::Linear, || backend.feed_forward(x, &feed))
+        feed(x)
     }
 
     /// A layer's cross-attention keys and values of the encoder's output.
@@ -276,8 +289,10 @@ impl<B: Backend> Layer<B> {
             },
             distances: None,
             cross,
-            up: linear(&view.up)?,
-            down: linear(&view.down)?,
+            feed: match &view.feed {
+                FeedView::Plain(feed) => Feed::Plain { up: linear(&feed.up)?, down: linear(&feed.down)? },
+                FeedView::Mixture(mixture) => Feed::Mixture(Mixture::load(backend, mixture)?),
+            },
             output_norm: norm_opt(&view.output_norm)?,
             output_post_norm: norm_opt(&view.output_post_norm)?,
         })

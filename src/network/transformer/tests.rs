@@ -22,8 +22,8 @@ use crate::formats::safetensors::Weights;
 use crate::kernels;
 use crate::network::{Feed, Network, StepOutput, Want};
 use crate::spec::{
-    Activation, AttentionSpec, Batch, Biases, Dense, Disentangled, EncodeOutput, Head, HeadKind, HeadToken, Heads,
-    LanguageHead, LanguageWeight, Layout, LinearTensors, Names, Norm, NormPlace, Pooling, Position, Precision,
+    Activation, AttentionSpec, Batch, Biases, Dense, Disentangled, EncodeOutput, Experts, Head, HeadKind, HeadToken,
+    Heads, LanguageHead, LanguageWeight, Layout, LinearTensors, Names, Norm, NormPlace, Pooling, Position, Precision,
     Relative, Rotary, RotaryScaling, Spec, Stack, fields,
 };
 use reference::{Reference, Tensors};
@@ -56,6 +56,12 @@ const NAMES: Names = Names {
     cross_norm: Some("{}.cross_norm"),
     up: LinearTensors::Separate(&["{}.gate", "{}.up"]),
     down: LinearTensors::Single("{}.down"),
+    router: Some("{}.router"),
+    expert_up: LinearTensors::Separate(&["{}.{e}.gate", "{}.{e}.up"]),
+    expert_down: LinearTensors::Single("{}.{e}.down"),
+    shared_up: LinearTensors::Separate(&["{}.shared_gate", "{}.shared_up"]),
+    shared_down: LinearTensors::Single("{}.shared_down"),
+    shared_gate: Some("{}.shared_score"),
     output_norm: "{}.output_norm",
     output_post_norm: Some("{}.output_post_norm"),
     final_norm: Some("final_norm"),
@@ -88,6 +94,11 @@ fn disentangled() -> Option<Disentangled> {
     Some(Disentangled { span: 16, max_distance: Some(100), content_to_position: true, position_to_content: true })
 }
 
+fn experts() -> Option<Experts> {
+    let (count, per_token, intermediate) = (5, 2, 24);
+    Some(Experts { count, per_token, intermediate, normalized: false, shared: None, layers: Vec::new() })
+}
+
 type Change = fn(&mut Stack);
 
 /// Changes of a stack, each of which changes the numbers.
@@ -106,6 +117,17 @@ const CHANGES: &[(&str, Change)] = &[
     ("activation silu", |s| s.activation = Activation::Silu),
     ("activation tanh", |s| s.activation = Activation::Tanh),
     ("gated", |s| s.gated = true),
+    ("experts", |s| s.experts = experts()),
+    ("experts with a gate and pre-norm", |s| {
+        (s.experts, s.gated, s.norm.place) = (experts(), true, NormPlace::Pre);
+    }),
+    ("experts beside attention", |s| (s.experts, s.norm.place) = (experts(), NormPlace::Parallel)),
+    ("experts.count", |s| s.experts = Some(Experts { count: 3, ..experts().unwrap() })),
+    ("experts.per_token", |s| s.experts = Some(Experts { per_token: 5, ..experts().unwrap() })),
+    ("experts.intermediate", |s| s.experts = Some(Experts { intermediate: 33, ..experts().unwrap() })),
+    ("experts.normalized", |s| s.experts = Some(Experts { normalized: true, ..experts().unwrap() })),
+    ("experts.shared", |s| s.experts = Some(Experts { shared: Some(19), ..experts().unwrap() })),
+    ("experts.layers", |s| s.experts = Some(Experts { layers: vec![false, true], ..experts().unwrap() })),
     ("norm.kind", |s| s.norm = Norm::rms(NormPlace::Post, 1e-5)),
     ("norm.place pre", |s| s.norm.place = NormPlace::Pre),
     ("norm.place both", |s| s.norm.place = NormPlace::Both),
@@ -206,6 +228,30 @@ const CHANGES: &[(&str, Change)] = &[
     }),
     ("names.up", |s| s.names.up = LinearTensors::Separate(&["{}.other", "{}.up"])),
     ("names.down", |s| s.names.down = LinearTensors::Single("{}.other")),
+    ("names.router", |s| {
+        s.experts = experts();
+        s.names.router = Some("{}.other");
+    }),
+    ("names.expert_up", |s| {
+        s.experts = experts();
+        s.names.expert_up = LinearTensors::Separate(&["{}.{e}.other", "{}.{e}.up"]);
+    }),
+    ("names.expert_down", |s| {
+        s.experts = experts();
+        s.names.expert_down = LinearTensors::Single("{}.{e}.other");
+    }),
+    ("names.shared_up", |s| {
+        s.experts = Some(Experts { shared: Some(19), ..experts().unwrap() });
+        s.names.shared_up = LinearTensors::Separate(&["{}.other", "{}.shared_up"]);
+    }),
+    ("names.shared_down", |s| {
+        s.experts = Some(Experts { shared: Some(19), ..experts().unwrap() });
+        s.names.shared_down = LinearTensors::Single("{}.other");
+    }),
+    ("names.shared_gate", |s| {
+        s.experts = Some(Experts { shared: Some(19), ..experts().unwrap() });
+        s.names.shared_gate = None;
+    }),
     ("names.output_norm", |s| s.names.output_norm = "{}.other_norm"),
     ("names.output_post_norm", |s| {
         s.norm.place = NormPlace::Both;
@@ -354,6 +400,24 @@ const REFUSED: &[(&str, SpecChange)] = &[
         let encoder = s.encoder.as_mut().unwrap();
         (encoder.disentangled, encoder.heads.kv) = (disentangled(), 2);
     }),
+    ("encoder.experts.per_token", |s| {
+        s.encoder.as_mut().unwrap().experts = Some(Experts { per_token: 6, ..experts().unwrap() });
+    }),
+    ("encoder.experts.layers", |s| {
+        s.encoder.as_mut().unwrap().experts = Some(Experts { layers: vec![true], ..experts().unwrap() });
+    }),
+    ("encoder.experts", |s| unnamed(s, |names| names.router = None).experts = experts()),
+    ("encoder.experts", |s| {
+        let encoder = s.encoder.as_mut().unwrap();
+        (encoder.experts, encoder.shared_layers) = (experts(), true);
+    }),
+    ("encoder.experts", |s| {
+        let encoder = s.encoder.as_mut().unwrap();
+        (encoder.experts, encoder.norm.place) = (experts(), NormPlace::Both);
+    }),
+    ("encoder.names.expert_up", |s| {
+        unnamed(s, |names| names.expert_up = LinearTensors::Transposed("x")).experts = experts();
+    }),
     ("decoder.disentangled", |s| s.decoder.as_mut().unwrap().disentangled = disentangled()),
     ("decoder.token_types", |s| s.decoder.as_mut().unwrap().token_types = 2),
     ("decoder.cross", |s| s.decoder.as_mut().unwrap().cross = false),
@@ -477,6 +541,8 @@ fn table(changes: &[&[(&str, Change)]], causal: bool) {
         for (backend, bar, network) in networks(&spec, &weights) {
             let values =
                 run(&texts(), |batch, call| network.encode(batch, &EncodeOutput::states(Pooling::None), call)).unwrap();
+            // Rounding sends some tokens to other experts.
+            let bar = if spec.reader().unwrap().experts.is_some() && bar > 1e-3 { 0.5 } else { bar };
             check(&values, &expected, bar, &format!("{name}, {backend}"));
         }
     }

@@ -7,8 +7,8 @@ use crate::formats::safetensors::{DType, TensorView, Weights};
 use super::distances;
 use crate::network::modules::ModulesView;
 use crate::spec::{
-    Disentangled, Heads, LanguageWeight, LinearTensors, MaskedHead, Modules, Norm, NormKind, NormPlace, Position, Spec,
-    Stack,
+    Disentangled, Experts, Heads, LanguageWeight, LinearTensors, MaskedHead, Modules, Norm, NormKind, NormPlace,
+    Position, Spec, Stack,
 };
 
 pub struct LayerView<'a> {
@@ -22,16 +22,22 @@ pub struct LayerView<'a> {
     pub distance_key: Option<LinearView<'a>>,
     pub distance_query: Option<LinearView<'a>>,
     pub cross: Option<CrossView<'a>>,
-    pub up: LinearView<'a>,
-    pub down: LinearView<'a>,
+    pub feed: FeedView<'a>,
     pub output_norm: Option<NormView<'a>>,
     pub output_post_norm: Option<NormView<'a>>,
 }
 
 impl<'a> LayerView<'a> {
-    pub fn linears(&self) -> impl Iterator<Item = &LinearView<'a>> {
+    pub fn linears(&self) -> impl Iterator<Item = (Role, &LinearView<'a>)> {
         let cross = self.cross.iter().flat_map(|c| [&c.query, &c.key_value, &c.output]);
-        [&self.qkv, &self.attention_output, &self.up, &self.down].into_iter().chain(cross)
+        let (experts, routers) = match &self.feed {
+            FeedView::Plain(feed) => (std::slice::from_ref(feed).iter().chain(&None), [None, None]),
+            FeedView::Mixture(m) => (m.experts.iter().chain(&m.shared), [Some(&m.router), m.shared_gate.as_ref()]),
+        };
+        let layers = [&self.qkv, &self.attention_output].into_iter().chain(cross);
+        let layers = layers.chain(experts.flat_map(|expert| [&expert.up, &expert.down]));
+        let routers = routers.into_iter().flatten().map(|linear| (Role::Router, linear));
+        layers.map(|linear| (Role::Layer, linear)).chain(routers)
     }
 
     /// Layers that are applied when the model is loaded and not kept.
@@ -45,6 +51,26 @@ impl<'a> LayerView<'a> {
         let cross = self.cross.iter().map(|cross| &cross.norm);
         self.attention_norm.iter().chain(&self.output_norm).chain(head_norms).chain(post).chain(cross)
     }
+}
+
+/// The feed-forward of a layer.
+pub enum FeedView<'a> {
+    Plain(ExpertView<'a>),
+    Mixture(MixtureView<'a>),
+}
+
+/// The layers of a feed-forward, or of an expert.
+pub struct ExpertView<'a> {
+    pub up: LinearView<'a>,
+    pub down: LinearView<'a>,
+}
+
+/// A mixture of experts.
+pub struct MixtureView<'a> {
+    pub router: LinearView<'a>,
+    pub experts: Vec<ExpertView<'a>>,
+    pub shared: Option<ExpertView<'a>>,
+    pub shared_gate: Option<LinearView<'a>>,
 }
 
 /// Attention to the encoder's output.
@@ -235,20 +261,49 @@ impl<'a> Finder<'a> {
 
     /// The layer in a `.kinglet` file: all parts in one tensor, under the first one's name.
     fn packed(&self, wanted: &LinearSpec, layer: usize, total: usize) -> Result<Option<LinearView<'a>>> {
-        let name = match wanted.tensors {
-            LinearTensors::Separate(names) => names.first().copied().unwrap_or_default(),
-            LinearTensors::Single(name)
-            | LinearTensors::Reversed(name)
-            | LinearTensors::ByHead(name)
-            | LinearTensors::Transposed(name) => name,
-        };
+        let name = wanted.tensors.names().first().copied().unwrap_or_default();
         let key = self.full(name, layer);
+        self.packed_as(key, wanted, total)
+    }
+
+    /// As [`Self::packed`], of a layer with this key.
+    fn packed_as(&self, key: String, wanted: &LinearSpec, total: usize) -> Result<Option<LinearView<'a>>> {
         if self.weights.get(&format!("{key}.weight")).is_none_or(|tensor| !tensor.dtype.is_packed()) {
             return Ok(None);
         }
         let part = self.part(&key, &[total, wanted.inputs], total, wanted.bias)?;
         let transform = InputTransform::find(self.weights, &key, wanted.inputs)?;
         Ok(Some(LinearView { key, parts: vec![part], inputs: wanted.inputs, outputs: total, transform }))
+    }
+
+    /// A layer of an expert: of tensors of its own, or of tensors of all `count` experts.
+    fn expert(&self, wanted: &LinearSpec, layer: usize, (expert, count): (usize, usize)) -> Result<LinearView<'a>> {
+        let names = wanted.tensors.names();
+        let (inputs, total) = (wanted.inputs, wanted.outputs.iter().sum());
+        let own = |name: &str| self.full(name, layer).replace("{e}", &expert.to_string());
+        let first = names.first().copied().unwrap_or_default();
+        let key = if first.contains("{e}") { own(first) } else { format!("{}.{expert}", own(first)) };
+        if let Some(packed) = self.packed_as(key.clone(), wanted, total)? {
+            return Ok(packed);
+        }
+        let is_own = first.contains("{e}") && self.weights.get(&format!("{}.weight", own(first))).is_some();
+        let whole = |name: &str| format!("{}.weight", self.full(&name.replace(".{e}", ""), layer));
+        // Where there are neither, the error names the tensor of the first expert.
+        let is_own = is_own || first.contains("{e}") && self.weights.get(&whole(first)).is_none();
+        let mut parts = Vec::with_capacity(wanted.outputs.len());
+        let mut before = 0;
+        for (at, &outputs) in wanted.outputs.iter().enumerate() {
+            let single = names.len() == 1;
+            let (name, rows) = (names[if single { 0 } else { at }], if single { total } else { outputs });
+            let (weight, first) = match is_own {
+                true => (self.weights.require(&format!("{}.weight", own(name)), &[rows, inputs])?, 0),
+                false => (self.weights.require(&whole(name), &[count, rows, inputs])?, expert * rows),
+            };
+            let order = Order::From(first + if single { before } else { 0 });
+            parts.push(Part { weight, bias: None, outputs, order });
+            before += outputs;
+        }
+        Ok(LinearView { key, parts, inputs, outputs: total, transform: InputTransform::default() })
     }
 
     /// A layer of one part, by its name.
@@ -305,9 +360,42 @@ impl<'a> StackView<'a> {
             find.linear(&LinearSpec { tensors, outputs: &outputs, inputs: hidden, bias, heads, pairs }, layer)
         };
         let (query, kv) = (heads.query_width(), heads.kv_width());
-        let up = if stack.gated { vec![stack.intermediate; 2] } else { vec![stack.intermediate] };
         let (inner, post) = (stack.norm.place != NormPlace::Output, stack.norm.place.has_output_norms());
 
+        let halves = |size: usize| if stack.gated { vec![size; 2] } else { vec![size] };
+        let mixture = |i: usize, experts: &Experts| {
+            let one = |tensors: LinearTensors, outputs: &[usize], inputs: usize, e: usize| {
+                let wanted = LinearSpec { tensors, outputs, inputs, bias: false, heads, pairs: None };
+                find.expert(&wanted, i, (e, experts.count))
+            };
+            let inner = halves(experts.intermediate);
+            let expert = |e: usize| {
+                Ok(ExpertView {
+                    up: one(names.expert_up, &inner, hidden, e)?,
+                    down: one(names.expert_down, &[hidden], experts.intermediate, e)?,
+                })
+            };
+            let shared = |size: usize| {
+                Ok(ExpertView {
+                    up: linear(names.shared_up, i, &halves(size), hidden, false)?,
+                    down: linear(names.shared_down, i, &[hidden], size, false)?,
+                })
+            };
+            let gate = names.shared_gate.filter(|_| experts.shared.is_some());
+            Ok(MixtureView {
+                router: find.one(named(names.router, "router")?, i, experts.count, hidden, false)?,
+                experts: (0..experts.count).map(expert).collect::<Result<_>>()?,
+                shared: experts.shared.map(shared).transpose()?,
+                shared_gate: gate.map(|name| find.one(name, i, 1, hidden, false)).transpose()?,
+            })
+        };
+        let feed = |i: usize| match &stack.experts {
+            Some(experts) if experts.is_in(i) => Ok(FeedView::Mixture(mixture(i, experts)?)),
+            _ => Ok(FeedView::Plain(ExpertView {
+                up: linear(names.up, i, &halves(stack.intermediate), hidden, stack.biases.feed_forward)?,
+                down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward_output)?,
+            })),
+        };
         let cross = |i: usize| {
             let parts = named(names.cross_key_value, "cross-attention keys")?;
             Ok(CrossView {
@@ -343,8 +431,7 @@ impl<'a> StackView<'a> {
                 distance_key: distance(names.distance_key, |d| d.content_to_position)?,
                 distance_query: distance(names.distance_query, |d| d.position_to_content)?,
                 cross: stack.cross.then(|| cross(i)).transpose()?,
-                up: linear(names.up, i, &up, hidden, stack.biases.feed_forward)?,
-                down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward_output)?,
+                feed: feed(i)?,
                 output_norm: find.norm_opt(inner.then_some(names.output_norm), i, hidden)?,
                 output_post_norm: find.norm_opt(names.output_post_norm.filter(|_| post), i, hidden)?,
             })
@@ -393,7 +480,6 @@ impl<'a> StackView<'a> {
             .layers
             .iter()
             .flat_map(LayerView::linears)
-            .map(|l| (Role::Layer, l))
             .chain(self.embedding_projection.iter().map(|l| (Role::Head, l)))
             .map(|(role, l)| backend.linear_bytes(role, l.outputs, l.inputs) as u64)
             .sum::<u64>();
@@ -509,7 +595,7 @@ impl<'a> ModelView<'a> {
     pub fn dtype(&self) -> Option<DType> {
         let stacks = || self.encoder.iter().chain(&self.decoder);
         let mut counts: Vec<(DType, usize)> = Vec::new();
-        for linear in stacks().flat_map(|stack| &stack.layers).flat_map(LayerView::linears) {
+        for (_, linear) in stacks().flat_map(|stack| &stack.layers).flat_map(LayerView::linears) {
             let Some(part) = linear.parts.first() else { continue };
             let weights = linear.outputs.saturating_mul(linear.inputs);
             match counts.iter_mut().find(|(kind, _)| *kind == part.weight.dtype) {

@@ -5,8 +5,11 @@ use crate::formats::mutation::mutation;
 
 #[test]
 fn unsupported_features_are_named() {
-    assert_unsupported(open(&decoder("mamba")), "`mamba` is not supported; supported are llama, qwen2, qwen3, gemma2,");
-    assert_unsupported(open(&decoder("llama").number("llama.expert_count", 8)), "mixtures of experts");
+    assert_unsupported(
+        open(&decoder("mamba")),
+        "`mamba` is not supported; supported are llama, qwen2, qwen2moe, qwen3,",
+    );
+    assert_unsupported(open(&decoder("qwen3").number("qwen3.expert_count", 8)), "mixtures of experts");
     assert_unsupported(open(&decoder("llama").text("general.type", "adapter")), "`adapter`");
     let mut file = decoder("llama");
     file.tensors[0].2 = 16;

@@ -9,8 +9,8 @@ use serde_json::{Map, json};
 
 use crate::network::transformer::{distances, relative};
 use crate::spec::{
-    Activation, Head, HeadKind, HeadToken, LanguageHead, LanguageWeight, LinearTensors, MaskedHead, Norm, NormKind,
-    NormPlace, Position, RotaryScaling, Stack,
+    Activation, Experts, Head, HeadKind, HeadToken, LanguageHead, LanguageWeight, LinearTensors, MaskedHead, Norm,
+    NormKind, NormPlace, Position, RotaryScaling, Stack,
 };
 
 type Vectors = Vec<Vec<f64>>;
@@ -328,14 +328,64 @@ impl Reference<'_> {
 
     fn feed_forward(&self, layer: usize, x: &Vectors) -> Vectors {
         let (stack, names) = (self.stack, &self.stack.names);
-        let LinearTensors::Separate([gate, up]) = names.up else { panic!("two tensors") };
-        let part = |name| self.linear(&self.at(name, layer), x, stack.intermediate, stack.biases.feed_forward);
+        if let Some(experts) = stack.experts.as_ref().filter(|experts| experts.is_in(layer)) {
+            return self.experts(layer, x, experts);
+        }
+        let biases = (stack.biases.feed_forward, stack.biases.feed_forward_output);
+        self.feed((names.up, names.down), |name| self.at(name, layer), x, stack.intermediate, biases)
+    }
+
+    fn feed(
+        &self,
+        (up, down): (LinearTensors, LinearTensors),
+        at: impl Fn(&str) -> String,
+        x: &Vectors,
+        intermediate: usize,
+        biases: (bool, bool),
+    ) -> Vectors {
+        let LinearTensors::Separate([gate, up]) = up else { panic!("two tensors") };
+        let part = |name| self.linear(&at(name), x, intermediate, biases.0);
         let mut inner = part(gate);
-        inner.iter_mut().flatten().for_each(|x| *x = activate(*x, stack.activation));
-        if stack.gated {
+        inner.iter_mut().flatten().for_each(|x| *x = activate(*x, self.stack.activation));
+        if self.stack.gated {
             inner.iter_mut().flatten().zip(part(up).concat()).for_each(|(x, up)| *x *= up);
         }
-        self.linear(&self.at(one(names.down), layer), &inner, stack.hidden, stack.biases.feed_forward_output)
+        self.linear(&at(one(down)), &inner, self.stack.hidden, biases.1)
+    }
+
+    fn experts(&self, layer: usize, x: &Vectors, experts: &Experts) -> Vectors {
+        let names = &self.stack.names;
+        let none = (false, false);
+        let logits = self.linear(&self.at(names.router.unwrap(), layer), x, experts.count, false);
+        let (up, down) = (names.expert_up, names.expert_down);
+        let outputs: Vec<Vectors> = (0..experts.count)
+            .map(|e| {
+                let at = |name: &str| self.at(&name.replace("{e}", &e.to_string()), layer);
+                self.feed((up, down), at, x, experts.intermediate, none)
+            })
+            .collect();
+        let shared = experts.shared.map(|size| {
+            let score = names.shared_gate.map(|name| self.linear(&self.at(name, layer), x, 1, false));
+            (self.feed((names.shared_up, names.shared_down), |name| self.at(name, layer), x, size, none), score)
+        });
+        let mut sums = vec![vec![0.0; self.stack.hidden]; x.len()];
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // An expert is taken if fewer than `per_token` have a larger logit, or an equal one and a smaller number.
+            let logits = &logits[row];
+            let ahead = |e: usize| (0..experts.count).filter(|&o| (logits[o], e) > (logits[e], o)).count();
+            let taken: Vec<usize> = (0..experts.count).filter(|&e| ahead(e) < experts.per_token).collect();
+            let among = |e: &usize| !experts.normalized || taken.contains(e);
+            let total: f64 = (0..experts.count).filter(among).map(|e| logits[e].exp()).sum();
+            for &e in &taken {
+                let factor = logits[e].exp() / total;
+                sums.iter_mut().zip(&outputs[e][row]).for_each(|(sum, y)| *sum += factor * y);
+            }
+            if let Some((y, score)) = &shared {
+                let factor = score.as_ref().map_or(1.0, |score| 1.0 / (1.0 + (-score[row][0]).exp()));
+                sums.iter_mut().zip(&y[row]).for_each(|(sum, y)| *sum += factor * y);
+            }
+        }
+        sums
     }
 
     /// The last hidden states of a text.
