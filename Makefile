@@ -83,6 +83,7 @@ test:
 	@scripts/test-python
 	@scripts/test-training
 	@scripts/test-release-check
+	@scripts/test-bench-counts
 	@[ "$$(uname -s)" != Linux ] || { scripts/dist --local && scripts/test-dist --local; }
 
 dist:
