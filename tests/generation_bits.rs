@@ -28,7 +28,7 @@ fn fixtures_of_every_kind() {
         GenerateOptions { num_beams: Some(4), num_return_sequences: Some(2), ..base.clone() },
         GenerateOptions { do_sample: Some(true), num_return_sequences: Some(2), seed: Some(7), ..base },
     ];
-    for fixture in ["gpt2", "llama", "llama-dynamic", "mistral", "gemma2", "t5-gated", "bart"] {
+    for fixture in ["gpt2", "llama", "llama-dynamic", "mistral", "gemma2", "qwen2_moe", "t5-gated", "bart"] {
         let path = fixtures().join("generation").join(fixture);
         for precision in [Precision::F32, Precision::F16, Precision::Bf16, Precision::Int8, Precision::Int4] {
             for (kind, options) in kinds.iter().enumerate() {

@@ -64,8 +64,8 @@ pub struct Part<'a> {
 pub enum Order {
     /// Rows from this one on.
     From(usize),
-    /// Columns from this one on: the tensor is `[inputs, outputs]`.
-    ColumnsFrom(usize),
+    /// Columns from `first` on, of the rows from `row` on: the tensor is `[inputs, outputs]`, or several of these.
+    Columns { first: usize, row: usize },
     /// `dim` rows at `first`, and again every `stride` rows.
     ByHead { first: usize, dim: usize, stride: usize },
     /// Rows from `first` on, in heads of `dim`, of which the first `rotated` have the components of a pair side by side: first those of
@@ -77,7 +77,7 @@ impl Order {
     /// The index of output `i` along the tensor's outputs.
     fn at(self, i: usize) -> usize {
         match self {
-            Self::From(first) | Self::ColumnsFrom(first) => first + i,
+            Self::From(first) | Self::Columns { first, .. } => first + i,
             Self::ByHead { first, dim, stride } => first + i / dim * stride + i % dim,
             Self::Pairs { first, dim, rotated } => {
                 let (head, within, half) = (i / dim * dim, i % dim, rotated / 2);
@@ -142,8 +142,8 @@ impl<'a> RowReader<'a> {
 
     pub fn f32(&mut self, output: usize, out: &mut [f32]) -> Result<()> {
         let (part, i) = self.find(output);
-        if let Order::ColumnsFrom(first) = part.order {
-            self.load_columns(part, first + i)?;
+        if let Order::Columns { first, row } = part.order {
+            self.load_columns(part, first + i, row)?;
             let column = first + i - self.block_at.1;
             out.copy_from_slice(&self.block[column * out.len()..][..out.len()]);
         } else {
@@ -155,7 +155,7 @@ impl<'a> RowReader<'a> {
 
     /// Whether rows cannot be handed over as they are stored.
     fn is_changed(&self, part: &Part) -> bool {
-        matches!(part.order, Order::ColumnsFrom(_)) || !self.view.transform.is_none()
+        matches!(part.order, Order::Columns { .. }) || !self.view.transform.is_none()
     }
 
     pub fn f16(&mut self, output: usize, out: &mut [f16]) -> Result<()> {
@@ -189,8 +189,8 @@ impl<'a> RowReader<'a> {
         part.weight.read_row_bytes(part.order.at(i), out)
     }
 
-    /// Loads the block of columns that contains `column`, unless it is loaded.
-    fn load_columns(&mut self, part: &Part, column: usize) -> Result<()> {
+    /// Loads the block of columns that contains `column`, of rows from `first_row` on, unless it is loaded.
+    fn load_columns(&mut self, part: &Part, column: usize, first_row: usize) -> Result<()> {
         let first = column / COLUMNS * COLUMNS;
         if self.block_at == (self.part, first) {
             return Ok(());
@@ -200,7 +200,7 @@ impl<'a> RowReader<'a> {
         self.block.resize(inputs * count, 0.0);
         let mut row = [0.0; COLUMNS];
         for input in 0..inputs {
-            part.weight.read_f32(input * width + first, &mut row[..count])?;
+            part.weight.read_f32((first_row + input) * width + first, &mut row[..count])?;
             for (j, x) in row[..count].iter().enumerate() {
                 self.block[j * inputs + input] = *x;
             }

@@ -1,10 +1,12 @@
 //! NomicBERT (Nussbaum et al. 2024; nomic-embed-text v1 and v1.5): BERT with rotary positions and a gated feed-forward, without biases.
-//! The published files have GPT-2's names for the fields; transformers 5 writes BERT's, and the same tensors.
+//! The published files have GPT-2's names for the fields; transformers 5 writes BERT's, and the same tensors. nomic-embed-text-v2-moe
+//! (Nussbaum and Duderstadt 2025) has biases, a feed-forward without a gate, and a mixture of experts in every second layer, as the library
+//! MegaBlocks has it.
 
 use super::{activation, heads, rope, usize_default};
 use crate::base::error::{Error, Result};
 use crate::formats::json::Config;
-use crate::spec::{Activation, Biases, Heads, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
+use crate::spec::{Activation, Biases, Experts, Heads, LinearTensors, Names, Norm, NormPlace, Spec, Stack};
 
 const NAMES: Names = Names {
     prefix: "bert.",
@@ -21,6 +23,16 @@ const NAMES: Names = Names {
     ..Names::EMPTY
 };
 
+/// Without a gate, and with experts.
+const PLAIN_NAMES: Names = Names {
+    up: LinearTensors::Single("encoder.layers.{}.mlp.fc1"),
+    router: Some("encoder.layers.{}.mlp.router.layer"),
+    expert_up: LinearTensors::Single("encoder.layers.{}.mlp.experts.mlp.w1"),
+    expert_down: LinearTensors::Transposed("encoder.layers.{}.mlp.experts.mlp.w2"),
+    expert_bias: Some("encoder.layers.{}.mlp.experts.bias"),
+    ..NAMES
+};
+
 const ROPE: rope::Defaults = rope::Defaults { theta: 1000.0, ..rope::Defaults::PLAIN };
 
 pub(super) fn spec(config: &Config) -> Result<Spec> {
@@ -35,7 +47,10 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     };
     let eps = config.f32_or(name("layer_norm_epsilon", "layer_norm_eps"), 1e-12)?;
     let max_tokens = if published { config.usize("n_positions")? } else { super::positions(config)? };
-    let activation = if published { gate(config)? } else { activation(config, "hidden_act", "silu")? };
+    let (activation, gated) = match published {
+        true => published_activation(config)?,
+        false => (activation(config, "hidden_act", "silu")?, true),
+    };
     // v1's `rotary_scaling_factor` changes the frequencies of texts beyond this length.
     let max_tokens = match published && config.has("rotary_scaling_factor") {
         true => max_tokens.min(config.usize_or("max_trained_positions", 2048)?),
@@ -51,13 +66,14 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
         vocabulary: config.usize("vocab_size")?,
         encoder: Some(Stack {
             activation,
-            gated: true,
+            gated,
+            experts: experts(config, layers, intermediate, gated)?,
             norm: Norm::layer(NormPlace::Post, eps),
-            biases: Biases::NONE,
+            biases: biases(config)?,
             max_tokens: rotary.reach(max_tokens),
             rotary: Some(rotary),
             token_types: config.usize_or("type_vocab_size", 2)?,
-            ..Stack::new(hidden, layers, heads, intermediate, NAMES)
+            ..Stack::new(hidden, layers, heads, intermediate, if gated { NAMES } else { PLAIN_NAMES })
         }),
         decoder: None,
         head: None,
@@ -66,14 +82,51 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     })
 }
 
-/// The gate's activation, which the published files name together with the gating.
-fn gate(config: &Config) -> Result<Activation> {
+/// The activation, and whether there is a gate, which the published files name together.
+fn published_activation(config: &Config) -> Result<(Activation, bool)> {
     match config.str("activation_function")? {
-        "swiglu" => Ok(Activation::Silu),
-        "geglu" => Ok(Activation::Gelu),
+        "swiglu" => Ok((Activation::Silu, true)),
+        "geglu" => Ok((Activation::Gelu, true)),
+        "gelu" => Ok((Activation::Gelu, false)),
         other => Err(Error::unsupported(format!(
-            "{}: field `activation_function`: {other:?} is not supported for nomic_bert; supported are swiglu and geglu",
+            "{}: field `activation_function`: {other:?} is not supported for nomic_bert; supported are swiglu, geglu and gelu",
             config.path().display()
         ))),
     }
+}
+
+fn biases(config: &Config) -> Result<Biases> {
+    let attention = config.bool_or("qkv_proj_bias", false)?;
+    Ok(Biases {
+        qkv: attention,
+        attention_output: attention,
+        feed_forward: config.bool_or("mlp_fc1_bias", false)?,
+        feed_forward_output: config.bool_or("mlp_fc2_bias", false)?,
+    })
+}
+
+fn experts(config: &Config, layers: usize, intermediate: usize, gated: bool) -> Result<Option<Experts>> {
+    let (count, every) = (config.usize_or("num_experts", 0)?, config.usize_or("moe_every_n_layers", 0)?);
+    if count == 0 || every == 0 {
+        return Ok(None);
+    }
+    if gated {
+        return Err(Error::unsupported(format!(
+            "{}: field `num_experts`: experts with a gate are not supported for nomic_bert",
+            config.path().display()
+        )));
+    }
+    let parts = config.usize_or("ffn_div", 1)?;
+    if parts == 0 {
+        return Err(config.invalid("ffn_div", "is 0"));
+    }
+    Ok(Some(Experts {
+        count,
+        per_token: config.usize_or("moe_top_k", 1)?,
+        intermediate: intermediate / parts,
+        normalized: config.bool_or("moe_normalize_expert_weights", false)?,
+        shared: None,
+        // `check_stack` refuses more layers later; until then do not allocate memory for them.
+        layers: (0..layers.min(4096)).map(|layer| layer % every == 1).collect(),
+    }))
 }

@@ -186,6 +186,7 @@ impl Packer<'_> {
             layer.linears().try_for_each(|(role, linear)| self.linear(role, linear))?;
             layer.applied().try_for_each(|linear| self.linear(Role::Layer, linear))?;
             layer.norms().try_for_each(|norm| self.norm(norm))?;
+            layer.vectors().try_for_each(|vector| self.plain(vector))?;
             self.step()?;
         }
         Ok(())

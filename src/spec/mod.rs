@@ -463,10 +463,13 @@ pub struct Names {
     pub up: LinearTensors,
     pub down: LinearTensors,
     /// Of [`Experts`]: the router, and the experts' layers. `{e}` is the expert's number; without it, or where there are no tensors of
-    /// one expert, all are in one tensor `[experts, outputs, inputs]`, whose name lacks `.{e}`.
+    /// one expert, all are in one tensor `[experts, outputs, inputs]`, or with the first two joined, whose name lacks `.{e}` and may lack
+    /// `.weight`. They have no biases.
     pub router: Option<&'static str>,
     pub expert_up: LinearTensors,
     pub expert_down: LinearTensors,
+    /// Added once to the sum of the experts' outputs; the whole name.
+    pub expert_bias: Option<&'static str>,
     pub shared_up: LinearTensors,
     pub shared_down: LinearTensors,
     /// The score of the shared expert.
@@ -507,6 +510,7 @@ impl Names {
         router: None,
         expert_up: LinearTensors::Single(""),
         expert_down: LinearTensors::Single(""),
+        expert_bias: None,
         shared_up: LinearTensors::Single(""),
         shared_down: LinearTensors::Single(""),
         shared_gate: None,

@@ -155,6 +155,11 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
         ("activation_function", _) if ["opt", "m2m_100"].contains(&family) => json!("gelu"),
         ("hidden_act", _) if family == "gemma" => json!("silu"),
         ("n_embd", _) if family == "nomic_bert" => json!(128),
+        ("ffn_div", _) => json!(2),
+        ("mlp_fc1_bias" | "mlp_fc2_bias" | "qkv_proj_bias" | "moe_normalize_expert_weights", Value::Null) => {
+            json!(true)
+        }
+        ("moe_every_n_layers" | "moe_top_k" | "num_experts", Value::Null) => json!(3),
         ("n_head" | "n_layer", _) if family == "nomic_bert" => json!(2),
         ("n_positions" | "max_trained_positions", _) if family == "nomic_bert" => json!(32),
         ("layer_norm_epsilon", _) if family == "nomic_bert" => json!(0.5),
@@ -215,6 +220,11 @@ fn changed(family: &str, name: &str, value: &Value) -> (Value, Value) {
             if family == "nomic_bert" =>
         {
             published(json!({}))
+        }
+        "ffn_div" | "moe_every_n_layers" | "moe_normalize_expert_weights" | "moe_top_k" | "num_experts"
+            if family == "nomic_bert" =>
+        {
+            published(json!({"activation_function": "gelu", "num_experts": 4, "moe_every_n_layers": 2, "moe_top_k": 2}))
         }
         name if family == "nomic_bert" && name.starts_with("n_") => published(json!({})),
         "tie_word_embeddings" if family == "t5" => json!({"scale_decoder_outputs": null}),

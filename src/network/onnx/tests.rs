@@ -118,6 +118,7 @@ const DESCRIBED: &[&str] = &[
     "names.router",
     "names.expert_up",
     "names.expert_down",
+    "names.expert_bias",
     "names.shared_up",
     "names.shared_down",
     "names.shared_gate",

@@ -72,9 +72,10 @@ fn check_stack(part: &str, stack: &Stack) -> Result<()> {
         let layers = experts.layers.len();
         refuse(layers != 0 && layers != stack.layers, "experts.layers", "there must be one per layer")?;
         refuse(stack.shared_layers, "experts", "all layers have the same weights")?;
-        let tensors = [names.expert_up, names.expert_down];
-        let rows = tensors.iter().all(|t| matches!(t, LinearTensors::Separate(_) | LinearTensors::Single(_)));
+        let rows = matches!(names.expert_up, LinearTensors::Separate(_) | LinearTensors::Single(_));
         refuse(!rows, "names.expert_up", "the rows of an expert are together")?;
+        let down = matches!(names.expert_down, LinearTensors::Single(_) | LinearTensors::Transposed(_));
+        refuse(!down, "names.expert_down", "the rows of an expert are together")?;
         let norms = stack.norm.place.has_output_norms();
         refuse(norms, "experts", "the outputs of experts are not normalised")?;
     }

@@ -16,6 +16,8 @@ pub struct Mixture<B: Backend> {
     experts: Vec<Expert<B>>,
     shared: Option<Expert<B>>,
     shared_gate: Option<B::Linear>,
+    /// A table of one row.
+    bias: Option<B::Table>,
 }
 
 struct Expert<B: Backend> {
@@ -43,6 +45,14 @@ impl<B: Backend> Mixture<B> {
             experts: view.experts.iter().map(|expert| Expert::load(backend, expert)).collect::<Result<_>>()?,
             shared: view.shared.as_ref().map(|shared| Expert::load(backend, shared)).transpose()?,
             shared_gate: view.shared_gate.as_ref().map(|gate| backend.linear_load(Role::Router, gate)).transpose()?,
+            bias: match &view.bias {
+                Some(bias) => {
+                    let values = bias.to_vec_f32()?;
+                    let width = values.len();
+                    Some(backend.table_from(values, width)?)
+                }
+                None => None,
+            },
         })
     }
 
@@ -76,6 +86,10 @@ impl<B: Backend> Mixture<B> {
                 }
                 let y = expert.apply(backend, spec, &backend.rows(&rows, &sent.rows)?)?;
                 x = backend.add_rows(x, &y, &sent.rows, &sent.factors)?;
+            }
+            if let Some(bias) = &self.bias {
+                let rows = backend.embed(&[(bias, &vec![0; all.len()], 1.0)])?;
+                x = backend.add_rows(x, &rows, &all, &vec![1.0; all.len()])?;
             }
             let Some(shared) = &self.shared else { return Ok(x) };
             let factors = match &self.shared_gate {

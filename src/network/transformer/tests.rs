@@ -59,6 +59,7 @@ const NAMES: Names = Names {
     router: Some("{}.router"),
     expert_up: LinearTensors::Separate(&["{}.{e}.gate", "{}.{e}.up"]),
     expert_down: LinearTensors::Single("{}.{e}.down"),
+    expert_bias: None,
     shared_up: LinearTensors::Separate(&["{}.shared_gate", "{}.shared_up"]),
     shared_down: LinearTensors::Single("{}.shared_down"),
     shared_gate: Some("{}.shared_score"),
@@ -240,6 +241,10 @@ const CHANGES: &[(&str, Change)] = &[
         s.experts = experts();
         s.names.expert_down = LinearTensors::Single("{}.{e}.other");
     }),
+    ("names.expert_bias", |s| {
+        s.experts = experts();
+        s.names.expert_bias = Some("{}.experts.bias");
+    }),
     ("names.shared_up", |s| {
         s.experts = Some(Experts { shared: Some(19), ..experts().unwrap() });
         s.names.shared_up = LinearTensors::Separate(&["{}.other", "{}.shared_up"]);
@@ -416,7 +421,7 @@ const REFUSED: &[(&str, SpecChange)] = &[
         (encoder.experts, encoder.norm.place) = (experts(), NormPlace::Both);
     }),
     ("encoder.names.expert_up", |s| {
-        unnamed(s, |names| names.expert_up = LinearTensors::Transposed("x")).experts = experts();
+        unnamed(s, |names| names.expert_up = LinearTensors::Reversed("x")).experts = experts();
     }),
     ("decoder.disentangled", |s| s.decoder.as_mut().unwrap().disentangled = disentangled()),
     ("decoder.token_types", |s| s.decoder.as_mut().unwrap().token_types = 2),

@@ -40,6 +40,15 @@ impl<'a> LayerView<'a> {
         layers.map(|linear| (Role::Layer, linear)).chain(routers)
     }
 
+    /// Vectors that are added.
+    pub fn vectors(&self) -> impl Iterator<Item = &TensorView<'a>> {
+        let bias = match &self.feed {
+            FeedView::Mixture(mixture) => mixture.bias.as_ref(),
+            FeedView::Plain(_) => None,
+        };
+        bias.into_iter()
+    }
+
     /// Layers that are applied when the model is loaded and not kept.
     pub fn applied(&self) -> impl Iterator<Item = &LinearView<'a>> {
         self.distance_key.iter().chain(&self.distance_query)
@@ -71,6 +80,7 @@ pub struct MixtureView<'a> {
     pub experts: Vec<ExpertView<'a>>,
     pub shared: Option<ExpertView<'a>>,
     pub shared_gate: Option<LinearView<'a>>,
+    pub bias: Option<TensorView<'a>>,
 }
 
 /// Attention to the encoder's output.
@@ -240,7 +250,7 @@ impl<'a> Finder<'a> {
                         LinearTensors::ByHead(_) => {
                             Order::ByHead { first: first / outputs * dim, dim, stride: 3 * dim }
                         }
-                        _ if transposed => Order::ColumnsFrom(first),
+                        _ if transposed => Order::Columns { first, row: 0 },
                         LinearTensors::Reversed(_) => Order::From(total - first - outputs),
                         _ => wanted.order(at, first),
                     };
@@ -287,9 +297,25 @@ impl<'a> Finder<'a> {
             return Ok(packed);
         }
         let is_own = first.contains("{e}") && self.weights.get(&format!("{}.weight", own(first))).is_some();
-        let whole = |name: &str| format!("{}.weight", self.full(&name.replace(".{e}", ""), layer));
+        let whole = |name: &str| {
+            let bare = self.full(&name.replace(".{e}", ""), layer);
+            if self.weights.get(&bare).is_some() { bare } else { format!("{bare}.weight") }
+        };
         // Where there are neither, the error names the tensor of the first expert.
         let is_own = is_own || first.contains("{e}") && self.weights.get(&whole(first)).is_none();
+        let all = |name: &str, rows: usize, columns: usize| {
+            let name = whole(name);
+            let flat = self.weights.get(&name).is_some_and(|tensor| tensor.shape.len() == 2);
+            let shape = [count, rows, columns];
+            let joined = [count.saturating_mul(rows), columns];
+            self.weights.require(&name, if flat { &joined } else { &shape })
+        };
+        if let LinearTensors::Transposed(name) = wanted.tensors {
+            let order = Order::Columns { first: 0, row: expert * inputs };
+            let part = Part { weight: all(name, inputs, total)?, bias: None, outputs: total, order };
+            let transform = InputTransform::default();
+            return Ok(LinearView { key, parts: vec![part], inputs, outputs: total, transform });
+        }
         let mut parts = Vec::with_capacity(wanted.outputs.len());
         let mut before = 0;
         for (at, &outputs) in wanted.outputs.iter().enumerate() {
@@ -297,7 +323,7 @@ impl<'a> Finder<'a> {
             let (name, rows) = (names[if single { 0 } else { at }], if single { total } else { outputs });
             let (weight, first) = match is_own {
                 true => (self.weights.require(&format!("{}.weight", own(name)), &[rows, inputs])?, 0),
-                false => (self.weights.require(&whole(name), &[count, rows, inputs])?, expert * rows),
+                false => (all(name, rows, inputs)?, expert * rows),
             };
             let order = Order::From(first + if single { before } else { 0 });
             parts.push(Part { weight, bias: None, outputs, order });
@@ -387,6 +413,7 @@ impl<'a> StackView<'a> {
                 experts: (0..experts.count).map(expert).collect::<Result<_>>()?,
                 shared: experts.shared.map(shared).transpose()?,
                 shared_gate: gate.map(|name| find.one(name, i, 1, hidden, false)).transpose()?,
+                bias: names.expert_bias.map(|name| weights.require(&find.full(name, i), &[hidden])).transpose()?,
             })
         };
         let feed = |i: usize| match &stack.experts {
@@ -486,8 +513,8 @@ impl<'a> StackView<'a> {
         let tables = [self.position.as_ref(), self.token_type.as_ref()];
         let tables =
             tables.into_iter().flatten().map(|t| backend.table_bytes(t.shape[0], t.shape[1]) as u64).sum::<u64>();
-        // At most eight vectors per layer.
-        let norms = (2 + 8 * self.layers.len()) * stack.hidden * size_of::<f32>();
+        // At most nine vectors per layer.
+        let norms = (2 + 9 * self.layers.len()) * stack.hidden * size_of::<f32>();
         let biased = self.relative_bias.is_some() || stack.alibi.is_some();
         let distances = if biased { 2 * stack.max_tokens * stack.heads.count * 4 } else { 0 };
         let vectors = stack.disentangled.map_or(0, |d| {

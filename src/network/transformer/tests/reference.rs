@@ -380,6 +380,10 @@ impl Reference<'_> {
                 let factor = logits[e].exp() / total;
                 sums.iter_mut().zip(&outputs[e][row]).for_each(|(sum, y)| *sum += factor * y);
             }
+            if let Some(name) = names.expert_bias {
+                let bias = self.tensor(&self.at(name, layer), &[self.stack.hidden]);
+                sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum += bias);
+            }
             if let Some((y, score)) = &shared {
                 let factor = score.as_ref().map_or(1.0, |score| 1.0 / (1.0 + (-score[row][0]).exp()));
                 sums.iter_mut().zip(&y[row]).for_each(|(sum, y)| *sum += factor * y);
