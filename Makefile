@@ -69,9 +69,9 @@ test:
 	cargo clippy --all-targets --features '$(FEATURES)' -- -D warnings
 	cargo test --features '$(FEATURES)'
 	@# Equal bits hold for each instruction set; the tests above ran the machine's best.
-	KINGLET_ISA=avx512 cargo test --test same_bits --test generation_bits fixtures
-	KINGLET_ISA=avx2 cargo test --test same_bits --test generation_bits fixtures
-	KINGLET_ISA=portable cargo test --test same_bits --test generation_bits fixtures
+	set -e; for isa in $$(scripts/other-isas); do \
+	    KINGLET_ISA=$$isa cargo test --test same_bits --test generation_bits fixtures; \
+	done
 	@$(MAKE) --no-print-directory prefix
 	@scripts/test-consumers
 	@scripts/test-cpp-search
