@@ -48,6 +48,31 @@ fn edit(file: &Path, change: impl FnOnce(&mut Value)) {
 }
 
 #[test]
+fn experts_are_described_and_missing_ones_are_named() {
+    let info: Value = serde_json::from_str(&printed(&fixture("generation/qwen2_moe"), &["--json"], 0)).unwrap();
+    let expected = json!({"count": 5, "per_token": 2, "intermediate": 12, "shared_intermediate": 20});
+    assert_eq!(info["decoder"]["experts"], expected);
+    let damaged = copy("generation/qwen2_moe", |folder| {
+        let file = folder.join("model.safetensors");
+        let (mut bytes, name) = (fs::read(&file).unwrap(), b"layers.1.mlp.experts.3.up_proj");
+        let at = bytes.windows(name.len()).position(|window| window == name).unwrap();
+        bytes[at + name.len() - 1] = b'x';
+        fs::write(file, bytes).unwrap();
+    });
+    let many = copy("generation/qwen2_moe", |folder| {
+        edit(&folder.join("config.json"), |config| config["num_experts_per_tok"] = 6.into());
+    });
+    for (folder, what) in [
+        (damaged, "there is no tensor `model.layers.1.mlp.experts.3.up_proj.weight`"),
+        (many, "config.json: a token has 6 of 5 experts"),
+    ] {
+        let output = inspect(folder.path(), &[]);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && error.contains(what), "{error}");
+    }
+}
+
+#[test]
 fn inspection_names_family_spec_and_kernels() {
     let info =
         serde_json::from_str::<Value>(&printed(&fixture("bert-classifier"), &["--json", "--precision", "int8"], 0))

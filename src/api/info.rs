@@ -102,6 +102,12 @@ fn describe(stack: &Stack) -> Value {
         "head_dim": stack.heads.dim,
         "intermediate": stack.intermediate,
         "activation": format!("{}{:?}", if stack.gated { "gated " } else { "" }, stack.activation),
+        "experts": stack.experts.as_ref().map(|experts| json!({
+            "count": experts.count,
+            "per_token": experts.per_token,
+            "intermediate": experts.intermediate,
+            "shared_intermediate": experts.shared,
+        })),
         "norm": format!("{:?} {:?} eps {:e}", stack.norm.place, stack.norm.kind, stack.norm.eps),
         "position": position(stack),
         "token_types": stack.token_types,
