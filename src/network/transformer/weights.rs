@@ -65,7 +65,7 @@ impl<'a> LayerView<'a> {
 /// The feed-forward of a layer.
 pub enum FeedView<'a> {
     Plain(ExpertView<'a>),
-    Mixture(MixtureView<'a>),
+    Mixture(Box<MixtureView<'a>>),
 }
 
 /// The layers of a feed-forward, or of an expert.
@@ -417,7 +417,7 @@ impl<'a> StackView<'a> {
             })
         };
         let feed = |i: usize| match &stack.experts {
-            Some(experts) if experts.is_in(i) => Ok(FeedView::Mixture(mixture(i, experts)?)),
+            Some(experts) if experts.is_in(i) => Ok(FeedView::Mixture(Box::new(mixture(i, experts)?))),
             _ => Ok(FeedView::Plain(ExpertView {
                 up: linear(names.up, i, &halves(stack.intermediate), hidden, stack.biases.feed_forward)?,
                 down: linear(names.down, i, &[hidden], stack.intermediate, stack.biases.feed_forward_output)?,
