@@ -186,15 +186,15 @@ fn llama(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> R
 fn qwen_moe(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -> Result<Map<String, Value>> {
     let mut config = llama(fields, weights, model_type, class)?;
     // Older files do not have the sizes.
-    let size = |name: &str, from_last: usize| {
+    let outputs = |name: &str| {
         let tensor = weights.get(&format!("model.layers.0.mlp.{name}.weight"));
-        tensor.and_then(|tensor| tensor.shape.iter().rev().nth(from_last).copied())
+        tensor.and_then(|tensor| tensor.shape.iter().rev().nth(1).copied())
     };
     let third = fields.architecture == Architecture::Qwen3Moe;
     config.extend(object(json!({
         "num_experts": fields.size("expert_count")?,
         "num_experts_per_tok": fields.size("expert_used_count")?,
-        "moe_intermediate_size": size("experts.gate_proj", 1),
+        "moe_intermediate_size": outputs("experts.gate_proj"),
         // As llama.cpp has it for these architectures.
         "norm_topk_prob": third,
         "use_sliding_window": false,
@@ -202,7 +202,7 @@ fn qwen_moe(fields: &Fields, weights: &Weights, model_type: &str, class: &str) -
     if !third {
         config.remove("attention_bias");
         config.insert("qkv_bias".into(), weights.get("model.layers.0.self_attn.q_proj.bias").is_some().into());
-        config.insert("shared_expert_intermediate_size".into(), json!(size("shared_expert.gate_proj", 1)));
+        config.insert("shared_expert_intermediate_size".into(), json!(outputs("shared_expert.gate_proj")));
     }
     Ok(config)
 }

@@ -121,6 +121,9 @@ const REFUSED: &[(&str, f64)] = &[
     ("embedding_length_out", 0.0),
     ("embedding_length_per_layer_input", 0.0),
     ("embedding_scale", 1.0),
+    // Softmax.
+    ("expert_gating_func", 1.0),
+    ("expert_weights_scale", 1.0),
     ("features_length", 0.0),
     ("full_attention_interval", 0.0),
     ("kda.head_dim", 0.0),
