@@ -35,7 +35,7 @@ fn fixtures_of_every_kind() {
                 let at = format!("{fixture} in {}, kind {kind}", precision.name());
                 let expected = generate(&load(&path, Device::Cpu, precision, 1), &texts, options);
                 assert!(expected.iter().any(|outputs| outputs != &expected[0]), "{at}: all texts are the same");
-                for threads in [1, 2, 3] {
+                for &threads in support::threads() {
                     let model = load(&path, Device::Cpu, precision, threads);
                     assert!(generate(&model, &texts, options) == expected, "{at}: a batch on {threads} threads");
                     for (i, text) in texts.iter().enumerate() {

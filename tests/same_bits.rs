@@ -24,7 +24,7 @@ fn check(path: &Path, pooling: Pooling) {
         let at = |what: &str| format!("{} in {}: {what}", path.file_name().unwrap().display(), precision.name());
         let expected = embed(&load(path, Device::Cpu, precision, 1), &texts, pooling);
         assert!(expected.iter().any(|row| row != &expected[0]), "{}", at("all texts are the same"));
-        for threads in [1, 2, 3] {
+        for &threads in support::threads() {
             let model = load(path, Device::Cpu, precision, threads);
             assert_eq!(model.threads(), threads);
             let whole = embed(&model, &texts, pooling);

@@ -32,6 +32,12 @@ pub fn fixtures() -> PathBuf {
     std::env::var_os("KINGLET_FIXTURES").map_or(default, PathBuf::from)
 }
 
+/// Numbers of threads whose results are compared with those of one. How work is cut does not depend on the instruction set, so where a lower
+/// one is named (`KINGLET_ISA`, when `make test` repeats tests with each), one number will do.
+pub fn threads() -> &'static [usize] {
+    if std::env::var_os("KINGLET_ISA").is_some() { &[3] } else { &[1, 2, 3] }
+}
+
 /// Every fixture that is a model, by name.
 pub fn models() -> Vec<PathBuf> {
     let folders = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
