@@ -43,6 +43,7 @@ fn narrower_precisions(device: Device) {
     for path in models() {
         for (precision, bar) in BARS {
             let model = load(&path, device, precision, 1);
+            let bar = support::narrower_bar(&path, bar);
             assert_eq!(model.precision(), precision);
             for case in cases(&path) {
                 let (ids, types) = (ids(&case["ids"]), ids(&case["type_ids"]));
@@ -62,6 +63,7 @@ fn narrower_precisions(device: Device) {
         let expected = logits(&wide, false);
         for (precision, bar) in BARS {
             let model = load(&path, device, precision, 1);
+            let bar = support::narrower_bar(&path, bar);
             for stepwise in [false, true] {
                 let near = cosine(&logits(&model, stepwise), &expected);
                 println!("{:20} {:5} stepwise {stepwise:5} {near:.6}", name(&path), precision.name());

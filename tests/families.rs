@@ -120,8 +120,7 @@ fn narrower_precisions_stay_near_f32() {
         {
             let model = load(&path, Device::Cpu, precision, 2);
             assert_eq!(model.precision(), precision);
-            // Rounding sends some tokens to other experts.
-            let bar = if name(&path).ends_with("-moe") { bar - 0.1 } else { bar };
+            let bar = support::narrower_bar(&path, bar);
             for case in cases(&path) {
                 let ids = ids(&case["ids"]);
                 let types = support::ids(&case["type_ids"]);

@@ -38,6 +38,14 @@ pub fn threads() -> &'static [usize] {
     if std::env::var_os("KINGLET_ISA").is_some() { &[3] } else { &[1, 2, 3] }
 }
 
+/// The least cosine of a model in a narrower precision to f32. Rounding sends some tokens of a mixture of experts to other experts.
+pub fn narrower_bar(path: &Path, bar: f64) -> f64 {
+    let config = std::fs::read_to_string(path.join("config.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let experts = ["num_experts", "num_local_experts"].iter().any(|name| config[*name].as_u64().unwrap_or(0) > 0);
+    if experts { bar - 0.1 } else { bar }
+}
+
 /// Every fixture that is a model, by name.
 pub fn models() -> Vec<PathBuf> {
     let folders = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
