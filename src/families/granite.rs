@@ -20,14 +20,8 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
 
 pub(super) fn moe(config: &Config) -> Result<Spec> {
     let stack = stack(config)?;
-    let experts = Experts {
-        count: config.usize_or("num_local_experts", 8)?,
-        per_token: config.usize_or("num_experts_per_tok", 2)?,
-        intermediate: stack.intermediate,
-        normalized: true,
-        shared: None,
-        layers: Vec::new(),
-    };
+    let count = config.usize_or("num_local_experts", 8)?;
+    let experts = Experts::new(count, config.usize_or("num_experts_per_tok", 2)?, stack.intermediate, true);
     model(config, "granitemoe", Stack { experts: Some(experts), names: NAMES, ..stack })
 }
 

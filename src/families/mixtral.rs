@@ -26,14 +26,8 @@ pub(super) fn spec(config: &Config) -> Result<Spec> {
     let stack = llama::stack(config, &DEFAULTS)?;
     let window = super::usize_default(config, "sliding_window", None)?;
     let windows = llama::window_in(config, stack.layers, window, |_| true)?;
-    let experts = Experts {
-        count: config.usize_or("num_local_experts", 8)?,
-        per_token: config.usize_or("num_experts_per_tok", 2)?,
-        intermediate: stack.intermediate,
-        normalized: true,
-        shared: None,
-        layers: Vec::new(),
-    };
+    let count = config.usize_or("num_local_experts", 8)?;
+    let experts = Experts::new(count, config.usize_or("num_experts_per_tok", 2)?, stack.intermediate, true);
     let attention = AttentionSpec { windows, ..stack.attention };
     llama::model(config, "mixtral", Stack { experts: Some(experts), attention, names: NAMES, ..stack }, false, 0.0)
 }

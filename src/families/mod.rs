@@ -234,7 +234,6 @@ fn check_stack(config: &Config, stack: &Stack, least_layers: usize) -> Result<()
         if experts.count == 0 || experts.intermediate == 0 || experts.shared == Some(0) {
             return bad("an expert has no size, or there are none".into());
         }
-        // A file has tensors for each, which are looked up by name; the check before is against 0 in a field.
         if experts.per_token == 0 || experts.per_token > experts.count {
             return bad(format!("a token has {} of {} experts", experts.per_token, experts.count));
         }

@@ -10,14 +10,9 @@ const DEFAULTS: llama::Defaults = llama::Defaults { eps: 1e-5, ..llama::Defaults
 pub(super) fn spec(config: &Config) -> Result<Spec> {
     let stack = llama::stack(config, &DEFAULTS)?;
     let biased = config.bool_or("attention_bias", false)?;
-    let experts = Experts {
-        count: config.usize_or("num_experts", 64)?,
-        per_token: config.usize_or("num_experts_per_tok", 8)?,
-        intermediate: stack.intermediate,
-        normalized: config.bool_or("norm_topk_prob", false)?,
-        shared: None,
-        layers: Vec::new(),
-    };
+    let (count, per_token) = (config.usize_or("num_experts", 64)?, config.usize_or("num_experts_per_tok", 8)?);
+    let normalized = config.bool_or("norm_topk_prob", false)?;
+    let experts = Experts::new(count, per_token, stack.intermediate, normalized);
     let stack = Stack {
         experts: Some(experts),
         biases: Biases { qkv: biased, attention_output: biased, ..Biases::NONE },

@@ -177,6 +177,11 @@ pub struct Experts {
 }
 
 impl Experts {
+    /// Experts in each layer, and none for all tokens.
+    pub fn new(count: usize, per_token: usize, intermediate: usize, normalized: bool) -> Self {
+        Self { count, per_token, intermediate, normalized, shared: None, layers: Vec::new() }
+    }
+
     /// Whether a layer has experts.
     pub fn is_in(&self, layer: usize) -> bool {
         self.layers.get(layer).copied().unwrap_or(true)
